@@ -1,0 +1,56 @@
+pub(crate) fn words<'a>(
+    text: &'a str,
+    (from, to): (usize, usize),
+    skip: Cow<'_, [&str]>,
+) -> usize {
+    text[from..to].split(' ').filter(|word| !skip.contains(word)).count()
+}
+/// The worker task `words`, as a type.
+#[allow(non_camel_case_types, clippy::empty_enums)]
+pub(crate) enum words {}
+#[allow(deprecated, non_camel_case_types)]
+const _: () = {
+    impl parallel::__private::Task for words {
+        type Item<'item> = (&'item str, (usize, usize), Cow<'item, [&'item str]>);
+        type Output = usize;
+        type State = ();
+        type Shared = parallel::__private::NoShared;
+        type Init = parallel::__private::ByDefault;
+        type Exit = parallel::__private::NoExit;
+        const DEFAULT_STATE: ::core::option::Option<fn() -> Self::State> = {
+            use parallel::__private::ProbeFallback as _;
+            parallel::__private::Probe::<Self::State>::DEFAULT
+        };
+        const DEBUG_ITEM: ::core::option::Option<
+            fn(&Self::Item<'_>) -> ::std::string::String,
+        > = {
+            use parallel::__private::ProbeFallback as _;
+            if parallel::__private::Probe::<Self::Item<'static>>::DEBUG.is_some() {
+                ::core::option::Option::Some(|item| parallel::__private::Probe::<
+                    Self::Item<'_>,
+                >::DEBUG
+                    .unwrap()(item))
+            } else {
+                ::core::option::Option::None
+            }
+        };
+        fn entry() -> &'static parallel::__private::Entry {
+            #[parallel::__private::linkme::distributed_slice(
+                parallel::__private::REGISTRY
+            )]
+            #[linkme(crate = parallel::__private::linkme)]
+            static ENTRY: parallel::__private::Entry = parallel::__private::Entry::task::<
+                words,
+            >(::core::option::Option::Some(|| "count"), ::core::option::Option::None);
+            &ENTRY
+        }
+        fn call(
+            _: parallel::__private::TaskContext<'_, Self>,
+            item: Self::Item<'_>,
+        ) -> Self::Output {
+            words(item.0, item.1, item.2)
+        }
+    }
+    impl<Given> parallel::__private::RunsOn<Given> for words {}
+    parallel::__private::task_calls!(words);
+};

@@ -1,0 +1,32 @@
+fn count(model: &mut Model, id: WorkerId) -> (WorkerId, u64) {
+    (id, model.take_seen())
+}
+/// The worker exit `count`, as a type.
+#[allow(non_camel_case_types, clippy::empty_enums)]
+enum count {}
+#[allow(deprecated, non_camel_case_types)]
+const _: () = {
+    impl ::pool::__private::WorkerExit for count {
+        type State = Model;
+        type Shared = ::pool::__private::NoShared;
+        type Output = (WorkerId, u64);
+        fn entry() -> ::core::option::Option<&'static ::pool::__private::Entry> {
+            #[::pool::__private::linkme::distributed_slice(::pool::__private::REGISTRY)]
+            #[linkme(crate = ::pool::__private::linkme)]
+            static ENTRY: ::pool::__private::Entry = ::pool::__private::Entry::exit::<
+                count,
+            >(::core::option::Option::None, ::core::option::Option::None);
+            ::core::option::Option::Some(&ENTRY)
+        }
+        fn call(cx: ::pool::__private::ExitContext<'_, Self>) -> Self::Output {
+            count(
+                &mut { cx.state },
+                <WorkerId as ::core::convert::From<
+                    ::pool::__private::WorkerId,
+                >>::from(cx.worker_id),
+            )
+        }
+    }
+    impl ::pool::__private::ExitOf<Model> for count {}
+    impl<Given> ::pool::__private::RunsOn<Given> for count {}
+};

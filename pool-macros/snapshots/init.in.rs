@@ -1,0 +1,4 @@
+#[worker_init]
+fn load_model(#[shared] path: &PathBuf) -> io::Result<Model> {
+    Model::load(path)
+}

@@ -1,0 +1,39 @@
+fn load_model(path: &PathBuf) -> io::Result<Model> {
+    Model::load(path)
+}
+/// The worker init `load_model`, as a type.
+#[allow(non_camel_case_types, clippy::empty_enums)]
+enum load_model {}
+#[allow(deprecated, non_camel_case_types)]
+const _: () = {
+    impl ::pool::__private::WorkerInit for load_model {
+        type State = Model;
+        type Shared = PathBuf;
+        fn entry() -> ::core::option::Option<&'static ::pool::__private::Entry> {
+            #[::pool::__private::linkme::distributed_slice(::pool::__private::REGISTRY)]
+            #[linkme(crate = ::pool::__private::linkme)]
+            static ENTRY: ::pool::__private::Entry = ::pool::__private::Entry::init::<
+                load_model,
+            >(
+                ::core::option::Option::None,
+                {
+                    use ::pool::__private::ProbeFallback as _;
+                    ::pool::__private::Probe::<PathBuf>::DECODE_SHARED
+                },
+            );
+            ::core::option::Option::Some(&ENTRY)
+        }
+        fn call(
+            cx: ::pool::__private::InitContext<'_, Self>,
+        ) -> ::core::result::Result<Self::State, ::std::string::String> {
+            ::core::result::Result::map_err(
+                load_model(cx.shared),
+                |error| ::std::format!("{}", error),
+            )
+        }
+    }
+    impl ::pool::__private::InitOf<Model> for load_model {}
+    impl<
+        Given: ::pool::__private::Lends<PathBuf, load_model>,
+    > ::pool::__private::RunsOn<Given> for load_model {}
+};

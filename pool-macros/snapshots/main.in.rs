@@ -1,0 +1,4 @@
+#[pool::main]
+fn main() -> Result<(), pool::Error> {
+    run()
+}

@@ -1,0 +1,4 @@
+fn main() -> Result<(), pool::Error> {
+    ::pool::init();
+    run()
+}

@@ -1,0 +1,82 @@
+/// Rates a text.
+fn predict(id: usize, path: &PathBuf, model: &mut Model, text: &str) -> f32 {
+    model.predict(text)
+}
+/// Rates a text.
+///
+/// The worker task `predict`, as a type.
+#[allow(non_camel_case_types, clippy::empty_enums)]
+enum predict {}
+#[allow(deprecated, non_camel_case_types)]
+const _: () = {
+    impl ::pool::__private::Task for predict {
+        type Item<'item> = &'item str;
+        type Output = f32;
+        type State = Model;
+        type Shared = PathBuf;
+        type Init = load_model;
+        type Exit = count;
+        const DEFAULT_STATE: ::core::option::Option<fn() -> Self::State> = {
+            use ::pool::__private::ProbeFallback as _;
+            ::pool::__private::Probe::<Self::State>::DEFAULT
+        };
+        const DEBUG_ITEM: ::core::option::Option<
+            fn(&Self::Item<'_>) -> ::std::string::String,
+        > = {
+            use ::pool::__private::ProbeFallback as _;
+            if ::pool::__private::Probe::<Self::Item<'static>>::DEBUG.is_some() {
+                ::core::option::Option::Some(|item| ::pool::__private::Probe::<
+                    Self::Item<'_>,
+                >::DEBUG
+                    .unwrap()(item))
+            } else {
+                ::core::option::Option::None
+            }
+        };
+        fn entry() -> &'static ::pool::__private::Entry {
+            #[::pool::__private::linkme::distributed_slice(::pool::__private::REGISTRY)]
+            #[linkme(crate = ::pool::__private::linkme)]
+            static ENTRY: ::pool::__private::Entry = ::pool::__private::Entry::task::<
+                predict,
+            >(
+                ::core::option::Option::None,
+                {
+                    use ::pool::__private::ProbeFallback as _;
+                    ::pool::__private::Probe::<PathBuf>::DECODE_SHARED
+                },
+            );
+            &ENTRY
+        }
+        fn call(
+            cx: ::pool::__private::TaskContext<'_, Self>,
+            item: Self::Item<'_>,
+        ) -> Self::Output {
+            predict(
+                <usize as ::core::convert::From<
+                    ::pool::__private::WorkerId,
+                >>::from(cx.worker_id),
+                cx.shared,
+                cx.state,
+                item,
+            )
+        }
+    }
+    impl<
+        Given: ::pool::__private::Lends<PathBuf, predict>,
+    > ::pool::__private::RunsOn<Given> for predict {}
+    {
+        const fn check<
+            Function: ::pool::__private::InitOf<Model>
+                + ::pool::__private::RunsOn<PathBuf>,
+        >() {}
+        check::<<predict as ::pool::__private::Task>::Init>();
+    }
+    {
+        const fn check<
+            Function: ::pool::__private::ExitOf<Model>
+                + ::pool::__private::RunsOn<PathBuf>,
+        >() {}
+        check::<<predict as ::pool::__private::Task>::Exit>();
+    }
+    ::pool::__private::task_calls!(predict);
+};

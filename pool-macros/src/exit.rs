@@ -1,0 +1,55 @@
+//! What `#[worker_exit]` writes.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
+use syn::Ident;
+
+use crate::pipeline::{Annotated, cx};
+
+pub(crate) fn expand(function: &Annotated) -> TokenStream {
+    let Annotated { name, params, result, private, .. } = function;
+    let (state, exit_of) = match params.state() {
+        Some(state) => (state.into_token_stream(), quote!(impl #private::ExitOf<#state> for #name {})),
+        None => (quote!(()), quote!(impl<State: 'static> #private::ExitOf<State> for #name {})),
+    };
+    let shared = function.shared();
+    let runs_on = function.runs_on();
+    let cx = if params.iter().next().is_some() { cx().into_token_stream() } else { quote!(_) };
+    let entry = function.entry("exit");
+    let arguments = function.arguments();
+    quote! {
+        impl #private::WorkerExit for #name {
+            type State = #state;
+            type Shared = #shared;
+            type Output = #result;
+            fn entry() -> ::core::option::Option<&'static #private::Entry> {
+                #entry
+                ::core::option::Option::Some(&ENTRY)
+            }
+            fn call(#cx: #private::ExitContext<'_, Self>) -> Self::Output {
+                #name(#(#arguments),*)
+            }
+        }
+        #exit_of
+        #runs_on
+    }
+}
+
+/// What stands in for an exit function that has errors.
+pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) -> TokenStream {
+    quote! {
+        impl #private::WorkerExit for #name {
+            type State = ();
+            type Shared = #private::NoShared;
+            type Output = #bad_type;
+            fn entry() -> ::core::option::Option<&'static #private::Entry> {
+                ::core::option::Option::None
+            }
+            fn call(_: #private::ExitContext<'_, Self>) -> Self::Output {
+                loop {}
+            }
+        }
+        impl<State: 'static> #private::ExitOf<State> for #name {}
+        impl<Given> #private::RunsOn<Given> for #name {}
+    }
+}

@@ -1,0 +1,74 @@
+//! What `#[worker_init]` writes.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{GenericArgument, Ident, PathArguments, Type};
+
+use crate::pipeline::{Annotated, cx};
+
+pub(crate) fn expand(function: &Annotated) -> TokenStream {
+    let Annotated { name, params, result, private, .. } = function;
+    let arguments = function.arguments();
+    let call = quote!(#name(#(#arguments),*));
+    let (state, call) = match ok_type(result) {
+        Some(state) => {
+            let error = Ident::new("error", Span::mixed_site());
+            let shown = quote_spanned!(result.span()=> ::std::format!("{}", #error));
+            (state, quote!(::core::result::Result::map_err(#call, |#error| #shown)))
+        }
+        None => (result, quote!(::core::result::Result::Ok(#call))),
+    };
+    let shared = function.shared();
+    let runs_on = function.runs_on();
+    let cx = if params.iter().next().is_some() { cx().into_token_stream() } else { quote!(_) };
+    let entry = function.entry("init");
+    quote! {
+        impl #private::WorkerInit for #name {
+            type State = #state;
+            type Shared = #shared;
+            fn entry() -> ::core::option::Option<&'static #private::Entry> {
+                #entry
+                ::core::option::Option::Some(&ENTRY)
+            }
+            fn call(
+                #cx: #private::InitContext<'_, Self>,
+            ) -> ::core::result::Result<Self::State, ::std::string::String> {
+                #call
+            }
+        }
+        impl #private::InitOf<#state> for #name {}
+        #runs_on
+    }
+}
+
+/// The `T` of a `Result<T, ..>`, whatever `Result` it is.
+fn ok_type(result: &Type) -> Option<&Type> {
+    let Type::Path(result) = result else { return None };
+    let last = result.path.segments.last()?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+    match arguments.args.first()? {
+        GenericArgument::Type(ok) if last.ident == "Result" => Some(ok),
+        _ => None,
+    }
+}
+
+/// What stands in for an init function that has errors.
+pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) -> TokenStream {
+    quote! {
+        impl #private::WorkerInit for #name {
+            type State = #bad_type;
+            type Shared = #private::NoShared;
+            fn entry() -> ::core::option::Option<&'static #private::Entry> {
+                ::core::option::Option::None
+            }
+            fn call(
+                _: #private::InitContext<'_, Self>,
+            ) -> ::core::result::Result<Self::State, ::std::string::String> {
+                loop {}
+            }
+        }
+        impl<State> #private::InitOf<State> for #name {}
+        impl<Given> #private::RunsOn<Given> for #name {}
+    }
+}

@@ -1,0 +1,233 @@
+//! What each parameter is for, decided once; everything later matches on [`Param`].
+
+use syn::{Attribute, FnArg, PatType, Signature, Type, TypeReference};
+
+use crate::errors::Errors;
+use crate::kind::Kind;
+use crate::lifetimes::borrow_in;
+
+/// The most parameters that are items: serde's tuples end there.
+const MOST_ITEMS: usize = 16;
+
+pub(crate) enum Param {
+    /// A part of the item, of this type.
+    Item(Type),
+    /// `#[worker_id] id: T`.
+    WorkerId(Type),
+    /// `#[shared] s: &T`.
+    Shared(Type),
+    /// `#[state] s: &mut T`; in an exit function also `T` and `&T`.
+    State(Type, Pass),
+}
+
+/// What the glue does with the state that it has, for the function to get it.
+pub(crate) enum Pass {
+    AsGiven,
+    ByRef,
+    ByMut,
+}
+
+pub(crate) struct Params(Vec<Param>);
+
+impl Params {
+    /// Classifies the parameters and takes this crate's attributes off them.
+    pub(crate) fn classify(kind: Kind, sig: &mut Signature, errors: &mut Errors) -> Self {
+        let mut params = Vec::new();
+        for input in &mut sig.inputs {
+            match input {
+                FnArg::Receiver(receiver) => errors.at(
+                    receiver,
+                    format_args!(
+                        "a {} cannot take `self`\n= help: pass the value as an argument or share it with `#[shared]`",
+                        kind.noun()
+                    ),
+                ),
+                FnArg::Typed(param) => {
+                    let Ok(injection) = take_injection(param, errors) else { continue };
+                    params.extend(classify(kind, injection, param, &params, errors));
+                }
+            }
+        }
+        if let Some(extra) = items(&params).nth(MOST_ITEMS) {
+            errors.at(
+                extra,
+                format_args!(
+                    "a worker task takes at most {MOST_ITEMS} arguments\n= help: take one struct that holds them"
+                ),
+            );
+        }
+        Self(params)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Param> {
+        self.0.iter()
+    }
+
+    /// The types of the parameters that are not injected.
+    pub(crate) fn items(&self) -> impl Iterator<Item = &Type> {
+        items(&self.0)
+    }
+
+    pub(crate) fn state(&self) -> Option<&Type> {
+        self.iter().find_map(|param| if let Param::State(ty, _) = param { Some(ty) } else { None })
+    }
+
+    pub(crate) fn shared(&self) -> Option<&Type> {
+        self.iter().find_map(|param| if let Param::Shared(ty) = param { Some(ty) } else { None })
+    }
+}
+
+fn items(params: &[Param]) -> impl Iterator<Item = &Type> {
+    params.iter().filter_map(|param| if let Param::Item(ty) = param { Some(ty) } else { None })
+}
+
+/// An error was noted, and there is nothing more to say of this parameter.
+struct Noted;
+
+/// The attribute that says what is injected into a parameter.
+struct Injection {
+    name: String,
+    attr: Attribute,
+}
+
+/// What the parameter's attribute injects, if it has one; an error that was noted says that there is no telling.
+fn take_injection(param: &mut PatType, errors: &mut Errors) -> Result<Option<Injection>, Noted> {
+    let mut noted = false;
+    let mut first: Option<Injection> = None;
+    for attr in std::mem::take(&mut param.attrs) {
+        let name = attr.path().get_ident().map(ToString::to_string).unwrap_or_default();
+        if !matches!(name.as_str(), "worker_id" | "shared" | "state") {
+            if matches!(name.as_str(), "cfg" | "cfg_attr") {
+                errors.at(&attr, "a parameter cannot be conditional: workers are sent all of them");
+            }
+            param.attrs.push(attr);
+        } else if attr.meta.require_path_only().is_err() {
+            errors.at(&attr, format_args!("`#[{name}]` has no options"));
+            noted = true;
+        } else if let Some(first) = &first {
+            errors.at(&attr, format_args!("this parameter is injected by `#[{}]` already", first.name));
+            noted = true;
+        } else {
+            first = Some(Injection { name, attr });
+        }
+    }
+    if noted { Err(Noted) } else { Ok(first) }
+}
+
+fn classify(
+    kind: Kind,
+    injection: Option<Injection>,
+    param: &PatType,
+    before: &[Param],
+    errors: &mut Errors,
+) -> Option<Param> {
+    let Some(Injection { name, attr }) = injection else {
+        return item(kind, param, errors);
+    };
+    let classified = match name.as_str() {
+        "worker_id" => Some(Param::WorkerId((*param.ty).clone())),
+        "shared" => shared(&param.ty, errors),
+        _ if kind == Kind::Init => {
+            errors.at(
+                &attr,
+                "a worker init makes the state, it cannot take `#[state]`\n= help: return the state",
+            );
+            None
+        }
+        _ => state(kind, &param.ty, errors),
+    }?;
+    if before.iter().any(|other| std::mem::discriminant(other) == std::mem::discriminant(&classified)) {
+        errors.at(&attr, format_args!("`#[{name}]` is given twice"));
+        return None;
+    }
+    Some(classified)
+}
+
+fn item(kind: Kind, param: &PatType, errors: &mut Errors) -> Option<Param> {
+    let help = "take it by value, or mark what is injected: `#[shared] s: &T`, `#[state] s: &mut T`";
+    match &*param.ty {
+        _ if kind != Kind::Task => {
+            let injections = if kind == Kind::Init {
+                "`#[worker_id]` and `#[shared]`"
+            } else {
+                "`#[worker_id]`, `#[shared]` and `#[state]`"
+            };
+            errors.at(
+                param,
+                format_args!("a {} has no arguments: its parameters are marked {injections}", kind.noun()),
+            );
+            None
+        }
+        Type::Reference(TypeReference { mutability: Some(_), .. }) => {
+            errors.at(
+                &param.ty,
+                format_args!(
+                    "an argument cannot be borrowed mutably: a worker decodes it in place, where `&str`, `&[u8]` \
+                     and any `T: Deserialize<'a>` may borrow\n= help: {help}"
+                ),
+            );
+            None
+        }
+        Type::Reference(TypeReference { lifetime: Some(lifetime), .. }) if lifetime.ident == "static" => {
+            errors.at(
+                &param.ty,
+                "an argument lives as long as its call, it cannot be `'static`\n= help: leave the lifetime out, \
+                 or take the value owned",
+            );
+            None
+        }
+        ty => Some(Param::Item(ty.clone())),
+    }
+}
+
+fn shared(ty: &Type, errors: &mut Errors) -> Option<Param> {
+    match ty {
+        Type::Reference(TypeReference { mutability: None, elem, .. }) => {
+            if is_unsized(elem) {
+                errors.at(
+                    elem,
+                    "a shared value has a size\n= help: share a `Vec<T>`, a `String`, or another owner",
+                );
+                return None;
+            }
+            owned("a shared value", elem, errors).map(Param::Shared)
+        }
+        _ => {
+            errors.at(ty, "`#[shared]` is a shared reference: `#[shared] s: &T`");
+            None
+        }
+    }
+}
+
+fn state(kind: Kind, ty: &Type, errors: &mut Errors) -> Option<Param> {
+    let (state, pass) = match ty {
+        Type::Reference(TypeReference { mutability: Some(_), elem, .. }) if kind == Kind::Task => {
+            (&**elem, Pass::AsGiven)
+        }
+        Type::Reference(TypeReference { mutability: Some(_), elem, .. }) => (&**elem, Pass::ByMut),
+        Type::Reference(TypeReference { elem, .. }) if kind == Kind::Exit => (&**elem, Pass::ByRef),
+        _ if kind == Kind::Exit => (ty, Pass::AsGiven),
+        _ => {
+            errors.at(ty, "`#[state]` is a mutable reference: `#[state] s: &mut T`");
+            return None;
+        }
+    };
+    Some(Param::State(owned("a worker state", state, errors)?, pass))
+}
+
+fn is_unsized(ty: &Type) -> bool {
+    match ty {
+        Type::Slice(_) | Type::TraitObject(_) => true,
+        Type::Path(path) => path.path.is_ident("str"),
+        _ => false,
+    }
+}
+
+/// The type, when it borrows nothing.
+fn owned(what: &str, ty: &Type, errors: &mut Errors) -> Option<Type> {
+    if let Some(borrow) = borrow_in(ty) {
+        errors.push(syn::Error::new(borrow, format_args!("{what} outlives every task, it cannot borrow")));
+        return None;
+    }
+    Some(ty.clone())
+}

@@ -1,0 +1,79 @@
+//! What the signature of an annotated function may look like.
+
+use quote::ToTokens;
+use syn::punctuated::Punctuated;
+use syn::visit::{self, Visit};
+use syn::{GenericParam, ReturnType, Signature, Token, Type, TypeImplTrait};
+
+use crate::errors::Errors;
+use crate::kind::Kind;
+use crate::lifetimes::borrow_in;
+
+/// Notes whatever keeps the function from being one that a worker can call by its name.
+pub(crate) fn check(kind: Kind, sig: &Signature, errors: &mut Errors) {
+    let mut qualifier = |keyword: &dyn ToTokens| {
+        errors.at(keyword, format_args!("{} `{}` must be a plain `fn`", kind.noun(), sig.ident));
+    };
+    if let Some(keyword) = &sig.constness {
+        qualifier(keyword);
+    }
+    if let Some(keyword) = &sig.asyncness {
+        qualifier(keyword);
+    }
+    if let Some(keyword) = &sig.unsafety {
+        qualifier(keyword);
+    }
+    if let Some(keyword) = &sig.abi {
+        qualifier(keyword);
+    }
+    if let Some(dots) = &sig.variadic {
+        qualifier(&dots.dots);
+    }
+    generics(kind, sig, errors);
+    let mut impl_trait = ImplTrait { kind, sig, errors };
+    impl_trait.visit_signature(sig);
+    result(sig, errors);
+}
+
+fn generics(kind: Kind, sig: &Signature, errors: &mut Errors) {
+    let generic: Punctuated<&GenericParam, Token![,]> =
+        sig.generics.params.iter().filter(|param| !matches!(param, GenericParam::Lifetime(_))).collect();
+    if !generic.is_empty() {
+        errors.at(
+            generic,
+            format_args!(
+                "{} `{}` must name concrete types\n= note: workers look functions up by name, and one name is one \
+                 function",
+                kind.noun(),
+                sig.ident
+            ),
+        );
+    }
+}
+
+struct ImplTrait<'a> {
+    kind: Kind,
+    sig: &'a Signature,
+    errors: &'a mut Errors,
+}
+
+impl<'ast> Visit<'ast> for ImplTrait<'_> {
+    fn visit_type_impl_trait(&mut self, ty: &'ast TypeImplTrait) {
+        let (noun, name) = (self.kind.noun(), &self.sig.ident);
+        self.errors
+            .at(ty, format_args!("{noun} `{name}` must name concrete types: this must be a named type"));
+        visit::visit_type_impl_trait(self, ty);
+    }
+}
+
+fn result(sig: &Signature, errors: &mut Errors) {
+    let ReturnType::Type(_, ty) = &sig.output else { return };
+    if let Type::Never(never) = &**ty {
+        errors.at(never, format_args!("`{}` must return: a worker waits for its result", sig.ident));
+    } else if let Some(borrow) = borrow_in(ty) {
+        errors.push(syn::Error::new(
+            borrow,
+            "a result outlives its arguments, it cannot borrow\n= help: return an owned value",
+        ));
+    }
+}

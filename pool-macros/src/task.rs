@@ -1,0 +1,108 @@
+//! What `#[worker_task]` writes.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Ident, Path};
+
+use crate::lifetimes::for_one_item;
+use crate::pipeline::{Annotated, cx, item};
+
+pub(crate) fn expand(function: &Annotated) -> TokenStream {
+    let Annotated { name, params, result, options, list, private } = function;
+    let items: Vec<_> = params.items().cloned().map(for_one_item).collect();
+    let (item_type, item_pattern) = match &*items {
+        [] => (quote!(()), quote!(())),
+        [one] => (one.into_token_stream(), item().into_token_stream()),
+        several => (quote_spanned!(*list=> (#(#several),*)), item().into_token_stream()),
+    };
+    let state = match (params.state(), &options.init) {
+        (Some(state), _) => state.into_token_stream(),
+        (None, Some(init)) => quote!(<#init as #private::WorkerInit>::State),
+        (None, None) => quote!(()),
+    };
+    let shared = function.shared();
+    let init = options.init.as_ref().map_or_else(|| quote!(#private::ByDefault), ToTokens::into_token_stream);
+    let exit = options.exit.as_ref().map_or_else(|| quote!(#private::NoExit), ToTokens::into_token_stream);
+    let cx = if params.iter().count() > items.len() { cx().into_token_stream() } else { quote!(_) };
+    let entry = function.entry("task");
+    let arguments = function.arguments();
+    let runs_on = function.runs_on();
+    let checks = checks(function, &state);
+    quote! {
+        impl #private::Task for #name {
+            type Item<'item> = #item_type;
+            type Output = #result;
+            type State = #state;
+            type Shared = #shared;
+            type Init = #init;
+            type Exit = #exit;
+            const DEFAULT_STATE: ::core::option::Option<fn() -> Self::State> = {
+                use #private::ProbeFallback as _;
+                #private::Probe::<Self::State>::DEFAULT
+            };
+            const DEBUG_ITEM: ::core::option::Option<fn(&Self::Item<'_>) -> ::std::string::String> = {
+                use #private::ProbeFallback as _;
+                // Only a closure fits every lifetime of the item.
+                if #private::Probe::<Self::Item<'static>>::DEBUG.is_some() {
+                    ::core::option::Option::Some(|item| #private::Probe::<Self::Item<'_>>::DEBUG.unwrap()(item))
+                } else {
+                    ::core::option::Option::None
+                }
+            };
+            fn entry() -> &'static #private::Entry {
+                #entry
+                &ENTRY
+            }
+            fn call(#cx: #private::TaskContext<'_, Self>, #item_pattern: Self::Item<'_>) -> Self::Output {
+                #name(#(#arguments),*)
+            }
+        }
+        #runs_on
+        #checks
+        #private::task_calls!(#name);
+    }
+}
+
+/// That the task's own init and exit fit it: by their state, and by what they borrow from the pool. Without `init`
+/// nothing is known here, for a job may bring one.
+fn checks(function: &Annotated, state: &TokenStream) -> TokenStream {
+    let Annotated { name, params, options, private, .. } = function;
+    let runs_on = params.shared().map(|shared| quote!(+ #private::RunsOn<#shared>));
+    let check = |path: &Path, function: &str, relation: &str| {
+        let (function, relation) = (Ident::new(function, path.span()), format_ident!("{relation}"));
+        let function = quote_spanned!(path.span()=> <#name as #private::Task>::#function);
+        quote! {{
+            const fn check<Function: #private::#relation<#state> #runs_on>() {}
+            check::<#function>();
+        }}
+    };
+    let init = options.init.iter().map(|init| check(init, "Init", "InitOf"));
+    let exit = options.exit.iter().map(|exit| check(exit, "Exit", "ExitOf"));
+    quote!(#(#init)* #(#exit)*)
+}
+
+/// What stands in for a task that has errors, so that its calls raise no others.
+pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) -> TokenStream {
+    quote! {
+        impl #private::Task for #name {
+            type Item<'item> = #bad_type;
+            type Output = Self::Item<'static>;
+            type State = ();
+            type Shared = #private::NoShared;
+            type Init = #private::ByDefault;
+            type Exit = #private::NoExit;
+            const DEFAULT_STATE: ::core::option::Option<fn() -> Self::State> = ::core::option::Option::None;
+            const DEBUG_ITEM: ::core::option::Option<fn(&Self::Item<'_>) -> ::std::string::String> =
+                ::core::option::Option::None;
+            fn entry() -> &'static #private::Entry {
+                loop {}
+            }
+            fn call(_: #private::TaskContext<'_, Self>, _: Self::Item<'_>) -> Self::Output {
+                loop {}
+            }
+        }
+        impl<Given> #private::RunsOn<Given> for #name {}
+        #private::task_calls!(#name);
+    }
+}

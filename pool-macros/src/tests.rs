@@ -1,0 +1,82 @@
+//! Expansions as snapshots: each `snapshots/NAME.in.rs` holds one annotated function, `snapshots/NAME.out.rs` what
+//! becomes of it. `UPDATE_SNAPSHOTS=1 cargo test -p pool-macros` writes the latter anew.
+
+use std::path::PathBuf;
+
+use quote::ToTokens;
+use syn::{Attribute, Item, Meta};
+
+use crate::kind::Kind;
+use crate::{main_fn, pipeline};
+
+/// Expands the one function of a file as the compiler would.
+fn expand(source: &str) -> String {
+    let file = syn::parse_file(source).unwrap();
+    let [Item::Fn(function)] = &*file.items else { panic!("a snapshot's source is one function") };
+    let mut function = function.clone();
+    let ours = function.attrs.iter().position(|attr| name(attr) != "doc" && name(attr) != "cfg");
+    let attr = function.attrs.remove(ours.expect("the function has an attribute of this crate"));
+    let options = match &attr.meta {
+        Meta::List(list) => list.tokens.clone(),
+        _ => Default::default(),
+    };
+    let item = function.into_token_stream();
+    let expansion = match name(&attr).as_str() {
+        "worker_task" => pipeline::run(Kind::Task, options, &item),
+        "worker_init" => pipeline::run(Kind::Init, options, &item),
+        "worker_exit" => pipeline::run(Kind::Exit, options, &item),
+        "main" => main_fn::expand(options, &item),
+        other => panic!("no attribute of this crate: {other}"),
+    };
+    prettyplease::unparse(&syn::parse2(expansion).unwrap())
+}
+
+fn name(attr: &Attribute) -> String {
+    attr.path().segments.last().unwrap().ident.to_string()
+}
+
+fn check(name: &str) {
+    let file = |end: &str| {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("snapshots").join(format!("{name}.{end}.rs"))
+    };
+    let expansion = expand(&std::fs::read_to_string(file("in")).unwrap());
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(file("out"), expansion).unwrap();
+    } else {
+        assert_eq!(
+            expansion,
+            std::fs::read_to_string(file("out")).unwrap(),
+            "{name}.out.rs is not what comes out"
+        );
+    }
+}
+
+#[test]
+fn a_task_with_everything() {
+    check("task");
+}
+
+#[test]
+fn a_task_with_borrowed_arguments() {
+    check("borrowed");
+}
+
+#[test]
+fn an_init_that_can_fail() {
+    check("init");
+}
+
+#[test]
+fn an_exit_that_borrows_the_state() {
+    check("exit");
+}
+
+#[test]
+fn a_stub_beside_errors() {
+    check("errors");
+}
+
+#[test]
+fn main_begins_with_init() {
+    check("main");
+}

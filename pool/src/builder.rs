@@ -1,0 +1,214 @@
+//! The options of a pool.
+
+use std::any::TypeId;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::boot::{self, Role};
+use crate::codec::Codec;
+use crate::cpu::{self, CpuIds};
+use crate::error::Error;
+use crate::pool_type::{Settings, WorkerPool};
+use crate::registry::{Registry, SharedValue, type_key};
+use crate::start::{Crew, Shared, StartMethod};
+use crate::sys::memfile;
+
+/// Options of a [`WorkerPool`]; from [`WorkerPool::builder`].
+#[must_use = "a builder does nothing until `build` is called"]
+#[derive(Clone)]
+pub struct WorkerPoolBuilder<S = ()> {
+    workers: Option<usize>,
+    start_method: StartMethod,
+    allow_fork_with_threads: bool,
+    cpu_ids: Option<Vec<Vec<usize>>>,
+    daemon: bool,
+    keep_alive: bool,
+    order_tasks: bool,
+    codec: Codec,
+    shared: Arc<S>,
+    /// How to encode the shared value; none for a value that can only be inherited.
+    encode: Option<fn(&S, Codec) -> Result<Vec<u8>, String>>,
+}
+
+impl<S> std::fmt::Debug for WorkerPoolBuilder<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WorkerPoolBuilder")
+            .field("workers", &self.workers)
+            .field("start_method", &self.start_method)
+            .field("codec", &self.codec)
+            .finish_non_exhaustive()
+    }
+}
+
+fn encode<S: Serialize>(value: &S, codec: Codec) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    codec.encode(value, &mut bytes)?;
+    Ok(bytes)
+}
+
+impl WorkerPoolBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            workers: None,
+            start_method: StartMethod::default(),
+            allow_fork_with_threads: false,
+            cpu_ids: None,
+            daemon: true,
+            keep_alive: true,
+            order_tasks: false,
+            codec: Codec::default(),
+            shared: Arc::new(()),
+            encode: Some(encode),
+        }
+    }
+}
+
+impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
+    /// How many workers. Default: [`cpu_count`](crate::cpu_count), the CPUs that this process may use.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// How workers are started. Default: [`StartMethod::ForkServer`].
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.start_method = method;
+        self
+    }
+
+    /// Lets [`StartMethod::Fork`] work in a process that has other threads.
+    ///
+    /// # Safety
+    /// A forked worker has only the thread that forked; whatever the others held, stays held. The caller asserts
+    /// that no other thread holds at the first call a lock, or is in a state, that the worker's code needs: locks of
+    /// C libraries and of the standard library's output among them.
+    #[allow(unsafe_code)]
+    pub unsafe fn allow_fork_with_threads(mut self) -> Self {
+        self.allow_fork_with_threads = true;
+        self
+    }
+
+    /// Pins workers to CPUs: one CPU or set of CPUs for all workers, or one for each. Default: not pinned.
+    pub fn cpu_ids(mut self, sets: impl CpuIds) -> Self {
+        self.cpu_ids = Some(sets.into_sets());
+        self
+    }
+
+    /// `true`, the default: a worker that builds a pool gets an error. `false`: nested pools work.
+    pub fn daemon(mut self, daemon: bool) -> Self {
+        self.daemon = daemon;
+        self
+    }
+
+    /// `true`, the default: workers live until the pool ends. `false`: every call gets fresh workers, and their exit
+    /// functions run at its end.
+    pub fn keep_alive(mut self, keep_alive: bool) -> Self {
+        self.keep_alive = keep_alive;
+        self
+    }
+
+    /// `true`: chunk `i` of each call goes to worker `i` mod the number of workers. Default: `false`.
+    pub fn order_tasks(mut self, order_tasks: bool) -> Self {
+        self.order_tasks = order_tasks;
+        self
+    }
+
+    /// How arguments, results and the shared value are encoded. Default: [`Codec::Bincode`].
+    pub fn codec(mut self, codec: Codec) -> Self {
+        self.codec = codec;
+        self
+    }
+
+    /// The value that `#[shared]` parameters borrow in every worker. It is encoded at most once a pool.
+    pub fn shared<V>(self, value: V) -> WorkerPoolBuilder<V>
+    where
+        V: Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        self.with_shared(value, Some(encode))
+    }
+
+    /// A shared value that is never encoded: workers inherit it with the memory of this process. Only for
+    /// [`StartMethod::Fork`] and [`StartMethod::Threads`].
+    pub fn shared_inherited<V: Send + Sync + 'static>(self, value: V) -> WorkerPoolBuilder<V> {
+        self.with_shared(value, None)
+    }
+
+    fn with_shared<V>(
+        self,
+        value: V,
+        encode: Option<fn(&V, Codec) -> Result<Vec<u8>, String>>,
+    ) -> WorkerPoolBuilder<V> {
+        WorkerPoolBuilder {
+            workers: self.workers,
+            start_method: self.start_method,
+            allow_fork_with_threads: self.allow_fork_with_threads,
+            cpu_ids: self.cpu_ids,
+            daemon: self.daemon,
+            keep_alive: self.keep_alive,
+            order_tasks: self.order_tasks,
+            codec: self.codec,
+            shared: Arc::new(value),
+            encode,
+        }
+    }
+
+    /// Builds the pool. Its workers start at the first call.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for an option that is not allowed, [`Error::NotInitialized`] and [`Error::InitSkipped`] when
+    /// `pool::init()` has not been called, [`Error::Daemonic`] in a worker of a daemonic pool, [`Error::Registry`]
+    /// when two tasks have one name, [`Error::Shared`] when the shared value cannot be encoded.
+    pub fn build(self) -> Result<WorkerPool<S>, Error> {
+        if boot::started_as_worker() {
+            return Err(Error::InitSkipped);
+        }
+        if boot::role() == Role::DaemonicWorker {
+            return Err(Error::Daemonic);
+        }
+        let anew = matches!(self.start_method, StartMethod::Spawn | StartMethod::ForkServer);
+        if anew && !boot::initialized() {
+            return Err(Error::NotInitialized(self.start_method));
+        }
+        Registry::get()?;
+        let workers = self.workers.unwrap_or_else(crate::cpu_count);
+        if workers == 0 {
+            return Err(Error::option("workers", 0, "a pool has at least 1 worker"));
+        }
+        let cpus = match &self.cpu_ids {
+            Some(sets) => cpu::check_sets(sets.clone(), workers)?,
+            None => vec![Vec::new(); workers],
+        };
+        let crew = Crew {
+            codec: self.codec,
+            daemon: self.daemon,
+            shared: self.shared_for_workers(anew)?,
+            allow_fork_with_threads: self.allow_fork_with_threads,
+        };
+        let settings = Settings {
+            workers,
+            method: self.start_method,
+            codec: self.codec,
+            keep_alive: self.keep_alive,
+            order_tasks: self.order_tasks,
+        };
+        WorkerPool::start(settings, crew, cpus)
+    }
+
+    fn shared_for_workers(&self, anew: bool) -> Result<Shared, Error> {
+        if !anew {
+            return Ok(Shared::Here(Arc::clone(&self.shared) as SharedValue));
+        }
+        let encode = self.encode.ok_or_else(|| {
+            Error::option(
+                "shared_inherited",
+                self.start_method,
+                "workers of this start method inherit nothing; use `shared(..)`, or StartMethod::Fork or Threads",
+            )
+        })?;
+        let bytes = encode(&self.shared, self.codec).map_err(Error::Shared)?;
+        let file = memfile::sealed("pool shared", &bytes).map_err(|error| Error::Shared(error.to_string()))?;
+        Ok(Shared::Encoded { key: type_key(TypeId::of::<S>()), bytes: Arc::new(file), len: bytes.len() })
+    }
+}

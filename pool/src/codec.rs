@@ -1,0 +1,112 @@
+//! The codec: how arguments, results and shared values become bytes. One trait-like enum in one module, so that
+//! swapping a format is a change of this file.
+
+use std::io::Write;
+
+use bincode::config::{Configuration, Fixint, LittleEndian};
+use serde::{Deserialize, Serialize};
+
+const BINCODE: Configuration<LittleEndian, Fixint> = bincode::config::standard().with_fixed_int_encoding();
+
+/// How arguments, results and shared values are encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Codec {
+    /// bincode 2 with fixed-size integers: the fastest. Not self-describing.
+    #[default]
+    Bincode,
+    /// postcard: the smallest. Not self-describing.
+    Postcard,
+    /// MessagePack with named fields: self-describing, so that `serde_json::Value`, `#[serde(untagged)]` and
+    /// `#[serde(flatten)]` work.
+    MessagePack,
+}
+
+impl Codec {
+    /// Appends the value's bytes to `out`.
+    pub(crate) fn encode<T: Serialize + ?Sized>(self, value: &T, out: &mut impl Write) -> Result<(), String> {
+        match self {
+            Self::Bincode => {
+                bincode::serde::encode_into_std_write(value, out, BINCODE).map(drop).map_err(|e| e.to_string())
+            }
+            Self::Postcard => postcard::to_io(value, out).map(drop).map_err(|e| e.to_string()),
+            Self::MessagePack => rmp_serde::encode::write_named(out, value).map_err(|e| e.to_string()),
+        }
+    }
+
+    /// Decodes exactly these bytes; what the value borrows, it borrows from them.
+    pub(crate) fn decode<'a, T: Deserialize<'a>>(self, bytes: &'a [u8]) -> Result<T, String> {
+        let (value, left) = match self {
+            Self::Bincode => {
+                let (value, used) = bincode::serde::borrow_decode_from_slice(bytes, BINCODE)
+                    .map_err(|e: bincode::error::DecodeError| e.to_string())?;
+                (value, bytes.len() - used)
+            }
+            Self::Postcard => {
+                let (value, rest) = postcard::take_from_bytes(bytes).map_err(|e| e.to_string())?;
+                (value, rest.len())
+            }
+            Self::MessagePack => {
+                let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
+                let value = T::deserialize(&mut reader).map_err(|e| e.to_string())?;
+                (value, 0)
+            }
+        };
+        if left > 0 {
+            return Err(format!("{left} bytes were left over: the type reads other bytes than it writes"));
+        }
+        Ok(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn both_ways<T: Serialize + for<'a> Deserialize<'a> + PartialEq + std::fmt::Debug>(value: &T) {
+        for codec in [Codec::Bincode, Codec::Postcard, Codec::MessagePack] {
+            let mut bytes = Vec::new();
+            codec.encode(value, &mut bytes).unwrap();
+            assert_eq!(&codec.decode::<T>(&bytes).unwrap(), value, "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn values_come_back_as_they_went() {
+        both_ways(&42u64);
+        both_ways(&(1u8, -7i64, 2.5f64, "text".to_owned(), vec![Some(1u32), None]));
+        both_ways(&());
+        both_ways(&vec![0u8; 100_000]);
+    }
+
+    #[test]
+    fn strings_and_bytes_are_borrowed_in_place() {
+        for codec in [Codec::Bincode, Codec::Postcard, Codec::MessagePack] {
+            let mut bytes = Vec::new();
+            codec.encode(&"borrowed", &mut bytes).unwrap();
+            let text: &str = codec.decode(&bytes).unwrap();
+            assert!(bytes.as_ptr_range().contains(&text.as_ptr()), "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_left_over_are_an_error() {
+        let mut bytes = Vec::new();
+        Codec::Bincode.encode(&7u64, &mut bytes).unwrap();
+        let error = Codec::Bincode.decode::<u32>(&bytes).unwrap_err();
+        assert!(error.contains("4 bytes were left over"), "{error}");
+    }
+
+    #[test]
+    fn self_describing_values_need_message_pack() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Number(u64),
+            Text(String),
+        }
+        let value = vec![Either::Number(3), Either::Text("three".into())];
+        let mut bytes = Vec::new();
+        Codec::MessagePack.encode(&value, &mut bytes).unwrap();
+        assert_eq!(Codec::MessagePack.decode::<Vec<Either>>(&bytes).unwrap(), value);
+    }
+}

@@ -1,0 +1,265 @@
+//! A post: the driver's side of one worker. Its lane, its process, and what was sent and is not answered yet.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+
+use crate::lane::{PART_BYTES, ParentEnd, Position, order};
+use crate::start::Child;
+use crate::wire::{ChunkHead, Failure, ITEM_HEAD, split_item};
+
+pub(super) struct Post {
+    pub(super) lane: ParentEnd,
+    pub(super) child: Child,
+    /// The worker has said that it is up.
+    pub(super) ready: bool,
+    /// It wrote what no worker writes: its end is on its way.
+    pub(super) corrupt: bool,
+    /// A recall waits until what is going out is out.
+    pub(super) recall_wanted: bool,
+    /// What the worker told last of a failure.
+    pub(super) told: Option<Failure>,
+    /// The parts of a large reply that have come so far.
+    pub(super) parts: Vec<u8>,
+    sent: VecDeque<Sent>,
+    /// Orders that found no room, in order.
+    waiting: VecDeque<Waiting>,
+    /// The number of the first unit that is not answered.
+    pub(super) answered: u32,
+}
+
+/// An order that is not answered. A part counts no units, and frees its room when it is acknowledged.
+struct Sent {
+    unit: u32,
+    units: u32,
+    record: Position,
+    len: usize,
+    end: Position,
+    /// The item of a chunk that was too large for one order.
+    large: Option<Vec<u8>>,
+}
+
+/// An order that found no room.
+enum Waiting {
+    Small { tag: u8, payload: Vec<u8>, units: u32 },
+    /// A chunk of one item that goes out in parts; so much of it is out.
+    Large { head: ChunkHead, item: Vec<u8>, out: usize },
+}
+
+impl Post {
+    pub(super) fn new(lane: ParentEnd, child: Child) -> Self {
+        Self {
+            lane,
+            child,
+            ready: false,
+            corrupt: false,
+            recall_wanted: false,
+            told: None,
+            parts: Vec::new(),
+            sent: VecDeque::new(),
+            waiting: VecDeque::new(),
+            answered: 0,
+        }
+    }
+
+    /// Whether chunks can be written straight into the lane.
+    pub(super) fn is_clear(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Sends a small order, now or when there is room.
+    pub(super) fn send(&mut self, tag: u8, payload: &[u8]) {
+        self.waiting.push_back(Waiting::Small { tag, payload: payload.to_vec(), units: 1 });
+        self.flush();
+    }
+
+    /// Sends a chunk of one encoded item, now or when there is room.
+    pub(super) fn send_item(&mut self, head: ChunkHead, item: Vec<u8>) {
+        if ChunkHead::BYTES + ITEM_HEAD + item.len() <= self.lane.longest_order().min(PART_BYTES) {
+            let mut payload = head.to_bytes().to_vec();
+            payload.extend((item.len() as u32).to_le_bytes());
+            payload.extend(item);
+            self.waiting.push_back(Waiting::Small { tag: order::CHUNK, payload, units: 1 });
+        } else {
+            self.waiting.push_back(Waiting::Large { head, item, out: 0 });
+        }
+        self.flush();
+    }
+
+    /// Sends of what waits as much as there is room for.
+    pub(super) fn flush(&mut self) {
+        while let Some(next) = self.waiting.pop_front() {
+            match next {
+                Waiting::Small { tag, payload, units } => {
+                    let Some(mut room) = self.lane.reserve(payload.len().max(1)) else {
+                        return self.waiting.push_front(Waiting::Small { tag, payload, units });
+                    };
+                    room.bytes()[..payload.len()].copy_from_slice(&payload);
+                    let record = room.position();
+                    let end = room.commit(tag, payload.len(), units);
+                    self.note(record, payload.len(), end, units, None);
+                }
+                Waiting::Large { head, item, mut out } => {
+                    while out < item.len() {
+                        let part = &item[out..item.len().min(out + PART_BYTES)];
+                        let Some(mut room) = self.lane.reserve(part.len()) else {
+                            return self.waiting.push_front(Waiting::Large { head, item, out });
+                        };
+                        room.bytes()[..part.len()].copy_from_slice(part);
+                        let record = room.position();
+                        let end = room.commit(order::PART, part.len(), 0);
+                        out += part.len();
+                        self.note(record, 0, end, 0, None);
+                    }
+                    let Some(mut room) = self.lane.reserve(ChunkHead::BYTES) else {
+                        return self.waiting.push_front(Waiting::Large { head, item, out });
+                    };
+                    let mut head = head;
+                    head.carriage.in_parts = true;
+                    room.bytes()[..ChunkHead::BYTES].copy_from_slice(&head.to_bytes());
+                    let record = room.position();
+                    let end = room.commit(order::CHUNK, ChunkHead::BYTES, 1);
+                    self.note(record, ChunkHead::BYTES, end, 1, Some(item));
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, record: Position, len: usize, end: Position, units: u32, large: Option<Vec<u8>>) {
+        let unit = self.lane.next_unit().wrapping_sub(units);
+        self.sent.push_back(Sent { unit, units, record, len, end, large });
+    }
+
+    /// Notes a chunk that was written straight into the lane.
+    pub(super) fn note_chunk(&mut self, record: Position, len: usize, end: Position, count: u32) {
+        self.note(record, len, end, count, None);
+    }
+
+    /// Everything before this unit is answered, or void: its room is free.
+    pub(super) fn answered_before(&mut self, unit: u32) {
+        self.answered = unit;
+        while let Some(first) = self.sent.front() {
+            let past = unit.wrapping_sub(first.unit.wrapping_add(first.units.max(1)));
+            if past > u32::MAX / 2 {
+                return;
+            }
+            self.lane.free_up_to(first.end);
+            self.sent.pop_front();
+        }
+    }
+
+    /// The first part that was sent is acknowledged; false if there is none.
+    pub(super) fn acknowledge_part(&mut self) -> bool {
+        let Some(place) = self.sent.iter().position(|sent| sent.units == 0) else { return false };
+        if let Some(part) = self.sent.remove(place).filter(|_| place == 0) {
+            self.lane.free_up_to(part.end);
+        }
+        true
+    }
+
+    /// The items of the tasks from this unit on, copied from what was sent.
+    pub(super) fn items_from(&self, unit: u32, count: u64) -> Vec<Vec<u8>> {
+        let holds = |sent: &&Sent| unit.wrapping_sub(sent.unit) < sent.units;
+        if let Some(sent) = self.sent.iter().find(holds) {
+            if let Some(large) = &sent.large {
+                return vec![large.clone()];
+            }
+            let Some((_, mut items)) = ChunkHead::split(self.lane.sent_payload(sent.record, sent.len)) else {
+                return Vec::new();
+            };
+            let mut found = Vec::new();
+            let skipped = u64::from(unit.wrapping_sub(sent.unit));
+            for place in 0..skipped + count {
+                let Some((item, rest)) = split_item(items) else { break };
+                if place >= skipped {
+                    found.push(item.to_vec());
+                }
+                items = rest;
+            }
+            return found;
+        }
+        // It never left: it waits for room.
+        self.waiting
+            .iter()
+            .find_map(|waiting| match waiting {
+                Waiting::Large { item, .. } => Some(vec![item.clone()]),
+                Waiting::Small { tag: order::CHUNK, payload, .. } => {
+                    let (_, items) = ChunkHead::split(payload)?;
+                    Some(vec![split_item(items)?.0.to_vec()])
+                }
+                Waiting::Small { .. } => None,
+            })
+            .unwrap_or_default()
+    }
+}
+
+/// Writes a chunk straight into the lane, item by item. An item that does not fit goes to `overflow` whole, and the
+/// chunk ends before it.
+pub(crate) struct ChunkWriter<'r> {
+    area: &'r mut [u8],
+    len: usize,
+    /// Where the item that is being written begins, behind its length.
+    item: usize,
+    overflow: Vec<u8>,
+}
+
+impl<'r> ChunkWriter<'r> {
+    pub(super) fn new(area: &'r mut [u8]) -> Self {
+        Self { area, len: ChunkHead::BYTES, item: 0, overflow: Vec::new() }
+    }
+
+    /// Writes one item. `Ok(false)`: it did not fit, and the chunk is over.
+    pub(super) fn item(&mut self, write: impl FnOnce(&mut Self) -> Result<(), String>) -> Result<bool, String> {
+        let start = self.len;
+        let fits = start + ITEM_HEAD <= self.area.len();
+        self.item = if fits { start + ITEM_HEAD } else { start };
+        self.len = self.item;
+        if !fits {
+            // Not even the length fits: everything goes to the overflow.
+            self.area = &mut std::mem::take(&mut self.area)[..start];
+        }
+        if let Err(why) = write(self) {
+            self.len = start;
+            self.overflow.clear();
+            return Err(why);
+        }
+        if !fits || !self.overflow.is_empty() {
+            self.len = start;
+            return Ok(false);
+        }
+        let len = (self.len - self.item) as u32;
+        self.area[start..start + ITEM_HEAD].copy_from_slice(&len.to_le_bytes());
+        Ok(true)
+    }
+
+    /// Puts the head before the items; says how long the chunk is, and what did not fit.
+    pub(super) fn finish(self, head: ChunkHead) -> (usize, Vec<u8>) {
+        self.area[..ChunkHead::BYTES].copy_from_slice(&head.to_bytes());
+        (self.len, self.overflow)
+    }
+}
+
+impl Write for ChunkWriter<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.overflow.is_empty() && bytes.len() <= self.area.len() - self.len {
+            self.area[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+            self.len += bytes.len();
+        } else {
+            if self.overflow.is_empty() {
+                self.overflow.extend_from_slice(&self.area[self.item..self.len]);
+            }
+            self.overflow.extend_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! What a leader sleeps on: the bell that workers ring, and the workers' ends.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+/// The bell's number in the poll set; workers have theirs.
+const BELL: u64 = u64::MAX;
+/// A sleeper looks around this often, whatever it was told.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// The poll set.
+pub(crate) struct Waiter {
+    set: Epoll,
+    bell: EventFd,
+}
+
+/// How long to sleep at most.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sleep {
+    pub(super) limit: Option<Duration>,
+}
+
+impl Waiter {
+    pub(crate) fn new() -> io::Result<Self> {
+        let set = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        set.add(&bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
+        Ok(Self { set, bell })
+    }
+
+    /// The bell, for a new worker.
+    pub(super) fn bell(&self) -> io::Result<OwnedFd> {
+        use std::os::fd::AsFd;
+        self.bell.as_fd().try_clone_to_owned()
+    }
+
+    /// From here on the end of this worker ends a sleep, until its pidfd is closed.
+    pub(super) fn watch(&self, pidfd: BorrowedFd<'_>, worker: usize) -> io::Result<()> {
+        Ok(self.set.add(pidfd, EpollEvent::new(EpollFlags::EPOLLIN, worker as u64))?)
+    }
+
+    /// Wakes the sleeper.
+    pub(super) fn wake(&self) {
+        // A full counter means that it has been woken already.
+        let _ = self.bell.write(1);
+    }
+
+    /// Sleeps until the bell rings, a worker ends, or the time is over; says which workers ended.
+    pub(super) fn sleep(&self, sleep: Sleep) -> Vec<usize> {
+        let limit = sleep.limit.unwrap_or(LONGEST).min(LONGEST);
+        // Rounded up: a sleep that ends before the deadline would be followed by many short ones.
+        self.poll(limit.as_micros().div_ceil(1000) as i32)
+    }
+
+    /// Which workers have ended by now.
+    pub(super) fn look(&self) -> Vec<usize> {
+        self.poll(0)
+    }
+
+    fn poll(&self, limit_ms: i32) -> Vec<usize> {
+        let mut events = [EpollEvent::empty(); 16];
+        let timeout = EpollTimeout::try_from(limit_ms).unwrap_or(EpollTimeout::ZERO);
+        let found = match self.set.wait(&mut events, timeout) {
+            Ok(found) => found,
+            Err(Errno::EINTR) => 0,
+            Err(error) => unreachable!("epoll_wait on a valid set fails only for signals: {error}"),
+        };
+        let mut ended = Vec::new();
+        for event in &events[..found] {
+            if event.data() == BELL {
+                // Somebody else may have emptied it; that is as good.
+                let _ = self.bell.read();
+            } else {
+                ended.push(event.data() as usize);
+            }
+        }
+        ended
+    }
+}

@@ -1,0 +1,375 @@
+//! Calls that nobody waits for yet: their results lie with an [`AsyncResult`], and a *courier* thread drives the
+//! pool while there are any.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::running::open;
+use super::{Job, Mode, supply};
+use crate::drive::{Arrival, Core, Inbox};
+use crate::error::Error;
+use crate::supervise::JobId;
+use crate::task::{ExitOf, InitOf, RunsOn, Task};
+
+/// The result of a call that goes on in the background; also a future.
+///
+/// Dropping it does not end the call. When the pool is dropped first, the result is [`Error::Closed`].
+#[must_use = "without the result nobody learns how the call went"]
+pub struct AsyncResult<R> {
+    letter: Arc<Letter>,
+    read: Arc<dyn Fn(&Arrivals) -> Result<R, Error> + Send + Sync>,
+    core: Weak<Core>,
+    job: JobId,
+}
+
+/// What came for a job, as bytes.
+struct Arrivals {
+    arrivals: Vec<Arrival>,
+    tape: Vec<u8>,
+}
+
+/// Where a result is laid down.
+#[derive(Default)]
+struct Letter {
+    state: Mutex<LetterState>,
+    arrived: Condvar,
+}
+
+type Callback = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
+struct LetterState {
+    content: Option<Arc<Result<Arrivals, Error>>>,
+    callbacks: Vec<Callback>,
+    waker: Option<Waker>,
+}
+
+impl Letter {
+    fn lock(&self) -> MutexGuard<'_, LetterState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lays the result down and tells who waits for it.
+    fn fill(&self, content: Result<Arrivals, Error>) {
+        let (callbacks, waker) = {
+            let mut state = self.lock();
+            if state.content.is_none() {
+                state.content = Some(Arc::new(content));
+            }
+            self.arrived.notify_all();
+            (std::mem::take(&mut state.callbacks), state.waker.take())
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        for callback in callbacks {
+            // A callback that panics harms neither the pool nor the other callbacks.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(callback));
+        }
+    }
+}
+
+impl<R> std::fmt::Debug for AsyncResult<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AsyncResult").field("ready", &self.ready()).finish_non_exhaustive()
+    }
+}
+
+impl<R> AsyncResult<R> {
+    /// A result that is there from the start: the call could not be made.
+    fn failed(error: Error) -> Self {
+        let letter = Arc::new(Letter::default());
+        letter.fill(Err(error));
+        Self { letter, read: Arc::new(|_| Err(Error::Closed)), core: Weak::new(), job: 0 }
+    }
+
+    /// Whether the result is there.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.letter.lock().content.is_some()
+    }
+
+    /// Waits for the result, at most this long; without a limit for `None`. Says whether it is there.
+    pub fn wait(&self, limit: impl Into<Option<Duration>>) -> bool {
+        let end = limit.into().and_then(|limit| Instant::now().checked_add(limit));
+        let mut state = self.letter.lock();
+        while state.content.is_none() {
+            let arrived = &self.letter.arrived;
+            state = match end {
+                None => arrived.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(end) => {
+                    let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+                    else {
+                        return false;
+                    };
+                    arrived.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        true
+    }
+
+    /// Waits for the result. May be called more than once.
+    ///
+    /// # Errors
+    /// Why there is no result; [`Error::Cancelled`] after [`cancel`](Self::cancel).
+    pub fn get(&self) -> Result<R, Error> {
+        self.wait(None);
+        self.read_now().unwrap_or(Err(Error::Closed))
+    }
+
+    /// Waits for the result, at most this long.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] when the time is over; else as for [`get`](Self::get).
+    pub fn get_timeout(&self, limit: Duration) -> Result<R, Error> {
+        if self.wait(limit) { self.get() } else { Err(Error::NotReady(limit)) }
+    }
+
+    /// Whether the result is there and is no error.
+    #[must_use]
+    pub fn successful(&self) -> bool {
+        self.read_now().is_some_and(|result| result.is_ok())
+    }
+
+    /// Ends the call, unless its result is there already: it becomes [`Error::Cancelled`].
+    pub fn cancel(&self) {
+        if let Some(core) = self.core.upgrade() {
+            core.lock().cancel(self.job, Error::Cancelled);
+            core.wake();
+        }
+    }
+
+    fn read_now(&self) -> Option<Result<R, Error>> {
+        let content = self.letter.lock().content.clone()?;
+        Some(match &*content {
+            Ok(arrivals) => (self.read)(arrivals),
+            Err(error) => Err(error.clone()),
+        })
+    }
+
+    fn when_ready(&self, callback: Callback) {
+        let mut state = self.letter.lock();
+        if state.content.is_none() {
+            return state.callbacks.push(callback);
+        }
+        drop(state);
+        callback();
+    }
+}
+
+impl<R: Send + 'static> AsyncResult<R> {
+    /// Calls `then` with the result when it is there, in a thread of this process; not if the call fails.
+    pub fn on_success(self, then: impl FnOnce(&R) + Send + 'static) -> Self {
+        let result = self.again();
+        self.when_ready(Box::new(move || {
+            if let Some(Ok(value)) = result.read_now() {
+                then(&value);
+            }
+        }));
+        self
+    }
+
+    /// Calls `then` with the error when the call has failed, in a thread of this process.
+    pub fn on_error(self, then: impl FnOnce(&Error) + Send + 'static) -> Self {
+        let result = self.again();
+        self.when_ready(Box::new(move || {
+            if let Some(Err(error)) = result.read_now() {
+                then(&error);
+            }
+        }));
+        self
+    }
+
+    fn again(&self) -> Self {
+        Self {
+            letter: Arc::clone(&self.letter),
+            read: Arc::clone(&self.read),
+            core: Weak::clone(&self.core),
+            job: self.job,
+        }
+    }
+}
+
+impl<R> Future for AsyncResult<R> {
+    type Output = Result<R, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.letter.lock();
+        if state.content.is_none() {
+            state.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        drop(state);
+        Poll::Ready(self.read_now().unwrap_or(Err(Error::Closed)))
+    }
+}
+
+impl<T, S, I, E> Job<'_, T, S, I, E>
+where
+    T: Task + RunsOn<S>,
+    I: InitOf<T::State> + RunsOn<S>,
+    E: ExitOf<T::State> + RunsOn<S>,
+    S: 'static,
+{
+    /// Runs the task once, without waiting. The item is encoded now.
+    pub fn apply_async(self, item: T::Item<'_>) -> AsyncResult<T::Output> {
+        let codec = self.pool.codec();
+        self.send_off(std::iter::once(item), move |arrivals| {
+            let only = arrivals.arrivals.first().ok_or(Error::Closed)?;
+            Ok(open::<T>(only.clone(), &arrivals.tape, codec).1?)
+        })
+    }
+
+    /// Runs the task over the items, without waiting; the results are in input order. The items are encoded now.
+    pub fn map_async<'i>(self, items: impl IntoIterator<Item = T::Item<'i>>) -> AsyncResult<Vec<T::Output>> {
+        let codec = self.pool.codec();
+        self.send_off(items.into_iter(), move |arrivals| {
+            let mut results = Vec::with_capacity(arrivals.arrivals.len());
+            for arrival in &arrivals.arrivals {
+                results.push(open::<T>(arrival.clone(), &arrivals.tape, codec).1?);
+            }
+            Ok(results)
+        })
+    }
+
+    fn send_off<'i, R>(
+        self,
+        items: impl Iterator<Item = T::Item<'i>>,
+        read: impl Fn(&Arrivals) -> Result<R, Error> + Send + Sync + 'static,
+    ) -> AsyncResult<R> {
+        self.try_send_off(items, Arc::new(read)).unwrap_or_else(AsyncResult::failed)
+    }
+
+    fn try_send_off<'i, R>(
+        self,
+        items: impl Iterator<Item = T::Item<'i>>,
+        read: Arc<dyn Fn(&Arrivals) -> Result<R, Error> + Send + Sync>,
+    ) -> Result<AsyncResult<R>, Error> {
+        let mut plan = self.options.plan(items.size_hint(), self.pool.mortal())?;
+        plan.fail_fast = true;
+        let slot = self.slot(&mut plan)?;
+        let codec = self.pool.codec();
+        let mut encoded = Vec::new();
+        for (index, item) in items.take(usize::try_from(self.options.cut()).unwrap_or(usize::MAX)).enumerate() {
+            let mut bytes = Vec::new();
+            supply::encode(codec, slot.carriage, item, &mut bytes).map_err(|why| {
+                let kind = crate::error::TaskErrorKind::Encode(why);
+                crate::error::TaskError::new(T::entry().name(), index, 0, 1, None, kind)
+            })?;
+            encoded.push(bytes);
+        }
+        let letter = Arc::new(Letter::default());
+        if encoded.is_empty() {
+            letter.fill(Ok(Arrivals { arrivals: Vec::new(), tape: Vec::new() }));
+            return Ok(AsyncResult { letter, read, core: Weak::new(), job: 0 });
+        }
+        debug_assert_ne!(Mode::FailFast, Mode::Outcomes { bounded: true });
+        let core = self.pool.core_arc();
+        let job = self.pool.courier().send(core, |core| core.open(slot, plan, encoded), &letter)?;
+        Ok(AsyncResult { letter, read, core: Arc::downgrade(core), job })
+    }
+}
+
+/// Drives the pool while asynchronous calls are under way, and delivers their results.
+#[derive(Default)]
+pub(crate) struct Courier {
+    desk: Mutex<Desk>,
+}
+
+#[derive(Default)]
+struct Desk {
+    letters: HashMap<JobId, (Arc<Letter>, Inbox)>,
+    thread: Option<JoinHandle<()>>,
+    running: bool,
+}
+
+impl Courier {
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a job whose results go to this letter.
+    fn send(
+        self: &Arc<Self>,
+        core: &Arc<Core>,
+        open: impl FnOnce(&Core) -> Result<JobId, Error>,
+        letter: &Arc<Letter>,
+    ) -> Result<JobId, Error> {
+        let mut desk = self.desk();
+        // Workers are started before the courier's thread: a fork wants no other threads.
+        let job = open(core)?;
+        desk.letters.insert(job, (Arc::clone(letter), Inbox::default()));
+        if desk.running {
+            drop(desk);
+            core.wake();
+        } else {
+            let (courier, core) = (Arc::clone(self), Arc::clone(core));
+            let thread = thread::Builder::new().name("pool courier".into()).spawn(move || courier.run(&core));
+            desk.thread = Some(thread.map_err(|error| Error::start("the courier thread", error))?);
+            desk.running = true;
+        }
+        Ok(job)
+    }
+
+    fn run(&self, core: &Core) {
+        loop {
+            let mut finished = Vec::new();
+            {
+                let mut desk = self.desk();
+                if desk.letters.is_empty() {
+                    desk.running = false;
+                    return;
+                }
+                let mut state = core.lock();
+                state.drive();
+                desk.letters.retain(|job, (letter, inbox)| {
+                    let mut news = Inbox::default();
+                    state.take_inbox(*job, &mut news);
+                    inbox.append(news);
+                    let failed = inbox.failed();
+                    if inbox.end.is_none() && !failed {
+                        return true;
+                    }
+                    state.close(*job);
+                    finished.push((Arc::clone(letter), std::mem::take(inbox)));
+                    false
+                });
+            }
+            for (letter, mut inbox) in finished {
+                let end = inbox.end.take().unwrap_or(Ok(()));
+                let mut arrivals = inbox.arrivals;
+                arrivals.sort_by_key(|arrival| arrival.index);
+                let failed = arrivals.iter().position(Arrival::is_failed);
+                if let Some(place) = failed {
+                    arrivals.drain(..place);
+                }
+                letter.fill(match (end, failed) {
+                    (Err(error), None) => Err(error),
+                    _ => Ok(Arrivals { arrivals, tape: inbox.tape }),
+                });
+                continue;
+            }
+            if !self.desk().letters.is_empty() {
+                core.wait_for_news();
+            }
+        }
+    }
+
+    /// Waits until the thread has ended. The core must be closed, or without asynchronous calls.
+    pub(crate) fn finish(&self) {
+        let thread = self.desk().thread.take();
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
+            // The thread catches what callbacks do; if it panicked all the same, its letters are answered below.
+            let _ = thread.join();
+        }
+        for (_, (letter, _)) in self.desk().letters.drain() {
+            letter.fill(Err(Error::Closed));
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Jobs: one call each. Options first, then one of the calls.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use crate::drive::JobSlot;
+use crate::error::{Error, TaskError};
+use crate::pool_type::WorkerPool;
+use crate::task::{ExitOf, InitOf, RunsOn, Task};
+use crate::wire::Carriage;
+
+mod asynchronous;
+mod calls;
+mod imap;
+mod options;
+mod running;
+mod supply;
+
+pub(crate) use asynchronous::Courier;
+pub use asynchronous::AsyncResult;
+pub use imap::Imap;
+pub(crate) use options::Options;
+use running::Running;
+use supply::Supply;
+
+/// A call that is being put together: options first, then one of `map`, `map_unordered`, `imap`, `imap_unordered`,
+/// `map_outcomes`, `apply`, `apply_async`, `map_async`.
+#[must_use = "a job does nothing until one of its calls is made"]
+pub struct Job<'p, T: Task, S, I = <T as Task>::Init, E = <T as Task>::Exit> {
+    pool: &'p WorkerPool<S>,
+    options: Options,
+    functions: PhantomData<fn() -> (T, I, E)>,
+}
+
+impl<T: Task, S, I, E> fmt::Debug for Job<'_, T, S, I, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("task", &T::entry().name()).field("options", &self.options).finish()
+    }
+}
+
+impl<'p, T: Task, S> Job<'p, T, S> {
+    pub(crate) fn new(pool: &'p WorkerPool<S>) -> Self {
+        Self { pool, options: Options::default(), functions: PhantomData }
+    }
+}
+
+impl<'p, T: Task, S, I, E> Job<'p, T, S, I, E> {
+    /// How many tasks a worker gets at once. Default: adaptive, by the time that tasks take. Beats `n_splits`.
+    pub fn chunk_size(mut self, tasks: usize) -> Self {
+        self.options.chunk_size = Some(tasks);
+        self
+    }
+
+    /// Into how many chunks the input is split. The input must have a known length, or `iterable_len` must be given.
+    pub fn n_splits(mut self, chunks: usize) -> Self {
+        self.options.n_splits = Some(chunks);
+        self
+    }
+
+    /// How many items the input has; a longer input is cut off. Default: what its iterator knows of itself.
+    pub fn iterable_len(mut self, items: usize) -> Self {
+        self.options.iterable_len = Some(items);
+        self
+    }
+
+    /// How many tasks may be under way, with workers or as results that were not taken yet. Default: by time, or
+    /// `workers × chunk_size × 2` where the chunk size is given.
+    pub fn max_tasks_active(mut self, tasks: usize) -> Self {
+        self.options.max_tasks_active = Some(tasks);
+        self
+    }
+
+    /// After how many tasks a worker ends, with its exit function, and a fresh one takes its place. Default: never.
+    pub fn worker_lifespan(mut self, tasks: usize) -> Self {
+        self.options.worker_lifespan = Some(tasks);
+        self
+    }
+
+    /// How long a task may take. Past that its worker is killed and replaced, and the task has timed out.
+    /// Default: no limit. Not for `StartMethod::Threads`.
+    pub fn task_timeout(mut self, limit: Duration) -> Self {
+        self.options.task_timeout = Some(limit);
+        self
+    }
+
+    /// How long the init function may take in a worker. Default: no limit. Not for `StartMethod::Threads`.
+    pub fn worker_init_timeout(mut self, limit: Duration) -> Self {
+        self.options.worker_init_timeout = Some(limit);
+        self
+    }
+
+    /// How long the exit function may take in a worker. Default: no limit. Not for `StartMethod::Threads`.
+    pub fn worker_exit_timeout(mut self, limit: Duration) -> Self {
+        self.options.worker_exit_timeout = Some(limit);
+        self
+    }
+
+    /// How many times a task is run again after its worker died in it or it timed out; a panic is not retried.
+    /// Default: 0.
+    pub fn retries(mut self, times: u32) -> Self {
+        self.options.retries = times;
+        self
+    }
+
+    /// Makes the workers' state with this function instead of the task's own.
+    pub fn worker_init<J: InitOf<T::State>>(self) -> Job<'p, T, S, J, E> {
+        Job { pool: self.pool, options: self.options, functions: PhantomData }
+    }
+
+    /// Ends the workers with this function instead of the task's own.
+    pub fn worker_exit<X: ExitOf<T::State>>(self) -> Job<'p, T, S, I, X> {
+        Job { pool: self.pool, options: self.options, functions: PhantomData }
+    }
+}
+
+/// How a job deals with what comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// The first failed task ends it.
+    FailFast,
+    /// Every task's outcome is wanted; results that nobody asks for are bounded.
+    Outcomes { bounded: bool },
+}
+
+impl<'p, T, S, I, E> Job<'p, T, S, I, E>
+where
+    T: Task + RunsOn<S>,
+    I: InitOf<T::State> + RunsOn<S>,
+    E: ExitOf<T::State> + RunsOn<S>,
+    S: 'static,
+{
+    /// Runs the task over the items; the results are in input order. The first failed task ends the call.
+    ///
+    /// # Errors
+    /// [`Error::Task`] with the first task that failed; other variants when an option is not allowed, workers
+    /// could not be started, or the call was cancelled.
+    pub fn map<'i>(self, items: impl IntoIterator<Item = T::Item<'i>>) -> Result<Vec<T::Output>, Error> {
+        let results = self.collect(items, Mode::FailFast, |result| result.map_err(Error::Task))?;
+        Ok(results)
+    }
+
+    /// Like [`map`](Self::map), but the results are in the order in which they came.
+    ///
+    /// # Errors
+    /// As for [`map`](Self::map).
+    pub fn map_unordered<'i>(
+        self,
+        items: impl IntoIterator<Item = T::Item<'i>>,
+    ) -> Result<Vec<T::Output>, Error> {
+        let mut results = Vec::new();
+        let pool = self.pool;
+        let mut running = self.open(items.into_iter(), Mode::FailFast)?;
+        running.run(|(_, result)| {
+            results.push(result?);
+            Ok(())
+        })?;
+        drop(running);
+        pool.after_call()?;
+        Ok(results)
+    }
+
+    /// Runs the task over the items; one outcome for each, in input order. A failed task is its own error.
+    ///
+    /// # Errors
+    /// Only what ends the whole call; never [`Error::Task`], except when the init function failed.
+    pub fn map_outcomes<'i>(
+        self,
+        items: impl IntoIterator<Item = T::Item<'i>>,
+    ) -> Result<Vec<Result<T::Output, TaskError>>, Error> {
+        self.collect(items, Mode::Outcomes { bounded: false }, Ok)
+    }
+
+    /// The results in input order, one by one, while the job goes on.
+    pub fn imap<'i, C>(self, items: C) -> Imap<'p, 'i, T, C::IntoIter>
+    where
+        C: IntoIterator<Item = T::Item<'i>>,
+    {
+        Imap::new(self.open(items.into_iter(), Mode::Outcomes { bounded: true }), true)
+    }
+
+    /// The results in the order in which they come, one by one, while the job goes on.
+    pub fn imap_unordered<'i, C>(self, items: C) -> Imap<'p, 'i, T, C::IntoIter>
+    where
+        C: IntoIterator<Item = T::Item<'i>>,
+    {
+        Imap::new(self.open(items.into_iter(), Mode::Outcomes { bounded: true }), false)
+    }
+
+    /// Runs the task once.
+    ///
+    /// # Errors
+    /// As for [`map`](Self::map).
+    pub fn apply(self, item: T::Item<'_>) -> Result<T::Output, Error> {
+        let result = self.map(std::iter::once(item))?.pop();
+        result.ok_or(Error::Closed)
+    }
+
+    fn collect<'i, R>(
+        self,
+        items: impl IntoIterator<Item = T::Item<'i>>,
+        mode: Mode,
+        convert: impl Fn(Result<T::Output, TaskError>) -> Result<R, Error>,
+    ) -> Result<Vec<R>, Error> {
+        let pool = self.pool;
+        let mut running = self.open(items.into_iter(), mode)?;
+        let mut results: Vec<Option<R>> = Vec::new();
+        running.run(|(index, result)| {
+            let index = index as usize;
+            let result = convert(result)?;
+            if index == results.len() {
+                results.push(Some(result));
+            } else {
+                if results.len() <= index {
+                    results.resize_with(index + 1, || None);
+                }
+                results[index] = Some(result);
+            }
+            Ok(())
+        })?;
+        drop(running);
+        pool.after_call()?;
+        let results: Vec<R> = results.into_iter().flatten().collect();
+        Ok(results)
+    }
+
+    /// Opens the job: from here on its workers exist.
+    fn open<'i, C: Iterator<Item = T::Item<'i>>>(
+        self,
+        items: C,
+        mode: Mode,
+    ) -> Result<Running<'p, 'i, T, C>, Error> {
+        let mut plan = self.options.plan(items.size_hint(), self.pool.mortal())?;
+        plan.fail_fast = mode == Mode::FailFast;
+        if mode == (Mode::Outcomes { bounded: true }) && plan.max_active.is_none() {
+            plan.max_active = self.pool.default_bound(&plan);
+        }
+        let chunk = plan.whole_chunk();
+        let slot = self.slot(&mut plan)?;
+        let carriage = slot.carriage;
+        let supply = Supply::new(items, self.options.cut(), self.pool.codec(), carriage);
+        let core = self.pool.core();
+        let job = core.open(slot, plan, Vec::new())?;
+        let codec = self.pool.codec();
+        Ok(Running { core, job, supply, chunk, codec, inbox: Default::default(), taken: 0 })
+    }
+
+    /// What the driver keeps of the job; the plan learns its profile.
+    fn slot(&self, plan: &mut crate::supervise::Plan) -> Result<JobSlot, Error> {
+        let (task, profile) = self.pool.functions::<T, I, E>()?;
+        plan.profile = profile;
+        Ok(JobSlot {
+            task_name: T::entry().name(),
+            task,
+            profile,
+            carriage: Carriage::encoded(plan.task_limit_ns.is_some()),
+            inbox: Default::default(),
+            kept: Default::default(),
+            drop_item: None,
+            retries: plan.retries,
+            cancelled: false,
+        })
+    }
+}

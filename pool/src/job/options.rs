@@ -1,0 +1,88 @@
+//! The options of a job, and the plan that follows from them.
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::supervise::{Chunking, Plan};
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Options {
+    pub(super) chunk_size: Option<usize>,
+    pub(super) n_splits: Option<usize>,
+    pub(super) iterable_len: Option<usize>,
+    pub(super) max_tasks_active: Option<usize>,
+    pub(super) worker_lifespan: Option<usize>,
+    pub(super) task_timeout: Option<Duration>,
+    pub(super) worker_init_timeout: Option<Duration>,
+    pub(super) worker_exit_timeout: Option<Duration>,
+    pub(super) retries: u32,
+}
+
+impl Options {
+    /// The plan for an input whose iterator gives this size hint.
+    pub(super) fn plan(&self, hint: (usize, Option<usize>), mortal: bool) -> Result<Plan, Error> {
+        for (name, value) in [
+            ("chunk_size", self.chunk_size),
+            ("n_splits", self.n_splits),
+            ("max_tasks_active", self.max_tasks_active),
+            ("worker_lifespan", self.worker_lifespan),
+        ] {
+            if value == Some(0) {
+                return Err(Error::option(name, 0, "it must be at least 1"));
+            }
+        }
+        for (name, limit) in [
+            ("task_timeout", self.task_timeout),
+            ("worker_init_timeout", self.worker_init_timeout),
+            ("worker_exit_timeout", self.worker_exit_timeout),
+        ] {
+            match limit {
+                Some(Duration::ZERO) => return Err(Error::option(name, "0 s", "it must be longer than nothing")),
+                Some(limit) if !mortal => {
+                    return Err(Error::option(
+                        name,
+                        limit,
+                        "StartMethod::Threads cannot end a thread that takes too long; use a start method that \
+                         has processes",
+                    ));
+                }
+                _ => {}
+            }
+        }
+        let exact = hint.1.filter(|upper| *upper == hint.0);
+        let total = match (self.iterable_len, exact) {
+            (Some(len), Some(exact)) => Some(len.min(exact) as u64),
+            (len, exact) => len.or(exact).map(|total| total as u64),
+        };
+        let chunking = match (self.chunk_size, self.n_splits, total) {
+            (Some(size), ..) => Chunking::Size(size as u64),
+            (None, None, _) => Chunking::Adaptive,
+            (None, Some(splits), Some(total)) => Chunking::Splits { splits: splits as u64, total },
+            (None, Some(splits), None) => {
+                return Err(Error::option(
+                    "n_splits",
+                    splits,
+                    "the input has no known length to split: give `iterable_len(..)` or use `chunk_size(..)`",
+                ));
+            }
+        };
+        let nanos = |limit: Option<Duration>| limit.map(|limit| limit.as_nanos().min(u128::from(u64::MAX)) as u64);
+        Ok(Plan {
+            profile: 0,
+            chunking,
+            max_active: self.max_tasks_active.map(|most| most as u64),
+            lifespan: self.worker_lifespan.map(|tasks| tasks as u64),
+            retries: self.retries,
+            fail_fast: false,
+            task_limit_ns: nanos(self.task_timeout),
+            init_limit_ns: nanos(self.worker_init_timeout),
+            exit_limit_ns: nanos(self.worker_exit_timeout),
+            total,
+        })
+    }
+
+    /// How many items are taken from the input at most.
+    pub(super) fn cut(&self) -> u64 {
+        self.iterable_len.map_or(u64::MAX, |len| len as u64)
+    }
+}

@@ -1,0 +1,114 @@
+//! A job that is under way, as its caller drives it: items out, outcomes in.
+
+use crate::codec::Codec;
+use crate::drive::{Arrival, Core, Inbox, Loss, What};
+use crate::error::{Error, TaskError, TaskErrorKind};
+use crate::supervise::JobId;
+use crate::task::{Argument, Output, Task};
+
+use super::supply::Supply;
+
+/// One task's outcome, with its index.
+pub(super) type Outcome<R> = (u64, Result<R, TaskError>);
+
+pub(super) struct Running<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
+    pub(super) core: &'p Core,
+    pub(super) job: JobId,
+    pub(super) supply: Supply<'i, T, I>,
+    /// Items of a chunk that must be whole.
+    pub(super) chunk: u64,
+    pub(super) codec: Codec,
+    pub(super) inbox: Inbox,
+    /// Results taken since the last turn.
+    pub(super) taken: u64,
+}
+
+impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Running<'_, 'i, T, I> {
+    /// Moves the job on; every outcome that came goes to `sink`. `Some` when the job is over.
+    pub(super) fn pump(
+        &mut self,
+        wait: bool,
+        mut sink: impl FnMut(Outcome<T::Output>) -> Result<(), Error>,
+    ) -> Option<Result<(), Error>> {
+        self.supply.pull(self.chunk);
+        let taken = std::mem::take(&mut self.taken);
+        let fed = self.core.turn(self.job, taken, &mut self.supply, &mut self.inbox);
+        let idle = !fed && self.inbox.is_empty() && !self.supply.is_short();
+        if idle && wait {
+            self.core.wait(Some(self.job));
+            return None;
+        }
+        let mut inbox = std::mem::take(&mut self.inbox);
+        let mut over = inbox.end.take();
+        for arrival in inbox.arrivals.drain(..) {
+            let outcome = open::<T>(arrival, &inbox.tape, self.codec);
+            if let Err(error) = sink(outcome) {
+                over = Some(Err(error));
+                break;
+            }
+        }
+        inbox.clear();
+        self.inbox = inbox;
+        over
+    }
+
+    /// Moves the job on until it is over.
+    pub(super) fn run(
+        &mut self,
+        mut sink: impl FnMut(Outcome<T::Output>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        loop {
+            let mut taken = 0;
+            let over = self.pump(true, |outcome| {
+                taken += 1;
+                sink(outcome)
+            });
+            self.taken += taken;
+            if let Some(over) = over {
+                return over;
+            }
+        }
+    }
+}
+
+impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Drop for Running<'_, 'i, T, I> {
+    fn drop(&mut self) {
+        self.core.close(self.job);
+    }
+}
+
+/// Decodes an arrival. What a worker wrote may make no sense, or make a `Deserialize` impl panic: that is this
+/// task's error.
+pub(super) fn open<T: Task>(arrival: Arrival, tape: &[u8], codec: Codec) -> Outcome<T::Output> {
+    let Arrival { index, worker, what } = arrival;
+    let fail = |attempts, argument, kind| {
+        TaskError::new(T::entry().name(), index as usize, worker, attempts, argument, kind)
+    };
+    let result = match what {
+        What::Value { start, len } => decode::<T::Output>(codec, &tape[start..start + len])
+            .map_err(|why| fail(1, None, TaskErrorKind::Decode(why))),
+        What::Failed(loss) => {
+            let Loss { attempts, kind, item } = *loss;
+            Err(fail(attempts, item.and_then(|item| show::<T>(codec, &item)), kind))
+        }
+    };
+    (index, result)
+}
+
+pub(super) fn decode<R: Output>(codec: Codec, bytes: &[u8]) -> Result<R, String> {
+    std::panic::catch_unwind(|| R::decode(codec, bytes))
+        .unwrap_or_else(|_| Err("its `Deserialize` implementation panicked".into()))
+}
+
+/// Shows the argument of a failed task, where its type can be shown.
+fn show<T: Task>(codec: Codec, item: &[u8]) -> Option<String> {
+    const LONGEST: usize = 200;
+    let debug = T::DEBUG_ITEM?;
+    let shown = || T::Item::decode(codec, item).ok().map(|item| debug(&item));
+    let mut text = std::panic::catch_unwind(shown).ok()??;
+    if let Some((cut, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(cut);
+        text.push_str("...");
+    }
+    Some(text)
+}

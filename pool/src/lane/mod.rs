@@ -1,0 +1,170 @@
+//! A lane: the two-way channel between the parent and one worker.
+//!
+//! *Orders* go down to the worker, *replies* come up. Each direction has a memory file of its own: a page of words
+//! and a [ring] of records. The worker can map the orders' file for reading only, so what the parent has sent stays
+//! what it was: arguments are borrowed in place, and orders that a dying worker left behind can be read back. The
+//! replies' file belongs to the worker, and the parent believes nothing in it: every word is copied out, then
+//! checked, and what no worker writes is [`Corrupt`], the worker's death.
+//!
+//! **Counting.** Each order is one *unit*, a chunk of `n` tasks is `n` units, and each unit is answered by exactly
+//! one reply, in order. So the replies alone tell the parent which orders are done and which part of the ring is
+//! free. `started` names the unit that the worker is at: a worker that dies with `started` past its last reply died
+//! in that unit.
+//!
+//! **Recall.** A worker claims units before it runs them, by swapping a new bound into `claim`. The parent takes
+//! unclaimed chunks back by setting the `RECALL` bit there: what the word held is what the worker keeps. A worker
+//! that sees the bit skips chunks until it meets the `Resume` order, which answers the recall.
+//!
+//! **Sleeping.** Who finds nothing to do says that it sleeps, looks once more, and sleeps: the worker on the futex
+//! word `doorbell`, the parent on its poll set. Who has sent something looks whether the other sleeps, and only then
+//! makes the system call that wakes it. Between the store that one side makes and the load of the other's word
+//! stands a full fence on both sides, so at least one of them sees the other: no wake-up is lost.
+#![allow(unsafe_code, reason = "places words and rings in memory that two processes share")]
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+mod futex;
+mod memory;
+mod parent;
+mod ring;
+mod worker;
+
+pub(crate) use parent::ParentEnd;
+pub(crate) use ring::{Corrupt, Position};
+pub(crate) use worker::{Chunk, Order, WorkerEnd};
+
+use memory::{Access, Mapping};
+
+/// The page of words before the ring.
+const WORDS_BYTES: usize = 4096;
+/// One direction's ring. Only pages that are used take memory.
+const RING_BYTES: u32 = 8 << 20;
+const FILE_BYTES: usize = WORDS_BYTES + RING_BYTES as usize;
+
+/// What one part of a payload that is larger than a record holds at most.
+pub(crate) const PART_BYTES: usize = 1 << 20;
+
+const RECALL: u64 = 1 << 63;
+
+/// The kinds of orders.
+pub(crate) mod order {
+    pub(crate) const CHUNK: u8 = 1;
+    pub(crate) const INIT: u8 = 2;
+    pub(crate) const EXIT: u8 = 3;
+    pub(crate) const PART: u8 = 4;
+    pub(crate) const RESUME: u8 = 5;
+}
+
+/// The kinds of replies.
+pub(crate) mod reply {
+    /// The worker is up; the only reply to no order.
+    pub(crate) const READY: u8 = 1;
+    /// A task's result.
+    pub(crate) const VALUE: u8 = 2;
+    /// A task's result, in the parts that came before.
+    pub(crate) const LARGE_VALUE: u8 = 3;
+    /// A task or an init or exit function failed; the worker lives.
+    pub(crate) const FAILED: u8 = 4;
+    /// An order that gives no value is done.
+    pub(crate) const DONE: u8 = 5;
+    /// A part of a large value; the reply to no order.
+    pub(crate) const PART: u8 = 6;
+    /// An exit function's value or failure; the reply to no order, the exit order is answered by `DONE`.
+    pub(crate) const EXIT_VALUE: u8 = 7;
+    pub(crate) const LARGE_EXIT_VALUE: u8 = 8;
+    pub(crate) const EXIT_FAILED: u8 = 9;
+}
+
+/// The words that the parent writes.
+#[repr(C)]
+#[derive(Debug)]
+struct ParentWords {
+    /// Rises when the parent wakes the worker, which sleeps on it.
+    doorbell: AtomicU32,
+    _line0: [u32; 15],
+    /// Not zero while the parent sleeps: the number of this sleep.
+    asleep: AtomicU32,
+    /// The unit whose end the sleeping parent wants to hear of.
+    wake_at: AtomicU32,
+    /// Where the parent has read the replies up to.
+    read: AtomicU64,
+    /// How long the worker may spin for orders before it sleeps, in nanoseconds.
+    spin_ns: AtomicU32,
+    /// Not zero when the worker shall stop at once: threads, which can't be killed.
+    closed: AtomicU32,
+    _line1: [u32; 10],
+}
+
+/// The words that the worker writes. The parent trusts none of them.
+#[repr(C)]
+#[derive(Debug)]
+struct WorkerWords {
+    /// Not zero while the worker sleeps on the doorbell.
+    asleep: AtomicU32,
+    _line0: [u32; 15],
+    /// The bound of the units that the worker has claimed, and the parent's `RECALL` bit.
+    claim: AtomicU64,
+    _line1: [u64; 7],
+    /// The unit that the worker is at, plus one.
+    started: AtomicU32,
+    _pad: u32,
+    /// When it started that unit, if the chunk asks for it: CLOCK_MONOTONIC in nanoseconds.
+    started_at: AtomicU64,
+    /// What a task has been taking lately, in nanoseconds.
+    pace: AtomicU64,
+    _line2: [u64; 5],
+}
+
+const _: () = assert!(size_of::<ParentWords>() == 128 && size_of::<WorkerWords>() == 192);
+const _: () = assert!(size_of::<WorkerWords>() <= WORDS_BYTES && RING_BYTES.is_multiple_of(8));
+
+/// One direction's file as one process sees it: words, then the ring.
+#[derive(Debug)]
+struct Half {
+    mapping: Mapping,
+}
+
+impl Half {
+    fn map(file: impl AsFd, access: Access) -> io::Result<Self> {
+        Ok(Self { mapping: Mapping::new(file, FILE_BYTES, access)? })
+    }
+
+    /// # Safety
+    /// `Words` must be the struct of atomics that this half begins with.
+    unsafe fn words<Words>(&self) -> &Words {
+        // SAFETY: the mapping is page-aligned, longer than the words, zeroed at first, and lives as long as `self`;
+        // the caller names the right struct, all of whose fields are atomics or padding.
+        unsafe { self.mapping.base().cast::<Words>().as_ref() }
+    }
+
+    fn ring(&self) -> NonNull<u8> {
+        // SAFETY: the mapping is longer than the page of words.
+        unsafe { self.mapping.base().add(WORDS_BYTES) }
+    }
+}
+
+/// Makes a lane: the parent's end, and the two files, orders first, that the worker's end is made from.
+pub(crate) fn open() -> io::Result<(ParentEnd, OwnedFd, OwnedFd)> {
+    let down = memory::create("pool orders", FILE_BYTES)?;
+    let up = memory::create("pool replies", FILE_BYTES)?;
+    let end = ParentEnd::new(Half::map(&down, Access::ReadWrite)?, Half::map(&up, Access::ReadWrite)?);
+    memory::seal_future_writes(&down)?;
+    Ok((end, down, up))
+}
+
+/// The fence between this side's store and its load of the other side's word; see "Sleeping" above.
+fn full_fence() {
+    fence(Ordering::SeqCst);
+}
+
+/// CLOCK_MONOTONIC in nanoseconds: the same clock in every process.
+pub(crate) fn now_ns() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).expect("CLOCK_MONOTONIC exists");
+    now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
+}
+
+#[cfg(test)]
+mod tests;

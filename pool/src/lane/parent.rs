@@ -1,0 +1,198 @@
+//! The parent's end: sends orders, takes replies, and believes nothing that comes up.
+
+use std::sync::atomic::Ordering;
+
+use super::ring::{Consumer, Corrupt, Position, Producer, Room};
+use super::{Half, ParentWords, RECALL, RING_BYTES, WorkerWords, full_fence, futex, order, reply};
+
+/// The parent's end of a lane.
+#[derive(Debug)]
+pub(crate) struct ParentEnd {
+    orders: Producer,
+    replies: Consumer,
+    /// Units sent so far; the number of the next unit.
+    sent: u32,
+    /// The last sleep that the worker was told of.
+    sleeps: u32,
+    down: Half,
+    up: Half,
+}
+
+/// The head of a reply; its payload was appended to the caller's buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ReplyHead {
+    pub(crate) tag: u8,
+    pub(crate) len: usize,
+}
+
+/// What a recall left with the worker: the units before this one; they are answered, the others never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Recalled {
+    pub(crate) kept_up_to: u32,
+}
+
+impl ParentEnd {
+    pub(super) fn new(down: Half, up: Half) -> Self {
+        // SAFETY: both rings begin behind their page of words, are zeroed, mapped as long as the halves live (the
+        // struct keeps them), and have one producer and one consumer each: this end and the worker's.
+        let (orders, replies) =
+            unsafe { (Producer::new(down.ring(), RING_BYTES), Consumer::new(up.ring(), RING_BYTES)) };
+        Self { orders, replies, sent: 0, sleeps: 0, down, up }
+    }
+
+    fn words(&self) -> &ParentWords {
+        // SAFETY: the orders' half begins with the parent's words.
+        unsafe { self.down.words() }
+    }
+
+    fn worker_words(&self) -> &WorkerWords {
+        // SAFETY: the replies' half begins with the worker's words.
+        unsafe { self.up.words() }
+    }
+
+    /// The number of the next unit.
+    pub(crate) fn next_unit(&self) -> u32 {
+        self.sent
+    }
+
+    /// The longest order that can be sent in one piece.
+    pub(crate) fn longest_order(&self) -> usize {
+        self.orders.longest()
+    }
+
+    /// Room for an order of at least `least` bytes, if there is any now.
+    pub(crate) fn reserve(&mut self, least: usize) -> Option<OrderRoom<'_>> {
+        let room = self.orders.reserve(least)?;
+        Some(OrderRoom { room, sent: &mut self.sent })
+    }
+
+    /// Sends a small order of one unit; says where it ends, or nothing if there is no room now.
+    pub(crate) fn send(&mut self, tag: u8, payload: &[u8]) -> Option<Position> {
+        let mut room = self.reserve(payload.len())?;
+        room.bytes()[..payload.len()].copy_from_slice(payload);
+        Some(room.commit(tag, payload.len(), 1))
+    }
+
+    /// Reads back the payload of an order that is not freed yet.
+    pub(crate) fn sent_payload(&self, record: Position, len: usize) -> &[u8] {
+        self.orders.written(record, len)
+    }
+
+    /// Frees the ring up to the end of an order that has been answered.
+    pub(crate) fn free_up_to(&mut self, end: Position) {
+        self.orders.free_up_to(end);
+    }
+
+    /// Takes the next reply, if there is one; its payload is appended to `out`.
+    #[inline]
+    pub(crate) fn next_reply(&mut self, out: &mut Vec<u8>) -> Result<Option<ReplyHead>, Corrupt> {
+        let Some(record) = self.replies.peek()? else { return Ok(None) };
+        let head = ReplyHead { tag: record.tag, len: record.len() };
+        if !(reply::READY..=reply::EXIT_FAILED).contains(&head.tag) {
+            return Err(Corrupt);
+        }
+        record.copy_to(out);
+        self.replies.advance(head.len);
+        Ok(Some(head))
+    }
+
+    /// Whether a reply waits.
+    #[inline]
+    pub(crate) fn has_reply(&self) -> bool {
+        self.replies.is_ready()
+    }
+
+    /// Tells the worker how far the replies have been read, so that it can write there again.
+    pub(crate) fn publish_read(&self) {
+        // SYNC: replies read. The copies above are done before the worker sees this.
+        self.words().read.store(self.replies.position().pack(), Ordering::Release);
+    }
+
+    /// Wakes the worker, if it sleeps. To be called after orders were sent or replies read.
+    pub(crate) fn ring(&self) {
+        full_fence();
+        if self.worker_words().asleep.load(Ordering::Relaxed) != 0 {
+            self.words().doorbell.fetch_add(1, Ordering::Relaxed);
+            futex::wake(&self.words().doorbell);
+        }
+    }
+
+    /// Says that the parent is about to sleep and wants to be woken when unit `wake_at` is done. The caller fences
+    /// after the last lane and looks at all of them again.
+    pub(crate) fn doze(&mut self, wake_at: u32) {
+        self.sleeps = self.sleeps.wrapping_add(1).max(1);
+        self.words().wake_at.store(wake_at, Ordering::Relaxed);
+        self.words().asleep.store(self.sleeps, Ordering::Relaxed);
+    }
+
+    /// Says that the parent is awake.
+    pub(crate) fn rouse(&self) {
+        self.words().asleep.store(0, Ordering::Relaxed);
+    }
+
+    /// Takes back what the worker has not claimed. `answered` is the number of the first unit without an answer.
+    pub(crate) fn recall(&mut self, answered: u32) -> Result<Recalled, Corrupt> {
+        let kept = self.worker_words().claim.fetch_or(RECALL, Ordering::AcqRel) & !RECALL;
+        let kept_up_to = u32::try_from(kept).map_err(|_| Corrupt)?;
+        // What the worker claimed last may lie behind what it has answered, never before what was sent.
+        let open = self.sent.wrapping_sub(answered);
+        let kept = kept_up_to.wrapping_sub(answered);
+        match kept {
+            _ if kept <= open => Ok(Recalled { kept_up_to }),
+            _ if kept > u32::MAX / 2 => Ok(Recalled { kept_up_to: answered }),
+            _ => Err(Corrupt),
+        }
+    }
+
+    /// Whether the worker says that it is at this unit.
+    pub(crate) fn is_running(&self, unit: u32) -> bool {
+        self.worker_words().started.load(Ordering::Acquire) == unit.wrapping_add(1)
+    }
+
+    /// When the worker says that it started the unit that it is at.
+    pub(crate) fn started_at(&self) -> u64 {
+        self.worker_words().started_at.load(Ordering::Relaxed)
+    }
+
+    /// What a task takes, as the worker says; 0 when it has not said yet.
+    pub(crate) fn pace_ns(&self) -> u64 {
+        self.worker_words().pace.load(Ordering::Relaxed)
+    }
+
+    /// How long the worker may spin before it sleeps.
+    pub(crate) fn let_spin(&self, spin_ns: u32) {
+        self.words().spin_ns.store(spin_ns, Ordering::Relaxed);
+    }
+
+    /// Tells a worker that cannot be killed to stop after the task that it is in.
+    pub(crate) fn close(&self) {
+        self.words().closed.store(1, Ordering::Release);
+        self.ring();
+    }
+}
+
+/// Room for one order.
+#[derive(Debug)]
+pub(crate) struct OrderRoom<'r> {
+    room: Room<'r>,
+    sent: &'r mut u32,
+}
+
+impl OrderRoom<'_> {
+    /// The payload, to be filled from its start.
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        self.room.bytes()
+    }
+
+    /// Where the order begins.
+    pub(crate) fn position(&self) -> Position {
+        self.room.position()
+    }
+
+    /// Sends the first `len` bytes as an order of this many units; says where it ends.
+    pub(crate) fn commit(self, tag: u8, len: usize, units: u32) -> Position {
+        debug_assert!(tag >= order::CHUNK && tag <= order::RESUME);
+        *self.sent = self.sent.wrapping_add(units);
+        self.room.commit(tag, len)
+    }
+}

@@ -1,0 +1,460 @@
+//! One direction of a lane: a ring of records of any length between one producer and one consumer, which are
+//! usually two processes.
+//!
+//! A record is a header word and a payload, padded to whole words. The header is zero until the record is
+//! committed: the producer fills the payload, zeroes the header of the record to come, and then stores this
+//! record's header. So the consumer needs no index to poll: flag and payload of a small record share a cache line,
+//! and whatever moment a producer dies in, what it committed can be read and nothing else looks committed.
+//!
+//! Records lie in one piece. Where the next one does not fit before the end, a `WRAP` record sends the consumer
+//! back to the start. The producer does so early, once it is past the first [`HOT_BYTES`] and the start is free
+//! again: small records then go round in memory that stays in the caches, and large ones use the whole ring.
+//!
+//! How the producer learns what is free differs by direction, so it is told: [`Producer::free_up_to`].
+#![allow(unsafe_code, reason = "reads and writes memory that two processes share")]
+
+use std::ptr::NonNull;
+use std::slice;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The part of a ring in which small records stay.
+pub(super) const HOT_BYTES: u32 = 64 << 10;
+const WORD: u32 = 8;
+const WRAP: u8 = 0xff;
+
+/// A place in the stream of records: how often it has wrapped, and the offset since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Position {
+    lap: u32,
+    offset: u32,
+}
+
+impl Position {
+    pub(super) fn pack(self) -> u64 {
+        u64::from(self.lap) << 32 | u64::from(self.offset)
+    }
+
+    pub(super) fn unpack(word: u64) -> Self {
+        Self { lap: (word >> 32) as u32, offset: word as u32 }
+    }
+}
+
+/// The peer wrote what no producer writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Corrupt;
+
+/// The header of a committed record: length, tag, and the low bits of the record's number, so that a header that
+/// belongs to another record is told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Header {
+    len: u32,
+    tag: u8,
+    number: u32,
+}
+
+const NUMBER_MASK: u32 = 0x00ff_ffff;
+
+impl Header {
+    fn pack(self) -> u64 {
+        u64::from(self.len) | u64::from(self.tag) << 32 | u64::from(self.number & NUMBER_MASK) << 40
+    }
+
+    fn unpack(word: u64) -> Self {
+        Self { len: word as u32, tag: (word >> 32) as u8, number: (word >> 40) as u32 }
+    }
+
+    fn total(len: u32) -> u32 {
+        WORD + len.next_multiple_of(WORD)
+    }
+}
+
+/// The memory of a ring.
+#[derive(Debug)]
+struct Span {
+    base: NonNull<u8>,
+    len: u32,
+}
+
+// SAFETY: the span is memory of the process, valid wherever its owner goes.
+unsafe impl Send for Span {}
+
+impl Span {
+    fn header(&self, offset: u32) -> &AtomicU64 {
+        debug_assert!(offset.is_multiple_of(WORD) && offset + WORD <= self.len);
+        // SAFETY: the offset is a multiple of 8 within the span, the span is mapped at a page boundary and lives as
+        // long as its owner, and both sides touch header words only as atomics.
+        unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(offset as usize).cast()) }
+    }
+
+    fn at(&self, offset: u32) -> *mut u8 {
+        debug_assert!(offset <= self.len);
+        // SAFETY: the offset lies within the span.
+        unsafe { self.base.as_ptr().add(offset as usize) }
+    }
+}
+
+/// The writing side.
+#[derive(Debug)]
+pub(super) struct Producer {
+    span: Span,
+    at: Position,
+    freed: Position,
+    number: u32,
+}
+
+impl Producer {
+    /// # Safety
+    /// `base` must be 8-aligned and point to `len` bytes, zeroed at first, that stay mapped for writing while the
+    /// producer lives; no other producer may write there.
+    pub(super) unsafe fn new(base: NonNull<u8>, len: u32) -> Self {
+        Self { span: Span { base, len }, at: Position::default(), freed: Position::default(), number: 0 }
+    }
+
+    /// The longest payload that fits whenever the ring is empty.
+    pub(super) fn longest(&self) -> usize {
+        (self.span.len / 2 - 4 * WORD) as usize
+    }
+
+    /// Tells that the consumer has done with everything before this place.
+    pub(super) fn free_up_to(&mut self, position: Position) {
+        self.freed = position;
+    }
+
+    /// Where the next record will begin, unless it wraps.
+    #[cfg(test)]
+    pub(super) fn position(&self) -> Position {
+        self.at
+    }
+
+    /// Room for one record of at least `least` bytes, or nothing if it is not free now.
+    pub(super) fn reserve(&mut self, least: usize) -> Option<Room<'_>> {
+        let least = u32::try_from(least).ok()?;
+        let ahead = self.ahead();
+        let wrapped = self.after_wrap();
+        let past_hot = self.at.offset >= HOT_BYTES && wrapped >= (HOT_BYTES / 2).max(least);
+        if (past_hot || ahead < least) && wrapped >= least && wrapped > 0 {
+            Some(Room { producer: self, wraps: true, limit: wrapped })
+        } else if ahead >= least && ahead > 0 {
+            Some(Room { producer: self, wraps: false, limit: ahead })
+        } else {
+            None
+        }
+    }
+
+    /// The longest payload that fits at the current place: a header before it, and one for the record to come.
+    fn ahead(&self) -> u32 {
+        let end = if self.at.lap == self.freed.lap { self.span.len } else { self.freed.offset };
+        end.saturating_sub(self.at.offset).saturating_sub(2 * WORD)
+    }
+
+    /// The longest payload that fits at the start.
+    fn after_wrap(&self) -> u32 {
+        if self.at.lap == self.freed.lap { self.freed.offset.saturating_sub(2 * WORD) } else { 0 }
+    }
+
+    fn wrap(&mut self) {
+        self.span.header(0).store(0, Ordering::Relaxed);
+        self.publish(Header { len: 0, tag: WRAP, number: self.number });
+        self.at = Position { lap: self.at.lap.wrapping_add(1), offset: 0 };
+    }
+
+    fn publish(&mut self, header: Header) {
+        // SYNC: record committed. Everything before it, the payload and the next header's zero, is visible to the
+        // consumer that sees this header.
+        self.span.header(self.at.offset).store(header.pack(), Ordering::Release);
+        self.number = self.number.wrapping_add(1);
+    }
+
+    /// A payload that this producer wrote earlier and that is not freed yet.
+    pub(super) fn written(&self, record: Position, len: usize) -> &[u8] {
+        assert!(record.offset as usize + WORD as usize + len <= self.span.len as usize);
+        // SAFETY: the range lies within the span (just checked), and it is this producer's own writing, which
+        // nobody changes: the consumer of a ring that is read back has it mapped for reading only.
+        unsafe { slice::from_raw_parts(self.span.at(record.offset + WORD), len) }
+    }
+}
+
+/// Room for one record. Dropping it without commit is harmless: nothing has moved.
+#[derive(Debug)]
+pub(super) struct Room<'r> {
+    producer: &'r mut Producer,
+    /// The record begins at the start of the ring.
+    wraps: bool,
+    limit: u32,
+}
+
+impl Room<'_> {
+    /// The payload, to be filled from its start.
+    pub(super) fn bytes(&mut self) -> &mut [u8] {
+        let start = self.producer.span.at(self.position().offset + WORD);
+        // SAFETY: `reserve` found this range free: the consumer has done with it and will not look until the record
+        // is committed, and the borrow keeps this producer from handing it out again.
+        unsafe { slice::from_raw_parts_mut(start, self.limit as usize) }
+    }
+
+    /// Where the record begins.
+    pub(super) fn position(&self) -> Position {
+        let at = self.producer.at;
+        if self.wraps { Position { lap: at.lap.wrapping_add(1), offset: 0 } } else { at }
+    }
+
+    /// Makes the first `len` bytes a record; says where it ends.
+    pub(super) fn commit(self, tag: u8, len: usize) -> Position {
+        assert!(tag != 0 && tag != WRAP && len <= self.limit as usize);
+        let Self { producer, wraps, .. } = self;
+        if wraps {
+            producer.wrap();
+        }
+        let len = len as u32;
+        let next = producer.at.offset + Header::total(len);
+        producer.span.header(next).store(0, Ordering::Relaxed);
+        producer.publish(Header { len, tag, number: producer.number });
+        producer.at.offset = next;
+        producer.at
+    }
+}
+
+/// The reading side.
+#[derive(Debug)]
+pub(super) struct Consumer {
+    span: Span,
+    at: Position,
+    number: u32,
+}
+
+/// A committed record. Its bytes are read in place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Record<'r> {
+    pub(super) tag: u8,
+    payload: NonNull<u8>,
+    len: usize,
+    ring: std::marker::PhantomData<&'r Consumer>,
+}
+
+impl Consumer {
+    /// # Safety
+    /// `base` must be 8-aligned and point to `len` bytes, zeroed at first, that stay mapped while the consumer
+    /// lives, and header words there must be touched by others only as atomics.
+    pub(super) unsafe fn new(base: NonNull<u8>, len: u32) -> Self {
+        Self { span: Span { base, len }, at: Position::default(), number: 0 }
+    }
+
+    /// Everything before this place has been read.
+    pub(super) fn position(&self) -> Position {
+        self.at
+    }
+
+    /// Whether something lies ahead: a record, or what only a corrupt peer writes.
+    #[inline]
+    pub(super) fn is_ready(&self) -> bool {
+        self.span.header(self.at.offset).load(Ordering::Relaxed) != 0
+    }
+
+    /// The next record, if it is committed. Its header is copied out, then checked.
+    #[inline]
+    pub(super) fn peek(&mut self) -> Result<Option<Record<'_>>, Corrupt> {
+        // SYNC: record committed. What the producer wrote before it is visible from here on.
+        let mut word = self.span.header(self.at.offset).load(Ordering::Acquire);
+        if word == 0 {
+            return Ok(None);
+        }
+        if Header::unpack(word) == (Header { len: 0, tag: WRAP, number: self.number & NUMBER_MASK }) {
+            self.at = Position { lap: self.at.lap.wrapping_add(1), offset: 0 };
+            self.number = self.number.wrapping_add(1);
+            word = self.span.header(0).load(Ordering::Acquire);
+            if word == 0 {
+                return Ok(None);
+            }
+        }
+        let header = Header::unpack(word);
+        let room = self.span.len.saturating_sub(self.at.offset + 2 * WORD);
+        if header.number != self.number & NUMBER_MASK || header.len > room || header.tag == WRAP || header.tag == 0 {
+            return Err(Corrupt);
+        }
+        // SAFETY: `at` returns a pointer into the span, which is not null.
+        let payload = unsafe { NonNull::new_unchecked(self.span.at(self.at.offset + WORD)) };
+        Ok(Some(Record { tag: header.tag, payload, len: header.len as usize, ring: std::marker::PhantomData }))
+    }
+
+    /// Goes past a record of this length that `peek` returned.
+    #[inline]
+    pub(super) fn advance(&mut self, len: usize) {
+        self.at.offset += Header::total(len as u32);
+        self.number = self.number.wrapping_add(1);
+        debug_assert!(self.at.offset + WORD <= self.span.len);
+    }
+}
+
+impl<'r> Record<'r> {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The payload in place, for a consumer whose producer can be trusted not to change it.
+    ///
+    /// # Safety
+    /// The producer must not write to the payload before the consumer says that it has done with it.
+    pub(super) unsafe fn in_place(self) -> &'r [u8] {
+        // SAFETY: `peek` checked that the range lies within the span, and the caller vouches for the producer.
+        unsafe { slice::from_raw_parts(self.payload.as_ptr(), self.len) }
+    }
+
+    /// Appends a copy of the payload, for a consumer that does not trust its producer: whatever is written to the
+    /// ring meanwhile, the copy stays as it is.
+    #[inline]
+    pub(super) fn copy_to(self, out: &mut Vec<u8>) {
+        out.reserve(self.len);
+        // SAFETY: the source lies within the span (`peek` checked it), the target is the spare capacity that was
+        // just reserved, and the two do not overlap. A peer that writes to the source at the same time makes the
+        // bytes arbitrary, not the access invalid: every byte is a valid `u8`.
+        unsafe {
+            let end = out.as_mut_ptr().add(out.len());
+            std::ptr::copy_nonoverlapping(self.payload.as_ptr(), end, self.len);
+            out.set_len(out.len() + self.len);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    /// A ring over private memory.
+    struct Pair {
+        _memory: Vec<u64>,
+        producer: Producer,
+        consumer: Consumer,
+    }
+
+    fn pair(len: u32) -> Pair {
+        let mut memory = vec![0u64; len as usize / 8];
+        let base = NonNull::new(memory.as_mut_ptr().cast()).unwrap();
+        // SAFETY: the vector is aligned, zeroed, and lives beside the two ends.
+        let (producer, consumer) = unsafe { (Producer::new(base, len), Consumer::new(base, len)) };
+        Pair { _memory: memory, producer, consumer }
+    }
+
+    fn send(producer: &mut Producer, tag: u8, bytes: &[u8]) -> bool {
+        let Some(mut room) = producer.reserve(bytes.len()) else { return false };
+        room.bytes()[..bytes.len()].copy_from_slice(bytes);
+        room.commit(tag, bytes.len());
+        true
+    }
+
+    fn receive(consumer: &mut Consumer) -> Option<(u8, Vec<u8>)> {
+        let record = consumer.peek().unwrap()?;
+        let (tag, mut bytes) = (record.tag, Vec::new());
+        record.copy_to(&mut bytes);
+        consumer.advance(bytes.len());
+        Some((tag, bytes))
+    }
+
+    #[test]
+    fn what_is_not_committed_is_not_there() {
+        let mut pair = pair(4096);
+        assert_eq!(receive(&mut pair.consumer), None);
+        pair.producer.reserve(10).unwrap().bytes()[0] = 9;
+        assert_eq!(receive(&mut pair.consumer), None);
+        assert!(send(&mut pair.producer, 3, b"ten"));
+        assert_eq!(receive(&mut pair.consumer), Some((3, b"ten".to_vec())));
+        assert_eq!(receive(&mut pair.consumer), None);
+    }
+
+    #[test]
+    fn a_full_ring_refuses_until_it_is_freed() {
+        let mut pair = pair(1024);
+        let mut sent = 0;
+        while send(&mut pair.producer, 1, &[7; 100]) {
+            sent += 1;
+        }
+        assert!(sent >= 8);
+        assert!(receive(&mut pair.consumer).is_some());
+        assert!(!send(&mut pair.producer, 1, &[7; 100]));
+        pair.producer.free_up_to(pair.consumer.position());
+        assert!(receive(&mut pair.consumer).is_some());
+        pair.producer.free_up_to(pair.consumer.position());
+        assert!(send(&mut pair.producer, 1, &[7; 100]));
+    }
+
+    #[test]
+    fn the_longest_record_fits_an_empty_ring_wherever_it_stands() {
+        let mut pair = pair(4096);
+        let longest = pair.producer.longest();
+        for step in 0..2000usize {
+            let small = vec![1; step * 13 % 700];
+            for bytes in [small, vec![2; longest]] {
+                assert!(send(&mut pair.producer, 1, &bytes), "step {step}");
+                assert_eq!(receive(&mut pair.consumer), Some((1, bytes)));
+                pair.producer.free_up_to(pair.consumer.position());
+            }
+        }
+    }
+
+    #[test]
+    fn room_that_was_given_up_moves_nothing() {
+        let mut pair = pair(1 << 20);
+        while pair.producer.position().offset < HOT_BYTES {
+            assert!(send(&mut pair.producer, 1, &[1; 900]));
+            assert!(receive(&mut pair.consumer).is_some());
+            pair.producer.free_up_to(pair.consumer.position());
+        }
+        // The first room is at the start of the ring; what does not fit there finds its place ahead.
+        let small = pair.producer.reserve(1).unwrap().bytes().len();
+        assert!(small < HOT_BYTES as usize * 2);
+        assert!(send(&mut pair.producer, 2, &vec![2; 2 * HOT_BYTES as usize]));
+        assert_eq!(receive(&mut pair.consumer).unwrap().0, 2);
+    }
+
+    #[test]
+    fn small_records_stay_in_the_hot_part() {
+        let mut pair = pair(1 << 20);
+        for step in 0u32..100_000 {
+            assert!(send(&mut pair.producer, 1, &step.to_le_bytes()));
+            assert!(receive(&mut pair.consumer).is_some());
+            pair.producer.free_up_to(pair.consumer.position());
+            assert!(pair.producer.position().offset <= HOT_BYTES + 64);
+        }
+    }
+
+    #[test]
+    fn any_walk_keeps_order_and_content() {
+        // A fixed walk through sizes and paces that wraps in every state.
+        let mut pair = pair(2048);
+        let mut state = 0x9e37_79b9_7f4a_7c15u64;
+        let mut random = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        let mut expected = VecDeque::new();
+        for _ in 0..200_000 {
+            if random() % 2 == 0 {
+                let len = (random() % 300) as usize;
+                let bytes = vec![random() as u8; len];
+                let tag = 1 + (random() % 200) as u8;
+                if send(&mut pair.producer, tag, &bytes) {
+                    expected.push_back((tag, bytes));
+                }
+            } else {
+                assert_eq!(receive(&mut pair.consumer), expected.pop_front());
+                if random() % 3 == 0 {
+                    pair.producer.free_up_to(pair.consumer.position());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_that_no_producer_writes_is_corrupt() {
+        for word in [u64::MAX, 1, 0xff << 32, (1 << 32) | 5000, (1 << 40) | (1 << 32)] {
+            let mut pair = pair(4096);
+            pair.consumer.span.header(0).store(word, Ordering::Release);
+            let corrupt = pair.consumer.peek().map(|record| record.map(|r| r.tag));
+            // A lone WRAP is what a producer may write; behind it the start must hold something else.
+            assert_eq!(corrupt, Err(Corrupt), "{word:#x}");
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! The worker's end: takes orders in place, sends replies.
+
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::memory::Access;
+use super::ring::{Consumer, Corrupt, Position, Producer};
+use super::{
+    Half, PART_BYTES, ParentWords, RECALL, RING_BYTES, WorkerWords, full_fence, futex, now_ns, reply,
+};
+
+/// A sleeping worker looks around this often, so that a lost peer or a broken word cannot keep it asleep for good.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// The worker's end of a lane.
+#[derive(Debug)]
+pub(crate) struct WorkerEnd {
+    orders: Consumer,
+    replies: Producer,
+    /// The number of the unit that comes next.
+    unit: u32,
+    /// Set while a recall is being answered: chunks are skipped until the `Resume` order.
+    recalled: bool,
+    /// The last sleep of the parent that this worker rang for.
+    rung: u32,
+    bell: OwnedFd,
+    words: Words,
+}
+
+/// Both pages of words.
+#[derive(Debug)]
+struct Words {
+    down: Half,
+    up: Half,
+}
+
+impl Words {
+    fn parent(&self) -> &ParentWords {
+        // SAFETY: the orders' half begins with the parent's words.
+        unsafe { self.down.words() }
+    }
+
+    fn own(&self) -> &WorkerWords {
+        // SAFETY: the replies' half begins with the worker's words.
+        unsafe { self.up.words() }
+    }
+}
+
+/// An order, read in place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Order<'l> {
+    pub(crate) tag: u8,
+    pub(crate) payload: &'l [u8],
+}
+
+/// What a worker needs while it is in a chunk: the lane without the order that it reads.
+#[derive(Debug)]
+pub(crate) struct Chunk<'l> {
+    replies: &'l mut Producer,
+    unit: &'l mut u32,
+    recalled: &'l mut bool,
+    rung: &'l mut u32,
+    bell: &'l OwnedFd,
+    words: &'l Words,
+}
+
+impl WorkerEnd {
+    /// Maps the lane. The files are closed when this returns; the mappings stay.
+    pub(crate) fn new(down: &OwnedFd, up: &OwnedFd, bell: OwnedFd) -> io::Result<Self> {
+        let words = Words { down: Half::map(down, Access::ReadOnly)?, up: Half::map(up, Access::ReadWrite)? };
+        // SAFETY: both rings begin behind their page of words, were zeroed when the lane was opened, stay mapped as
+        // long as the halves live (the struct keeps them), and have one producer and one consumer each.
+        let (orders, replies) =
+            unsafe { (Consumer::new(words.down.ring(), RING_BYTES), Producer::new(words.up.ring(), RING_BYTES)) };
+        Ok(Self { orders, replies, unit: 0, recalled: false, rung: 0, bell, words })
+    }
+
+    /// Takes the next order and hands it to `serve`, together with what it needs to answer; waits while there is
+    /// none. `Ok(None)`: the lane was closed.
+    pub(crate) fn serve<R>(
+        &mut self,
+        serve: impl FnOnce(Order<'_>, &mut Chunk<'_>) -> R,
+    ) -> Result<Option<R>, Corrupt> {
+        // What is ready may be a wrap, with the record behind it still to come.
+        while self.orders.peek()?.is_none() {
+            if !self.wait_for_order() {
+                return Ok(None);
+            }
+        }
+        if self.words.parent().closed.load(Ordering::Acquire) != 0 {
+            return Ok(None);
+        }
+        let Self { orders, replies, unit, recalled, rung, bell, words } = self;
+        let record = orders.peek()?.ok_or(Corrupt)?;
+        let len = record.len();
+        // SAFETY: the parent writes to an order only before it is committed, and frees it only after it is answered;
+        // the record is not used after `advance`.
+        let order = Order { tag: record.tag, payload: unsafe { record.in_place() } };
+        let served = serve(order, &mut Chunk { replies, unit, recalled, rung, bell, words });
+        orders.advance(len);
+        Ok(Some(served))
+    }
+
+    /// Hands what is needed to reply outside of any order to `answer`.
+    pub(crate) fn answer<R>(&mut self, answer: impl FnOnce(&mut Chunk<'_>) -> R) -> R {
+        let Self { replies, unit, recalled, rung, bell, words, .. } = self;
+        answer(&mut Chunk { replies, unit, recalled, rung, bell, words })
+    }
+
+    /// Waits for an order: spins a little, then sleeps. False when the lane was closed.
+    fn wait_for_order(&mut self) -> bool {
+        let parent = self.words.parent();
+        let spin_ns = u64::from(parent.spin_ns.load(Ordering::Relaxed));
+        if spin_ns > 0 && spin_until(|| self.orders.is_ready(), spin_ns) {
+            return true;
+        }
+        while !self.orders.is_ready() {
+            if parent.closed.load(Ordering::Acquire) != 0 {
+                return false;
+            }
+            sleep(&self.words, || {
+                self.orders.is_ready() || self.words.parent().closed.load(Ordering::Acquire) != 0
+            });
+        }
+        true
+    }
+}
+
+/// Sleeps on the doorbell unless `ready` holds once the parent can see that this worker sleeps.
+fn sleep(words: &Words, ready: impl Fn() -> bool) {
+    let seen = words.parent().doorbell.load(Ordering::Relaxed);
+    words.own().asleep.store(1, Ordering::Relaxed);
+    full_fence();
+    if !ready() {
+        futex::wait(&words.parent().doorbell, seen, Some(LONGEST_SLEEP));
+    }
+    words.own().asleep.store(0, Ordering::Relaxed);
+}
+
+/// Spins until the condition holds or the time is over; says whether it holds.
+fn spin_until(ready: impl Fn() -> bool, limit_ns: u64) -> bool {
+    let end = now_ns() + limit_ns;
+    loop {
+        for _ in 0..64 {
+            if ready() {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        if now_ns() >= end {
+            return ready();
+        }
+    }
+}
+
+impl Chunk<'_> {
+    /// Claims the next `n` units; false when the parent has taken back everything that was not claimed.
+    pub(crate) fn claim(&mut self, n: u32) -> bool {
+        if *self.recalled {
+            return false;
+        }
+        let up_to = u64::from(self.unit.wrapping_add(n));
+        let before = self.words.own().claim.swap(up_to, Ordering::AcqRel);
+        *self.recalled = before & RECALL != 0;
+        !*self.recalled
+    }
+
+    /// Skips units that were taken back.
+    pub(crate) fn skip(&mut self, n: u32) {
+        *self.unit = self.unit.wrapping_add(n);
+    }
+
+    /// Answers a recall: chunks after the unit that is being served are run again.
+    pub(crate) fn resume_after_this(&mut self) {
+        *self.recalled = false;
+        self.words.own().claim.store(u64::from(self.unit.wrapping_add(1)), Ordering::Release);
+    }
+
+    /// Notes that the next unit is being started. What is noted outlives the process.
+    #[inline]
+    pub(crate) fn start_unit(&mut self) {
+        self.words.own().started.store(self.unit.wrapping_add(1), Ordering::Release);
+    }
+
+    /// Notes when it was started, for the parent's time limits.
+    pub(crate) fn stamp(&mut self) {
+        self.words.own().started_at.store(now_ns(), Ordering::Relaxed);
+    }
+
+    /// Notes what a task takes.
+    pub(crate) fn note_pace(&mut self, ns: u64) {
+        self.words.own().pace.store(ns.max(1), Ordering::Relaxed);
+    }
+
+    /// Whether the parent told this worker to stop.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.words.parent().closed.load(Ordering::Acquire) != 0
+    }
+
+    /// Sends a reply that `write` fills; `tag` when it fits in one record, `large` behind its parts when not.
+    /// An error of `write` leaves nothing behind.
+    #[inline]
+    pub(crate) fn reply<E>(
+        &mut self,
+        tag: u8,
+        large: u8,
+        write: impl FnOnce(&mut ReplyWriter<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if !self.has_room(1) {
+            self.wait_for_room(1);
+        }
+        let mut room = self.replies.reserve(1).expect("room was there, and only this side fills it");
+        let mut writer = ReplyWriter { area: room.bytes(), len: 0, overflow: Vec::new() };
+        write(&mut writer)?;
+        let ReplyWriter { len, overflow, .. } = writer;
+        if overflow.is_empty() {
+            room.commit(tag, len);
+        } else {
+            self.send_large(tag, large, &overflow);
+        }
+        Ok(())
+    }
+
+    /// A unit is answered: the next one comes.
+    #[inline]
+    pub(crate) fn finish_unit(&mut self) {
+        *self.unit = self.unit.wrapping_add(1);
+    }
+
+    /// Wakes the parent if it sleeps and waits for what is done by now. To be called at the end of each claim.
+    pub(crate) fn nudge(&mut self) {
+        full_fence();
+        let parent = self.words.parent();
+        let asleep = parent.asleep.load(Ordering::Relaxed);
+        if asleep != 0 && asleep != *self.rung {
+            let ahead = self.unit.wrapping_sub(1).wrapping_sub(parent.wake_at.load(Ordering::Relaxed));
+            if ahead <= u32::MAX / 2 {
+                self.ring(asleep);
+            }
+        }
+    }
+
+    /// Wakes the parent if it sleeps, whatever it waits for.
+    pub(crate) fn alarm(&mut self) {
+        full_fence();
+        let asleep = self.words.parent().asleep.load(Ordering::Relaxed);
+        if asleep != 0 && asleep != *self.rung {
+            self.ring(asleep);
+        }
+    }
+
+    #[cold]
+    fn ring(&mut self, asleep: u32) {
+        *self.rung = asleep;
+        // A full eventfd means that the parent has been woken already; other errors leave its deadline to wake it.
+        let _ = nix::unistd::write(self.bell, &1u64.to_ne_bytes());
+    }
+
+    #[inline]
+    fn has_room(&mut self, least: usize) -> bool {
+        self.replies.reserve(least).is_some() || {
+            self.learn_read();
+            self.replies.reserve(least).is_some()
+        }
+    }
+
+    fn learn_read(&mut self) {
+        // SYNC: replies read. What the parent copied out before it published this place may be overwritten.
+        self.replies.free_up_to(Position::unpack(self.words.parent().read.load(Ordering::Acquire)));
+    }
+
+    #[cold]
+    fn wait_for_room(&mut self, least: usize) {
+        while !self.has_room(least) {
+            self.alarm();
+            let read = self.words.parent().read.load(Ordering::Acquire);
+            sleep(self.words, || self.words.parent().read.load(Ordering::Acquire) != read);
+        }
+    }
+
+    /// Sends what did not fit where it was written: in one record elsewhere, or in parts.
+    #[cold]
+    fn send_large(&mut self, tag: u8, large: u8, bytes: &[u8]) {
+        if bytes.len() <= PART_BYTES {
+            return self.send(tag, bytes);
+        }
+        for part in bytes.chunks(PART_BYTES) {
+            self.send(reply::PART, part);
+        }
+        self.send(large, &[]);
+    }
+
+    fn send(&mut self, tag: u8, bytes: &[u8]) {
+        self.wait_for_room(bytes.len().max(1));
+        let mut room = self.replies.reserve(bytes.len().max(1)).expect("room was waited for");
+        room.bytes()[..bytes.len()].copy_from_slice(bytes);
+        room.commit(tag, bytes.len());
+    }
+}
+
+/// Writes a reply into its room, and what does not fit there into a vector.
+#[derive(Debug)]
+pub(crate) struct ReplyWriter<'r> {
+    area: &'r mut [u8],
+    len: usize,
+    overflow: Vec<u8>,
+}
+
+impl Write for ReplyWriter<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.append(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl ReplyWriter<'_> {
+    /// Appends bytes; there is always room, here or in the overflow.
+    #[inline]
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        if self.overflow.is_empty() && bytes.len() <= self.area.len() - self.len {
+            self.area[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+            self.len += bytes.len();
+        } else {
+            self.spill(bytes);
+        }
+    }
+
+    #[cold]
+    fn spill(&mut self, bytes: &[u8]) {
+        if self.overflow.is_empty() {
+            self.overflow.extend_from_slice(&self.area[..self.len]);
+        }
+        self.overflow.extend_from_slice(bytes);
+    }
+}

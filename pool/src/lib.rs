@@ -1,0 +1,72 @@
+//! A parallel map over worker **processes**: what threads do, with what only processes give. A crash, a leak, a
+//! hang or a runaway allocation stays inside one worker and costs exactly one task.
+//!
+//! ```no_run
+//! use pool::{WorkerPool, worker_task};
+//!
+//! #[worker_task]
+//! fn square(x: u64) -> u64 {
+//!     x * x
+//! }
+//!
+//! #[pool::main]
+//! fn main() -> Result<(), pool::Error> {
+//!     let pool = WorkerPool::new(4)?;
+//!     assert_eq!(square::par_map(&pool, [1, 2, 3])?, [1, 4, 9]);
+//!     Ok(())
+//! }
+//! ```
+#![deny(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+compile_error!("pool runs on Linux (x86-64, aarch64): its lanes and its supervision are built on memfd, futex and pidfd");
+
+extern crate self as pool;
+
+// A value's way: from the caller, through a job, encoded into a lane, to a worker, and back.
+mod pool_type;
+mod builder;
+mod task;
+mod registry;
+mod job;
+mod codec;
+mod by_value;
+mod wire;
+mod lane;
+mod worker;
+// Life and death: who starts, who gets what, who ends.
+mod drive;
+mod supervise;
+mod start;
+mod boot;
+mod cpu;
+mod sys;
+mod error;
+mod private_macros;
+
+pub use boot::init;
+pub use builder::WorkerPoolBuilder;
+pub use codec::Codec;
+pub use cpu::{CpuIds, cpu_count};
+pub use error::{Death, Error, PanicInfo, TaskError, TaskErrorKind};
+pub use job::{AsyncResult, Imap, Job};
+pub use pool_macros::{main, worker_exit, worker_init, worker_task};
+pub use pool_type::{CancelHandle, ExitResults, WorkerPool};
+pub use start::StartMethod;
+pub use task::WorkerId;
+
+/// What the macros' output names. Not part of the API.
+#[doc(hidden)]
+pub mod __private {
+    pub use linkme;
+
+    pub use crate::registry::{DecodeShared, Entry, REGISTRY};
+    pub use crate::task::{
+        Argument, ByDefault, ExitContext, ExitOf, InitContext, InitOf, Lends, NoExit, NoShared, Output, Probe,
+        ProbeFallback, ReadyFor, RunsOn, Task, TaskContext, WorkerExit, WorkerId, WorkerInit,
+    };
+    pub use std::vec::Vec;
+
+    pub use crate::task_calls;
+}

@@ -1,0 +1,346 @@
+//! The pool.
+
+use std::any::TypeId;
+use std::iter::FusedIterator;
+use std::marker::PhantomData;
+use std::sync::{Arc, Weak};
+
+use crate::builder::WorkerPoolBuilder;
+use crate::codec::Codec;
+use crate::drive::{Core, ExitValue, ProfileDef, State, Waiter};
+use crate::error::{Error, TaskError, TaskErrorKind};
+use crate::job::{AsyncResult, Courier, Job};
+use crate::registry::{Registry, type_key};
+use crate::start::{self, Crew, StartMethod};
+use crate::supervise::{Plan, Supervisor};
+use crate::task::{Output, ReadyFor, RunsOn, Task, WorkerExit, WorkerInit};
+
+/// A pool of workers that run tasks.
+///
+/// The workers start at the first call and live until [`join`](Self::join), [`terminate`](Self::terminate) or drop.
+/// Calls may come from several threads at once; they share the workers.
+///
+/// `S` is the type of the shared value, which `#[shared]` parameters borrow.
+pub struct WorkerPool<S = ()> {
+    core: Arc<Core>,
+    courier: Arc<Courier>,
+    settings: Settings,
+    shares: PhantomData<fn() -> S>,
+}
+
+/// What does not change in the pool's life.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) workers: usize,
+    pub(crate) method: StartMethod,
+    pub(crate) codec: Codec,
+    pub(crate) keep_alive: bool,
+    pub(crate) order_tasks: bool,
+}
+
+impl<S> std::fmt::Debug for WorkerPool<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WorkerPool").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl WorkerPool {
+    /// The options of a pool.
+    pub fn builder() -> WorkerPoolBuilder {
+        WorkerPoolBuilder::new()
+    }
+
+    /// A pool of this many workers, with the defaults for all else.
+    ///
+    /// # Errors
+    /// As for [`WorkerPoolBuilder::build`].
+    pub fn new(workers: usize) -> Result<Self, Error> {
+        Self::builder().workers(workers).build()
+    }
+}
+
+impl<S> WorkerPool<S> {
+    pub(crate) fn start(settings: Settings, crew: Crew, cpus: Vec<Vec<usize>>) -> Result<Self, Error> {
+        let waiter = Arc::new(Waiter::new().map_err(|error| Error::start("the pool", error))?);
+        let supervisor =
+            Supervisor::new(settings.workers, settings.order_tasks, settings.method.is_process());
+        let starter = start::starter(settings.method, crew);
+        let state = State::new(supervisor, starter, Arc::clone(&waiter), cpus);
+        Ok(Self {
+            core: Arc::new(Core::new(state, waiter)),
+            courier: Arc::default(),
+            settings,
+            shares: PhantomData,
+        })
+    }
+
+    /// How many workers the pool has.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.settings.workers
+    }
+
+    /// How the pool's workers are started.
+    #[must_use]
+    pub fn start_method(&self) -> StartMethod {
+        self.settings.method
+    }
+
+    /// A handle that ends running calls from another thread.
+    pub fn cancel_handle(&self) -> CancelHandle {
+        CancelHandle { core: Arc::downgrade(&self.core) }
+    }
+
+    /// Finishes all work, runs the exit functions, and ends the workers.
+    ///
+    /// # Errors
+    /// [`Error::Task`] of kind [`TaskErrorKind::Exit`] when an exit function failed.
+    pub fn join(self) -> Result<ExitResults, Error> {
+        self.core.drive_until(|state| state.is_idle());
+        self.rest()?;
+        let exits = std::mem::take(&mut self.core.lock().exits);
+        Ok(ExitResults { exits, codec: self.settings.codec })
+    }
+
+    /// Ends the workers now, in the midst of what they do; waiting calls end with [`Error::Closed`].
+    pub fn terminate(self) {
+        drop(self);
+    }
+
+    /// What exit functions `E` have given so far, in the order in which workers ended.
+    ///
+    /// # Errors
+    /// When a value cannot be decoded.
+    pub fn exit_results<E: WorkerExit>(&self) -> Result<Vec<E::Output>, Error> {
+        let exits = self.core.lock().exits.clone();
+        decode_exits::<E>(&exits, self.settings.codec)
+    }
+
+    /// Lets the workers end and waits for that.
+    fn rest(&self) -> Result<(), Error> {
+        self.core.lock().retire();
+        self.core.drive_until(|state| state.is_at_rest());
+        match self.core.lock().exit_error.take() {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Without `keep_alive` the workers end with the last call that is under way.
+    pub(crate) fn after_call(&self) -> Result<(), Error> {
+        if self.settings.keep_alive || !self.core.lock().is_idle() {
+            return Ok(());
+        }
+        self.rest()
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
+    pub(crate) fn core_arc(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    pub(crate) fn courier(&self) -> &Arc<Courier> {
+        &self.courier
+    }
+
+    pub(crate) fn codec(&self) -> Codec {
+        self.settings.codec
+    }
+
+    /// Whether workers can be killed.
+    pub(crate) fn mortal(&self) -> bool {
+        self.settings.method.is_process()
+    }
+
+    /// How many results of a lazy iterator may be under way when the caller gives no bound.
+    pub(crate) fn default_bound(&self, plan: &Plan) -> Option<u64> {
+        const ADAPTIVE: u64 = 16_384;
+        let workers = self.settings.workers as u64;
+        Some(match plan.whole_chunk() {
+            1 => ADAPTIVE.max(2 * workers),
+            chunk => chunk.saturating_mul(2 * workers),
+        })
+    }
+
+    /// A task's place in the registry, and the number of the worker state that it runs on; 0 for none.
+    pub(crate) fn functions<T: Task, I: WorkerInit, E: WorkerExit>(&self) -> Result<(u32, u32), Error> {
+        let registry = Registry::get()?;
+        let index = |entry: Option<_>| entry.map(|entry| registry.index_of(entry)).transpose();
+        let (task, init, exit) = (registry.index_of(T::entry())?, index(I::entry())?, index(E::entry())?);
+        if init.is_none() && exit.is_none() && TypeId::of::<T::State>() == TypeId::of::<()>() {
+            return Ok((task, 0));
+        }
+        let state_type = type_key(TypeId::of::<T::State>());
+        let profile = self.core.lock().profile(ProfileDef { state_type, task, init, exit });
+        Ok((task, profile))
+    }
+}
+
+/// The calls, with the task as a type parameter; the same as the helpers on the task's own type.
+impl<S: 'static> WorkerPool<S> {
+    /// A job of this task: options first, then one of its calls.
+    pub fn job<T: Task + RunsOn<S>>(&self) -> Job<'_, T, S> {
+        Job::new(self)
+    }
+
+    /// A job with the task's own init and exit functions, which are known to fit.
+    #[doc(hidden)]
+    pub fn own_job<T: ReadyFor<S>>(&self) -> Job<'_, T, S, T::OwnInit, T::OwnExit> {
+        self.job::<T>().worker_init().worker_exit()
+    }
+
+    /// Runs the task over the items; the results are in input order. The first failed task ends the call.
+    ///
+    /// # Errors
+    /// [`Error::Task`] with the first task that failed; see [`Error`] for the others.
+    pub fn map<'i, T>(&self, items: impl IntoIterator<Item = T::Item<'i>>) -> Result<Vec<T::Output>, Error>
+    where
+        T: ReadyFor<S>,
+    {
+        self.own_job::<T>().map(items)
+    }
+
+    /// Like [`map`](Self::map), with the results in the order in which they came.
+    ///
+    /// # Errors
+    /// As for [`map`](Self::map).
+    pub fn map_unordered<'i, T>(
+        &self,
+        items: impl IntoIterator<Item = T::Item<'i>>,
+    ) -> Result<Vec<T::Output>, Error>
+    where
+        T: ReadyFor<S>,
+    {
+        self.own_job::<T>().map_unordered(items)
+    }
+
+    /// Runs the task over the items; one outcome for each, in input order.
+    ///
+    /// # Errors
+    /// Only what ends the whole call.
+    pub fn map_outcomes<'i, T>(
+        &self,
+        items: impl IntoIterator<Item = T::Item<'i>>,
+    ) -> Result<Vec<Result<T::Output, TaskError>>, Error>
+    where
+        T: ReadyFor<S>,
+    {
+        self.own_job::<T>().map_outcomes(items)
+    }
+
+    /// The results in input order, one by one, while the job goes on.
+    pub fn imap<'i, T>(
+        &self,
+        items: impl IntoIterator<Item = T::Item<'i>>,
+    ) -> impl FusedIterator<Item = Result<T::Output, Error>>
+    where
+        T: ReadyFor<S>,
+    {
+        self.own_job::<T>().imap(items)
+    }
+
+    /// The results in the order in which they come, one by one, while the job goes on.
+    pub fn imap_unordered<'i, T>(
+        &self,
+        items: impl IntoIterator<Item = T::Item<'i>>,
+    ) -> impl FusedIterator<Item = Result<T::Output, Error>>
+    where
+        T: ReadyFor<S>,
+    {
+        self.own_job::<T>().imap_unordered(items)
+    }
+
+    /// Runs the task once and waits for its result.
+    ///
+    /// # Errors
+    /// As for [`map`](Self::map).
+    pub fn apply<T>(&self, item: T::Item<'_>) -> Result<T::Output, Error>
+    where
+        T: ReadyFor<S>,
+    {
+        self.own_job::<T>().apply(item)
+    }
+
+    /// Runs the task once, without waiting.
+    pub fn apply_async<T>(&self, item: T::Item<'_>) -> AsyncResult<T::Output>
+    where
+        T: ReadyFor<S>,
+    {
+        self.own_job::<T>().apply_async(item)
+    }
+
+    /// Runs the task over the items, without waiting; the results are in input order.
+    pub fn map_async<'i, T>(
+        &self,
+        items: impl IntoIterator<Item = T::Item<'i>>,
+    ) -> AsyncResult<Vec<T::Output>>
+    where
+        T: ReadyFor<S>,
+    {
+        self.own_job::<T>().map_async(items)
+    }
+}
+
+impl<S> Drop for WorkerPool<S> {
+    fn drop(&mut self) {
+        self.core.lock().terminate();
+        self.core.wake();
+        self.courier.finish();
+    }
+}
+
+/// Ends the running calls of a pool from another thread; from [`WorkerPool::cancel_handle`].
+#[derive(Clone)]
+pub struct CancelHandle {
+    core: Weak<Core>,
+}
+
+impl std::fmt::Debug for CancelHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CancelHandle").finish_non_exhaustive()
+    }
+}
+
+impl CancelHandle {
+    /// Every call that is running ends with [`Error::Cancelled`]; the pool stays usable. Tasks that were started and
+    /// do not end soon are killed with their workers.
+    pub fn cancel(&self) {
+        if let Some(core) = self.core.upgrade() {
+            core.lock().cancel_all(&Error::Cancelled);
+            core.wake();
+        }
+    }
+}
+
+/// What the workers' exit functions gave; from [`WorkerPool::join`].
+#[derive(Debug)]
+pub struct ExitResults {
+    exits: Vec<ExitValue>,
+    codec: Codec,
+}
+
+impl ExitResults {
+    /// The values of exit function `E`, one for each worker that ended, restarts included, in the order in which
+    /// they ended.
+    ///
+    /// # Errors
+    /// When a value cannot be decoded.
+    pub fn exit_results<E: WorkerExit>(&self) -> Result<Vec<E::Output>, Error> {
+        decode_exits::<E>(&self.exits, self.codec)
+    }
+}
+
+fn decode_exits<E: WorkerExit>(exits: &[ExitValue], codec: Codec) -> Result<Vec<E::Output>, Error> {
+    let Some(entry) = E::entry() else { return Ok(Vec::new()) };
+    let wanted = Registry::get()?.index_of(entry)?;
+    let decode = |exit: &ExitValue| {
+        E::Output::decode(codec, &exit.value).map_err(|why| {
+            let kind = TaskErrorKind::Exit(Box::new(TaskErrorKind::Decode(why)));
+            Error::Task(TaskError::new(entry.name(), 0, exit.worker, 1, None, kind))
+        })
+    };
+    exits.iter().filter(|exit| exit.exit == wanted).map(decode).collect()
+}

@@ -1,0 +1,47 @@
+//! `Fork`: the server is a fork of this process, so workers have all that lay in its memory at that moment. That
+//! it is a server and not the worker itself makes later starts safe, whatever threads this process has by then.
+
+use std::io;
+
+use super::Crew;
+use super::newborn::{Heritage, serve};
+use super::server::Server;
+use crate::error::Error;
+use crate::sys::fork::Born;
+use crate::sys::lifeline::lifeline;
+use crate::sys::process::Process;
+use crate::sys::socket::Channel;
+use crate::sys::{fork, inherit, threads};
+
+pub(super) fn start_server(crew: &Crew) -> Result<Server, Error> {
+    const WHAT: &str = "the fork server";
+    let threads = threads::count().map_err(|why| Error::start(WHAT, why))?;
+    if threads > 1 && !crew.allow_fork_with_threads {
+        return Err(Error::ForkWithThreads { threads });
+    }
+    if threads == 1 {
+        // Or each worker would print it again. Another thread might hold the lock, and wait for this one.
+        fork::flush();
+    }
+    let heritage = Heritage::of(crew).map_err(|why| Error::start(WHAT, why))?;
+    fork_server(&heritage).map_err(|error| Error::start(WHAT, error))
+}
+
+#[expect(unsafe_code, reason = "forks")]
+fn fork_server(heritage: &Heritage) -> io::Result<Server> {
+    let (ours, theirs) = Channel::pair()?;
+    let (lifeline, tie) = lifeline()?;
+    // SAFETY: this process has one thread, or the user has asserted that what the others hold is fine. The copy
+    // lives on from here with the two descriptors that it keeps, and never returns to a frame that owns others.
+    match unsafe { fork::fork(&[theirs.fd(), tie.fd()])? } {
+        Born::Younger => fork::live(|| {
+            inherit::clean("pool-server").map_err(|error| error.to_string())?;
+            if tie.hold().is_err() {
+                // The parent gave up this server before it knew it.
+                return Ok(());
+            }
+            serve(theirs, tie, heritage)
+        }),
+        Born::Older(pid, pidfd) => Ok(Server::new(Process::adopt(pid, pidfd, lifeline, &tie, &[])?, ours)),
+    }
+}

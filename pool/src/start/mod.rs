@@ -1,0 +1,135 @@
+//! Starting workers: one [`Starter`] for each start method.
+//!
+//! Whatever the method, a worker process is a **child of the main process**, in a process group of its own, tied to
+//! the main process by a [lifeline](crate::sys::lifeline). It is born waiting: only when the parent has noted it
+//! does it go on. So nothing that runs the user's code is ever unknown to the parent, and a start that fails
+//! half-way leaves nothing behind.
+//!
+//! | method | a worker is |
+//! |---|---|
+//! | `Spawn` | this program, started anew |
+//! | `ForkServer` | a fork of a *server*: this program started anew, with one thread, that has decoded the shared value |
+//! | `Fork` | a fork of a server that is itself a fork of the main process, made at the first start |
+//! | `Threads` | a thread |
+//!
+//! The server forks siblings, not children of its own: its death harms no worker, and statuses reach the parent.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::codec::Codec;
+use crate::error::Error;
+use crate::registry::SharedValue;
+pub(crate) use crate::sys::process::Process;
+
+mod fork;
+mod forkserver;
+pub(crate) mod newborn;
+mod protocol;
+mod server;
+mod spawn;
+mod threads;
+
+pub(crate) use threads::Thread;
+
+/// How workers come into being.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum StartMethod {
+    /// A copy of this process as it is at the first call, with all that lies in its memory. Refused while the
+    /// process has other threads, which a copy would not have.
+    Fork,
+    /// This program started anew for each worker: nothing is inherited, nothing is shared. The slowest start.
+    Spawn,
+    /// A copy of a server process, which is this program started anew: nothing is inherited, starts are fast, and
+    /// the shared value is decoded once for all workers.
+    #[default]
+    ForkServer,
+    /// Threads of this process: no isolation, no copies.
+    Threads,
+}
+
+impl StartMethod {
+    /// Whether workers are processes.
+    #[must_use]
+    pub fn is_process(self) -> bool {
+        self != Self::Threads
+    }
+}
+
+impl fmt::Display for StartMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Where a new worker sits.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    /// The worker's number.
+    pub(crate) id: usize,
+    /// Its lane's memory: orders.
+    pub(crate) down: OwnedFd,
+    /// Its lane's memory: replies.
+    pub(crate) up: OwnedFd,
+    /// What wakes the parent.
+    pub(crate) bell: OwnedFd,
+    /// The CPUs that it may use; empty: those of whoever starts it.
+    pub(crate) cpus: Vec<usize>,
+}
+
+/// What all workers of a pool have in common.
+#[derive(Clone)]
+pub(crate) struct Crew {
+    pub(crate) codec: Codec,
+    pub(crate) daemon: bool,
+    pub(crate) shared: Shared,
+    pub(crate) allow_fork_with_threads: bool,
+}
+
+/// The shared value, as the parent has it for its workers.
+#[derive(Clone)]
+pub(crate) enum Shared {
+    /// As it is in memory: for workers that inherit memory.
+    Here(SharedValue),
+    /// Encoded, in a sealed memory file; the key names its type.
+    Encoded { key: u64, bytes: Arc<OwnedFd>, len: usize },
+}
+
+/// A start method at work for one pool. Dropping it ends what it keeps running besides the workers.
+pub(crate) trait Starter: Send {
+    /// Starts a worker. It has found its way into this crate's code, not yet to its lane, when this returns.
+    fn start(&mut self, seat: Seat) -> Result<Child, Error>;
+
+    /// From here on, workers that inherit this process's memory get today's.
+    fn refresh(&mut self) {}
+}
+
+/// A worker, as its parent holds it.
+#[derive(Debug)]
+pub(crate) enum Child {
+    Process(Process),
+    Thread(Thread),
+}
+
+/// The starter for a method.
+pub(crate) fn starter(method: StartMethod, crew: Crew) -> Box<dyn Starter> {
+    match method {
+        StartMethod::Fork => Box::new(server::Forking::fork(crew)),
+        StartMethod::Spawn => Box::new(spawn::Spawn::new(crew)),
+        StartMethod::ForkServer => Box::new(server::Forking::fork_server(crew)),
+        StartMethod::Threads => Box::new(threads::Threads::new(crew)),
+    }
+}
+
+/// How long a new process may take until it answers.
+const BOOT_LIMIT: Duration = Duration::from_secs(10);
+
+/// The same when it decodes a shared value first: a millisecond more for each KiB is more than any codec needs.
+fn boot_limit(shared: &Shared) -> Duration {
+    match shared {
+        Shared::Here(_) => BOOT_LIMIT,
+        Shared::Encoded { len, .. } => BOOT_LIMIT + Duration::from_millis(*len as u64 >> 10),
+    }
+}

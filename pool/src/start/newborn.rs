@@ -1,0 +1,212 @@
+//! A new process, from its first instruction in this crate until it is a worker at work.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::protocol::{Birth, Calling, Fitness, Hello, SeatOrder, SharedHead, fingerprint, refusal};
+use super::{Crew, Shared};
+use crate::codec::Codec;
+use crate::registry::{Registry, SharedValue};
+use crate::sys::fd::Fd;
+use crate::sys::fork::{self, Born, fork_sibling};
+use crate::sys::lifeline::Tie;
+use crate::sys::socket::Channel;
+use crate::sys::{inherit, threads};
+use crate::task::WorkerId;
+use crate::worker::{self, Boot, LivesIn};
+
+/// What a server or worker knows of its pool.
+pub(super) struct Heritage {
+    pub(super) codec: Codec,
+    pub(super) daemon: bool,
+    pub(super) shared: SharedValue,
+}
+
+/// A seat, as it came to the one who is to sit there.
+struct Taken {
+    id: usize,
+    down: Fd,
+    up: Fd,
+    bell: Fd,
+}
+
+/// The whole life of a process that was started anew, with its control socket as stdin.
+pub(crate) fn live() -> ! {
+    fork::live(|| {
+        let stdin = io::stdin().as_fd().try_clone_to_owned();
+        let channel = stdin
+            .and_then(Channel::from_parent)
+            .map_err(|error| format!("it was not started by a pool: {error}"))?;
+        inherit::clean("pool-server").map_err(why)?;
+        let Some((tie, calling, heritage)) = meet(&channel)? else { return Ok(()) };
+        match calling {
+            Calling::Server => serve(channel, tie, &heritage),
+            Calling::Worker => {
+                let Some((order, fds)) = channel.receive().map_err(why)? else { return Ok(()) };
+                drop(channel);
+                let (seat, _) = seat(&order, fds)?;
+                work(seat, &heritage)
+            }
+        }
+    })
+}
+
+/// Answers the parent's greeting; none if the parent is gone, or was told that this process is not fit.
+fn meet(channel: &Channel) -> Result<Option<(Tie, Calling, Heritage)>, String> {
+    let fit = match channel.receive::<Hello>() {
+        Ok(None) => return Ok(None),
+        Ok(Some((hello, fds))) => fit(&hello, fds),
+        // Another build's greeting may not even be readable.
+        Err(_) => Err(ANOTHER_BUILD.into()),
+    };
+    let (answer, fit): (Fitness, _) = match fit {
+        Ok(fit) => (Ok(()), Some(fit)),
+        Err(why) => (Err(refusal(why)), None),
+    };
+    // If the answer reaches no one, the parent is gone.
+    Ok(if channel.send(&answer, &[]).is_ok() { fit } else { None })
+}
+
+fn fit(hello: &Hello, fds: Vec<Fd>) -> Result<(Tie, Calling, Heritage), String> {
+    if fingerprint().map_err(why)? != hello.fingerprint {
+        return Err(ANOTHER_BUILD.into());
+    }
+    let mut fds = fds.into_iter();
+    let tie = Tie::new(fds.next().ok_or("the greeting came without a tie")?);
+    tie.hold().map_err(why)?;
+    let shared = match (&hello.shared, fds.next()) {
+        (Some(head), Some(bytes)) => decode_shared(hello.codec, head.key, head.len, &bytes.into_owned())?,
+        _ => Arc::new(()),
+    };
+    let Hello { codec, daemon, calling, .. } = *hello;
+    if calling == Calling::Server && !hello.fork_with_threads {
+        refuse_threads()?;
+    }
+    Ok((tie, calling, Heritage { codec, daemon, shared }))
+}
+
+const ANOTHER_BUILD: &str =
+    "it is another build of this program: its tasks differ from those of the main process";
+
+impl Heritage {
+    /// What a process that has the crew in its own memory needs no greeting for.
+    pub(super) fn of(crew: &Crew) -> Result<Self, String> {
+        let Crew { codec, daemon, .. } = *crew;
+        let shared = match &crew.shared {
+            Shared::Here(value) => value.clone(),
+            Shared::Encoded { key, bytes, len } => decode_shared(codec, *key, *len as u64, bytes)?,
+        };
+        Ok(Self { codec, daemon, shared })
+    }
+}
+
+impl SharedHead {
+    pub(super) fn of(shared: &Shared) -> Result<Option<(Self, &OwnedFd)>, String> {
+        match shared {
+            Shared::Encoded { key, bytes, len } => Ok(Some((Self { key: *key, len: *len as u64 }, bytes))),
+            Shared::Here(value) if value.is::<()>() => Ok(None),
+            Shared::Here(_) => {
+                Err("its shared value is inherited, and this start method inherits nothing".into())
+            }
+        }
+    }
+}
+
+/// Decodes the shared value, if there is a function that borrows its type.
+fn decode_shared(codec: Codec, key: u64, len: u64, bytes: &OwnedFd) -> Result<SharedValue, String> {
+    let Some(decode) = Registry::get().map_err(why)?.decoder_of(key) else { return Ok(Arc::new(())) };
+    let failed = |why: &str| format!("the shared value could not be decoded: {why}");
+    let file = std::fs::File::from(bytes.try_clone().map_err(why)?);
+    let mut encoded = vec![0; usize::try_from(len).map_err(why)?];
+    // The file is one for all workers, and so is its position: it is read without one.
+    file.read_exact_at(&mut encoded, 0).map_err(|error| failed(&error.to_string()))?;
+    match catch_unwind(AssertUnwindSafe(|| decode(codec, &encoded))) {
+        Ok(decoded) => decoded.map_err(|why| failed(&why)),
+        Err(payload) => {
+            let text = payload.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+            Err(failed(&format!("it panicked: {}", text.unwrap_or("non-string payload"))))
+        }
+    }
+}
+
+/// A server's life: a worker for each seat that the parent offers, until the parent closes the socket.
+pub(super) fn serve(channel: Channel, tie: Tie, heritage: &Heritage) -> Result<(), String> {
+    let Some((seat, own_tie)) = fork_workers(&channel)? else { return Ok(()) };
+    // Only new workers come here, each with copies of what is the server's.
+    drop((channel, tie));
+    if own_tie.hold().is_err() {
+        // The parent gave up this worker before it knew it.
+        return Ok(());
+    }
+    work(seat, heritage)
+}
+
+/// Comes back in each new worker with its seat, and in the server, with none, at its end.
+fn fork_workers(channel: &Channel) -> Result<Option<(Taken, Tie)>, String> {
+    loop {
+        let Some((order, fds)) = channel.receive::<SeatOrder>().map_err(why)? else { return Ok(None) };
+        let (seat, tie) = seat(&order, fds)?;
+        let tie = tie.ok_or("a seat came without a tie")?;
+        let (birth, pidfd): (Birth, _) = match fork_one() {
+            Ok(Born::Younger) => return Ok(Some((seat, tie))),
+            Ok(Born::Older(pid, pidfd)) => (Ok(pid.as_raw()), Some(pidfd)),
+            Err(error) => (Err(refusal(why(error))), None),
+        };
+        let pidfd: Vec<_> = pidfd.iter().map(AsFd::as_fd).collect();
+        channel.send(&birth, &pidfd).map_err(why)?;
+    }
+}
+
+#[expect(unsafe_code, reason = "forks")]
+fn fork_one() -> io::Result<Born> {
+    // SAFETY: a server has one thread: it was forked, or `refuse_threads` has seen to it, and what it has run since is
+    // the code of this module, with all signals blocked. Or the user has asserted that what its other threads hold is
+    // fine.
+    unsafe { fork_sibling() }
+}
+
+/// Decoding is the user's code, and so is what the linker has placed before `main`.
+fn refuse_threads() -> Result<(), String> {
+    match threads::count()? {
+        1 => Ok(()),
+        threads => Err(format!(
+            "it has {threads} threads, of which a fork would copy one: something started them before `main`, or as \
+             the shared value was decoded; use `StartMethod::Spawn`"
+        )),
+    }
+}
+
+/// The rest of a worker's life.
+fn work(seat: Taken, heritage: &Heritage) -> Result<(), String> {
+    inherit::set_name(&format!("pool-worker-{}", seat.id));
+    inherit::unblock_signals().map_err(why)?;
+    worker::run(Boot {
+        id: WorkerId(seat.id),
+        down: seat.down.into_owned(),
+        up: seat.up.into_owned(),
+        bell: seat.bell.into_owned(),
+        codec: heritage.codec,
+        shared: heritage.shared.clone(),
+        daemon: heritage.daemon,
+        lives_in: LivesIn::Process,
+    })
+}
+
+/// A seat from its message, and what came besides it.
+fn seat(order: &SeatOrder, fds: Vec<Fd>) -> Result<(Taken, Option<Tie>), String> {
+    let id = usize::try_from(order.id).map_err(why)?;
+    let mut fds = fds.into_iter();
+    match (fds.next(), fds.next(), fds.next()) {
+        (Some(down), Some(up), Some(bell)) => Ok((Taken { id, down, up, bell }, fds.next().map(Tie::new))),
+        _ => Err("a seat came without its lane".into()),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
+fn why(error: impl ToString) -> String {
+    error.to_string()
+}

@@ -1,0 +1,59 @@
+//! What a parent and the processes that it starts say to each other over their control sockets.
+//!
+//! A process that is started anew is greeted with [`Hello`] and answers whether it is fit for work. Then a worker
+//! gets its one seat; a server gets any number of seats, forks a worker for each, and answers with its pid.
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::Codec;
+use crate::error::Error;
+use crate::registry::Registry;
+use crate::sys::socket::MESSAGE_BYTES;
+
+/// The first message. Attached: the process's tie, then the shared value's bytes if there is one.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Hello {
+    /// What both sides must have in common; first, so that it is found whatever follows in another build.
+    pub(super) fingerprint: u64,
+    pub(super) calling: Calling,
+    pub(super) codec: Codec,
+    pub(super) daemon: bool,
+    pub(super) fork_with_threads: bool,
+    pub(super) shared: Option<SharedHead>,
+}
+
+/// What a process is started to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Calling {
+    Worker,
+    Server,
+}
+
+/// The shared value's type, and how many bytes it takes.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SharedHead {
+    pub(super) key: u64,
+    pub(super) len: u64,
+}
+
+/// A seat to be taken. Attached: the lane's two files and the bell; for a server also the new worker's tie.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SeatOrder {
+    pub(super) id: u64,
+}
+
+/// The answer to [`Hello`].
+pub(super) type Fitness = Result<(), String>;
+
+/// A server's answer to [`SeatOrder`]: the worker's pid. Attached: its pidfd.
+pub(super) type Birth = Result<i32, String>;
+
+/// What an answer says of a failure; long texts are cut.
+pub(super) fn refusal(mut why: String) -> String {
+    why.truncate(why.floor_char_boundary(MESSAGE_BYTES / 2));
+    why
+}
+
+pub(super) fn fingerprint() -> Result<u64, Error> {
+    Registry::get().map(Registry::fingerprint)
+}

@@ -1,0 +1,131 @@
+//! The parent's end of a server that forks workers, and the start methods that are made of one.
+
+use std::fmt::Display;
+use std::io;
+use std::os::fd::AsFd;
+
+use nix::unistd::Pid;
+
+use super::protocol::{Birth, SeatOrder};
+use super::{BOOT_LIMIT, Child, Crew, Seat, Starter, fork, forkserver};
+use crate::error::Error;
+use crate::sys::fd::Fd;
+use crate::sys::lifeline::lifeline;
+use crate::sys::process::Process;
+use crate::sys::socket::Channel;
+
+/// A running server.
+#[derive(Debug)]
+pub(super) struct Server {
+    process: Process,
+    channel: Channel,
+}
+
+/// Why a server gave no worker.
+enum Failure {
+    /// It is gone or broken; another one may do better.
+    Lost,
+    /// It said why.
+    Refused(Error),
+}
+
+/// A seat whose descriptors are known as the crate's own: a server that is forked now closes its copies of them, or
+/// all its workers would have this one's lane.
+struct Known {
+    id: usize,
+    fds: [Fd; 3],
+    cpus: Vec<usize>,
+}
+
+impl Known {
+    fn new(seat: Seat) -> Result<Self, Error> {
+        let Seat { id, down, up, bell, cpus } = seat;
+        let fds = || Ok::<_, io::Error>([Fd::new(down)?, Fd::new(up)?, Fd::new(bell)?]);
+        let fds = fds().map_err(|error| Error::start(what(id), error))?;
+        Ok(Self { id, fds, cpus })
+    }
+}
+
+fn what(id: usize) -> String {
+    format!("worker {id}")
+}
+
+impl Server {
+    pub(super) fn new(process: Process, channel: Channel) -> Self {
+        Self { process, channel }
+    }
+
+    fn fork_worker(&mut self, seat: &Known) -> Result<Process, Failure> {
+        let refused = |why: &dyn Display| Failure::Refused(Error::start(what(seat.id), why));
+        let (lifeline, tie) = lifeline().map_err(|error| refused(&error))?;
+        let fds: Vec<_> = seat.fds.iter().chain([tie.fd()]).map(AsFd::as_fd).collect();
+        let sent = self.channel.send(&SeatOrder { id: seat.id as u64 }, &fds);
+        let answer =
+            sent.and_then(|()| self.channel.receive_within::<Birth>(BOOT_LIMIT, self.process.pidfd()));
+        match answer {
+            Ok(Some((Ok(pid @ 2..), mut pidfd))) if pidfd.len() == 1 => {
+                let pidfd = pidfd.remove(0);
+                Process::adopt(Pid::from_raw(pid), pidfd, lifeline, &tie, &seat.cpus)
+                    .map_err(|error| refused(&error))
+            }
+            Ok(Some((Err(why), _))) => Err(refused(&why)),
+            _ => {
+                // A worker that it may have forked is not known here: it still waits at its tie, in the server's
+                // group, and ends with it.
+                self.process.kill();
+                drop(lifeline);
+                self.process.reap_unknown();
+                Err(Failure::Lost)
+            }
+        }
+    }
+}
+
+/// Starts workers through a server, which it starts when it needs it.
+pub(super) struct Forking {
+    crew: Crew,
+    start_server: fn(&Crew) -> Result<Server, Error>,
+    server: Option<Server>,
+    /// Whether the server's memory is this process's, as it was.
+    inherits: bool,
+}
+
+impl Forking {
+    pub(super) fn fork(crew: Crew) -> Self {
+        Self { crew, start_server: fork::start_server, server: None, inherits: true }
+    }
+
+    pub(super) fn fork_server(crew: Crew) -> Self {
+        Self { crew, start_server: forkserver::start_server, server: None, inherits: false }
+    }
+}
+
+impl Starter for Forking {
+    fn start(&mut self, seat: Seat) -> Result<Child, Error> {
+        let seat = Known::new(seat)?;
+        for _ in 0..2 {
+            let mut server = match self.server.take() {
+                Some(server) => server,
+                None => (self.start_server)(&self.crew)?,
+            };
+            match server.fork_worker(&seat) {
+                Ok(process) => {
+                    self.server = Some(server);
+                    return Ok(Child::Process(process));
+                }
+                Err(Failure::Refused(error)) => {
+                    self.server = Some(server);
+                    return Err(error);
+                }
+                Err(Failure::Lost) => {}
+            }
+        }
+        Err(Error::start(what(seat.id), "two servers in a row died as they forked it"))
+    }
+
+    fn refresh(&mut self) {
+        if self.inherits {
+            self.server = None;
+        }
+    }
+}

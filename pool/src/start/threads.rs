@@ -1,0 +1,101 @@
+//! `Threads`: a worker is a thread of this process.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{Builder, JoinHandle};
+
+use nix::unistd::write;
+
+use super::newborn::Heritage;
+use super::{Child, Crew, Seat, Starter};
+use crate::cpu;
+use crate::error::Error;
+use crate::task::WorkerId;
+use crate::worker::{self, Boot, LivesIn};
+
+/// Starts each worker as a thread.
+pub(super) struct Threads {
+    crew: Crew,
+}
+
+impl Threads {
+    pub(super) fn new(crew: Crew) -> Self {
+        Self { crew }
+    }
+}
+
+impl Starter for Threads {
+    fn start(&mut self, seat: Seat) -> Result<Child, Error> {
+        let what = format!("worker {}", seat.id);
+        let heritage = Heritage::of(&self.crew).map_err(|why| Error::start(&*what, why))?;
+        let thread = start(seat, heritage).map_err(|error| Error::start(what, error))?;
+        Ok(Child::Thread(thread))
+    }
+}
+
+fn start(seat: Seat, heritage: Heritage) -> io::Result<Thread> {
+    let Seat { id, down, up, bell, cpus } = seat;
+    let last = LastWords { bell: bell.try_clone()?, ended: Arc::default() };
+    let ended = last.ended.clone();
+    let (release, released) = mpsc::channel::<()>();
+    let handle = Builder::new().name(format!("pool worker {id}")).spawn(move || {
+        // Like a process it waits until it is on its CPUs; if it can't be, it was never there.
+        if released.recv().is_err() {
+            return;
+        }
+        let _last = last;
+        let Heritage { codec, daemon, shared, .. } = heritage;
+        let boot =
+            Boot { id: WorkerId(id), down, up, bell, codec, shared, daemon, lives_in: LivesIn::Thread };
+        if let Err(why) = worker::run(boot) {
+            eprintln!("pool: worker thread {id} ends: {why}");
+        }
+    })?;
+    let pinned = if cpus.is_empty() { Ok(()) } else { cpu::pin_thread(&handle, &cpus) };
+    if let Err(error) = pinned {
+        drop(release);
+        let _ = handle.join();
+        return Err(error);
+    }
+    // It waits, so it hears.
+    let _ = release.send(());
+    Ok(Thread { handle, ended })
+}
+
+/// A worker thread. Dropping it lets it go on by itself.
+#[derive(Debug)]
+pub(crate) struct Thread {
+    handle: JoinHandle<()>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Thread {
+    /// Whether it has left the worker's code.
+    pub(crate) fn is_finished(&self) -> bool {
+        // SYNC: thread ended
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Waits for its end.
+    pub(crate) fn join(self) {
+        // A panic has been printed, and its worker is as gone as any other.
+        let _ = self.handle.join();
+    }
+}
+
+/// Tells the parent of a thread's end, also by panic: there is no descriptor that would.
+struct LastWords {
+    bell: OwnedFd,
+    ended: Arc<AtomicBool>,
+}
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        // SYNC: thread ended
+        self.ended.store(true, Ordering::Release);
+        // A bell that can't be rung any higher is ringing already.
+        let _ = write(&self.bell, &1u64.to_ne_bytes());
+    }
+}

@@ -1,0 +1,166 @@
+//! A job as the supervisor sees it: counts, never values.
+
+use std::collections::VecDeque;
+
+/// The number of a job in its pool.
+pub(crate) type JobId = u32;
+
+/// How much work a worker should have queued, and how long a chunk should last.
+const WINDOW_NS: u64 = 400_000;
+const CHUNK_NS: u64 = 100_000;
+const LONGEST_WINDOW: u64 = 8192;
+
+/// What a job asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// The worker state that its tasks run on; 0 for none.
+    pub(crate) profile: u32,
+    pub(crate) chunking: Chunking,
+    /// How many tasks may be under way: with workers, or as results that the caller has not taken.
+    pub(crate) max_active: Option<u64>,
+    /// How many tasks a worker does before a fresh one takes its place.
+    pub(crate) lifespan: Option<u64>,
+    /// How many times a task is run again after its worker died in it.
+    pub(crate) retries: u32,
+    /// The first failed task ends the job.
+    pub(crate) fail_fast: bool,
+    pub(crate) task_limit_ns: Option<u64>,
+    pub(crate) init_limit_ns: Option<u64>,
+    pub(crate) exit_limit_ns: Option<u64>,
+    /// How many items the input has, if that is known.
+    pub(crate) total: Option<u64>,
+}
+
+/// How tasks are cut into chunks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Chunking {
+    /// By time: small at first, then as many as the window holds, smaller towards the end.
+    Adaptive,
+    /// All of one size.
+    Size(u64),
+    /// So many chunks, with sizes that differ by one at most: each end is the exact share, rounded up.
+    Splits { splits: u64, total: u64 },
+}
+
+impl Chunking {
+    /// Where chunk `number` ends. The carry is MPIRE's: 10 tasks in 6 chunks are 2, 2, 1, 2, 2, 1.
+    fn end(splits: u64, total: u64, number: u64) -> u64 {
+        ((number + 1) * total).div_ceil(splits)
+    }
+}
+
+impl Plan {
+    /// How many items must be in hand for a whole chunk.
+    pub(crate) fn whole_chunk(&self) -> u64 {
+        match self.chunking {
+            Chunking::Adaptive => 1,
+            Chunking::Size(size) => size,
+            Chunking::Splits { splits, total } => total.div_ceil(splits),
+        }
+        .min(self.lifespan.unwrap_or(u64::MAX))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) plan: Plan,
+    /// The index of the next item that was not handed out yet.
+    pub(super) next: u64,
+    /// The input has no more items.
+    pub(super) ended: bool,
+    /// Tasks with workers.
+    pub(super) in_flight: u64,
+    /// Results that the caller has not taken yet.
+    pub(super) held: u64,
+    /// Tasks that have an outcome.
+    pub(super) done: u64,
+    /// Tasks that came back from workers, with the number of the attempt that comes.
+    pub(super) backlog: VecDeque<(u64, u32)>,
+    /// The caller waits for it; otherwise its results are thrown away.
+    pub(super) open: bool,
+    pub(super) chunks: u64,
+    pub(super) pace_ns: Option<u64>,
+}
+
+impl Job {
+    pub(super) fn new(plan: Plan) -> Self {
+        Self {
+            plan,
+            next: 0,
+            ended: false,
+            in_flight: 0,
+            held: 0,
+            done: 0,
+            backlog: VecDeque::new(),
+            open: true,
+            chunks: 0,
+            pace_ns: None,
+        }
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.ended && self.done == self.next
+    }
+
+    /// Whether there is something to hand out.
+    pub(super) fn has_work(&self) -> bool {
+        self.open && (!self.ended || !self.backlog.is_empty())
+    }
+
+    /// How many more tasks may be under way.
+    fn allowance(&self, workers: u64) -> u64 {
+        let most = self.plan.max_active.unwrap_or(match self.plan.chunking {
+            Chunking::Adaptive => u64::MAX,
+            Chunking::Size(size) => size.saturating_mul(2 * workers),
+            Chunking::Splits { splits, total } => total.div_ceil(splits).saturating_mul(2 * workers),
+        });
+        most.saturating_sub(self.in_flight + self.held)
+    }
+
+    /// How many tasks a worker should have queued, and how many the next chunk takes.
+    pub(super) fn window(&self, workers: u64) -> Share {
+        let whole = match self.plan.chunking {
+            Chunking::Size(size) => size,
+            Chunking::Splits { splits, total } => {
+                Chunking::end(splits, total, self.chunks).saturating_sub(self.next).max(1)
+            }
+            Chunking::Adaptive => return self.adaptive(workers),
+        };
+        Share { window: whole.saturating_mul(2), chunk: whole.min(self.allowance(workers)), whole }
+    }
+
+    fn adaptive(&self, workers: u64) -> Share {
+        let pace = self.pace_ns.unwrap_or(WINDOW_NS).max(1);
+        let window = (WINDOW_NS / pace).clamp(2, LONGEST_WINDOW);
+        let left = self.plan.total.map_or(u64::MAX, |total| total.saturating_sub(self.next));
+        let fair = (left / (2 * workers)).max(1);
+        let chunk = (CHUNK_NS / pace).clamp(1, window / 2).min(fair).min(self.allowance(workers));
+        Share { window, chunk, whole: 1 }
+    }
+}
+
+/// What one worker gets of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Share {
+    pub(super) window: u64,
+    /// The next chunk; 0 when the job may have no more under way.
+    pub(super) chunk: u64,
+    /// A chunk smaller than this waits until it can be whole.
+    pub(super) whole: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_carry_as_in_mpire() {
+        let sizes = |splits, total| {
+            let ends: Vec<u64> = (0..splits).map(|n| Chunking::end(splits, total, n)).collect();
+            ends.iter().scan(0, |start, end| Some(end - std::mem::replace(start, *end))).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(6, 10), [2, 2, 1, 2, 2, 1]);
+        assert_eq!(sizes(4, 10), [3, 2, 3, 2]);
+        assert_eq!(sizes(3, 9), [3, 3, 3]);
+    }
+}

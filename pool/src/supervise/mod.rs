@@ -1,0 +1,89 @@
+//! The supervisor: decides who starts, who gets which tasks, what became of them, who ends. A pure state machine:
+//! [`Supervisor::handle`] takes an [`Event`] and says which [`Action`]s follow. No clock, no system call and no user
+//! code inside, so that it can be tested by simulation. The driver feeds it and carries out what it says.
+
+mod job;
+mod supervisor;
+mod worker;
+
+#[cfg(test)]
+mod simulation;
+
+pub(crate) use job::{Chunking, JobId, Plan};
+pub(crate) use supervisor::{Grant, Head, Supervisor, Work};
+
+/// What happened. Workers are named by their id, tasks by their position in the input of their job.
+#[derive(Debug, Clone)]
+pub(crate) enum Event {
+    /// A caller opened a job; so many of its items are encoded already, and then there are no others.
+    Opened { job: JobId, plan: Plan, kept: u64 },
+    /// A chunk that was granted has been sent: so many tasks of it.
+    Sent { job: JobId, worker: usize, count: u64 },
+    /// The job's next item, meant for this worker, could not be encoded.
+    Unsendable { job: JobId, worker: usize },
+    /// The job's input has no more items.
+    InputEnded { job: JobId },
+    /// The caller took so many results.
+    Taken { job: JobId, count: u64 },
+    /// The caller waits for the job no longer.
+    Closed { job: JobId },
+    /// A worker is up.
+    Ready { worker: usize },
+    /// A worker could not be started.
+    NotStarted { worker: usize },
+    /// So many tasks at the head of the worker's queue gave their results.
+    Done { worker: usize, count: u64, pace_ns: u64 },
+    /// The task, or the init function, at the head of the worker's queue failed, and the worker lives.
+    Failed { worker: usize },
+    /// The order at the head of the worker's queue, which is no task, is done.
+    OrderDone { worker: usize },
+    /// The worker was told to give back what it had not claimed; it keeps the units before this one.
+    Recalled { worker: usize, kept_up_to: u32 },
+    /// The worker is gone; whether it was running the head of its queue.
+    Died { worker: usize, running: bool },
+    /// All workers shall end, when they have done what they have.
+    Retire,
+    /// Time has passed.
+    Tick,
+}
+
+/// What has to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    Start { worker: usize },
+    SendInit { worker: usize, profile: u32 },
+    SendExit { worker: usize },
+    SendResume { worker: usize },
+    Recall { worker: usize },
+    Kill { worker: usize },
+    /// Keep the bytes of these tasks: they will be granted again, one by one.
+    Keep { worker: usize, unit: u32, job: JobId, first: u64, count: u64 },
+    /// This task has no result: it failed, or its worker died in it.
+    Lose { worker: usize, unit: u32, job: JobId, index: u64, attempts: u32, cause: Cause },
+    /// The job cannot go on.
+    Fail { job: JobId, worker: usize, cause: JobCause },
+    /// The worker's exit function did not end well.
+    ExitLost { worker: usize, cause: Cause },
+    /// Every task of the job has its outcome.
+    Complete { job: JobId },
+}
+
+/// Why a task has no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The worker told why.
+    Told,
+    /// The worker died.
+    Died,
+    /// It took longer than its limit, in nanoseconds.
+    TimedOut(u64),
+}
+
+/// Why a job cannot go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JobCause {
+    /// Its init function failed.
+    Init(Cause),
+    /// No worker could be started.
+    NotStarted,
+}

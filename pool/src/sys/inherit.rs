@@ -1,0 +1,54 @@
+//! What a new process must not keep of its parent's, in one place.
+#![allow(unsafe_code, reason = "resets signal dispositions")]
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io;
+
+use nix::libc;
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+
+/// How much likelier than its parent a worker is to be chosen when memory has run out.
+const OOM_SCORE_STEP: i32 = 100;
+
+/// Makes a new process independent of what its parent was set to. All signals stay blocked: a process that only
+/// forks workers ends by its parent's hand, and a worker unblocks them when it is ready. The process group is the
+/// parent's to set; umask and directory stay as they are.
+pub(crate) fn clean(name: &str) -> io::Result<()> {
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
+    reset_dispositions();
+    nix::unistd::dup2_stdin(File::open("/dev/null")?)?;
+    set_name(name);
+    raise_oom_score();
+    Ok(())
+}
+
+/// Lets signals come, with their default effects.
+pub(crate) fn unblock_signals() -> io::Result<()> {
+    Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
+}
+
+/// The name that ps and top show; at most 15 bytes of it.
+pub(crate) fn set_name(name: &str) {
+    if let Ok(name) = CString::new(name) {
+        // Only a name: nothing depends on it.
+        let _ = nix::sys::prctl::set_name(&name);
+    }
+}
+
+fn reset_dispositions() {
+    // The C library keeps two of the numbers for itself and refuses them, the kernel refuses SIGKILL and SIGSTOP.
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: the default disposition runs no code of this process.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// Best effort: without /proc, or where it may not be written, the kernel chooses by size alone.
+fn raise_oom_score() {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    let score = fs::read_to_string(FILE).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    if let Some(score) = score {
+        let _ = fs::write(FILE, (score + OOM_SCORE_STEP).min(1000).to_string());
+    }
+}

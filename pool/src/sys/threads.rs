@@ -1,0 +1,67 @@
+//! How many threads this process has: a fork copies only the one that calls it, and whatever locks the others hold.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use nix::libc;
+
+/// Bit of the kernel's task flags, the ninth field of proc_pid_stat(5): the thread is past its last instruction of
+/// the program. One that was just joined is still listed for a moment.
+const PF_EXITING: u32 = 0x4;
+
+/// The number of threads, this one included. An error: nothing could be read, so nothing is known.
+pub(crate) fn count() -> Result<usize, String> {
+    match fs::read_dir("/proc/self/task") {
+        Ok(threads) => Ok(threads.filter_map(Result::ok).filter(|thread| runs(&thread.path())).count()),
+        Err(_) => {
+            let status = fs::read_to_string("/proc/self/status").map_err(|error| error.to_string())?;
+            let threads = status.lines().find_map(|line| line.strip_prefix("Threads:"));
+            threads
+                .and_then(|count| count.trim().parse().ok())
+                .ok_or_else(|| "no thread count in /proc".into())
+        }
+    }
+}
+
+fn runs(thread: &Path) -> bool {
+    match fs::read_to_string(thread.join("stat")) {
+        Ok(stat) => !is_exiting(&stat),
+        // It ended between the listing and the look at it.
+        Err(error) => error.kind() != ErrorKind::NotFound && error.raw_os_error() != Some(libc::ESRCH),
+    }
+}
+
+fn is_exiting(stat: &str) -> bool {
+    // The name, in parentheses, may hold anything; the ninth field is the seventh after it.
+    let Some((_, fields)) = stat.rsplit_once(')') else { return false };
+    let flags = fields.split_ascii_whitespace().nth(6);
+    flags.and_then(|flags| flags.parse::<u32>().ok()).is_some_and(|flags| flags & PF_EXITING != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_joined_thread_does_not_count() {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            tell.send(nix::unistd::gettid()).unwrap();
+            released.recv()
+        });
+        let listed = Path::new("/proc/self/task").join(told.recv().unwrap().to_string());
+        assert!(runs(&listed) && count().unwrap() >= 2);
+        drop(release);
+        thread.join().unwrap().unwrap_err();
+        assert!(!runs(&listed));
+    }
+
+    #[test]
+    fn the_flags_are_the_seventh_field_after_the_name() {
+        assert!(!is_exiting("77 (a) name) S 1 77 77 0 -1 4194560 12 0"));
+        assert!(is_exiting("77 (name) R 1 77 77 0 -1 4194564 12 0"));
+        assert!(!is_exiting("77"));
+    }
+}

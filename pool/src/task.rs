@@ -1,0 +1,307 @@
+//! What a task is to the rest of the crate: the traits that the macros implement, and the checks that hang on
+//! them. Nothing here is written by hand outside the macros' output.
+
+use std::any::{Any, TypeId};
+use std::fmt;
+use std::io::Write;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::codec::Codec;
+use crate::registry::Entry;
+
+/// The number of a worker in its pool, from 0; a restarted worker keeps the number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId(pub(crate) usize);
+
+impl From<WorkerId> for usize {
+    fn from(id: WorkerId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A value that can be an argument: what a worker decodes in place from its lane.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot cross to a worker",
+    label = "this argument is not serializable",
+    note = "derive both serde traits: `#[derive(serde::Serialize, serde::Deserialize)]`",
+    note = "an argument may borrow what is decoded in place: `&str`, `&[u8]`, any `T: Deserialize<'a>`",
+    note = "other references are injected: `#[shared] s: &T`, `#[state] s: &mut T`"
+)]
+// The serde traits are no supertraits, for the compiler would complain about each of them on its own.
+pub trait Argument<'a>: Send + Sized {
+    /// Appends its bytes to `out`.
+    fn encode(&self, codec: Codec, out: &mut impl Write) -> Result<(), String>;
+    /// Decodes exactly these bytes, in place.
+    fn decode(codec: Codec, bytes: &'a [u8]) -> Result<Self, String>;
+}
+#[diagnostic::do_not_recommend]
+impl<'a, T: Serialize + Deserialize<'a> + Send> Argument<'a> for T {
+    fn encode(&self, codec: Codec, out: &mut impl Write) -> Result<(), String> {
+        codec.encode(self, out)
+    }
+    fn decode(codec: Codec, bytes: &'a [u8]) -> Result<Self, String> {
+        codec.decode(bytes)
+    }
+}
+
+/// A value that can come back from a worker.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot cross from a worker",
+    label = "this result is not serializable",
+    note = "derive both serde traits: `#[derive(serde::Serialize, serde::Deserialize)]`, and borrow nothing"
+)]
+pub trait Output: Send + Sized + 'static {
+    /// Appends its bytes to `out`.
+    fn encode(&self, codec: Codec, out: &mut impl Write) -> Result<(), String>;
+    /// Decodes exactly these bytes.
+    fn decode(codec: Codec, bytes: &[u8]) -> Result<Self, String>;
+}
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + Send + 'static> Output for T {
+    fn encode(&self, codec: Codec, out: &mut impl Write) -> Result<(), String> {
+        codec.encode(self, out)
+    }
+    fn decode(codec: Codec, bytes: &[u8]) -> Result<Self, String> {
+        codec.decode(bytes)
+    }
+}
+
+/// A function that workers run; implemented by `#[worker_task]`.
+pub trait Task: Sized + 'static {
+    /// One item: the value of the one parameter, the tuple of several, or `()`.
+    type Item<'a>: Argument<'a>;
+    /// What the function returns.
+    type Output: Output;
+    /// What `#[state]` borrows; `()` without it.
+    type State: 'static;
+    /// What `#[shared]` borrows; [`NoShared`] without it.
+    type Shared: 'static;
+    /// What makes the state; [`ByDefault`] without `init = ..`.
+    type Init: WorkerInit;
+    /// What ends the worker; [`NoExit`] without `exit = ..`.
+    type Exit: WorkerExit;
+
+    /// How to make a state without an init function, where the type has a `Default`.
+    const DEFAULT_STATE: Option<fn() -> Self::State>;
+    /// How to show an item, where the type is `Debug`.
+    const DEBUG_ITEM: Option<fn(&Self::Item<'_>) -> String>;
+
+    /// Its place in the registry.
+    fn entry() -> &'static Entry;
+    /// Calls the function.
+    fn call(cx: TaskContext<'_, Self>, item: Self::Item<'_>) -> Self::Output;
+}
+
+/// A function that makes a worker's state; implemented by `#[worker_init]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no init function",
+    label = "an init function has the attribute `#[worker_init]`"
+)]
+pub trait WorkerInit: Sized + 'static {
+    /// What it makes: the return type, or the `T` of a returned `Result<T, E>`.
+    type State: 'static;
+    /// What `#[shared]` borrows; [`NoShared`] without it.
+    type Shared: 'static;
+    /// Its place in the registry; none for [`ByDefault`].
+    fn entry() -> Option<&'static Entry>;
+    /// Calls the function; a returned error comes as its `Display`.
+    fn call(cx: InitContext<'_, Self>) -> Result<Self::State, String>;
+}
+
+/// A function that runs when a worker ends; implemented by `#[worker_exit]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no exit function",
+    label = "an exit function has the attribute `#[worker_exit]`"
+)]
+pub trait WorkerExit: Sized + 'static {
+    /// What `#[state]` takes; `()` without it.
+    type State: 'static;
+    /// What `#[shared]` borrows; [`NoShared`] without it.
+    type Shared: 'static;
+    /// What the function returns; collected as exit results.
+    type Output: Output;
+    /// Its place in the registry; none for [`NoExit`].
+    fn entry() -> Option<&'static Entry>;
+    /// Calls the function.
+    fn call(cx: ExitContext<'_, Self>) -> Self::Output;
+}
+
+/// What the glue of a task injects.
+#[expect(missing_debug_implementations, reason = "holds the user's own types")]
+pub struct TaskContext<'c, T: Task> {
+    /// For `#[worker_id]`.
+    pub worker_id: WorkerId,
+    /// For `#[shared]`.
+    pub shared: &'c T::Shared,
+    /// For `#[state]`.
+    pub state: &'c mut T::State,
+}
+
+/// What the glue of an init function injects.
+#[expect(missing_debug_implementations, reason = "holds the user's own types")]
+pub struct InitContext<'c, I: WorkerInit> {
+    /// For `#[worker_id]`.
+    pub worker_id: WorkerId,
+    /// For `#[shared]`.
+    pub shared: &'c I::Shared,
+}
+
+/// What the glue of an exit function injects.
+#[expect(missing_debug_implementations, reason = "holds the user's own types")]
+pub struct ExitContext<'c, E: WorkerExit> {
+    /// For `#[worker_id]`.
+    pub worker_id: WorkerId,
+    /// For `#[shared]`.
+    pub shared: &'c E::Shared,
+    /// For `#[state]`, by value.
+    pub state: E::State,
+}
+
+/// The shared type of a function without `#[shared]`.
+#[derive(Debug, Clone, Copy)]
+pub struct NoShared;
+
+/// Finds the value that `#[shared]` borrows in what the worker was given.
+pub(crate) fn shared_of<T: 'static>(given: &(dyn Any + Send + Sync)) -> Option<&T> {
+    if TypeId::of::<T>() == TypeId::of::<NoShared>() {
+        return (&NoShared as &dyn Any).downcast_ref();
+    }
+    given.downcast_ref()
+}
+
+/// The init of a task without `init = ..`: the state type's `Default`.
+#[derive(Debug, Clone, Copy)]
+pub enum ByDefault {}
+
+impl WorkerInit for ByDefault {
+    type State = ();
+    type Shared = NoShared;
+    fn entry() -> Option<&'static Entry> {
+        None
+    }
+    fn call(_: InitContext<'_, Self>) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// The exit of a task without `exit = ..`.
+#[derive(Debug, Clone, Copy)]
+pub enum NoExit {}
+
+impl WorkerExit for NoExit {
+    type State = ();
+    type Shared = NoShared;
+    type Output = ();
+    fn entry() -> Option<&'static Entry> {
+        None
+    }
+    fn call(_: ExitContext<'_, Self>) {}
+}
+
+/// `f: RunsOn<S>`: the function can run on a `WorkerPool<S>`. Without `#[shared]` that is every pool.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot run on a pool that shares `{S}`",
+    label = "its `#[shared]` parameter has another type than this pool's shared value",
+    note = "give the pool the value that it borrows: `WorkerPool::builder().shared(..)`"
+)]
+pub trait RunsOn<S> {}
+
+/// `S: Lends<T, f>`: a pool that shares an `S` has what the function `f` borrows. Unlike an equality of the types, this
+/// does not let the compiler infer the pool's from the function's.
+#[diagnostic::on_unimplemented(
+    message = "`{F}` cannot run on a pool that shares `{Self}`",
+    label = "it borrows `{T}` with `#[shared]`",
+    note = "give the pool the value that it borrows: `WorkerPool::builder().shared(..)`"
+)]
+pub trait Lends<T, F> {}
+impl<T, F> Lends<T, F> for T {}
+
+impl<S> RunsOn<S> for ByDefault {}
+impl<S> RunsOn<S> for NoExit {}
+
+/// `i: InitOf<State>`: the init function makes this state.
+#[diagnostic::on_unimplemented(
+    message = "init `{Self}` does not make the worker state `{State}`",
+    label = "the init function's return type and the task's `#[state]` type differ"
+)]
+pub trait InitOf<State>: WorkerInit {}
+impl<State: DefaultState> InitOf<State> for ByDefault {}
+
+/// A state that is there without an init function.
+#[diagnostic::on_unimplemented(
+    message = "nothing makes the worker state `{Self}`",
+    label = "this task has no init function, and its `#[state]` type has no `Default`",
+    note = "derive `Default`, or name an init function: `#[worker_task(init = ..)]`"
+)]
+pub trait DefaultState: 'static {}
+#[diagnostic::do_not_recommend]
+impl<State: Default + 'static> DefaultState for State {}
+
+/// `e: ExitOf<State>`: the exit function takes this state.
+#[diagnostic::on_unimplemented(
+    message = "exit `{Self}` does not take the worker state `{State}`",
+    label = "the exit function's `#[state]` type and the task's differ"
+)]
+pub trait ExitOf<State>: WorkerExit {}
+impl<State: 'static> ExitOf<State> for NoExit {}
+
+/// `f: ReadyFor<S>`: the task can run on a `WorkerPool<S>` with its own init and exit functions. A job that brings
+/// others asks less.
+#[diagnostic::on_unimplemented(
+    message = "task `{Self}` cannot run on a pool that shares `{S}`",
+    label = "its `#[shared]` parameter has another type than this pool's shared value",
+    note = "give the pool the value that it borrows: `WorkerPool::builder().shared(..)`"
+)]
+// What it asks of them is in associated types: as supertraits the compiler would want it of every task, called or not.
+pub trait ReadyFor<S>: Task + RunsOn<S> {
+    /// [`Task::Init`], known to fit.
+    type OwnInit: InitOf<Self::State> + RunsOn<S>;
+    /// [`Task::Exit`], known to fit.
+    type OwnExit: ExitOf<Self::State> + RunsOn<S>;
+}
+impl<T, S> ReadyFor<S> for T
+where
+    T: Task<Init: InitOf<T::State> + RunsOn<S>, Exit: ExitOf<T::State> + RunsOn<S>> + RunsOn<S>,
+{
+    type OwnInit = T::Init;
+    type OwnExit = T::Exit;
+}
+
+/// Answers "does this type have that trait?" at compile time: an inherent constant wins over the trait's where
+/// its bound holds.
+#[derive(Debug)]
+pub struct Probe<T: ?Sized>(std::marker::PhantomData<T>);
+
+/// The answers of [`Probe`] where the bound does not hold.
+pub trait ProbeFallback<T> {
+    /// No `Default`.
+    const DEFAULT: Option<fn() -> T> = None;
+    /// No `Debug`.
+    const DEBUG: Option<fn(&T) -> String> = None;
+    /// Not `DeserializeOwned + Send + Sync`.
+    const DECODE_SHARED: Option<crate::registry::DecodeShared> = None;
+}
+impl<T> ProbeFallback<T> for Probe<T> {}
+
+impl<T: Default> Probe<T> {
+    /// Its `Default`.
+    pub const DEFAULT: Option<fn() -> T> = Some(T::default);
+}
+
+impl<T: fmt::Debug> Probe<T> {
+    /// Its `Debug`.
+    pub const DEBUG: Option<fn(&T) -> String> = Some(|value| format!("{value:?}"));
+}
+
+impl<T: DeserializeOwned + Send + Sync + 'static> Probe<T> {
+    /// How a worker decodes it as the shared value.
+    pub const DECODE_SHARED: Option<crate::registry::DecodeShared> =
+        Some(|codec, bytes| codec.decode::<T>(bytes).map(|value| std::sync::Arc::new(value) as _));
+}

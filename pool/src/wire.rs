@@ -1,0 +1,145 @@
+//! What orders and replies say: the fixed heads of orders, and what a worker tells of a failure.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{PanicInfo, TaskErrorKind};
+
+/// The head of a chunk order. The items follow, each behind its length in four bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ChunkHead {
+    /// The task, by its index in the registry.
+    pub(crate) task: u32,
+    /// The worker state that it runs on; 0 for none.
+    pub(crate) profile: u32,
+    /// How many items follow.
+    pub(crate) count: u32,
+    /// How they are carried.
+    pub(crate) carriage: Carriage,
+}
+
+/// How the items of a chunk are carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Carriage {
+    /// The parent wants to know when each task starts.
+    pub(crate) timed: bool,
+    /// Items and results are moved as they are in memory, not encoded.
+    pub(crate) by_value: bool,
+    /// The one item came in parts before this order.
+    pub(crate) in_parts: bool,
+}
+
+impl ChunkHead {
+    pub(crate) const BYTES: usize = 16;
+
+    pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
+        let Carriage { timed, by_value, in_parts } = self.carriage;
+        let flags = u32::from(timed) | u32::from(by_value) << 1 | u32::from(in_parts) << 2;
+        words_to_bytes([self.task, self.profile, self.count, flags])
+    }
+
+    /// Splits an order into its head and its items.
+    pub(crate) fn split(order: &[u8]) -> Option<(Self, &[u8])> {
+        let ([task, profile, count, flags], items) = split_words(order)?;
+        let carriage = Carriage { timed: flags & 1 != 0, by_value: flags & 2 != 0, in_parts: flags & 4 != 0 };
+        Some((Self { task, profile, count, carriage }, items))
+    }
+}
+
+/// The length that stands before each item.
+pub(crate) const ITEM_HEAD: usize = 4;
+
+/// Splits the next item off.
+#[inline]
+pub(crate) fn split_item(items: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = items.split_first_chunk::<ITEM_HEAD>()?;
+    rest.split_at_checked(u32::from_le_bytes(*len) as usize)
+}
+
+/// An init order: make the state of this profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InitOrder {
+    /// The number under which chunks will ask for it.
+    pub(crate) profile: u32,
+    /// The task whose state type it is.
+    pub(crate) task: u32,
+    /// The init function, if it is not the type's `Default`.
+    pub(crate) init: Option<u32>,
+    /// The exit function, if there is one.
+    pub(crate) exit: Option<u32>,
+}
+
+const NONE: u32 = u32::MAX;
+
+impl InitOrder {
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        words_to_bytes([self.profile, self.task, self.init.unwrap_or(NONE), self.exit.unwrap_or(NONE)])
+    }
+
+    pub(crate) fn from_bytes(order: &[u8]) -> Option<Self> {
+        let ([profile, task, init, exit], _) = split_words(order)?;
+        Some(Self { profile, task, init: (init != NONE).then_some(init), exit: (exit != NONE).then_some(exit) })
+    }
+}
+
+fn words_to_bytes(words: [u32; 4]) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
+        place.copy_from_slice(&word.to_le_bytes());
+    }
+    bytes
+}
+
+fn split_words(bytes: &[u8]) -> Option<([u32; 4], &[u8])> {
+    let (head, rest) = bytes.split_first_chunk::<16>()?;
+    let word = |i: usize| u32::from_le_bytes([head[4 * i], head[4 * i + 1], head[4 * i + 2], head[4 * i + 3]]);
+    Some(([word(0), word(1), word(2), word(3)], rest))
+}
+
+/// What a worker that lives on tells of a failure.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Failure {
+    Panicked(PanicInfo),
+    Decode(String),
+    Encode(String),
+    Failed(String),
+}
+
+impl From<Failure> for TaskErrorKind {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Panicked(info) => Self::Panicked(info),
+            Failure::Decode(why) => Self::Decode(why),
+            Failure::Encode(why) => Self::Encode(why),
+            Failure::Failed(why) => Self::Failed(why),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_come_back_as_they_went() {
+        for flags in 0..8u32 {
+            let carriage = Carriage { timed: flags & 1 != 0, by_value: flags & 2 != 0, in_parts: flags & 4 != 0 };
+            let head = ChunkHead { task: 7, profile: 3, count: 900, carriage };
+            let mut order = head.to_bytes().to_vec();
+            order.extend([2, 0, 0, 0, b'h', b'i']);
+            let (split, items) = ChunkHead::split(&order).unwrap();
+            assert_eq!(split, head);
+            assert_eq!(split_item(items), Some((&b"hi"[..], &b""[..])));
+        }
+        for (init, exit) in [(None, None), (Some(4), None), (None, Some(0)), (Some(1), Some(2))] {
+            let order = InitOrder { profile: 1, task: 2, init, exit };
+            assert_eq!(InitOrder::from_bytes(&order.to_bytes()), Some(order));
+        }
+    }
+
+    #[test]
+    fn short_orders_are_refused() {
+        assert_eq!(ChunkHead::split(&[0; 15]), None);
+        assert_eq!(split_item(&[9, 0, 0, 0, 1]), None);
+        assert_eq!(split_item(&[1, 0]), None);
+    }
+}

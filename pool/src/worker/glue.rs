@@ -1,0 +1,187 @@
+//! The glue between orders and user functions: one monomorphic loop for each task, behind a function pointer that
+//! is called once a chunk.
+
+use std::any::{Any, TypeId};
+
+use super::panics;
+use crate::codec::Codec;
+use crate::by_value;
+use crate::lane::{Chunk, now_ns, reply};
+use crate::registry::SharedValue;
+use crate::task::{
+    Argument, ExitContext, InitContext, Output, Task, TaskContext, WorkerExit, WorkerId, WorkerInit, shared_of,
+};
+use crate::wire::{ChunkHead, Failure, split_item};
+
+/// How long a claim should last: what the parent takes back is never closer than this.
+const CLAIM_NS: u64 = 50_000;
+
+/// What a worker brings to every chunk.
+pub(crate) struct Bench<'w> {
+    pub(super) id: WorkerId,
+    pub(super) codec: Codec,
+    pub(super) shared: &'w SharedValue,
+    pub(super) state: &'w mut dyn Any,
+    /// What one task took last, for the size of the first claim.
+    pub(super) pace_ns: &'w mut u64,
+}
+
+/// The glue of a task.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TaskGlue {
+    pub(super) run: fn(Bench<'_>, ChunkHead, &[u8], &mut Chunk<'_>),
+    pub(super) default_state: fn() -> Option<Box<dyn Any>>,
+}
+
+impl TaskGlue {
+    pub(crate) const fn of<T: Task>() -> Self {
+        Self { run: run_chunk::<T>, default_state: || T::DEFAULT_STATE.map(|make| Box::new(make()) as Box<dyn Any>) }
+    }
+}
+
+fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, items: &[u8], lane: &mut Chunk<'_>) {
+    let Bench { id, codec, shared, state, pace_ns } = bench;
+    let (Some(shared), Some(state)) = (shared_of::<T::Shared>(&**shared), state.downcast_mut::<T::State>()) else {
+        return refuse(head.count, lane, "the worker has no shared value or state of the task's type");
+    };
+    let mut items = items;
+    let mut left = head.count;
+    let mut claim = claim_for(*pace_ns, 1);
+    let mut before = now_ns();
+    while left > 0 {
+        let claimed = claim.min(left);
+        if lane.is_closed() || !lane.claim(claimed) {
+            return lane.skip(left);
+        }
+        let mut done = 0;
+        while done < claimed {
+            // A panic leaves the loop with the task that it was in unanswered.
+            let run = panics::catch(|| {
+                while done < claimed {
+                    lane.start_unit();
+                    if head.carriage.timed {
+                        lane.stamp();
+                    }
+                    done += 1;
+                    let cx = TaskContext::<T> { worker_id: id, shared, state: &mut *state };
+                    run_task(cx, codec, head, &mut items, lane);
+                    lane.finish_unit();
+                }
+            });
+            if let Err(panic) = run {
+                reply_failed(Failure::Panicked(panic), reply::FAILED, lane);
+                lane.finish_unit();
+                lane.alarm();
+            }
+        }
+        left -= claimed;
+        lane.nudge();
+        let now = now_ns();
+        *pace_ns = (now - before) / u64::from(claimed);
+        lane.note_pace(*pace_ns);
+        claim = claim_for(*pace_ns, claimed * 2);
+        before = now;
+    }
+}
+
+/// How many tasks the next claim takes.
+fn claim_for(pace_ns: u64, at_most: u32) -> u32 {
+    u32::try_from(CLAIM_NS / pace_ns.max(1)).unwrap_or(u32::MAX).clamp(1, at_most.max(1))
+}
+
+#[inline]
+fn run_task<T: Task>(
+    cx: TaskContext<'_, T>,
+    codec: Codec,
+    head: ChunkHead,
+    items: &mut &[u8],
+    lane: &mut Chunk<'_>,
+) {
+    let item = if head.carriage.in_parts { Some((*items, &items[items.len()..])) } else { split_item(items) };
+    let Some((bytes, rest)) = item else {
+        return reply_failed(Failure::Decode("the chunk is shorter than its count".into()), reply::FAILED, lane);
+    };
+    *items = rest;
+    if head.carriage.by_value {
+        let output = T::call(cx, by_value::take(bytes));
+        let Ok(()) = lane.reply(reply::VALUE, reply::LARGE_VALUE, |out| by_value::put(output, out));
+        return;
+    }
+    match T::Item::decode(codec, bytes) {
+        Ok(item) => {
+            let output = T::call(cx, item);
+            if let Err(why) = lane.reply(reply::VALUE, reply::LARGE_VALUE, |out| output.encode(codec, out)) {
+                reply_failed(Failure::Encode(why), reply::FAILED, lane);
+                lane.alarm();
+            }
+        }
+        Err(why) => {
+            reply_failed(Failure::Decode(why), reply::FAILED, lane);
+            lane.alarm();
+        }
+    }
+}
+
+/// Answers every task of a chunk that cannot be run.
+pub(super) fn refuse(count: u32, lane: &mut Chunk<'_>, why: &str) {
+    if !lane.claim(count) {
+        return lane.skip(count);
+    }
+    for _ in 0..count {
+        reply_failed(Failure::Failed(why.to_owned()), reply::FAILED, lane);
+        lane.finish_unit();
+    }
+    lane.alarm();
+}
+
+/// Tells of a failure. Failures always travel in the default codec, which any text fits.
+pub(super) fn reply_failed(failure: Failure, tag: u8, lane: &mut Chunk<'_>) {
+    let told = lane.reply(tag, tag, |out| Codec::Bincode.encode(&failure, out));
+    debug_assert!(told.is_ok());
+}
+
+/// The glue of an init function.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InitGlue {
+    pub(super) run: fn(WorkerId, &SharedValue) -> Result<Box<dyn Any>, String>,
+}
+
+impl InitGlue {
+    pub(crate) const fn of<I: WorkerInit>() -> Self {
+        Self {
+            run: |worker_id, shared| {
+                let shared = shared_of(&**shared).ok_or("the worker has no shared value of the init's type")?;
+                I::call(InitContext { worker_id, shared }).map(|state| Box::new(state) as Box<dyn Any>)
+            },
+        }
+    }
+}
+
+/// The glue of an exit function: runs it, then replies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ExitGlue {
+    pub(super) run: fn(WorkerId, Codec, &SharedValue, Box<dyn Any>) -> Result<Vec<u8>, Failure>,
+}
+
+impl ExitGlue {
+    pub(crate) const fn of<E: WorkerExit>() -> Self {
+        Self { run: run_exit::<E> }
+    }
+}
+
+fn run_exit<E: WorkerExit>(
+    worker_id: WorkerId,
+    codec: Codec,
+    shared: &SharedValue,
+    state: Box<dyn Any>,
+) -> Result<Vec<u8>, Failure> {
+    let wrong = |what: &str| Failure::Failed(format!("the worker has no {what} of the exit function's type"));
+    let shared = shared_of(&**shared).ok_or_else(|| wrong("shared value"))?;
+    // An exit function without `#[state]` runs after any task; what state there is ends here.
+    let state: Box<dyn Any> = if TypeId::of::<E::State>() == TypeId::of::<()>() { Box::new(()) } else { state };
+    let state = *state.downcast::<E::State>().map_err(|_| wrong("state"))?;
+    let output = E::call(ExitContext { worker_id, shared, state });
+    let mut bytes = Vec::new();
+    output.encode(codec, &mut bytes).map_err(Failure::Encode)?;
+    Ok(bytes)
+}

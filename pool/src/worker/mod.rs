@@ -1,0 +1,212 @@
+//! A worker: takes orders from its lane one after another, runs the user's functions, answers.
+
+use std::any::Any;
+use std::os::fd::OwnedFd;
+
+use crate::codec::Codec;
+use crate::lane::{Chunk, Order, WorkerEnd, order, reply};
+use crate::registry::{Glue, Registry, SharedValue};
+use crate::task::WorkerId;
+use crate::wire::{ChunkHead, Failure, InitOrder};
+
+pub(crate) mod glue;
+mod panics;
+
+use glue::{Bench, ExitGlue, reply_failed};
+
+/// What a new worker is made from.
+pub(crate) struct Boot {
+    pub(crate) id: WorkerId,
+    pub(crate) down: OwnedFd,
+    pub(crate) up: OwnedFd,
+    pub(crate) bell: OwnedFd,
+    pub(crate) codec: Codec,
+    pub(crate) shared: SharedValue,
+    pub(crate) daemon: bool,
+    pub(crate) lives_in: LivesIn,
+}
+
+/// Where a worker lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LivesIn {
+    Process,
+    Thread,
+}
+
+/// Works until the exit order is done.
+pub(crate) fn run(boot: Boot) -> Result<(), String> {
+    let Boot { id, down, up, bell, codec, shared, daemon, lives_in } = boot;
+    panics::capture_on_this_thread();
+    crate::boot::enter_worker(daemon, lives_in);
+    let registry = Registry::get().map_err(|error| error.to_string())?;
+    let mut lane = WorkerEnd::new(&down, &up, bell).map_err(|error| format!("cannot map the lane: {error}"))?;
+    drop((down, up));
+    lane.answer(|answer| {
+        let Ok(()) = answer.reply::<std::convert::Infallible>(reply::READY, reply::READY, |_| Ok(()));
+        answer.alarm();
+    });
+    let mut worker = Worker { id, codec, shared, registry, profiles: Vec::new(), parts: Vec::new(), pace_ns: 0 };
+    loop {
+        match lane.serve(|order, answer| worker.obey(order, answer)) {
+            Ok(Some(Next::Serve)) => {}
+            Ok(Some(Next::End) | None) => return Ok(()),
+            Err(_) => return Err("the lane holds what no parent writes".into()),
+        }
+    }
+}
+
+/// What comes after an order.
+enum Next {
+    Serve,
+    End,
+}
+
+struct Worker {
+    id: WorkerId,
+    codec: Codec,
+    shared: SharedValue,
+    registry: &'static Registry,
+    /// The states that were asked for, in the order in which they were made.
+    profiles: Vec<Profile>,
+    /// The parts of a large item that have come so far.
+    parts: Vec<u8>,
+    pace_ns: u64,
+}
+
+/// A state and the function that ends it.
+struct Profile {
+    number: u32,
+    state: Box<dyn Any>,
+    exit: Option<(u32, ExitGlue)>,
+}
+
+impl Worker {
+    fn obey(&mut self, order: Order<'_>, answer: &mut Chunk<'_>) -> Next {
+        match order.tag {
+            order::CHUNK => self.run_chunk(order.payload, answer),
+            order::INIT => {
+                answer.start_unit();
+                answer.stamp();
+                self.make_state(order.payload, answer);
+                done(answer);
+            }
+            order::PART => {
+                self.parts.extend_from_slice(order.payload);
+                acknowledge(answer);
+                done(answer);
+            }
+            order::RESUME => {
+                self.parts.clear();
+                answer.resume_after_this();
+                acknowledge(answer);
+                done(answer);
+            }
+            _ => {
+                answer.start_unit();
+                answer.stamp();
+                self.exit(answer);
+                acknowledge(answer);
+                done(answer);
+                return Next::End;
+            }
+        }
+        Next::Serve
+    }
+
+    fn run_chunk(&mut self, payload: &[u8], answer: &mut Chunk<'_>) {
+        let Some((head, items)) = ChunkHead::split(payload) else { return };
+        let Some(Glue::Task(task)) = self.registry.entry(head.task).map(|entry| entry.glue) else {
+            return glue::refuse(head.count, answer, "the task is not registered in the worker");
+        };
+        let mut none = ();
+        let state: &mut dyn Any = match self.profiles.iter_mut().find(|profile| profile.number == head.profile) {
+            Some(profile) => &mut *profile.state,
+            None => &mut none,
+        };
+        let parts = if head.carriage.in_parts { std::mem::take(&mut self.parts) } else { Vec::new() };
+        let items = if head.carriage.in_parts { &parts } else { items };
+        let bench = Bench {
+            id: self.id,
+            codec: self.codec,
+            shared: &self.shared,
+            state,
+            pace_ns: &mut self.pace_ns,
+        };
+        (task.run)(bench, head, items, answer);
+    }
+
+    fn make_state(&mut self, payload: &[u8], answer: &mut Chunk<'_>) {
+        match self.new_profile(payload) {
+            Ok(profile) => {
+                self.profiles.push(profile);
+                acknowledge(answer);
+            }
+            Err(failure) => reply_failed(failure, reply::FAILED, answer),
+        }
+    }
+
+    fn new_profile(&self, payload: &[u8]) -> Result<Profile, Failure> {
+        let failed = |why: &str| Failure::Failed(why.to_owned());
+        let order = InitOrder::from_bytes(payload).ok_or_else(|| failed("the init order is too short"))?;
+        let glue_of = |index| self.registry.entry(index).map(|entry| entry.glue);
+        let exit = match order.exit {
+            None => None,
+            Some(index) => match glue_of(index) {
+                Some(Glue::Exit(exit)) => Some((index, exit)),
+                _ => return Err(failed("the exit function is not registered in the worker")),
+            },
+        };
+        let state = match order.init.map(glue_of) {
+            Some(Some(Glue::Init(init))) => {
+                panics::catch(|| (init.run)(self.id, &self.shared))
+                    .map_err(Failure::Panicked)?
+                    .map_err(Failure::Failed)?
+            }
+            Some(_) => return Err(failed("the init function is not registered in the worker")),
+            None => match glue_of(order.task) {
+                Some(Glue::Task(task)) => panics::catch(task.default_state)
+                    .map_err(Failure::Panicked)?
+                    .ok_or_else(|| failed("the state type has no `Default`"))?,
+                _ => return Err(failed("the task is not registered in the worker")),
+            },
+        };
+        Ok(Profile { number: order.profile, state, exit })
+    }
+
+    /// Runs the exit functions; states without one are dropped.
+    fn exit(&mut self, answer: &mut Chunk<'_>) {
+        for Profile { state, exit, .. } in self.profiles.drain(..) {
+            let Some((index, exit)) = exit else {
+                // A state whose drop panics has no one left to tell.
+                let _ = panics::catch(|| drop(state));
+                continue;
+            };
+            let value = panics::catch(|| (exit.run)(self.id, self.codec, &self.shared, state));
+            match value.map_err(Failure::Panicked).flatten() {
+                Ok(value) => {
+                    let Ok(()) = answer.reply::<std::convert::Infallible>(
+                        reply::EXIT_VALUE,
+                        reply::LARGE_EXIT_VALUE,
+                        |out| {
+                            out.append(&index.to_le_bytes());
+                            out.append(&value);
+                            Ok(())
+                        },
+                    );
+                }
+                Err(failure) => reply_failed(failure, reply::EXIT_FAILED, answer),
+            }
+        }
+    }
+}
+
+/// Answers an order that gives no value.
+fn acknowledge(answer: &mut Chunk<'_>) {
+    let Ok(()) = answer.reply::<std::convert::Infallible>(reply::DONE, reply::DONE, |_| Ok(()));
+}
+
+/// The order is answered, and the parent hears of it.
+fn done(answer: &mut Chunk<'_>) {
+    answer.finish_unit();
+    answer.alarm();
+}

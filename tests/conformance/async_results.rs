@@ -1,0 +1,260 @@
+//! Calls that nobody waits for yet.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::mpsc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use pool::{Error, StartMethod, TaskErrorKind, worker_task};
+
+use crate::harness::cases;
+use crate::support::{
+    Tokens, assert_fails, assert_usable, die, panic_message, pool, square, squares, task_error, wait_for_token,
+};
+
+cases! {
+    All: get_twice, not_ready_then_ready, callbacks, callback_panics, callback_after_the_result, as_futures,
+         cancelled, pool_dropped, map_async, map_async_fails, more_results_than_workers, dropped_result,
+         joined, option_error;
+    Processes: death_leaves_the_others, timeout_leaves_the_others;
+}
+
+/// More than any trial takes: a wait that needs it has failed.
+const LONG: Duration = Duration::from_secs(50);
+
+#[worker_task]
+fn fails(x: u64) -> u64 {
+    panic!("never {x}")
+}
+
+fn get_twice(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let results: Vec<_> = (0..10).map(|x| square::apply_async(&pool, x)).collect();
+    for _ in 0..2 {
+        for (x, result) in results.iter().enumerate() {
+            assert_eq!(result.get()?, square(x as u64));
+            assert!(result.ready() && result.successful() && result.wait(Duration::ZERO));
+        }
+    }
+    let result = fails::apply_async(&pool, 1);
+    for _ in 0..2 {
+        assert_eq!(panic_message(&task_error(result.get())), "never 1");
+        assert!(result.ready() && !result.successful());
+    }
+    Ok(())
+}
+
+fn not_ready_then_ready(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+    let result = wait_for_token::apply_async(&pool, (&started.path(), &go_on.path(), 7));
+    started.take(1);
+    assert!(!result.ready() && !result.successful() && !result.wait(Duration::from_millis(1)));
+    assert_fails!(result.get_timeout(Duration::from_millis(1)), Error::NotReady(_));
+    go_on.put(1);
+    assert!(result.wait(LONG));
+    assert_eq!(result.get_timeout(LONG)?, 7);
+    Ok(())
+}
+
+fn callbacks(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let (send, calls) = mpsc::channel();
+    let (on_success, on_error) = (send.clone(), send);
+    let both = |result: pool::AsyncResult<u64>| {
+        let (on_success, on_error) = (on_success.clone(), on_error.clone());
+        result
+            .on_success(move |value| on_success.send(Ok(*value)).unwrap())
+            .on_error(move |error| on_error.send(Err(error.to_string())).unwrap())
+    };
+    let good = both(square::apply_async(&pool, 5));
+    assert_eq!(calls.recv().unwrap(), Ok(25));
+    let bad = both(fails::apply_async(&pool, 5));
+    assert!(calls.recv().unwrap().unwrap_err().contains("never 5"));
+    assert!(good.get().is_ok() && bad.get().is_err());
+    drop((on_success, on_error, good, bad));
+    // Each callback is called once or dropped: nothing else comes, and the channel's senders are gone.
+    assert_eq!(calls.iter().count(), 0);
+    Ok(())
+}
+
+fn callback_panics(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let (send, called) = mpsc::channel();
+    let result = square::apply_async(&pool, 5)
+        .on_success(|_| panic!("in a callback"))
+        .on_success(move |value| send.send(*value).unwrap());
+    assert_eq!(called.recv(), Ok(25));
+    assert_eq!(result.get()?, 25);
+    assert_eq!(square::apply_async(&pool, 6).get()?, 36);
+    assert_usable(&pool);
+    Ok(())
+}
+
+fn callback_after_the_result(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let result = square::apply_async(&pool, 5);
+    result.get()?;
+    let (send, called) = mpsc::channel();
+    let _result = result.on_success(move |value| send.send(*value).unwrap());
+    assert_eq!(called.recv(), Ok(25));
+    Ok(())
+}
+
+/// Wakes the thread that polls.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let waker = Waker::from(std::sync::Arc::new(Unpark(thread::current())));
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        thread::park();
+    }
+}
+
+fn as_futures(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let sum = block_on(async {
+        let mut sum = 0;
+        for x in 0..20 {
+            sum += square::apply_async(&pool, x).await?;
+        }
+        assert_eq!(panic_message(&task_error(fails::apply_async(&pool, 2).await)), "never 2");
+        Ok::<u64, Error>(sum)
+    })?;
+    assert_eq!(sum, squares(20).iter().sum::<u64>());
+    Ok(())
+}
+
+fn cancelled(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+    let running = wait_for_token::apply_async(&pool, (&started.path(), &go_on.path(), 7));
+    started.take(1);
+    running.cancel();
+    assert_fails!(running.get(), Error::Cancelled);
+    go_on.put(1);
+    assert_usable(&pool);
+    let finished = square::apply_async(&pool, 3);
+    assert_eq!(finished.get()?, 9);
+    finished.cancel();
+    assert_eq!(finished.get()?, 9, "what is done stays done");
+    Ok(())
+}
+
+fn pool_dropped(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+    let (started_path, go_on_path) = (started.path(), go_on.path());
+    let results: Vec<_> =
+        (0..10).map(|x| wait_for_token::apply_async(&pool, (&started_path, &go_on_path, x))).collect();
+    started.take(2);
+    drop(pool);
+    for result in &results {
+        assert_fails!(result.get(), Error::Closed);
+    }
+    // Threads can't be killed; these are let go.
+    go_on.put(10);
+    Ok(())
+}
+
+fn map_async(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let results = [0, 1, 100, 5000].map(|n| (n, pool.map_async::<square>(0..n)));
+    for (n, result) in results {
+        assert_eq!(result.get()?, squares(n));
+    }
+    let result = square::job(&pool).chunk_size(7).worker_lifespan(10).map_async(0..100);
+    assert_eq!(result.get()?, squares(100));
+    Ok(())
+}
+
+fn map_async_fails(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let result = fails::job(&pool).map_async(0..100);
+    assert!(panic_message(&task_error(result.get())).starts_with("never "));
+    assert_usable(&pool);
+    Ok(())
+}
+
+fn more_results_than_workers(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let results: Vec<_> = (0..500).map(|x| square::apply_async(&pool, x)).collect();
+    assert_usable(&pool);
+    for (x, result) in results.iter().enumerate().rev() {
+        assert_eq!(result.get()?, square(x as u64));
+    }
+    Ok(())
+}
+
+fn dropped_result(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+    drop(wait_for_token::apply_async(&pool, (&started.path(), &go_on.path(), 1)));
+    started.take(1);
+    go_on.put(1);
+    assert_usable(&pool);
+    Ok(())
+}
+
+fn joined(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let results: Vec<_> = (0..50).map(|x| square::apply_async(&pool, x)).collect();
+    pool.join()?;
+    for (x, result) in results.iter().enumerate() {
+        assert_eq!(result.get()?, square(x as u64), "join finishes everything");
+    }
+    Ok(())
+}
+
+fn option_error(method: StartMethod) -> Result<(), Error> {
+    let result = square::job(&pool(method)?).worker_lifespan(0).apply_async(1);
+    assert!(result.ready());
+    assert_fails!(result.get(), Error::Option { option: "worker_lifespan", .. });
+    Ok(())
+}
+
+#[worker_task]
+fn dies() {
+    die(Signal::SIGKILL)
+}
+
+fn death_leaves_the_others(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+    let first = wait_for_token::apply_async(&pool, (&started.path(), &go_on.path(), 1));
+    started.take(1);
+    let second = dies::apply_async(&pool, ());
+    assert!(matches!(task_error(second.get()).kind(), TaskErrorKind::Died(_)));
+    assert!(!first.ready());
+    go_on.put(1);
+    assert_eq!(first.get()?, 1);
+    Ok(())
+}
+
+fn timeout_leaves_the_others(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let (mut started, mut go_on, never) = (Tokens::new(), Tokens::new(), Tokens::new());
+    let first = wait_for_token::apply_async(&pool, (&started.path(), &go_on.path(), 1));
+    started.take(1);
+    let limit = Duration::from_millis(50);
+    let second =
+        wait_for_token::job(&pool).task_timeout(limit).apply_async((&started.path(), &never.path(), 2));
+    assert!(matches!(task_error(second.get()).kind(), TaskErrorKind::TimedOut(told) if *told == limit));
+    assert!(!first.ready());
+    go_on.put(1);
+    assert_eq!(first.get()?, 1);
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! What a trial leaves behind: child processes, descriptors, threads.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use pool::StartMethod;
+
+/// What there was before.
+pub(super) struct Snapshot {
+    descriptors: Vec<(String, PathBuf)>,
+    threads: usize,
+}
+
+impl Snapshot {
+    pub(super) fn take() -> Self {
+        Self { descriptors: descriptors(), threads: threads().len() }
+    }
+
+    /// A line for each thing that is there now and was not then.
+    pub(super) fn left_behind(&self, method: StartMethod) -> Vec<String> {
+        // A dropped pool has reaped its processes. It waits for no thread, since that may be in the user's code; so
+        // its threads get time to end.
+        let patience = if method.is_process() { Duration::ZERO } else { Duration::from_secs(20) };
+        let end = Instant::now() + patience;
+        loop {
+            let left = self.left_now();
+            if left.is_empty() || Instant::now() >= end {
+                return left;
+            }
+            thread::yield_now();
+        }
+    }
+
+    fn left_now(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Err(Errno::ECHILD) => {}
+            Ok(WaitStatus::StillAlive) => left.push("a child process that still runs".into()),
+            other => left.push(format!("a zombie: {other:?}")),
+        }
+        let new = descriptors().into_iter().filter(|descriptor| !self.descriptors.contains(descriptor));
+        left.extend(new.map(|(number, file)| format!("descriptor {number}: {}", file.display())));
+        let threads = threads();
+        if threads.len() > self.threads {
+            left.push(format!("more threads than the {} before: {threads:?}", self.threads));
+        }
+        left
+    }
+}
+
+/// The descriptors of this process, each with what it is open on.
+fn descriptors() -> Vec<(String, PathBuf)> {
+    let listed = fs::read_dir("/proc/self/fd").expect("/proc is mounted");
+    let numbers: Vec<String> =
+        listed.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    // The one that the listing itself went through is closed by now.
+    let file = |number: String| {
+        let file = fs::read_link(Path::new("/proc/self/fd").join(&number)).ok()?;
+        Some((number, file))
+    };
+    numbers.into_iter().filter_map(file).collect()
+}
+
+/// The names of the threads of this process.
+fn threads() -> Vec<String> {
+    let tasks = fs::read_dir("/proc/self/task").expect("/proc is mounted");
+    tasks.flatten().filter_map(|task| live_name(&task.path())).collect()
+}
+
+/// The thread's name, unless it is past its last instruction: one that was just joined is listed for a moment more.
+fn live_name(task: &Path) -> Option<String> {
+    /// Bit of the kernel's task flags, the ninth field of proc_pid_stat(5).
+    const PF_EXITING: u32 = 0x4;
+    let stat = fs::read_to_string(task.join("stat")).ok()?;
+    // The name, in parentheses, may hold anything.
+    let (name, fields) = stat.rsplit_once(')')?;
+    let flags: u32 = fields.split_ascii_whitespace().nth(6)?.parse().ok()?;
+    (flags & PF_EXITING == 0).then(|| name.split_once('(').map_or(name, |(_, name)| name).to_owned())
+}

@@ -1,0 +1,81 @@
+//! Cases, trials, and the two roles of this program: the runner, and the process of one trial.
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+use pool::{Error, StartMethod};
+
+mod leftovers;
+mod process;
+
+/// Something that every start method must do, or those that can.
+pub(crate) struct Case {
+    /// Its path in this program.
+    pub(crate) path: &'static str,
+    pub(crate) run: fn(StartMethod) -> Result<(), Error>,
+    pub(crate) scope: Scope,
+}
+
+/// Which start methods a case is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Scope {
+    All,
+    /// It needs workers that can die.
+    Processes,
+    /// It has threads of its own when workers start.
+    BesideThreads,
+}
+
+impl Scope {
+    /// Why the case cannot be run with this start method.
+    fn refuses(self, method: StartMethod) -> Option<&'static str> {
+        match (self, method) {
+            (Self::Processes, StartMethod::Threads) => Some("a thread cannot be killed"),
+            (Self::BesideThreads, StartMethod::Fork) => Some("the process has other threads"),
+            _ => None,
+        }
+    }
+}
+
+/// The cases of a topic, as `Scope: names;` lines.
+macro_rules! cases {
+    ($($scope:ident: $($case:ident),+;)+) => {
+        pub(super) const CASES: &[$crate::harness::Case] = &[$($($crate::harness::Case {
+            path: concat!(module_path!(), "::", stringify!($case)),
+            run: $case,
+            scope: $crate::harness::Scope::$scope,
+        }),+),+];
+    };
+}
+pub(crate) use cases;
+
+const METHODS: [StartMethod; 4] =
+    [StartMethod::Fork, StartMethod::Spawn, StartMethod::ForkServer, StartMethod::Threads];
+
+pub(crate) fn main(topics: &'static [&'static [Case]]) -> ExitCode {
+    let cases = || topics.iter().copied().flatten();
+    if let Some(wanted) = process::wanted() {
+        let trial = cases().flat_map(|case| METHODS.map(|method| (case, method)));
+        let (case, method) = trial
+            .into_iter()
+            .find(|(case, method)| name(case, *method) == wanted)
+            .unwrap_or_else(|| panic!("there is no trial `{wanted}`"));
+        return process::run(case, method);
+    }
+    let trials = cases().flat_map(|case| METHODS.map(|method| trial(case, method))).collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn trial(case: &'static Case, method: StartMethod) -> Trial {
+    let name = name(case, method);
+    match case.scope.refuses(method) {
+        Some(why) => Trial::test(format!("{name}: {why}"), move || Err(why.into())).with_ignored_flag(true),
+        None => Trial::test(name.clone(), move || process::watch(&name)),
+    }
+}
+
+/// `topic::case [Method]`.
+fn name(case: &Case, method: StartMethod) -> String {
+    let (_, path) = case.path.split_once("::").unwrap_or(("", case.path));
+    format!("{path} [{method}]")
+}

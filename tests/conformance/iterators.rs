@@ -1,0 +1,150 @@
+//! Lazy iterators: any length of input in bounded memory, given up at any time, over inputs that fail.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pool::{Error, StartMethod};
+
+use crate::harness::cases;
+use crate::support::{Tokens, assert_usable, builder, pool, square, squares, wait_for_token};
+
+cases! {
+    All: infinite_input, bounded_ahead, bounded_behind_a_slow_head, dropped_half_way, dropped_untouched,
+         dropped_while_tasks_run, input_panics, fused, several_at_once, works_before_it_is_asked;
+}
+
+fn infinite_input(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let first: Vec<u64> = square::par_imap(&pool, 0..).take(20_000).collect::<Result<_, _>>()?;
+    assert!(first == squares(20_000));
+    assert_usable(&pool);
+    assert_eq!(square::par_imap_unordered(&pool, 0..).take(20_000).filter(Result::is_ok).count(), 20_000);
+    assert_usable(&pool);
+    Ok(())
+}
+
+fn bounded_ahead(method: StartMethod) -> Result<(), Error> {
+    const ACTIVE: u64 = 10;
+    let pool = pool(method)?;
+    for ordered in [true, false] {
+        let pulled = Cell::new(0);
+        let input = (0..).inspect(|_| pulled.set(pulled.get() + 1));
+        let job = square::job(&pool).chunk_size(2).max_tasks_active(ACTIVE as usize);
+        let mut results: Box<dyn Iterator<Item = _>> =
+            if ordered { Box::new(job.imap(input)) } else { Box::new(job.imap_unordered(input)) };
+        for taken in 1..1000u64 {
+            results.next().transpose()?;
+            let ahead = pulled.get() - taken;
+            // What is in the caller's hands was pulled, but is not under way.
+            assert!(ahead <= ACTIVE + 2048, "{ahead} items were pulled ahead of {taken}");
+        }
+    }
+    assert_usable(&pool);
+    Ok(())
+}
+
+fn bounded_behind_a_slow_head(method: StartMethod) -> Result<(), Error> {
+    const ACTIVE: usize = 6;
+    let pool = pool(method)?;
+    let (mut started, mut go_on, mut free) = (Tokens::new(), Tokens::new(), Tokens::new());
+    let (started_path, go_on_path, free_path) = (started.path(), go_on.path(), free.path());
+    free.put(200);
+    let input = (0..100).map(|i| (&*started_path, if i == 0 { &*go_on_path } else { &*free_path }, i));
+    let mut results = wait_for_token::job(&pool).chunk_size(1).max_tasks_active(ACTIVE).imap(input);
+    started.take(1);
+    std::thread::scope(|scope| {
+        // The head is let go only when all that may run beside it has started, and no more can.
+        scope.spawn(|| {
+            started.take(ACTIVE - 1);
+            go_on.put(1);
+        });
+        for i in 0..100 {
+            assert_eq!(results.next().map(Result::ok), Some(Some(i)));
+        }
+    });
+    assert!(results.next().is_none());
+    Ok(())
+}
+
+fn dropped_half_way(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    for n in [0, 1, 10, 500] {
+        let mut results = square::par_imap(&pool, 0..100_000);
+        for x in 0..n {
+            assert_eq!(results.next().transpose()?, Some(square(x)));
+        }
+        drop(results);
+        assert_usable(&pool);
+        let mut results = square::par_imap_unordered(&pool, 0..);
+        assert!(results.by_ref().take(10).all(|result| result.is_ok()));
+        drop(results);
+        assert_usable(&pool);
+    }
+    Ok(())
+}
+
+fn dropped_untouched(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    drop(square::par_imap(&pool, 0..));
+    drop(square::par_imap(&pool, 0..0));
+    assert_usable(&pool);
+    Ok(())
+}
+
+fn dropped_while_tasks_run(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+    let (started_path, go_on_path) = (started.path(), go_on.path());
+    let input = (0..).map(|i| (&*started_path, &*go_on_path, i));
+    let results = wait_for_token::job(&pool).chunk_size(1).imap(input);
+    started.take(2);
+    drop(results);
+    // The tasks that run are let go; those behind them must not run any more.
+    go_on.put(2);
+    assert_usable(&pool);
+    Ok(())
+}
+
+fn input_panics(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let bad = |at: u64| (0..20).inspect(move |x| assert!(*x != at, "no more input"));
+    for (at, chunk) in [(0, 1), (3, 1), (7, 2), (10, 4), (19, 4)] {
+        let map = catch_unwind(AssertUnwindSafe(|| square::job(&pool).chunk_size(chunk).map(bad(at))));
+        let payload = map.expect_err("the caller's own panic goes through the call");
+        assert_eq!(payload.downcast_ref::<String>().map(String::as_str), Some("no more input"));
+        assert_usable(&pool);
+        let imap = catch_unwind(AssertUnwindSafe(|| square::job(&pool).chunk_size(chunk).imap(bad(at)).count()));
+        assert!(imap.is_err());
+        assert_usable(&pool);
+    }
+    Ok(())
+}
+
+fn fused(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let mut results = square::par_imap(&pool, 0..3);
+    assert_eq!(results.by_ref().count(), 3);
+    assert!(results.next().is_none() && results.next().is_none());
+    Ok(())
+}
+
+fn several_at_once(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).build()?;
+    let (a, b) = (square::par_imap(&pool, 0..300), square::par_imap(&pool, 0..300));
+    let c = square::job(&pool).worker_lifespan(20).imap(0..300);
+    for (x, ((a, b), c)) in a.zip(b).zip(c).enumerate() {
+        assert_eq!([a?, b?, c?], [square(x as u64); 3]);
+    }
+    Ok(())
+}
+
+fn works_before_it_is_asked(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+    go_on.put(1);
+    let (started_path, go_on_path) = (started.path(), go_on.path());
+    let mut results = wait_for_token::par_imap(&pool, [(&*started_path, &*go_on_path, 5)]);
+    started.take(1);
+    assert_eq!(results.next().transpose()?, Some(5));
+    Ok(())
+}

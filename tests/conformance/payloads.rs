@@ -1,0 +1,107 @@
+//! Arguments and results of any size, one way and both ways at once.
+
+use pool::{Codec, Error, StartMethod, worker_task};
+
+use crate::harness::cases;
+use crate::support::{assert_usable, builder, pool};
+
+cases! {
+    All: sizes_around_every_limit, huge_argument, huge_result, both_ways_at_once, sizes_mixed, giant, with_codecs;
+}
+
+const MIB: usize = 1 << 20;
+
+/// A body that tells where a byte was lost or swapped.
+fn body(len: usize, seed: usize) -> Vec<u8> {
+    (0..len).map(|i| (i.wrapping_mul(31) >> 3 ^ seed) as u8).collect()
+}
+
+#[worker_task]
+fn flip(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().map(|byte| !byte).collect()
+}
+
+#[worker_task]
+fn weigh(bytes: &[u8]) -> (usize, u64) {
+    (bytes.len(), bytes.iter().map(|byte| u64::from(*byte)).sum())
+}
+
+#[worker_task]
+fn grow(len: usize, seed: usize) -> Vec<u8> {
+    body(len, seed)
+}
+
+fn sizes_around_every_limit(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    // Powers of two and their neighbours: whatever the sizes of rings, slabs and parts are, these are at their edges.
+    let sizes = (0..=21).flat_map(|bit| [(1usize << bit) - 1, 1 << bit, (1 << bit) + 1]);
+    for size in sizes {
+        let bodies = [body(size, 1), body(size, 2), body(size, 3)];
+        let serial: Vec<_> = bodies.iter().map(|bytes| flip(bytes)).collect();
+        assert!(flip::par_map(&pool, bodies.iter().map(Vec::as_slice))? == serial, "{size} bytes");
+    }
+    Ok(())
+}
+
+fn huge_argument(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let bytes = body(64 * MIB, 5);
+    assert_eq!(weigh::apply(&pool, &bytes)?, weigh(&bytes));
+    assert_usable(&pool);
+    Ok(())
+}
+
+fn huge_result(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    assert!(grow::apply(&pool, (64 * MIB, 5))? == body(64 * MIB, 5));
+    assert_usable(&pool);
+    Ok(())
+}
+
+fn both_ways_at_once(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    // More than any buffer holds, in chunks: results come back while arguments still go out.
+    let bodies: Vec<_> = (0..12).map(|seed| body(5 * MIB + seed, seed)).collect();
+    for chunk in [1, 4] {
+        let flipped = flip::job(&pool).chunk_size(chunk).map(bodies.iter().map(Vec::as_slice))?;
+        assert!(bodies.iter().zip(&flipped).all(|(body, flipped)| flip(body) == *flipped));
+        assert_eq!(flipped.len(), bodies.len());
+    }
+    Ok(())
+}
+
+fn sizes_mixed(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let sizes = [0, 1, 100, 5000, 70_000, 300_000, 3_000_000];
+    let bodies: Vec<_> = (0..140).map(|i| body(sizes[i * 5 % sizes.len()], i)).collect();
+    let serial: Vec<_> = bodies.iter().map(|bytes| flip(bytes)).collect();
+    assert!(flip::par_map(&pool, bodies.iter().map(Vec::as_slice))? == serial);
+    let imap: Result<Vec<_>, _> = flip::par_imap(&pool, bodies.iter().map(Vec::as_slice)).collect();
+    assert!(imap? == serial);
+    Ok(())
+}
+
+fn giant(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(1).build()?;
+    let bytes = vec![7; 256 * MIB];
+    let flipped = flip::apply(&pool, &bytes)?;
+    assert!(flipped.len() == bytes.len() && flipped.iter().all(|byte| *byte == !7));
+    assert_usable(&pool);
+    Ok(())
+}
+
+fn with_codecs(method: StartMethod) -> Result<(), Error> {
+    for codec in [Codec::Postcard, Codec::MessagePack] {
+        let pool = builder(method).codec(codec).build()?;
+        let numbers = |n: u64| (0..n).map(|i| u32::MAX - i as u32).collect::<Vec<_>>();
+        for n in [1, 1000, 1_000_000] {
+            assert!(double::apply(&pool, numbers(n))? == double(numbers(n)));
+        }
+    }
+    Ok(())
+}
+
+#[worker_task]
+fn double(numbers: Vec<u32>) -> Vec<u64> {
+    numbers.into_iter().map(|number| u64::from(number) * 2).collect()
+}

@@ -1,0 +1,137 @@
+//! Workers run on the CPUs that they were given: read back where they run.
+
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
+use pool::{Error, StartMethod, WorkerPool, worker_task};
+
+use crate::harness::cases;
+use crate::support::{Tokens, assert_usable, builder, put_token, take_token};
+
+cases! {
+    All: not_pinned, one_cpu_for_all, one_set_for_all, one_cpu_for_each, one_set_for_each, kept_at_restart,
+         wrong_count, cpu_that_is_not_there, empty_set;
+}
+
+const WORKERS: usize = 2;
+
+/// The CPUs that the calling thread may run on.
+fn cpus() -> Vec<usize> {
+    let set = sched_getaffinity(Pid::from_raw(0)).expect("a thread may ask about itself");
+    (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).collect()
+}
+
+#[worker_task]
+fn where_am_i(#[worker_id] id: usize, here: &str, go_on: &str) -> (usize, Vec<usize>) {
+    put_token(here);
+    take_token(go_on);
+    (id, cpus())
+}
+
+/// The CPUs of each worker, in the workers' order.
+fn cpus_of_workers(pool: &WorkerPool) -> Result<Vec<Vec<usize>>, Error> {
+    let (mut here, mut go_on) = (Tokens::new(), Tokens::new());
+    let (here_path, go_on_path) = (here.path(), go_on.path());
+    let asked: Vec<_> = (0..WORKERS).map(|_| where_am_i::apply_async(pool, (&here_path, &go_on_path))).collect();
+    // None answers before all are there, so each is another worker.
+    here.take(WORKERS);
+    go_on.put(WORKERS);
+    let mut answers = asked.iter().map(pool::AsyncResult::get).collect::<Result<Vec<_>, _>>()?;
+    answers.sort();
+    Ok(answers.into_iter().map(|(_, cpus)| cpus).collect())
+}
+
+/// A first and a last allowed CPU; the same where only one is allowed.
+fn first_and_last() -> (usize, usize) {
+    let cpus = cpus();
+    (cpus[0], cpus[cpus.len() - 1])
+}
+
+fn set(mut cpus: Vec<usize>) -> Vec<usize> {
+    cpus.sort_unstable();
+    cpus.dedup();
+    cpus
+}
+
+fn not_pinned(method: StartMethod) -> Result<(), Error> {
+    assert_eq!(cpus_of_workers(&builder(method).build()?)?, [cpus(), cpus()]);
+    Ok(())
+}
+
+fn one_cpu_for_all(method: StartMethod) -> Result<(), Error> {
+    for cpu in [first_and_last().0, first_and_last().1] {
+        let pool = builder(method).cpu_ids([cpu]).build()?;
+        assert_eq!(cpus_of_workers(&pool)?, [[cpu], [cpu]]);
+        assert_usable(&pool);
+    }
+    Ok(())
+}
+
+fn one_set_for_all(method: StartMethod) -> Result<(), Error> {
+    let (first, last) = first_and_last();
+    let pool = builder(method).cpu_ids([[first, last]]).build()?;
+    assert_eq!(cpus_of_workers(&pool)?, vec![set(vec![first, last]); 2]);
+    let pool = builder(method).cpu_ids(vec![cpus()]).build()?;
+    assert_eq!(cpus_of_workers(&pool)?, [cpus(), cpus()]);
+    Ok(())
+}
+
+fn one_cpu_for_each(method: StartMethod) -> Result<(), Error> {
+    let (first, last) = first_and_last();
+    for cpu_ids in [[first, last], [last, first]] {
+        let pool = builder(method).cpu_ids(cpu_ids).build()?;
+        assert_eq!(cpus_of_workers(&pool)?, cpu_ids.map(|cpu| [cpu]));
+        assert_usable(&pool);
+    }
+    Ok(())
+}
+
+fn one_set_for_each(method: StartMethod) -> Result<(), Error> {
+    let (first, last) = first_and_last();
+    let pool = builder(method).cpu_ids([vec![last], vec![last, first]]).build()?;
+    assert_eq!(cpus_of_workers(&pool)?, [vec![last], set(vec![first, last])]);
+    Ok(())
+}
+
+#[worker_task]
+fn cpus_here(#[worker_id] id: usize, (): ()) -> (usize, Vec<usize>) {
+    (id, cpus())
+}
+
+fn kept_at_restart(method: StartMethod) -> Result<(), Error> {
+    let (first, last) = first_and_last();
+    let before = cpus();
+    let pool = builder(method).cpu_ids([first, last]).build()?;
+    for (id, cpus) in cpus_here::job(&pool).worker_lifespan(2).map(vec![(); 20])? {
+        assert_eq!(cpus, [[first, last][id]]);
+    }
+    assert_eq!(cpus(), before, "the caller's own CPUs are left alone");
+    Ok(())
+}
+
+/// Building with these CPUs is an error that names the option and the CPUs that are allowed.
+#[track_caller]
+fn assert_refused(method: StartMethod, cpu_ids: Vec<Vec<usize>>) {
+    let pool = builder(method).cpu_ids(cpu_ids).build();
+    let Err(Error::Option { option: "cpu_ids", allowed, .. }) = &pool else { panic!("{pool:?}") };
+    assert!(allowed.contains(&first_and_last().0.to_string()), "{allowed:?} does not list the allowed CPUs");
+}
+
+fn wrong_count(method: StartMethod) -> Result<(), Error> {
+    let cpu = first_and_last().0;
+    assert_refused(method, vec![vec![cpu]; 3]);
+    assert_refused(method, vec![]);
+    Ok(())
+}
+
+fn cpu_that_is_not_there(method: StartMethod) -> Result<(), Error> {
+    assert_refused(method, vec![vec![8000]]);
+    assert_refused(method, vec![vec![usize::MAX]]);
+    assert_refused(method, vec![vec![first_and_last().0], vec![first_and_last().0, 8000]]);
+    Ok(())
+}
+
+fn empty_set(method: StartMethod) -> Result<(), Error> {
+    assert_refused(method, vec![vec![]]);
+    assert_refused(method, vec![vec![first_and_last().0], vec![]]);
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! What several topics use: pools, events between processes, looks at errors.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::libc::O_NONBLOCK;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use pool::{Error, StartMethod, TaskError, TaskErrorKind, WorkerPool, WorkerPoolBuilder, worker_task};
+
+/// Options of a pool with two workers.
+pub(crate) fn builder(method: StartMethod) -> WorkerPoolBuilder {
+    WorkerPool::builder().start_method(method).workers(2)
+}
+
+/// A pool with two workers.
+pub(crate) fn pool(method: StartMethod) -> Result<WorkerPool, Error> {
+    builder(method).build()
+}
+
+#[worker_task]
+pub(crate) fn square(x: u64) -> u64 {
+    x * x
+}
+
+/// The squares of the numbers below `n`, the serial way.
+pub(crate) fn squares(n: u64) -> Vec<u64> {
+    (0..n).map(square).collect()
+}
+
+/// The pool works, whatever went before.
+#[track_caller]
+pub(crate) fn assert_usable<S: 'static>(pool: &WorkerPool<S>) {
+    assert_eq!(square::par_map(pool, 0..100).expect("the pool is usable"), squares(100));
+}
+
+pub(crate) fn sorted<T: Ord>(mut values: Vec<T>) -> Vec<T> {
+    values.sort();
+    values
+}
+
+/// The task error that a call ended with.
+#[track_caller]
+pub(crate) fn task_error<T: std::fmt::Debug>(result: Result<T, Error>) -> TaskError {
+    match result {
+        Err(Error::Task(error)) => error,
+        other => panic!("a task should have failed, but: {other:?}"),
+    }
+}
+
+/// The message of the panic that the task failed with.
+#[track_caller]
+pub(crate) fn panic_message(error: &TaskError) -> &str {
+    match error.kind() {
+        TaskErrorKind::Panicked(info) => info.message(),
+        other => panic!("the task should have panicked, but it {other}"),
+    }
+}
+
+/// Asserts that a result is this kind of error.
+macro_rules! assert_fails {
+    ($result:expr, $error:pat $(if $guard:expr)?) => {
+        match $result {
+            Err($error) $(if $guard)? => {}
+            other => panic!("expected {}, got: {other:?}", stringify!($error)),
+        }
+    };
+}
+pub(crate) use assert_fails;
+
+/// An event between processes: a named pipe in which every byte is one token. Workers know it by its path.
+pub(crate) struct Tokens {
+    path: PathBuf,
+    /// Open both ways, so that neither side waits for the other to open it.
+    pipe: File,
+}
+
+impl Tokens {
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("tokens-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        // A trial that was killed leaves its pipe, and its number comes again.
+        let _ = fs::remove_file(&path);
+        mkfifo(&path, Mode::S_IRWXU).expect("the target directory takes named pipes");
+        let pipe = open(&path);
+        Self { path, pipe }
+    }
+
+    pub(crate) fn path(&self) -> String {
+        self.path.to_str().expect("the path of the target directory is text").to_owned()
+    }
+
+    pub(crate) fn put(&mut self, tokens: usize) {
+        self.pipe.write_all(&vec![0; tokens]).expect("the pipe is open");
+    }
+
+    /// Waits for so many tokens.
+    pub(crate) fn take(&mut self, tokens: usize) {
+        self.pipe.read_exact(&mut vec![0; tokens]).expect("the pipe is open");
+    }
+}
+
+/// Takes what tokens there are, without waiting, and says how many they were.
+pub(crate) fn take_all_tokens(path: &str) -> usize {
+    let mut pipe = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).expect("the pipe is there");
+    let mut tokens = Vec::new();
+    match pipe.read_to_end(&mut tokens) {
+        Err(error) if error.kind() != ErrorKind::WouldBlock => panic!("{error}"),
+        // An empty pipe that someone may write to still.
+        _ => tokens.len(),
+    }
+}
+
+impl Drop for Tokens {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn open(path: impl AsRef<Path>) -> File {
+    OpenOptions::new().read(true).write(true).open(path).expect("the pipe is there")
+}
+
+/// From a worker: puts a token.
+pub(crate) fn put_token(path: &str) {
+    open(path).write_all(&[0]).expect("the pipe is open");
+}
+
+/// From a worker: waits for a token. Nothing but death ends this if none comes.
+pub(crate) fn take_token(path: &str) {
+    open(path).read_exact(&mut [0]).expect("the pipe is open");
+}
+
+/// Says that it has started, then waits for a token.
+#[worker_task]
+pub(crate) fn wait_for_token(started: &str, go_on: &str, value: u64) -> u64 {
+    put_token(started);
+    take_token(go_on);
+    value
+}
+
+/// Ends this process at once, with no exit handlers.
+pub(crate) fn die(signal: nix::sys::signal::Signal) -> ! {
+    nix::sys::signal::raise(signal).expect("the signal has a number");
+    unreachable!("{signal} kills")
+}

@@ -1,0 +1,83 @@
+//! Several threads call one pool, and one ends the calls of others.
+
+use std::thread;
+
+use pool::{Error, StartMethod};
+
+use crate::harness::cases;
+use crate::support::{Tokens, assert_fails, assert_usable, pool, square, squares, wait_for_token};
+
+cases! {
+    All: share_the_workers, cancel_from_another_thread, short_lived_callers;
+    BesideThreads: first_call_from_a_thread;
+}
+
+fn share_the_workers(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    // The workers start here, as long as there is one thread only.
+    assert_usable(&pool);
+    thread::scope(|scope| {
+        for caller in 0..10 {
+            let pool = &pool;
+            scope.spawn(move || {
+                for n in 0..30 {
+                    assert_eq!(square::par_map(pool, 0..n).unwrap(), squares(n));
+                    assert_eq!(square::apply(pool, caller).unwrap(), square(caller));
+                    assert_eq!(square::par_imap(pool, 0..n).count() as u64, n);
+                    assert_eq!(square::apply_async(pool, n).get().unwrap(), square(n));
+                }
+            });
+        }
+    });
+    assert_usable(&pool);
+    Ok(())
+}
+
+fn cancel_from_another_thread(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    assert_usable(&pool);
+    let handle = pool.cancel_handle();
+    let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+    let (started_path, go_on_path) = (started.path(), go_on.path());
+    thread::scope(|scope| {
+        let call = scope.spawn(|| {
+            wait_for_token::job(&pool).chunk_size(1).map((0..100).map(|x| (&*started_path, &*go_on_path, x)))
+        });
+        started.take(2);
+        handle.cancel();
+        assert_fails!(call.join().unwrap(), Error::Cancelled);
+    });
+    go_on.put(100);
+    assert_usable(&pool);
+    handle.cancel();
+    assert_usable(&pool);
+    drop(pool);
+    handle.cancel();
+    Ok(())
+}
+
+fn short_lived_callers(method: StartMethod) -> Result<(), Error> {
+    // Workers must not end with the thread that happened to start them.
+    let pool = pool(method)?;
+    assert_usable(&pool);
+    for n in 0..20 {
+        let lifespan = 5;
+        let squared = thread::scope(|scope| {
+            scope.spawn(|| square::job(&pool).worker_lifespan(lifespan).map(0..n)).join().unwrap()
+        })?;
+        assert_eq!(squared, squares(n));
+    }
+    assert_usable(&pool);
+    Ok(())
+}
+
+fn first_call_from_a_thread(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert_usable(&pool));
+        }
+    });
+    thread::spawn(move || assert_usable(&pool)).join().unwrap();
+    Ok(())
+}

@@ -1,0 +1,368 @@
+//! What the attributes accept, each form run on a pool.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use pool::{StartMethod, WorkerId, WorkerPool, worker_exit, worker_init, worker_task};
+use serde::{Deserialize, Serialize};
+
+pool::test_support!();
+
+fn pool_of_one() -> WorkerPool {
+    WorkerPool::builder().workers(1).build().unwrap()
+}
+
+mod arguments {
+    use super::*;
+
+    #[worker_task]
+    fn nothing() -> u8 {
+        7
+    }
+
+    #[worker_task]
+    fn unit(_: ()) {}
+
+    #[worker_task]
+    fn text(text: &str) -> usize {
+        text.len()
+    }
+
+    #[worker_task]
+    fn bytes(bytes: &[u8], times: usize) -> Vec<u8> {
+        bytes.repeat(times)
+    }
+
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Record<'a> {
+        key: &'a str,
+        #[serde(borrow)]
+        value: Cow<'a, str>,
+    }
+
+    #[worker_task]
+    fn elided(record: Record<'_>, end: Cow<'_, str>) -> String {
+        format!("{}={}{end}", record.key, record.value)
+    }
+
+    #[worker_task]
+    fn named<'long: 'short, 'short>(record: Record<'long>, longest: &'short str) -> bool {
+        record.key.len() > longest.len()
+    }
+
+    #[worker_task]
+    fn nested(pairs: Vec<(&str, Option<&str>)>, more: BTreeMap<&str, [&str; 2]>) -> usize {
+        pairs.len() + more.len()
+    }
+
+    #[worker_task]
+    fn patterns((a, b): (u32, u32), [c, ..]: [u32; 3], mut d: u32, _: u32) -> u32 {
+        d += a + b + c;
+        d
+    }
+
+    #[worker_task]
+    #[expect(clippy::too_many_arguments, reason = "sixteen is the most that there can be")]
+    fn sixteen(
+        a: u8,
+        b: u8,
+        c: u8,
+        d: u8,
+        e: u8,
+        f: u8,
+        g: u8,
+        h: u8,
+        i: u8,
+        j: u8,
+        k: u8,
+        l: u8,
+        m: u8,
+        n: u8,
+        o: u8,
+        p: &str,
+    ) -> usize {
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o].into_iter().map(usize::from).sum::<usize>() + p.len()
+    }
+
+    #[test]
+    fn none() {
+        let pool = pool_of_one();
+        assert_eq!(nothing::par_map(&pool, [(), ()]).unwrap(), [7, 7]);
+        unit::apply(&pool, ()).unwrap();
+        assert_eq!(nothing(), 7);
+        unit(());
+    }
+
+    #[test]
+    fn borrowed() {
+        let pool = pool_of_one();
+        let local = String::from("local");
+        assert_eq!(text::par_map(&pool, [&*local, ""]).unwrap(), [5, 0]);
+        assert_eq!(bytes::apply(&pool, (b"ab", 2)).unwrap(), b"abab");
+        let record = || Record { key: &local, value: "v".into() };
+        assert_eq!(elided::apply(&pool, (record(), "!".into())).unwrap(), "local=v!");
+        assert!(named::apply(&pool, (record(), "four")).unwrap());
+        let more = BTreeMap::from([("a", ["b", "c"])]);
+        assert_eq!(nested::apply(&pool, (vec![("a", None), ("b", Some("c"))], more)).unwrap(), 3);
+    }
+
+    #[test]
+    fn patterns_and_many() {
+        let pool = pool_of_one();
+        assert_eq!(patterns::apply(&pool, ((1, 2), [3, 0, 0], 4, 9)).unwrap(), 10);
+        let item = (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, "p");
+        assert_eq!(sixteen::apply(&pool, item).unwrap(), 16);
+    }
+}
+
+mod injection {
+    use super::*;
+
+    #[derive(Debug, PartialEq)]
+    struct Id(usize);
+
+    impl From<WorkerId> for Id {
+        fn from(id: WorkerId) -> Self {
+            Self(id.into())
+        }
+    }
+
+    #[worker_task]
+    fn between(a: u64, #[state] seen: &mut u64, b: u64, #[shared] base: &u64, #[worker_id] id: usize) -> u64 {
+        *seen += 1;
+        a + b + *seen + *base + id as u64
+    }
+
+    #[worker_task]
+    fn only(#[shared] base: &u64, #[worker_id] id: Id, #[state] seen: &mut Vec<u64>) -> usize {
+        seen.push(*base);
+        id.0 + seen.len()
+    }
+
+    #[worker_task]
+    fn worker(#[worker_id] id: WorkerId) -> usize {
+        id.into()
+    }
+
+    #[test]
+    fn goes_anywhere() {
+        let pool = WorkerPool::builder().workers(1).shared(100u64).build().unwrap();
+        assert_eq!(between::par_map(&pool, [(1, 2), (1, 2)]).unwrap(), [104, 105]);
+        assert_eq!(only::par_map(&pool, [(), ()]).unwrap(), [1, 2]);
+        assert_eq!(worker::apply(&pool, ()).unwrap(), 0);
+    }
+}
+
+mod life {
+    use super::*;
+
+    struct Model {
+        base: u64,
+        seen: u64,
+    }
+
+    #[worker_init]
+    fn load(#[shared] base: &u64, #[worker_id] id: usize) -> Result<Model, String> {
+        if id == 0 { Ok(Model { base: *base, seen: 0 }) } else { Err(format!("no model for {id}")) }
+    }
+
+    #[worker_task(init = load, exit = by_value)]
+    fn predict(#[state] model: &mut Model, x: u64) -> u64 {
+        model.seen += 1;
+        model.base + x
+    }
+
+    #[worker_task(init = load, exit = by_mut)]
+    fn predict_twice(#[state] model: &mut Model, x: u64) -> u64 {
+        predict(model, x) + predict(model, x)
+    }
+
+    // Without `#[state]` the state is still what the init function makes: it only warms the worker up.
+    #[worker_task(init = load, exit = by_ref)]
+    fn warm(x: u64) -> u64 {
+        x
+    }
+
+    #[worker_task(exit = stateless)]
+    fn cold(x: u64) -> u64 {
+        x
+    }
+
+    #[worker_exit]
+    fn by_value(#[state] model: Model) -> u64 {
+        model.seen
+    }
+
+    #[worker_exit]
+    fn by_mut(#[worker_id] _: usize, #[state] model: &mut Model) -> u64 {
+        model.seen += 1000;
+        model.seen
+    }
+
+    #[worker_exit]
+    fn by_ref(#[state] model: &Model, #[shared] base: &u64) -> u64 {
+        model.base + base
+    }
+
+    #[worker_exit(name = "the end")]
+    fn stateless() -> String {
+        "done".into()
+    }
+
+    fn pool() -> WorkerPool<u64> {
+        WorkerPool::builder().workers(1).shared(10u64).build().unwrap()
+    }
+
+    #[test]
+    fn state_is_made_lent_and_ended() {
+        let pool = pool();
+        assert_eq!(predict::par_map(&pool, [1, 2]).unwrap(), [11, 12]);
+        assert_eq!(pool.join().unwrap().exit_results::<by_value>().unwrap(), [2]);
+    }
+
+    #[test]
+    fn exit_takes_the_state_by_reference_too() {
+        let mutable = pool();
+        assert_eq!(predict_twice::apply(&mutable, 1).unwrap(), 22);
+        assert_eq!(mutable.join().unwrap().exit_results::<by_mut>().unwrap(), [1002]);
+        let shared = pool();
+        assert_eq!(warm::apply(&shared, 1).unwrap(), 1);
+        assert_eq!(shared.join().unwrap().exit_results::<by_ref>().unwrap(), [20]);
+    }
+
+    #[test]
+    fn exit_without_state_fits_every_task() {
+        let pool = pool();
+        assert_eq!(cold::apply(&pool, 1).unwrap(), 1);
+        assert_eq!(pool.join().unwrap().exit_results::<stateless>().unwrap(), ["done"]);
+    }
+}
+
+mod places {
+    use super::*;
+
+    pub(crate) mod inner {
+        use super::*;
+
+        #[worker_task]
+        pub(crate) fn visible(x: u32) -> u32 {
+            x + 1
+        }
+
+        #[worker_task]
+        pub(in crate::places) fn restricted(x: u32) -> u32 {
+            visible(x)
+        }
+    }
+
+    #[worker_task]
+    fn r#match(r#type: u32) -> u32 {
+        r#type * 2
+    }
+
+    #[test]
+    fn modules_functions_and_raw_names() {
+        #[worker_task]
+        fn visible(x: u32) -> u32 {
+            x + 10
+        }
+        let pool = pool_of_one();
+        assert_eq!(visible::apply(&pool, 0).unwrap(), 10);
+        assert_eq!(inner::visible::apply(&pool, 0).unwrap(), 1);
+        assert_eq!(inner::restricted::apply(&pool, 0).unwrap(), 1);
+        assert_eq!(r#match::apply(&pool, 4).unwrap(), 8);
+    }
+
+    macro_rules! squares {
+        ($($name:ident: $ty:ty),*) => {$(
+            #[worker_task]
+            fn $name(x: $ty) -> $ty {
+                x * x
+            }
+        )*};
+    }
+    squares!(square_u8: u8, square_u64: u64);
+
+    #[test]
+    fn macros_write_tasks() {
+        let pool = pool_of_one();
+        assert_eq!(square_u8::apply(&pool, 4).unwrap(), 16);
+        assert_eq!(square_u64::apply(&pool, 4).unwrap(), 16);
+    }
+}
+
+mod attributes {
+    use super::*;
+
+    /// Is there only in a world without this crate.
+    #[cfg(not(test))]
+    #[worker_task]
+    fn absent(x: NoSuchType) -> NoSuchType {
+        x
+    }
+
+    #[worker_task]
+    #[cfg(not(test))]
+    fn absent_as_well(x: NoSuchType) -> NoSuchType {
+        x
+    }
+
+    /// Keeps its documentation, and its lint levels.
+    #[worker_task]
+    #[inline]
+    #[must_use]
+    #[deprecated = "to see that the task itself does not warn of it"]
+    #[allow(non_snake_case)]
+    fn Kept(#[allow(unused_variables)] unused: u8) -> u8 {
+        1
+    }
+
+    #[test]
+    #[expect(deprecated, reason = "calls the deprecated function by its name")]
+    fn stay_on_the_function() {
+        assert_eq!(Kept(1), 1);
+        assert_eq!(Kept::apply(&pool_of_one(), 1).unwrap(), 1);
+    }
+
+    #[worker_task(name = "another name")]
+    fn fails(_: u8) {
+        panic!("so that the error tells the name");
+    }
+
+    #[test]
+    fn a_name_can_be_chosen() {
+        let error = fails::apply(&pool_of_one(), 1).unwrap_err();
+        assert_eq!(error.task().unwrap().task_name(), "another name");
+    }
+}
+
+mod crates {
+    use super::*;
+    use pool_tests_renamed::bare::{add, close};
+    use pool_tests_renamed::{greet, length};
+
+    #[test]
+    fn renamed_and_without_unsafe_code() {
+        let pool = pool_of_one();
+        assert_eq!(greet::apply(&pool, "!").unwrap(), "0!");
+        assert_eq!(pool.join().unwrap().exit_results::<length>().unwrap(), [2]);
+    }
+
+    #[test]
+    fn without_prelude() {
+        let pool = WorkerPool::builder().workers(1).shared(10u64).build().unwrap();
+        assert_eq!(add::apply(&pool, (1, 2)).unwrap(), 24);
+        assert_eq!(pool.join().unwrap().exit_results::<close>().unwrap(), [11]);
+    }
+}
+
+/// The arguments of threads move by value, so that types which borrow go another way than through the codec.
+#[test]
+fn threads_take_the_same_tasks() {
+    #[worker_task]
+    fn concat(a: &str, b: String) -> String {
+        b + a
+    }
+    let pool = WorkerPool::builder().workers(1).start_method(StartMethod::Threads).build().unwrap();
+    assert_eq!(concat::apply(&pool, ("b", "a".into())).unwrap(), "ab");
+}

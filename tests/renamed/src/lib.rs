@@ -1,0 +1,30 @@
+//! A crate that makes it hard for the macros' output: `pool` has another name here, unsafe code is forbidden and
+//! every warning is an error.
+#![forbid(unsafe_code)]
+#![deny(warnings, clippy::pedantic, unused_qualifications)]
+
+pub mod bare;
+
+use parallel::{worker_exit, worker_init, worker_task};
+
+/// Makes the state.
+#[worker_init(crate = parallel)]
+#[must_use]
+pub fn greeting(#[worker_id] id: usize) -> String {
+    id.to_string()
+}
+
+/// Ends the state.
+#[worker_exit(crate = parallel)]
+#[must_use]
+pub fn length(#[state] greeting: &String) -> usize {
+    greeting.len()
+}
+
+/// Takes parameters by the names that generated code likes.
+#[worker_task(crate = parallel, init = greeting, exit = length, name = "renamed greet")]
+#[must_use]
+pub fn greet(#[state] cx: &mut String, item: &str, #[worker_id] state: usize) -> String {
+    cx.push_str(item);
+    state.to_string() + item
+}

@@ -1,0 +1,1 @@
+//! What the test programs of `pool` have in common.

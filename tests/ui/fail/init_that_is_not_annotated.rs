@@ -1,0 +1,13 @@
+use pool::worker_task;
+
+fn load() -> u64 {
+    0
+}
+
+#[worker_task(init = load)]
+fn count(#[state] seen: &mut u64, step: u64) -> u64 {
+    *seen += step;
+    *seen
+}
+
+fn main() {}

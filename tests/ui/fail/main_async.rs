@@ -1,0 +1,2 @@
+#[pool::main]
+async fn main() {}

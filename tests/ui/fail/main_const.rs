@@ -1,0 +1,2 @@
+#[pool::main]
+const fn main() {}

@@ -1,0 +1,4 @@
+#[pool::main]
+fn start() {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use pool::worker_task;
+
+#[worker_task]
+struct Square(u64);
+
+fn main() {}
