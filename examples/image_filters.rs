@@ -4,7 +4,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use image::imageops::{blur, brighten, contrast, flip_horizontal, huerotate, rotate180};
+use image::imageops::{blur, contrast, flip_horizontal, huerotate};
 use image::{DynamicImage, ImageFormat, RgbImage};
 use pool::{WorkerPool, worker_task};
 use serde::{Deserialize, Serialize};
@@ -19,11 +19,9 @@ struct Photo {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 enum Filter {
     Blur { sigma: f32 },
-    Brighten { by: i32 },
     Contrast { percent: f32 },
     Hue { degrees: i32 },
     Mirror,
-    Turn,
 }
 
 /// The filtered photograph, as a PNG file's bytes.
@@ -33,11 +31,9 @@ fn render(#[shared] photo: &Photo, filter: Filter) -> Vec<u8> {
         RgbImage::from_raw(photo.width, photo.height, photo.rgb.clone()).expect("three bytes a pixel");
     let filtered = match filter {
         Filter::Blur { sigma } => blur(&image, sigma),
-        Filter::Brighten { by } => brighten(&image, by),
         Filter::Contrast { percent } => contrast(&image, percent),
         Filter::Hue { degrees } => huerotate(&image, degrees),
         Filter::Mirror => flip_horizontal(&image),
-        Filter::Turn => rotate180(&image),
     };
     let mut png = Cursor::new(Vec::new());
     DynamicImage::from(filtered).write_to(&mut png, ImageFormat::Png).expect("memory takes every byte");
@@ -48,9 +44,8 @@ fn render(#[shared] photo: &Photo, filter: Filter) -> Vec<u8> {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let image = image::open(pool_examples::data("alpine-landscape.jpg"))?.into_rgb8();
     let photo = || Photo { width: image.width(), height: image.height(), rgb: image.as_raw().clone() };
-    let mut filters = vec![Filter::Mirror, Filter::Turn, Filter::Contrast { percent: 40.0 }];
+    let mut filters = vec![Filter::Mirror, Filter::Contrast { percent: 40.0 }];
     filters.extend([1.0, 2.0, 4.0].map(|sigma| Filter::Blur { sigma }));
-    filters.extend([-60, 60].map(|by| Filter::Brighten { by }));
     filters.extend([90, 180, 270].map(|degrees| Filter::Hue { degrees }));
 
     let pool = WorkerPool::builder().shared(photo()).build()?;

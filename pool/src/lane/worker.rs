@@ -273,9 +273,13 @@ impl Chunk<'_> {
 
     #[cold]
     fn wait_for_room(&mut self, least: usize) {
-        while !self.has_room(least) {
-            self.alarm();
+        loop {
+            // Read before the look: what the parent publishes after it ends the sleep.
             let read = self.words.parent().read.load(Ordering::Acquire);
+            if self.has_room(least) {
+                return;
+            }
+            self.alarm();
             sleep(self.words, || self.words.parent().read.load(Ordering::Acquire) != read);
         }
     }

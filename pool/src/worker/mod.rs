@@ -92,8 +92,9 @@ impl Worker {
             }
             order::PART => {
                 self.parts.extend_from_slice(order.payload);
+                // A part is no unit: its chunk is.
                 acknowledge(answer);
-                done(answer);
+                answer.alarm();
             }
             order::RESUME => {
                 self.parts.clear();
