@@ -1,4 +1,5 @@
 //! What the attributes accept, each form run on a pool.
+#![expect(clippy::needless_pass_by_value, reason = "what a task takes is its own, it was sent to it")]
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -288,6 +289,56 @@ mod places {
         let pool = pool_of_one();
         assert_eq!(square_u8::apply(&pool, 4).unwrap(), 16);
         assert_eq!(square_u64::apply(&pool, 4).unwrap(), 16);
+    }
+}
+
+/// Names that the macros' output has for itself.
+mod names {
+    use super::*;
+
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Given(u64);
+    #[derive(Default)]
+    struct Function(u64);
+    #[derive(Serialize, Deserialize)]
+    struct State(u64);
+    #[derive(Serialize, Deserialize)]
+    struct Item(u64);
+
+    const ENTRY: usize = 2;
+
+    #[worker_init]
+    fn init() -> Function {
+        Function(1)
+    }
+
+    #[worker_exit]
+    fn exit(#[state] Function(state): Function) -> State {
+        State(state)
+    }
+
+    #[worker_task(init = init, exit = exit)]
+    fn arguments(
+        #[shared] shared: &Given,
+        #[state] cx: &mut Function,
+        item: Item,
+        more: [u64; ENTRY],
+    ) -> Item {
+        cx.0 += 1;
+        Item(shared.0 + item.0 + more[0] + more[1])
+    }
+
+    #[worker_task]
+    fn item(cx: u64) -> u64 {
+        cx
+    }
+
+    #[test]
+    fn stay_the_users_own() {
+        let pool = WorkerPool::builder().workers(1).shared(Given(1)).build().unwrap();
+        assert_eq!(arguments::apply(&pool, (Item(1), [1, 1])).unwrap().0, 4);
+        assert_eq!(item::apply(&pool, 5).unwrap(), 5);
+        assert_eq!(pool.join().unwrap().exit_results::<exit>().unwrap()[0].0, 2);
     }
 }
 

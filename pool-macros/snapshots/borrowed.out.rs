@@ -34,6 +34,21 @@ const _: () = {
                 ::core::option::Option::None
             }
         };
+        fn encode(
+            codec: parallel::__private::Codec,
+            item: &Self::Item<'_>,
+            out: &mut impl parallel::__private::Write,
+        ) -> ::core::result::Result<(), ::std::string::String> {
+            use parallel::__private::ProbeFallback as _;
+            parallel::__private::Probe::<Self::Item<'_>>::encode(codec, item, out)
+        }
+        fn decode(
+            codec: parallel::__private::Codec,
+            bytes: &[u8],
+        ) -> ::core::result::Result<Self::Item<'_>, ::std::string::String> {
+            use parallel::__private::ProbeFallback as _;
+            parallel::__private::Probe::<Self::Item<'_>>::decode(codec, bytes)
+        }
         fn entry() -> &'static parallel::__private::Entry {
             #[parallel::__private::linkme::distributed_slice(
                 parallel::__private::REGISTRY
@@ -51,6 +66,13 @@ const _: () = {
             words(item.0, item.1, item.2)
         }
     }
-    impl<Given> parallel::__private::RunsOn<Given> for words {}
+    impl<__Given> parallel::__private::RunsOn<__Given> for words {}
+    {
+        fn arguments<'item>() {
+            parallel::__private::argument::<&'item str>();
+            parallel::__private::argument::<(usize, usize)>();
+            parallel::__private::argument::<Cow<'item, [&'item str]>>();
+        }
+    }
     parallel::__private::task_calls!(words);
 };

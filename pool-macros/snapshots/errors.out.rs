@@ -30,6 +30,19 @@ const _: () = {
         const DEBUG_ITEM: ::core::option::Option<
             fn(&Self::Item<'_>) -> ::std::string::String,
         > = ::core::option::Option::None;
+        fn encode(
+            _: ::pool::__private::Codec,
+            _: &Self::Item<'_>,
+            _: &mut impl ::pool::__private::Write,
+        ) -> ::core::result::Result<(), ::std::string::String> {
+            loop {}
+        }
+        fn decode(
+            _: ::pool::__private::Codec,
+            _: &[u8],
+        ) -> ::core::result::Result<Self::Item<'_>, ::std::string::String> {
+            loop {}
+        }
         fn entry() -> &'static ::pool::__private::Entry {
             loop {}
         }
@@ -40,6 +53,6 @@ const _: () = {
             loop {}
         }
     }
-    impl<Given> ::pool::__private::RunsOn<Given> for predict {}
+    impl<__Given> ::pool::__private::RunsOn<__Given> for predict {}
     ::pool::__private::task_calls!(predict);
 };

@@ -28,5 +28,5 @@ const _: () = {
         }
     }
     impl ::pool::__private::ExitOf<Model> for count {}
-    impl<Given> ::pool::__private::RunsOn<Given> for count {}
+    impl<__Given> ::pool::__private::RunsOn<__Given> for count {}
 };

@@ -34,6 +34,6 @@ const _: () = {
     }
     impl ::pool::__private::InitOf<Model> for load_model {}
     impl<
-        Given: ::pool::__private::Lends<PathBuf, load_model>,
-    > ::pool::__private::RunsOn<Given> for load_model {}
+        __Given: ::pool::__private::Lends<PathBuf, load_model>,
+    > ::pool::__private::RunsOn<__Given> for load_model {}
 };

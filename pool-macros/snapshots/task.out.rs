@@ -14,8 +14,8 @@ const _: () = {
         type Output = f32;
         type State = Model;
         type Shared = PathBuf;
-        type Init = load_model;
-        type Exit = count;
+        type Init = ::pool::__private::Named<load_model>;
+        type Exit = ::pool::__private::Named<count>;
         const DEFAULT_STATE: ::core::option::Option<fn() -> Self::State> = {
             use ::pool::__private::ProbeFallback as _;
             ::pool::__private::Probe::<Self::State>::DEFAULT
@@ -33,6 +33,21 @@ const _: () = {
                 ::core::option::Option::None
             }
         };
+        fn encode(
+            codec: ::pool::__private::Codec,
+            item: &Self::Item<'_>,
+            out: &mut impl ::pool::__private::Write,
+        ) -> ::core::result::Result<(), ::std::string::String> {
+            use ::pool::__private::ProbeFallback as _;
+            ::pool::__private::Probe::<Self::Item<'_>>::encode(codec, item, out)
+        }
+        fn decode(
+            codec: ::pool::__private::Codec,
+            bytes: &[u8],
+        ) -> ::core::result::Result<Self::Item<'_>, ::std::string::String> {
+            use ::pool::__private::ProbeFallback as _;
+            ::pool::__private::Probe::<Self::Item<'_>>::decode(codec, bytes)
+        }
         fn entry() -> &'static ::pool::__private::Entry {
             #[::pool::__private::linkme::distributed_slice(::pool::__private::REGISTRY)]
             #[linkme(crate = ::pool::__private::linkme)]
@@ -62,21 +77,14 @@ const _: () = {
         }
     }
     impl<
-        Given: ::pool::__private::Lends<PathBuf, predict>,
-    > ::pool::__private::RunsOn<Given> for predict {}
+        __Given: ::pool::__private::Lends<PathBuf, predict>,
+    > ::pool::__private::RunsOn<__Given> for predict {}
+    ::pool::__private::init_of::<load_model, Model>();
+    ::pool::__private::exit_of::<count, Model>();
     {
-        const fn check<
-            Function: ::pool::__private::InitOf<Model>
-                + ::pool::__private::RunsOn<PathBuf>,
-        >() {}
-        check::<<predict as ::pool::__private::Task>::Init>();
-    }
-    {
-        const fn check<
-            Function: ::pool::__private::ExitOf<Model>
-                + ::pool::__private::RunsOn<PathBuf>,
-        >() {}
-        check::<<predict as ::pool::__private::Task>::Exit>();
+        fn arguments<'item>() {
+            ::pool::__private::argument::<&'item str>();
+        }
     }
     ::pool::__private::task_calls!(predict);
 };

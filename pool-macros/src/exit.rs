@@ -50,6 +50,6 @@ pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) 
             }
         }
         impl<State: 'static> #private::ExitOf<State> for #name {}
-        impl<Given> #private::RunsOn<Given> for #name {}
+        impl<__Given> #private::RunsOn<__Given> for #name {}
     }
 }

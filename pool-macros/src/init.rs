@@ -69,6 +69,6 @@ pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) 
             }
         }
         impl<State> #private::InitOf<State> for #name {}
-        impl<Given> #private::RunsOn<Given> for #name {}
+        impl<__Given> #private::RunsOn<__Given> for #name {}
     }
 }

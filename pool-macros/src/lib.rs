@@ -55,8 +55,8 @@ pub fn worker_exit(attr: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 /// Puts `pool::init();` before the first statement of `main`, so that workers which start this program anew go no
-/// further. With an attribute that makes `async fn main` a plain one, such as
-/// `#[tokio::main]`, it stands below that. Option: `crate = path`.
+/// further. It stands below an attribute that makes an `async fn main` a plain one, such as `#[tokio::main]`.
+/// Option: `crate = path`.
 #[proc_macro_attribute]
 pub fn main(attr: TokenStream, item: TokenStream) -> TokenStream {
     shown(main_fn::expand(attr.into(), &item.into()))

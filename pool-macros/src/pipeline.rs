@@ -132,9 +132,9 @@ impl Annotated {
         match params.shared() {
             // An impl for the shared type itself would let the compiler infer the pool's type from the function.
             Some(shared) => {
-                quote!(impl<Given: #private::Lends<#shared, #name>> #private::RunsOn<Given> for #name {})
+                quote!(impl<__Given: #private::Lends<#shared, #name>> #private::RunsOn<__Given> for #name {})
             }
-            None => quote!(impl<Given> #private::RunsOn<Given> for #name {}),
+            None => quote!(impl<__Given> #private::RunsOn<__Given> for #name {}),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What `#[worker_task]` writes.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, format_ident, quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Ident, Path};
 
@@ -22,13 +22,17 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
         (None, None) => quote!(()),
     };
     let shared = function.shared();
-    let init = options.init.as_ref().map_or_else(|| quote!(#private::ByDefault), ToTokens::into_token_stream);
-    let exit = options.exit.as_ref().map_or_else(|| quote!(#private::NoExit), ToTokens::into_token_stream);
+    let named = |path: &Path| quote_spanned!(path.span()=> #private::Named<#path>);
+    let init = options.init.as_ref().map_or_else(|| quote!(#private::ByDefault), named);
+    let exit = options.exit.as_ref().map_or_else(|| quote!(#private::NoExit), named);
     let cx = if params.iter().count() > items.len() { cx().into_token_stream() } else { quote!(_) };
     let entry = function.entry("task");
     let arguments = function.arguments();
     let runs_on = function.runs_on();
     let checks = checks(function, &state);
+    // Each parameter on its own, so that the compiler points to the one at fault.
+    let arguments_cross =
+        items.iter().map(|item| quote_spanned!(item.span()=> #private::argument::<#item>();));
     quote! {
         impl #private::Task for #name {
             type Item<'item> = #item_type;
@@ -50,6 +54,21 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
                     ::core::option::Option::None
                 }
             };
+            fn encode(
+                codec: #private::Codec,
+                item: &Self::Item<'_>,
+                out: &mut impl #private::Write,
+            ) -> ::core::result::Result<(), ::std::string::String> {
+                use #private::ProbeFallback as _;
+                #private::Probe::<Self::Item<'_>>::encode(codec, item, out)
+            }
+            fn decode(
+                codec: #private::Codec,
+                bytes: &[u8],
+            ) -> ::core::result::Result<Self::Item<'_>, ::std::string::String> {
+                use #private::ProbeFallback as _;
+                #private::Probe::<Self::Item<'_>>::decode(codec, bytes)
+            }
             fn entry() -> &'static #private::Entry {
                 #entry
                 &ENTRY
@@ -60,25 +79,22 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
         }
         #runs_on
         #checks
+        // In a block of its own, where the name is in nobody's way.
+        {
+            fn arguments<'item>() {
+                #(#arguments_cross)*
+            }
+        }
         #private::task_calls!(#name);
     }
 }
 
-/// That the task's own init and exit fit it: by their state, and by what they borrow from the pool. Without `init`
-/// nothing is known here, for a job may bring one.
+/// That the named init makes, and the named exit takes, the task's state. Without `init` nothing is known here, for
+/// a job may bring one; so it is with what they borrow from the pool.
 fn checks(function: &Annotated, state: &TokenStream) -> TokenStream {
-    let Annotated { name, params, options, private, .. } = function;
-    let runs_on = params.shared().map(|shared| quote!(+ #private::RunsOn<#shared>));
-    let check = |path: &Path, function: &str, relation: &str| {
-        let (function, relation) = (Ident::new(function, path.span()), format_ident!("{relation}"));
-        let function = quote_spanned!(path.span()=> <#name as #private::Task>::#function);
-        quote! {{
-            const fn check<Function: #private::#relation<#state> #runs_on>() {}
-            check::<#function>();
-        }}
-    };
-    let init = options.init.iter().map(|init| check(init, "Init", "InitOf"));
-    let exit = options.exit.iter().map(|exit| check(exit, "Exit", "ExitOf"));
+    let Annotated { options, private, .. } = function;
+    let init = options.init.iter().map(|init| quote!(#private::init_of::<#init, #state>();));
+    let exit = options.exit.iter().map(|exit| quote!(#private::exit_of::<#exit, #state>();));
     quote!(#(#init)* #(#exit)*)
 }
 
@@ -95,6 +111,19 @@ pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) 
             const DEFAULT_STATE: ::core::option::Option<fn() -> Self::State> = ::core::option::Option::None;
             const DEBUG_ITEM: ::core::option::Option<fn(&Self::Item<'_>) -> ::std::string::String> =
                 ::core::option::Option::None;
+            fn encode(
+                _: #private::Codec,
+                _: &Self::Item<'_>,
+                _: &mut impl #private::Write,
+            ) -> ::core::result::Result<(), ::std::string::String> {
+                loop {}
+            }
+            fn decode(
+                _: #private::Codec,
+                _: &[u8],
+            ) -> ::core::result::Result<Self::Item<'_>, ::std::string::String> {
+                loop {}
+            }
             fn entry() -> &'static #private::Entry {
                 loop {}
             }
@@ -102,7 +131,7 @@ pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) 
                 loop {}
             }
         }
-        impl<Given> #private::RunsOn<Given> for #name {}
+        impl<__Given> #private::RunsOn<__Given> for #name {}
         #private::task_calls!(#name);
     }
 }

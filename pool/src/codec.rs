@@ -25,9 +25,9 @@ impl Codec {
     /// Appends the value's bytes to `out`.
     pub(crate) fn encode<T: Serialize + ?Sized>(self, value: &T, out: &mut impl Write) -> Result<(), String> {
         match self {
-            Self::Bincode => {
-                bincode::serde::encode_into_std_write(value, out, BINCODE).map(drop).map_err(|e| e.to_string())
-            }
+            Self::Bincode => bincode::serde::encode_into_std_write(value, out, BINCODE)
+                .map(drop)
+                .map_err(|e| e.to_string()),
             Self::Postcard => postcard::to_io(value, out).map(drop).map_err(|e| e.to_string()),
             Self::MessagePack => rmp_serde::encode::write_named(out, value).map_err(|e| e.to_string()),
         }

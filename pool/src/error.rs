@@ -212,7 +212,9 @@ impl fmt::Display for TaskErrorKind {
         match self {
             Self::Panicked(info) => write!(f, "panicked at {}: {}", info.location(), info.message()),
             Self::Died(death) => write!(f, "died: its worker {death}"),
-            Self::TimedOut(limit) => write!(f, "timed out: it ran longer than {limit:?}, its worker was killed"),
+            Self::TimedOut(limit) => {
+                write!(f, "timed out: it ran longer than {limit:?}, its worker was killed")
+            }
             Self::Encode(why) => write!(f, "could not be sent: encoding failed: {why}"),
             Self::Decode(why) => write!(f, "could not be received: decoding failed: {why}"),
             Self::Init(cause) => write!(f, "has no worker state: init failed: {cause}"),

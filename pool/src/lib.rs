@@ -20,30 +20,31 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
-compile_error!("pool runs on Linux (x86-64, aarch64): its lanes and its supervision are built on memfd, futex and pidfd");
+compile_error!(
+    "pool runs on Linux (x86-64, aarch64): its lanes and its supervision are built on memfd, futex and pidfd"
+);
 
 extern crate self as pool;
 
 // A value's way: from the caller, through a job, encoded into a lane, to a worker, and back.
-mod pool_type;
 mod builder;
-mod task;
-mod registry;
-mod job;
-mod codec;
 mod by_value;
-mod wire;
+mod codec;
+mod job;
 mod lane;
+mod pool_type;
+mod registry;
+mod task;
+mod wire;
 mod worker;
 // Life and death: who starts, who gets what, who ends.
-mod drive;
-mod supervise;
-mod start;
 mod boot;
 mod cpu;
-mod sys;
+mod drive;
 mod error;
-mod private_macros;
+mod start;
+mod supervise;
+mod sys;
 
 pub use boot::init;
 pub use builder::WorkerPoolBuilder;
@@ -60,13 +61,15 @@ pub use task::WorkerId;
 #[doc(hidden)]
 pub mod __private {
     pub use linkme;
-
-    pub use crate::registry::{DecodeShared, Entry, REGISTRY};
-    pub use crate::task::{
-        Argument, ByDefault, ExitContext, ExitOf, InitContext, InitOf, Lends, NoExit, NoShared, Output, Probe,
-        ProbeFallback, ReadyFor, RunsOn, Task, TaskContext, WorkerExit, WorkerId, WorkerInit,
-    };
+    pub use std::io::Write;
     pub use std::vec::Vec;
 
+    pub use crate::codec::Codec;
+    pub use crate::registry::{DecodeShared, Entry, REGISTRY, SharedValue};
+    pub use crate::task::{
+        Argument, ByDefault, ExitContext, ExitOf, InitContext, InitOf, Lends, Named, NoExit, NoShared,
+        Output, Probe, ProbeFallback, ReadyFor, RunsOn, Task, TaskContext, WorkerExit, WorkerId, WorkerInit,
+        argument, exit_of, init_of,
+    };
     pub use crate::task_calls;
 }

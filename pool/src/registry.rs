@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::codec::Codec;
 use crate::error::Error;
-use crate::task::{NoShared, Task, WorkerExit, WorkerInit};
+use crate::task::{Task, WorkerExit, WorkerInit};
 use crate::worker::glue::{ExitGlue, InitGlue, TaskGlue};
 
 /// A shared value as workers hold it.
@@ -46,13 +46,19 @@ impl Entry {
 
     /// The entry of an init function.
     #[must_use]
-    pub const fn init<I: WorkerInit>(name: Option<fn() -> &'static str>, decode: Option<DecodeShared>) -> Self {
+    pub const fn init<I: WorkerInit>(
+        name: Option<fn() -> &'static str>,
+        decode: Option<DecodeShared>,
+    ) -> Self {
         Self::new::<I, I::Shared>(name, decode, Glue::Init(InitGlue::of::<I>()))
     }
 
     /// The entry of an exit function.
     #[must_use]
-    pub const fn exit<E: WorkerExit>(name: Option<fn() -> &'static str>, decode: Option<DecodeShared>) -> Self {
+    pub const fn exit<E: WorkerExit>(
+        name: Option<fn() -> &'static str>,
+        decode: Option<DecodeShared>,
+    ) -> Self {
         Self::new::<E, E::Shared>(name, decode, Glue::Exit(ExitGlue::of::<E>()))
     }
 
@@ -139,9 +145,4 @@ pub(crate) fn type_key(id: TypeId) -> u64 {
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);
     hasher.finish()
-}
-
-/// Whether a function with this shared type borrows anything.
-pub(crate) fn borrows_nothing(id: TypeId) -> bool {
-    id == TypeId::of::<NoShared>()
 }

@@ -4,6 +4,7 @@
 use std::any::{Any, TypeId};
 use std::fmt;
 use std::io::Write;
+use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -34,22 +35,9 @@ impl fmt::Display for WorkerId {
     note = "an argument may borrow what is decoded in place: `&str`, `&[u8]`, any `T: Deserialize<'a>`",
     note = "other references are injected: `#[shared] s: &T`, `#[state] s: &mut T`"
 )]
-// The serde traits are no supertraits, for the compiler would complain about each of them on its own.
-pub trait Argument<'a>: Send + Sized {
-    /// Appends its bytes to `out`.
-    fn encode(&self, codec: Codec, out: &mut impl Write) -> Result<(), String>;
-    /// Decodes exactly these bytes, in place.
-    fn decode(codec: Codec, bytes: &'a [u8]) -> Result<Self, String>;
-}
+pub trait Argument<'a>: Serialize + Deserialize<'a> + Send {}
 #[diagnostic::do_not_recommend]
-impl<'a, T: Serialize + Deserialize<'a> + Send> Argument<'a> for T {
-    fn encode(&self, codec: Codec, out: &mut impl Write) -> Result<(), String> {
-        codec.encode(self, out)
-    }
-    fn decode(codec: Codec, bytes: &'a [u8]) -> Result<Self, String> {
-        codec.decode(bytes)
-    }
-}
+impl<'a, T: Serialize + Deserialize<'a> + Send> Argument<'a> for T {}
 
 /// A value that can come back from a worker.
 #[diagnostic::on_unimplemented(
@@ -57,6 +45,7 @@ impl<'a, T: Serialize + Deserialize<'a> + Send> Argument<'a> for T {
     label = "this result is not serializable",
     note = "derive both serde traits: `#[derive(serde::Serialize, serde::Deserialize)]`, and borrow nothing"
 )]
+// The serde traits are no supertraits, for the compiler would complain about each of them on its own.
 pub trait Output: Send + Sized + 'static {
     /// Appends its bytes to `out`.
     fn encode(&self, codec: Codec, out: &mut impl Write) -> Result<(), String>;
@@ -76,7 +65,8 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Output for T {
 /// A function that workers run; implemented by `#[worker_task]`.
 pub trait Task: Sized + 'static {
     /// One item: the value of the one parameter, the tuple of several, or `()`.
-    type Item<'a>: Argument<'a>;
+    // That it is an [`Argument`] is checked for each parameter, where the compiler can point to the one at fault.
+    type Item<'a>: Send;
     /// What the function returns.
     type Output: Output;
     /// What `#[state]` borrows; `()` without it.
@@ -93,6 +83,10 @@ pub trait Task: Sized + 'static {
     /// How to show an item, where the type is `Debug`.
     const DEBUG_ITEM: Option<fn(&Self::Item<'_>) -> String>;
 
+    /// Appends the item's bytes to `out`.
+    fn encode(codec: Codec, item: &Self::Item<'_>, out: &mut impl Write) -> Result<(), String>;
+    /// Decodes an item from exactly these bytes, in place.
+    fn decode(codec: Codec, bytes: &[u8]) -> Result<Self::Item<'_>, String>;
     /// Its place in the registry.
     fn entry() -> &'static Entry;
     /// Calls the function.
@@ -252,6 +246,38 @@ impl<State: Default + 'static> DefaultState for State {}
 pub trait ExitOf<State>: WorkerExit {}
 impl<State: 'static> ExitOf<State> for NoExit {}
 
+/// An init or exit function that a task names. It was checked there that the function fits the task's state, which
+/// is not asked again at each call.
+#[derive(Debug)]
+pub struct Named<F>(PhantomData<F>);
+
+impl<I: WorkerInit> WorkerInit for Named<I> {
+    type State = I::State;
+    type Shared = I::Shared;
+    fn entry() -> Option<&'static Entry> {
+        I::entry()
+    }
+    fn call(cx: InitContext<'_, Self>) -> Result<Self::State, String> {
+        I::call(InitContext { worker_id: cx.worker_id, shared: cx.shared })
+    }
+}
+
+impl<E: WorkerExit> WorkerExit for Named<E> {
+    type State = E::State;
+    type Shared = E::Shared;
+    type Output = E::Output;
+    fn entry() -> Option<&'static Entry> {
+        E::entry()
+    }
+    fn call(cx: ExitContext<'_, Self>) -> Self::Output {
+        E::call(ExitContext { worker_id: cx.worker_id, shared: cx.shared, state: cx.state })
+    }
+}
+
+impl<I: WorkerInit, State> InitOf<State> for Named<I> {}
+impl<E: WorkerExit, State> ExitOf<State> for Named<E> {}
+impl<F: RunsOn<S>, S> RunsOn<S> for Named<F> {}
+
 /// `f: ReadyFor<S>`: the task can run on a `WorkerPool<S>` with its own init and exit functions. A job that brings
 /// others asks less.
 #[diagnostic::on_unimplemented(
@@ -277,7 +303,7 @@ where
 /// Answers "does this type have that trait?" at compile time: an inherent constant wins over the trait's where
 /// its bound holds.
 #[derive(Debug)]
-pub struct Probe<T: ?Sized>(std::marker::PhantomData<T>);
+pub struct Probe<T: ?Sized>(PhantomData<T>);
 
 /// The answers of [`Probe`] where the bound does not hold.
 pub trait ProbeFallback<T> {
@@ -287,6 +313,14 @@ pub trait ProbeFallback<T> {
     const DEBUG: Option<fn(&T) -> String> = None;
     /// Not `DeserializeOwned + Send + Sync`.
     const DECODE_SHARED: Option<crate::registry::DecodeShared> = None;
+    /// Not `Serialize`: an error that the check of the parameters tells.
+    fn encode(_: Codec, _: &T, _: &mut impl Write) -> Result<(), String> {
+        unreachable!("a parameter is no `Argument`")
+    }
+    /// Not `Deserialize`: an error that the check of the parameters tells.
+    fn decode(_: Codec, _: &[u8]) -> Result<T, String> {
+        unreachable!("a parameter is no `Argument`")
+    }
 }
 impl<T> ProbeFallback<T> for Probe<T> {}
 
@@ -305,3 +339,23 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Probe<T> {
     pub const DECODE_SHARED: Option<crate::registry::DecodeShared> =
         Some(|codec, bytes| codec.decode::<T>(bytes).map(|value| std::sync::Arc::new(value) as _));
 }
+
+impl<'a, T: Argument<'a>> Probe<T> {
+    /// Appends its bytes to `out`.
+    pub fn encode(codec: Codec, item: &T, out: &mut impl Write) -> Result<(), String> {
+        codec.encode(item, out)
+    }
+    /// Decodes exactly these bytes, in place.
+    pub fn decode(codec: Codec, bytes: &'a [u8]) -> Result<T, String> {
+        codec.decode(bytes)
+    }
+}
+
+/// Asks that this parameter's type be an [`Argument`].
+pub const fn argument<'a, T: Argument<'a>>() {}
+
+/// Asks that this init function make the state.
+pub const fn init_of<I: InitOf<State>, State>() {}
+
+/// Asks that this exit function take the state.
+pub const fn exit_of<E: ExitOf<State>, State>() {}

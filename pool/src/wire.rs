@@ -77,7 +77,12 @@ impl InitOrder {
 
     pub(crate) fn from_bytes(order: &[u8]) -> Option<Self> {
         let ([profile, task, init, exit], _) = split_words(order)?;
-        Some(Self { profile, task, init: (init != NONE).then_some(init), exit: (exit != NONE).then_some(exit) })
+        Some(Self {
+            profile,
+            task,
+            init: (init != NONE).then_some(init),
+            exit: (exit != NONE).then_some(exit),
+        })
     }
 }
 
@@ -91,7 +96,8 @@ fn words_to_bytes(words: [u32; 4]) -> [u8; 16] {
 
 fn split_words(bytes: &[u8]) -> Option<([u32; 4], &[u8])> {
     let (head, rest) = bytes.split_first_chunk::<16>()?;
-    let word = |i: usize| u32::from_le_bytes([head[4 * i], head[4 * i + 1], head[4 * i + 2], head[4 * i + 3]]);
+    let word =
+        |i: usize| u32::from_le_bytes([head[4 * i], head[4 * i + 1], head[4 * i + 2], head[4 * i + 3]]);
     Some(([word(0), word(1), word(2), word(3)], rest))
 }
 
@@ -122,7 +128,8 @@ mod tests {
     #[test]
     fn heads_come_back_as_they_went() {
         for flags in 0..8u32 {
-            let carriage = Carriage { timed: flags & 1 != 0, by_value: flags & 2 != 0, in_parts: flags & 4 != 0 };
+            let carriage =
+                Carriage { timed: flags & 1 != 0, by_value: flags & 2 != 0, in_parts: flags & 4 != 0 };
             let head = ChunkHead { task: 7, profile: 3, count: 900, carriage };
             let mut order = head.to_bytes().to_vec();
             order.extend([2, 0, 0, 0, b'h', b'i']);

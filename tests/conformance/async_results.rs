@@ -12,7 +12,8 @@ use pool::{Error, StartMethod, TaskErrorKind, worker_task};
 
 use crate::harness::cases;
 use crate::support::{
-    Tokens, assert_fails, assert_usable, die, panic_message, pool, square, squares, task_error, wait_for_token,
+    Tokens, assert_fails, assert_usable, die, panic_message, pool, square, squares, task_error,
+    wait_for_token,
 };
 
 cases! {

@@ -8,7 +8,9 @@ use nix::unistd::Pid;
 use pool::{Death, Error, StartMethod, TaskError, TaskErrorKind, worker_exit, worker_init, worker_task};
 
 use crate::harness::cases;
-use crate::support::{Tokens, assert_usable, builder, die, pool, put_token, square, squares, take_all_tokens, task_error};
+use crate::support::{
+    Tokens, assert_usable, builder, die, pool, put_token, square, squares, take_all_tokens, task_error,
+};
 
 cases! {
     Processes: killed_in_map, killed_in_imap, killed_in_apply, each_way_to_die, one_of_a_hundred, many_of_a_hundred,
@@ -65,8 +67,11 @@ fn killed_in_imap(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     for ordered in [true, false] {
         let items = (0..50).map(|x| (if x % 10 == 3 { KILL } else { None }, x));
-        let results: Vec<_> =
-            if ordered { end::par_imap(&pool, items).collect() } else { end::par_imap_unordered(&pool, items).collect() };
+        let results: Vec<_> = if ordered {
+            end::par_imap(&pool, items).collect()
+        } else {
+            end::par_imap_unordered(&pool, items).collect()
+        };
         assert_eq!(results.len(), 50);
         let (good, bad): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
         assert_eq!(good.len(), 45);
@@ -207,7 +212,8 @@ fn killed_while_idle(method: StartMethod) -> Result<(), Error> {
 fn all_killed_while_idle(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).workers(4).build()?;
     for _ in 0..3 {
-        let workers: BTreeSet<i32> = process_id::job(&pool).chunk_size(1).map([(); 40])?.into_iter().collect();
+        let workers: BTreeSet<i32> =
+            process_id::job(&pool).chunk_size(1).map([(); 40])?.into_iter().collect();
         for worker in workers {
             kill(Pid::from_raw(worker), Signal::SIGKILL).expect("the worker is alive");
         }

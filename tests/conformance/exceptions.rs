@@ -252,7 +252,8 @@ fn assert_encode_fails(pool: &WorkerPool, bad: Traveller, why: &str) -> Result<(
 
 fn argument_not_decodable(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
-    let outcomes = receive::par_map_outcomes(&pool, [Traveller::FINE, Traveller::NOT_DECODABLE, Traveller::FINE])?;
+    let outcomes =
+        receive::par_map_outcomes(&pool, [Traveller::FINE, Traveller::NOT_DECODABLE, Traveller::FINE])?;
     if method == StartMethod::Threads && outcomes[1].is_ok() {
         // Threads may hand values over as they are.
         return Ok(());
@@ -272,7 +273,10 @@ fn result_not_encodable(method: StartMethod) -> Result<(), Error> {
             return Ok(());
         }
         let error = outcomes[1].as_ref().unwrap_err();
-        assert!(matches!(error.kind(), TaskErrorKind::Encode(why) if why.contains("stays at home")), "{error}");
+        assert!(
+            matches!(error.kind(), TaskErrorKind::Encode(why) if why.contains("stays at home")),
+            "{error}"
+        );
         assert!(outcomes[0].is_ok() && outcomes[2].is_ok());
     }
     assert_usable(&pool);

@@ -100,7 +100,10 @@ fn init_panics(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     for _ in 0..3 {
         let cause = init_cause(panicked::par_map(&pool, 0..10));
-        assert!(matches!(&cause, TaskErrorKind::Panicked(info) if info.message() == "init went wrong"), "{cause}");
+        assert!(
+            matches!(&cause, TaskErrorKind::Panicked(info) if info.message() == "init went wrong"),
+            "{cause}"
+        );
         assert_usable(&pool);
     }
     Ok(())
@@ -251,7 +254,10 @@ fn ends_badly(#[state] tasks: &mut u64, x: u64) -> u64 {
 fn assert_exit_went_wrong<T: std::fmt::Debug>(result: Result<T, Error>) {
     let error = task_error(result);
     let TaskErrorKind::Exit(cause) = error.kind() else { panic!("exit should have failed, but: {error}") };
-    assert!(matches!(&**cause, TaskErrorKind::Panicked(info) if info.message() == "exit went wrong"), "{error}");
+    assert!(
+        matches!(&**cause, TaskErrorKind::Panicked(info) if info.message() == "exit went wrong"),
+        "{error}"
+    );
 }
 
 fn exit_panics(method: StartMethod) -> Result<(), Error> {

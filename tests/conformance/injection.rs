@@ -108,7 +108,11 @@ fn states_by_type(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).workers(1).build()?;
     for n in 1..=5u8 {
         assert_eq!(count::apply(&pool, ())?.1, u64::from(n));
-        assert_eq!(count_from_hundred::apply(&pool, ())?, 100 + u64::from(n), "another init makes another state");
+        assert_eq!(
+            count_from_hundred::apply(&pool, ())?,
+            100 + u64::from(n),
+            "another init makes another state"
+        );
         assert_eq!(spell::apply(&pool, 'a')?.len(), usize::from(n));
     }
     Ok(())
@@ -125,7 +129,13 @@ fn name_again(#[shared] prefix: &String, #[state] name: String, #[worker_id] id:
 }
 
 #[worker_task(init = name, exit = name_again)]
-fn item_first(a: u8, #[state] name: &mut String, b: u8, #[worker_id] id: usize, #[shared] p: &String) -> String {
+fn item_first(
+    a: u8,
+    #[state] name: &mut String,
+    b: u8,
+    #[worker_id] id: usize,
+    #[shared] p: &String,
+) -> String {
     name.push('.');
     format!("{p}{id}{a}{b}{}", name.starts_with(&format!("{p}{id}")))
 }

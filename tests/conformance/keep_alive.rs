@@ -42,7 +42,10 @@ fn not_kept_by_any_call(method: StartMethod) -> Result<(), Error> {
     let pool = with(method, false)?;
     for _ in 0..2 {
         assert_eq!(count::par_map_unordered(&pool, [(); 2])?, [1, 2]);
-        assert_eq!(count::par_map_outcomes(&pool, [(); 2])?.into_iter().collect::<Result<Vec<_>, _>>()?, [1, 2]);
+        assert_eq!(
+            count::par_map_outcomes(&pool, [(); 2])?.into_iter().collect::<Result<Vec<_>, _>>()?,
+            [1, 2]
+        );
         assert_eq!(count::apply(&pool, ())?, 1);
         assert_eq!(count::par_imap(&pool, [(); 2]).collect::<Result<Vec<_>, _>>()?, [1, 2]);
         assert_eq!(count::par_imap_unordered(&pool, [(); 2]).collect::<Result<Vec<_>, _>>()?, [1, 2]);
@@ -90,7 +93,11 @@ fn options_change_between_calls(method: StartMethod) -> Result<(), Error> {
     let pool = with(method, true)?;
     assert_eq!(count::par_map(&pool, [(); 2])?, [1, 2]);
     assert_eq!(count::job(&pool).worker_init::<from_ten>().map([(); 2])?, [11, 12]);
-    assert_eq!(count::job(&pool).worker_exit::<calls_made>().map([(); 2])?, [1, 2], "another exit, another state");
+    assert_eq!(
+        count::job(&pool).worker_exit::<calls_made>().map([(); 2])?,
+        [1, 2],
+        "another exit, another state"
+    );
     assert_eq!(count::par_map(&pool, [(); 2])?, [3, 4], "the first state is still there");
     assert_eq!(square::job(&pool).chunk_size(7).max_tasks_active(9).map(0..100)?, squares(100));
     assert_eq!(count::apply(&pool, ())?, 5);

@@ -2,6 +2,11 @@
 //!
 //! A trial, which is a case on a start method, runs in a process of its own, on its main thread. So it may fork, it
 //! starts from a known number of descriptors and threads, and what it leaves behind is its own.
+#![expect(clippy::ptr_arg, reason = "`#[shared]` and `#[state]` borrow the very type that the pool holds")]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "a task takes its argument, an exit function its state, by value"
+)]
 
 use std::process::ExitCode;
 
@@ -9,27 +14,27 @@ mod harness;
 mod support;
 
 // How work gets through.
-mod maps;
+mod async_results;
+mod codecs;
 mod combinations;
 mod iterators;
-mod async_results;
-mod threads;
+mod maps;
 mod payloads;
-mod codecs;
+mod threads;
 // What workers are given.
-mod injection;
-mod shared;
-mod init_exit;
-mod pinning;
 mod daemon;
+mod init_exit;
+mod injection;
+mod pinning;
+mod shared;
 // How long they live, and who gets what.
 mod keep_alive;
 mod lifespan;
-mod order_tasks;
 mod options;
+mod order_tasks;
 // What goes wrong.
-mod exceptions;
 mod deaths;
+mod exceptions;
 mod timeouts;
 
 const TOPICS: &[&[harness::Case]] = &[

@@ -118,8 +118,9 @@ fn lengths(text: &str, bytes: &[u8], both: Borrowed<'_>) -> [usize; 4] {
 
 fn borrowed_arguments(method: StartMethod) -> Result<(), Error> {
     let texts: Vec<String> = (0..100).map(|i| "ä".repeat(i)).collect();
-    let items =
-        texts.iter().map(|t| (&**t, t.as_bytes(), Borrowed { name: t, note: Some(Cow::Borrowed(&t[..t.len() / 4 * 2])) }));
+    let items = texts.iter().map(|t| {
+        (&**t, t.as_bytes(), Borrowed { name: t, note: Some(Cow::Borrowed(&t[..t.len() / 4 * 2])) })
+    });
     let serial: Vec<_> = items.clone().map(|(a, b, c)| lengths(a, b, c)).collect();
     assert_eq!(lengths::par_map(&pool(method)?, items)?, serial);
     Ok(())

@@ -34,9 +34,9 @@ fn zeros(method: StartMethod) -> Result<(), Error> {
     assert_refused(job().max_tasks_active(0).map(0..3), "max_tasks_active", "0");
     assert_refused(job().worker_lifespan(0).map(0..3), "worker_lifespan", "0");
     let zero = Duration::ZERO;
-    assert_refused(job().task_timeout(zero).map(0..3), "task_timeout", "0 s");
-    assert_refused(job().worker_init_timeout(zero).map(0..3), "worker_init_timeout", "0 s");
-    assert_refused(job().worker_exit_timeout(zero).map(0..3), "worker_exit_timeout", "0 s");
+    assert_refused(job().task_timeout(zero).map(0..3), "task_timeout", "0ns");
+    assert_refused(job().worker_init_timeout(zero).map(0..3), "worker_init_timeout", "0ns");
+    assert_refused(job().worker_exit_timeout(zero).map(0..3), "worker_exit_timeout", "0ns");
     assert_usable(&pool);
     Ok(())
 }
@@ -46,7 +46,11 @@ fn splits_of_what(method: StartMethod) -> Result<(), Error> {
     let unknown = || (0..).take_while(|x| *x < 10);
     assert_refused(square::job(&pool).n_splits(3).map(unknown()), "n_splits", "3");
     assert_eq!(square::job(&pool).n_splits(3).iterable_len(10).map(unknown())?.len(), 10);
-    assert_eq!(square::job(&pool).n_splits(3).chunk_size(2).map(unknown())?.len(), 10, "`chunk_size` beats it");
+    assert_eq!(
+        square::job(&pool).n_splits(3).chunk_size(2).map(unknown())?.len(),
+        10,
+        "`chunk_size` beats it"
+    );
     Ok(())
 }
 

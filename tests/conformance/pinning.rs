@@ -31,7 +31,8 @@ fn where_am_i(#[worker_id] id: usize, here: &str, go_on: &str) -> (usize, Vec<us
 fn cpus_of_workers(pool: &WorkerPool) -> Result<Vec<Vec<usize>>, Error> {
     let (mut here, mut go_on) = (Tokens::new(), Tokens::new());
     let (here_path, go_on_path) = (here.path(), go_on.path());
-    let asked: Vec<_> = (0..WORKERS).map(|_| where_am_i::apply_async(pool, (&here_path, &go_on_path))).collect();
+    let asked: Vec<_> =
+        (0..WORKERS).map(|_| where_am_i::apply_async(pool, (&here_path, &go_on_path))).collect();
     // None answers before all are there, so each is another worker.
     here.take(WORKERS);
     go_on.put(WORKERS);

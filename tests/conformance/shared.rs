@@ -106,7 +106,8 @@ fn with_local(#[shared] local: &Local, x: u64) -> u64 {
 }
 
 fn inherited(method: StartMethod) -> Result<(), Error> {
-    let file = File::from(nix::sys::memfd::memfd_create("local", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap());
+    let file =
+        File::from(nix::sys::memfd::memfd_create("local", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap());
     let written = file.try_clone().unwrap();
     let local = Local { file: Mutex::new(file), function: |x| x + 1 };
     match (method, builder(method).shared_inherited(local).build()) {

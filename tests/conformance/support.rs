@@ -106,7 +106,8 @@ impl Tokens {
 
 /// Takes what tokens there are, without waiting, and says how many they were.
 pub(crate) fn take_all_tokens(path: &str) -> usize {
-    let mut pipe = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).expect("the pipe is there");
+    let mut pipe =
+        OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).expect("the pipe is there");
     let mut tokens = Vec::new();
     match pipe.read_to_end(&mut tokens) {
         Err(error) if error.kind() != ErrorKind::WouldBlock => panic!("{error}"),

@@ -82,7 +82,8 @@ fn outcomes_keep_the_others(method: StartMethod) -> Result<(), Error> {
     let never = Tokens::new();
     let pool = builder(method).shared(never.path()).build()?;
     for chunk in [1, 20] {
-        let outcomes = hang_if::job(&pool).task_timeout(SHORT).chunk_size(chunk).map_outcomes(one_hangs(7))?;
+        let outcomes =
+            hang_if::job(&pool).task_timeout(SHORT).chunk_size(chunk).map_outcomes(one_hangs(7))?;
         for (index, outcome) in outcomes.iter().enumerate() {
             match outcome {
                 Ok(value) => assert_eq!(*value, index as u64),
@@ -207,7 +208,8 @@ fn assert_exit_timed_out(error: &TaskError) {
 fn exit_above(method: StartMethod) -> Result<(), Error> {
     let never = Tokens::new();
     let kept = builder(method).shared(never.path()).build()?;
-    let results = with_state::job(&kept).worker_exit::<hanging_exit>().worker_exit_timeout(SHORT).map(0..3)?;
+    let results =
+        with_state::job(&kept).worker_exit::<hanging_exit>().worker_exit_timeout(SHORT).map(0..3)?;
     assert_eq!(results, [0, 1, 2], "results that were there stay");
     assert_exit_timed_out(&task_error(kept.join()));
     let fresh = builder(method).shared(never.path()).keep_alive(false).build()?;
@@ -220,7 +222,8 @@ fn exit_above(method: StartMethod) -> Result<(), Error> {
 fn exit_above_at_restart(method: StartMethod) -> Result<(), Error> {
     let never = Tokens::new();
     let pool = builder(method).shared(never.path()).build()?;
-    let job = with_state::job(&pool).worker_exit::<hanging_exit>().worker_exit_timeout(SHORT).worker_lifespan(2);
+    let job =
+        with_state::job(&pool).worker_exit::<hanging_exit>().worker_exit_timeout(SHORT).worker_lifespan(2);
     assert_eq!(job.map(0..6)?, [0, 1, 2, 3, 4, 5]);
     assert_exit_timed_out(&task_error(pool.join()));
     Ok(())

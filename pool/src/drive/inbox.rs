@@ -22,7 +22,10 @@ pub(crate) struct Arrival {
 #[derive(Debug, Clone)]
 pub(crate) enum What {
     /// The value's bytes on the tape.
-    Value { start: usize, len: usize },
+    Value {
+        start: usize,
+        len: usize,
+    },
     Failed(Box<Loss>),
 }
 

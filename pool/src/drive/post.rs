@@ -40,9 +40,17 @@ struct Sent {
 
 /// An order that found no room.
 enum Waiting {
-    Small { tag: u8, payload: Vec<u8>, units: u32 },
+    Small {
+        tag: u8,
+        payload: Vec<u8>,
+        units: u32,
+    },
     /// A chunk of one item that goes out in parts; so much of it is out.
-    Large { head: ChunkHead, item: Vec<u8>, out: usize },
+    Large {
+        head: ChunkHead,
+        item: Vec<u8>,
+        out: usize,
+    },
 }
 
 impl Post {
@@ -208,7 +216,10 @@ impl<'r> ChunkWriter<'r> {
     }
 
     /// Writes one item. `Ok(false)`: it did not fit, and the chunk is over.
-    pub(super) fn item(&mut self, write: impl FnOnce(&mut Self) -> Result<(), String>) -> Result<bool, String> {
+    pub(super) fn item(
+        &mut self,
+        write: impl FnOnce(&mut Self) -> Result<(), String>,
+    ) -> Result<bool, String> {
         let start = self.len;
         let fits = start + ITEM_HEAD <= self.area.len();
         self.item = if fits { start + ITEM_HEAD } else { start };

@@ -35,7 +35,6 @@ pub(crate) struct JobSlot {
     pub(crate) kept: HashMap<u64, Vec<u8>>,
     /// Drops an item that was moved by value and will not be run.
     pub(crate) drop_item: Option<fn(&[u8])>,
-    pub(crate) retries: u32,
     /// The caller was told to stop.
     pub(crate) cancelled: bool,
 }
@@ -137,7 +136,12 @@ impl State {
 
     // ---- jobs ----
 
-    pub(super) fn open(&mut self, mut slot: JobSlot, plan: Plan, items: Vec<Vec<u8>>) -> Result<JobId, Error> {
+    pub(super) fn open(
+        &mut self,
+        mut slot: JobSlot,
+        plan: Plan,
+        items: Vec<Vec<u8>>,
+    ) -> Result<JobId, Error> {
         if self.closed {
             return Err(Error::Closed);
         }
@@ -263,7 +267,9 @@ impl State {
             self.handle(Event::Tick);
         }
         for job in self.supervisor.with_backlog() {
-            while let Some(grant) = self.supervisor.grant(job).filter(|g| matches!(g.work, Work::Again { .. })) {
+            while let Some(grant) =
+                self.supervisor.grant(job).filter(|g| matches!(g.work, Work::Again { .. }))
+            {
                 self.send_kept(job, grant);
             }
         }
@@ -472,7 +478,8 @@ impl State {
     /// Threads end without a sign.
     fn look_for_finished_threads(&mut self) {
         for worker in 0..self.posts.len() {
-            if matches!(&self.posts[worker], Some(Post { child: Child::Thread(thread), .. }) if thread.is_finished()) {
+            if matches!(&self.posts[worker], Some(Post { child: Child::Thread(thread), .. }) if thread.is_finished())
+            {
                 self.look_for_death(worker);
             }
         }
@@ -649,7 +656,8 @@ impl State {
         let until = |deadline: u64| Duration::from_nanos(deadline.saturating_sub(now));
         let limit = self.supervisor.deadline().map(until);
         // The end of a thread wakes nobody, so a parent that waits for one looks again soon.
-        let ends = self.ending && self.posts.iter().flatten().any(|post| matches!(post.child, Child::Thread(_)));
+        let ends =
+            self.ending && self.posts.iter().flatten().any(|post| matches!(post.child, Child::Thread(_)));
         let limit = if ends { Some(limit.unwrap_or(THREAD_LOOK).min(THREAD_LOOK)) } else { limit };
         Some(Sleep { limit })
     }

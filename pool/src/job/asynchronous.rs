@@ -103,7 +103,8 @@ impl<R> AsyncResult<R> {
             state = match end {
                 None => arrived.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(end) => {
-                    let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+                    let Some(left) =
+                        end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
                     else {
                         return false;
                     };
@@ -256,9 +257,10 @@ where
         let slot = self.slot(&mut plan)?;
         let codec = self.pool.codec();
         let mut encoded = Vec::new();
-        for (index, item) in items.take(usize::try_from(self.options.cut()).unwrap_or(usize::MAX)).enumerate() {
+        for (index, item) in items.take(usize::try_from(self.options.cut()).unwrap_or(usize::MAX)).enumerate()
+        {
             let mut bytes = Vec::new();
-            supply::encode(codec, slot.carriage, item, &mut bytes).map_err(|why| {
+            supply::encode::<T>(codec, slot.carriage, &item, &mut bytes).map_err(|why| {
                 let kind = crate::error::TaskErrorKind::Encode(why);
                 crate::error::TaskError::new(T::entry().name(), index, 0, 1, None, kind)
             })?;

@@ -19,6 +19,8 @@ pub struct Imap<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     next: u64,
     ordered: bool,
     over: Option<Result<(), Error>>,
+    /// What follows the end of the job.
+    finish: Option<Box<dyn FnOnce() -> Result<(), Error> + 'p>>,
 }
 
 impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> std::fmt::Debug for Imap<'_, 'i, T, I> {
@@ -28,16 +30,27 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> std::fmt::Debug for Imap<'_, 
 }
 
 impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Imap<'p, 'i, T, I> {
-    pub(super) fn new(running: Result<Running<'p, 'i, T, I>, Error>, ordered: bool) -> Self {
+    pub(super) fn new(
+        running: Result<Running<'p, 'i, T, I>, Error>,
+        ordered: bool,
+        finish: impl FnOnce() -> Result<(), Error> + 'p,
+    ) -> Self {
         let running = running.map_err(Some);
-        let mut imap = Self { running, ready: VecDeque::new(), next: 0, ordered, over: None };
+        let mut imap = Self {
+            running,
+            ready: VecDeque::new(),
+            next: 0,
+            ordered,
+            over: None,
+            finish: Some(Box::new(finish)),
+        };
         // Work starts with the call, not with the first question.
         imap.pump(false);
         imap
     }
 
     fn pump(&mut self, wait: bool) {
-        let Self { running, ready, next, ordered, over } = self;
+        let Self { running, ready, next, ordered, over, .. } = self;
         let Ok(running) = running else { return };
         *over = running.pump(wait, |(index, result)| {
             let result = result.map_err(Error::Task);
@@ -71,7 +84,14 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Iterator for Imap<'_, 'i, T, 
                 return error.take().map(Err);
             }
             match self.over.take() {
-                Some(end) => self.running = Err(end.err()),
+                Some(end) => {
+                    // The job is closed before what follows its end.
+                    self.running = Err(end.err());
+                    let finished = self.finish.take().map_or(Ok(()), |finish| finish());
+                    if let (Err(error), Err(end)) = (finished, &mut self.running) {
+                        end.get_or_insert(error);
+                    }
+                }
                 None => self.pump(true),
             }
         }

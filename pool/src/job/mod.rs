@@ -17,8 +17,8 @@ mod options;
 mod running;
 mod supply;
 
-pub(crate) use asynchronous::Courier;
 pub use asynchronous::AsyncResult;
+pub(crate) use asynchronous::Courier;
 pub use imap::Imap;
 pub(crate) use options::Options;
 use running::Running;
@@ -176,7 +176,9 @@ where
     where
         C: IntoIterator<Item = T::Item<'i>>,
     {
-        Imap::new(self.open(items.into_iter(), Mode::Outcomes { bounded: true }), true)
+        let pool = self.pool;
+        let running = self.open(items.into_iter(), Mode::Outcomes { bounded: true });
+        Imap::new(running, true, || pool.after_call())
     }
 
     /// The results in the order in which they come, one by one, while the job goes on.
@@ -184,7 +186,9 @@ where
     where
         C: IntoIterator<Item = T::Item<'i>>,
     {
-        Imap::new(self.open(items.into_iter(), Mode::Outcomes { bounded: true }), false)
+        let pool = self.pool;
+        let running = self.open(items.into_iter(), Mode::Outcomes { bounded: true });
+        Imap::new(running, false, || pool.after_call())
     }
 
     /// Runs the task once.
@@ -257,7 +261,6 @@ where
             inbox: Default::default(),
             kept: Default::default(),
             drop_item: None,
-            retries: plan.retries,
             cancelled: false,
         })
     }

@@ -37,7 +37,9 @@ impl Options {
             ("worker_exit_timeout", self.worker_exit_timeout),
         ] {
             match limit {
-                Some(Duration::ZERO) => return Err(Error::option(name, "0 s", "it must be longer than nothing")),
+                Some(Duration::ZERO) => {
+                    return Err(Error::option(name, Duration::ZERO, "it must be longer than nothing"));
+                }
                 Some(limit) if !mortal => {
                     return Err(Error::option(
                         name,
@@ -66,7 +68,8 @@ impl Options {
                 ));
             }
         };
-        let nanos = |limit: Option<Duration>| limit.map(|limit| limit.as_nanos().min(u128::from(u64::MAX)) as u64);
+        let nanos =
+            |limit: Option<Duration>| limit.map(|limit| limit.as_nanos().min(u128::from(u64::MAX)) as u64);
         Ok(Plan {
             profile: 0,
             chunking,

@@ -4,7 +4,7 @@ use crate::codec::Codec;
 use crate::drive::{Arrival, Core, Inbox, Loss, What};
 use crate::error::{Error, TaskError, TaskErrorKind};
 use crate::supervise::JobId;
-use crate::task::{Argument, Output, Task};
+use crate::task::{Output, Task};
 
 use super::supply::Supply;
 
@@ -104,7 +104,7 @@ pub(super) fn decode<R: Output>(codec: Codec, bytes: &[u8]) -> Result<R, String>
 fn show<T: Task>(codec: Codec, item: &[u8]) -> Option<String> {
     const LONGEST: usize = 200;
     let debug = T::DEBUG_ITEM?;
-    let shown = || T::Item::decode(codec, item).ok().map(|item| debug(&item));
+    let shown = || T::decode(codec, item).ok().map(|item| debug(&item));
     let mut text = std::panic::catch_unwind(shown).ok()??;
     if let Some((cut, _)) = text.char_indices().nth(LONGEST) {
         text.truncate(cut);

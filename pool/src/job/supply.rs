@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::codec::Codec;
 use crate::drive::{ChunkWriter, Feed};
-use crate::task::{Argument, Task};
+use crate::task::Task;
 use crate::wire::Carriage;
 
 /// So many items are taken in hand at most, unless a chunk needs more.
@@ -29,7 +29,15 @@ pub(super) struct Supply<'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
 
 impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Supply<'i, T, I> {
     pub(super) fn new(items: I, most: u64, codec: Codec, carriage: Carriage) -> Self {
-        Self { items: items.fuse(), hand: VecDeque::new(), batch: 1, left: most, last: most == 0, codec, carriage }
+        Self {
+            items: items.fuse(),
+            hand: VecDeque::new(),
+            batch: 1,
+            left: most,
+            last: most == 0,
+            codec,
+            carriage,
+        }
     }
 
     /// Takes items in hand: as many as a chunk needs, more while that is quick.
@@ -76,18 +84,18 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Feed for Supply<'i, T, I> {
 
     fn write_next(&mut self, out: &mut ChunkWriter<'_>) -> Result<(), String> {
         let Some(item) = self.hand.pop_front() else { return Err("there is no item".into()) };
-        encode(self.codec, self.carriage, item, out)
+        encode::<T>(self.codec, self.carriage, &item, out)
     }
 }
 
 /// Writes an item. A panic of its `Serialize` is an error like any other.
-pub(super) fn encode<'a, T: Argument<'a>>(
+pub(super) fn encode<T: Task>(
     codec: Codec,
     _carriage: Carriage,
-    item: T,
+    item: &T::Item<'_>,
     out: &mut impl std::io::Write,
 ) -> Result<(), String> {
-    match catch_unwind(AssertUnwindSafe(|| item.encode(codec, out))) {
+    match catch_unwind(AssertUnwindSafe(|| T::encode(codec, item, out))) {
         Ok(encoded) => encoded,
         Err(_) => Err("its `Serialize` implementation panicked".into()),
     }

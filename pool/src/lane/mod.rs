@@ -165,6 +165,3 @@ pub(crate) fn now_ns() -> u64 {
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).expect("CLOCK_MONOTONIC exists");
     now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
 }
-
-#[cfg(test)]
-mod tests;

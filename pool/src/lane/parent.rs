@@ -66,13 +66,6 @@ impl ParentEnd {
         Some(OrderRoom { room, sent: &mut self.sent })
     }
 
-    /// Sends a small order of one unit; says where it ends, or nothing if there is no room now.
-    pub(crate) fn send(&mut self, tag: u8, payload: &[u8]) -> Option<Position> {
-        let mut room = self.reserve(payload.len())?;
-        room.bytes()[..payload.len()].copy_from_slice(payload);
-        Some(room.commit(tag, payload.len(), 1))
-    }
-
     /// Reads back the payload of an order that is not freed yet.
     pub(crate) fn sent_payload(&self, record: Position, len: usize) -> &[u8] {
         self.orders.written(record, len)

@@ -268,12 +268,21 @@ impl Consumer {
         }
         let header = Header::unpack(word);
         let room = self.span.len.saturating_sub(self.at.offset + 2 * WORD);
-        if header.number != self.number & NUMBER_MASK || header.len > room || header.tag == WRAP || header.tag == 0 {
+        if header.number != self.number & NUMBER_MASK
+            || header.len > room
+            || header.tag == WRAP
+            || header.tag == 0
+        {
             return Err(Corrupt);
         }
         // SAFETY: `at` returns a pointer into the span, which is not null.
         let payload = unsafe { NonNull::new_unchecked(self.span.at(self.at.offset + WORD)) };
-        Ok(Some(Record { tag: header.tag, payload, len: header.len as usize, ring: std::marker::PhantomData }))
+        Ok(Some(Record {
+            tag: header.tag,
+            payload,
+            len: header.len as usize,
+            ring: std::marker::PhantomData,
+        }))
     }
 
     /// Goes past a record of this length that `peek` returned.

@@ -72,8 +72,9 @@ impl WorkerEnd {
         let words = Words { down: Half::map(down, Access::ReadOnly)?, up: Half::map(up, Access::ReadWrite)? };
         // SAFETY: both rings begin behind their page of words, were zeroed when the lane was opened, stay mapped as
         // long as the halves live (the struct keeps them), and have one producer and one consumer each.
-        let (orders, replies) =
-            unsafe { (Consumer::new(words.down.ring(), RING_BYTES), Producer::new(words.up.ring(), RING_BYTES)) };
+        let (orders, replies) = unsafe {
+            (Consumer::new(words.down.ring(), RING_BYTES), Producer::new(words.up.ring(), RING_BYTES))
+        };
         Ok(Self { orders, replies, unit: 0, recalled: false, rung: 0, bell, words })
     }
 

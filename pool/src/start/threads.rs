@@ -61,13 +61,13 @@ fn start(seat: Seat, heritage: Heritage) -> io::Result<Thread> {
     }
     // It waits, so it hears.
     let _ = release.send(());
-    Ok(Thread { handle, ended })
+    Ok(Thread { handle: Some(handle), ended })
 }
 
-/// A worker thread. Dropping it lets it go on by itself.
+/// A worker thread. Dropping it joins a thread that has ended, and lets one that runs user code go on by itself.
 #[derive(Debug)]
 pub(crate) struct Thread {
-    handle: JoinHandle<()>,
+    handle: Option<JoinHandle<()>>,
     ended: Arc<AtomicBool>,
 }
 
@@ -77,11 +77,14 @@ impl Thread {
         // SYNC: thread ended
         self.ended.load(Ordering::Acquire)
     }
+}
 
-    /// Waits for its end.
-    pub(crate) fn join(self) {
-        // A panic has been printed, and its worker is as gone as any other.
-        let _ = self.handle.join();
+impl Drop for Thread {
+    fn drop(&mut self) {
+        if let Some(handle) = self.handle.take().filter(|_| self.is_finished()) {
+            // A panic has been printed, and its worker is as gone as any other.
+            let _ = handle.join();
+        }
     }
 }
 

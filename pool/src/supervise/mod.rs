@@ -6,9 +6,6 @@ mod job;
 mod supervisor;
 mod worker;
 
-#[cfg(test)]
-mod simulation;
-
 pub(crate) use job::{Chunking, JobId, Plan};
 pub(crate) use supervisor::{Grant, Head, Supervisor, Work};
 
@@ -50,22 +47,57 @@ pub(crate) enum Event {
 /// What has to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
-    Start { worker: usize },
-    SendInit { worker: usize, profile: u32 },
-    SendExit { worker: usize },
-    SendResume { worker: usize },
-    Recall { worker: usize },
-    Kill { worker: usize },
+    Start {
+        worker: usize,
+    },
+    SendInit {
+        worker: usize,
+        profile: u32,
+    },
+    SendExit {
+        worker: usize,
+    },
+    SendResume {
+        worker: usize,
+    },
+    Recall {
+        worker: usize,
+    },
+    Kill {
+        worker: usize,
+    },
     /// Keep the bytes of these tasks: they will be granted again, one by one.
-    Keep { worker: usize, unit: u32, job: JobId, first: u64, count: u64 },
+    Keep {
+        worker: usize,
+        unit: u32,
+        job: JobId,
+        first: u64,
+        count: u64,
+    },
     /// This task has no result: it failed, or its worker died in it.
-    Lose { worker: usize, unit: u32, job: JobId, index: u64, attempts: u32, cause: Cause },
+    Lose {
+        worker: usize,
+        unit: u32,
+        job: JobId,
+        index: u64,
+        attempts: u32,
+        cause: Cause,
+    },
     /// The job cannot go on.
-    Fail { job: JobId, worker: usize, cause: JobCause },
+    Fail {
+        job: JobId,
+        worker: usize,
+        cause: JobCause,
+    },
     /// The worker's exit function did not end well.
-    ExitLost { worker: usize, cause: Cause },
+    ExitLost {
+        worker: usize,
+        cause: Cause,
+    },
     /// Every task of the job has its outcome.
-    Complete { job: JobId },
+    Complete {
+        job: JobId,
+    },
 }
 
 /// Why a task has no result.

@@ -326,7 +326,8 @@ impl Supervisor {
         let seat = &mut self.workers[worker];
         *seat = Worker { phase: Phase::Starting, head_since: self.now, ..Worker::absent() };
         self.actions.push(Action::Start { worker });
-        let profiles: Vec<u32> = self.jobs.values().filter(|job| job.open).map(|job| job.plan.profile).collect();
+        let profiles: Vec<u32> =
+            self.jobs.values().filter(|job| job.open).map(|job| job.plan.profile).collect();
         for profile in profiles {
             self.send_init(worker, profile);
         }
@@ -358,7 +359,6 @@ impl Supervisor {
     }
 
     fn ready(&mut self, worker: usize) {
-        self.failed_starts = 0;
         let seat = &mut self.workers[worker];
         seat.head_since = self.now;
         if seat.phase == Phase::Starting {
@@ -444,10 +444,12 @@ impl Supervisor {
     // ---- a worker's answers ----
 
     fn done(&mut self, worker: usize, count: u64, pace_ns: u64) {
-        let Some(Batch { what: What::Tasks { job: id, .. }, .. }) = self.workers[worker].queue.front().copied()
+        let Some(Batch { what: What::Tasks { job: id, .. }, .. }) =
+            self.workers[worker].queue.front().copied()
         else {
             return;
         };
+        self.failed_starts = 0;
         self.pop_head(worker, count);
         if let Some(job) = self.jobs.get_mut(&id) {
             job.done += count;
@@ -486,7 +488,9 @@ impl Supervisor {
         self.pop_head(worker, 0);
         if batch.what == What::Resume {
             self.workers[worker].recalling = false;
-            if self.retiring {
+            let served = self.workers[worker].served;
+            let outlived = |job: &Job| job.open && job.plan.lifespan.is_some_and(|most| served >= most);
+            if self.retiring || self.jobs.values().any(outlived) {
                 self.leave(worker);
             }
         }
@@ -564,7 +568,9 @@ impl Supervisor {
                 None => (None, Some(batch)),
             };
             self.workers[worker].queue.extend(stays);
-            let Some(Batch { unit, what: What::Tasks { job, first, count, attempt } }) = goes else { continue };
+            let Some(Batch { unit, what: What::Tasks { job, first, count, attempt } }) = goes else {
+                continue;
+            };
             if let Some(job) = self.jobs.get_mut(&job) {
                 job.in_flight -= count;
             }
@@ -586,7 +592,8 @@ impl Supervisor {
                 continue;
             }
             let seat = &self.workers[worker];
-            let limit = self.limit_of(seat).filter(|limit| seat.head_since.saturating_add(*limit) <= self.now);
+            let limit =
+                self.limit_of(seat).filter(|limit| seat.head_since.saturating_add(*limit) <= self.now);
             if seat.phase == Phase::Starting || limit.is_some() {
                 let unit = seat.queue.front().map_or(0, |batch| batch.unit);
                 self.workers[worker].doomed = Some((unit, limit.unwrap_or(BOOT_NS)));
@@ -611,7 +618,9 @@ impl Head {
     /// The first unit that is not answered.
     pub(crate) fn unit(self) -> u32 {
         match self {
-            Self::Tasks { unit, .. } | Self::Init { unit } | Self::Exit { unit } | Self::Resume { unit } => unit,
+            Self::Tasks { unit, .. } | Self::Init { unit } | Self::Exit { unit } | Self::Resume { unit } => {
+                unit
+            }
         }
     }
 }

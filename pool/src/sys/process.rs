@@ -53,10 +53,6 @@ impl Process {
         Ok(process)
     }
 
-    pub(crate) fn pid(&self) -> i32 {
-        self.pid.as_raw()
-    }
-
     /// Readable when the process has ended.
     pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()

@@ -4,12 +4,12 @@
 use std::any::{Any, TypeId};
 
 use super::panics;
-use crate::codec::Codec;
 use crate::by_value;
+use crate::codec::Codec;
 use crate::lane::{Chunk, now_ns, reply};
 use crate::registry::SharedValue;
 use crate::task::{
-    Argument, ExitContext, InitContext, Output, Task, TaskContext, WorkerExit, WorkerId, WorkerInit, shared_of,
+    ExitContext, InitContext, Output, Task, TaskContext, WorkerExit, WorkerId, WorkerInit, shared_of,
 };
 use crate::wire::{ChunkHead, Failure, split_item};
 
@@ -35,13 +35,17 @@ pub(crate) struct TaskGlue {
 
 impl TaskGlue {
     pub(crate) const fn of<T: Task>() -> Self {
-        Self { run: run_chunk::<T>, default_state: || T::DEFAULT_STATE.map(|make| Box::new(make()) as Box<dyn Any>) }
+        Self {
+            run: run_chunk::<T>,
+            default_state: || T::DEFAULT_STATE.map(|make| Box::new(make()) as Box<dyn Any>),
+        }
     }
 }
 
 fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, items: &[u8], lane: &mut Chunk<'_>) {
     let Bench { id, codec, shared, state, pace_ns } = bench;
-    let (Some(shared), Some(state)) = (shared_of::<T::Shared>(&**shared), state.downcast_mut::<T::State>()) else {
+    let (Some(shared), Some(state)) = (shared_of::<T::Shared>(&**shared), state.downcast_mut::<T::State>())
+    else {
         return refuse(head.count, lane, "the worker has no shared value or state of the task's type");
     };
     let mut items = items;
@@ -99,7 +103,11 @@ fn run_task<T: Task>(
 ) {
     let item = if head.carriage.in_parts { Some((*items, &items[items.len()..])) } else { split_item(items) };
     let Some((bytes, rest)) = item else {
-        return reply_failed(Failure::Decode("the chunk is shorter than its count".into()), reply::FAILED, lane);
+        return reply_failed(
+            Failure::Decode("the chunk is shorter than its count".into()),
+            reply::FAILED,
+            lane,
+        );
     };
     *items = rest;
     if head.carriage.by_value {
@@ -107,7 +115,7 @@ fn run_task<T: Task>(
         let Ok(()) = lane.reply(reply::VALUE, reply::LARGE_VALUE, |out| by_value::put(output, out));
         return;
     }
-    match T::Item::decode(codec, bytes) {
+    match T::decode(codec, bytes) {
         Ok(item) => {
             let output = T::call(cx, item);
             if let Err(why) = lane.reply(reply::VALUE, reply::LARGE_VALUE, |out| output.encode(codec, out)) {
@@ -150,7 +158,8 @@ impl InitGlue {
     pub(crate) const fn of<I: WorkerInit>() -> Self {
         Self {
             run: |worker_id, shared| {
-                let shared = shared_of(&**shared).ok_or("the worker has no shared value of the init's type")?;
+                let shared =
+                    shared_of(&**shared).ok_or("the worker has no shared value of the init's type")?;
                 I::call(InitContext { worker_id, shared }).map(|state| Box::new(state) as Box<dyn Any>)
             },
         }
@@ -178,7 +187,8 @@ fn run_exit<E: WorkerExit>(
     let wrong = |what: &str| Failure::Failed(format!("the worker has no {what} of the exit function's type"));
     let shared = shared_of(&**shared).ok_or_else(|| wrong("shared value"))?;
     // An exit function without `#[state]` runs after any task; what state there is ends here.
-    let state: Box<dyn Any> = if TypeId::of::<E::State>() == TypeId::of::<()>() { Box::new(()) } else { state };
+    let state: Box<dyn Any> =
+        if TypeId::of::<E::State>() == TypeId::of::<()>() { Box::new(()) } else { state };
     let state = *state.downcast::<E::State>().map_err(|_| wrong("state"))?;
     let output = E::call(ExitContext { worker_id, shared, state });
     let mut bytes = Vec::new();

@@ -39,13 +39,15 @@ pub(crate) fn run(boot: Boot) -> Result<(), String> {
     panics::capture_on_this_thread();
     crate::boot::enter_worker(daemon, lives_in);
     let registry = Registry::get().map_err(|error| error.to_string())?;
-    let mut lane = WorkerEnd::new(&down, &up, bell).map_err(|error| format!("cannot map the lane: {error}"))?;
+    let mut lane =
+        WorkerEnd::new(&down, &up, bell).map_err(|error| format!("cannot map the lane: {error}"))?;
     drop((down, up));
     lane.answer(|answer| {
         let Ok(()) = answer.reply::<std::convert::Infallible>(reply::READY, reply::READY, |_| Ok(()));
         answer.alarm();
     });
-    let mut worker = Worker { id, codec, shared, registry, profiles: Vec::new(), parts: Vec::new(), pace_ns: 0 };
+    let mut worker =
+        Worker { id, codec, shared, registry, profiles: Vec::new(), parts: Vec::new(), pace_ns: 0 };
     loop {
         match lane.serve(|order, answer| worker.obey(order, answer)) {
             Ok(Some(Next::Serve)) => {}
@@ -120,19 +122,15 @@ impl Worker {
             return glue::refuse(head.count, answer, "the task is not registered in the worker");
         };
         let mut none = ();
-        let state: &mut dyn Any = match self.profiles.iter_mut().find(|profile| profile.number == head.profile) {
-            Some(profile) => &mut *profile.state,
-            None => &mut none,
-        };
+        let state: &mut dyn Any =
+            match self.profiles.iter_mut().find(|profile| profile.number == head.profile) {
+                Some(profile) => &mut *profile.state,
+                None => &mut none,
+            };
         let parts = if head.carriage.in_parts { std::mem::take(&mut self.parts) } else { Vec::new() };
         let items = if head.carriage.in_parts { &parts } else { items };
-        let bench = Bench {
-            id: self.id,
-            codec: self.codec,
-            shared: &self.shared,
-            state,
-            pace_ns: &mut self.pace_ns,
-        };
+        let bench =
+            Bench { id: self.id, codec: self.codec, shared: &self.shared, state, pace_ns: &mut self.pace_ns };
         (task.run)(bench, head, items, answer);
     }
 
@@ -158,11 +156,9 @@ impl Worker {
             },
         };
         let state = match order.init.map(glue_of) {
-            Some(Some(Glue::Init(init))) => {
-                panics::catch(|| (init.run)(self.id, &self.shared))
-                    .map_err(Failure::Panicked)?
-                    .map_err(Failure::Failed)?
-            }
+            Some(Some(Glue::Init(init))) => panics::catch(|| (init.run)(self.id, &self.shared))
+                .map_err(Failure::Panicked)?
+                .map_err(Failure::Failed)?,
             Some(_) => return Err(failed("the init function is not registered in the worker")),
             None => match glue_of(order.task) {
                 Some(Glue::Task(task)) => panics::catch(task.default_state)

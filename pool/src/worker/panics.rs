@@ -19,9 +19,11 @@ pub(super) fn capture_on_this_thread() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = take_hook();
-        set_hook(Box::new(move |info| {
-            if CAPTURING.get() { LAST.set(Some(describe(info))) } else { before(info) }
-        }));
+        set_hook(Box::new(
+            move |info| {
+                if CAPTURING.get() { LAST.set(Some(describe(info))) } else { before(info) }
+            },
+        ));
     });
     CAPTURING.set(true);
 }

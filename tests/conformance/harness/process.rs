@@ -65,7 +65,9 @@ pub(super) fn watch(trial: &str) -> Result<(), Failed> {
 enum Ended {
     InTime(ExitStatus),
     /// With what its threads were doing.
-    Killed { threads: String },
+    Killed {
+        threads: String,
+    },
 }
 
 fn wait(mut child: Child) -> Result<Ended, Failed> {

@@ -17,8 +17,8 @@ pub fn greeting(#[worker_id] id: usize) -> String {
 /// Ends the state.
 #[worker_exit(crate = parallel)]
 #[must_use]
-pub fn length(#[state] greeting: &String) -> usize {
-    greeting.len()
+pub fn length(#[state] greeting: String) -> usize {
+    greeting.into_bytes().len()
 }
 
 /// Takes parameters by the names that generated code likes.
