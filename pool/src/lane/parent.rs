@@ -184,7 +184,7 @@ impl OrderRoom<'_> {
 
     /// Sends the first `len` bytes as an order of this many units; says where it ends.
     pub(crate) fn commit(self, tag: u8, len: usize, units: u32) -> Position {
-        debug_assert!(tag >= order::CHUNK && tag <= order::RESUME);
+        debug_assert!((order::CHUNK..=order::RESUME).contains(&tag));
         *self.sent = self.sent.wrapping_add(units);
         self.room.commit(tag, len)
     }
