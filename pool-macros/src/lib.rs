@@ -1,8 +1,8 @@
 //! The attribute macros of the `pool` crate, which re-exports them and documents their use.
 //!
-//! Behind each entry point a function goes through the same rooms: it is parsed ([`function`], [`options`]), its
-//! parameters are classified ([`params`]), its signature is checked ([`signature`]), and the companion type is
-//! written out ([`task`], [`init`], [`exit`]). What is wrong is collected on the way ([`errors`]) and told at once.
+//! Behind each entry point a function goes through the same rooms: it is parsed (`function`, `options`), its
+//! parameters are classified (`params`), its signature is checked (`signature`), and the companion type is
+//! written out (`task`, `init`, `exit`). What is wrong is collected on the way (`errors`) and told at once.
 
 mod errors;
 mod exit;
