@@ -1,0 +1,140 @@
+//! What the supervisor wants done.
+
+use super::*;
+
+impl State {
+    pub(super) fn act(&mut self, action: Action) {
+        match action {
+            Action::Start { worker } => self.start(worker),
+            Action::SendInit { worker, profile } => {
+                let ProfileDef { task, init, exit, .. } = self.profiles[profile as usize - 1];
+                let payload = InitOrder { profile, task, init, exit }.to_bytes();
+                self.send(worker, order::INIT, &payload);
+            }
+            Action::SendExit { worker } => self.send(worker, order::EXIT, &[]),
+            Action::SendResume { worker } => self.send(worker, order::RESUME, &[]),
+            Action::Recall { worker } => self.recall(worker),
+            Action::Kill { worker } => {
+                if let Some(Post { child: Child::Process(process), .. }) = &self.posts[worker] {
+                    process.kill();
+                }
+            }
+            Action::Keep { worker, unit, job, first, count } => self.keep(worker, unit, job, first, count),
+            Action::Lose { worker, unit, job, index, attempts, cause } => {
+                self.lose(worker, unit, job, index, attempts, cause);
+            }
+            Action::Fail { job, worker, cause } => self.fail(job, worker, cause),
+            Action::ExitLost { worker, cause } => {
+                let kind = self.kind_of(worker, cause);
+                self.exit_failed(worker, kind);
+            }
+            Action::Complete { job } => {
+                if let Some(slot) = self.jobs.get_mut(&job) {
+                    slot.inbox.end.get_or_insert(Ok(()));
+                }
+            }
+        }
+    }
+
+    pub(super) fn start(&mut self, worker: usize) {
+        // The one before is gone: dropping its post reaps it and unmaps its lane.
+        self.posts[worker] = None;
+        match self.try_start(worker) {
+            Ok(post) => self.posts[worker] = Some(post),
+            Err(error) => {
+                self.start_error = Some(error);
+                self.handle(Event::NotStarted { worker });
+            }
+        }
+    }
+
+    pub(super) fn try_start(&mut self, worker: usize) -> Result<Post, Error> {
+        let failed = |error| Error::start(format!("worker {worker}"), error);
+        let (lane, down, up) = lane::open().map_err(failed)?;
+        let bell = self.waiter.bell().map_err(failed)?;
+        let seat = Seat { id: worker, down, up, bell, cpus: self.cpus[worker].clone() };
+        let child = self.starter.start(seat)?;
+        if let Child::Process(process) = &child {
+            self.waiter.watch(process.pidfd(), worker).map_err(failed)?;
+        }
+        Ok(Post::new(lane, child))
+    }
+
+    pub(super) fn send(&mut self, worker: usize, tag: u8, payload: &[u8]) {
+        if let Some(post) = &mut self.posts[worker] {
+            post.send(tag, payload);
+        }
+    }
+
+    pub(super) fn recall(&mut self, worker: usize) {
+        let Some(post) = &mut self.posts[worker] else { return };
+        // Replies that are under way keep their order: what is half out goes out first.
+        post.recall_wanted = !post.is_clear();
+        if post.recall_wanted {
+            return;
+        }
+        match post.lane.recall(post.answered) {
+            Ok(recalled) => self.handle(Event::Recalled { worker, kept_up_to: recalled.kept_up_to }),
+            Err(Corrupt) => {
+                post.corrupt = true;
+                if let Child::Process(process) = &post.child {
+                    process.kill();
+                }
+            }
+        }
+    }
+
+    pub(super) fn keep(&mut self, worker: usize, unit: u32, job: JobId, first: u64, count: u64) {
+        let Self { posts, jobs, .. } = self;
+        if let (Some(post), Some(slot)) = (&posts[worker], jobs.get_mut(&job)) {
+            slot.kept.extend((first..).zip(post.items_from(unit, count)));
+        }
+    }
+
+    pub(super) fn lose(
+        &mut self,
+        worker: usize,
+        unit: u32,
+        job: JobId,
+        index: u64,
+        attempts: u32,
+        cause: Cause,
+    ) {
+        let kind = self.kind_of(worker, cause);
+        let Self { posts, jobs, .. } = self;
+        let Some(slot) = jobs.get_mut(&job) else { return };
+        let told = cause == Cause::Told && matches!(kind, TaskErrorKind::Encode(_));
+        let item = posts[worker].as_ref().filter(|_| !slot.carriage.by_value && !told);
+        let item = item.and_then(|post| post.items_from(unit, 1).pop());
+        let loss = Box::new(Loss { attempts, kind, item });
+        slot.inbox.arrivals.push(Arrival { index, worker, what: What::Failed(loss) });
+    }
+
+    pub(super) fn fail(&mut self, job: JobId, worker: usize, cause: JobCause) {
+        let error = match cause {
+            JobCause::Init(cause) => {
+                let kind = TaskErrorKind::Init(Box::new(self.kind_of(worker, cause)));
+                let name = self.jobs.get(&job).map_or("", |slot| slot.task_name);
+                Error::Task(TaskError::new(name, 0, worker, 1, None, kind))
+            }
+            JobCause::NotStarted => self.start_error.clone().unwrap_or_else(|| {
+                Error::start("workers", format!("the last one that was started {}", self.last_death))
+            }),
+        };
+        if let Some(slot) = self.jobs.get_mut(&job) {
+            slot.inbox.end.get_or_insert(Err(error));
+            slot.cancelled = true;
+        }
+    }
+
+    pub(super) fn kind_of(&mut self, worker: usize, cause: Cause) -> TaskErrorKind {
+        match cause {
+            Cause::Died => TaskErrorKind::Died(self.last_death),
+            Cause::TimedOut(limit) => TaskErrorKind::TimedOut(Duration::from_nanos(limit)),
+            Cause::Told => {
+                let told = self.posts[worker].as_mut().and_then(|post| post.told.take());
+                told.map_or_else(|| TaskErrorKind::Failed("no reason was given".into()), Into::into)
+            }
+        }
+    }
+}

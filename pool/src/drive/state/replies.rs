@@ -1,0 +1,218 @@
+//! What workers say, and how they end: replies are taken, checked, and laid into inboxes.
+
+use super::*;
+
+impl State {
+    /// Takes the worker's replies.
+    pub(super) fn drain(&mut self, worker: usize) {
+        let Some(post) = &mut self.posts[worker] else { return };
+        if post.corrupt || !post.lane.has_reply() {
+            return;
+        }
+        while let Some(post) = &mut self.posts[worker] {
+            if !post.lane.has_reply() || post.corrupt {
+                break;
+            }
+            if self.drain_head(worker).is_err() {
+                let Some(post) = &mut self.posts[worker] else { break };
+                post.corrupt = true;
+                if let Child::Process(process) = &post.child {
+                    process.kill();
+                }
+            }
+        }
+        if let Some(post) = &mut self.posts[worker] {
+            post.lane.publish_read();
+            if let Some(Head::Tasks { unit, job, .. }) = self.supervisor.head(worker)
+                && self.supervisor.has_limits(job)
+                && post.lane.is_running(unit)
+            {
+                self.supervisor.head_began(worker, post.lane.started_at());
+            }
+        }
+    }
+
+    /// Takes the replies to the order at the head of the worker's queue.
+    pub(super) fn drain_head(&mut self, worker: usize) -> Result<(), Corrupt> {
+        let Some(post) = &mut self.posts[worker] else { return Ok(()) };
+        if !post.ready {
+            self.scratch.clear();
+            let head = post.lane.next_reply(&mut self.scratch)?.ok_or(Corrupt)?;
+            if head.tag != reply::READY {
+                return Err(Corrupt);
+            }
+            post.ready = true;
+            self.handle(Event::Ready { worker });
+            return Ok(());
+        }
+        match self.supervisor.head(worker).ok_or(Corrupt)? {
+            Head::Tasks { unit, job, first, count } => self.drain_tasks(worker, unit, job, first, count),
+            Head::Init { unit } | Head::Resume { unit } => self.drain_order(worker, unit),
+            Head::Exit { unit } => self.drain_exit(worker, unit),
+        }
+    }
+
+    pub(super) fn drain_tasks(
+        &mut self,
+        worker: usize,
+        unit: u32,
+        job: JobId,
+        first: u64,
+        count: u64,
+    ) -> Result<(), Corrupt> {
+        let Self { posts, jobs, scratch, .. } = self;
+        let Some(post) = &mut posts[worker] else { return Ok(()) };
+        scratch.clear();
+        let mut void = Vec::new();
+        let slot = jobs.get_mut(&job).filter(|slot| !slot.cancelled);
+        let (tape, arrivals) = match slot {
+            Some(slot) => (&mut slot.inbox.tape, &mut slot.inbox.arrivals),
+            None => (scratch, &mut void),
+        };
+        let mut done = 0;
+        let mut told = None;
+        let mut result = Ok(());
+        while done < count {
+            let start = tape.len();
+            let head = match post.lane.next_reply(tape) {
+                Ok(Some(head)) => head,
+                Ok(None) => break,
+                Err(corrupt) => {
+                    result = Err(corrupt);
+                    break;
+                }
+            };
+            match head.tag {
+                reply::VALUE => {}
+                reply::LARGE_VALUE => tape.append(&mut post.parts),
+                reply::PART => {
+                    post.parts.extend_from_slice(&tape[start..]);
+                    tape.truncate(start);
+                    post.lane.publish_read();
+                    post.lane.ring();
+                    continue;
+                }
+                reply::DONE if post.acknowledge_part() => continue,
+                reply::FAILED => {
+                    match Codec::Bincode.decode::<Failure>(&tape[start..]) {
+                        Ok(failure) => told = Some(failure),
+                        Err(_) => result = Err(Corrupt),
+                    }
+                    tape.truncate(start);
+                    break;
+                }
+                _ => {
+                    tape.truncate(start);
+                    result = Err(Corrupt);
+                    break;
+                }
+            }
+            let what = What::Value { start, len: tape.len() - start };
+            arrivals.push(Arrival { index: first + done, worker, what });
+            done += 1;
+        }
+        let pace_ns = post.lane.pace_ns();
+        if done > 0 {
+            post.answered_before(unit.wrapping_add(done as u32));
+            self.handle(Event::Done { worker, count: done, pace_ns });
+        }
+        if let Some(failure) = told {
+            if let Some(post) = &mut self.posts[worker] {
+                post.told = Some(failure);
+            }
+            self.handle(Event::Failed { worker });
+            if let Some(post) = &mut self.posts[worker] {
+                post.answered_before(unit.wrapping_add(done as u32 + 1));
+            }
+        }
+        result
+    }
+
+    /// Takes the reply to an order that gives no value.
+    pub(super) fn drain_order(&mut self, worker: usize, unit: u32) -> Result<(), Corrupt> {
+        let Some(post) = &mut self.posts[worker] else { return Ok(()) };
+        self.scratch.clear();
+        let Some(head) = post.lane.next_reply(&mut self.scratch)? else { return Ok(()) };
+        let event = match head.tag {
+            reply::DONE if post.acknowledge_part() => return Ok(()),
+            reply::DONE => Event::OrderDone { worker },
+            reply::FAILED => {
+                post.told = Some(Codec::Bincode.decode(&self.scratch).map_err(|_| Corrupt)?);
+                Event::Failed { worker }
+            }
+            _ => return Err(Corrupt),
+        };
+        post.answered_before(unit.wrapping_add(1));
+        self.handle(event);
+        Ok(())
+    }
+
+    pub(super) fn drain_exit(&mut self, worker: usize, unit: u32) -> Result<(), Corrupt> {
+        let Some(post) = &mut self.posts[worker] else { return Ok(()) };
+        self.scratch.clear();
+        let Some(head) = post.lane.next_reply(&mut self.scratch)? else { return Ok(()) };
+        match head.tag {
+            reply::PART => {
+                post.parts.extend_from_slice(&self.scratch);
+                post.lane.publish_read();
+                post.lane.ring();
+            }
+            reply::EXIT_VALUE | reply::LARGE_EXIT_VALUE => {
+                let mut value = std::mem::take(&mut self.scratch);
+                if head.tag == reply::LARGE_EXIT_VALUE {
+                    value = std::mem::take(&mut post.parts);
+                }
+                let (exit, value) = value.split_first_chunk().ok_or(Corrupt)?;
+                let exit = u32::from_le_bytes(*exit);
+                self.exits.push(ExitValue { exit, worker, value: value.to_vec() });
+            }
+            reply::EXIT_FAILED => {
+                let failure: Failure = Codec::Bincode.decode(&self.scratch).map_err(|_| Corrupt)?;
+                self.exit_failed(worker, failure.into());
+            }
+            reply::DONE => {
+                post.answered_before(unit.wrapping_add(1));
+                self.handle(Event::OrderDone { worker });
+            }
+            _ => return Err(Corrupt),
+        }
+        Ok(())
+    }
+
+    pub(super) fn exit_failed(&mut self, worker: usize, kind: TaskErrorKind) {
+        let kind = TaskErrorKind::Exit(Box::new(kind));
+        self.exit_error.get_or_insert_with(|| TaskError::new("exit", 0, worker, 1, None, kind));
+    }
+
+    /// Threads end without a sign.
+    pub(super) fn look_for_finished_threads(&mut self) {
+        for worker in 0..self.posts.len() {
+            if matches!(&self.posts[worker], Some(Post { child: Child::Thread(thread), .. }) if thread.is_finished())
+            {
+                self.look_for_death(worker);
+            }
+        }
+    }
+
+    /// Sees whether the worker has ended. Its last replies are taken first: what it committed counts.
+    pub(super) fn look_for_death(&mut self, worker: usize) {
+        let Some(post) = &mut self.posts[worker] else { return };
+        let death = match &mut post.child {
+            Child::Process(process) => match process.try_reap() {
+                Some(death) => death,
+                None => return,
+            },
+            Child::Thread(thread) if thread.is_finished() => Death::new(DeathCause::Exited(0)),
+            Child::Thread(_) => return,
+        };
+        self.drain(worker);
+        let Some(post) = &mut self.posts[worker] else { return };
+        let head = self.supervisor.head(worker);
+        let running = head.is_some_and(|head| post.corrupt || post.lane.is_running(head.unit()));
+        self.last_death = if post.corrupt { Death::new(DeathCause::Corrupt) } else { death };
+        self.handle(Event::Died { worker, running });
+        if self.supervisor.is_absent(worker) {
+            self.posts[worker] = None;
+        }
+    }
+}
