@@ -118,8 +118,9 @@ impl<S> WorkerPool<S> {
 
     /// Lets the workers end and waits for that.
     fn rest(&self) -> Result<(), Error> {
-        self.core.lock().retire();
-        self.core.drive_until(|state| state.is_at_rest());
+        self.core.change(State::retire);
+        // A call that comes from another thread meanwhile keeps the workers.
+        self.core.drive_until(|state| state.is_at_rest() || !state.is_ending());
         match self.core.lock().exit_error.take() {
             Some(error) => Err(error.into()),
             None => Ok(()),
@@ -286,8 +287,7 @@ impl<S: 'static> WorkerPool<S> {
 
 impl<S> Drop for WorkerPool<S> {
     fn drop(&mut self) {
-        self.core.lock().terminate();
-        self.core.wake();
+        self.core.change(State::terminate);
         self.courier.finish();
     }
 }
@@ -309,8 +309,7 @@ impl CancelHandle {
     /// do not end soon are killed with their workers.
     pub fn cancel(&self) {
         if let Some(core) = self.core.upgrade() {
-            core.lock().cancel_all(&Error::Cancelled);
-            core.wake();
+            core.change(|state| state.cancel_all(&Error::Cancelled));
         }
     }
 }

@@ -3,8 +3,9 @@
 //!
 //! **Whoever waits, drives.** All state lies behind one mutex. A caller that waits takes it, moves what can be moved,
 //! and gives it back before it runs user code or sleeps. Of several callers that find nothing to do, the first is the
-//! *leader* and sleeps on the poll set (the bell, the workers' ends); the others sleep on a condition variable until
-//! the leader finds something for them, or leaves and makes another one leader.
+//! *leader* and sleeps on the poll set (the bell, the workers' ends); the others, its *followers*, sleep on a condition
+//! variable until somebody finds something for them, or the leader leaves and one of them leads. Whoever changes the
+//! state looks for whom that is news, and wakes them.
 
 mod inbox;
 mod post;
@@ -19,13 +20,13 @@ use crate::wire::{Carriage, ChunkHead};
 
 pub(crate) use inbox::{Arrival, Inbox, Loss, What};
 pub(crate) use post::ChunkWriter;
-pub(crate) use state::{ExitValue, JobSlot, ProfileDef, State};
+pub(crate) use state::{Awaits, ExitValue, JobSlot, ProfileDef, State};
 pub(crate) use wait::Waiter;
 
 /// What a pool shares with its callers and its background driver.
 pub(crate) struct Core {
     state: Mutex<State>,
-    /// For callers that are not the leader.
+    /// For followers.
     changed: Condvar,
     waiter: Arc<Waiter>,
 }
@@ -51,92 +52,84 @@ impl Core {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Changes the state, and wakes those for whom that is news.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.lock();
+        let result = change(&mut state);
+        state.ring_all();
+        if state.leader_must_wake() {
+            self.waiter.wake();
+        }
+        if state.followers_must_wake() {
+            self.changed.notify_all();
+        }
+        result
+    }
+
     /// Opens a job. Its workers are started, its init orders sent.
     pub(crate) fn open(&self, slot: JobSlot, plan: Plan, kept: Vec<Vec<u8>>) -> Result<JobId, Error> {
-        let mut state = self.lock();
-        state.open(slot, plan, kept)
+        self.change(|state| {
+            let job = state.open(slot, plan, kept)?;
+            state.drive();
+            Ok(job)
+        })
     }
 
     /// Moves what can be moved: replies in, deaths and deadlines seen, items out. True if anything was sent.
     /// `taken` is how many results the caller has taken since the last turn.
     pub(crate) fn turn(&self, job: JobId, taken: u64, feed: &mut dyn Feed, inbox: &mut Inbox) -> bool {
-        let mut state = self.lock();
-        if taken > 0 {
-            state.handle(Event::Taken { job, count: taken });
-        }
-        state.drive();
-        let fed = state.feed(job, feed);
-        state.take_inbox(job, inbox);
-        if state.others_have_news(job) {
-            self.changed.notify_all();
-        }
-        fed
-    }
-
-    /// Sleeps until something may have come for the job, or for anybody.
-    pub(crate) fn wait(&self, job: Option<JobId>) {
-        let state = self.lock();
-        if job.is_some_and(|job| state.has_news(job)) {
-            return;
-        }
-        if state.leader {
-            // The leader wakes everybody when it finds news for anybody, and when it leaves.
-            drop(self.changed.wait(state).unwrap_or_else(PoisonError::into_inner));
-            return;
-        }
-        self.lead(state);
-    }
-
-    /// Sleeps until something may have come for any job.
-    pub(crate) fn wait_for_news(&self) {
-        let state = self.lock();
-        if !state.anybody_has_news() {
-            if state.leader {
-                drop(self.changed.wait(state).unwrap_or_else(PoisonError::into_inner));
-            } else {
-                self.lead(state);
+        self.change(|state| {
+            if taken > 0 {
+                state.handle(Event::Taken { job, count: taken });
             }
-        }
+            state.drive();
+            let fed = state.feed(job, feed);
+            state.take_inbox(job, inbox);
+            fed
+        })
     }
 
-    fn lead<'s>(&'s self, mut state: MutexGuard<'s, State>) {
-        state.leader = true;
-        let sleep = state.prepare_sleep();
+    /// Sleeps until what is awaited may be there. Returns too early rather than too late.
+    pub(crate) fn wait(&self, awaits: Awaits) {
+        let mut state = self.lock();
+        if state.is_news_for(awaits) {
+            return;
+        }
+        if state.is_led() {
+            state.follow(awaits, true);
+            let mut state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.follow(awaits, false);
+            return;
+        }
+        let sleep = state.lead(awaits);
         drop(state);
         let ended = sleep.map_or_else(Vec::new, |sleep| self.waiter.sleep(sleep));
         let mut state = self.lock();
-        state.rouse(ended);
-        state.leader = false;
+        state.stop_leading(ended);
         state.drive();
-        self.changed.notify_all();
+        state.ring_all();
+        if state.has_followers() {
+            self.changed.notify_all();
+        }
     }
 
     /// The caller waits for this job no longer.
     pub(crate) fn close(&self, job: JobId) {
-        let mut state = self.lock();
-        state.close(job);
-        self.changed.notify_all();
+        self.change(|state| state.close(job));
     }
 
     /// Drives until the condition holds.
     pub(crate) fn drive_until(&self, mut done: impl FnMut(&mut State) -> bool) {
         loop {
-            {
-                let mut state = self.lock();
+            let (over, awaits) = self.change(|state| {
                 state.drive();
-                if done(&mut state) {
-                    self.changed.notify_all();
-                    return;
-                }
+                (done(state), state.next_change())
+            });
+            if over {
+                return;
             }
-            self.wait(None);
+            self.wait(awaits);
         }
-    }
-
-    /// Wakes whoever sleeps.
-    pub(crate) fn wake(&self) {
-        self.changed.notify_all();
-        self.waiter.wake();
     }
 }
 
@@ -159,7 +152,7 @@ impl State {
         if feed.in_hand() == 0 && feed.is_last() {
             self.end_input(job);
         }
-        self.ring_all();
+        self.note_hunger(job, feed.in_hand() > 0);
         fed
     }
 

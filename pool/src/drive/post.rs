@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::ops::Range;
 
-use crate::lane::{PART_BYTES, ParentEnd, Position, order};
+use crate::lane::{Corrupt, PART_BYTES, ParentEnd, Position, order};
 use crate::start::Child;
 use crate::wire::{ChunkHead, Failure, ITEM_HEAD, split_item};
 
@@ -25,6 +26,8 @@ pub(super) struct Post {
     waiting: VecDeque<Waiting>,
     /// The number of the first unit that is not answered.
     pub(super) answered: u32,
+    /// The units that the last recall took back, while the `Resume` order at their end is not answered.
+    void: Option<Range<u32>>,
 }
 
 /// An order that is not answered. A part counts no units, and frees its room when it is acknowledged.
@@ -66,6 +69,15 @@ impl Post {
             sent: VecDeque::new(),
             waiting: VecDeque::new(),
             answered: 0,
+            void: None,
+        }
+    }
+
+    /// It wrote what no worker writes: it must end.
+    pub(super) fn condemn(&mut self) {
+        self.corrupt = true;
+        if let Child::Process(process) = &self.child {
+            process.kill();
         }
     }
 
@@ -145,9 +157,11 @@ impl Post {
     /// Everything before this unit is answered, or void: its room is free.
     pub(super) fn answered_before(&mut self, unit: u32) {
         self.answered = unit;
+        if self.void.as_ref().is_some_and(|void| is_before(void.end, unit)) {
+            self.void = None;
+        }
         while let Some(first) = self.sent.front() {
-            let past = unit.wrapping_sub(first.unit.wrapping_add(first.units.max(1)));
-            if past > u32::MAX / 2 {
+            if is_before(unit, first.unit.wrapping_add(first.units.max(1))) {
                 return;
             }
             self.lane.free_up_to(first.end);
@@ -155,13 +169,32 @@ impl Post {
         }
     }
 
-    /// The first part that was sent is acknowledged; false if there is none.
-    pub(super) fn acknowledge_part(&mut self) -> bool {
-        let Some(place) = self.sent.iter().position(|sent| sent.units == 0) else { return false };
-        if let Some(part) = self.sent.remove(place).filter(|_| place == 0) {
-            self.lane.free_up_to(part.end);
+    /// The worker has taken the first part that is out. What went before it must be answered or void.
+    pub(super) fn part_taken(&mut self) -> Result<(), Corrupt> {
+        let place = self.sent.iter().position(|sent| sent.units == 0).ok_or(Corrupt)?;
+        let in_void = |void: &Range<u32>| !is_before(self.answered, void.start);
+        if place > 0 && !self.void.as_ref().is_some_and(in_void) {
+            return Err(Corrupt);
         }
-        true
+        let part = self.sent.drain(..=place).next_back().ok_or(Corrupt)?;
+        self.lane.free_up_to(part.end);
+        Ok(())
+    }
+
+    /// Takes back what the worker has not claimed: the units from here on will not be answered. Nothing may wait for
+    /// room, and the `Resume` order must follow at once.
+    pub(super) fn recall(&mut self) -> Result<u32, Corrupt> {
+        let kept_up_to = self.lane.recall(self.answered)?.kept_up_to;
+        self.void = Some(kept_up_to..self.lane.next_unit());
+        Ok(kept_up_to)
+    }
+
+    /// Ends a recall.
+    pub(super) fn resume(&mut self) {
+        let room = self.lane.reserve_for_resume().expect("its room was kept spare");
+        let record = room.position();
+        let end = room.commit(order::RESUME, 0, 1);
+        self.note(record, 0, end, 1, None);
     }
 
     /// The items of the tasks from this unit on, copied from what was sent.
@@ -198,6 +231,11 @@ impl Post {
             })
             .unwrap_or_default()
     }
+}
+
+/// Whether unit `a` comes before unit `b`; they count round, and are never half of the circle apart.
+fn is_before(a: u32, b: u32) -> bool {
+    a.wrapping_sub(b) > u32::MAX / 2
 }
 
 /// Writes a chunk straight into the lane, item by item. An item that does not fit goes to `overflow` whole, and the

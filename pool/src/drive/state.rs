@@ -41,6 +41,8 @@ pub(crate) struct JobSlot {
     pub(crate) drop_item: Option<fn(&[u8])>,
     /// The caller was told to stop.
     pub(crate) cancelled: bool,
+    /// Its caller has items in hand that no worker takes now.
+    pub(crate) hungry: bool,
 }
 
 /// What an exit function gave.
@@ -51,8 +53,32 @@ pub(crate) struct ExitValue {
     pub(crate) value: Vec<u8>,
 }
 
+/// What a sleeper waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Awaits {
+    /// Arrivals for this job, or room for its items.
+    Job(JobId),
+    /// Arrivals for any job.
+    AnyJob,
+    /// Anything after the event of this number.
+    Change { since: u64 },
+}
+
+/// The one that sleeps on the poll set.
+struct Leader {
+    awaits: Awaits,
+    /// When it wakes by itself.
+    until: Option<u64>,
+    /// Somebody rang the bell for it.
+    woken: bool,
+}
+
 pub(crate) struct State {
-    pub(super) leader: bool,
+    leader: Option<Leader>,
+    /// What those sleep for who sleep on the condition variable.
+    followers: Vec<Awaits>,
+    /// How many events the supervisor has been told of.
+    events: u64,
     supervisor: Supervisor,
     posts: Vec<Option<Post>>,
     jobs: HashMap<JobId, JobSlot>,
@@ -81,8 +107,6 @@ pub(crate) struct State {
 const LOOK_NS: u64 = 1_000_000;
 /// How long both sides spin before they sleep, where a core is free for it: about one wake-up.
 const SPIN_NS: u32 = 50_000;
-/// How often ending threads are looked at.
-const THREAD_LOOK: Duration = Duration::from_millis(1);
 
 impl State {
     pub(crate) fn new(
@@ -92,7 +116,9 @@ impl State {
         cpus: Vec<Vec<usize>>,
     ) -> Self {
         Self {
-            leader: false,
+            leader: None,
+            followers: Vec::new(),
+            events: 0,
             supervisor,
             posts: cpus.iter().map(|_| None).collect(),
             jobs: HashMap::new(),
@@ -122,6 +148,11 @@ impl State {
 
     pub(crate) fn is_idle(&self) -> bool {
         self.supervisor.is_idle()
+    }
+
+    /// Whether the workers were told to end, and no call has come since.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending
     }
 
     pub(crate) fn is_at_rest(&self) -> bool {
@@ -160,7 +191,6 @@ impl State {
         slot.kept = (0..kept).zip(items).collect();
         self.jobs.insert(job, slot);
         self.handle(Event::Opened { job, plan, kept });
-        self.ring_all();
         Ok(job)
     }
 
@@ -192,16 +222,10 @@ impl State {
         self.handle(Event::InputEnded { job });
     }
 
-    pub(super) fn has_news(&self, job: JobId) -> bool {
-        self.jobs.get(&job).is_none_or(|slot| !slot.inbox.is_empty())
-    }
-
-    pub(super) fn others_have_news(&self, own: JobId) -> bool {
-        self.jobs.iter().any(|(id, slot)| *id != own && !slot.inbox.is_empty())
-    }
-
-    pub(super) fn anybody_has_news(&self) -> bool {
-        self.jobs.values().any(|slot| !slot.inbox.is_empty())
+    pub(super) fn note_hunger(&mut self, job: JobId, hungry: bool) {
+        if let Some(slot) = self.jobs.get_mut(&job) {
+            slot.hungry = hungry;
+        }
     }
 
     /// Swaps the job's inbox with an empty one.
@@ -285,11 +309,11 @@ impl State {
                 self.recall(worker);
             }
         }
-        self.ring_all();
     }
 
     pub(super) fn handle(&mut self, event: Event) {
         let mut actions = std::mem::take(&mut self.actions);
+        self.events += 1;
         self.supervisor.handle(event, now_ns(), &mut actions);
         for action in actions.drain(..) {
             self.act(action);
@@ -304,7 +328,6 @@ impl State {
     pub(crate) fn retire(&mut self) {
         self.ending = true;
         self.handle(Event::Retire);
-        self.ring_all();
     }
 
     /// All workers end now. Waits for killed processes, never for user code.

@@ -54,15 +54,20 @@ impl Waiter {
     pub(super) fn sleep(&self, sleep: Sleep) -> Vec<usize> {
         let limit = sleep.limit.unwrap_or(LONGEST).min(LONGEST);
         // Rounded up: a sleep that ends before the deadline would be followed by many short ones.
-        self.poll(limit.as_micros().div_ceil(1000) as i32)
+        let (ended, rung) = self.poll(limit.as_micros().div_ceil(1000) as i32);
+        if rung {
+            let _ = self.bell.read();
+        }
+        ended
     }
 
-    /// Which workers have ended by now.
+    /// Which workers have ended by now. The bell is left for the sleeper that it rings for.
     pub(super) fn look(&self) -> Vec<usize> {
-        self.poll(0)
+        self.poll(0).0
     }
 
-    fn poll(&self, limit_ms: i32) -> Vec<usize> {
+    /// Which workers have ended, and whether the bell rings.
+    fn poll(&self, limit_ms: i32) -> (Vec<usize>, bool) {
         let mut events = [EpollEvent::empty(); 16];
         let timeout = EpollTimeout::try_from(limit_ms).unwrap_or(EpollTimeout::ZERO);
         let found = match self.set.wait(&mut events, timeout) {
@@ -70,15 +75,8 @@ impl Waiter {
             Err(Errno::EINTR) => 0,
             Err(error) => unreachable!("epoll_wait on a valid set fails only for signals: {error}"),
         };
-        let mut ended = Vec::new();
-        for event in &events[..found] {
-            if event.data() == BELL {
-                // Somebody else may have emptied it; that is as good.
-                let _ = self.bell.read();
-            } else {
-                ended.push(event.data() as usize);
-            }
-        }
-        ended
+        let numbers = events[..found].iter().map(EpollEvent::data);
+        let ended = numbers.clone().filter(|number| *number != BELL).map(|worker| worker as usize).collect();
+        (ended, numbers.into_iter().any(|number| number == BELL))
     }
 }

@@ -10,8 +10,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::running::open;
-use super::{Job, Mode, supply};
-use crate::drive::{Arrival, Core, Inbox};
+use super::{Job, supply};
+use crate::drive::{Arrival, Awaits, Core, Inbox};
 use crate::error::Error;
 use crate::supervise::JobId;
 use crate::task::{ExitOf, InitOf, RunsOn, Task};
@@ -141,8 +141,7 @@ impl<R> AsyncResult<R> {
     /// Ends the call, unless its result is there already: it becomes [`Error::Cancelled`].
     pub fn cancel(&self) {
         if let Some(core) = self.core.upgrade() {
-            core.lock().cancel(self.job, Error::Cancelled);
-            core.wake();
+            core.change(|state| state.cancel(self.job, Error::Cancelled));
         }
     }
 
@@ -271,7 +270,6 @@ where
             letter.fill(Ok(Arrivals { arrivals: Vec::new(), tape: Vec::new() }));
             return Ok(AsyncResult { letter, read, core: Weak::new(), job: 0 });
         }
-        debug_assert_ne!(Mode::FailFast, Mode::Outcomes { bounded: true });
         let core = self.pool.core_arc();
         let job = self.pool.courier().send(core, |core| core.open(slot, plan, encoded), &letter)?;
         Ok(AsyncResult { letter, read, core: Arc::downgrade(core), job })
@@ -307,10 +305,7 @@ impl Courier {
         // Workers are started before the courier's thread: a fork wants no other threads.
         let job = open(core)?;
         desk.letters.insert(job, (Arc::clone(letter), Inbox::default()));
-        if desk.running {
-            drop(desk);
-            core.wake();
-        } else {
+        if !desk.running {
             let (courier, core) = (Arc::clone(self), Arc::clone(core));
             let thread = thread::Builder::new().name("pool courier".into()).spawn(move || courier.run(&core));
             desk.thread = Some(thread.map_err(|error| Error::start("the courier thread", error))?);
@@ -328,19 +323,20 @@ impl Courier {
                     desk.running = false;
                     return;
                 }
-                let mut state = core.lock();
-                state.drive();
-                desk.letters.retain(|job, (letter, inbox)| {
-                    let mut news = Inbox::default();
-                    state.take_inbox(*job, &mut news);
-                    inbox.append(news);
-                    let failed = inbox.failed();
-                    if inbox.end.is_none() && !failed {
-                        return true;
-                    }
-                    state.close(*job);
-                    finished.push((Arc::clone(letter), std::mem::take(inbox)));
-                    false
+                core.change(|state| {
+                    state.drive();
+                    desk.letters.retain(|job, (letter, inbox)| {
+                        let mut news = Inbox::default();
+                        state.take_inbox(*job, &mut news);
+                        inbox.append(news);
+                        let failed = inbox.failed();
+                        if inbox.end.is_none() && !failed {
+                            return true;
+                        }
+                        state.close(*job);
+                        finished.push((Arc::clone(letter), std::mem::take(inbox)));
+                        false
+                    });
                 });
             }
             for (letter, mut inbox) in finished {
@@ -355,10 +351,9 @@ impl Courier {
                     (Err(error), None) => Err(error),
                     _ => Ok(Arrivals { arrivals, tape: inbox.tape }),
                 });
-                continue;
             }
             if !self.desk().letters.is_empty() {
-                core.wait_for_news();
+                core.wait(Awaits::AnyJob);
             }
         }
     }

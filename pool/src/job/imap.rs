@@ -33,6 +33,7 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Imap<'p, 'i, T, I> {
     pub(super) fn new(
         running: Result<Running<'p, 'i, T, I>, Error>,
         ordered: bool,
+        workers: usize,
         finish: impl FnOnce() -> Result<(), Error> + 'p,
     ) -> Self {
         let running = running.map_err(Some);
@@ -44,8 +45,14 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Imap<'p, 'i, T, I> {
             over: None,
             finish: Some(Box::new(finish)),
         };
-        // Work starts with the call, not with the first question.
-        imap.pump(false);
+        // Work starts with the call, not with the first question: once for each worker, so that a slow input is not
+        // waited for longer than that.
+        for _ in 0..workers {
+            imap.pump(false);
+            if imap.over.is_some() {
+                break;
+            }
+        }
         imap
     }
 

@@ -178,7 +178,7 @@ where
     {
         let pool = self.pool;
         let running = self.open(items.into_iter(), Mode::Outcomes { bounded: true });
-        Imap::new(running, true, || pool.after_call())
+        Imap::new(running, true, pool.workers(), || pool.after_call())
     }
 
     /// The results in the order in which they come, one by one, while the job goes on.
@@ -188,7 +188,7 @@ where
     {
         let pool = self.pool;
         let running = self.open(items.into_iter(), Mode::Outcomes { bounded: true });
-        Imap::new(running, false, || pool.after_call())
+        Imap::new(running, false, pool.workers(), || pool.after_call())
     }
 
     /// Runs the task once.
@@ -262,6 +262,7 @@ where
             kept: Default::default(),
             drop_item: None,
             cancelled: false,
+            hungry: false,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! A job that is under way, as its caller drives it: items out, outcomes in.
 
 use crate::codec::Codec;
-use crate::drive::{Arrival, Core, Inbox, Loss, What};
+use crate::drive::{Arrival, Awaits, Core, Inbox, Loss, What};
 use crate::error::{Error, TaskError, TaskErrorKind};
 use crate::supervise::JobId;
 use crate::task::{Output, Task};
@@ -35,7 +35,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Running<'_, 'i, T, I> {
         let fed = self.core.turn(self.job, taken, &mut self.supply, &mut self.inbox);
         let idle = !fed && self.inbox.is_empty() && !self.supply.is_short();
         if idle && wait {
-            self.core.wait(Some(self.job));
+            self.core.wait(Awaits::Job(self.job));
             return None;
         }
         let mut inbox = std::mem::take(&mut self.inbox);

@@ -76,6 +76,8 @@ pub(crate) mod reply {
     pub(crate) const EXIT_VALUE: u8 = 7;
     pub(crate) const LARGE_EXIT_VALUE: u8 = 8;
     pub(crate) const EXIT_FAILED: u8 = 9;
+    /// A part of a large item was taken: its room is free. No unit's reply.
+    pub(crate) const TAKEN: u8 = 10;
 }
 
 /// The words that the parent writes.

@@ -5,6 +5,9 @@ use std::sync::atomic::Ordering;
 use super::ring::{Consumer, Corrupt, Position, Producer, Room};
 use super::{Half, ParentWords, RECALL, RING_BYTES, WorkerWords, full_fence, futex, order, reply};
 
+/// What other orders leave free for a `Resume` order: its header.
+const SPARE: u32 = 8;
+
 /// The parent's end of a lane.
 #[derive(Debug)]
 pub(crate) struct ParentEnd {
@@ -62,7 +65,13 @@ impl ParentEnd {
 
     /// Room for an order of at least `least` bytes, if there is any now.
     pub(crate) fn reserve(&mut self, least: usize) -> Option<OrderRoom<'_>> {
-        let room = self.orders.reserve(least)?;
+        let room = self.orders.reserve(least, SPARE)?;
+        Some(OrderRoom { room, sent: &mut self.sent })
+    }
+
+    /// Room for the `Resume` order, which there always is: what a recall has made void is freed only behind it.
+    pub(crate) fn reserve_for_resume(&mut self) -> Option<OrderRoom<'_>> {
+        let room = self.orders.reserve(0, 0)?;
         Some(OrderRoom { room, sent: &mut self.sent })
     }
 
@@ -81,7 +90,7 @@ impl ParentEnd {
     pub(crate) fn next_reply(&mut self, out: &mut Vec<u8>) -> Result<Option<ReplyHead>, Corrupt> {
         let Some(record) = self.replies.peek()? else { return Ok(None) };
         let head = ReplyHead { tag: record.tag, len: record.len() };
-        if !(reply::READY..=reply::EXIT_FAILED).contains(&head.tag) {
+        if !(reply::READY..=reply::TAKEN).contains(&head.tag) {
             return Err(Corrupt);
         }
         record.copy_to(out);

@@ -126,30 +126,30 @@ impl Producer {
         self.at
     }
 
-    /// Room for one record of at least `least` bytes, or nothing if it is not free now.
-    pub(super) fn reserve(&mut self, least: usize) -> Option<Room<'_>> {
+    /// Room for one record of at least `least` bytes, or nothing if it is not free now. So many bytes behind it are
+    /// kept spare.
+    pub(super) fn reserve(&mut self, least: usize, spare: u32) -> Option<Room<'_>> {
         let least = u32::try_from(least).ok()?;
-        let ahead = self.ahead();
-        let wrapped = self.after_wrap();
-        let past_hot = self.at.offset >= HOT_BYTES && wrapped >= (HOT_BYTES / 2).max(least);
-        if (past_hot || ahead < least) && wrapped >= least && wrapped > 0 {
-            Some(Room { producer: self, wraps: true, limit: wrapped })
-        } else if ahead >= least && ahead > 0 {
-            Some(Room { producer: self, wraps: false, limit: ahead })
-        } else {
-            None
+        let fits = |room: Option<u32>| room?.checked_sub(spare).filter(|room| *room >= least);
+        let ahead = fits(self.ahead());
+        let wrapped = fits(self.after_wrap());
+        let past_hot = self.at.offset >= HOT_BYTES && wrapped.is_some_and(|room| room >= HOT_BYTES / 2);
+        match (ahead, wrapped) {
+            (Some(limit), _) if !past_hot => Some(Room { producer: self, wraps: false, limit }),
+            (_, Some(limit)) => Some(Room { producer: self, wraps: true, limit }),
+            _ => None,
         }
     }
 
     /// The longest payload that fits at the current place: a header before it, and one for the record to come.
-    fn ahead(&self) -> u32 {
+    fn ahead(&self) -> Option<u32> {
         let end = if self.at.lap == self.freed.lap { self.span.len } else { self.freed.offset };
-        end.saturating_sub(self.at.offset).saturating_sub(2 * WORD)
+        (end - self.at.offset).checked_sub(2 * WORD)
     }
 
     /// The longest payload that fits at the start.
-    fn after_wrap(&self) -> u32 {
-        if self.at.lap == self.freed.lap { self.freed.offset.saturating_sub(2 * WORD) } else { 0 }
+    fn after_wrap(&self) -> Option<u32> {
+        if self.at.lap == self.freed.lap { self.freed.offset.checked_sub(2 * WORD) } else { None }
     }
 
     fn wrap(&mut self) {
@@ -346,7 +346,7 @@ mod tests {
     }
 
     fn send(producer: &mut Producer, tag: u8, bytes: &[u8]) -> bool {
-        let Some(mut room) = producer.reserve(bytes.len()) else { return false };
+        let Some(mut room) = producer.reserve(bytes.len(), 0) else { return false };
         room.bytes()[..bytes.len()].copy_from_slice(bytes);
         room.commit(tag, bytes.len());
         true
@@ -364,7 +364,7 @@ mod tests {
     fn what_is_not_committed_is_not_there() {
         let mut pair = pair(4096);
         assert_eq!(receive(&mut pair.consumer), None);
-        pair.producer.reserve(10).unwrap().bytes()[0] = 9;
+        pair.producer.reserve(10, 0).unwrap().bytes()[0] = 9;
         assert_eq!(receive(&mut pair.consumer), None);
         assert!(send(&mut pair.producer, 3, b"ten"));
         assert_eq!(receive(&mut pair.consumer), Some((3, b"ten".to_vec())));
@@ -385,6 +385,23 @@ mod tests {
         assert!(receive(&mut pair.consumer).is_some());
         pair.producer.free_up_to(pair.consumer.position());
         assert!(send(&mut pair.producer, 1, &[7; 100]));
+    }
+
+    #[test]
+    fn what_is_spared_is_there_when_the_rest_is_full() {
+        let mut pair = pair(1024);
+        for step in 0..300usize {
+            while let Some(mut room) = pair.producer.reserve(step % 40, WORD) {
+                let len = room.bytes().len().min(step % 90);
+                room.commit(1, len);
+            }
+            assert!(pair.producer.reserve(0, 0).is_some(), "step {step}");
+            pair.producer.reserve(0, 0).unwrap().commit(2, 0);
+            for _ in 0..step % 3 + 1 {
+                while receive(&mut pair.consumer).is_some_and(|(tag, _)| tag != 2) {}
+            }
+            pair.producer.free_up_to(pair.consumer.position());
+        }
     }
 
     #[test]
@@ -410,7 +427,7 @@ mod tests {
             pair.producer.free_up_to(pair.consumer.position());
         }
         // The first room is at the start of the ring; what does not fit there finds its place ahead.
-        let small = pair.producer.reserve(1).unwrap().bytes().len();
+        let small = pair.producer.reserve(1, 0).unwrap().bytes().len();
         assert!(small < HOT_BYTES as usize * 2);
         assert!(send(&mut pair.producer, 2, &vec![2; 2 * HOT_BYTES as usize]));
         assert_eq!(receive(&mut pair.consumer).unwrap().0, 2);

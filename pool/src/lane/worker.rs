@@ -212,7 +212,7 @@ impl Chunk<'_> {
         if !self.has_room(1) {
             self.wait_for_room(1);
         }
-        let mut room = self.replies.reserve(1).expect("room was there, and only this side fills it");
+        let mut room = self.replies.reserve(1, 0).expect("room was there, and only this side fills it");
         let mut writer = ReplyWriter { area: room.bytes(), len: 0, overflow: Vec::new() };
         write(&mut writer)?;
         let ReplyWriter { len, overflow, .. } = writer;
@@ -261,9 +261,9 @@ impl Chunk<'_> {
 
     #[inline]
     fn has_room(&mut self, least: usize) -> bool {
-        self.replies.reserve(least).is_some() || {
+        self.replies.reserve(least, 0).is_some() || {
             self.learn_read();
-            self.replies.reserve(least).is_some()
+            self.replies.reserve(least, 0).is_some()
         }
     }
 
@@ -299,7 +299,7 @@ impl Chunk<'_> {
 
     fn send(&mut self, tag: u8, bytes: &[u8]) {
         self.wait_for_room(bytes.len().max(1));
-        let mut room = self.replies.reserve(bytes.len().max(1)).expect("room was waited for");
+        let mut room = self.replies.reserve(bytes.len().max(1), 0).expect("room was waited for");
         room.bytes()[..bytes.len()].copy_from_slice(bytes);
         room.commit(tag, bytes.len());
     }

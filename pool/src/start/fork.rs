@@ -27,6 +27,11 @@ pub(super) fn start_server(crew: &Crew) -> Result<Server, Error> {
     fork_server(&heritage).map_err(|error| Error::start(WHAT, error))
 }
 
+/// Whether a server could be started now.
+pub(super) fn is_sound(crew: &Crew) -> bool {
+    crew.allow_fork_with_threads || threads::count().is_ok_and(|threads| threads == 1)
+}
+
 #[expect(unsafe_code, reason = "forks")]
 fn fork_server(heritage: &Heritage) -> io::Result<Server> {
     let (ours, theirs) = Channel::pair()?;

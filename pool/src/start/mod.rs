@@ -37,8 +37,9 @@ pub(crate) use threads::Thread;
 /// How workers come into being.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum StartMethod {
-    /// A copy of this process as it is at the first call, with all that lies in its memory. Refused while the
-    /// process has other threads, which a copy would not have.
+    /// A copy of this process, with all that lies in its memory: as it is at the first call, and again whenever a
+    /// call finds no workers and no other threads. The first call is refused while the process has other threads,
+    /// which a copy would not have.
     Fork,
     /// This program started anew for each worker: nothing is inherited, nothing is shared. The slowest start.
     Spawn,
@@ -102,7 +103,7 @@ pub(crate) trait Starter: Send {
     /// Starts a worker. It has found its way into this crate's code, not yet to its lane, when this returns.
     fn start(&mut self, seat: Seat) -> Result<Child, Error>;
 
-    /// From here on, workers that inherit this process's memory get today's.
+    /// From here on, workers that inherit this process's memory get today's, if that can be.
     fn refresh(&mut self) {}
 }
 

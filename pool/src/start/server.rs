@@ -124,7 +124,8 @@ impl Starter for Forking {
     }
 
     fn refresh(&mut self) {
-        if self.inherits {
+        // With other threads about, a new copy would be refused: the one that there is goes on.
+        if self.inherits && fork::is_sound(&self.crew) {
             self.server = None;
         }
     }

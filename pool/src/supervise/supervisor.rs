@@ -91,7 +91,7 @@ impl Supervisor {
     // ---- what callers ask ----
 
     /// What the job may send next, if anything.
-    pub(crate) fn grant(&mut self, id: JobId) -> Option<Grant> {
+    pub(crate) fn grant(&self, id: JobId) -> Option<Grant> {
         let sharing = self.jobs.values().filter(|job| job.has_work()).count().max(1) as u64;
         let job = self.jobs.get(&id).filter(|job| job.has_work())?;
         let share = job.window(self.workers.len() as u64);
@@ -102,7 +102,7 @@ impl Supervisor {
                 && !worker.recalling
                 && !worker.blocked
                 && (room == 0 || room + share.chunk <= window)
-                && self.life_left(worker, job) > 0
+                && self.life_left(worker) > 0
         };
         let chosen = if self.order_tasks {
             let worker = (job.chunks % self.workers.len() as u64) as usize;
@@ -114,14 +114,24 @@ impl Supervisor {
         if let Some(&(index, attempt)) = job.backlog.front() {
             return Some(Grant { worker: chosen, work: Work::Again { index, attempt } });
         }
-        let most = share.chunk.min(self.life_left(&self.workers[chosen], job));
-        let whole = share.whole.min(self.life_left(&self.workers[chosen], job));
+        let most = share.chunk.min(self.life_left(&self.workers[chosen]));
+        let whole = share.whole.min(self.life_left(&self.workers[chosen]));
         (most > 0 && !job.ended && most >= whole)
             .then_some(Grant { worker: chosen, work: Work::Fresh { first: job.next, most, whole } })
     }
 
-    fn life_left(&self, worker: &Worker, job: &Job) -> u64 {
-        job.plan.lifespan.map_or(u64::MAX, |lifespan| lifespan.saturating_sub(worker.served))
+    /// How many more tasks the worker may be handed: the open job with the shortest lifespan decides, whosever
+    /// tasks they are.
+    fn life_left(&self, worker: &Worker) -> u64 {
+        let lifespans = self.jobs.values().filter(|job| job.open).filter_map(|job| job.plan.lifespan);
+        lifespans.min().map_or(u64::MAX, |lifespan| lifespan.saturating_sub(worker.served))
+    }
+
+    /// Sends the worker off if it has been handed what an open job allows it.
+    fn leave_if_old(&mut self, worker: usize) {
+        if self.life_left(&self.workers[worker]) == 0 {
+            self.leave(worker);
+        }
     }
 
     /// Says whether the worker's lane has no room for chunks.
@@ -234,7 +244,7 @@ impl Supervisor {
     // ---- jobs ----
 
     fn opened(&mut self, id: JobId, plan: Plan, kept: u64) {
-        let (profile, lifespan) = (plan.profile, plan.lifespan);
+        let profile = plan.profile;
         self.retiring = false;
         self.exit_limit_ns = plan.exit_limit_ns.or(self.exit_limit_ns);
         let mut job = Job::new(plan);
@@ -244,12 +254,12 @@ impl Supervisor {
         job.backlog.extend((0..kept).map(|index| (index, 1)));
         self.jobs.insert(id, job);
         for worker in 0..self.workers.len() {
-            let served = self.workers[worker].served;
             if self.workers[worker].phase == Phase::Absent {
                 self.start(worker);
-            } else if lifespan.is_some_and(|lifespan| served >= lifespan) {
-                self.leave(worker);
-            } else if self.workers[worker].takes_orders() {
+                continue;
+            }
+            self.leave_if_old(worker);
+            if self.workers[worker].takes_orders() {
                 self.send_init(worker, profile);
             }
         }
@@ -266,13 +276,10 @@ impl Supervisor {
         };
         job.in_flight += count;
         job.chunks += 1;
-        let lifespan = job.plan.lifespan;
         let seat = &mut self.workers[worker];
         seat.push(What::Tasks { job: id, first, count, attempt }, self.now);
         seat.served += count;
-        if lifespan.is_some_and(|lifespan| self.workers[worker].served >= lifespan) {
-            self.leave(worker);
-        }
+        self.leave_if_old(worker);
     }
 
     /// The next item could not be encoded: it is done without having been sent.
@@ -488,11 +495,10 @@ impl Supervisor {
         self.pop_head(worker, 0);
         if batch.what == What::Resume {
             self.workers[worker].recalling = false;
-            let served = self.workers[worker].served;
-            let outlived = |job: &Job| job.open && job.plan.lifespan.is_some_and(|most| served >= most);
-            if self.retiring || self.jobs.values().any(outlived) {
+            if self.retiring {
                 self.leave(worker);
             }
+            self.leave_if_old(worker);
         }
     }
 

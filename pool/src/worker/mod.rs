@@ -94,8 +94,7 @@ impl Worker {
             }
             order::PART => {
                 self.parts.extend_from_slice(order.payload);
-                // A part is no unit: its chunk is.
-                acknowledge(answer);
+                let Ok(()) = answer.reply::<std::convert::Infallible>(reply::TAKEN, reply::TAKEN, |_| Ok(()));
                 answer.alarm();
             }
             order::RESUME => {

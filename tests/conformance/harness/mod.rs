@@ -67,14 +67,7 @@ pub(crate) fn main(topics: &'static [&'static [Case]]) -> ExitCode {
 }
 
 /// Cases that do not pass yet, or not in time: run them with `--include-ignored`.
-const NOT_YET: &[(&str, &str)] = &[
-    ("combinations::", "some cases do not end within a minute"),
-    ("iterators::", "several lazy iterators at once do not end; queued tasks start after a drop"),
-    ("async_results::", "some cases do not end within a minute"),
-    ("threads::", "some cases do not end within a minute"),
-    ("payloads::", "byte slices are encoded one by one, too slow in a debug build"),
-    ("init_exit::large_exit_results", "does not end within a minute"),
-];
+const NOT_YET: &[(&str, &str)] = &[];
 
 fn trial(case: &'static Case, method: StartMethod) -> Trial {
     let name = name(case, method);

@@ -12,7 +12,11 @@ impl State {
                 self.send(worker, order::INIT, &payload);
             }
             Action::SendExit { worker } => self.send(worker, order::EXIT, &[]),
-            Action::SendResume { worker } => self.send(worker, order::RESUME, &[]),
+            Action::SendResume { worker } => {
+                if let Some(post) = &mut self.posts[worker] {
+                    post.resume();
+                }
+            }
             Action::Recall { worker } => self.recall(worker),
             Action::Kill { worker } => {
                 if let Some(Post { child: Child::Process(process), .. }) = &self.posts[worker] {
@@ -57,7 +61,13 @@ impl State {
         if let Child::Process(process) = &child {
             self.waiter.watch(process.pidfd(), worker).map_err(failed)?;
         }
-        Ok(Post::new(lane, child))
+        let mut post = Post::new(lane, child);
+        post.lane.let_spin(self.spinning);
+        if self.is_led() {
+            // The leader sleeps on this lane too.
+            post.lane.doze(0);
+        }
+        Ok(post)
     }
 
     pub(super) fn send(&mut self, worker: usize, tag: u8, payload: &[u8]) {
@@ -73,14 +83,9 @@ impl State {
         if post.recall_wanted {
             return;
         }
-        match post.lane.recall(post.answered) {
-            Ok(recalled) => self.handle(Event::Recalled { worker, kept_up_to: recalled.kept_up_to }),
-            Err(Corrupt) => {
-                post.corrupt = true;
-                if let Child::Process(process) = &post.child {
-                    process.kill();
-                }
-            }
+        match post.recall() {
+            Ok(kept_up_to) => self.handle(Event::Recalled { worker, kept_up_to }),
+            Err(Corrupt) => post.condemn(),
         }
     }
 

@@ -15,10 +15,7 @@ impl State {
             }
             if self.drain_head(worker).is_err() {
                 let Some(post) = &mut self.posts[worker] else { break };
-                post.corrupt = true;
-                if let Child::Process(process) = &post.child {
-                    process.kill();
-                }
+                post.condemn();
             }
         }
         if let Some(post) = &mut self.posts[worker] {
@@ -92,7 +89,13 @@ impl State {
                     post.lane.ring();
                     continue;
                 }
-                reply::DONE if post.acknowledge_part() => continue,
+                reply::TAKEN => {
+                    if let Err(corrupt) = post.part_taken() {
+                        result = Err(corrupt);
+                        break;
+                    }
+                    continue;
+                }
                 reply::FAILED => {
                     match Codec::Bincode.decode::<Failure>(&tape[start..]) {
                         Ok(failure) => told = Some(failure),
@@ -134,7 +137,7 @@ impl State {
         self.scratch.clear();
         let Some(head) = post.lane.next_reply(&mut self.scratch)? else { return Ok(()) };
         let event = match head.tag {
-            reply::DONE if post.acknowledge_part() => return Ok(()),
+            reply::TAKEN => return post.part_taken(),
             reply::DONE => Event::OrderDone { worker },
             reply::FAILED => {
                 post.told = Some(Codec::Bincode.decode(&self.scratch).map_err(|_| Corrupt)?);
@@ -170,6 +173,7 @@ impl State {
                 let failure: Failure = Codec::Bincode.decode(&self.scratch).map_err(|_| Corrupt)?;
                 self.exit_failed(worker, failure.into());
             }
+            reply::TAKEN => return post.part_taken(),
             reply::DONE => {
                 post.answered_before(unit.wrapping_add(1));
                 self.handle(Event::OrderDone { worker });

@@ -3,8 +3,78 @@
 use super::*;
 
 impl State {
+    // ---- who sleeps, and for what ----
+
+    /// Whether what is awaited may be there.
+    pub(in crate::drive) fn is_news_for(&self, awaits: Awaits) -> bool {
+        match awaits {
+            Awaits::Job(job) => self.jobs.get(&job).is_none_or(|slot| {
+                !slot.inbox.is_empty() || (slot.hungry && self.supervisor.grant(job).is_some())
+            }),
+            Awaits::AnyJob => self.jobs.values().any(|slot| !slot.inbox.is_empty()),
+            Awaits::Change { since } => self.events > since,
+        }
+    }
+
+    /// The event after those that were told so far.
+    pub(in crate::drive) fn next_change(&self) -> Awaits {
+        Awaits::Change { since: self.events }
+    }
+
+    pub(in crate::drive) fn is_led(&self) -> bool {
+        self.leader.is_some()
+    }
+
+    pub(in crate::drive) fn has_followers(&self) -> bool {
+        !self.followers.is_empty()
+    }
+
+    /// Notes that somebody becomes, or no longer is, a follower.
+    pub(in crate::drive) fn follow(&mut self, awaits: Awaits, follows: bool) {
+        if follows {
+            self.followers.push(awaits);
+        } else if let Some(place) = self.followers.iter().position(|known| *known == awaits) {
+            self.followers.swap_remove(place);
+        }
+    }
+
+    pub(in crate::drive) fn followers_must_wake(&self) -> bool {
+        self.followers.iter().any(|awaits| self.is_news_for(*awaits))
+    }
+
+    /// Whether the leader sleeps on what somebody else has found, or too long; it is told once.
+    pub(in crate::drive) fn leader_must_wake(&mut self) -> bool {
+        let Some(Leader { awaits, until, woken: false }) = self.leader else { return false };
+        let deadline = self.supervisor.deadline();
+        let oversleeps = deadline.is_some_and(|deadline| until.is_none_or(|until| deadline < until));
+        let must = oversleeps || self.is_news_for(awaits);
+        if let Some(leader) = &mut self.leader {
+            leader.woken = must;
+        }
+        must
+    }
+
+    /// The caller becomes the leader: how long it may sleep; nothing if there is something to do already.
+    pub(in crate::drive) fn lead(&mut self, awaits: Awaits) -> Option<Sleep> {
+        let sleep = self.prepare_sleep();
+        let until = self.supervisor.deadline();
+        self.leader = Some(Leader { awaits, until, woken: sleep.is_none() });
+        sleep
+    }
+
+    /// The leader is awake; these workers have ended.
+    pub(in crate::drive) fn stop_leading(&mut self, ended: Vec<usize>) {
+        self.leader = None;
+        self.suspects.extend(ended);
+        for post in self.posts.iter().flatten() {
+            post.lane.rouse();
+        }
+    }
+
+    // ---- before a sleep ----
+
     /// Says to all lanes that the parent will sleep, and how long; nothing if there is something to do already.
-    pub(in crate::drive) fn prepare_sleep(&mut self) -> Option<Sleep> {
+    fn prepare_sleep(&mut self) -> Option<Sleep> {
         if self.spin() {
             return None;
         }
@@ -19,12 +89,7 @@ impl State {
         }
         let now = now_ns();
         let until = |deadline: u64| Duration::from_nanos(deadline.saturating_sub(now));
-        let limit = self.supervisor.deadline().map(until);
-        // The end of a thread wakes nobody, so a parent that waits for one looks again soon.
-        let ends =
-            self.ending && self.posts.iter().flatten().any(|post| matches!(post.child, Child::Thread(_)));
-        let limit = if ends { Some(limit.unwrap_or(THREAD_LOOK).min(THREAD_LOOK)) } else { limit };
-        Some(Sleep { limit })
+        Some(Sleep { limit: self.supervisor.deadline().map(until) })
     }
 
     pub(super) fn has_replies(&self) -> bool {
@@ -55,13 +120,6 @@ impl State {
             for post in self.posts.iter().flatten() {
                 post.lane.let_spin(spin_ns);
             }
-        }
-    }
-
-    pub(in crate::drive) fn rouse(&mut self, ended: Vec<usize>) {
-        self.suspects.extend(ended);
-        for post in self.posts.iter().flatten() {
-            post.lane.rouse();
         }
     }
 }
