@@ -58,6 +58,7 @@ impl Plan {
             Chunking::Splits { splits, total } => total.div_ceil(splits),
         }
         .min(self.lifespan.unwrap_or(u64::MAX))
+        .min(self.max_active.unwrap_or(u64::MAX))
     }
 }
 
@@ -126,6 +127,7 @@ impl Job {
             }
             Chunking::Adaptive => return self.adaptive(workers),
         };
+        let whole = whole.min(self.plan.max_active.unwrap_or(u64::MAX));
         Share { window: whole.saturating_mul(2), chunk: whole.min(self.allowance(workers)), whole }
     }
 
