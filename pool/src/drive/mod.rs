@@ -79,9 +79,7 @@ impl Core {
     /// `taken` is how many results the caller has taken since the last turn.
     pub(crate) fn turn(&self, job: JobId, taken: u64, feed: &mut dyn Feed, inbox: &mut Inbox) -> bool {
         self.change(|state| {
-            if taken > 0 {
-                state.handle(Event::Taken { job, count: taken });
-            }
+            state.taken(job, taken);
             state.drive();
             let fed = state.feed(job, feed);
             state.take_inbox(job, inbox);

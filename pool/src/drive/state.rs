@@ -4,7 +4,7 @@ mod actions;
 mod replies;
 mod sleeping;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
@@ -92,6 +92,8 @@ pub(crate) struct State {
     start_error: Option<Error>,
     last_death: Death,
     actions: Vec<Action>,
+    /// What carrying out actions has led to: the supervisor hears of it when all of them are carried out.
+    consequences: VecDeque<Event>,
     scratch: Vec<u8>,
     pub(crate) closed: bool,
     /// Workers were told to end.
@@ -132,6 +134,7 @@ impl State {
             start_error: None,
             last_death: Death::new(DeathCause::Unknown),
             actions: Vec::new(),
+            consequences: VecDeque::new(),
             scratch: Vec::new(),
             closed: false,
             ending: false,
@@ -215,6 +218,13 @@ impl State {
             slot.inbox.end = Some(Err(error));
             slot.cancelled = true;
             self.handle(Event::Closed { job });
+        }
+    }
+
+    /// The caller has taken so many results of the job.
+    pub(crate) fn taken(&mut self, job: JobId, count: u64) {
+        if count > 0 {
+            self.handle(Event::Taken { job, count });
         }
     }
 
@@ -305,20 +315,27 @@ impl State {
             let Some(post) = &mut self.posts[worker] else { continue };
             post.flush();
             self.supervisor.block(worker, !post.is_clear());
-            if post.recall_wanted && post.is_clear() {
-                self.recall(worker);
+            if post.recall_wanted
+                && post.is_clear()
+                && let Some(recalled) = self.recall(worker)
+            {
+                self.handle(recalled);
             }
         }
     }
 
+    /// Tells the supervisor, does what it says, and tells it what that led to.
     pub(super) fn handle(&mut self, event: Event) {
+        // The buffer is kept for its memory.
         let mut actions = std::mem::take(&mut self.actions);
-        self.events += 1;
-        self.supervisor.handle(event, now_ns(), &mut actions);
-        for action in actions.drain(..) {
-            self.act(action);
+        let mut event = Some(event);
+        while let Some(next) = event.take().or_else(|| self.consequences.pop_front()) {
+            self.events += 1;
+            self.supervisor.handle(next, now_ns(), &mut actions);
+            for action in actions.drain(..) {
+                self.act(action);
+            }
         }
-        // What acting led to was carried out inside; the buffer is kept for its memory.
         self.actions = actions;
     }
 

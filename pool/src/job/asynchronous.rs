@@ -328,6 +328,7 @@ impl Courier {
                     desk.letters.retain(|job, (letter, inbox)| {
                         let mut news = Inbox::default();
                         state.take_inbox(*job, &mut news);
+                        state.taken(*job, news.arrivals.len() as u64);
                         inbox.append(news);
                         let failed = inbox.failed();
                         if inbox.end.is_none() && !failed {

@@ -3,6 +3,8 @@
 //! code inside, so that it can be tested by simulation. The driver feeds it and carries out what it says.
 
 mod job;
+#[cfg(test)]
+mod simulation;
 mod supervisor;
 mod worker;
 

@@ -12,8 +12,12 @@ const ABANDON_NS: u64 = 500_000_000;
 const BOOT_NS: u64 = 30_000_000_000;
 /// How long a queue may stand still while another worker has nothing to do, before it is taken back.
 const STALL_NS: u64 = 300_000;
-/// So many failed starts in a row, and the jobs that wait for workers fail.
+/// So many failed starts in a row, and starts are put off; if there are no workers then, the jobs that wait for them
+/// fail.
 const MOST_FAILED_STARTS: u32 = 3;
+/// How long they are put off: at first, doubled with each one that fails, and at most.
+const BACK_OFF_NS: u64 = 50_000_000;
+const LONGEST_BACK_OFF_NS: u64 = 5_000_000_000;
 
 /// What a caller may send next, and to whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +116,8 @@ impl Supervisor {
             fitting.min_by_key(|(_, worker)| (worker.tasks(), worker.phase != Phase::Up))?.0
         };
         if let Some(&(index, attempt)) = job.backlog.front() {
-            return Some(Grant { worker: chosen, work: Work::Again { index, attempt } });
+            return (share.chunk > 0)
+                .then_some(Grant { worker: chosen, work: Work::Again { index, attempt } });
         }
         let most = share.chunk.min(self.life_left(&self.workers[chosen]));
         let whole = share.whole.min(self.life_left(&self.workers[chosen]));
@@ -203,6 +208,9 @@ impl Supervisor {
 
     fn deadline_of(&self, id: usize, another_is_idle: bool) -> Option<u64> {
         let worker = &self.workers[id];
+        if worker.phase == Phase::Absent {
+            return worker.retry_at.filter(|_| self.needs_workers());
+        }
         if worker.phase == Phase::Starting {
             return Some(worker.head_since + BOOT_NS);
         }
@@ -431,12 +439,18 @@ impl Supervisor {
             if self.workers.iter().all(|worker| worker.phase == Phase::Absent) {
                 self.fail_jobs(worker, JobCause::NotStarted, |_| true);
                 self.failed_starts = 0;
+            } else {
+                let doublings = (self.failed_starts - MOST_FAILED_STARTS).min(10);
+                let wait = (BACK_OFF_NS << doublings).min(LONGEST_BACK_OFF_NS);
+                self.workers[worker].retry_at = Some(self.now + wait);
             }
-            return;
-        }
-        if !self.retiring && self.jobs.values().any(|job| job.open && !job.is_complete()) {
+        } else if self.needs_workers() {
             self.start(worker);
         }
+    }
+
+    fn needs_workers(&self) -> bool {
+        !self.retiring && self.jobs.values().any(|job| job.open && !job.is_complete())
     }
 
     fn fail_jobs(&mut self, worker: usize, cause: JobCause, which: impl Fn(&Job) -> bool) {
@@ -598,6 +612,10 @@ impl Supervisor {
                 continue;
             }
             let seat = &self.workers[worker];
+            if seat.phase == Phase::Absent {
+                self.start(worker);
+                continue;
+            }
             let limit =
                 self.limit_of(seat).filter(|limit| seat.head_since.saturating_add(*limit) <= self.now);
             if seat.phase == Phase::Starting || limit.is_some() {

@@ -33,6 +33,8 @@ pub(super) struct Worker {
     pub(super) head_since: u64,
     /// Why it is being killed, and for which unit.
     pub(super) doomed: Option<(u32, u64)>,
+    /// When an absent one is started again, after starts that failed.
+    pub(super) retry_at: Option<u64>,
 }
 
 /// An order that has not been answered.
@@ -63,6 +65,7 @@ impl Worker {
             blocked: false,
             head_since: 0,
             doomed: None,
+            retry_at: None,
         }
     }
 

@@ -17,7 +17,10 @@ impl State {
                     post.resume();
                 }
             }
-            Action::Recall { worker } => self.recall(worker),
+            Action::Recall { worker } => {
+                let recalled = self.recall(worker);
+                self.consequences.extend(recalled);
+            }
             Action::Kill { worker } => {
                 if let Some(Post { child: Child::Process(process), .. }) = &self.posts[worker] {
                     process.kill();
@@ -47,7 +50,7 @@ impl State {
             Ok(post) => self.posts[worker] = Some(post),
             Err(error) => {
                 self.start_error = Some(error);
-                self.handle(Event::NotStarted { worker });
+                self.consequences.push_back(Event::NotStarted { worker });
             }
         }
     }
@@ -76,16 +79,19 @@ impl State {
         }
     }
 
-    pub(super) fn recall(&mut self, worker: usize) {
-        let Some(post) = &mut self.posts[worker] else { return };
-        // Replies that are under way keep their order: what is half out goes out first.
+    /// Takes back what the worker has not claimed, now or when what is half out is out: orders keep their order.
+    pub(super) fn recall(&mut self, worker: usize) -> Option<Event> {
+        let post = self.posts[worker].as_mut()?;
         post.recall_wanted = !post.is_clear();
         if post.recall_wanted {
-            return;
+            return None;
         }
         match post.recall() {
-            Ok(kept_up_to) => self.handle(Event::Recalled { worker, kept_up_to }),
-            Err(Corrupt) => post.condemn(),
+            Ok(kept_up_to) => Some(Event::Recalled { worker, kept_up_to }),
+            Err(Corrupt) => {
+                post.condemn();
+                None
+            }
         }
     }
 

@@ -1,0 +1,569 @@
+//! The supervisor under seeded schedules: callers feed, take, cancel; workers boot, run, fail and die whenever they
+//! like. After every step it must hold that each task ends in exactly one outcome, that none runs twice unless its
+//! worker died in it, and that no job has more under way than it may; in the end that nothing is stuck.
+//!
+//! `POOL_SIMULATION_EVENTS` says how many events (100,000), `POOL_SIMULATION_SEED` where to begin; a broken promise
+//! names the seed of its schedule.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use super::job::Chunking;
+use super::supervisor::{Grant, Head, Supervisor, Work};
+use super::{Action, Cause, Event, JobId, Plan};
+
+/// xorshift64*: <https://doi.org/10.1145/2845077>.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len() as u64) as usize]
+    }
+}
+
+/// What lies in a worker's lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Task { job: JobId, index: u64 },
+    Init,
+    Exit,
+    Resume,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Reply {
+    Ready,
+    Value { job: JobId, index: u64 },
+    Failed(Order),
+    Done(Order),
+}
+
+/// A worker process and its lane, as far as the parent can tell.
+#[derive(Debug, Default)]
+struct Process {
+    /// Orders not answered, each with its unit.
+    orders: VecDeque<(u32, Order)>,
+    next_unit: u32,
+    up: bool,
+    /// The first order was started.
+    running: bool,
+    /// Units before this one are claimed.
+    claimed: u32,
+    recall: bool,
+    /// A recall waits, as when a large order is half out.
+    recall_wanted: bool,
+    replies: VecDeque<Reply>,
+    killed: bool,
+    served: u64,
+}
+
+impl Process {
+    fn push(&mut self, order: Order) {
+        self.orders.push_back((self.next_unit, order));
+        self.next_unit += 1;
+    }
+}
+
+/// A caller and its job.
+#[derive(Debug)]
+struct Call {
+    plan: Plan,
+    /// Items that its input still has.
+    left: u64,
+    input_ended: bool,
+    handed_out: u64,
+    kept: HashSet<u64>,
+    outcomes: HashMap<u64, Outcome>,
+    runs: HashMap<u64, u64>,
+    deaths: HashMap<u64, u64>,
+    /// Outcomes that the caller has not taken.
+    held: u64,
+    /// It is over for the caller: complete, failed or given up.
+    over: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Value,
+    Lost,
+}
+
+struct World {
+    random: Random,
+    supervisor: Supervisor,
+    now: u64,
+    workers: Vec<Option<Process>>,
+    calls: BTreeMap<JobId, Call>,
+    next_job: JobId,
+    consequences: VecDeque<Event>,
+    events: u64,
+    /// One for all jobs, so that no worker may outlive it.
+    lifespan: Option<u64>,
+    /// Nothing goes wrong any more.
+    calm: bool,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let workers = 1 + random.below(4) as usize;
+        let order_tasks = random.one_in(4);
+        let lifespan = random.pick(&[None, None, Some(1), Some(3), Some(20)]);
+        Self {
+            supervisor: Supervisor::new(workers, order_tasks, !random.one_in(5)),
+            random,
+            now: 0,
+            workers: (0..workers).map(|_| None).collect(),
+            calls: BTreeMap::new(),
+            next_job: 0,
+            consequences: VecDeque::new(),
+            events: 0,
+            lifespan,
+            calm: false,
+        }
+    }
+
+    // ---- the driver ----
+
+    fn tell(&mut self, event: Event) {
+        let mut actions = Vec::new();
+        let mut event = Some(event);
+        while let Some(next) = event.take().or_else(|| self.consequences.pop_front()) {
+            self.events += 1;
+            self.supervisor.handle(next, self.now, &mut actions);
+            for action in actions.drain(..) {
+                self.act(action);
+            }
+        }
+        self.check_bounds();
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Start { worker } => {
+                assert!(self.workers[worker].is_none(), "worker {worker} is started twice");
+                if !self.calm && self.random.one_in(40) {
+                    self.consequences.push_back(Event::NotStarted { worker });
+                } else {
+                    self.workers[worker] = Some(Process::default());
+                }
+            }
+            Action::SendInit { worker, .. } => self.push(worker, Order::Init),
+            Action::SendExit { worker } => self.push(worker, Order::Exit),
+            Action::SendResume { worker } => self.push(worker, Order::Resume),
+            Action::Recall { worker } => {
+                let later = self.random.one_in(3);
+                let Some(process) = &mut self.workers[worker] else { return };
+                process.recall_wanted = later;
+                if !later {
+                    self.recall(worker);
+                }
+            }
+            Action::Kill { worker } => {
+                if let Some(process) = &mut self.workers[worker] {
+                    process.killed = true;
+                }
+            }
+            Action::Keep { job, first, count, .. } => {
+                let Some(call) = self.calls.get_mut(&job) else { return };
+                for index in first..first + count {
+                    assert!(call.kept.insert(index), "task {index} of job {job} is kept twice");
+                    assert!(
+                        !call.outcomes.contains_key(&index),
+                        "task {index} of job {job} is done and kept"
+                    );
+                }
+            }
+            Action::Lose { job, index, attempts, cause, .. } => {
+                let Some(call) = self.calls.get_mut(&job) else { return };
+                if cause != Cause::Told {
+                    assert!(attempts > call.plan.retries, "task {index} of job {job} has retries left");
+                }
+                call.settle(job, index, Outcome::Lost);
+                call.over |= call.plan.fail_fast;
+            }
+            Action::Fail { job, .. } => {
+                if let Some(call) = self.calls.get_mut(&job) {
+                    call.over = true;
+                }
+            }
+            Action::ExitLost { .. } => {}
+            Action::Complete { job } => {
+                let Some(call) = self.calls.get_mut(&job) else { return };
+                assert!(call.input_ended, "job {job} is complete before its input has ended");
+                assert_eq!(call.outcomes.len() as u64, call.handed_out, "job {job} is complete");
+                call.over = true;
+            }
+        }
+    }
+
+    fn push(&mut self, worker: usize, order: Order) {
+        if let Some(process) = &mut self.workers[worker] {
+            process.push(order);
+        }
+    }
+
+    fn recall(&mut self, worker: usize) {
+        let Some(process) = &mut self.workers[worker] else { return };
+        process.recall_wanted = false;
+        process.recall = true;
+        let kept_up_to = process.claimed.max(process.answered());
+        self.consequences.push_back(Event::Recalled { worker, kept_up_to });
+    }
+
+    /// Takes up to so many of the worker's replies.
+    fn drain(&mut self, worker: usize, most: u64) {
+        for _ in 0..most {
+            let Some(process) = &mut self.workers[worker] else { return };
+            let Some(reply) = process.replies.pop_front() else { return };
+            let head = self.supervisor.head(worker);
+            match reply {
+                Reply::Ready => self.tell(Event::Ready { worker }),
+                Reply::Value { job, index } => {
+                    let Some(Head::Tasks { job: of, first, .. }) = head else {
+                        panic!("no task is expected: {head:?}")
+                    };
+                    assert_eq!((of, first), (job, index), "another task is expected");
+                    if let Some(call) = self.calls.get_mut(&job) {
+                        call.settle(job, index, Outcome::Value);
+                    }
+                    let pace_ns = self.random.pick(&[0, 10, 1000, 1_000_000]);
+                    self.tell(Event::Done { worker, count: 1, pace_ns });
+                }
+                Reply::Failed(order) => {
+                    order.expect(head);
+                    self.tell(Event::Failed { worker });
+                    if order == Order::Init
+                        && let Some(process) = &mut self.workers[worker]
+                    {
+                        assert!(!process.killed || process.up);
+                    }
+                }
+                Reply::Done(order) => {
+                    order.expect(head);
+                    self.tell(Event::OrderDone { worker });
+                }
+            }
+        }
+    }
+
+    // ---- workers ----
+
+    /// The worker goes on a little.
+    fn work(&mut self, worker: usize) {
+        let (calm, random) = (self.calm, &mut self.random);
+        let Some(process) = &mut self.workers[worker] else { return };
+        if process.killed || (!calm && random.one_in(60)) {
+            return self.die(worker);
+        }
+        if !process.up {
+            process.up = true;
+            process.replies.push_back(Reply::Ready);
+            return;
+        }
+        let Some(&(unit, order)) = process.orders.front() else { return };
+        if let Order::Task { job, index } = order {
+            if process.claimed <= unit && process.recall {
+                // Void: taken back by the parent, skipped by the worker.
+                process.orders.pop_front();
+                return;
+            }
+            if process.claimed <= unit {
+                process.claimed = unit + 1 + random.below(3) as u32;
+                let batch =
+                    process.orders.iter().take_while(|(_, order)| matches!(order, Order::Task { .. }));
+                process.claimed = process.claimed.min(unit + batch.count() as u32);
+            }
+            if !process.running {
+                process.running = true;
+                process.served += 1;
+                assert!(
+                    self.lifespan.is_none_or(|lifespan| process.served <= lifespan),
+                    "worker {worker} is too old"
+                );
+                if let Some(call) = self.calls.get_mut(&job) {
+                    let (runs, deaths) = (call.runs.entry(index).or_default(), call.deaths.get(&index));
+                    *runs += 1;
+                    assert!(
+                        *runs <= 1 + deaths.copied().unwrap_or(0),
+                        "task {index} of job {job} runs twice unasked"
+                    );
+                }
+                return;
+            }
+            process.running = false;
+            process.orders.pop_front();
+            let failed = !calm && random.one_in(30);
+            process.replies.push_back(if failed {
+                Reply::Failed(order)
+            } else {
+                Reply::Value { job, index }
+            });
+            return;
+        }
+        if !process.running && order != Order::Resume {
+            process.running = true;
+            return;
+        }
+        process.running = false;
+        process.orders.pop_front();
+        if order == Order::Resume {
+            process.recall = false;
+            process.claimed = unit + 1;
+        }
+        let failed = order == Order::Init && !calm && random.one_in(30);
+        process.replies.push_back(if failed { Reply::Failed(order) } else { Reply::Done(order) });
+        if order == Order::Exit {
+            self.die(worker);
+        }
+    }
+
+    /// The worker is gone: what it committed counts.
+    fn die(&mut self, worker: usize) {
+        self.drain(worker, u64::MAX);
+        let Some(process) = self.workers[worker].take() else { return };
+        if process.running
+            && let Some(&(_, Order::Task { job, index })) = process.orders.front()
+            && let Some(call) = self.calls.get_mut(&job)
+        {
+            *call.deaths.entry(index).or_default() += 1;
+        }
+        self.tell(Event::Died { worker, running: process.running });
+    }
+
+    // ---- callers ----
+
+    fn open(&mut self) {
+        let random = &mut self.random;
+        let len = random.pick(&[0, 1, 5, 40, 200]);
+        let chunking = match random.below(4) {
+            0 => Chunking::Size(1 + random.below(7)),
+            1 => Chunking::Splits { splits: 1 + random.below(9), total: len.max(1) },
+            _ => Chunking::Adaptive,
+        };
+        let limit = |random: &mut Random| random.one_in(4).then_some(1_000_000);
+        let plan = Plan {
+            profile: random.below(3) as u32,
+            chunking,
+            max_active: random.pick(&[None, None, Some(1), Some(2), Some(11)]),
+            lifespan: self.lifespan,
+            retries: random.pick(&[0, 0, 1, 3]),
+            fail_fast: random.one_in(2),
+            task_limit_ns: limit(random),
+            init_limit_ns: limit(random),
+            exit_limit_ns: limit(random),
+            total: random.one_in(2).then_some(len),
+        };
+        let kept = if random.one_in(3) { len } else { 0 };
+        self.next_job += 1;
+        let call = Call {
+            plan: plan.clone(),
+            left: len - kept,
+            input_ended: kept > 0,
+            handed_out: kept,
+            kept: (0..kept).collect(),
+            outcomes: HashMap::new(),
+            runs: HashMap::new(),
+            deaths: HashMap::new(),
+            held: 0,
+            over: false,
+        };
+        self.calls.insert(self.next_job, call);
+        self.tell(Event::Opened { job: self.next_job, plan, kept });
+    }
+
+    fn feed(&mut self, job: JobId) {
+        while let Some(Grant { worker, work }) = self.supervisor.grant(job) {
+            let Some(call) = self.calls.get_mut(&job) else { panic!("job {job} is forgotten") };
+            let Some(process) = &mut self.workers[worker] else { panic!("worker {worker} is not there") };
+            assert!(!process.recall && !process.recall_wanted, "worker {worker} is being recalled");
+            match work {
+                Work::Again { index, .. } => {
+                    assert!(call.kept.remove(&index), "task {index} of job {job} was not kept");
+                    process.push(Order::Task { job, index });
+                    self.tell(Event::Sent { job, worker, count: 1 });
+                }
+                Work::Fresh { first, most, whole } => {
+                    assert_eq!(first, call.handed_out);
+                    let last = self.random.one_in(2) || self.calm;
+                    let in_hand = if last { call.left } else { call.left.min(self.random.below(50)) };
+                    let is_last = in_hand == call.left;
+                    if in_hand == 0 || (in_hand < whole && !is_last) {
+                        break;
+                    }
+                    if self.random.one_in(100) && !self.calm {
+                        (call.left, call.handed_out) = (call.left - 1, call.handed_out + 1);
+                        self.tell(Event::Unsendable { job, worker });
+                        continue;
+                    }
+                    let count = if self.random.one_in(4) { 1 } else { most.min(in_hand) };
+                    (call.left, call.handed_out) = (call.left - count, call.handed_out + count);
+                    for index in first..first + count {
+                        process.push(Order::Task { job, index });
+                    }
+                    self.tell(Event::Sent { job, worker, count });
+                }
+            }
+        }
+        if let Some(call) = self.calls.get_mut(&job).filter(|call| call.left == 0 && !call.input_ended) {
+            call.input_ended = true;
+            self.tell(Event::InputEnded { job });
+        }
+    }
+
+    fn take(&mut self, job: JobId) {
+        let Some(call) = self.calls.get_mut(&job) else { return };
+        let count = if self.calm { call.held } else { self.random.below(call.held + 1) };
+        call.held -= count;
+        self.tell(Event::Taken { job, count });
+    }
+
+    fn close(&mut self, job: JobId) {
+        self.calls.remove(&job);
+        self.tell(Event::Closed { job });
+    }
+
+    // ---- time, and what must hold at each step ----
+
+    fn pass_time(&mut self) {
+        self.now += self.random.pick(&[1, 1000, 100_000, 10_000_000]);
+        if self.calm {
+            self.now = self.now.max(self.supervisor.deadline().unwrap_or(0));
+        }
+        if self.supervisor.deadline().is_some_and(|deadline| deadline <= self.now) {
+            self.tell(Event::Tick);
+        }
+    }
+
+    fn check_bounds(&self) {
+        for (job, call) in &self.calls {
+            let is_its =
+                |(_, order): &&(u32, Order)| matches!(order, Order::Task { job: of, .. } if of == job);
+            let in_lanes: usize = self
+                .workers
+                .iter()
+                .flatten()
+                .map(|process| {
+                    let void = |unit: u32| process.recall && unit >= process.claimed.max(process.answered());
+                    process.orders.iter().filter(is_its).filter(|(unit, _)| !void(*unit)).count()
+                })
+                .sum();
+            let most = call.plan.max_active.unwrap_or(u64::MAX);
+            assert!(
+                in_lanes as u64 + call.held <= most,
+                "job {job} has {in_lanes} + {} under way",
+                call.held
+            );
+        }
+    }
+
+    fn step(&mut self) {
+        let worker = self.random.below(self.workers.len() as u64) as usize;
+        match self.random.below(16) {
+            0 if self.calls.len() < 3 && !self.calm => self.open(),
+            0 if self.supervisor.is_idle() => self.tell(Event::Retire),
+            1 => self.pass_time(),
+            2 if self.workers[worker].as_ref().is_some_and(|process| process.recall_wanted) => {
+                self.recall(worker);
+                if let Some(recalled) = self.consequences.pop_front() {
+                    self.tell(recalled);
+                }
+            }
+            3..=5 => self.drain(worker, 1 + worker as u64),
+            6..=9 => {
+                let jobs: Vec<JobId> = self.calls.keys().copied().collect();
+                for job in jobs {
+                    let Some(call) = self.calls.get(&job) else { continue };
+                    let gives_up = call.over || (!self.calm && self.random.one_in(200));
+                    if gives_up {
+                        self.close(job)
+                    } else {
+                        self.feed(job);
+                        self.take(job)
+                    }
+                }
+            }
+            _ => self.work(worker),
+        }
+    }
+}
+
+impl Process {
+    /// The first unit without an answer.
+    fn answered(&self) -> u32 {
+        self.orders.front().map_or(self.next_unit, |(unit, _)| *unit)
+    }
+}
+
+impl Call {
+    fn settle(&mut self, job: JobId, index: u64, outcome: Outcome) {
+        assert!(index < self.handed_out, "task {index} of job {job} was never handed out");
+        let before = self.outcomes.insert(index, outcome);
+        assert_eq!(before, None, "task {index} of job {job} has two outcomes");
+        self.held += 1;
+    }
+}
+
+impl Order {
+    /// The supervisor expects the answer to this order.
+    fn expect(self, head: Option<Head>) {
+        let fits = match (self, head) {
+            (Self::Task { job, index }, Some(Head::Tasks { job: of, first, .. })) => {
+                (job, index) == (of, first)
+            }
+            (Self::Init, Some(Head::Init { .. }))
+            | (Self::Exit, Some(Head::Exit { .. }))
+            | (Self::Resume, Some(Head::Resume { .. })) => true,
+            _ => false,
+        };
+        assert!(fits, "the answer to {self:?} came where {head:?} was expected");
+    }
+}
+
+/// One schedule; says how many events it took.
+fn run(seed: u64) -> u64 {
+    let mut world = World::new(seed);
+    for _ in 0..3000 {
+        world.step();
+    }
+    world.calm = true;
+    for _ in 0..200_000 {
+        if world.calls.is_empty() && world.supervisor.is_idle() && world.supervisor.is_at_rest() {
+            assert!(world.workers.iter().all(Option::is_none));
+            return world.events;
+        }
+        world.step();
+    }
+    let (calls, workers) = (&world.calls, &world.workers);
+    panic!("stuck: {calls:#?}\n{workers:#?}\n{:#?}", world.supervisor);
+}
+
+#[test]
+fn promises_hold_under_any_schedule() {
+    let number =
+        |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let wanted: u64 = number("POOL_SIMULATION_EVENTS", 100_000);
+    let mut seed = number("POOL_SIMULATION_SEED", 1);
+    let mut events = 0;
+    while events < wanted {
+        events += std::panic::catch_unwind(|| run(seed)).unwrap_or_else(|panic| {
+            eprintln!("the schedule of POOL_SIMULATION_SEED={seed} broke a promise");
+            std::panic::resume_unwind(panic)
+        });
+        seed += 1;
+    }
+}
