@@ -1,0 +1,108 @@
+//! What a worker's answers mean.
+
+use super::*;
+
+impl Supervisor {
+    pub(super) fn done(&mut self, worker: usize, count: u64, pace_ns: u64) {
+        let Some(Batch { what: What::Tasks { job: id, .. }, .. }) =
+            self.workers[worker].queue.front().copied()
+        else {
+            return;
+        };
+        self.failed_starts = 0;
+        self.pop_head(worker, count);
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.done += count;
+            job.held += if job.open { count } else { 0 };
+            if pace_ns > 0 {
+                let last = job.pace_ns.unwrap_or(pace_ns);
+                job.pace_ns = Some(last.midpoint(pace_ns).max(1));
+            }
+        }
+        self.settle(id);
+    }
+
+    pub(super) fn failed(&mut self, worker: usize) {
+        let Some(batch) = self.workers[worker].queue.front().copied() else { return };
+        match batch.what {
+            What::Tasks { job, first, attempt, .. } => {
+                self.pop_head(worker, 1);
+                self.lose(worker, batch.unit, job, first, attempt, Cause::Told);
+                self.settle(job);
+            }
+            What::Init { profile } => {
+                self.pop_head(worker, 0);
+                self.workers[worker].profiles.retain(|known| *known != profile);
+                let cause = JobCause::Init(Cause::Told);
+                self.fail_jobs(worker, cause, |job| job.plan.profile == profile);
+            }
+            What::Exit | What::Resume => {}
+        }
+    }
+
+    pub(super) fn order_done(&mut self, worker: usize) {
+        let Some(batch) = self.workers[worker].queue.front().copied() else { return };
+        if matches!(batch.what, What::Init { .. }) {
+            self.failed_starts = 0;
+        }
+        self.pop_head(worker, 0);
+        if batch.what == What::Resume {
+            self.workers[worker].recalling = false;
+            if self.retiring {
+                self.leave(worker);
+            }
+            self.leave_if_old(worker);
+        }
+    }
+
+    /// The head of the queue is answered: `count` of its tasks, or the order that it is.
+    pub(super) fn pop_head(&mut self, worker: usize, count: u64) {
+        let seat = &mut self.workers[worker];
+        seat.head_since = self.now;
+        let Some(head) = seat.queue.front_mut() else { return };
+        if let What::Tasks { job, first, count: left, .. } = &mut head.what {
+            debug_assert!(count <= *left);
+            let id = *job;
+            *first += count;
+            *left -= count;
+            head.unit = head.unit.wrapping_add(count as u32);
+            if *left == 0 {
+                seat.queue.pop_front();
+            }
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.in_flight -= count;
+            }
+        } else {
+            seat.queue.pop_front();
+        }
+    }
+
+    pub(super) fn lose(
+        &mut self,
+        worker: usize,
+        unit: u32,
+        id: JobId,
+        index: u64,
+        attempts: u32,
+        cause: Cause,
+    ) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.done += 1;
+        if job.open {
+            job.held += 1;
+            self.actions.push(Action::Lose { worker, unit, job: id, index, attempts, cause });
+            if job.plan.fail_fast {
+                self.close(id);
+            }
+        }
+    }
+
+    /// Tasks that a worker will not do come back to their job.
+    pub(super) fn keep(&mut self, worker: usize, unit: u32, id: JobId, first: u64, count: u64, attempt: u32) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if job.open {
+            self.actions.push(Action::Keep { worker, unit, job: id, first, count });
+            job.backlog.extend((first..first + count).map(|index| (index, attempt)));
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What a caller may send, and to whom.
+
+use super::*;
+
+/// What a caller may send next, and to whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub(crate) worker: usize,
+    pub(crate) work: Work,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// New items: up to `most`, beginning with index `first`; fewer than `whole` only at the input's end.
+    Fresh { first: u64, most: u64, whole: u64 },
+    /// A task that came back.
+    Again { index: u64, attempt: u32 },
+}
+
+impl Supervisor {
+    /// What the job may send next, if anything.
+    pub(crate) fn grant(&self, id: JobId) -> Option<Grant> {
+        let sharing = self.jobs.values().filter(|job| job.has_work()).count().max(1) as u64;
+        let job = self.jobs.get(&id).filter(|job| job.has_work())?;
+        let share = job.window(self.workers.len() as u64);
+        let window = (share.window / sharing).max(share.chunk.min(share.whole)).max(1);
+        let fits = |worker: &Worker| {
+            let room = worker.tasks_of(id);
+            worker.takes_orders()
+                && !worker.recalling
+                && !worker.blocked
+                && (room == 0 || room + share.chunk <= window)
+                && self.life_left(worker) > 0
+        };
+        let chosen = if self.order_tasks {
+            let worker = (job.chunks % self.workers.len() as u64) as usize;
+            fits(&self.workers[worker]).then_some(worker)?
+        } else {
+            let fitting = self.workers.iter().enumerate().filter(|(_, worker)| fits(worker));
+            fitting.min_by_key(|(_, worker)| (worker.tasks(), worker.phase != Phase::Up))?.0
+        };
+        if let Some(&(index, attempt)) = job.backlog.front() {
+            return (share.chunk > 0)
+                .then_some(Grant { worker: chosen, work: Work::Again { index, attempt } });
+        }
+        let most = share.chunk.min(self.life_left(&self.workers[chosen]));
+        let whole = share.whole.min(self.life_left(&self.workers[chosen]));
+        (most > 0 && !job.ended && most >= whole)
+            .then_some(Grant { worker: chosen, work: Work::Fresh { first: job.next, most, whole } })
+    }
+
+    /// How many more tasks the worker may be handed: the open job with the shortest lifespan decides, whosever
+    /// tasks they are.
+    pub(super) fn life_left(&self, worker: &Worker) -> u64 {
+        let lifespans = self.jobs.values().filter(|job| job.open).filter_map(|job| job.plan.lifespan);
+        lifespans.min().map_or(u64::MAX, |lifespan| lifespan.saturating_sub(worker.served))
+    }
+
+    /// Sends the worker off if it has been handed what an open job allows it.
+    pub(super) fn leave_if_old(&mut self, worker: usize) {
+        if self.life_left(&self.workers[worker]) == 0 {
+            self.leave(worker);
+        }
+    }
+
+    /// Says whether the worker's lane has no room for chunks.
+    pub(crate) fn block(&mut self, worker: usize, blocked: bool) {
+        self.workers[worker].blocked = blocked;
+    }
+
+    /// The jobs with tasks that came back and wait to be sent again.
+    pub(crate) fn with_backlog(&self) -> Vec<JobId> {
+        let waits = |job: &&Job| job.open && !job.backlog.is_empty();
+        self.jobs.iter().filter(|(_, job)| waits(job)).map(|(id, _)| *id).collect()
+    }
+}

@@ -1,0 +1,98 @@
+//! Jobs come, are fed, and go.
+
+use super::*;
+
+impl Supervisor {
+    pub(super) fn opened(&mut self, id: JobId, plan: Plan, kept: u64) {
+        let profile = plan.profile;
+        self.retiring = false;
+        self.exit_limit_ns = plan.exit_limit_ns.or(self.exit_limit_ns);
+        let mut job = Job::new(plan);
+        // What is encoded already waits like tasks that came back.
+        job.next = kept;
+        job.ended = kept > 0;
+        job.backlog.extend((0..kept).map(|index| (index, 1)));
+        self.jobs.insert(id, job);
+        for worker in 0..self.workers.len() {
+            if self.workers[worker].phase == Phase::Absent {
+                self.start(worker);
+                continue;
+            }
+            self.leave_if_old(worker);
+            if self.workers[worker].takes_orders() {
+                self.send_init(worker, profile);
+            }
+        }
+    }
+
+    pub(super) fn sent(&mut self, id: JobId, worker: usize, count: u64) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let (first, attempt) = match job.backlog.pop_front() {
+            Some((index, attempt)) => (index, attempt),
+            None => {
+                job.next += count;
+                (job.next - count, 1)
+            }
+        };
+        job.in_flight += count;
+        job.chunks += 1;
+        let seat = &mut self.workers[worker];
+        seat.push(What::Tasks { job: id, first, count, attempt }, self.now);
+        seat.served += count;
+        self.leave_if_old(worker);
+    }
+
+    /// The next item could not be encoded: it is done without having been sent.
+    pub(super) fn unsendable(&mut self, id: JobId, worker: usize) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.next += 1;
+        let (index, unit) = (job.next - 1, self.workers[worker].next_unit);
+        self.lose(worker, unit, id, index, 1, Cause::Told);
+        self.settle(id);
+    }
+
+    pub(super) fn input_ended(&mut self, id: JobId) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.ended = true;
+        }
+        self.settle(id);
+    }
+
+    pub(super) fn close(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.open = false;
+        job.backlog.clear();
+        for worker in 0..self.workers.len() {
+            let seat = &self.workers[worker];
+            let queued = seat.tasks_of(id);
+            if queued > 1 || (queued == 1 && seat.queue.len() > 1) {
+                self.recall(worker);
+            }
+            let seat = &mut self.workers[worker];
+            if matches!(seat.queue.front(), Some(Batch { what: What::Tasks { job, .. }, .. }) if *job == id) {
+                seat.head_since = self.now;
+            }
+        }
+        self.settle(id);
+    }
+
+    /// Says that a job is complete, and forgets it when nothing of it is left.
+    pub(super) fn settle(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        if job.open && job.is_complete() {
+            self.actions.push(Action::Complete { job: id });
+        }
+        if !job.open && job.in_flight == 0 {
+            self.jobs.remove(&id);
+        }
+    }
+
+    pub(super) fn fail_jobs(&mut self, worker: usize, cause: JobCause, which: impl Fn(&Job) -> bool) {
+        let failed: Vec<JobId> =
+            self.jobs.iter().filter(|(_, job)| job.open && which(job)).map(|(id, _)| *id).collect();
+        for job in failed {
+            self.actions.push(Action::Fail { job, worker, cause });
+            self.close(job);
+        }
+    }
+}

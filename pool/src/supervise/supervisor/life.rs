@@ -1,0 +1,128 @@
+//! Workers come and go.
+
+use super::*;
+
+/// So many failed starts in a row, and starts are put off; if there are no workers then, the jobs that wait for them
+/// fail.
+const MOST_FAILED_STARTS: u32 = 3;
+/// How long they are put off: at first, doubled with each one that fails, and at most.
+const BACK_OFF_NS: u64 = 50_000_000;
+const LONGEST_BACK_OFF_NS: u64 = 5_000_000_000;
+
+impl Supervisor {
+    pub(super) fn start(&mut self, worker: usize) {
+        let seat = &mut self.workers[worker];
+        *seat = Worker { phase: Phase::Starting, head_since: self.now, ..Worker::absent() };
+        self.actions.push(Action::Start { worker });
+        let profiles: Vec<u32> =
+            self.jobs.values().filter(|job| job.open).map(|job| job.plan.profile).collect();
+        for profile in profiles {
+            self.send_init(worker, profile);
+        }
+    }
+
+    pub(super) fn send_init(&mut self, worker: usize, profile: u32) {
+        let seat = &mut self.workers[worker];
+        if profile != 0 && !seat.profiles.contains(&profile) {
+            seat.profiles.push(profile);
+            seat.push(What::Init { profile }, self.now);
+            self.actions.push(Action::SendInit { worker, profile });
+        }
+    }
+
+    pub(super) fn leave(&mut self, worker: usize) {
+        let seat = &mut self.workers[worker];
+        if seat.takes_orders() && !seat.recalling {
+            seat.push(What::Exit, self.now);
+            seat.phase = Phase::Leaving;
+            self.actions.push(Action::SendExit { worker });
+        }
+    }
+
+    pub(super) fn retire(&mut self) {
+        self.retiring = true;
+        for worker in 0..self.workers.len() {
+            self.leave(worker);
+        }
+    }
+
+    pub(super) fn ready(&mut self, worker: usize) {
+        let seat = &mut self.workers[worker];
+        seat.head_since = self.now;
+        if seat.phase == Phase::Starting {
+            seat.phase = Phase::Up;
+        }
+    }
+
+    pub(super) fn not_started(&mut self, worker: usize) {
+        self.give_back_queue(worker, None);
+        self.workers[worker] = Worker::absent();
+        self.failed_starts += 1;
+        self.after_end(worker);
+    }
+
+    pub(super) fn died(&mut self, worker: usize, running: bool) {
+        let seat = &mut self.workers[worker];
+        let boot = seat.phase == Phase::Starting;
+        let head = seat.queue.front().copied();
+        let guilty = head.filter(|_| running);
+        let doomed = seat.doomed;
+        match guilty.map(|batch| (batch, batch.what)) {
+            Some((batch, What::Tasks { job, first, attempt, .. })) => {
+                let cause = match doomed {
+                    Some((unit, limit)) if unit == batch.unit => Cause::TimedOut(limit),
+                    _ => Cause::Died,
+                };
+                // A worker that was killed for another task harmed this one.
+                let innocent = doomed.is_some_and(|(unit, _)| unit != batch.unit);
+                self.pop_head(worker, 1);
+                let spare = self.jobs.get(&job).is_some_and(|job| job.open && attempt <= job.plan.retries);
+                if innocent || spare {
+                    self.keep(worker, batch.unit, job, first, 1, attempt + u32::from(!innocent));
+                } else {
+                    self.lose(worker, batch.unit, job, first, attempt, cause);
+                }
+                self.settle(job);
+            }
+            Some((_, What::Init { profile })) => {
+                self.failed_starts += 1;
+                if doomed.is_some() || self.failed_starts >= MOST_FAILED_STARTS {
+                    let cause = doomed.map_or(Cause::Died, |(_, limit)| Cause::TimedOut(limit));
+                    self.fail_jobs(worker, JobCause::Init(cause), |job| job.plan.profile == profile);
+                    self.failed_starts = 0;
+                }
+            }
+            Some((_, What::Exit)) => {
+                let cause = doomed.map_or(Cause::Died, |(_, limit)| Cause::TimedOut(limit));
+                self.actions.push(Action::ExitLost { worker, cause });
+            }
+            Some((_, What::Resume)) | None => {}
+        }
+        if boot {
+            self.failed_starts += 1;
+        }
+        self.give_back_queue(worker, None);
+        self.workers[worker] = Worker::absent();
+        self.after_end(worker);
+    }
+
+    /// A worker is gone: another takes its place if there is work for it.
+    pub(super) fn after_end(&mut self, worker: usize) {
+        if self.failed_starts >= MOST_FAILED_STARTS {
+            if self.workers.iter().all(|worker| worker.phase == Phase::Absent) {
+                self.fail_jobs(worker, JobCause::NotStarted, |_| true);
+                self.failed_starts = 0;
+            } else {
+                let doublings = (self.failed_starts - MOST_FAILED_STARTS).min(10);
+                let wait = (BACK_OFF_NS << doublings).min(LONGEST_BACK_OFF_NS);
+                self.workers[worker].retry_at = Some(self.now + wait);
+            }
+        } else if self.needs_workers() {
+            self.start(worker);
+        }
+    }
+
+    pub(super) fn needs_workers(&self) -> bool {
+        !self.retiring && self.jobs.values().any(|job| job.open && !job.is_complete())
+    }
+}

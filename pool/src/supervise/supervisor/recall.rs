@@ -1,0 +1,57 @@
+//! Tasks are taken back from workers.
+
+use super::*;
+
+impl Supervisor {
+    /// Whether the worker has tasks that another one could take over.
+    pub(super) fn can_rebalance(&self, worker: &Worker) -> bool {
+        let movable = |job: &JobId| self.jobs.get(job).is_some_and(|job| job.open && job.ended);
+        !self.order_tasks
+            && !worker.recalling
+            && worker.takes_orders()
+            && worker.tasks() > 1
+            && worker.queue.iter().any(|b| matches!(b.what, What::Tasks { job, .. } if movable(&job)))
+    }
+
+    pub(super) fn recall(&mut self, worker: usize) {
+        let seat = &mut self.workers[worker];
+        if seat.takes_orders() && !seat.recalling {
+            seat.recalling = true;
+            self.actions.push(Action::Recall { worker });
+        }
+    }
+
+    pub(super) fn recalled(&mut self, worker: usize, kept_up_to: u32) {
+        if !self.workers[worker].recalling {
+            return;
+        }
+        self.give_back_queue(worker, Some(kept_up_to));
+        self.workers[worker].push(What::Resume, self.now);
+        self.actions.push(Action::SendResume { worker });
+    }
+
+    /// Empties the queue, from this unit on, or whole: open jobs get their tasks back.
+    pub(super) fn give_back_queue(&mut self, worker: usize, from: Option<u32>) {
+        let queue = std::mem::take(&mut self.workers[worker].queue);
+        let mut jobs = Vec::new();
+        for batch in queue {
+            let (stays, goes) = match from {
+                Some(unit) => batch.split_at(unit),
+                None => (None, Some(batch)),
+            };
+            self.workers[worker].queue.extend(stays);
+            let Some(Batch { unit, what: What::Tasks { job, first, count, attempt } }) = goes else {
+                continue;
+            };
+            if let Some(job) = self.jobs.get_mut(&job) {
+                job.in_flight -= count;
+            }
+            self.workers[worker].served = self.workers[worker].served.saturating_sub(count);
+            self.keep(worker, unit, job, first, count, attempt);
+            jobs.push(job);
+        }
+        for job in jobs {
+            self.settle(job);
+        }
+    }
+}
