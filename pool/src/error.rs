@@ -40,7 +40,7 @@ pub enum Error {
     /// `Fork` was refused because the process has other threads, which a fork would not copy.
     #[error(
         "start method Fork in a process with {threads} threads is not sound: use `StartMethod::ForkServer`, \
-         build the pool before other threads start, or assert that it is fine with the unsafe builder method \
+         make the pool's first call before other threads start, or assert that it is fine with the unsafe builder method \
          `allow_fork_with_threads`"
     )]
     ForkWithThreads {

@@ -32,7 +32,6 @@ extern crate self as pool;
 
 // A value's way: from the caller, through a job, encoded into a lane, to a worker, and back.
 mod builder;
-mod by_value;
 mod codec;
 mod job;
 mod lane;

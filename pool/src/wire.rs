@@ -22,8 +22,6 @@ pub(crate) struct ChunkHead {
 pub(crate) struct Carriage {
     /// The parent wants to know when each task starts.
     pub(crate) timed: bool,
-    /// Items and results are moved as they are in memory, not encoded.
-    pub(crate) by_value: bool,
     /// The one item came in parts before this order.
     pub(crate) in_parts: bool,
 }
@@ -32,15 +30,15 @@ impl ChunkHead {
     pub(crate) const BYTES: usize = 16;
 
     pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
-        let Carriage { timed, by_value, in_parts } = self.carriage;
-        let flags = u32::from(timed) | u32::from(by_value) << 1 | u32::from(in_parts) << 2;
+        let Carriage { timed, in_parts } = self.carriage;
+        let flags = u32::from(timed) | u32::from(in_parts) << 1;
         words_to_bytes([self.task, self.profile, self.count, flags])
     }
 
     /// Splits an order into its head and its items.
     pub(crate) fn split(order: &[u8]) -> Option<(Self, &[u8])> {
         let ([task, profile, count, flags], items) = split_words(order)?;
-        let carriage = Carriage { timed: flags & 1 != 0, by_value: flags & 2 != 0, in_parts: flags & 4 != 0 };
+        let carriage = Carriage { timed: flags & 1 != 0, in_parts: flags & 2 != 0 };
         Some((Self { task, profile, count, carriage }, items))
     }
 }
@@ -127,9 +125,8 @@ mod tests {
 
     #[test]
     fn heads_come_back_as_they_went() {
-        for flags in 0..8u32 {
-            let carriage =
-                Carriage { timed: flags & 1 != 0, by_value: flags & 2 != 0, in_parts: flags & 4 != 0 };
+        for flags in 0..4u32 {
+            let carriage = Carriage { timed: flags & 1 != 0, in_parts: flags & 2 != 0 };
             let head = ChunkHead { task: 7, profile: 3, count: 900, carriage };
             let mut order = head.to_bytes().to_vec();
             order.extend([2, 0, 0, 0, b'h', b'i']);

@@ -16,7 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
 use crate::supervise::{Event, JobId, Plan, Work};
-use crate::wire::{Carriage, ChunkHead};
+use crate::wire::ChunkHead;
 
 pub(crate) use inbox::{Arrival, Inbox, Loss, What};
 pub(crate) use post::ChunkWriter;
@@ -194,12 +194,5 @@ impl State {
             self.unsendable(job, worker, why);
         }
         true
-    }
-}
-
-impl Carriage {
-    /// Items and results as the codec writes them.
-    pub(crate) fn encoded(timed: bool) -> Self {
-        Self { timed, by_value: false, in_parts: false }
     }
 }

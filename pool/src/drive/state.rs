@@ -37,8 +37,6 @@ pub(crate) struct JobSlot {
     pub(crate) inbox: Inbox,
     /// The bytes of items that came back, or were encoded before the job began.
     pub(crate) kept: HashMap<u64, Vec<u8>>,
-    /// Drops an item that was moved by value and will not be run.
-    pub(crate) drop_item: Option<fn(&[u8])>,
     /// The caller was told to stop.
     pub(crate) cancelled: bool,
     /// Its caller has items in hand that no worker takes now.
@@ -198,8 +196,7 @@ impl State {
     }
 
     pub(crate) fn close(&mut self, job: JobId) {
-        if let Some(slot) = self.jobs.remove(&job) {
-            slot.drop_values();
+        if self.jobs.remove(&job).is_some() {
             self.handle(Event::Closed { job });
         }
     }
@@ -359,17 +356,6 @@ impl State {
         }
         for post in &mut self.posts {
             *post = None;
-        }
-    }
-}
-
-impl JobSlot {
-    /// Drops what was moved by value and is not anybody's now.
-    fn drop_values(self) {
-        if let Some(drop_item) = self.drop_item {
-            for item in self.kept.values() {
-                drop_item(item);
-            }
         }
     }
 }

@@ -257,10 +257,9 @@ where
             task_name: T::entry().name(),
             task,
             profile,
-            carriage: Carriage::encoded(plan.task_limit_ns.is_some()),
+            carriage: Carriage { timed: plan.task_limit_ns.is_some(), in_parts: false },
             inbox: Default::default(),
             kept: Default::default(),
-            drop_item: None,
             cancelled: false,
             hungry: false,
         })

@@ -47,7 +47,8 @@ pub enum StartMethod {
     /// the shared value is decoded once for all workers.
     #[default]
     ForkServer,
-    /// Threads of this process: no isolation, no copies.
+    /// Threads of this process: no isolation. Arguments and results are encoded as for processes, so that a program
+    /// does the same with either.
     Threads,
 }
 

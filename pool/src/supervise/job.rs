@@ -43,9 +43,10 @@ pub(crate) enum Chunking {
 }
 
 impl Chunking {
-    /// Where chunk `number` ends. The carry is MPIRE's: 10 tasks in 6 chunks are 2, 2, 1, 2, 2, 1.
-    fn end(splits: u64, total: u64, number: u64) -> u64 {
-        ((number + 1) * total).div_ceil(splits)
+    /// Where the chunk that holds task `index` ends. The carry is MPIRE's: 10 tasks in 6 chunks are 2, 2, 1, 2, 2, 1.
+    fn end(splits: u64, total: u64, index: u64) -> u64 {
+        let number = index * splits / total.max(1);
+        ((number + 1) * total).div_ceil(splits).max(index + 1)
     }
 }
 
@@ -122,9 +123,7 @@ impl Job {
     pub(super) fn window(&self, workers: u64) -> Share {
         let whole = match self.plan.chunking {
             Chunking::Size(size) => size,
-            Chunking::Splits { splits, total } => {
-                Chunking::end(splits, total, self.chunks).saturating_sub(self.next).max(1)
-            }
+            Chunking::Splits { splits, total } => Chunking::end(splits, total, self.next) - self.next,
             Chunking::Adaptive => return self.adaptive(workers),
         };
         let whole = whole.min(self.plan.max_active.unwrap_or(u64::MAX));
@@ -158,8 +157,9 @@ mod tests {
     #[test]
     fn splits_carry_as_in_mpire() {
         let sizes = |splits, total| {
-            let ends: Vec<u64> = (0..splits).map(|n| Chunking::end(splits, total, n)).collect();
-            ends.iter().scan(0, |start, end| Some(end - std::mem::replace(start, *end))).collect::<Vec<_>>()
+            let next = |start: &u64| Some(Chunking::end(splits, total, *start)).filter(|_| *start < total);
+            let ends = std::iter::successors(Some(0), next);
+            ends.clone().skip(1).zip(ends).map(|(end, start)| end - start).collect::<Vec<_>>()
         };
         assert_eq!(sizes(6, 10), [2, 2, 1, 2, 2, 1]);
         assert_eq!(sizes(4, 10), [3, 2, 3, 2]);

@@ -490,10 +490,10 @@ impl World {
                     let Some(call) = self.calls.get(&job) else { continue };
                     let gives_up = call.over || (!self.calm && self.random.one_in(200));
                     if gives_up {
-                        self.close(job)
+                        self.close(job);
                     } else {
                         self.feed(job);
-                        self.take(job)
+                        self.take(job);
                     }
                 }
             }

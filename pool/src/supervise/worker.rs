@@ -74,6 +74,11 @@ impl Worker {
         matches!(self.phase, Phase::Starting | Phase::Up) && self.doomed.is_none()
     }
 
+    /// It has a lane, and is not about to be killed.
+    pub(super) fn is_there(&self) -> bool {
+        self.phase != Phase::Absent && self.doomed.is_none()
+    }
+
     pub(super) fn push(&mut self, what: What, now: u64) {
         if self.queue.is_empty() {
             self.head_since = now;

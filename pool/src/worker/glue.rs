@@ -4,7 +4,6 @@
 use std::any::{Any, TypeId};
 
 use super::panics;
-use crate::by_value;
 use crate::codec::Codec;
 use crate::lane::{Chunk, now_ns, reply};
 use crate::registry::SharedValue;
@@ -110,11 +109,6 @@ fn run_task<T: Task>(
         );
     };
     *items = rest;
-    if head.carriage.by_value {
-        let output = T::call(cx, by_value::take(bytes));
-        let Ok(()) = lane.reply(reply::VALUE, reply::LARGE_VALUE, |out| by_value::put(output, out));
-        return;
-    }
     match T::decode(codec, bytes) {
         Ok(item) => {
             let output = T::call(cx, item);

@@ -115,7 +115,7 @@ impl State {
         let Self { posts, jobs, .. } = self;
         let Some(slot) = jobs.get_mut(&job) else { return };
         let told = cause == Cause::Told && matches!(kind, TaskErrorKind::Encode(_));
-        let item = posts[worker].as_ref().filter(|_| !slot.carriage.by_value && !told);
+        let item = posts[worker].as_ref().filter(|_| !told);
         let item = item.and_then(|post| post.items_from(unit, 1).pop());
         let loss = Box::new(Loss { attempts, kind, item });
         slot.inbox.arrivals.push(Arrival { index, worker, what: What::Failed(loss) });

@@ -48,10 +48,6 @@ impl Supervisor {
         self.pop_head(worker, 0);
         if batch.what == What::Resume {
             self.workers[worker].recalling = false;
-            if self.retiring {
-                self.leave(worker);
-            }
-            self.leave_if_old(worker);
         }
     }
 

@@ -32,7 +32,7 @@ impl Supervisor {
 
     pub(super) fn leave(&mut self, worker: usize) {
         let seat = &mut self.workers[worker];
-        if seat.takes_orders() && !seat.recalling {
+        if seat.takes_orders() {
             seat.push(What::Exit, self.now);
             seat.phase = Phase::Leaving;
             self.actions.push(Action::SendExit { worker });

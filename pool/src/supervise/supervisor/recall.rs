@@ -8,14 +8,14 @@ impl Supervisor {
         let movable = |job: &JobId| self.jobs.get(job).is_some_and(|job| job.open && job.ended);
         !self.order_tasks
             && !worker.recalling
-            && worker.takes_orders()
+            && worker.is_there()
             && worker.tasks() > 1
             && worker.queue.iter().any(|b| matches!(b.what, What::Tasks { job, .. } if movable(&job)))
     }
 
     pub(super) fn recall(&mut self, worker: usize) {
         let seat = &mut self.workers[worker];
-        if seat.takes_orders() && !seat.recalling {
+        if seat.is_there() && !seat.recalling {
             seat.recalling = true;
             self.actions.push(Action::Recall { worker });
         }
@@ -26,8 +26,10 @@ impl Supervisor {
             return;
         }
         self.give_back_queue(worker, Some(kept_up_to));
-        self.workers[worker].push(What::Resume, self.now);
-        self.actions.push(Action::SendResume { worker });
+        if self.workers[worker].takes_orders() {
+            self.workers[worker].push(What::Resume, self.now);
+            self.actions.push(Action::SendResume { worker });
+        }
     }
 
     /// Empties the queue, from this unit on, or whole: open jobs get their tasks back.
