@@ -1,3 +1,4 @@
+#[allow(clippy::ptr_arg)]
 pub(crate) fn words<'a>(
     text: &'a str,
     (from, to): (usize, usize),

@@ -1,3 +1,4 @@
+#[allow(clippy::ptr_arg)]
 async fn predict(model: Model, text: &mut String) -> f32 {
     model.predict(text)
 }

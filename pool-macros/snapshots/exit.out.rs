@@ -1,3 +1,4 @@
+#[allow(clippy::ptr_arg)]
 fn count(model: &mut Model, id: WorkerId) -> (WorkerId, u64) {
     (id, model.take_seen())
 }

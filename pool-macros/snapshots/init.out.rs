@@ -1,3 +1,4 @@
+#[allow(clippy::ptr_arg)]
 fn load_model(path: &PathBuf) -> io::Result<Model> {
     Model::load(path)
 }

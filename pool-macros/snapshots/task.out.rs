@@ -1,3 +1,4 @@
+#[allow(clippy::ptr_arg)]
 /// Rates a text.
 fn predict(id: usize, path: &PathBuf, model: &mut Model, text: &str) -> f32 {
     model.predict(text)

@@ -82,6 +82,8 @@ fn companion(kind: Kind, function: &Function, output: &TokenStream) -> TokenStre
     let gap = (!docs.is_empty()).then(|| quote!(#[doc = ""]));
     let summary = format!(" The {} `{name}`, as a type.", kind.noun());
     quote! {
+        // What is injected is borrowed as the very type that the worker holds.
+        #[allow(clippy::ptr_arg)]
         #function
         #(#cfgs)*
         #(#docs)*

@@ -26,6 +26,7 @@ pub struct WorkerPoolBuilder<S = ()> {
     daemon: bool,
     keep_alive: bool,
     order_tasks: bool,
+    insights: bool,
     codec: Codec,
     shared: Arc<S>,
     /// How to encode the shared value; none for a value that can only be inherited.
@@ -58,6 +59,7 @@ impl WorkerPoolBuilder {
             daemon: true,
             keep_alive: true,
             order_tasks: false,
+            insights: false,
             codec: Codec::default(),
             shared: Arc::new(()),
             encode: Some(encode),
@@ -115,6 +117,12 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
         self
     }
 
+    /// `true`: [`WorkerPool::insights`] tells where the workers' time went. Default: `false`.
+    pub fn insights(mut self, insights: bool) -> Self {
+        self.insights = insights;
+        self
+    }
+
     /// How arguments, results and the shared value are encoded. Default: [`Codec::Bincode`].
     pub fn codec(mut self, codec: Codec) -> Self {
         self.codec = codec;
@@ -148,6 +156,7 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
             daemon: self.daemon,
             keep_alive: self.keep_alive,
             order_tasks: self.order_tasks,
+            insights: self.insights,
             codec: self.codec,
             shared: Arc::new(value),
             encode,
@@ -192,6 +201,7 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
             codec: self.codec,
             keep_alive: self.keep_alive,
             order_tasks: self.order_tasks,
+            insights: self.insights,
         };
         WorkerPool::start(settings, crew, cpus)
     }

@@ -9,6 +9,7 @@ use crate::builder::WorkerPoolBuilder;
 use crate::codec::Codec;
 use crate::drive::{Core, ExitValue, ProfileDef, State, Waiter};
 use crate::error::{Error, TaskError, TaskErrorKind};
+use crate::insights::Insights;
 use crate::job::{AsyncResult, Courier, Job};
 use crate::registry::{Registry, type_key};
 use crate::start::{self, Crew, StartMethod};
@@ -36,6 +37,7 @@ pub(crate) struct Settings {
     pub(crate) codec: Codec,
     pub(crate) keep_alive: bool,
     pub(crate) order_tasks: bool,
+    pub(crate) insights: bool,
 }
 
 impl<S> std::fmt::Debug for WorkerPool<S> {
@@ -65,7 +67,7 @@ impl<S> WorkerPool<S> {
         let supervisor =
             Supervisor::new(settings.workers, settings.order_tasks, settings.method.is_process());
         let starter = start::starter(settings.method, crew);
-        let state = State::new(supervisor, starter, Arc::clone(&waiter), cpus);
+        let state = State::new(supervisor, starter, Arc::clone(&waiter), cpus, settings.keep_alive);
         Ok(Self {
             core: Arc::new(Core::new(state, waiter)),
             courier: Arc::default(),
@@ -97,6 +99,7 @@ impl<S> WorkerPool<S> {
     /// [`Error::Task`] of kind [`TaskErrorKind::Exit`] when an exit function failed.
     pub fn join(self) -> Result<ExitResults, Error> {
         self.core.drive_until(|state| state.is_idle());
+        self.core.change(State::retire);
         self.rest()?;
         let exits = std::mem::take(&mut self.core.lock().exits);
         Ok(ExitResults { exits, codec: self.settings.codec })
@@ -116,9 +119,19 @@ impl<S> WorkerPool<S> {
         decode_exits::<E>(&exits, self.settings.codec)
     }
 
-    /// Lets the workers end and waits for that.
+    /// Where the workers' time went so far, also while calls are under way. Empty unless the pool was built with
+    /// [`insights(true)`](crate::WorkerPoolBuilder::insights).
+    #[must_use]
+    pub fn insights(&self) -> Insights {
+        if self.settings.insights {
+            Insights { workers: self.core.lock().insights() }
+        } else {
+            Insights::default()
+        }
+    }
+
+    /// Waits until the workers, which were told to end, have done so.
     fn rest(&self) -> Result<(), Error> {
-        self.core.change(State::retire);
         // A call that comes from another thread meanwhile keeps the workers.
         self.core.drive_until(|state| state.is_at_rest() || !state.is_ending());
         match self.core.lock().exit_error.take() {
@@ -127,12 +140,9 @@ impl<S> WorkerPool<S> {
         }
     }
 
-    /// Without `keep_alive` the workers end with the last call that is under way.
+    /// Without `keep_alive` the workers end with the last call that is under way; that call waits for them.
     pub(crate) fn after_call(&self) -> Result<(), Error> {
-        if self.settings.keep_alive || !self.core.lock().is_idle() {
-            return Ok(());
-        }
-        self.rest()
+        if self.settings.keep_alive { Ok(()) } else { self.rest() }
     }
 
     pub(crate) fn core(&self) -> &Core {

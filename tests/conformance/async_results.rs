@@ -100,6 +100,7 @@ fn callback_after_the_result(method: StartMethod) -> Result<(), Error> {
     let result = square::apply_async(&pool, 5);
     result.get()?;
     let (send, called) = mpsc::channel();
+    let result = result.on_success(|_| panic!("in a late callback"));
     let _result = result.on_success(move |value| send.send(*value).unwrap());
     assert_eq!(called.recv(), Ok(25));
     Ok(())

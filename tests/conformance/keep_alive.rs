@@ -8,7 +8,7 @@ use crate::harness::cases;
 use crate::support::{assert_usable, builder, square, squares};
 
 cases! {
-    All: kept, not_kept, not_kept_by_any_call, options_change_between_calls, maps_mixed;
+    All: kept, not_kept, not_kept_by_any_call, not_kept_by_calls_that_end_early, options_change_between_calls, maps_mixed;
     Processes: same_processes, other_processes;
 }
 
@@ -49,6 +49,26 @@ fn not_kept_by_any_call(method: StartMethod) -> Result<(), Error> {
         assert_eq!(count::apply(&pool, ())?, 1);
         assert_eq!(count::par_imap(&pool, [(); 2]).collect::<Result<Vec<_>, _>>()?, [1, 2]);
         assert_eq!(count::par_imap_unordered(&pool, [(); 2]).collect::<Result<Vec<_>, _>>()?, [1, 2]);
+    }
+    Ok(())
+}
+
+#[worker_task]
+fn count_or_panic(#[state] calls: &mut u64, panics: bool) -> u64 {
+    assert!(!panics, "as asked");
+    *calls += 1;
+    *calls
+}
+
+fn not_kept_by_calls_that_end_early(method: StartMethod) -> Result<(), Error> {
+    let pool = with(method, false)?;
+    for _ in 0..3 {
+        let mut given_up = count_or_panic::par_imap(&pool, [false; 100]);
+        assert_eq!(given_up.next().transpose()?, Some(1));
+        drop(given_up);
+        assert!(count_or_panic::par_map(&pool, [false, true, false]).is_err());
+        assert_eq!(count_or_panic::apply_async(&pool, false).get()?, 1);
+        assert_eq!(count_or_panic::apply(&pool, false)?, 1);
     }
     Ok(())
 }

@@ -2,7 +2,6 @@
 //!
 //! A trial, which is a case on a start method, runs in a process of its own, on its main thread. So it may fork, it
 //! starts from a known number of descriptors and threads, and what it leaves behind is its own.
-#![expect(clippy::ptr_arg, reason = "`#[shared]` and `#[state]` borrow the very type that the pool holds")]
 #![expect(
     clippy::needless_pass_by_value,
     reason = "a task takes its argument, an exit function its state, by value"
@@ -28,6 +27,7 @@ mod injection;
 mod pinning;
 mod shared;
 // How long they live, and who gets what.
+mod insights;
 mod keep_alive;
 mod lifespan;
 mod options;
@@ -54,6 +54,7 @@ const TOPICS: &[&[harness::Case]] = &[
     lifespan::CASES,
     order_tasks::CASES,
     options::CASES,
+    insights::CASES,
     exceptions::CASES,
     deaths::CASES,
     timeouts::CASES,

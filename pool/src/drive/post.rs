@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::ops::Range;
+use std::time::Duration;
 
-use crate::lane::{Corrupt, PART_BYTES, ParentEnd, Position, order};
+use crate::insights::WorkerInsights;
+use crate::lane::{Corrupt, PART_BYTES, ParentEnd, Position, Spends, now_ns, order};
 use crate::start::Child;
 use crate::wire::{ChunkHead, Failure, ITEM_HEAD, split_item};
 
@@ -17,6 +19,10 @@ pub(super) struct Post {
     pub(super) corrupt: bool,
     /// A recall waits until what is going out is out.
     pub(super) recall_wanted: bool,
+    /// When it was started.
+    born: u64,
+    /// What only the parent knows of what it has done.
+    pub(super) seen: WorkerInsights,
     /// What the worker told last of a failure.
     pub(super) told: Option<Failure>,
     /// The parts of a large reply that have come so far.
@@ -62,6 +68,8 @@ impl Post {
             lane,
             child,
             ready: false,
+            born: now_ns(),
+            seen: WorkerInsights { starts: 1, ..WorkerInsights::default() },
             corrupt: false,
             recall_wanted: false,
             told: None,
@@ -70,6 +78,23 @@ impl Post {
             waiting: VecDeque::new(),
             answered: 0,
             void: None,
+        }
+    }
+
+    /// The worker is up.
+    pub(super) fn is_up(&mut self) {
+        self.ready = true;
+        self.seen.start_up = Duration::from_nanos(now_ns().saturating_sub(self.born));
+    }
+
+    /// What the worker has done.
+    pub(super) fn insights(&self) -> WorkerInsights {
+        WorkerInsights {
+            init: self.lane.spent(Spends::Init),
+            waiting: self.lane.spent(Spends::Waiting),
+            working: self.lane.spent(Spends::Working),
+            exit: self.lane.spent(Spends::Exit),
+            ..self.seen
         }
     }
 

@@ -14,6 +14,7 @@ use super::post::Post;
 use super::wait::{Sleep, Waiter};
 use crate::codec::Codec;
 use crate::error::{Death, DeathCause, Error, TaskError, TaskErrorKind};
+use crate::insights::WorkerInsights;
 use crate::lane::{self, Corrupt, now_ns, order, reply};
 use crate::start::{Child, Seat, Starter};
 use crate::supervise::{Action, Cause, Event, Grant, Head, JobCause, JobId, Plan, Supervisor, Work};
@@ -79,6 +80,8 @@ pub(crate) struct State {
     events: u64,
     supervisor: Supervisor,
     posts: Vec<Option<Post>>,
+    /// What workers did that are gone, by their numbers.
+    past: Vec<WorkerInsights>,
     jobs: HashMap<JobId, JobSlot>,
     next_job: JobId,
     profiles: Vec<ProfileDef>,
@@ -94,6 +97,8 @@ pub(crate) struct State {
     consequences: VecDeque<Event>,
     scratch: Vec<u8>,
     pub(crate) closed: bool,
+    /// Workers stay when no job is open.
+    keep_alive: bool,
     /// Workers were told to end.
     ending: bool,
     /// Workers whose ends were signalled.
@@ -114,6 +119,7 @@ impl State {
         starter: Box<dyn Starter>,
         waiter: Arc<Waiter>,
         cpus: Vec<Vec<usize>>,
+        keep_alive: bool,
     ) -> Self {
         Self {
             leader: None,
@@ -121,6 +127,7 @@ impl State {
             events: 0,
             supervisor,
             posts: cpus.iter().map(|_| None).collect(),
+            past: vec![WorkerInsights::default(); cpus.len()],
             jobs: HashMap::new(),
             next_job: 0,
             profiles: Vec::new(),
@@ -135,6 +142,7 @@ impl State {
             consequences: VecDeque::new(),
             scratch: Vec::new(),
             closed: false,
+            keep_alive,
             ending: false,
             suspects: Vec::new(),
             looked_at: 0,
@@ -198,6 +206,9 @@ impl State {
     pub(crate) fn close(&mut self, job: JobId) {
         if self.jobs.remove(&job).is_some() {
             self.handle(Event::Closed { job });
+            if !self.keep_alive && self.jobs.is_empty() {
+                self.retire();
+            }
         }
     }
 
@@ -334,6 +345,22 @@ impl State {
             }
         }
         self.actions = actions;
+    }
+
+    /// The worker is gone: its process is reaped, its lane unmapped.
+    fn forget(&mut self, worker: usize) {
+        if let Some(post) = self.posts[worker].take() {
+            self.past[worker].add(&post.insights());
+        }
+    }
+
+    /// What each worker has done so far.
+    pub(crate) fn insights(&self) -> Vec<WorkerInsights> {
+        let mut all = self.past.clone();
+        for (worker, post) in all.iter_mut().zip(&self.posts) {
+            worker.add(&post.as_ref().map(Post::insights).unwrap_or_default());
+        }
+        all
     }
 
     // ---- the end ----

@@ -1,12 +1,15 @@
 //! What a leader sleeps on: the bell that workers ring, and the workers' ends.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::unistd::{read, write};
+
+use crate::sys::fd::{Fd, Known, above_standard};
 
 /// The bell's number in the poll set; workers have theirs.
 const BELL: u64 = u64::MAX;
@@ -15,8 +18,9 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// The poll set.
 pub(crate) struct Waiter {
+    _known: Known,
     set: Epoll,
-    bell: EventFd,
+    bell: Fd,
 }
 
 /// How long to sleep at most.
@@ -27,15 +31,15 @@ pub(super) struct Sleep {
 
 impl Waiter {
     pub(crate) fn new() -> io::Result<Self> {
-        let set = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let set = Epoll(above_standard(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?.0)?);
         let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        let bell = Fd::new(bell.into())?;
         set.add(&bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
-        Ok(Self { set, bell })
+        Ok(Self { _known: Known::new(&set.0), set, bell })
     }
 
     /// The bell, for a new worker.
     pub(super) fn bell(&self) -> io::Result<OwnedFd> {
-        use std::os::fd::AsFd;
         self.bell.as_fd().try_clone_to_owned()
     }
 
@@ -47,7 +51,7 @@ impl Waiter {
     /// Wakes the sleeper.
     pub(super) fn wake(&self) {
         // A full counter means that it has been woken already.
-        let _ = self.bell.write(1);
+        let _ = write(&self.bell, &1u64.to_ne_bytes());
     }
 
     /// Sleeps until the bell rings, a worker ends, or the time is over; says which workers ended.
@@ -56,7 +60,8 @@ impl Waiter {
         // Rounded up: a sleep that ends before the deadline would be followed by many short ones.
         let (ended, rung) = self.poll(limit.as_micros().div_ceil(1000) as i32);
         if rung {
-            let _ = self.bell.read();
+            // Nothing to read means that it does not ring any more.
+            let _ = read(&self.bell, &mut [0; 8]);
         }
         ended
     }

@@ -67,11 +67,13 @@ impl Letter {
         if let Some(waker) = waker {
             waker.wake();
         }
-        for callback in callbacks {
-            // A callback that panics harms neither the pool nor the other callbacks.
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(callback));
-        }
+        callbacks.into_iter().for_each(call_back);
     }
+}
+
+/// A callback that panics harms neither the pool, nor the other callbacks, nor whoever has registered it.
+fn call_back(callback: Callback) {
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(callback));
 }
 
 impl<R> std::fmt::Debug for AsyncResult<R> {
@@ -159,12 +161,13 @@ impl<R> AsyncResult<R> {
             return state.callbacks.push(callback);
         }
         drop(state);
-        callback();
+        call_back(callback);
     }
 }
 
 impl<R: Send + 'static> AsyncResult<R> {
-    /// Calls `then` with the result when it is there, in a thread of this process; not if the call fails.
+    /// Calls `then` with the result when it is there, in a thread of this process; not if the call fails. A panic of
+    /// `then` ends there.
     pub fn on_success(self, then: impl FnOnce(&R) + Send + 'static) -> Self {
         let result = self.again();
         self.when_ready(Box::new(move || {
@@ -175,7 +178,8 @@ impl<R: Send + 'static> AsyncResult<R> {
         self
     }
 
-    /// Calls `then` with the error when the call has failed, in a thread of this process.
+    /// Calls `then` with the error when the call has failed, in a thread of this process. A panic of `then` ends
+    /// there.
     pub fn on_error(self, then: impl FnOnce(&Error) + Send + 'static) -> Self {
         let result = self.again();
         self.when_ready(Box::new(move || {

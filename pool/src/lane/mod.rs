@@ -118,9 +118,41 @@ struct WorkerWords {
     /// What a task has been taking lately, in nanoseconds.
     pace: AtomicU64,
     _line2: [u64; 5],
+    spent: SpentWords,
+    _line3: [u64; 4],
 }
 
-const _: () = assert!(size_of::<ParentWords>() == 128 && size_of::<WorkerWords>() == 192);
+/// What the worker has spent its time on, in nanoseconds.
+#[repr(C)]
+#[derive(Debug)]
+struct SpentWords {
+    waiting: AtomicU64,
+    working: AtomicU64,
+    init: AtomicU64,
+    exit: AtomicU64,
+}
+
+/// What a worker spends time on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Spends {
+    Waiting,
+    Working,
+    Init,
+    Exit,
+}
+
+impl SpentWords {
+    fn of(&self, what: Spends) -> &AtomicU64 {
+        match what {
+            Spends::Waiting => &self.waiting,
+            Spends::Working => &self.working,
+            Spends::Init => &self.init,
+            Spends::Exit => &self.exit,
+        }
+    }
+}
+
+const _: () = assert!(size_of::<ParentWords>() == 128 && size_of::<WorkerWords>() == 256);
 const _: () = assert!(size_of::<WorkerWords>() <= WORDS_BYTES && RING_BYTES.is_multiple_of(8));
 
 /// One direction's file as one process sees it: words, then the ring.

@@ -1,9 +1,10 @@
 //! The parent's end: sends orders, takes replies, and believes nothing that comes up.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::ring::{Consumer, Corrupt, Position, Producer, Room};
-use super::{Half, ParentWords, RECALL, RING_BYTES, WorkerWords, full_fence, futex, order, reply};
+use super::{Half, ParentWords, RECALL, RING_BYTES, Spends, WorkerWords, full_fence, futex, order, reply};
 
 /// What other orders leave free for a `Resume` order: its header.
 const SPARE: u32 = 8;
@@ -159,6 +160,11 @@ impl ParentEnd {
     /// What a task takes, as the worker says; 0 when it has not said yet.
     pub(crate) fn pace_ns(&self) -> u64 {
         self.worker_words().pace.load(Ordering::Relaxed)
+    }
+
+    /// How long the worker has been at this, as it says.
+    pub(crate) fn spent(&self, what: Spends) -> Duration {
+        Duration::from_nanos(self.worker_words().spent.of(what).load(Ordering::Relaxed))
     }
 
     /// How long the worker may spin before it sleeps.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::memory::Access;
 use super::ring::{Consumer, Corrupt, Position, Producer};
 use super::{
-    Half, PART_BYTES, ParentWords, RECALL, RING_BYTES, WorkerWords, full_fence, futex, now_ns, reply,
+    Half, PART_BYTES, ParentWords, RECALL, RING_BYTES, Spends, WorkerWords, full_fence, futex, now_ns, reply,
 };
 
 /// A sleeping worker looks around this often, so that a lost peer or a broken word cannot keep it asleep for good.
@@ -45,6 +45,13 @@ impl Words {
     fn own(&self) -> &WorkerWords {
         // SAFETY: the replies' half begins with the worker's words.
         unsafe { self.up.words() }
+    }
+
+    /// Adds to what the worker has spent its time on.
+    fn spend(&self, what: Spends, ns: u64) {
+        // Only the worker writes here, so load and store need not be one.
+        let word = self.own().spent.of(what);
+        word.store(word.load(Ordering::Relaxed) + ns, Ordering::Relaxed);
     }
 }
 
@@ -114,18 +121,16 @@ impl WorkerEnd {
     fn wait_for_order(&mut self) -> bool {
         let parent = self.words.parent();
         let spin_ns = u64::from(parent.spin_ns.load(Ordering::Relaxed));
-        if spin_ns > 0 && spin_until(|| self.orders.is_ready(), spin_ns) {
-            return true;
-        }
-        while !self.orders.is_ready() {
-            if parent.closed.load(Ordering::Acquire) != 0 {
-                return false;
+        let began = now_ns();
+        let ready = || self.orders.is_ready();
+        let closed = || parent.closed.load(Ordering::Acquire) != 0;
+        if spin_ns == 0 || !spin_until(ready, spin_ns) {
+            while !ready() && !closed() {
+                sleep(&self.words, || ready() || closed());
             }
-            sleep(&self.words, || {
-                self.orders.is_ready() || self.words.parent().closed.load(Ordering::Acquire) != 0
-            });
         }
-        true
+        self.words.spend(Spends::Waiting, now_ns() - began);
+        ready()
     }
 }
 
@@ -188,6 +193,11 @@ impl Chunk<'_> {
     /// Notes when it was started, for the parent's time limits.
     pub(crate) fn stamp(&mut self) {
         self.words.own().started_at.store(now_ns(), Ordering::Relaxed);
+    }
+
+    /// Adds to what the worker has spent its time on.
+    pub(crate) fn spend(&self, what: Spends, ns: u64) {
+        self.words.spend(what, ns);
     }
 
     /// Notes what a task takes.

@@ -3,7 +3,6 @@
 #![allow(unsafe_code, reason = "closes by number what a fork copied")]
 
 use std::io;
-use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError, TryLockError};
 
@@ -11,36 +10,57 @@ static OPEN: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
 
 /// A descriptor of this crate's own.
 #[derive(Debug)]
-pub(crate) struct Fd(OwnedFd);
+pub(crate) struct Fd {
+    // The number is forgotten before it is closed, and may be another's.
+    known: Known,
+    fd: OwnedFd,
+}
 
 impl Fd {
-    /// Takes a descriptor over. It moves if it is one of the standard three, which happens where the program was
-    /// started with one of them closed: whoever prints would write into it.
+    /// Takes a descriptor over.
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
-        // std duplicates to the lowest free number from 3 on, closed by exec.
-        let fd = if fd.as_raw_fd() > 2 { fd } else { fd.try_clone()? };
-        open().push(fd.as_raw_fd());
-        Ok(Self(fd))
+        let fd = above_standard(fd)?;
+        Ok(Self { known: Known::new(&fd), fd })
     }
 
     /// Gives the descriptor away; it is no longer known.
     pub(crate) fn into_owned(self) -> OwnedFd {
-        forget(self.0.as_raw_fd());
-        let this = ManuallyDrop::new(self);
-        // SAFETY: `this` is never dropped nor used again, so the descriptor is moved out, not copied.
-        unsafe { std::ptr::read(&raw const this.0) }
+        self.fd
     }
 }
 
 impl AsFd for Fd {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 
-impl Drop for Fd {
+/// Moves a descriptor if it is one of the standard three, which happens where the program was started with one of
+/// them closed: whoever prints would write into it.
+pub(crate) fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
+    // std duplicates to the lowest free number from 3 on, closed by exec.
+    if fd.as_raw_fd() > 2 { Ok(fd) } else { fd.try_clone() }
+}
+
+/// While it lives, the number is known as that of a descriptor of this crate's own. For those that another type
+/// owns; to be dropped before them.
+#[derive(Debug)]
+pub(crate) struct Known(RawFd);
+
+impl Known {
+    pub(crate) fn new(fd: &impl AsFd) -> Self {
+        let number = fd.as_fd().as_raw_fd();
+        open().push(number);
+        Self(number)
+    }
+}
+
+impl Drop for Known {
     fn drop(&mut self) {
-        forget(self.0.as_raw_fd());
+        let mut open = open();
+        if let Some(at) = open.iter().position(|known| *known == self.0) {
+            open.swap_remove(at);
+        }
     }
 }
 
@@ -57,7 +77,7 @@ pub(super) unsafe fn close_inherited(keep: &[&Fd]) {
         Err(TryLockError::WouldBlock) => return,
     };
     open.retain(|fd| {
-        let kept = keep.iter().any(|keep| keep.0.as_raw_fd() == *fd);
+        let kept = keep.iter().any(|keep| keep.known.0 == *fd);
         if !kept {
             // SAFETY: the number is that of a descriptor of this crate's own, whose owner is never used here: the
             // caller's word.
@@ -69,13 +89,6 @@ pub(super) unsafe fn close_inherited(keep: &[&Fd]) {
 
 fn open() -> std::sync::MutexGuard<'static, Vec<RawFd>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn forget(fd: RawFd) {
-    let mut open = open();
-    if let Some(at) = open.iter().position(|known| *known == fd) {
-        open.swap_remove(at);
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::any::{Any, TypeId};
 
 use super::panics;
 use crate::codec::Codec;
-use crate::lane::{Chunk, now_ns, reply};
+use crate::lane::{Chunk, Spends, now_ns, reply};
 use crate::registry::SharedValue;
 use crate::task::{
     ExitContext, InitContext, Output, Task, TaskContext, WorkerExit, WorkerId, WorkerInit, shared_of,
@@ -80,6 +80,7 @@ fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, items: &[u8], lane: &mu
         left -= claimed;
         lane.nudge();
         let now = now_ns();
+        lane.spend(Spends::Working, now - before);
         *pace_ns = (now - before) / u64::from(claimed);
         lane.note_pace(*pace_ns);
         claim = claim_for(*pace_ns, claimed * 2);

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::os::fd::OwnedFd;
 
 use crate::codec::Codec;
-use crate::lane::{Chunk, Order, WorkerEnd, order, reply};
+use crate::lane::{Chunk, Order, Spends, WorkerEnd, now_ns, order, reply};
 use crate::registry::{Glue, Registry, SharedValue};
 use crate::task::WorkerId;
 use crate::wire::{ChunkHead, Failure, InitOrder};
@@ -87,9 +87,9 @@ impl Worker {
         match order.tag {
             order::CHUNK => self.run_chunk(order.payload, answer),
             order::INIT => {
-                answer.start_unit();
-                answer.stamp();
+                let began = begin(answer);
                 self.make_state(order.payload, answer);
+                answer.spend(Spends::Init, now_ns() - began);
                 done(answer);
             }
             order::PART => {
@@ -104,9 +104,9 @@ impl Worker {
                 done(answer);
             }
             _ => {
-                answer.start_unit();
-                answer.stamp();
+                let began = begin(answer);
                 self.exit(answer);
+                answer.spend(Spends::Exit, now_ns() - began);
                 acknowledge(answer);
                 done(answer);
                 return Next::End;
@@ -194,6 +194,13 @@ impl Worker {
             }
         }
     }
+}
+
+/// Notes that an order is begun, and when.
+fn begin(answer: &mut Chunk<'_>) -> u64 {
+    answer.start_unit();
+    answer.stamp();
+    now_ns()
 }
 
 /// Answers an order that gives no value.

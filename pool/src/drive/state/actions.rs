@@ -45,7 +45,7 @@ impl State {
 
     pub(super) fn start(&mut self, worker: usize) {
         // The one before is gone: dropping its post reaps it and unmaps its lane.
-        self.posts[worker] = None;
+        self.forget(worker);
         match self.try_start(worker) {
             Ok(post) => self.posts[worker] = Some(post),
             Err(error) => {

@@ -38,7 +38,7 @@ impl State {
             if head.tag != reply::READY {
                 return Err(Corrupt);
             }
-            post.ready = true;
+            post.is_up();
             self.handle(Event::Ready { worker });
             return Ok(());
         }
@@ -115,6 +115,7 @@ impl State {
             done += 1;
         }
         let pace_ns = post.lane.pace_ns();
+        post.seen.tasks += done + u64::from(told.is_some());
         if done > 0 {
             post.answered_before(unit.wrapping_add(done as u32));
             self.handle(Event::Done { worker, count: done, pace_ns });
@@ -214,9 +215,10 @@ impl State {
         let head = self.supervisor.head(worker);
         let running = head.is_some_and(|head| post.corrupt || post.lane.is_running(head.unit()));
         self.last_death = if post.corrupt { Death::new(DeathCause::Corrupt) } else { death };
+        post.seen.deaths = u32::from(post.corrupt || death.exit_code() != Some(0) || running);
         self.handle(Event::Died { worker, running });
         if self.supervisor.is_absent(worker) {
-            self.posts[worker] = None;
+            self.forget(worker);
         }
     }
 }
