@@ -49,6 +49,11 @@ fn live(method: StartMethod) -> Result<(), Error> {
         results.next().transpose()?;
         assert!(pool.insights().workers.iter().map(|worker| worker.tasks).sum::<u64>() >= taken);
     }
+    drop(results);
+    // Between calls a worker waits, sooner or later.
+    while pool.insights().workers.iter().all(|worker| worker.waiting.is_zero()) {
+        square::apply(&pool, 1)?;
+    }
     Ok(())
 }
 
@@ -75,7 +80,7 @@ fn times(method: StartMethod) -> Result<(), Error> {
     slow::par_map(&pool, [(); 3])?;
     let worker = pool.insights().workers[0];
     assert!(worker.init >= LONG && worker.working >= 3 * LONG && worker.exit >= LONG, "{worker:?}");
-    assert!(!worker.start_up.is_zero() && !worker.waiting.is_zero(), "{worker:?}");
+    assert!(!worker.start_up.is_zero(), "{worker:?}");
     assert!((0.0..1.0).contains(&worker.working_ratio()) && worker.working_ratio() > 0.0);
     Ok(())
 }
