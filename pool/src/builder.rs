@@ -27,6 +27,7 @@ pub struct WorkerPoolBuilder<S = ()> {
     keep_alive: bool,
     order_tasks: bool,
     insights: bool,
+    memory_limit: Option<u64>,
     codec: Codec,
     shared: Arc<S>,
     /// How to encode the shared value; none for a value that can only be inherited.
@@ -60,6 +61,7 @@ impl WorkerPoolBuilder {
             keep_alive: true,
             order_tasks: false,
             insights: false,
+            memory_limit: None,
             codec: Codec::default(),
             shared: Arc::new(()),
             encode: Some(encode),
@@ -117,6 +119,15 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
         self
     }
 
+    /// How many bytes a worker may hold more than it did after its init, before its first task. One that holds more
+    /// between two tasks is replaced, after its exit function; one that holds more than twice as much in the midst of
+    /// a task is killed, and that task has died [out of memory](crate::Death::out_of_memory). What counts is what lies in
+    /// memory and belongs to the worker alone. Default: no limit. Not for [`StartMethod::Threads`].
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = Some(bytes);
+        self
+    }
+
     /// `true`: [`WorkerPool::insights`] tells where the workers' time went. Default: `false`.
     pub fn insights(mut self, insights: bool) -> Self {
         self.insights = insights;
@@ -157,6 +168,7 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
             keep_alive: self.keep_alive,
             order_tasks: self.order_tasks,
             insights: self.insights,
+            memory_limit: self.memory_limit,
             codec: self.codec,
             shared: Arc::new(value),
             encode,
@@ -185,6 +197,14 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
         if workers == 0 {
             return Err(Error::option("workers", 0, "a pool has at least 1 worker"));
         }
+        match self.memory_limit {
+            Some(0) => return Err(Error::option("memory_limit", 0, "it must be at least 1 byte")),
+            Some(bytes) if !self.start_method.is_process() => {
+                let why = "threads share one memory; use a start method that has processes";
+                return Err(Error::option("memory_limit", bytes, why));
+            }
+            _ => {}
+        }
         let cpus = match &self.cpu_ids {
             Some(sets) => cpu::check_sets(sets.clone(), workers)?,
             None => vec![Vec::new(); workers],
@@ -202,6 +222,7 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
             keep_alive: self.keep_alive,
             order_tasks: self.order_tasks,
             insights: self.insights,
+            memory_limit: self.memory_limit,
         };
         WorkerPool::start(settings, crew, cpus)
     }

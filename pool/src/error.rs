@@ -109,6 +109,7 @@ struct Failure {
     attempts: u32,
     argument: Option<String>,
     kind: TaskErrorKind,
+    earlier: Vec<TaskErrorKind>,
 }
 
 impl TaskError {
@@ -120,7 +121,15 @@ impl TaskError {
         argument: Option<String>,
         kind: TaskErrorKind,
     ) -> Self {
-        Self(Arc::new(Failure { task, index, worker, attempts, argument, kind }))
+        Self(Arc::new(Failure { task, index, worker, attempts, argument, kind, earlier: Vec::new() }))
+    }
+
+    /// With what ended the attempts before the last.
+    pub(crate) fn after(mut self, attempts: Vec<TaskErrorKind>) -> Self {
+        if let Some(failure) = Arc::get_mut(&mut self.0) {
+            failure.earlier = attempts;
+        }
+        self
     }
 
     /// The name of the task function, as it is registered.
@@ -154,10 +163,16 @@ impl TaskError {
         self.0.argument.as_deref()
     }
 
-    /// What went wrong.
+    /// What went wrong, at the last attempt.
     #[must_use]
     pub fn kind(&self) -> &TaskErrorKind {
         &self.0.kind
+    }
+
+    /// What ended the attempts before the last, from the first on; empty without retries.
+    #[must_use]
+    pub fn earlier_attempts(&self) -> &[TaskErrorKind] {
+        &self.0.earlier
     }
 }
 
@@ -165,7 +180,7 @@ impl std::error::Error for TaskError {}
 
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { task, index, worker, attempts, argument, kind } = &*self.0;
+        let Failure { task, index, worker, attempts, argument, kind, earlier } = &*self.0;
         match kind {
             TaskErrorKind::Init(cause) => {
                 return write!(f, "init of worker {worker} for task `{task}` failed: {cause}");
@@ -177,7 +192,10 @@ impl fmt::Display for TaskError {
             write!(f, "; its argument was {argument}")?;
         }
         if *attempts > 1 {
-            write!(f, "; attempt {attempts}")?;
+            write!(f, "; this was attempt {attempts}")?;
+        }
+        for (attempt, kind) in (1..).zip(earlier) {
+            write!(f, "; attempt {attempt} {kind}")?;
         }
         Ok(())
     }
@@ -271,6 +289,8 @@ pub(crate) enum DeathCause {
     Exited(i32),
     /// This signal killed it.
     Signaled(i32),
+    /// It held more than twice the memory limit in a task, and was killed for that.
+    MemoryLimit { limit: u64, held: u64 },
     /// It wrote what no worker writes, and was killed for that.
     Corrupt,
     /// It is gone, and somebody else took its status.
@@ -306,10 +326,11 @@ impl Death {
         self.core_dumped
     }
 
-    /// Whether the kernel killed it because memory had run out.
+    /// Whether memory was the reason: the kernel killed it because there was none left, or this crate because it held
+    /// more than twice the pool's `memory_limit`.
     #[must_use]
     pub fn out_of_memory(&self) -> bool {
-        self.out_of_memory
+        self.out_of_memory || matches!(self.cause, DeathCause::MemoryLimit { .. })
     }
 }
 
@@ -321,6 +342,12 @@ impl fmt::Display for Death {
                 Ok(signal) => write!(f, "was killed by {} (signal {number})", signal.as_str())?,
                 Err(_) => write!(f, "was killed by signal {number}")?,
             },
+            DeathCause::MemoryLimit { limit, held } => {
+                write!(
+                    f,
+                    "was killed: it held {held} bytes more than before, over twice its limit of {limit}"
+                )?;
+            }
             DeathCause::Corrupt => write!(f, "wrote over its lane and was killed")?,
             DeathCause::Unknown => write!(f, "is gone (its exit status was taken by another waiter)")?,
         }

@@ -38,6 +38,7 @@ pub(crate) struct Settings {
     pub(crate) keep_alive: bool,
     pub(crate) order_tasks: bool,
     pub(crate) insights: bool,
+    pub(crate) memory_limit: Option<u64>,
 }
 
 impl<S> std::fmt::Debug for WorkerPool<S> {
@@ -67,7 +68,8 @@ impl<S> WorkerPool<S> {
         let supervisor =
             Supervisor::new(settings.workers, settings.order_tasks, settings.method.is_process());
         let starter = start::starter(settings.method, crew);
-        let state = State::new(supervisor, starter, Arc::clone(&waiter), cpus, settings.keep_alive);
+        let Settings { keep_alive, memory_limit, .. } = settings;
+        let state = State::new(supervisor, starter, Arc::clone(&waiter), cpus, keep_alive, memory_limit);
         Ok(Self {
             core: Arc::new(Core::new(state, waiter)),
             courier: Arc::default(),

@@ -9,7 +9,9 @@
 
 use std::process::ExitCode;
 
+#[path = "../harness/mod.rs"]
 mod harness;
+#[path = "../support.rs"]
 mod support;
 
 // How work gets through.

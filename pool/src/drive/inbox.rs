@@ -34,6 +34,8 @@ pub(crate) enum What {
 pub(crate) struct Loss {
     pub(crate) attempts: u32,
     pub(crate) kind: TaskErrorKind,
+    /// What ended the attempts before.
+    pub(crate) earlier: Vec<TaskErrorKind>,
     /// The argument's bytes, where they were still there.
     pub(crate) item: Option<Vec<u8>>,
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::insights::WorkerInsights;
 use crate::lane::{Corrupt, PART_BYTES, ParentEnd, Position, Spends, now_ns, order};
 use crate::start::Child;
+use crate::sys::memory::Meter;
 use crate::wire::{ChunkHead, Failure, ITEM_HEAD, split_item};
 
 pub(super) struct Post {
@@ -19,6 +20,10 @@ pub(super) struct Post {
     pub(super) corrupt: bool,
     /// A recall waits until what is going out is out.
     pub(super) recall_wanted: bool,
+    /// Tells how much memory it holds, where there is a limit to that.
+    pub(super) meter: Option<Meter>,
+    /// How far it was when it was last found asleep with orders to be done.
+    nap: Option<(u32, usize)>,
     /// When it was started.
     born: u64,
     /// What only the parent knows of what it has done.
@@ -68,6 +73,8 @@ impl Post {
             lane,
             child,
             ready: false,
+            meter: None,
+            nap: None,
             born: now_ns(),
             seen: WorkerInsights { starts: 1, ..WorkerInsights::default() },
             corrupt: false,
@@ -95,6 +102,29 @@ impl Post {
             working: self.lane.spent(Spends::Working),
             exit: self.lane.spent(Spends::Exit),
             ..self.seen
+        }
+    }
+
+    /// Says that the parent will sleep, until the worker is half-way through what it has. What waits for room does
+    /// not count: the worker has not got it.
+    pub(super) fn doze(&mut self) {
+        let open = self.lane.next_unit().wrapping_sub(self.answered);
+        self.lane.doze(self.answered.wrapping_add(open.saturating_sub(1) / 2));
+    }
+
+    /// The worker says that it sleeps, and has orders: it is woken once more, and if that does not help, it is not
+    /// what it was.
+    pub(super) fn look_at_nap(&mut self) {
+        let Child::Process(process) = &self.child else { return };
+        let overslept =
+            self.ready && !self.sent.is_empty() && !self.lane.has_reply() && self.lane.worker_sleeps();
+        let nap = overslept.then_some((self.answered, self.sent.len()));
+        if nap.is_some() && nap == self.nap && process.sleeps() {
+            return self.condemn();
+        }
+        self.nap = nap;
+        if overslept {
+            self.lane.wake();
         }
     }
 

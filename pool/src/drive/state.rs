@@ -1,6 +1,7 @@
 //! The state behind the pool's mutex.
 
 mod actions;
+mod looks;
 mod replies;
 mod sleeping;
 
@@ -38,6 +39,8 @@ pub(crate) struct JobSlot {
     pub(crate) inbox: Inbox,
     /// The bytes of items that came back, or were encoded before the job began.
     pub(crate) kept: HashMap<u64, Vec<u8>>,
+    /// What ended earlier attempts at tasks that were tried again.
+    pub(crate) earlier: HashMap<u64, Vec<TaskErrorKind>>,
     /// The caller was told to stop.
     pub(crate) cancelled: bool,
     /// Its caller has items in hand that no worker takes now.
@@ -72,6 +75,14 @@ struct Leader {
     woken: bool,
 }
 
+/// When it was last looked for what nobody tells.
+#[derive(Default)]
+struct Looks {
+    deaths: u64,
+    naps: u64,
+    memory: u64,
+}
+
 pub(crate) struct State {
     leader: Option<Leader>,
     /// What those sleep for who sleep on the condition variable.
@@ -99,17 +110,19 @@ pub(crate) struct State {
     pub(crate) closed: bool,
     /// Workers stay when no job is open.
     keep_alive: bool,
+    /// How many bytes a worker may hold between tasks.
+    memory_limit: Option<u64>,
+    /// How many processes the kernel had killed for want of memory when that was last looked at.
+    oom_kills: Option<u64>,
     /// Workers were told to end.
     ending: bool,
     /// Workers whose ends were signalled.
     suspects: Vec<usize>,
-    looked_at: u64,
+    looked_at: Looks,
     cpus_to_use: usize,
     spinning: u32,
 }
 
-/// A parent that never sleeps looks for deaths this often.
-const LOOK_NS: u64 = 1_000_000;
 /// How long both sides spin before they sleep, where a core is free for it: about one wake-up.
 const SPIN_NS: u32 = 50_000;
 
@@ -120,6 +133,7 @@ impl State {
         waiter: Arc<Waiter>,
         cpus: Vec<Vec<usize>>,
         keep_alive: bool,
+        memory_limit: Option<u64>,
     ) -> Self {
         Self {
             leader: None,
@@ -143,9 +157,11 @@ impl State {
             scratch: Vec::new(),
             closed: false,
             keep_alive,
+            memory_limit,
+            oom_kills: None,
             ending: false,
             suspects: Vec::new(),
-            looked_at: 0,
+            looked_at: Looks::default(),
             cpus_to_use: crate::cpu_count(),
             spinning: 0,
         }
@@ -273,6 +289,7 @@ impl State {
     pub(super) fn send_alone(&mut self, job: JobId, worker: usize, head: ChunkHead, item: Vec<u8>) {
         if let Some(post) = &mut self.posts[worker] {
             post.send_item(head, item);
+            self.supervisor.block(worker, !post.is_clear());
         }
         self.handle(Event::Sent { job, worker, count: 1 });
     }
@@ -300,24 +317,9 @@ impl State {
             self.drain(worker);
         }
         let now = now_ns();
-        if now.saturating_sub(self.looked_at) > LOOK_NS {
-            // A busy parent never sleeps, so it does not hear of deaths; it asks now and then.
-            self.suspects.extend(self.waiter.look());
-            self.looked_at = now;
-        }
-        for worker in std::mem::take(&mut self.suspects) {
-            self.look_for_death(worker);
-        }
-        self.look_for_finished_threads();
+        self.look_around(now);
         if self.supervisor.deadline().is_some_and(|deadline| deadline <= now) {
             self.handle(Event::Tick);
-        }
-        for job in self.supervisor.with_backlog() {
-            while let Some(grant) =
-                self.supervisor.grant(job).filter(|g| matches!(g.work, Work::Again { .. }))
-            {
-                self.send_kept(job, grant);
-            }
         }
         for worker in 0..self.posts.len() {
             let Some(post) = &mut self.posts[worker] else { continue };
@@ -328,6 +330,13 @@ impl State {
                 && let Some(recalled) = self.recall(worker)
             {
                 self.handle(recalled);
+            }
+        }
+        for job in self.supervisor.with_backlog() {
+            while let Some(grant) =
+                self.supervisor.grant(job).filter(|g| matches!(g.work, Work::Again { .. }))
+            {
+                self.send_kept(job, grant);
             }
         }
     }

@@ -260,6 +260,7 @@ where
             carriage: Carriage { timed: plan.task_limit_ns.is_some(), in_parts: false },
             inbox: Default::default(),
             kept: Default::default(),
+            earlier: Default::default(),
             cancelled: false,
             hungry: false,
         })

@@ -88,8 +88,8 @@ pub(super) fn open<T: Task>(arrival: Arrival, tape: &[u8], codec: Codec) -> Outc
         What::Value { start, len } => decode::<T::Output>(codec, &tape[start..start + len])
             .map_err(|why| fail(1, None, TaskErrorKind::Decode(why))),
         What::Failed(loss) => {
-            let Loss { attempts, kind, item } = *loss;
-            Err(fail(attempts, item.and_then(|item| show::<T>(codec, &item)), kind))
+            let Loss { attempts, kind, earlier, item } = *loss;
+            Err(fail(attempts, item.and_then(|item| show::<T>(codec, &item)), kind).after(earlier))
         }
     };
     (index, result)

@@ -97,7 +97,9 @@ struct ParentWords {
     spin_ns: AtomicU32,
     /// Not zero when the worker shall stop at once: threads, which can't be killed.
     closed: AtomicU32,
-    _line1: [u32; 10],
+    /// How many bytes the worker may hold between tasks, over what it held after its init; 0 for any number.
+    memory_limit: AtomicU64,
+    _line1: [u32; 8],
 }
 
 /// The words that the worker writes. The parent trusts none of them.
@@ -112,14 +114,18 @@ struct WorkerWords {
     _line1: [u64; 7],
     /// The unit that the worker is at, plus one.
     started: AtomicU32,
-    _pad: u32,
+    /// The unit whose argument the worker has decoded, plus one.
+    decoded: AtomicU32,
     /// When it started that unit, if the chunk asks for it: CLOCK_MONOTONIC in nanoseconds.
     started_at: AtomicU64,
     /// What a task has been taking lately, in nanoseconds.
     pace: AtomicU64,
     _line2: [u64; 5],
     spent: SpentWords,
-    _line3: [u64; 4],
+    /// How many bytes it held after its init, and how many more it holds now; 0 when nobody wants to know.
+    baseline: AtomicU64,
+    growth: AtomicU64,
+    _line3: [u64; 2],
 }
 
 /// What the worker has spent its time on, in nanoseconds.

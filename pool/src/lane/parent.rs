@@ -95,6 +95,9 @@ impl ParentEnd {
             return Err(Corrupt);
         }
         record.copy_to(out);
+        if !self.replies.is_intact(head.tag, head.len) {
+            return Err(Corrupt);
+        }
         self.replies.advance(head.len);
         Ok(Some(head))
     }
@@ -114,10 +117,20 @@ impl ParentEnd {
     /// Wakes the worker, if it sleeps. To be called after orders were sent or replies read.
     pub(crate) fn ring(&self) {
         full_fence();
-        if self.worker_words().asleep.load(Ordering::Relaxed) != 0 {
-            self.words().doorbell.fetch_add(1, Ordering::Relaxed);
-            futex::wake(&self.words().doorbell);
+        if self.worker_sleeps() {
+            self.wake();
         }
+    }
+
+    /// Whether the worker says that it sleeps.
+    pub(crate) fn worker_sleeps(&self) -> bool {
+        self.worker_words().asleep.load(Ordering::Relaxed) != 0
+    }
+
+    /// Wakes the worker, whether it says that it sleeps or not.
+    pub(crate) fn wake(&self) {
+        self.words().doorbell.fetch_add(1, Ordering::Relaxed);
+        futex::wake(&self.words().doorbell);
     }
 
     /// Says that the parent is about to sleep and wants to be woken when unit `wake_at` is done. The caller fences
@@ -152,6 +165,11 @@ impl ParentEnd {
         self.worker_words().started.load(Ordering::Acquire) == unit.wrapping_add(1)
     }
 
+    /// Whether the worker says that it has decoded the argument of this unit.
+    pub(crate) fn has_decoded(&self, unit: u32) -> bool {
+        self.worker_words().decoded.load(Ordering::Acquire) == unit.wrapping_add(1)
+    }
+
     /// When the worker says that it started the unit that it is at.
     pub(crate) fn started_at(&self) -> u64 {
         self.worker_words().started_at.load(Ordering::Relaxed)
@@ -160,6 +178,21 @@ impl ParentEnd {
     /// What a task takes, as the worker says; 0 when it has not said yet.
     pub(crate) fn pace_ns(&self) -> u64 {
         self.worker_words().pace.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes the worker may hold between tasks.
+    pub(crate) fn limit_memory(&self, bytes: u64) {
+        self.words().memory_limit.store(bytes, Ordering::Relaxed);
+    }
+
+    /// How many bytes the worker held after its init, as it says; 0 before that.
+    pub(crate) fn baseline(&self) -> u64 {
+        self.worker_words().baseline.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes more it held after its last task, as it says.
+    pub(crate) fn growth(&self) -> u64 {
+        self.worker_words().growth.load(Ordering::Relaxed)
     }
 
     /// How long the worker has been at this, as it says.

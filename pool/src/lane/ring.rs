@@ -15,7 +15,7 @@
 
 use std::ptr::NonNull;
 use std::slice;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// The part of a ring in which small records stay.
 pub(super) const HOT_BYTES: u32 = 64 << 10;
@@ -285,6 +285,20 @@ impl Consumer {
         }))
     }
 
+    /// Whether the record of this tag and length that `peek` returned still lies between its own header and one that
+    /// may follow it. A producer gone wild that has written over the payload, from whichever end, has hardly left
+    /// both as they were.
+    #[inline]
+    pub(super) fn is_intact(&self, tag: u8, len: usize) -> bool {
+        // The copy of the payload comes before these two looks.
+        fence(Ordering::Acquire);
+        let header = Header { len: len as u32, tag, number: self.number & NUMBER_MASK };
+        let own = self.span.header(self.at.offset).load(Ordering::Relaxed);
+        let next = self.span.header(self.at.offset + Header::total(len as u32)).load(Ordering::Relaxed);
+        own == header.pack()
+            && (next == 0 || Header::unpack(next).number == self.number.wrapping_add(1) & NUMBER_MASK)
+    }
+
     /// Goes past a record of this length that `peek` returned.
     #[inline]
     pub(super) fn advance(&mut self, len: usize) {
@@ -471,6 +485,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_record_that_was_written_over_is_told() {
+        let with = |change: fn(&mut Pair)| {
+            let mut pair = pair(4096);
+            assert!(send(&mut pair.producer, 3, b"first") && send(&mut pair.producer, 3, b"second"));
+            let tag = pair.consumer.peek().unwrap().unwrap().tag;
+            change(&mut pair);
+            pair.consumer.is_intact(tag, 5)
+        };
+        assert!(with(|_| ()));
+        assert!(with(|pair| pair.consumer.span.header(16).store(0, Ordering::Relaxed)), "the last record");
+        assert!(!with(|pair| pair.consumer.span.header(0).store(7, Ordering::Relaxed)));
+        assert!(!with(|pair| pair.consumer.span.header(16).store(u64::MAX, Ordering::Relaxed)));
     }
 
     #[test]

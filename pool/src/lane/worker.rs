@@ -190,9 +190,37 @@ impl Chunk<'_> {
         self.words.own().started.store(self.unit.wrapping_add(1), Ordering::Release);
     }
 
+    /// Notes that its argument is decoded: what ends the worker from here on is not the argument's bytes.
+    #[inline]
+    pub(crate) fn note_decoded(&mut self) {
+        self.words.own().decoded.store(self.unit.wrapping_add(1), Ordering::Release);
+    }
+
     /// Notes when it was started, for the parent's time limits.
     pub(crate) fn stamp(&mut self) {
         self.words.own().started_at.store(now_ns(), Ordering::Relaxed);
+    }
+
+    /// How many bytes the worker may hold between tasks, over what it held after its init; none for any number.
+    pub(crate) fn memory_limit(&self) -> Option<u64> {
+        Some(self.words.parent().memory_limit.load(Ordering::Relaxed)).filter(|limit| *limit > 0)
+    }
+
+    /// Notes how many bytes the worker held after its init.
+    pub(crate) fn note_baseline(&self, bytes: u64) {
+        self.words.own().baseline.store(bytes.max(1), Ordering::Relaxed);
+    }
+
+    /// Notes how many bytes more it holds now.
+    pub(crate) fn note_growth(&self, bytes: u64) {
+        self.words.own().growth.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Takes no more tasks: does to itself what a recall does, until the parent has done the same.
+    pub(crate) fn refrain(&mut self) {
+        self.words.own().claim.fetch_or(RECALL, Ordering::AcqRel);
+        *self.recalled = true;
+        self.alarm();
     }
 
     /// Adds to what the worker has spent its time on.

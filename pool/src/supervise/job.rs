@@ -9,6 +9,8 @@ pub(crate) type JobId = u32;
 const WINDOW_NS: u64 = 400_000;
 const CHUNK_NS: u64 = 100_000;
 const LONGEST_WINDOW: u64 = 8192;
+/// So many workers may die in a row before a task that they had not started, and it is what they died of.
+const MOST_SUSPICIONS: u32 = 3;
 
 /// What a job asks for.
 #[derive(Debug, Clone)]
@@ -82,6 +84,8 @@ pub(super) struct Job {
     pub(super) open: bool,
     pub(super) chunks: u64,
     pub(super) pace_ns: Option<u64>,
+    /// The task that was next when a worker died without a task, and how many have done so in a row.
+    pub(super) suspect: Option<(u64, u32)>,
 }
 
 impl Job {
@@ -97,7 +101,16 @@ impl Job {
             open: true,
             chunks: 0,
             pace_ns: None,
+            suspect: None,
         }
+    }
+
+    /// A worker has died with this task next, and says that it was not at it. Whether that is one time too many: who
+    /// can write over the lane can lie.
+    pub(super) fn suspect(&mut self, index: u64) -> bool {
+        let times = self.suspect.filter(|(last, _)| *last == index).map_or(0, |(_, times)| times) + 1;
+        self.suspect = Some((index, times));
+        times >= MOST_SUSPICIONS
     }
 
     pub(super) fn is_complete(&self) -> bool {

@@ -40,6 +40,10 @@ pub(crate) enum Event {
     Recalled { worker: usize, kept_up_to: u32 },
     /// The worker is gone; whether it was running the head of its queue.
     Died { worker: usize, running: bool },
+    /// The worker holds more memory than it may between tasks, and starts no more of them.
+    Outgrown { worker: usize },
+    /// The worker holds more memory than it may in a task: so many bytes, where so many are allowed.
+    Bursting { worker: usize, held: u64, limit: u64 },
     /// All workers shall end, when they have done what they have.
     Retire,
     /// Time has passed.
@@ -85,6 +89,13 @@ pub(crate) enum Action {
         attempts: u32,
         cause: Cause,
     },
+    /// This attempt at a task has failed; another follows.
+    Retry {
+        worker: usize,
+        job: JobId,
+        index: u64,
+        cause: Cause,
+    },
     /// The job cannot go on.
     Fail {
         job: JobId,
@@ -111,6 +122,8 @@ pub(crate) enum Cause {
     Died,
     /// It took longer than its limit, in nanoseconds.
     TimedOut(u64),
+    /// It held so many bytes, where so many are allowed.
+    TooLarge { held: u64, limit: u64 },
 }
 
 /// Why a job cannot go on.

@@ -201,7 +201,7 @@ impl World {
                     call.over = true;
                 }
             }
-            Action::ExitLost { .. } => {}
+            Action::Retry { .. } | Action::ExitLost { .. } => {}
             Action::Complete { job } => {
                 let Some(call) = self.calls.get_mut(&job) else { return };
                 assert!(call.input_ended, "job {job} is complete before its input has ended");
@@ -476,6 +476,10 @@ impl World {
         match self.random.below(16) {
             0 if self.calls.len() < 3 && !self.calm => self.open(),
             0 if self.supervisor.is_idle() => self.tell(Event::Retire),
+            15 if !self.calm && self.random.one_in(20) => match self.random.below(2) {
+                0 => self.tell(Event::Outgrown { worker }),
+                _ => self.tell(Event::Bursting { worker, held: 3, limit: 1 }),
+            },
             1 => self.pass_time(),
             2 if self.workers[worker].as_ref().is_some_and(|process| process.recall_wanted) => {
                 self.recall(worker);

@@ -67,6 +67,8 @@ impl Supervisor {
             Event::OrderDone { worker } => self.order_done(worker),
             Event::Recalled { worker, kept_up_to } => self.recalled(worker, kept_up_to),
             Event::Died { worker, running } => self.died(worker, running),
+            Event::Outgrown { worker } => self.outgrown(worker),
+            Event::Bursting { worker, held, limit } => self.doom(worker, Cause::TooLarge { held, limit }),
             Event::Retire => self.retire(),
             Event::Tick => self.tick(),
         }
@@ -107,14 +109,6 @@ impl Supervisor {
             What::Exit => Head::Exit { unit: batch.unit },
             What::Resume => Head::Resume { unit: batch.unit },
         })
-    }
-
-    /// The unit whose answer a sleeping parent wants to hear of: half-way through what is queued.
-    pub(crate) fn wake_at(&self, worker: usize) -> u32 {
-        let worker = &self.workers[worker];
-        let Some(head) = worker.queue.front() else { return worker.next_unit };
-        let open = worker.next_unit.wrapping_sub(head.unit);
-        head.unit.wrapping_add(open.saturating_sub(1) / 2)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::Cause;
 use super::job::JobId;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub(super) struct Worker {
     /// When the head of the queue began, as far as is known.
     pub(super) head_since: u64,
     /// Why it is being killed, and for which unit.
-    pub(super) doomed: Option<(u32, u64)>,
+    pub(super) doomed: Option<(u32, Cause)>,
     /// When an absent one is started again, after starts that failed.
     pub(super) retry_at: Option<u64>,
 }

@@ -6,6 +6,7 @@ pub(crate) mod fork;
 pub(crate) mod inherit;
 pub(crate) mod lifeline;
 pub(crate) mod memfile;
+pub(crate) mod memory;
 pub(crate) mod process;
 pub(crate) mod socket;
 pub(crate) mod threads;

@@ -53,9 +53,21 @@ impl Process {
         Ok(process)
     }
 
+    /// Its number; its own until its status is taken.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid.as_raw()
+    }
+
     /// Readable when the process has ended.
     pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
+    }
+
+    /// Whether it sleeps in the kernel: it neither runs, nor would if it could, nor has anyone stopped it.
+    pub(crate) fn sleeps(&self) -> bool {
+        // proc_pid_stat(5): the state follows the name, which is in parentheses and may hold anything.
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('S'))
     }
 
     /// Sends SIGKILL to the process and its group.

@@ -3,6 +3,7 @@
 
 use std::any::{Any, TypeId};
 
+use super::memory::Memory;
 use super::panics;
 use crate::codec::Codec;
 use crate::lane::{Chunk, Spends, now_ns, reply};
@@ -23,6 +24,7 @@ pub(crate) struct Bench<'w> {
     pub(super) state: &'w mut dyn Any,
     /// What one task took last, for the size of the first claim.
     pub(super) pace_ns: &'w mut u64,
+    pub(super) memory: &'w mut Memory,
 }
 
 /// The glue of a task.
@@ -42,11 +44,12 @@ impl TaskGlue {
 }
 
 fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, items: &[u8], lane: &mut Chunk<'_>) {
-    let Bench { id, codec, shared, state, pace_ns } = bench;
+    let Bench { id, codec, shared, state, pace_ns, memory } = bench;
     let (Some(shared), Some(state)) = (shared_of::<T::Shared>(&**shared), state.downcast_mut::<T::State>())
     else {
         return refuse(head.count, lane, "the worker has no shared value or state of the task's type");
     };
+    memory.note_start(lane);
     let mut items = items;
     let mut left = head.count;
     let mut claim = claim_for(*pace_ns, 1);
@@ -79,6 +82,7 @@ fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, items: &[u8], lane: &mu
         }
         left -= claimed;
         lane.nudge();
+        memory.look(lane);
         let now = now_ns();
         lane.spend(Spends::Working, now - before);
         *pace_ns = (now - before) / u64::from(claimed);
@@ -112,6 +116,7 @@ fn run_task<T: Task>(
     *items = rest;
     match T::decode(codec, bytes) {
         Ok(item) => {
+            lane.note_decoded();
             let output = T::call(cx, item);
             if let Err(why) = lane.reply(reply::VALUE, reply::LARGE_VALUE, |out| output.encode(codec, out)) {
                 reply_failed(Failure::Encode(why), reply::FAILED, lane);

@@ -10,9 +10,11 @@ use crate::task::WorkerId;
 use crate::wire::{ChunkHead, Failure, InitOrder};
 
 pub(crate) mod glue;
+mod memory;
 mod panics;
 
 use glue::{Bench, ExitGlue, reply_failed};
+use memory::Memory;
 
 /// What a new worker is made from.
 pub(crate) struct Boot {
@@ -46,8 +48,16 @@ pub(crate) fn run(boot: Boot) -> Result<(), String> {
         let Ok(()) = answer.reply::<std::convert::Infallible>(reply::READY, reply::READY, |_| Ok(()));
         answer.alarm();
     });
-    let mut worker =
-        Worker { id, codec, shared, registry, profiles: Vec::new(), parts: Vec::new(), pace_ns: 0 };
+    let mut worker = Worker {
+        id,
+        codec,
+        shared,
+        registry,
+        profiles: Vec::new(),
+        parts: Vec::new(),
+        pace_ns: 0,
+        memory: Memory::default(),
+    };
     loop {
         match lane.serve(|order, answer| worker.obey(order, answer)) {
             Ok(Some(Next::Serve)) => {}
@@ -73,6 +83,7 @@ struct Worker {
     /// The parts of a large item that have come so far.
     parts: Vec<u8>,
     pace_ns: u64,
+    memory: Memory,
 }
 
 /// A state and the function that ends it.
@@ -88,7 +99,9 @@ impl Worker {
             order::CHUNK => self.run_chunk(order.payload, answer),
             order::INIT => {
                 let began = begin(answer);
+                let held = self.memory.read(answer);
                 self.make_state(order.payload, answer);
+                self.memory.note_init(held, answer);
                 answer.spend(Spends::Init, now_ns() - began);
                 done(answer);
             }
@@ -128,8 +141,14 @@ impl Worker {
             };
         let parts = if head.carriage.in_parts { std::mem::take(&mut self.parts) } else { Vec::new() };
         let items = if head.carriage.in_parts { &parts } else { items };
-        let bench =
-            Bench { id: self.id, codec: self.codec, shared: &self.shared, state, pace_ns: &mut self.pace_ns };
+        let bench = Bench {
+            id: self.id,
+            codec: self.codec,
+            shared: &self.shared,
+            state,
+            pace_ns: &mut self.pace_ns,
+            memory: &mut self.memory,
+        };
         (task.run)(bench, head, items, answer);
     }
 

@@ -1,6 +1,7 @@
 //! What the supervisor wants done.
 
 use super::*;
+use crate::sys::memory::{Meter, oom_kills};
 
 impl State {
     pub(super) fn act(&mut self, action: Action) {
@@ -30,6 +31,12 @@ impl State {
             Action::Lose { worker, unit, job, index, attempts, cause } => {
                 self.lose(worker, unit, job, index, attempts, cause);
             }
+            Action::Retry { worker, job, index, cause } => {
+                let kind = self.kind_of(worker, cause);
+                if let Some(slot) = self.jobs.get_mut(&job) {
+                    slot.earlier.entry(index).or_default().push(kind);
+                }
+            }
             Action::Fail { job, worker, cause } => self.fail(job, worker, cause),
             Action::ExitLost { worker, cause } => {
                 let kind = self.kind_of(worker, cause);
@@ -57,6 +64,7 @@ impl State {
 
     pub(super) fn try_start(&mut self, worker: usize) -> Result<Post, Error> {
         let failed = |error| Error::start(format!("worker {worker}"), error);
+        self.oom_kills = self.oom_kills.or_else(oom_kills);
         let (lane, down, up) = lane::open().map_err(failed)?;
         let bell = self.waiter.bell().map_err(failed)?;
         let seat = Seat { id: worker, down, up, bell, cpus: self.cpus[worker].clone() };
@@ -66,6 +74,10 @@ impl State {
         }
         let mut post = Post::new(lane, child);
         post.lane.let_spin(self.spinning);
+        if let (Some(limit), Child::Process(process)) = (self.memory_limit, &post.child) {
+            post.lane.limit_memory(limit);
+            post.meter = Meter::of(process.pid()).ok();
+        }
         if self.is_led() {
             // The leader sleeps on this lane too.
             post.lane.doze(0);
@@ -114,10 +126,15 @@ impl State {
         let kind = self.kind_of(worker, cause);
         let Self { posts, jobs, .. } = self;
         let Some(slot) = jobs.get_mut(&job) else { return };
-        let told = cause == Cause::Told && matches!(kind, TaskErrorKind::Encode(_));
-        let item = posts[worker].as_ref().filter(|_| !told);
+        // The caller decodes the argument to show it, unless that is what has failed, or may have ended the worker.
+        let can_be_shown = |post: &&Post| match cause {
+            Cause::Told => matches!(kind, TaskErrorKind::Panicked(_) | TaskErrorKind::Failed(_)),
+            Cause::Died | Cause::TimedOut(_) | Cause::TooLarge { .. } => post.lane.has_decoded(unit),
+        };
+        let item = posts[worker].as_ref().filter(can_be_shown);
         let item = item.and_then(|post| post.items_from(unit, 1).pop());
-        let loss = Box::new(Loss { attempts, kind, item });
+        let earlier = slot.earlier.remove(&index).unwrap_or_default();
+        let loss = Box::new(Loss { attempts, kind, earlier, item });
         slot.inbox.arrivals.push(Arrival { index, worker, what: What::Failed(loss) });
     }
 
@@ -142,6 +159,9 @@ impl State {
         match cause {
             Cause::Died => TaskErrorKind::Died(self.last_death),
             Cause::TimedOut(limit) => TaskErrorKind::TimedOut(Duration::from_nanos(limit)),
+            Cause::TooLarge { held, limit } => {
+                TaskErrorKind::Died(Death::new(DeathCause::MemoryLimit { limit, held }))
+            }
             Cause::Told => {
                 let told = self.posts[worker].as_mut().and_then(|post| post.told.take());
                 told.map_or_else(|| TaskErrorKind::Failed("no reason was given".into()), Into::into)

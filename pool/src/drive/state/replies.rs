@@ -1,6 +1,9 @@
 //! What workers say, and how they end: replies are taken, checked, and laid into inboxes.
 
+use nix::libc;
+
 use super::*;
+use crate::sys::memory::oom_kills;
 
 impl State {
     /// Takes the worker's replies.
@@ -199,10 +202,17 @@ impl State {
         }
     }
 
+    /// Whether the kernel has killed processes for want of memory since this was asked last.
+    pub(super) fn has_run_out_of_memory(&mut self) -> bool {
+        let now = oom_kills();
+        let before = std::mem::replace(&mut self.oom_kills, now);
+        before.zip(now).is_some_and(|(before, now)| now > before)
+    }
+
     /// Sees whether the worker has ended. Its last replies are taken first: what it committed counts.
     pub(super) fn look_for_death(&mut self, worker: usize) {
         let Some(post) = &mut self.posts[worker] else { return };
-        let death = match &mut post.child {
+        let mut death = match &mut post.child {
             Child::Process(process) => match process.try_reap() {
                 Some(death) => death,
                 None => return,
@@ -211,6 +221,9 @@ impl State {
             Child::Thread(_) => return,
         };
         self.drain(worker);
+        if death.signal() == Some(libc::SIGKILL) {
+            death.out_of_memory = self.has_run_out_of_memory();
+        }
         let Some(post) = &mut self.posts[worker] else { return };
         let head = self.supervisor.head(worker);
         let running = head.is_some_and(|head| post.corrupt || post.lane.is_running(head.unit()));

@@ -1,5 +1,6 @@
 //! Before and after a sleep of the parent.
 
+use super::looks::{MEMORY_LOOK_NS, NAP_LOOK_NS};
 use super::*;
 
 impl State {
@@ -78,10 +79,8 @@ impl State {
         if self.spin() {
             return None;
         }
-        for (worker, post) in self.posts.iter_mut().enumerate() {
-            if let Some(post) = post {
-                post.lane.doze(self.supervisor.wake_at(worker));
-            }
+        for post in self.posts.iter_mut().flatten() {
+            post.doze();
         }
         fence(Ordering::SeqCst);
         if self.has_replies() {
@@ -89,7 +88,13 @@ impl State {
         }
         let now = now_ns();
         let until = |deadline: u64| Duration::from_nanos(deadline.saturating_sub(now));
-        Some(Sleep { limit: self.supervisor.deadline().map(until) })
+        let limit = self.supervisor.deadline().map(until);
+        let look = match (self.supervisor.busy(), self.memory_limit) {
+            (0, _) => None,
+            (_, Some(_)) => Some(MEMORY_LOOK_NS),
+            (_, None) => Some(NAP_LOOK_NS),
+        };
+        Some(Sleep { limit: limit.into_iter().chain(look.map(Duration::from_nanos)).min() })
     }
 
     pub(super) fn has_replies(&self) -> bool {

@@ -39,6 +39,22 @@ impl Supervisor {
         }
     }
 
+    /// Kills the worker for what the head of its queue has done.
+    pub(super) fn doom(&mut self, worker: usize, cause: Cause) {
+        let seat = &mut self.workers[worker];
+        if seat.is_there() {
+            let unit = seat.queue.front().map_or(0, |batch| batch.unit);
+            seat.doomed = Some((unit, cause));
+            self.actions.push(Action::Kill { worker });
+        }
+    }
+
+    /// The worker has stopped before its next task: a fresh one takes its place.
+    pub(super) fn outgrown(&mut self, worker: usize) {
+        self.recall(worker);
+        self.leave(worker);
+    }
+
     pub(super) fn retire(&mut self) {
         self.retiring = true;
         for worker in 0..self.workers.len() {
@@ -62,21 +78,28 @@ impl Supervisor {
     }
 
     pub(super) fn died(&mut self, worker: usize, running: bool) {
-        let seat = &mut self.workers[worker];
+        let seat = &self.workers[worker];
         let boot = seat.phase == Phase::Starting;
         let head = seat.queue.front().copied();
-        let guilty = head.filter(|_| running);
+        let mut is_suspect = |batch: &Batch| match batch.what {
+            What::Tasks { job, first, .. } => self.jobs.get_mut(&job).is_some_and(|job| job.suspect(first)),
+            What::Init { .. } | What::Exit | What::Resume => false,
+        };
+        let guilty = head.filter(|batch| running || (!boot && is_suspect(batch)));
         let doomed = seat.doomed;
         match guilty.map(|batch| (batch, batch.what)) {
             Some((batch, What::Tasks { job, first, attempt, .. })) => {
                 let cause = match doomed {
-                    Some((unit, limit)) if unit == batch.unit => Cause::TimedOut(limit),
+                    Some((unit, cause)) if unit == batch.unit => cause,
                     _ => Cause::Died,
                 };
                 // A worker that was killed for another task harmed this one.
                 let innocent = doomed.is_some_and(|(unit, _)| unit != batch.unit);
                 self.pop_head(worker, 1);
                 let spare = self.jobs.get(&job).is_some_and(|job| job.open && attempt <= job.plan.retries);
+                if spare && !innocent {
+                    self.actions.push(Action::Retry { worker, job, index: first, cause });
+                }
                 if innocent || spare {
                     self.keep(worker, batch.unit, job, first, 1, attempt + u32::from(!innocent));
                 } else {
@@ -87,13 +110,13 @@ impl Supervisor {
             Some((_, What::Init { profile })) => {
                 self.failed_starts += 1;
                 if doomed.is_some() || self.failed_starts >= MOST_FAILED_STARTS {
-                    let cause = doomed.map_or(Cause::Died, |(_, limit)| Cause::TimedOut(limit));
+                    let cause = doomed.map_or(Cause::Died, |(_, cause)| cause);
                     self.fail_jobs(worker, JobCause::Init(cause), |job| job.plan.profile == profile);
                     self.failed_starts = 0;
                 }
             }
             Some((_, What::Exit)) => {
-                let cause = doomed.map_or(Cause::Died, |(_, limit)| Cause::TimedOut(limit));
+                let cause = doomed.map_or(Cause::Died, |(_, cause)| cause);
                 self.actions.push(Action::ExitLost { worker, cause });
             }
             Some((_, What::Resume)) | None => {}

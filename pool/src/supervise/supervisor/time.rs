@@ -69,9 +69,7 @@ impl Supervisor {
             let limit =
                 self.limit_of(seat).filter(|limit| seat.head_since.saturating_add(*limit) <= self.now);
             if seat.phase == Phase::Starting || limit.is_some() {
-                let unit = seat.queue.front().map_or(0, |batch| batch.unit);
-                self.workers[worker].doomed = Some((unit, limit.unwrap_or(BOOT_NS)));
-                self.actions.push(Action::Kill { worker });
+                self.doom(worker, Cause::TimedOut(limit.unwrap_or(BOOT_NS)));
             } else {
                 self.recall(worker);
             }

@@ -66,17 +66,9 @@ pub(crate) fn main(topics: &'static [&'static [Case]]) -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// Cases that do not pass yet, or not in time: run them with `--include-ignored`.
-const NOT_YET: &[(&str, &str)] = &[];
-
 fn trial(case: &'static Case, method: StartMethod) -> Trial {
     let name = name(case, method);
-    let not_yet = || NOT_YET.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, why)| *why);
     match case.scope.refuses(method) {
-        None if not_yet().is_some() => {
-            let shown = format!("{name}: {}", not_yet().unwrap_or_default());
-            Trial::test(shown, move || process::watch(&name)).with_ignored_flag(true)
-        }
         Some(why) => Trial::test(format!("{name}: {why}"), move || Err(why.into())).with_ignored_flag(true),
         None => Trial::test(name.clone(), move || process::watch(&name)),
     }

@@ -1,0 +1,164 @@
+//! What a worker may use up: memory, and descriptors of the parent.
+
+use std::sync::Mutex;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use pool::{Error, StartMethod, TaskErrorKind, worker_init, worker_task};
+
+use crate::harness::cases;
+use crate::support::{assert_fails, assert_usable, builder, pool, square, squares, task_error};
+
+cases! {
+    All: wrong_limits;
+    Processes: leaks, within_the_limit, bursts, init_is_the_baseline, few_descriptors, same_descriptors;
+}
+
+const MIB: u64 = 1 << 20;
+
+fn wrong_limits(method: StartMethod) -> Result<(), Error> {
+    assert_fails!(builder(method).memory_limit(0).build(), Error::Option { option: "memory_limit", .. });
+    if !method.is_process() {
+        assert_fails!(
+            builder(method).memory_limit(MIB).build(),
+            Error::Option { option: "memory_limit", .. }
+        );
+    }
+    Ok(())
+}
+
+static LEAKED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
+/// Keeps so many bytes for good; says whose they are.
+#[worker_task]
+fn leak(bytes: usize) -> (u32, u64) {
+    let mut leaked = LEAKED.lock().unwrap();
+    leaked.push(vec![1; bytes]);
+    (std::process::id(), leaked.iter().map(|bytes| bytes.len() as u64).sum())
+}
+
+fn leaks(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(1).memory_limit(16 * MIB).build()?;
+    for chunk in [1, 100] {
+        let results = leak::job(&pool).chunk_size(chunk).map([4 << 20; 100])?;
+        let mut processes: Vec<u32> = results.iter().map(|(process, _)| *process).collect();
+        processes.dedup();
+        assert!(processes.len() >= 100 / 6, "{} processes", processes.len());
+        // What is one task over the limit was seen between tasks.
+        let most = results.iter().map(|(_, held)| *held).max().unwrap();
+        assert!((16 * MIB..=32 * MIB).contains(&most), "{most} bytes were held");
+    }
+    Ok(())
+}
+
+fn within_the_limit(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(1).memory_limit(64 * MIB).build()?;
+    let mut processes: Vec<u32> =
+        leak::par_map(&pool, [1000; 1000])?.iter().map(|(process, _)| *process).collect();
+    processes.dedup();
+    assert_eq!(processes.len(), 1);
+    Ok(())
+}
+
+/// Holds more and more, unless it is told to hold nothing.
+#[worker_task]
+fn burst(bursts: bool, x: u64) -> u64 {
+    let mut held = Vec::new();
+    let most = if bursts { 4096 } else { 0 };
+    for _ in 0..most {
+        held.push(vec![1u8; MIB as usize]);
+        std::hint::black_box(&held);
+    }
+    x
+}
+
+fn bursts(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).memory_limit(32 * MIB).build()?;
+    let outcomes = burst::par_map_outcomes(&pool, (0..20).map(|x| (x == 7, x)))?;
+    for (index, outcome) in outcomes.iter().enumerate() {
+        if index == 7 {
+            let error = outcome.as_ref().unwrap_err();
+            let TaskErrorKind::Died(death) = error.kind() else { panic!("{error}") };
+            assert!(death.out_of_memory() && death.to_string().contains("limit of 33554432"), "{death}");
+        } else {
+            assert_eq!(outcome.as_ref().ok(), Some(&(index as u64)));
+        }
+    }
+    let error = task_error(burst::job(&pool).retries(2).apply((true, 1)));
+    assert_eq!(error.attempts(), 3);
+    assert_eq!(error.earlier_attempts().len(), 2);
+    assert!(error.earlier_attempts().iter().all(|kind| matches!(kind, TaskErrorKind::Died(_))));
+    assert_usable(&pool);
+    Ok(())
+}
+
+#[worker_init]
+fn large_state() -> Vec<u8> {
+    vec![1; 200 << 20]
+}
+
+#[worker_task(init = large_state)]
+fn with_large_state(#[state] state: &mut Vec<u8>, x: usize) -> (u32, u8) {
+    (std::process::id(), state[x])
+}
+
+fn init_is_the_baseline(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(1).memory_limit(32 * MIB).build()?;
+    let mut processes: Vec<u32> =
+        with_large_state::par_map(&pool, 0..1000)?.iter().map(|(process, _)| *process).collect();
+    processes.dedup();
+    assert_eq!(processes.len(), 1, "what init has made is not counted");
+    Ok(())
+}
+
+fn few_descriptors(method: StartMethod) -> Result<(), Error> {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    // Room for some of the workers, or for none.
+    for room in [0, 6, 12, 40] {
+        setrlimit(Resource::RLIMIT_NOFILE, open + room, hard).unwrap();
+        let built = builder(method).workers(16).build();
+        let result = built.and_then(|pool| square::par_map(&pool, 0..200));
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+        match result {
+            Ok(results) => assert_eq!(results, squares(200), "with fewer workers"),
+            Err(Error::Start { reason, .. }) => {
+                assert!(reason.contains("EMFILE") || reason.contains("open files"), "{reason}");
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_usable(&pool(method)?);
+    Ok(())
+}
+
+/// What this process has open.
+#[worker_task]
+fn descriptors() -> Vec<String> {
+    let mut open: Vec<String> = std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok())
+        .map(|file| file.to_string_lossy().split(':').next().unwrap_or_default().to_owned())
+        .filter(|file| !file.starts_with("/proc/"))
+        .collect();
+    open.sort();
+    open
+}
+
+fn same_descriptors(method: StartMethod) -> Result<(), Error> {
+    let before = descriptors().len();
+    let pools = [builder(method).workers(3).build()?, builder(method).workers(3).build()?];
+    let mut seen: Vec<Vec<String>> = Vec::new();
+    for _ in 0..2 {
+        for pool in &pools {
+            // The second time they are workers that have taken the place of others.
+            seen.extend(descriptors::job(pool).worker_lifespan(1).chunk_size(1).map([(); 6])?);
+        }
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    // What this program was started with, the bell, and the tie to the parent.
+    assert!(seen[0].len() <= before + 2, "{before} before: {seen:?}");
+    Ok(())
+}

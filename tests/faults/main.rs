@@ -1,0 +1,44 @@
+//! What a pool must survive: faults in every state of a worker, for each start method that has processes.
+//! `README.md` beside this file says which test stands for which fault.
+#![allow(dead_code, reason = "the other test program uses the rest of what they share")]
+
+use std::process::ExitCode;
+
+#[path = "../harness/mod.rs"]
+mod harness;
+#[path = "../support.rs"]
+mod support;
+
+// A fault, wherever the worker is.
+mod matrix;
+mod restarts;
+// What a worker may use up.
+mod limits;
+// Who ends with whom.
+mod orphans;
+mod signals;
+mod victim;
+// What a worker can do to its parent.
+mod scribble;
+// Many things at once.
+mod nested;
+mod soak;
+
+const TOPICS: &[&[harness::Case]] = &[
+    matrix::CASES,
+    restarts::CASES,
+    limits::CASES,
+    orphans::CASES,
+    signals::CASES,
+    scribble::CASES,
+    nested::CASES,
+    soak::CASES,
+];
+
+fn main() -> ExitCode {
+    pool::init();
+    match victim::wanted() {
+        Some(scene) => victim::play(&scene),
+        None => harness::main(TOPICS),
+    }
+}

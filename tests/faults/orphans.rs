@@ -1,0 +1,122 @@
+//! Nothing outlives its owner, whatever it is doing and however the owner ends.
+
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use pool::{Error, StartMethod};
+
+use crate::harness::cases;
+use crate::support::{Tokens, assert_usable, builder, pool, square, squares, wait_for_token};
+use crate::victim::{Scene, Victim};
+
+cases! {
+    Processes: idle, busy, in_init, in_exit, nested, starting, from_a_thread, ended_by_sigterm, server_killed,
+               server_killed_under_tasks;
+}
+
+fn killed(scene: Scene, times: usize, method: StartMethod) {
+    let mut victim = Victim::new(scene, method);
+    victim.wait(times);
+    assert!(victim.processes().len() > 2, "{:?}", victim.processes());
+    victim.end(Signal::SIGKILL);
+}
+
+fn idle(method: StartMethod) -> Result<(), Error> {
+    killed(Scene::Idle, 1, method);
+    Ok(())
+}
+
+fn busy(method: StartMethod) -> Result<(), Error> {
+    killed(Scene::Busy, 2, method);
+    Ok(())
+}
+
+fn in_init(method: StartMethod) -> Result<(), Error> {
+    killed(Scene::InInit, 2, method);
+    Ok(())
+}
+
+fn in_exit(method: StartMethod) -> Result<(), Error> {
+    killed(Scene::InExit, 2, method);
+    Ok(())
+}
+
+fn nested(method: StartMethod) -> Result<(), Error> {
+    // Two workers, each with a pool of two, all at work.
+    killed(Scene::Nested, 4, method);
+    Ok(())
+}
+
+fn starting(method: StartMethod) -> Result<(), Error> {
+    // Whatever it had started when it was killed, a moment later each time.
+    for step in 0..25u32 {
+        let mut victim = Victim::new(Scene::Starting, method);
+        victim.wait(1);
+        thread::sleep(Duration::from_micros(400) * step);
+        victim.end(Signal::SIGKILL);
+    }
+    Ok(())
+}
+
+fn from_a_thread(method: StartMethod) -> Result<(), Error> {
+    killed(Scene::FromAThread, 2, method);
+    Ok(())
+}
+
+fn ended_by_sigterm(method: StartMethod) -> Result<(), Error> {
+    for (scene, times) in [(Scene::Idle, 1), (Scene::Busy, 2)] {
+        let mut victim = Victim::new(scene, method);
+        victim.wait(times);
+        victim.end(Signal::SIGTERM);
+    }
+    Ok(())
+}
+
+/// The processes that fork this one's workers.
+fn servers() -> Vec<nix::unistd::Pid> {
+    let own = std::process::id().to_string();
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let parent_and_name = |path: std::path::PathBuf| {
+        let stat = std::fs::read_to_string(path.join("stat")).ok()?;
+        let (head, fields) = stat.rsplit_once(')')?;
+        let name = head.split_once('(')?.1.to_owned();
+        Some((fields.split_ascii_whitespace().nth(1)?.to_owned(), name))
+    };
+    all.filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let (parent, name) = parent_and_name(entry.path())?;
+        (parent == own && name == "pool-server").then(|| nix::unistd::Pid::from_raw(pid))
+    })
+    .collect()
+}
+
+fn server_killed(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    for _ in 0..3 {
+        assert_eq!(square::job(&pool).worker_lifespan(10).map(0..100)?, squares(100));
+        for server in servers() {
+            kill(server, Signal::SIGKILL).unwrap();
+        }
+    }
+    assert_usable(&pool);
+    Ok(())
+}
+
+fn server_killed_under_tasks(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).build()?;
+    let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+    let (started_path, go_on_path) = (started.path(), go_on.path());
+    let input = (0..6).map(|x| (&*started_path, &*go_on_path, x));
+    let mut results = wait_for_token::job(&pool).chunk_size(1).worker_lifespan(2).imap(input);
+    started.take(2);
+    servers().into_iter().for_each(|server| kill(server, Signal::SIGKILL).unwrap());
+    go_on.put(6);
+    for x in 0..6 {
+        assert_eq!(results.next().transpose()?, Some(x), "running tasks do not notice");
+    }
+    assert!(results.next().is_none());
+    drop(results);
+    assert_usable(&pool);
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! Workers that die again and again: what is worth another try, and when it ends.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use pool::{Error, StartMethod, TaskErrorKind, worker_init, worker_task};
+
+use crate::harness::cases;
+use crate::support::{
+    Tokens, assert_usable, builder, die, pool, put_token, square, squares, take_all_tokens, task_error,
+};
+
+cases! {
+    Processes: poison, causes_are_kept, init_storm, kill_race, killed_while_idle, killed_as_they_start;
+}
+
+#[worker_task]
+fn dies_if(bad: bool, x: u64) -> u64 {
+    if bad {
+        die(Signal::SIGSEGV);
+    }
+    x
+}
+
+fn poison(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let outcomes = dies_if::job(&pool).retries(2).map_outcomes((0..60).map(|x| (x % 20 == 3, x)))?;
+    for (index, outcome) in (0..).zip(&outcomes) {
+        match outcome {
+            Ok(x) => assert_eq!(*x, index),
+            Err(error) => assert_eq!((index % 20, error.attempts()), (3, 3), "it stops at its cap"),
+        }
+    }
+    assert_usable(&pool);
+    Ok(())
+}
+
+/// Dies, then hangs, then exits.
+#[worker_task]
+fn worse_each_time(count: &str, never: &str) -> u64 {
+    put_token(count);
+    let attempt = take_all_tokens(count);
+    for _ in 0..attempt {
+        put_token(count);
+    }
+    match attempt {
+        1 => die(Signal::SIGILL),
+        2 => crate::support::take_token(never),
+        _ => {}
+    }
+    std::process::exit(9)
+}
+
+fn causes_are_kept(method: StartMethod) -> Result<(), Error> {
+    let (count, never) = (Tokens::new(), Tokens::new());
+    let pool = pool(method)?;
+    let limit = std::time::Duration::from_millis(100);
+    let job = worse_each_time::job(&pool).retries(2).task_timeout(limit);
+    let error = task_error(job.apply((&*count.path(), &*never.path())));
+    assert_eq!(error.attempts(), 3, "{error}");
+    assert!(matches!(error.kind(), TaskErrorKind::Died(death) if death.exit_code() == Some(9)), "{error}");
+    let earlier = error.earlier_attempts();
+    assert!(
+        matches!(earlier[0], TaskErrorKind::Died(death) if death.signal() == Some(Signal::SIGILL as i32))
+    );
+    assert!(matches!(earlier[1], TaskErrorKind::TimedOut(_)), "{error}");
+    assert!(error.to_string().contains("SIGILL") && error.to_string().contains("timed out"), "{error}");
+    Ok(())
+}
+
+#[worker_init]
+fn dies(#[shared] count: &String) -> u8 {
+    put_token(count);
+    die(Signal::SIGBUS)
+}
+
+#[worker_task(init = dies)]
+fn never_runs(#[state] _state: &mut u8, x: u64) -> u64 {
+    x
+}
+
+fn init_storm(method: StartMethod) -> Result<(), Error> {
+    let count = Tokens::new();
+    let pool = builder(method).shared(count.path()).build()?;
+    let error = task_error(never_runs::par_map(&pool, 0..1000));
+    let TaskErrorKind::Init(cause) = error.kind() else { panic!("{error}") };
+    assert!(matches!(&**cause, TaskErrorKind::Died(death) if death.signal() == Some(Signal::SIGBUS as i32)));
+    let starts = take_all_tokens(&count.path());
+    assert!(starts <= 10, "{starts} workers were started for nothing");
+    assert_usable(&pool);
+    Ok(())
+}
+
+#[worker_task]
+fn process() -> i32 {
+    std::process::id().cast_signed()
+}
+
+/// Kills whomever it is told to, perhaps itself.
+#[worker_task]
+fn kill_it(victim: i32) {
+    let _ = kill(Pid::from_raw(victim), Signal::SIGKILL);
+}
+
+fn kill_race(method: StartMethod) -> Result<(), Error> {
+    for workers in [1, 2, 5, 13] {
+        let pool = builder(method).workers(workers).build()?;
+        let mut ids = process::job(&pool).chunk_size(1).map(vec![(); workers * 20])?;
+        ids.sort_unstable();
+        ids.dedup();
+        let outcomes = kill_it::job(&pool).chunk_size(1).map_outcomes(ids.iter().rev().copied())?;
+        let died = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+        assert!(died <= ids.len(), "{died} tasks died with {} workers", ids.len());
+        assert_usable(&pool);
+    }
+    Ok(())
+}
+
+fn killed_while_idle(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    for _ in 0..5 {
+        for id in process::job(&pool).chunk_size(1).map([(); 8])? {
+            let _ = kill(Pid::from_raw(id), Signal::SIGKILL);
+        }
+        assert_eq!(square::job(&pool).chunk_size(1).map(0..3)?, squares(3), "no task pays for an idle death");
+    }
+    Ok(())
+}
+
+fn killed_as_they_start(method: StartMethod) -> Result<(), Error> {
+    // Each worker serves one task and kills the other, wherever in its start that is.
+    let pool = pool(method)?;
+    for _ in 0..10 {
+        let ids = process::job(&pool).worker_lifespan(1).map([(); 4])?;
+        let outcomes = kill_it::job(&pool).worker_lifespan(1).chunk_size(1).map_outcomes(ids)?;
+        assert_eq!(outcomes.len(), 4);
+        assert_usable(&pool);
+    }
+    Ok(())
+}

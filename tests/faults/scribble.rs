@@ -1,0 +1,183 @@
+//! A worker that writes over its lane: that is its end, never the parent's, and no wrong result is taken for right.
+//!
+//! `POOL_SCRIBBLE_ROUNDS` says how many rounds (100).
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use pool::{Error, StartMethod, TaskErrorKind, WorkerPool, worker_exit, worker_init, worker_task};
+
+use crate::harness::cases;
+use crate::support::{assert_usable, builder};
+
+cases! {
+    Processes: in_tasks, in_init, in_exit, orders_cannot_be_written;
+}
+
+fn rounds() -> u64 {
+    std::env::var("POOL_SCRIBBLE_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(100)
+}
+
+/// Where the worker's own lane lies: its replies, which it can write.
+fn lane(name: &str) -> (u64, u64) {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let line = maps.lines().find(|line| line.contains(name)).expect("a worker has its lane mapped");
+    let (start, rest) = line.split_once('-').unwrap();
+    let (end, _) = rest.split_once(' ').unwrap();
+    let number = |text| u64::from_str_radix(text, 16).unwrap();
+    (number(start), number(end))
+}
+
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
+/// Writes over the lane, in one of several ways.
+fn scribble(seed: u64) {
+    let memory: File = OpenOptions::new().write(true).open("/proc/self/mem").unwrap();
+    let (start, end) = lane("pool replies");
+    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut noise = |len: usize| (0..len).map(|_| random.next() as u8).collect::<Vec<u8>>();
+    let words = 4096;
+    match seed % 6 {
+        // The words alone.
+        0 => memory.write_all_at(&noise(256), start).unwrap(),
+        1 => {
+            let bytes = noise(8);
+            let at = u64::from(bytes[0] & 31) * 8;
+            memory.write_all_at(&bytes, start + at).unwrap();
+        }
+        // The ring, from its start, from behind, here and there.
+        2 => memory.write_all_at(&noise(64 << 10), start + words).unwrap(),
+        3 => {
+            for block in (0..16u64).rev() {
+                memory.write_all_at(&noise(4096), start + words + block * 4096).unwrap();
+            }
+        }
+        4 => {
+            for _ in 0..500 {
+                let bytes = noise(16);
+                let at = u64::from_le_bytes(bytes[..8].try_into().unwrap()) % (64 << 10);
+                memory.write_all_at(&bytes[8..], start + words + at).unwrap();
+            }
+        }
+        // All of it.
+        _ => memory.write_all_at(&noise((end - start) as usize), start).unwrap(),
+    }
+}
+
+#[worker_task]
+fn answer(seed: Option<u64>, x: u64) -> Vec<u64> {
+    if let Some(seed) = seed {
+        scribble(seed);
+        match seed / 6 % 5 {
+            0 => std::process::exit(0),
+            1 => std::process::abort(),
+            2 => panic!("it has scribbled"),
+            _ => {}
+        }
+    }
+    (x..x + 50).collect()
+}
+
+fn in_tasks(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).build()?;
+    for round in 0..rounds() {
+        let guilty = round * 7 % 40;
+        let input = (0..40).map(|x| ((x == guilty).then_some(round), x));
+        let job = answer::job(&pool).task_timeout(Duration::from_secs(5));
+        let job = if round % 2 == 0 { job } else { job.chunk_size(10) };
+        for (x, outcome) in (0..).zip(job.map_outcomes(input)?) {
+            match outcome {
+                Ok(values) => {
+                    assert!(values.iter().copied().eq(x..x + 50), "round {round}: a wrong result of task {x}")
+                }
+                Err(error) => assert!(
+                    matches!(
+                        error.kind(),
+                        TaskErrorKind::Died(_) | TaskErrorKind::TimedOut(_) | TaskErrorKind::Panicked(_)
+                    ),
+                    "round {round}: {error}"
+                ),
+            }
+        }
+        assert_usable(&pool);
+    }
+    Ok(())
+}
+
+#[worker_init]
+fn scribbling_init(#[shared] seed: &u64) -> u64 {
+    scribble(*seed);
+    1
+}
+
+#[worker_task(init = scribbling_init)]
+fn after_init(#[state] one: &mut u64, x: u64) -> u64 {
+    x * *one
+}
+
+fn in_init(method: StartMethod) -> Result<(), Error> {
+    for seed in 0..rounds() / 5 {
+        let pool: WorkerPool<u64> = builder(method).shared(seed).build()?;
+        let job = after_init::job(&pool);
+        let job = job.worker_init_timeout(Duration::from_secs(5)).task_timeout(Duration::from_secs(5));
+        if let Ok(results) = job.map(0..100) {
+            assert!(results.into_iter().eq(0..100), "seed {seed}");
+        }
+        assert_usable(&pool);
+    }
+    Ok(())
+}
+
+#[worker_task(exit = scribbling_exit)]
+fn before_exit(#[state] calls: &mut u64, x: u64) -> u64 {
+    *calls += 1;
+    x
+}
+
+#[worker_exit]
+fn scribbling_exit(#[shared] seed: &u64, #[state] calls: u64) -> u64 {
+    scribble(*seed);
+    calls
+}
+
+fn in_exit(method: StartMethod) -> Result<(), Error> {
+    for seed in 0..rounds() / 5 {
+        let pool: WorkerPool<u64> = builder(method).shared(seed).build()?;
+        let job = before_exit::job(&pool).worker_exit_timeout(Duration::from_secs(5));
+        assert!(job.map(0..100)?.into_iter().eq(0..100));
+        if let Ok(ended) = pool.join() {
+            assert!(ended.exit_results::<scribbling_exit>()?.iter().sum::<u64>() <= 100, "seed {seed}");
+        }
+    }
+    Ok(())
+}
+
+/// Whether the worker can write where its orders lie, by any way that the system offers.
+#[worker_task]
+fn can_write_orders() -> bool {
+    let (start, _) = lane("pool orders");
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let line = maps.lines().find(|line| line.contains("pool orders")).unwrap();
+    let anew = OpenOptions::new()
+        .write(true)
+        .open(format!("/proc/self/map_files/{}", line.split(' ').next().unwrap()));
+    let written = anew.is_ok_and(|file| file.write_all_at(&[1; 8], 4096).is_ok());
+    let _ = start;
+    line.contains(" rw") || written
+}
+
+fn orders_cannot_be_written(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).build()?;
+    assert_eq!(can_write_orders::par_map(&pool, [(), ()])?, [false, false]);
+    Ok(())
+}

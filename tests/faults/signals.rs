@@ -1,0 +1,112 @@
+//! Signals: a terminal's reach the program, not its workers; workers start with none blocked or ignored.
+
+use std::fs;
+
+use nix::libc;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+use pool::{Error, StartMethod, worker_task};
+
+use crate::harness::cases;
+use crate::support::{assert_usable, pool};
+use crate::victim::{Scene, Victim};
+
+cases! {
+    Processes: ctrl_c, ctrl_c_twice, hang_up, stopped_and_continued, fresh_masks, worker_ignores_sigterm;
+}
+
+fn ctrl_c(method: StartMethod) -> Result<(), Error> {
+    for (scene, times) in [(Scene::Idle, 1), (Scene::Busy, 2), (Scene::Nested, 4)] {
+        let mut victim = Victim::new(scene, method);
+        victim.wait(times);
+        victim.signal_group(Signal::SIGINT);
+        victim.assert_all_gone();
+    }
+    Ok(())
+}
+
+fn ctrl_c_twice(method: StartMethod) -> Result<(), Error> {
+    let mut victim = Victim::new(Scene::Busy, method);
+    victim.wait(2);
+    victim.signal_group(Signal::SIGINT);
+    victim.signal_group(Signal::SIGINT);
+    victim.assert_all_gone();
+    Ok(())
+}
+
+fn hang_up(method: StartMethod) -> Result<(), Error> {
+    let mut victim = Victim::new(Scene::Busy, method);
+    victim.wait(2);
+    victim.signal_group(Signal::SIGHUP);
+    victim.assert_all_gone();
+    Ok(())
+}
+
+fn stopped_and_continued(method: StartMethod) -> Result<(), Error> {
+    // Killed while it is stopped, and after it has gone on.
+    for goes_on in [false, true] {
+        let mut victim = Victim::new(Scene::Busy, method);
+        victim.wait(2);
+        victim.signal_group(Signal::SIGSTOP);
+        if goes_on {
+            victim.signal_group(Signal::SIGCONT);
+        }
+        victim.end(Signal::SIGKILL);
+    }
+    Ok(())
+}
+
+/// The blocked and the ignored signals of this process, as proc_pid_status(5) shows them.
+#[worker_task]
+fn masks() -> Vec<String> {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let shown = status.lines().filter(|line| line.starts_with("SigBlk") || line.starts_with("SigIgn"));
+    shown.map(ToOwned::to_owned).collect()
+}
+
+fn fresh_masks(method: StartMethod) -> Result<(), Error> {
+    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    for signal in [Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGINT] {
+        // SAFETY: ignoring runs no code.
+        #[expect(unsafe_code)]
+        unsafe {
+            sigaction(signal, &ignore).unwrap();
+        }
+    }
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::from(Signal::SIGUSR2)), None).unwrap();
+    let pool = pool(method)?;
+    for shown in masks::par_map(&pool, [(), ()])? {
+        for line in shown {
+            let (name, bits) = line.split_once(':').unwrap();
+            // The C library keeps two signals for itself and lets nobody change them.
+            let own = 0b11 << 31;
+            assert_eq!(u64::from_str_radix(bits.trim(), 16).map(|bits| bits & !own), Ok(0), "{name}");
+        }
+    }
+    Ok(())
+}
+
+#[worker_task]
+fn hang_and_ignore_sigterm() {
+    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: ignoring runs no code.
+    #[expect(unsafe_code)]
+    unsafe {
+        sigaction(Signal::SIGTERM, &ignore).unwrap();
+    }
+    loop {
+        // SAFETY: the call takes no arguments.
+        #[expect(unsafe_code)]
+        unsafe {
+            libc::pause();
+        }
+    }
+}
+
+fn worker_ignores_sigterm(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let limit = std::time::Duration::from_millis(100);
+    let outcomes = hang_and_ignore_sigterm::job(&pool).task_timeout(limit).map_outcomes([(), ()])?;
+    assert!(outcomes.iter().all(Result::is_err));
+    assert_usable(&pool);
+    Ok(())
+}

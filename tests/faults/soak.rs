@@ -1,0 +1,149 @@
+//! Random calls and faults from several threads on one pool, for a while: memory, descriptors, mappings and processes
+//! end where they began.
+//!
+//! `POOL_SOAK_SECONDS` says for how long (10).
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use pool::{Error, StartMethod, TaskErrorKind, WorkerPool, worker_task};
+
+use crate::harness::cases;
+use crate::support::{assert_usable, builder, die};
+
+cases! {
+    Processes: random_calls_and_faults;
+}
+
+#[derive(Default)]
+struct Calls(u64);
+
+/// Does what its fate says; answers with bytes.
+#[worker_task]
+fn live(#[state] calls: &mut Calls, fate: u32, x: u64, bytes: &[u8]) -> (u64, Vec<u8>) {
+    calls.0 += 1;
+    match fate {
+        0 => panic!("as fate would have it"),
+        1 => die(Signal::SIGKILL),
+        2 => std::process::exit(5),
+        3 => loop {
+            std::hint::spin_loop();
+        },
+        _ => (x, bytes.to_vec()),
+    }
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+/// What this process has of what may leak.
+#[derive(Debug, Clone, Copy)]
+struct Possessions {
+    descriptors: usize,
+    mappings: usize,
+    threads: usize,
+    resident_kib: u64,
+}
+
+impl Possessions {
+    fn now() -> Self {
+        let entries = |path| fs::read_dir(path).unwrap().count();
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        Self {
+            descriptors: entries("/proc/self/fd"),
+            mappings: fs::read_to_string("/proc/self/maps").unwrap().lines().count(),
+            threads: entries("/proc/self/task"),
+            resident_kib: resident.trim().trim_end_matches(" kB").parse().unwrap(),
+        }
+    }
+}
+
+fn one_call(pool: &WorkerPool, random: &mut Random) {
+    let len = [0, 3, 100, 5000, 200_000][random.below(5) as usize];
+    let bytes = vec![random.below(256) as u8; len];
+    let n = random.below(60);
+    let faults = random.below(3) == 0;
+    let seed = random.below(u64::from(u32::MAX));
+    let fate = |x: u64| if faults { ((seed + x * 2_654_435_761) % 97) as u32 } else { 50 };
+    let items = (0..n).map(|x| (fate(x), x, &*bytes));
+    let check = |x: u64, outcome: Result<&(u64, Vec<u8>), &TaskErrorKind>| match (fate(x), outcome) {
+        (0, Err(TaskErrorKind::Panicked(_)))
+        | (1 | 2, Err(TaskErrorKind::Died(_)))
+        | (3, Err(TaskErrorKind::TimedOut(_))) => {}
+        (_, Ok((result, echo))) => assert!(*result == x && *echo == bytes),
+        (fate, other) => panic!("task {x} of fate {fate}: {:?}", other.err()),
+    };
+    let job = live::job(pool).task_timeout(Duration::from_millis(300));
+    let job = if random.below(4) == 0 { job.worker_lifespan(1 + random.below(30) as usize) } else { job };
+    let job = if random.below(3) == 0 { job.chunk_size(1 + random.below(9) as usize) } else { job };
+    match random.below(5) {
+        0 => {
+            let taken = random.below(n + 1) as usize;
+            for (x, result) in (0..).zip(job.imap(items).take(taken)) {
+                let result = result
+                    .map_err(|error| error.task().map(|task| task.kind().clone()).expect("a task's error"));
+                check(x, result.as_ref());
+            }
+        }
+        1 => {
+            let result = job.map(items);
+            assert!(result.is_ok() || (0..n).any(|x| fate(x) < 4), "{:?}", result.err());
+        }
+        2 => {
+            let result = job.map_async(items);
+            if random.below(2) == 0 {
+                result.cancel();
+            }
+            let _ = result.get();
+        }
+        _ => {
+            let outcomes = job.map_outcomes(items).unwrap();
+            assert_eq!(outcomes.len() as u64, n);
+            for (x, outcome) in (0..).zip(outcomes) {
+                check(x, outcome.as_ref().map_err(|error| error.kind()));
+            }
+        }
+    }
+}
+
+fn random_calls_and_faults(method: StartMethod) -> Result<(), Error> {
+    let seconds = std::env::var("POOL_SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
+    let pool = builder(method).build()?;
+    assert_usable(&pool);
+    let mut before = None;
+    // The first round warms allocators and buffers up.
+    for seconds in [1.min(seconds), seconds] {
+        let end = Instant::now() + Duration::from_secs(seconds);
+        thread::scope(|scope| {
+            for seed in 1..=4 {
+                let pool = &pool;
+                scope.spawn(move || {
+                    let mut random = Random(seed * 0x9e37_79b9_7f4a_7c15);
+                    while Instant::now() < end {
+                        one_call(pool, &mut random);
+                    }
+                });
+            }
+        });
+        assert_usable(&pool);
+        before.get_or_insert_with(Possessions::now);
+    }
+    let (before, after) = (before.unwrap(), Possessions::now());
+    println!("before {before:?}\nafter  {after:?}");
+    assert!(after.descriptors <= before.descriptors + 2, "{before:?} {after:?}");
+    assert!(after.threads <= before.threads + 1, "{before:?} {after:?}");
+    assert!(after.mappings <= before.mappings + 20, "{before:?} {after:?}");
+    assert!(after.resident_kib <= before.resident_kib * 2 + (64 << 10), "{before:?} {after:?}");
+    Ok(())
+}

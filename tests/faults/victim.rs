@@ -1,0 +1,227 @@
+//! Another process that has a pool, for its trial to end it in the midst of something.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use pool::{Error, StartMethod, WorkerPool, worker_exit, worker_init, worker_task};
+
+use crate::support::{builder, square};
+
+/// Names the scene and the start method.
+const SCENE: &str = "POOL_FAULTS_SCENE";
+/// All processes of one victim have this variable, with a value of its own.
+const MARK: &str = "POOL_FAULTS_MARK";
+/// What is still there after so long has been left behind.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the victim is doing when it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scene {
+    Idle,
+    Busy,
+    InInit,
+    InExit,
+    Nested,
+    /// It has said so before it starts its workers.
+    Starting,
+    /// The thread that has made the first call is gone.
+    FromAThread,
+}
+
+const SCENES: [Scene; 7] = [
+    Scene::Idle,
+    Scene::Busy,
+    Scene::InInit,
+    Scene::InExit,
+    Scene::Nested,
+    Scene::Starting,
+    Scene::FromAThread,
+];
+const METHODS: [StartMethod; 3] = [StartMethod::Fork, StartMethod::Spawn, StartMethod::ForkServer];
+
+/// The scene that this process is for, if it is a victim.
+pub(super) fn wanted() -> Option<String> {
+    std::env::var(SCENE).ok()
+}
+
+/// Plays the scene. It never ends by itself.
+pub(super) fn play(wanted: &str) -> ExitCode {
+    let all = SCENES.iter().flat_map(|scene| METHODS.map(|method| (*scene, method)));
+    let (scene, method) = all
+        .clone()
+        .find(|(scene, method)| wanted == format!("{scene:?} {method:?}"))
+        .unwrap_or_else(|| panic!("there is no scene `{wanted}`"));
+    let ended = stage(scene, method);
+    eprintln!("the victim ended by itself: {ended:?}");
+    ExitCode::FAILURE
+}
+
+fn stage(scene: Scene, method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).daemon(false).build()?;
+    match scene {
+        Scene::Starting => {
+            ready();
+            square::par_map(&pool, 0..10)?;
+        }
+        Scene::Idle => {
+            square::par_map(&pool, 0..10)?;
+            ready();
+        }
+        Scene::Busy => spin::par_map(&pool, [(), ()]).map(drop)?,
+        Scene::InInit => after_init::par_map(&pool, [(), ()]).map(drop)?,
+        Scene::InExit => {
+            before_exit::job(&pool).chunk_size(1).map([(), ()])?;
+            pool.join()?;
+        }
+        Scene::Nested => spin_in_a_pool::par_map(&pool, [(), ()]).map(drop)?,
+        Scene::FromAThread => {
+            square::par_map(&pool, 0..10)?;
+            let busy = |pool: &WorkerPool| drop(spin::par_map(pool, [(), ()]));
+            thread::scope(|scope| {
+                scope.spawn(|| square::job(&pool).worker_lifespan(2).map(0..10)).join().unwrap().unwrap();
+                busy(&pool);
+            });
+        }
+    }
+    loop {
+        thread::park();
+    }
+}
+
+/// Tells the trial, through the standard output that all processes of the victim have.
+fn ready() {
+    println!("ready");
+}
+
+fn spin_for_good() -> ! {
+    ready();
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+#[worker_task]
+fn spin() {
+    spin_for_good();
+}
+
+#[worker_init]
+fn spin_in_init() -> u8 {
+    spin_for_good();
+}
+
+#[worker_task(init = spin_in_init)]
+fn after_init(#[state] _state: &mut u8, (): ()) {}
+
+#[worker_task(exit = spin_in_exit)]
+fn before_exit(#[state] _state: &mut u8, (): ()) {}
+
+#[worker_exit]
+fn spin_in_exit(#[state] _state: u8) {
+    spin_for_good();
+}
+
+#[worker_task]
+fn spin_in_a_pool() {
+    let pool = WorkerPool::new(2).unwrap();
+    drop(spin::par_map(&pool, [(), ()]));
+}
+
+/// The trial's side of a victim.
+pub(super) struct Victim {
+    child: Child,
+    output: BufReader<ChildStdout>,
+    mark: String,
+}
+
+impl Victim {
+    pub(super) fn new(scene: Scene, method: StartMethod) -> Self {
+        let mark = format!("{MARK}={}-{:?}", std::process::id(), Instant::now());
+        let (name, value) = mark.split_once('=').unwrap();
+        let mut child = Command::new("/proc/self/exe")
+            .env(SCENE, format!("{scene:?} {method:?}"))
+            .env(name, value)
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        Self { child, output, mark }
+    }
+
+    /// Waits until the victim, or so many of its workers, have said that they are ready.
+    pub(super) fn wait(&mut self, times: usize) {
+        for _ in 0..times {
+            let mut line = String::new();
+            self.output.read_line(&mut line).unwrap();
+            assert_eq!(line, "ready\n");
+        }
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    /// Signals the group that a terminal would.
+    pub(super) fn signal_group(&self, signal: Signal) {
+        killpg(self.pid(), signal).unwrap();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    /// All processes of the victim that are there, with their names, itself first.
+    pub(super) fn processes(&self) -> Vec<(Pid, String)> {
+        let mut found: Vec<_> = fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter_map(|entry| {
+                let pid = entry.file_name().to_str()?.parse().ok()?;
+                let environ = fs::read(entry.path().join("environ")).ok()?;
+                let marked =
+                    environ.split(|byte| *byte == 0).any(|variable| variable == self.mark.as_bytes());
+                let name = fs::read_to_string(entry.path().join("comm")).ok()?;
+                marked.then(|| (Pid::from_raw(pid), name.trim().to_owned()))
+            })
+            .collect();
+        found.sort();
+        found
+    }
+
+    /// Ends the victim, then sees how long the others outlive it.
+    pub(super) fn end(self, signal: Signal) -> Duration {
+        self.signal(signal);
+        self.assert_all_gone()
+    }
+
+    /// The victim is ending: so must all that it has started.
+    pub(super) fn assert_all_gone(mut self) -> Duration {
+        self.child.wait().unwrap();
+        let since = Instant::now();
+        loop {
+            // A zombie has no environment left.
+            let left = self.processes();
+            if left.is_empty() {
+                return since.elapsed();
+            }
+            assert!(since.elapsed() < PATIENCE, "left behind: {left:?}");
+            thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        for (pid, _) in self.processes() {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+        let _ = self.child.wait();
+    }
+}
