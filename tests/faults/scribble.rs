@@ -126,7 +126,7 @@ fn after_init(#[state] one: &mut u64, x: u64) -> u64 {
 }
 
 fn in_init(method: StartMethod) -> Result<(), Error> {
-    for seed in 0..rounds() / 5 {
+    for seed in 0..rounds() / 10 {
         let pool: WorkerPool<u64> = builder(method).shared(seed).build()?;
         let job = after_init::job(&pool);
         let job = job.worker_init_timeout(Duration::from_secs(5)).task_timeout(Duration::from_secs(5));
@@ -151,7 +151,7 @@ fn scribbling_exit(#[shared] seed: &u64, #[state] calls: u64) -> u64 {
 }
 
 fn in_exit(method: StartMethod) -> Result<(), Error> {
-    for seed in 0..rounds() / 5 {
+    for seed in 0..rounds() / 10 {
         let pool: WorkerPool<u64> = builder(method).shared(seed).build()?;
         let job = before_exit::job(&pool).worker_exit_timeout(Duration::from_secs(5));
         assert!(job.map(0..100)?.into_iter().eq(0..100));

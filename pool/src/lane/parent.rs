@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::ring::{Consumer, Corrupt, Position, Producer, Room};
+use super::ring::{Checks, Consumer, Corrupt, Position, Producer, Room};
 use super::{Half, ParentWords, RECALL, RING_BYTES, Spends, WorkerWords, full_fence, futex, order, reply};
 
 /// What other orders leave free for a `Resume` order: its header.
@@ -39,8 +39,12 @@ impl ParentEnd {
     pub(super) fn new(down: Half, up: Half) -> Self {
         // SAFETY: both rings begin behind their page of words, are zeroed, mapped as long as the halves live (the
         // struct keeps them), and have one producer and one consumer each: this end and the worker's.
-        let (orders, replies) =
-            unsafe { (Producer::new(down.ring(), RING_BYTES), Consumer::new(up.ring(), RING_BYTES)) };
+        let (orders, replies) = unsafe {
+            {
+                let orders = Producer::new(down.ring(), RING_BYTES, Checks::Number);
+                (orders, Consumer::new(up.ring(), RING_BYTES, Checks::Payload))
+            }
+        };
         Self { orders, replies, sent: 0, sleeps: 0, down, up }
     }
 
@@ -89,17 +93,13 @@ impl ParentEnd {
     /// Takes the next reply, if there is one; its payload is appended to `out`.
     #[inline]
     pub(crate) fn next_reply(&mut self, out: &mut Vec<u8>) -> Result<Option<ReplyHead>, Corrupt> {
-        let Some(record) = self.replies.peek()? else { return Ok(None) };
-        let head = ReplyHead { tag: record.tag, len: record.len() };
-        if !(reply::READY..=reply::TAKEN).contains(&head.tag) {
-            return Err(Corrupt);
+        match self.replies.take(out)? {
+            None => Ok(None),
+            Some((tag, len)) if (reply::READY..=reply::TAKEN).contains(&tag) => {
+                Ok(Some(ReplyHead { tag, len }))
+            }
+            Some(_) => Err(Corrupt),
         }
-        record.copy_to(out);
-        if !self.replies.is_intact(head.tag, head.len) {
-            return Err(Corrupt);
-        }
-        self.replies.advance(head.len);
-        Ok(Some(head))
     }
 
     /// Whether a reply waits.
@@ -163,6 +163,12 @@ impl ParentEnd {
     /// Whether the worker says that it is at this unit.
     pub(crate) fn is_running(&self, unit: u32) -> bool {
         self.worker_words().started.load(Ordering::Acquire) == unit.wrapping_add(1)
+    }
+
+    /// Whether the worker says that it has started this unit, be it over or not.
+    pub(crate) fn has_started(&self, unit: u32) -> bool {
+        let latest = self.worker_words().started.load(Ordering::Acquire).wrapping_sub(1);
+        latest.wrapping_sub(unit) < self.sent.wrapping_sub(unit)
     }
 
     /// Whether the worker says that it has decoded the argument of this unit.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::memory::Access;
-use super::ring::{Consumer, Corrupt, Position, Producer};
+use super::ring::{Checks, Consumer, Corrupt, Position, Producer};
 use super::{
     Half, PART_BYTES, ParentWords, RECALL, RING_BYTES, Spends, WorkerWords, full_fence, futex, now_ns, reply,
 };
@@ -80,7 +80,8 @@ impl WorkerEnd {
         // SAFETY: both rings begin behind their page of words, were zeroed when the lane was opened, stay mapped as
         // long as the halves live (the struct keeps them), and have one producer and one consumer each.
         let (orders, replies) = unsafe {
-            (Consumer::new(words.down.ring(), RING_BYTES), Producer::new(words.up.ring(), RING_BYTES))
+            let orders = Consumer::new(words.down.ring(), RING_BYTES, Checks::Number);
+            (orders, Producer::new(words.up.ring(), RING_BYTES, Checks::Payload))
         };
         Ok(Self { orders, replies, unit: 0, recalled: false, rung: 0, bell, words })
     }

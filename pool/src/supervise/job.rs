@@ -1,6 +1,6 @@
 //! A job as the supervisor sees it: counts, never values.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// The number of a job in its pool.
 pub(crate) type JobId = u32;
@@ -9,7 +9,7 @@ pub(crate) type JobId = u32;
 const WINDOW_NS: u64 = 400_000;
 const CHUNK_NS: u64 = 100_000;
 const LONGEST_WINDOW: u64 = 8192;
-/// So many workers may die in a row before a task that they had not started, and it is what they died of.
+/// So many workers may die before a task that they had not started, and it is what they died of.
 const MOST_SUSPICIONS: u32 = 3;
 
 /// What a job asks for.
@@ -84,8 +84,8 @@ pub(super) struct Job {
     pub(super) open: bool,
     pub(super) chunks: u64,
     pub(super) pace_ns: Option<u64>,
-    /// The task that was next when a worker died without a task, and how many have done so in a row.
-    pub(super) suspect: Option<(u64, u32)>,
+    /// Tasks that were next when workers died that said they were at none, and how many did so.
+    suspects: BTreeMap<u64, u32>,
 }
 
 impl Job {
@@ -101,16 +101,16 @@ impl Job {
             open: true,
             chunks: 0,
             pace_ns: None,
-            suspect: None,
+            suspects: BTreeMap::new(),
         }
     }
 
     /// A worker has died with this task next, and says that it was not at it. Whether that is one time too many: who
     /// can write over the lane can lie.
     pub(super) fn suspect(&mut self, index: u64) -> bool {
-        let times = self.suspect.filter(|(last, _)| *last == index).map_or(0, |(_, times)| times) + 1;
-        self.suspect = Some((index, times));
-        times >= MOST_SUSPICIONS
+        let times = self.suspects.entry(index).or_default();
+        *times += 1;
+        *times >= MOST_SUSPICIONS
     }
 
     pub(super) fn is_complete(&self) -> bool {

@@ -226,7 +226,9 @@ impl State {
         }
         let Some(post) = &mut self.posts[worker] else { return };
         let head = self.supervisor.head(worker);
-        let running = head.is_some_and(|head| post.corrupt || post.lane.is_running(head.unit()));
+        // Where replies are lost with the lane, what was started may have been done, and must not be done again.
+        let at = |unit| if post.corrupt { post.lane.has_started(unit) } else { post.lane.is_running(unit) };
+        let running = head.is_some_and(|head| at(head.unit()));
         self.last_death = if post.corrupt { Death::new(DeathCause::Corrupt) } else { death };
         post.seen.deaths = u32::from(post.corrupt || death.exit_code() != Some(0) || running);
         self.handle(Event::Died { worker, running });

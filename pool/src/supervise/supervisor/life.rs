@@ -83,7 +83,8 @@ impl Supervisor {
         let head = seat.queue.front().copied();
         let mut is_suspect = |batch: &Batch| match batch.what {
             What::Tasks { job, first, .. } => self.jobs.get_mut(&job).is_some_and(|job| job.suspect(first)),
-            What::Init { .. } | What::Exit | What::Resume => false,
+            What::Init { .. } => true,
+            What::Exit | What::Resume => false,
         };
         let guilty = head.filter(|batch| running || (!boot && is_suspect(batch)));
         let doomed = seat.doomed;
