@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
-use pool::{Error, StartMethod};
+use pool::{Error, StartMethod, worker_task};
 
 use crate::harness::cases;
 use crate::support::{Tokens, assert_usable, builder, pool, square, squares, wait_for_token};
@@ -12,7 +12,7 @@ use crate::victim::{Scene, Victim};
 
 cases! {
     Processes: idle, busy, in_init, in_exit, nested, starting, from_a_thread, ended_by_sigterm, server_killed,
-               server_killed_under_tasks;
+               server_killed_under_tasks, grandchildren;
 }
 
 fn killed(scene: Scene, times: usize, method: StartMethod) {
@@ -69,6 +69,32 @@ fn ended_by_sigterm(method: StartMethod) -> Result<(), Error> {
         let mut victim = Victim::new(scene, method);
         victim.wait(times);
         victim.end(Signal::SIGTERM);
+    }
+    Ok(())
+}
+
+/// Starts a process that would outlive everybody, and keeps this one's standard output open.
+#[worker_task]
+#[expect(clippy::zombie_processes, reason = "nobody waits: that is the fault")]
+fn leave_a_child(dies: bool) -> u32 {
+    let child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    if dies {
+        std::process::abort();
+    }
+    child.id()
+}
+
+fn grandchildren(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let children = leave_a_child::par_map(&pool, [false; 4])?;
+    assert!(leave_a_child::apply(&pool, true).is_err(), "its end is not held up by its child");
+    drop(pool);
+    let is_there = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.contains("(sleep) S") || stat.contains("(sleep) R")
+    };
+    while children.iter().any(is_there) {
+        thread::yield_now();
     }
     Ok(())
 }

@@ -98,7 +98,10 @@ fn in_tasks(method: StartMethod) -> Result<(), Error> {
         for (x, outcome) in (0..).zip(job.map_outcomes(input)?) {
             match outcome {
                 Ok(values) => {
-                    assert!(values.iter().copied().eq(x..x + 50), "round {round}: a wrong result of task {x}")
+                    assert!(
+                        values.iter().copied().eq(x..x + 50),
+                        "round {round}: a wrong result of task {x}"
+                    );
                 }
                 Err(error) => assert!(
                     matches!(

@@ -4,14 +4,15 @@ use std::fs;
 
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
-use pool::{Error, StartMethod, worker_task};
+use pool::{Error, StartMethod, TaskErrorKind, worker_task};
 
 use crate::harness::cases;
 use crate::support::{assert_usable, pool};
 use crate::victim::{Scene, Victim};
 
 cases! {
-    Processes: ctrl_c, ctrl_c_twice, hang_up, stopped_and_continued, fresh_masks, worker_ignores_sigterm;
+    Processes: ctrl_c, ctrl_c_twice, hang_up, stopped_and_continued, fresh_masks, worker_ignores_sigterm,
+               host_ignores_sigchld;
 }
 
 fn ctrl_c(method: StartMethod) -> Result<(), Error> {
@@ -82,6 +83,34 @@ fn fresh_masks(method: StartMethod) -> Result<(), Error> {
             assert_eq!(u64::from_str_radix(bits.trim(), 16).map(|bits| bits & !own), Ok(0), "{name}");
         }
     }
+    Ok(())
+}
+
+#[worker_task]
+fn dies_at_7(x: u64) -> u64 {
+    if x == 7 {
+        std::process::abort();
+    }
+    x
+}
+
+fn host_ignores_sigchld(method: StartMethod) -> Result<(), Error> {
+    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: ignoring runs no code.
+    #[expect(unsafe_code)]
+    unsafe {
+        sigaction(Signal::SIGCHLD, &ignore).unwrap();
+    }
+    // The kernel takes the statuses itself: the death is noticed all the same, only not what it was.
+    let pool = pool(method)?;
+    for (x, outcome) in (0..).zip(dies_at_7::par_map_outcomes(&pool, 0..20)?) {
+        match outcome {
+            Ok(result) => assert_eq!(result, x),
+            Err(error) => assert!(x == 7 && matches!(error.kind(), TaskErrorKind::Died(_)), "{error}"),
+        }
+    }
+    assert_usable(&pool);
+    pool.join()?;
     Ok(())
 }
 
