@@ -57,6 +57,9 @@ pub use cpu::{CpuIds, cpu_count};
 pub use error::{Death, Error, PanicInfo, TaskError, TaskErrorKind};
 pub use insights::{Insights, WorkerInsights};
 pub use job::{AsyncResult, Imap, Job};
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use lane::read_any as read_any_lane;
 pub use pool_macros::{main, worker_exit, worker_init, worker_task};
 pub use pool_type::{CancelHandle, ExitResults, WorkerPool};
 pub use start::StartMethod;

@@ -7,6 +7,7 @@ use std::process;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use pool::{Error, StartMethod, worker_task};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -108,6 +109,8 @@ fn with_local(#[shared] local: &Local, x: u64) -> u64 {
 fn inherited(method: StartMethod) -> Result<(), Error> {
     let file =
         File::from(nix::sys::memfd::memfd_create("local", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap());
+    // Two workers write at once, and the kernel keeps their places apart only at the end.
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND)).unwrap();
     let written = file.try_clone().unwrap();
     let local = Local { file: Mutex::new(file), function: |x| x + 1 };
     match (method, builder(method).shared_inherited(local).build()) {

@@ -195,6 +195,28 @@ pub(crate) fn open() -> io::Result<(ParentEnd, OwnedFd, OwnedFd)> {
     Ok((end, down, up))
 }
 
+/// For the fuzzer: the parent reads a lane whose worker has written this, from the start of its half.
+#[cfg(fuzzing)]
+pub fn read_any(half: &[u8]) {
+    use std::os::unix::fs::FileExt;
+
+    let (mut parent, _down, up) = open().expect("memory for a lane");
+    let half = &half[..half.len().min(FILE_BYTES)];
+    std::fs::File::from(up).write_all_at(half, 0).expect("the file is that long");
+    let mut payloads = Vec::new();
+    while let Ok(Some(head)) = parent.next_reply(&mut payloads) {
+        assert!(head.len <= payloads.len());
+        parent.publish_read();
+    }
+    let unit = parent.next_unit();
+    let _ = (parent.has_reply(), parent.pace_ns(), parent.started_at(), parent.growth(), parent.baseline());
+    let _ = (parent.is_running(unit), parent.has_started(unit), parent.has_decoded(unit));
+    let _ = [Spends::Waiting, Spends::Working, Spends::Init, Spends::Exit].map(|what| parent.spent(what));
+    if let Ok(recalled) = parent.recall(unit) {
+        assert!(recalled.kept_up_to.wrapping_sub(unit) <= parent.next_unit().wrapping_sub(unit));
+    }
+}
+
 /// The fence between this side's store and its load of the other side's word; see "Sleeping" above.
 fn full_fence() {
     fence(Ordering::SeqCst);
