@@ -149,3 +149,23 @@ pub(crate) fn die(signal: nix::sys::signal::Signal) -> ! {
     nix::sys::signal::raise(signal).expect("the signal has a number");
     unreachable!("{signal} kills")
 }
+
+/// Numbers that look random, the same for the same seed: xorshift, <https://doi.org/10.18637/jss.v008.i14>.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}

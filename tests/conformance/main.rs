@@ -12,6 +12,7 @@ use std::process::ExitCode;
 #[path = "../harness/mod.rs"]
 mod harness;
 #[path = "../support.rs"]
+#[allow(dead_code, reason = "the other test program uses the rest of what they share")]
 mod support;
 
 // How work gets through.

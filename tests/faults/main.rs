@@ -1,12 +1,13 @@
 //! What a pool must survive: faults in every state of a worker, for each start method that has processes.
 //! `README.md` beside this file says which test stands for which fault.
-#![allow(dead_code, reason = "the other test program uses the rest of what they share")]
 
 use std::process::ExitCode;
 
 #[path = "../harness/mod.rs"]
+#[allow(dead_code, reason = "the other test program uses the rest of what they share")]
 mod harness;
 #[path = "../support.rs"]
+#[allow(dead_code, reason = "the other test program uses the rest of what they share")]
 mod support;
 
 // A fault, wherever the worker is.

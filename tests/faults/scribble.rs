@@ -9,7 +9,7 @@ use std::time::Duration;
 use pool::{Error, StartMethod, TaskErrorKind, WorkerPool, worker_exit, worker_init, worker_task};
 
 use crate::harness::cases;
-use crate::support::{assert_usable, builder};
+use crate::support::{Random, assert_usable, builder};
 
 cases! {
     Processes: in_tasks, in_init, in_exit, orders_cannot_be_written;
@@ -29,22 +29,11 @@ fn lane(name: &str) -> (u64, u64) {
     (number(start), number(end))
 }
 
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-}
-
 /// Writes over the lane, in one of several ways.
 fn scribble(seed: u64) {
     let memory: File = OpenOptions::new().write(true).open("/proc/self/mem").unwrap();
     let (start, end) = lane("pool replies");
-    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut random = Random::new(seed);
     let mut noise = |len: usize| (0..len).map(|_| random.next() as u8).collect::<Vec<u8>>();
     let words = 4096;
     match seed % 6 {

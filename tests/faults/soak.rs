@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use pool::{Error, StartMethod, TaskErrorKind, WorkerPool, worker_task};
 
 use crate::harness::cases;
-use crate::support::{assert_usable, builder, die};
+use crate::support::{Random, assert_usable, builder, die};
 
 cases! {
     Processes: random_calls_and_faults;
@@ -32,17 +32,6 @@ fn live(#[state] calls: &mut Calls, fate: u32, x: u64, bytes: &[u8]) -> (u64, Ve
             std::hint::spin_loop();
         },
         _ => (x, bytes.to_vec()),
-    }
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
     }
 }
 
@@ -130,7 +119,7 @@ fn random_calls_and_faults(method: StartMethod) -> Result<(), Error> {
             for seed in 1..=4 {
                 let pool = &pool;
                 scope.spawn(move || {
-                    let mut random = Random(0x9e37_79b9_7f4a_7c15u64.wrapping_mul(seed));
+                    let mut random = Random::new(seed);
                     while Instant::now() < end {
                         one_call(pool, &mut random);
                     }
