@@ -197,7 +197,7 @@ impl Chunk<'_> {
         self.words.own().decoded.store(self.unit.wrapping_add(1), Ordering::Release);
     }
 
-    /// Notes when it was started, for the parent's time limits.
+    /// Notes when the next unit is being started, for the parent's time limits; to be called before it is.
     pub(crate) fn stamp(&mut self) {
         self.words.own().started_at.store(now_ns(), Ordering::Relaxed);
     }

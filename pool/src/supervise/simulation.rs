@@ -444,6 +444,12 @@ impl World {
         if self.calm {
             self.now = self.now.max(self.supervisor.deadline().unwrap_or(0));
         }
+        for worker in 0..self.workers.len() {
+            let runs = self.workers[worker].as_ref().is_some_and(|process| process.running);
+            if self.supervisor.head_to_begin(worker).is_some() && runs {
+                self.supervisor.head_began(worker, self.now);
+            }
+        }
         if self.supervisor.deadline().is_some_and(|deadline| deadline <= self.now) {
             self.tell(Event::Tick);
         }

@@ -95,11 +95,6 @@ impl Supervisor {
         self.workers.iter().filter(|worker| !worker.queue.is_empty()).count()
     }
 
-    /// The job whose time limit the worker is under, if its task has one: starts must be told.
-    pub(crate) fn has_limits(&self, job: JobId) -> bool {
-        self.jobs.get(&job).is_some_and(|job| job.plan.task_limit_ns.is_some())
-    }
-
     /// What the worker answers next: its first unit and the tasks in that batch, if they are tasks.
     pub(crate) fn head(&self, worker: usize) -> Option<Head> {
         let batch = self.workers[worker].queue.front()?;

@@ -32,6 +32,8 @@ pub(super) struct Worker {
     pub(super) blocked: bool,
     /// When the head of the queue began, as far as is known.
     pub(super) head_since: u64,
+    /// The worker has said that it has begun it.
+    pub(super) head_began: bool,
     /// Why it is being killed, and for which unit.
     pub(super) doomed: Option<(u32, Cause)>,
     /// When an absent one is started again, after starts that failed.
@@ -65,6 +67,7 @@ impl Worker {
             recalling: false,
             blocked: false,
             head_since: 0,
+            head_began: false,
             doomed: None,
             retry_at: None,
         }
@@ -80,9 +83,15 @@ impl Worker {
         self.phase != Phase::Absent && self.doomed.is_none()
     }
 
+    /// Another order is at the head of the queue.
+    pub(super) fn next_head(&mut self, now: u64) {
+        self.head_since = now;
+        self.head_began = false;
+    }
+
     pub(super) fn push(&mut self, what: What, now: u64) {
         if self.queue.is_empty() {
-            self.head_since = now;
+            self.next_head(now);
         }
         let units = match what {
             What::Tasks { count, .. } => count,

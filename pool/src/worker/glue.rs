@@ -64,10 +64,10 @@ fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, items: &[u8], lane: &mu
             // A panic leaves the loop with the task that it was in unanswered.
             let run = panics::catch(|| {
                 while done < claimed {
-                    lane.start_unit();
                     if head.carriage.timed {
                         lane.stamp();
                     }
+                    lane.start_unit();
                     done += 1;
                     let cx = TaskContext::<T> { worker_id: id, shared, state: &mut *state };
                     run_task(cx, codec, head, &mut items, lane);

@@ -217,8 +217,8 @@ impl Worker {
 
 /// Notes that an order is begun, and when.
 fn begin(answer: &mut Chunk<'_>) -> u64 {
-    answer.start_unit();
     answer.stamp();
+    answer.start_unit();
     now_ns()
 }
 

@@ -22,6 +22,7 @@ fn is_due(last: &mut u64, every_ns: u64, now: u64) -> bool {
 impl State {
     /// Looks at all that is due.
     pub(super) fn look_around(&mut self, now: u64) {
+        self.look_at_starts();
         if is_due(&mut self.looked_at.deaths, DEATH_LOOK_NS, now) {
             self.suspects.extend(self.waiter.look());
         }
@@ -34,6 +35,19 @@ impl State {
         }
         if is_due(&mut self.looked_at.naps, NAP_LOOK_NS, now) {
             self.posts.iter_mut().flatten().for_each(Post::look_at_nap);
+        }
+    }
+
+    /// Sees which orders with a time limit have begun, and when: that is what their limits count from.
+    fn look_at_starts(&mut self) {
+        for worker in 0..self.posts.len() {
+            let (Some(head), Some(post)) = (self.supervisor.head_to_begin(worker), &self.posts[worker])
+            else {
+                continue;
+            };
+            if post.lane.is_running(head.unit()) {
+                self.supervisor.head_began(worker, post.lane.started_at());
+            }
         }
     }
 

@@ -23,12 +23,6 @@ impl State {
         }
         if let Some(post) = &mut self.posts[worker] {
             post.lane.publish_read();
-            if let Some(Head::Tasks { unit, job, .. }) = self.supervisor.head(worker)
-                && self.supervisor.has_limits(job)
-                && post.lane.is_running(unit)
-            {
-                self.supervisor.head_began(worker, post.lane.started_at());
-            }
         }
     }
 

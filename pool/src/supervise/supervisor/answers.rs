@@ -54,7 +54,7 @@ impl Supervisor {
     /// The head of the queue is answered: `count` of its tasks, or the order that it is.
     pub(super) fn pop_head(&mut self, worker: usize, count: u64) {
         let seat = &mut self.workers[worker];
-        seat.head_since = self.now;
+        seat.next_head(self.now);
         let Some(head) = seat.queue.front_mut() else { return };
         if let What::Tasks { job, first, count: left, .. } = &mut head.what {
             debug_assert!(count <= *left);

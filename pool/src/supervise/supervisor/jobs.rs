@@ -70,7 +70,7 @@ impl Supervisor {
             }
             let seat = &mut self.workers[worker];
             if matches!(seat.queue.front(), Some(Batch { what: What::Tasks { job, .. }, .. }) if *job == id) {
-                seat.head_since = self.now;
+                (seat.head_since, seat.head_began) = (self.now, true);
             }
         }
         self.settle(id);

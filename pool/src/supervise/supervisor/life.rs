@@ -64,7 +64,7 @@ impl Supervisor {
 
     pub(super) fn ready(&mut self, worker: usize) {
         let seat = &mut self.workers[worker];
-        seat.head_since = self.now;
+        seat.next_head(self.now);
         if seat.phase == Phase::Starting {
             seat.phase = Phase::Up;
         }

@@ -6,6 +6,10 @@ use super::*;
 const ABANDON_NS: u64 = 500_000_000;
 /// How long a worker may take from its start to its first word.
 const BOOT_NS: u64 = 30_000_000_000;
+/// How much longer a worker may take that has not even begun: on a busy machine it may not have had its turn.
+const GRACE_NS: u64 = 5_000_000_000;
+/// How soon it is looked again whether such a worker has begun.
+const LOOK_AGAIN_NS: u64 = 5_000_000;
 /// How long a queue may stand still while another worker has nothing to do, before it is taken back.
 const STALL_NS: u64 = 300_000;
 
@@ -27,9 +31,19 @@ impl Supervisor {
         if worker.doomed.is_some() {
             return None;
         }
-        let limit = self.limit_of(worker).map(|limit| worker.head_since.saturating_add(limit));
+        let limit = self.limit_of(worker).map(|limit| {
+            let due = worker.head_since.saturating_add(limit);
+            if worker.head_began || self.now < due { due } else { self.now + LOOK_AGAIN_NS }
+        });
         let stall = (another_is_idle && self.can_rebalance(worker)).then(|| worker.head_since + STALL_NS);
         limit.into_iter().chain(stall).min()
+    }
+
+    /// The limit that the head of the queue has gone past, if it has.
+    fn overdue(&self, worker: &Worker) -> Option<u64> {
+        let grace = if worker.head_began { 0 } else { GRACE_NS };
+        let late = |limit: &u64| worker.head_since.saturating_add(limit.saturating_add(grace)) <= self.now;
+        self.limit_of(worker).filter(late)
     }
 
     /// How long the head of the queue may take.
@@ -49,10 +63,18 @@ impl Supervisor {
         limit.filter(|_| self.mortal)
     }
 
-    /// Notes when the head of the worker's queue began, as the worker says; never later than it was seen.
+    /// The order at the head of the worker's queue, if it has a time limit and is not known to have begun.
+    pub(crate) fn head_to_begin(&self, worker: usize) -> Option<Head> {
+        let seat = &self.workers[worker];
+        self.limit_of(seat).filter(|_| !seat.head_began)?;
+        self.head(worker)
+    }
+
+    /// Notes when the head of the worker's queue began, as the worker says: the first word counts, and a time to come
+    /// is now.
     pub(crate) fn head_began(&mut self, worker: usize, at: u64) {
-        let worker = &mut self.workers[worker];
-        worker.head_since = worker.head_since.min(at.min(self.now));
+        let seat = &mut self.workers[worker];
+        (seat.head_since, seat.head_began) = (at.min(self.now), true);
     }
 
     pub(super) fn tick(&mut self) {
@@ -62,16 +84,14 @@ impl Supervisor {
                 continue;
             }
             let seat = &self.workers[worker];
-            if seat.phase == Phase::Absent {
-                self.start(worker);
-                continue;
-            }
-            let limit =
-                self.limit_of(seat).filter(|limit| seat.head_since.saturating_add(*limit) <= self.now);
-            if seat.phase == Phase::Starting || limit.is_some() {
-                self.doom(worker, Cause::TimedOut(limit.unwrap_or(BOOT_NS)));
-            } else {
-                self.recall(worker);
+            match (seat.phase, self.overdue(seat)) {
+                (Phase::Absent, _) => self.start(worker),
+                (Phase::Starting, _) => self.doom(worker, Cause::TimedOut(BOOT_NS)),
+                (_, Some(limit)) => self.doom(worker, Cause::TimedOut(limit)),
+                _ if idle && self.can_rebalance(seat) && seat.head_since + STALL_NS <= self.now => {
+                    self.recall(worker);
+                }
+                _ => {}
             }
         }
     }
