@@ -19,7 +19,7 @@ use crate::support::{
 cases! {
     All: get_twice, not_ready_then_ready, callbacks, callback_panics, callback_after_the_result, as_futures,
          cancelled, pool_dropped, map_async, map_async_fails, more_results_than_workers, dropped_result,
-         joined, option_error;
+         joined, option_error, another_pool_right_after;
     Processes: death_leaves_the_others, timeout_leaves_the_others;
 }
 
@@ -29,6 +29,17 @@ const LONG: Duration = Duration::from_secs(50);
 #[worker_task]
 fn fails(x: u64) -> u64 {
     panic!("never {x}")
+}
+
+fn another_pool_right_after(method: StartMethod) -> Result<(), Error> {
+    // Whatever drove the first pool in the background is no other thread that a fork would have to fear.
+    for x in 0..20 {
+        let first = pool(method)?;
+        assert_eq!(square::apply_async(&first, x).get()?, square(x));
+        let second = pool(method)?;
+        assert_eq!(square::apply_async(&second, x).get()?, square(x));
+    }
+    Ok(())
 }
 
 fn get_twice(method: StartMethod) -> Result<(), Error> {

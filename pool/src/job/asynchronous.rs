@@ -311,6 +311,7 @@ impl Courier {
         desk.letters.insert(job, (Arc::clone(letter), Inbox::default()));
         if !desk.running {
             let (courier, core) = (Arc::clone(self), Arc::clone(core));
+            crate::sys::threads::expect_own();
             let thread = thread::Builder::new().name("pool courier".into()).spawn(move || courier.run(&core));
             desk.thread = Some(thread.map_err(|error| Error::start("the courier thread", error))?);
             desk.running = true;

@@ -40,6 +40,7 @@ fn start(seat: Seat, heritage: Heritage) -> io::Result<Thread> {
     let last = LastWords { bell: bell.try_clone()?, ended: Arc::default() };
     let ended = last.ended.clone();
     let (release, released) = mpsc::channel::<()>();
+    crate::sys::threads::expect_own();
     let handle = Builder::new().name(format!("pool worker {id}")).spawn(move || {
         // Like a process it waits until it is on its CPUs; if it can't be, it was never there.
         if released.recv().is_err() {

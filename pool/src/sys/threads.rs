@@ -3,6 +3,9 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::libc;
 
@@ -21,6 +24,28 @@ pub(crate) fn count() -> Result<usize, String> {
                 .and_then(|count| count.trim().parse().ok())
                 .ok_or_else(|| "no thread count in /proc".into())
         }
+    }
+}
+
+/// Whether this process has had threads of this crate's own, which end by themselves when they have nothing to do.
+static HAS_HAD_OWN: AtomicBool = AtomicBool::new(false);
+/// How long those that are at their end are waited for.
+const END_OF_OWN: Duration = Duration::from_millis(500);
+
+/// To be called before a thread of this crate's own is started.
+pub(crate) fn expect_own() {
+    HAS_HAD_OWN.store(true, Ordering::Relaxed);
+}
+
+/// The number of threads when those of this crate's own that are about to end have ended.
+pub(crate) fn count_settled() -> Result<usize, String> {
+    let deadline = Instant::now() + END_OF_OWN;
+    loop {
+        let threads = count()?;
+        if threads == 1 || !HAS_HAD_OWN.load(Ordering::Relaxed) || Instant::now() >= deadline {
+            return Ok(threads);
+        }
+        thread::sleep(Duration::from_micros(100));
     }
 }
 
