@@ -51,7 +51,7 @@ impl Words {
     fn spend(&self, what: Spends, ns: u64) {
         // Only the worker writes here, so load and store need not be one.
         let word = self.own().spent.of(what);
-        word.store(word.load(Ordering::Relaxed) + ns, Ordering::Relaxed);
+        word.store(word.load(Ordering::Relaxed).wrapping_add(ns), Ordering::Relaxed);
     }
 }
 

@@ -5,6 +5,9 @@
 //! `POOL_SIMULATION_EVENTS` says how many events (100,000), `POOL_SIMULATION_SEED` where to begin; a broken promise
 //! names the seed of its schedule.
 
+mod callers;
+mod workers;
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use super::job::Chunking;
@@ -35,72 +38,8 @@ impl Random {
     }
 }
 
-/// What lies in a worker's lane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Order {
-    Task { job: JobId, index: u64 },
-    Init,
-    Exit,
-    Resume,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Reply {
-    Ready,
-    Value { job: JobId, index: u64 },
-    Failed(Order),
-    Done(Order),
-}
-
-/// A worker process and its lane, as far as the parent can tell.
-#[derive(Debug, Default)]
-struct Process {
-    /// Orders not answered, each with its unit.
-    orders: VecDeque<(u32, Order)>,
-    next_unit: u32,
-    up: bool,
-    /// The first order was started.
-    running: bool,
-    /// Units before this one are claimed.
-    claimed: u32,
-    recall: bool,
-    /// A recall waits, as when a large order is half out.
-    recall_wanted: bool,
-    replies: VecDeque<Reply>,
-    killed: bool,
-    served: u64,
-}
-
-impl Process {
-    fn push(&mut self, order: Order) {
-        self.orders.push_back((self.next_unit, order));
-        self.next_unit += 1;
-    }
-}
-
-/// A caller and its job.
-#[derive(Debug)]
-struct Call {
-    plan: Plan,
-    /// Items that its input still has.
-    left: u64,
-    input_ended: bool,
-    handed_out: u64,
-    kept: HashSet<u64>,
-    outcomes: HashMap<u64, Outcome>,
-    runs: HashMap<u64, u64>,
-    deaths: HashMap<u64, u64>,
-    /// Outcomes that the caller has not taken.
-    held: u64,
-    /// It is over for the caller: complete, failed or given up.
-    over: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    Value,
-    Lost,
-}
+use callers::{Call, Outcome};
+use workers::{Order, Process, Reply};
 
 struct World {
     random: Random,
@@ -261,182 +200,6 @@ impl World {
         }
     }
 
-    // ---- workers ----
-
-    /// The worker goes on a little.
-    fn work(&mut self, worker: usize) {
-        let (calm, random) = (self.calm, &mut self.random);
-        let Some(process) = &mut self.workers[worker] else { return };
-        if process.killed || (!calm && random.one_in(60)) {
-            return self.die(worker);
-        }
-        if !process.up {
-            process.up = true;
-            process.replies.push_back(Reply::Ready);
-            return;
-        }
-        let Some(&(unit, order)) = process.orders.front() else { return };
-        if let Order::Task { job, index } = order {
-            if process.claimed <= unit && process.recall {
-                // Void: taken back by the parent, skipped by the worker.
-                process.orders.pop_front();
-                return;
-            }
-            if process.claimed <= unit {
-                process.claimed = unit + 1 + random.below(3) as u32;
-                let batch =
-                    process.orders.iter().take_while(|(_, order)| matches!(order, Order::Task { .. }));
-                process.claimed = process.claimed.min(unit + batch.count() as u32);
-            }
-            if !process.running {
-                process.running = true;
-                process.served += 1;
-                assert!(
-                    self.lifespan.is_none_or(|lifespan| process.served <= lifespan),
-                    "worker {worker} is too old"
-                );
-                if let Some(call) = self.calls.get_mut(&job) {
-                    let (runs, deaths) = (call.runs.entry(index).or_default(), call.deaths.get(&index));
-                    *runs += 1;
-                    assert!(
-                        *runs <= 1 + deaths.copied().unwrap_or(0),
-                        "task {index} of job {job} runs twice unasked"
-                    );
-                }
-                return;
-            }
-            process.running = false;
-            process.orders.pop_front();
-            let failed = !calm && random.one_in(30);
-            process.replies.push_back(if failed {
-                Reply::Failed(order)
-            } else {
-                Reply::Value { job, index }
-            });
-            return;
-        }
-        if !process.running && order != Order::Resume {
-            process.running = true;
-            return;
-        }
-        process.running = false;
-        process.orders.pop_front();
-        if order == Order::Resume {
-            process.recall = false;
-            process.claimed = unit + 1;
-        }
-        let failed = order == Order::Init && !calm && random.one_in(30);
-        process.replies.push_back(if failed { Reply::Failed(order) } else { Reply::Done(order) });
-        if order == Order::Exit {
-            self.die(worker);
-        }
-    }
-
-    /// The worker is gone: what it committed counts.
-    fn die(&mut self, worker: usize) {
-        self.drain(worker, u64::MAX);
-        let Some(process) = self.workers[worker].take() else { return };
-        if process.running
-            && let Some(&(_, Order::Task { job, index })) = process.orders.front()
-            && let Some(call) = self.calls.get_mut(&job)
-        {
-            *call.deaths.entry(index).or_default() += 1;
-        }
-        self.tell(Event::Died { worker, running: process.running });
-    }
-
-    // ---- callers ----
-
-    fn open(&mut self) {
-        let random = &mut self.random;
-        let len = random.pick(&[0, 1, 5, 40, 200]);
-        let chunking = match random.below(4) {
-            0 => Chunking::Size(1 + random.below(7)),
-            1 => Chunking::Splits { splits: 1 + random.below(9), total: len.max(1) },
-            _ => Chunking::Adaptive,
-        };
-        let limit = |random: &mut Random| random.one_in(4).then_some(1_000_000);
-        let plan = Plan {
-            profile: random.below(3) as u32,
-            chunking,
-            max_active: random.pick(&[None, None, Some(1), Some(2), Some(11)]),
-            lifespan: self.lifespan,
-            retries: random.pick(&[0, 0, 1, 3]),
-            fail_fast: random.one_in(2),
-            task_limit_ns: limit(random),
-            init_limit_ns: limit(random),
-            exit_limit_ns: limit(random),
-            total: random.one_in(2).then_some(len),
-        };
-        let kept = if random.one_in(3) { len } else { 0 };
-        self.next_job += 1;
-        let call = Call {
-            plan: plan.clone(),
-            left: len - kept,
-            input_ended: kept > 0,
-            handed_out: kept,
-            kept: (0..kept).collect(),
-            outcomes: HashMap::new(),
-            runs: HashMap::new(),
-            deaths: HashMap::new(),
-            held: 0,
-            over: false,
-        };
-        self.calls.insert(self.next_job, call);
-        self.tell(Event::Opened { job: self.next_job, plan, kept });
-    }
-
-    fn feed(&mut self, job: JobId) {
-        while let Some(Grant { worker, work }) = self.supervisor.grant(job) {
-            let Some(call) = self.calls.get_mut(&job) else { panic!("job {job} is forgotten") };
-            let Some(process) = &mut self.workers[worker] else { panic!("worker {worker} is not there") };
-            assert!(!process.recall && !process.recall_wanted, "worker {worker} is being recalled");
-            match work {
-                Work::Again { index, .. } => {
-                    assert!(call.kept.remove(&index), "task {index} of job {job} was not kept");
-                    process.push(Order::Task { job, index });
-                    self.tell(Event::Sent { job, worker, count: 1 });
-                }
-                Work::Fresh { first, most, whole } => {
-                    assert_eq!(first, call.handed_out);
-                    let last = self.random.one_in(2) || self.calm;
-                    let in_hand = if last { call.left } else { call.left.min(self.random.below(50)) };
-                    let is_last = in_hand == call.left;
-                    if in_hand == 0 || (in_hand < whole && !is_last) {
-                        break;
-                    }
-                    if self.random.one_in(100) && !self.calm {
-                        (call.left, call.handed_out) = (call.left - 1, call.handed_out + 1);
-                        self.tell(Event::Unsendable { job, worker });
-                        continue;
-                    }
-                    let count = if self.random.one_in(4) { 1 } else { most.min(in_hand) };
-                    (call.left, call.handed_out) = (call.left - count, call.handed_out + count);
-                    for index in first..first + count {
-                        process.push(Order::Task { job, index });
-                    }
-                    self.tell(Event::Sent { job, worker, count });
-                }
-            }
-        }
-        if let Some(call) = self.calls.get_mut(&job).filter(|call| call.left == 0 && !call.input_ended) {
-            call.input_ended = true;
-            self.tell(Event::InputEnded { job });
-        }
-    }
-
-    fn take(&mut self, job: JobId) {
-        let Some(call) = self.calls.get_mut(&job) else { return };
-        let count = if self.calm { call.held } else { self.random.below(call.held + 1) };
-        call.held -= count;
-        self.tell(Event::Taken { job, count });
-    }
-
-    fn close(&mut self, job: JobId) {
-        self.calls.remove(&job);
-        self.tell(Event::Closed { job });
-    }
-
     // ---- time, and what must hold at each step ----
 
     fn pass_time(&mut self) {
@@ -509,38 +272,6 @@ impl World {
             }
             _ => self.work(worker),
         }
-    }
-}
-
-impl Process {
-    /// The first unit without an answer.
-    fn answered(&self) -> u32 {
-        self.orders.front().map_or(self.next_unit, |(unit, _)| *unit)
-    }
-}
-
-impl Call {
-    fn settle(&mut self, job: JobId, index: u64, outcome: Outcome) {
-        assert!(index < self.handed_out, "task {index} of job {job} was never handed out");
-        let before = self.outcomes.insert(index, outcome);
-        assert_eq!(before, None, "task {index} of job {job} has two outcomes");
-        self.held += 1;
-    }
-}
-
-impl Order {
-    /// The supervisor expects the answer to this order.
-    fn expect(self, head: Option<Head>) {
-        let fits = match (self, head) {
-            (Self::Task { job, index }, Some(Head::Tasks { job: of, first, .. })) => {
-                (job, index) == (of, first)
-            }
-            (Self::Init, Some(Head::Init { .. }))
-            | (Self::Exit, Some(Head::Exit { .. }))
-            | (Self::Resume, Some(Head::Resume { .. })) => true,
-            _ => false,
-        };
-        assert!(fits, "the answer to {self:?} came where {head:?} was expected");
     }
 }
 

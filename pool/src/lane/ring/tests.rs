@@ -1,0 +1,169 @@
+//! A ring over private memory, from both ends.
+
+use std::collections::VecDeque;
+
+use super::*;
+
+/// A ring over private memory.
+struct Pair {
+    _memory: Vec<u64>,
+    producer: Producer,
+    consumer: Consumer,
+}
+
+fn pair(len: u32) -> Pair {
+    let mut memory = vec![0u64; len as usize / 8];
+    let base = NonNull::new(memory.as_mut_ptr().cast()).unwrap();
+    // SAFETY: the vector is aligned, zeroed, and lives beside the two ends.
+    let (producer, consumer) =
+        unsafe { (Producer::new(base, len, Checks::Payload), Consumer::new(base, len, Checks::Payload)) };
+    Pair { _memory: memory, producer, consumer }
+}
+
+fn send(producer: &mut Producer, tag: u8, bytes: &[u8]) -> bool {
+    let Some(mut room) = producer.reserve(bytes.len(), 0) else { return false };
+    room.bytes()[..bytes.len()].copy_from_slice(bytes);
+    room.commit(tag, bytes.len());
+    true
+}
+
+fn receive(consumer: &mut Consumer) -> Option<(u8, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    let (tag, len) = consumer.take(&mut bytes).unwrap()?;
+    assert_eq!(len, bytes.len());
+    Some((tag, bytes))
+}
+
+#[test]
+fn what_is_not_committed_is_not_there() {
+    let mut pair = pair(4096);
+    assert_eq!(receive(&mut pair.consumer), None);
+    pair.producer.reserve(10, 0).unwrap().bytes()[0] = 9;
+    assert_eq!(receive(&mut pair.consumer), None);
+    assert!(send(&mut pair.producer, 3, b"ten"));
+    assert_eq!(receive(&mut pair.consumer), Some((3, b"ten".to_vec())));
+    assert_eq!(receive(&mut pair.consumer), None);
+}
+
+#[test]
+fn a_full_ring_refuses_until_it_is_freed() {
+    let mut pair = pair(1024);
+    let mut sent = 0;
+    while send(&mut pair.producer, 1, &[7; 100]) {
+        sent += 1;
+    }
+    assert!(sent >= 8);
+    assert!(receive(&mut pair.consumer).is_some());
+    assert!(!send(&mut pair.producer, 1, &[7; 100]));
+    pair.producer.free_up_to(pair.consumer.position());
+    assert!(receive(&mut pair.consumer).is_some());
+    pair.producer.free_up_to(pair.consumer.position());
+    assert!(send(&mut pair.producer, 1, &[7; 100]));
+}
+
+#[test]
+fn what_is_spared_is_there_when_the_rest_is_full() {
+    let mut pair = pair(1024);
+    for step in 0..300usize {
+        while let Some(mut room) = pair.producer.reserve(step % 40, WORD) {
+            let len = room.bytes().len().min(step % 90);
+            room.commit(1, len);
+        }
+        assert!(pair.producer.reserve(0, 0).is_some(), "step {step}");
+        pair.producer.reserve(0, 0).unwrap().commit(2, 0);
+        for _ in 0..step % 3 + 1 {
+            while receive(&mut pair.consumer).is_some_and(|(tag, _)| tag != 2) {}
+        }
+        pair.producer.free_up_to(pair.consumer.position());
+    }
+}
+
+#[test]
+fn the_longest_record_fits_an_empty_ring_wherever_it_stands() {
+    let mut pair = pair(4096);
+    let longest = pair.producer.longest();
+    for step in 0..2000usize {
+        let small = vec![1; step * 13 % 700];
+        for bytes in [small, vec![2; longest]] {
+            assert!(send(&mut pair.producer, 1, &bytes), "step {step}");
+            assert_eq!(receive(&mut pair.consumer), Some((1, bytes)));
+            pair.producer.free_up_to(pair.consumer.position());
+        }
+    }
+}
+
+#[test]
+fn room_that_was_given_up_moves_nothing() {
+    let mut pair = pair(1 << 20);
+    while pair.producer.position().offset < HOT_BYTES {
+        assert!(send(&mut pair.producer, 1, &[1; 900]));
+        assert!(receive(&mut pair.consumer).is_some());
+        pair.producer.free_up_to(pair.consumer.position());
+    }
+    // The first room is at the start of the ring; what does not fit there finds its place ahead.
+    let small = pair.producer.reserve(1, 0).unwrap().bytes().len();
+    assert!(small < HOT_BYTES as usize * 2);
+    assert!(send(&mut pair.producer, 2, &vec![2; 2 * HOT_BYTES as usize]));
+    assert_eq!(receive(&mut pair.consumer).unwrap().0, 2);
+}
+
+#[test]
+fn small_records_stay_in_the_hot_part() {
+    let mut pair = pair(1 << 20);
+    for step in 0u32..100_000 {
+        assert!(send(&mut pair.producer, 1, &step.to_le_bytes()));
+        assert!(receive(&mut pair.consumer).is_some());
+        pair.producer.free_up_to(pair.consumer.position());
+        assert!(pair.producer.position().offset <= HOT_BYTES + 64);
+    }
+}
+
+#[test]
+fn any_walk_keeps_order_and_content() {
+    // A fixed walk through sizes and paces that wraps in every state.
+    let mut pair = pair(2048);
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut expected = VecDeque::new();
+    for _ in 0..200_000 {
+        if random() % 2 == 0 {
+            let len = (random() % 300) as usize;
+            let bytes = vec![random() as u8; len];
+            let tag = 1 + (random() % 200) as u8;
+            if send(&mut pair.producer, tag, &bytes) {
+                expected.push_back((tag, bytes));
+            }
+        } else {
+            assert_eq!(receive(&mut pair.consumer), expected.pop_front());
+            if random() % 3 == 0 {
+                pair.producer.free_up_to(pair.consumer.position());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_record_that_was_written_over_is_told() {
+    for word in 0..8 {
+        let mut pair = pair(4096);
+        assert!(send(&mut pair.producer, 3, &[7; 50]));
+        let header = pair.consumer.span.header(word * WORD).fetch_add(1 << 9, Ordering::Relaxed);
+        assert_eq!(pair.consumer.take(&mut Vec::new()), Err(Corrupt), "word {word}, which was {header:#x}");
+    }
+}
+
+#[test]
+fn a_header_that_no_producer_writes_is_corrupt() {
+    for word in [u64::MAX, 1, 0xff << 32, (1 << 32) | 5000, (1 << 40) | (1 << 32)] {
+        let mut pair = pair(4096);
+        pair.consumer.span.header(0).store(word, Ordering::Release);
+        let corrupt = pair.consumer.take(&mut Vec::new());
+        // A lone WRAP is what a producer may write; behind it the start must hold something else.
+        assert_eq!(corrupt, Err(Corrupt), "{word:#x}");
+    }
+}

@@ -1,0 +1,128 @@
+//! Callers: they open jobs, feed them, take results, and give up.
+
+use super::*;
+
+/// A caller and its job.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) plan: Plan,
+    /// Items that its input still has.
+    pub(super) left: u64,
+    pub(super) input_ended: bool,
+    pub(super) handed_out: u64,
+    pub(super) kept: HashSet<u64>,
+    pub(super) outcomes: HashMap<u64, Outcome>,
+    pub(super) runs: HashMap<u64, u64>,
+    pub(super) deaths: HashMap<u64, u64>,
+    /// Outcomes that the caller has not taken.
+    pub(super) held: u64,
+    /// It is over for the caller: complete, failed or given up.
+    pub(super) over: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Value,
+    Lost,
+}
+
+impl Call {
+    pub(super) fn settle(&mut self, job: JobId, index: u64, outcome: Outcome) {
+        assert!(index < self.handed_out, "task {index} of job {job} was never handed out");
+        let before = self.outcomes.insert(index, outcome);
+        assert_eq!(before, None, "task {index} of job {job} has two outcomes");
+        self.held += 1;
+    }
+}
+
+impl World {
+    pub(super) fn open(&mut self) {
+        let random = &mut self.random;
+        let len = random.pick(&[0, 1, 5, 40, 200]);
+        let chunking = match random.below(4) {
+            0 => Chunking::Size(1 + random.below(7)),
+            1 => Chunking::Splits { splits: 1 + random.below(9), total: len.max(1) },
+            _ => Chunking::Adaptive,
+        };
+        let limit = |random: &mut Random| random.one_in(4).then_some(1_000_000);
+        let plan = Plan {
+            profile: random.below(3) as u32,
+            chunking,
+            max_active: random.pick(&[None, None, Some(1), Some(2), Some(11)]),
+            lifespan: self.lifespan,
+            retries: random.pick(&[0, 0, 1, 3]),
+            fail_fast: random.one_in(2),
+            task_limit_ns: limit(random),
+            init_limit_ns: limit(random),
+            exit_limit_ns: limit(random),
+            total: random.one_in(2).then_some(len),
+        };
+        let kept = if random.one_in(3) { len } else { 0 };
+        self.next_job += 1;
+        let call = Call {
+            plan: plan.clone(),
+            left: len - kept,
+            input_ended: kept > 0,
+            handed_out: kept,
+            kept: (0..kept).collect(),
+            outcomes: HashMap::new(),
+            runs: HashMap::new(),
+            deaths: HashMap::new(),
+            held: 0,
+            over: false,
+        };
+        self.calls.insert(self.next_job, call);
+        self.tell(Event::Opened { job: self.next_job, plan, kept });
+    }
+
+    pub(super) fn feed(&mut self, job: JobId) {
+        while let Some(Grant { worker, work }) = self.supervisor.grant(job) {
+            let Some(call) = self.calls.get_mut(&job) else { panic!("job {job} is forgotten") };
+            let Some(process) = &mut self.workers[worker] else { panic!("worker {worker} is not there") };
+            assert!(!process.recall && !process.recall_wanted, "worker {worker} is being recalled");
+            match work {
+                Work::Again { index, .. } => {
+                    assert!(call.kept.remove(&index), "task {index} of job {job} was not kept");
+                    process.push(Order::Task { job, index });
+                    self.tell(Event::Sent { job, worker, count: 1 });
+                }
+                Work::Fresh { first, most, whole } => {
+                    assert_eq!(first, call.handed_out);
+                    let last = self.random.one_in(2) || self.calm;
+                    let in_hand = if last { call.left } else { call.left.min(self.random.below(50)) };
+                    let is_last = in_hand == call.left;
+                    if in_hand == 0 || (in_hand < whole && !is_last) {
+                        break;
+                    }
+                    if self.random.one_in(100) && !self.calm {
+                        (call.left, call.handed_out) = (call.left - 1, call.handed_out + 1);
+                        self.tell(Event::Unsendable { job, worker });
+                        continue;
+                    }
+                    let count = if self.random.one_in(4) { 1 } else { most.min(in_hand) };
+                    (call.left, call.handed_out) = (call.left - count, call.handed_out + count);
+                    for index in first..first + count {
+                        process.push(Order::Task { job, index });
+                    }
+                    self.tell(Event::Sent { job, worker, count });
+                }
+            }
+        }
+        if let Some(call) = self.calls.get_mut(&job).filter(|call| call.left == 0 && !call.input_ended) {
+            call.input_ended = true;
+            self.tell(Event::InputEnded { job });
+        }
+    }
+
+    pub(super) fn take(&mut self, job: JobId) {
+        let Some(call) = self.calls.get_mut(&job) else { return };
+        let count = if self.calm { call.held } else { self.random.below(call.held + 1) };
+        call.held -= count;
+        self.tell(Event::Taken { job, count });
+    }
+
+    pub(super) fn close(&mut self, job: JobId) {
+        self.calls.remove(&job);
+        self.tell(Event::Closed { job });
+    }
+}

@@ -1,0 +1,153 @@
+//! Workers: they boot, run, fail and die whenever they like.
+
+use super::*;
+
+/// What lies in a worker's lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    Task { job: JobId, index: u64 },
+    Init,
+    Exit,
+    Resume,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Reply {
+    Ready,
+    Value { job: JobId, index: u64 },
+    Failed(Order),
+    Done(Order),
+}
+
+/// A worker process and its lane, as far as the parent can tell.
+#[derive(Debug, Default)]
+pub(super) struct Process {
+    /// Orders not answered, each with its unit.
+    pub(super) orders: VecDeque<(u32, Order)>,
+    pub(super) next_unit: u32,
+    pub(super) up: bool,
+    /// The first order was started.
+    pub(super) running: bool,
+    /// Units before this one are claimed.
+    pub(super) claimed: u32,
+    pub(super) recall: bool,
+    /// A recall waits, as when a large order is half out.
+    pub(super) recall_wanted: bool,
+    pub(super) replies: VecDeque<Reply>,
+    pub(super) killed: bool,
+    pub(super) served: u64,
+}
+
+impl Process {
+    pub(super) fn push(&mut self, order: Order) {
+        self.orders.push_back((self.next_unit, order));
+        self.next_unit += 1;
+    }
+}
+
+impl Process {
+    /// The first unit without an answer.
+    pub(super) fn answered(&self) -> u32 {
+        self.orders.front().map_or(self.next_unit, |(unit, _)| *unit)
+    }
+}
+
+impl Order {
+    /// The supervisor expects the answer to this order.
+    pub(super) fn expect(self, head: Option<Head>) {
+        let fits = match (self, head) {
+            (Self::Task { job, index }, Some(Head::Tasks { job: of, first, .. })) => {
+                (job, index) == (of, first)
+            }
+            (Self::Init, Some(Head::Init { .. }))
+            | (Self::Exit, Some(Head::Exit { .. }))
+            | (Self::Resume, Some(Head::Resume { .. })) => true,
+            _ => false,
+        };
+        assert!(fits, "the answer to {self:?} came where {head:?} was expected");
+    }
+}
+
+impl World {
+    /// The worker goes on a little.
+    pub(super) fn work(&mut self, worker: usize) {
+        let (calm, random) = (self.calm, &mut self.random);
+        let Some(process) = &mut self.workers[worker] else { return };
+        if process.killed || (!calm && random.one_in(60)) {
+            return self.die(worker);
+        }
+        if !process.up {
+            process.up = true;
+            process.replies.push_back(Reply::Ready);
+            return;
+        }
+        let Some(&(unit, order)) = process.orders.front() else { return };
+        if let Order::Task { job, index } = order {
+            if process.claimed <= unit && process.recall {
+                // Void: taken back by the parent, skipped by the worker.
+                process.orders.pop_front();
+                return;
+            }
+            if process.claimed <= unit {
+                process.claimed = unit + 1 + random.below(3) as u32;
+                let batch =
+                    process.orders.iter().take_while(|(_, order)| matches!(order, Order::Task { .. }));
+                process.claimed = process.claimed.min(unit + batch.count() as u32);
+            }
+            if !process.running {
+                process.running = true;
+                process.served += 1;
+                assert!(
+                    self.lifespan.is_none_or(|lifespan| process.served <= lifespan),
+                    "worker {worker} is too old"
+                );
+                if let Some(call) = self.calls.get_mut(&job) {
+                    let (runs, deaths) = (call.runs.entry(index).or_default(), call.deaths.get(&index));
+                    *runs += 1;
+                    assert!(
+                        *runs <= 1 + deaths.copied().unwrap_or(0),
+                        "task {index} of job {job} runs twice unasked"
+                    );
+                }
+                return;
+            }
+            process.running = false;
+            process.orders.pop_front();
+            let failed = !calm && random.one_in(30);
+            process.replies.push_back(if failed {
+                Reply::Failed(order)
+            } else {
+                Reply::Value { job, index }
+            });
+            return;
+        }
+        if !process.running && order != Order::Resume {
+            process.running = true;
+            return;
+        }
+        process.running = false;
+        process.orders.pop_front();
+        if order == Order::Resume {
+            process.recall = false;
+            process.claimed = unit + 1;
+        }
+        let failed = order == Order::Init && !calm && random.one_in(30);
+        process.replies.push_back(if failed { Reply::Failed(order) } else { Reply::Done(order) });
+        if order == Order::Exit {
+            self.die(worker);
+        }
+    }
+
+    /// The worker is gone: what it committed counts.
+    pub(super) fn die(&mut self, worker: usize) {
+        self.drain(worker, u64::MAX);
+        let Some(process) = self.workers[worker].take() else { return };
+        if process.running
+            && let Some(&(_, Order::Task { job, index })) = process.orders.front()
+            && let Some(call) = self.calls.get_mut(&job)
+        {
+            *call.deaths.entry(index).or_default() += 1;
+        }
+        self.tell(Event::Died { worker, running: process.running });
+    }
+}
