@@ -4,13 +4,16 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pool::{Error, StartMethod, TaskErrorKind, worker_init, worker_task};
 
+use serde::{Deserialize, Deserializer, Serialize};
+
 use crate::harness::cases;
 use crate::support::{
     Tokens, assert_usable, builder, die, pool, put_token, square, squares, take_all_tokens, task_error,
 };
 
 cases! {
-    Processes: poison, causes_are_kept, init_storm, kill_race, killed_while_idle, killed_as_they_start;
+    Processes: poison, causes_are_kept, init_storm, kill_race, killed_while_idle, killed_as_they_start,
+               deadly_argument;
 }
 
 #[worker_task]
@@ -87,6 +90,39 @@ fn init_storm(method: StartMethod) -> Result<(), Error> {
     let starts = take_all_tokens(&count.path());
     assert!(starts <= 10, "{starts} workers were started for nothing");
     assert_usable(&pool);
+    Ok(())
+}
+
+/// Whoever decodes a 7 of this kind dies of it.
+#[derive(Debug, Serialize)]
+struct Deadly(u64);
+
+impl<'de> Deserialize<'de> for Deadly {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u64::deserialize(deserializer)? {
+            7 => std::process::abort(),
+            x => Ok(Self(x)),
+        }
+    }
+}
+
+#[worker_task]
+fn take_it(deadly: Deadly) -> u64 {
+    let Deadly(x) = deadly;
+    x
+}
+
+fn deadly_argument(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    for (x, outcome) in (0..).zip(take_it::par_map_outcomes(&pool, (0..20).map(Deadly))?) {
+        match outcome {
+            Ok(result) => assert_eq!(result, x),
+            Err(error) => {
+                assert!(x == 7 && matches!(error.kind(), TaskErrorKind::Died(_)), "{error}");
+                assert_eq!(error.argument(), None, "the parent must not decode it to show it");
+            }
+        }
+    }
     Ok(())
 }
 
