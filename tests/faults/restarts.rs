@@ -107,8 +107,7 @@ impl<'de> Deserialize<'de> for Deadly {
 }
 
 #[worker_task]
-fn take_it(deadly: Deadly) -> u64 {
-    let Deadly(x) = deadly;
+fn take_it(Deadly(x): Deadly) -> u64 {
     x
 }
 
