@@ -1,6 +1,8 @@
 //! Signals: a terminal's reach the program, not its workers; workers start with none blocked or ignored.
 
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
@@ -11,7 +13,7 @@ use crate::support::{assert_usable, pool};
 use crate::victim::{Scene, Victim};
 
 cases! {
-    Processes: ctrl_c, ctrl_c_twice, hang_up, stopped_and_continued, fresh_masks, worker_ignores_sigterm,
+    Processes: ctrl_c, ctrl_c_twice, hang_up, stopped_and_continued, stopped_time_does_not_count, fresh_masks, worker_ignores_sigterm,
                host_ignores_sigchld;
 }
 
@@ -53,6 +55,19 @@ fn stopped_and_continued(method: StartMethod) -> Result<(), Error> {
         }
         victim.end(Signal::SIGKILL);
     }
+    Ok(())
+}
+
+fn stopped_time_does_not_count(method: StartMethod) -> Result<(), Error> {
+    let mut victim = Victim::new(Scene::Limited, method);
+    victim.wait(1);
+    // Its worker goes on meanwhile, past the limit.
+    victim.signal(Signal::SIGTSTP);
+    thread::sleep(Duration::from_millis(2500));
+    victim.signal(Signal::SIGCONT);
+    // It has its result; the next limit counts again.
+    victim.wait(3);
+    victim.end(Signal::SIGKILL);
     Ok(())
 }
 
@@ -133,7 +148,7 @@ fn hang_and_ignore_sigterm() {
 
 fn worker_ignores_sigterm(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
-    let limit = std::time::Duration::from_millis(100);
+    let limit = Duration::from_millis(100);
     let outcomes = hang_and_ignore_sigterm::job(&pool).task_timeout(limit).map_outcomes([(), ()])?;
     assert!(outcomes.iter().all(Result::is_err));
     assert_usable(&pool);

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, killpg, sigaction};
 use nix::unistd::Pid;
 use pool::{Error, StartMethod, WorkerPool, worker_exit, worker_init, worker_task};
 
@@ -32,9 +32,11 @@ pub(super) enum Scene {
     Starting,
     /// The thread that has made the first call is gone.
     FromAThread,
+    /// In a task that takes longer than it may, unless its parent is stopped meanwhile; then in one that hangs.
+    Limited,
 }
 
-const SCENES: [Scene; 7] = [
+const SCENES: [Scene; 8] = [
     Scene::Idle,
     Scene::Busy,
     Scene::InInit,
@@ -42,6 +44,7 @@ const SCENES: [Scene; 7] = [
     Scene::Nested,
     Scene::Starting,
     Scene::FromAThread,
+    Scene::Limited,
 ];
 const METHODS: [StartMethod; 3] = [StartMethod::Fork, StartMethod::Spawn, StartMethod::ForkServer];
 
@@ -57,9 +60,22 @@ pub(super) fn play(wanted: &str) -> ExitCode {
         .clone()
         .find(|(scene, method)| wanted == format!("{scene:?} {method:?}"))
         .unwrap_or_else(|| panic!("there is no scene `{wanted}`"));
+    heed_the_terminal();
     let ended = stage(scene, method);
     eprintln!("the victim ended by itself: {ended:?}");
     ExitCode::FAILURE
+}
+
+/// Whoever started the trial may ignore what a terminal sends, as `nohup` does.
+fn heed_the_terminal() {
+    for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGTSTP, Signal::SIGTERM] {
+        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        // SAFETY: the default runs no code of this process.
+        #[expect(unsafe_code)]
+        unsafe {
+            sigaction(signal, &default).unwrap();
+        }
+    }
 }
 
 fn stage(scene: Scene, method: StartMethod) -> Result<(), Error> {
@@ -80,6 +96,12 @@ fn stage(scene: Scene, method: StartMethod) -> Result<(), Error> {
             pool.join()?;
         }
         Scene::Nested => spin_in_a_pool::par_map(&pool, [(), ()]).map(drop)?,
+        Scene::Limited => {
+            take_three_seconds::job(&pool).task_timeout(Duration::from_secs(2)).apply(())?;
+            ready();
+            assert!(spin::job(&pool).task_timeout(Duration::from_secs(1)).apply(()).is_err());
+            ready();
+        }
         Scene::FromAThread => {
             square::par_map(&pool, 0..10)?;
             let busy = |pool: &WorkerPool| drop(spin::par_map(pool, [(), ()]));
@@ -109,6 +131,12 @@ fn spin_for_good() -> ! {
 #[worker_task]
 fn spin() {
     spin_for_good();
+}
+
+#[worker_task]
+fn take_three_seconds() {
+    ready();
+    thread::sleep(Duration::from_secs(3));
 }
 
 #[worker_init]

@@ -103,7 +103,7 @@ impl Core {
         drop(state);
         let ended = sleep.map_or_else(Vec::new, |sleep| self.waiter.sleep(sleep));
         let mut state = self.lock();
-        state.stop_leading(ended);
+        state.stop_leading(sleep, ended);
         state.drive();
         state.ring_all();
         if state.has_followers() {

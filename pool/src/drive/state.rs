@@ -119,6 +119,8 @@ pub(crate) struct State {
     /// Workers whose ends were signalled.
     suspects: Vec<usize>,
     looked_at: Looks,
+    /// When all that had happened was last taken in.
+    driven_at: u64,
     cpus_to_use: usize,
     spinning: u32,
 }
@@ -162,6 +164,7 @@ impl State {
             ending: false,
             suspects: Vec::new(),
             looked_at: Looks::default(),
+            driven_at: 0,
             cpus_to_use: crate::cpu_count(),
             spinning: 0,
         }
@@ -317,6 +320,7 @@ impl State {
             self.drain(worker);
         }
         let now = now_ns();
+        self.driven_at = now;
         self.look_around(now);
         if self.supervisor.deadline().is_some_and(|deadline| deadline <= now) {
             self.handle(Event::Tick);

@@ -345,6 +345,8 @@ impl Courier {
                     });
                 });
             }
+            // Callbacks may have taken their time: what has happened meanwhile is taken in before a sleep.
+            let idle = finished.is_empty();
             for (letter, mut inbox) in finished {
                 let end = inbox.end.take().unwrap_or(Ok(()));
                 let mut arrivals = inbox.arrivals;
@@ -358,7 +360,7 @@ impl Courier {
                     _ => Ok(Arrivals { arrivals, tape: inbox.tape }),
                 });
             }
-            if !self.desk().letters.is_empty() {
+            if idle && !self.desk().letters.is_empty() {
                 core.wait(Awaits::AnyJob);
             }
         }

@@ -46,6 +46,8 @@ pub(crate) enum Event {
     Bursting { worker: usize, held: u64, limit: u64 },
     /// All workers shall end, when they have done what they have.
     Retire,
+    /// The parent itself stood still between these times: it was stopped, or had no CPU.
+    StoodStill { from: u64, until: u64 },
     /// Time has passed.
     Tick,
 }

@@ -2,13 +2,14 @@
 //! like. After every step it must hold that each task ends in exactly one outcome, that none runs twice unless its
 //! worker died in it, and that no job has more under way than it may; in the end that nothing is stuck.
 //!
-//! `POOL_SIMULATION_EVENTS` says how many events (100,000), `POOL_SIMULATION_SEED` where to begin; a broken promise
-//! names the seed of its schedule.
+//! `POOL_SIMULATION_EVENTS` says how many events at least (100,000), `POOL_SIMULATION_SECONDS` for how long at least (0),
+//! `POOL_SIMULATION_SEED` where to begin; a broken promise names the seed of its schedule.
 
 mod callers;
 mod workers;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
 
 use super::job::Chunking;
 use super::supervisor::{Grant, Head, Supervisor, Work};
@@ -218,6 +219,17 @@ impl World {
         }
     }
 
+    /// The parent is stopped for a while; no worker is killed for that.
+    fn stand_still(&mut self) {
+        let killed = |world: &Self| world.workers.iter().flatten().filter(|process| process.killed).count();
+        self.tell(Event::Tick);
+        let (from, before) = (self.now, killed(self));
+        self.now += self.random.pick(&[1_000_000_000, 60_000_000_000]);
+        self.tell(Event::StoodStill { from, until: self.now });
+        self.tell(Event::Tick);
+        assert_eq!(killed(self), before, "a worker is killed for what its parent has missed");
+    }
+
     fn check_bounds(&self) {
         for (job, call) in &self.calls {
             let is_its =
@@ -245,8 +257,9 @@ impl World {
         match self.random.below(16) {
             0 if self.calls.len() < 3 && !self.calm => self.open(),
             0 if self.supervisor.is_idle() => self.tell(Event::Retire),
-            15 if !self.calm && self.random.one_in(20) => match self.random.below(2) {
+            15 if !self.calm && self.random.one_in(20) => match self.random.below(3) {
                 0 => self.tell(Event::Outgrown { worker }),
+                1 => self.stand_still(),
                 _ => self.tell(Event::Bursting { worker, held: 3, limit: 1 }),
             },
             1 => self.pass_time(),
@@ -298,13 +311,15 @@ fn promises_hold_under_any_schedule() {
     let number =
         |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let wanted: u64 = number("POOL_SIMULATION_EVENTS", 100_000);
+    let end = Instant::now() + Duration::from_secs(number("POOL_SIMULATION_SECONDS", 0));
     let mut seed = number("POOL_SIMULATION_SEED", 1);
     let mut events = 0;
-    while events < wanted {
+    while events < wanted || Instant::now() < end {
         events += std::panic::catch_unwind(|| run(seed)).unwrap_or_else(|panic| {
             eprintln!("the schedule of POOL_SIMULATION_SEED={seed} broke a promise");
             std::panic::resume_unwind(panic)
         });
         seed += 1;
     }
+    println!("{events} events");
 }

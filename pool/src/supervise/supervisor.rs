@@ -14,6 +14,7 @@ use super::worker::{Batch, Phase, What, Worker};
 use super::{Action, Cause, Event, JobCause};
 
 pub(crate) use grant::{Grant, Work};
+use time::Standstill;
 
 /// The state of a pool.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(crate) struct Supervisor {
     failed_starts: u32,
     /// How long an exit function may take: the last job's word.
     exit_limit_ns: Option<u64>,
+    /// The last time that the parent stood still.
+    standstill: Standstill,
     now: u64,
     actions: Vec<Action>,
 }
@@ -41,6 +44,7 @@ impl Supervisor {
             retiring: false,
             failed_starts: 0,
             exit_limit_ns: None,
+            standstill: Standstill::default(),
             now: 0,
             actions: Vec::new(),
         }
@@ -70,6 +74,7 @@ impl Supervisor {
             Event::Outgrown { worker } => self.outgrown(worker),
             Event::Bursting { worker, held, limit } => self.doom(worker, Cause::TooLarge { held, limit }),
             Event::Retire => self.retire(),
+            Event::StoodStill { from, until } => self.stood_still(Standstill { from, until }),
             Event::Tick => self.tick(),
         }
         actions.append(&mut self.actions);

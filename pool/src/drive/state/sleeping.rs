@@ -63,10 +63,15 @@ impl State {
         sleep
     }
 
-    /// The leader is awake; these workers have ended.
-    pub(in crate::drive) fn stop_leading(&mut self, ended: Vec<usize>) {
+    /// The leader is awake; these workers have ended. Time limits pause while the program is stopped (Ctrl-Z): where
+    /// in the sleep that began is not known, so all of it is left out.
+    pub(in crate::drive) fn stop_leading(&mut self, sleep: Option<Sleep>, ended: Vec<usize>) {
         self.leader = None;
         self.suspects.extend(ended);
+        let now = now_ns();
+        if let Some(Sleep { from, .. }) = sleep.filter(|sleep| sleep.stood_still(now)) {
+            self.handle(Event::StoodStill { from, until: now });
+        }
         for post in self.posts.iter().flatten() {
             post.lane.rouse();
         }
@@ -94,7 +99,9 @@ impl State {
             (_, Some(_)) => Some(MEMORY_LOOK_NS),
             (_, None) => Some(NAP_LOOK_NS),
         };
-        Some(Sleep { limit: limit.into_iter().chain(look.map(Duration::from_nanos)).min() })
+        let limit = limit.into_iter().chain(look.map(Duration::from_nanos)).min();
+        // Nothing but falling asleep lies between the last turn and here, unless the program was stopped just then.
+        Some(Sleep { from: self.driven_at, limit })
     }
 
     pub(super) fn has_replies(&self) -> bool {

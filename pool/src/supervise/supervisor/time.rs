@@ -13,6 +13,20 @@ const LOOK_AGAIN_NS: u64 = 5_000_000;
 /// How long a queue may stand still while another worker has nothing to do, before it is taken back.
 const STALL_NS: u64 = 300_000;
 
+/// A time in which the parent stood still, and which no limit counts.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Standstill {
+    pub(super) from: u64,
+    pub(super) until: u64,
+}
+
+impl Standstill {
+    /// From when to count what has begun at this time, so that the standstill is not counted.
+    fn leave_out(self, began: u64) -> u64 {
+        if began >= self.until { began } else { began.min(self.from) + (self.until - self.from) }
+    }
+}
+
 impl Supervisor {
     /// When something must happen even if nothing is heard.
     pub(crate) fn deadline(&self) -> Option<u64> {
@@ -73,8 +87,17 @@ impl Supervisor {
     /// Notes when the head of the worker's queue began, as the worker says: the first word counts, and a time to come
     /// is now.
     pub(crate) fn head_began(&mut self, worker: usize, at: u64) {
+        let at = self.standstill.leave_out(at.min(self.now));
         let seat = &mut self.workers[worker];
-        (seat.head_since, seat.head_began) = (at.min(self.now), true);
+        (seat.head_since, seat.head_began) = (at, true);
+    }
+
+    /// What runs now has so much more time.
+    pub(super) fn stood_still(&mut self, standstill: Standstill) {
+        self.standstill = standstill;
+        for worker in &mut self.workers {
+            worker.head_since = standstill.leave_out(worker.head_since);
+        }
     }
 
     pub(super) fn tick(&mut self) {
@@ -94,5 +117,21 @@ impl Supervisor {
                 _ => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standstill_is_not_counted() {
+        let standstill = Standstill { from: 100, until: 400 };
+        assert_eq!(standstill.leave_out(30), 330, "70 were over before it, and still are");
+        assert_eq!(standstill.leave_out(100), 400);
+        assert_eq!(standstill.leave_out(250), 400, "what began in it begins at its end");
+        assert_eq!(standstill.leave_out(400), 400);
+        assert_eq!(standstill.leave_out(500), 500);
+        assert_eq!(Standstill::default().leave_out(7), 7);
     }
 }
