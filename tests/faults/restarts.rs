@@ -1,5 +1,8 @@
 //! Workers that die again and again: what is worth another try, and when it ends.
 
+use std::thread;
+use std::time::Duration;
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pool::{Error, StartMethod, TaskErrorKind, worker_init, worker_task};
@@ -12,7 +15,7 @@ use crate::support::{
 };
 
 cases! {
-    Processes: poison, causes_are_kept, init_storm, kill_race, killed_while_idle, killed_as_they_start,
+    Processes: poison, causes_are_kept, init_storm, idle_storm, kill_race, killed_while_idle, killed_as_they_start,
                deadly_argument;
 }
 
@@ -56,7 +59,7 @@ fn worse_each_time(count: &str, never: &str) -> u64 {
 fn causes_are_kept(method: StartMethod) -> Result<(), Error> {
     let (count, never) = (Tokens::new(), Tokens::new());
     let pool = pool(method)?;
-    let limit = std::time::Duration::from_millis(100);
+    let limit = Duration::from_millis(100);
     let job = worse_each_time::job(&pool).retries(2).task_timeout(limit);
     let error = task_error(job.apply((&*count.path(), &*never.path())));
     assert_eq!(error.attempts(), 3, "{error}");
@@ -90,6 +93,35 @@ fn init_storm(method: StartMethod) -> Result<(), Error> {
     let starts = take_all_tokens(&count.path());
     assert!(starts <= 10, "{starts} workers were started for nothing");
     assert_usable(&pool);
+    Ok(())
+}
+
+/// Makes a worker with any number but 0 die soon, whatever it does then.
+#[worker_init]
+fn dies_later(#[worker_id] id: usize, #[shared] count: &String) -> u8 {
+    if id > 0 {
+        put_token(count);
+        thread::spawn(|| {
+            thread::sleep(Duration::from_millis(1));
+            die(Signal::SIGABRT)
+        });
+    }
+    0
+}
+
+#[worker_task(init = dies_later)]
+fn take_a_while(#[worker_id] id: usize, #[state] _state: &mut u8, (): ()) -> usize {
+    thread::sleep(Duration::from_secs(2));
+    id
+}
+
+fn idle_storm(method: StartMethod) -> Result<(), Error> {
+    let count = Tokens::new();
+    let pool = builder(method).shared(count.path()).build()?;
+    assert_eq!(take_a_while::job(&pool).retries(1000).apply(())?, 0);
+    // Two seconds hold a hundred starts and more, if they are not put off.
+    let starts = take_all_tokens(&count.path());
+    assert!((2..=30).contains(&starts), "{starts} workers were started for nothing");
     Ok(())
 }
 

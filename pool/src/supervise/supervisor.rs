@@ -25,7 +25,6 @@ pub(crate) struct Supervisor {
     /// Workers that can be killed.
     mortal: bool,
     retiring: bool,
-    failed_starts: u32,
     /// How long an exit function may take: the last job's word.
     exit_limit_ns: Option<u64>,
     /// The last time that the parent stood still.
@@ -37,12 +36,11 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     pub(crate) fn new(workers: usize, order_tasks: bool, mortal: bool) -> Self {
         Self {
-            workers: (0..workers).map(|_| Worker::absent()).collect(),
+            workers: (0..workers).map(|_| Worker::absent(0)).collect(),
             jobs: BTreeMap::new(),
             order_tasks,
             mortal,
             retiring: false,
-            failed_starts: 0,
             exit_limit_ns: None,
             standstill: Standstill::default(),
             now: 0,

@@ -36,7 +36,10 @@ pub(super) struct Worker {
     pub(super) head_began: bool,
     /// Why it is being killed, and for which unit.
     pub(super) doomed: Option<(u32, Cause)>,
-    /// When an absent one is started again, after starts that failed.
+    /// How many of its lives have ended since it last did a task, without one that explains the end. All that is kept
+    /// from life to life.
+    pub(super) lives_in_vain: u32,
+    /// When an absent one is started again, after lives in vain.
     pub(super) retry_at: Option<u64>,
 }
 
@@ -57,7 +60,7 @@ pub(super) enum What {
 }
 
 impl Worker {
-    pub(super) fn absent() -> Self {
+    pub(super) fn absent(lives_in_vain: u32) -> Self {
         Self {
             phase: Phase::Absent,
             queue: VecDeque::new(),
@@ -69,6 +72,7 @@ impl Worker {
             head_since: 0,
             head_began: false,
             doomed: None,
+            lives_in_vain,
             retry_at: None,
         }
     }

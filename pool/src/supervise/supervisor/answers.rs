@@ -9,7 +9,7 @@ impl Supervisor {
         else {
             return;
         };
-        self.failed_starts = 0;
+        self.workers[worker].lives_in_vain = 0;
         self.pop_head(worker, count);
         if let Some(job) = self.jobs.get_mut(&id) {
             job.done += count;
@@ -42,9 +42,6 @@ impl Supervisor {
 
     pub(super) fn order_done(&mut self, worker: usize) {
         let Some(batch) = self.workers[worker].queue.front().copied() else { return };
-        if matches!(batch.what, What::Init { .. }) {
-            self.failed_starts = 0;
-        }
         self.pop_head(worker, 0);
         if batch.what == What::Resume {
             self.workers[worker].recalling = false;

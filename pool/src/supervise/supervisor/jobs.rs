@@ -15,7 +15,9 @@ impl Supervisor {
         self.jobs.insert(id, job);
         for worker in 0..self.workers.len() {
             if self.workers[worker].phase == Phase::Absent {
-                self.start(worker);
+                if self.workers[worker].retry_at.is_none_or(|at| at <= self.now) {
+                    self.start(worker);
+                }
                 continue;
             }
             self.leave_if_old(worker);

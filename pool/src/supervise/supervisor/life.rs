@@ -2,17 +2,18 @@
 
 use super::*;
 
-/// So many failed starts in a row, and starts are put off; if there are no workers then, the jobs that wait for them
-/// fail.
-const MOST_FAILED_STARTS: u32 = 3;
-/// How long they are put off: at first, doubled with each one that fails, and at most.
-const BACK_OFF_NS: u64 = 50_000_000;
+/// So many lives in vain, of all workers together, and starts are put off; if there are no workers then, the jobs that
+/// wait for them fail. What a task has done to its worker does not count here.
+const MOST_LIVES_IN_VAIN: u32 = 3;
+/// How long they are put off: for each worker doubled with each of its lives in vain, and at most.
+const BACK_OFF_NS: u64 = 25_000_000;
 const LONGEST_BACK_OFF_NS: u64 = 5_000_000_000;
 
 impl Supervisor {
     pub(super) fn start(&mut self, worker: usize) {
         let seat = &mut self.workers[worker];
-        *seat = Worker { phase: Phase::Starting, head_since: self.now, ..Worker::absent() };
+        let life = Worker::absent(seat.lives_in_vain);
+        *seat = Worker { phase: Phase::Starting, head_since: self.now, ..life };
         self.actions.push(Action::Start { worker });
         let profiles: Vec<u32> =
             self.jobs.values().filter(|job| job.open).map(|job| job.plan.profile).collect();
@@ -71,10 +72,8 @@ impl Supervisor {
     }
 
     pub(super) fn not_started(&mut self, worker: usize) {
-        self.give_back_queue(worker, None);
-        self.workers[worker] = Worker::absent();
-        self.failed_starts += 1;
-        self.after_end(worker);
+        self.note_life_in_vain(worker);
+        self.end(worker, true);
     }
 
     pub(super) fn died(&mut self, worker: usize, running: bool) {
@@ -88,6 +87,14 @@ impl Supervisor {
         };
         let guilty = head.filter(|batch| running || (!boot && is_suspect(batch)));
         let doomed = seat.doomed;
+        let in_vain = match guilty.map(|batch| batch.what) {
+            Some(What::Tasks { .. }) => false,
+            Some(What::Init { .. }) => true,
+            _ => boot || (seat.phase == Phase::Up && doomed.is_none()),
+        };
+        if in_vain {
+            self.note_life_in_vain(worker);
+        }
         match guilty.map(|batch| (batch, batch.what)) {
             Some((batch, What::Tasks { job, first, attempt, .. })) => {
                 let cause = match doomed {
@@ -109,11 +116,10 @@ impl Supervisor {
                 self.settle(job);
             }
             Some((_, What::Init { profile })) => {
-                self.failed_starts += 1;
-                if doomed.is_some() || self.failed_starts >= MOST_FAILED_STARTS {
+                if doomed.is_some() || self.lives_in_vain() >= MOST_LIVES_IN_VAIN {
                     let cause = doomed.map_or(Cause::Died, |(_, cause)| cause);
                     self.fail_jobs(worker, JobCause::Init(cause), |job| job.plan.profile == profile);
-                    self.failed_starts = 0;
+                    self.forgive();
                 }
             }
             Some((_, What::Exit)) => {
@@ -122,27 +128,44 @@ impl Supervisor {
             }
             Some((_, What::Resume)) | None => {}
         }
-        if boot {
-            self.failed_starts += 1;
-        }
-        self.give_back_queue(worker, None);
-        self.workers[worker] = Worker::absent();
-        self.after_end(worker);
+        self.end(worker, in_vain);
     }
 
-    /// A worker is gone: another takes its place if there is work for it.
-    pub(super) fn after_end(&mut self, worker: usize) {
-        if self.failed_starts >= MOST_FAILED_STARTS {
-            if self.workers.iter().all(|worker| worker.phase == Phase::Absent) {
-                self.fail_jobs(worker, JobCause::NotStarted, |_| true);
-                self.failed_starts = 0;
-            } else {
-                let doublings = (self.failed_starts - MOST_FAILED_STARTS).min(10);
-                let wait = (BACK_OFF_NS << doublings).min(LONGEST_BACK_OFF_NS);
-                self.workers[worker].retry_at = Some(self.now + wait);
-            }
-        } else if self.needs_workers() {
+    /// A worker is gone: another takes its place if there is work for it, at once or later.
+    fn end(&mut self, worker: usize, in_vain: bool) {
+        self.give_back_queue(worker, None);
+        let seat = &mut self.workers[worker];
+        *seat = Worker::absent(seat.lives_in_vain);
+        if !self.needs_workers() {
+            return;
+        }
+        if !in_vain || self.lives_in_vain() < MOST_LIVES_IN_VAIN {
             self.start(worker);
+        } else if self.is_at_rest() {
+            self.fail_jobs(worker, JobCause::NotStarted, |_| true);
+            self.forgive();
+        } else {
+            let seat = &mut self.workers[worker];
+            let wait = (BACK_OFF_NS << seat.lives_in_vain.min(10)).min(LONGEST_BACK_OFF_NS);
+            seat.retry_at = Some(self.now + wait);
+        }
+    }
+
+    fn note_life_in_vain(&mut self, worker: usize) {
+        if self.needs_workers() {
+            self.workers[worker].lives_in_vain += 1;
+        }
+    }
+
+    fn lives_in_vain(&self) -> u32 {
+        self.workers.iter().map(|worker| worker.lives_in_vain).sum()
+    }
+
+    /// What follows is another call's trial.
+    fn forgive(&mut self) {
+        for worker in &mut self.workers {
+            worker.lives_in_vain = 0;
+            worker.retry_at = worker.retry_at.map(|_| self.now);
         }
     }
 
