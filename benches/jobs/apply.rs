@@ -1,0 +1,51 @@
+//! One task at a time: back to back, and after a pause in which everybody has gone to sleep.
+
+use std::error::Error;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pool::worker_task;
+
+use super::{METHODS, builder, time};
+use crate::rounds::{Contender, Session};
+
+#[worker_task]
+fn add_one(x: u64) -> u64 {
+    x + 1
+}
+
+/// The mean of so many calls, each after a pause that is not counted.
+fn mean_us(calls: u32, pause: Duration, mut call: impl FnMut(u64) -> u64) -> f64 {
+    let mut total = Duration::ZERO;
+    for x in 0..u64::from(calls) {
+        rest(pause);
+        total += time(|| assert_eq!(call(x), x + 1));
+    }
+    total.as_secs_f64() * 1e6 / f64::from(calls)
+}
+
+fn rest(pause: Duration) {
+    let end = Instant::now() + pause;
+    while Instant::now() < end {
+        thread::sleep(end - Instant::now());
+    }
+}
+
+pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
+    let jobs =
+        [("back to back", Duration::ZERO, 2000), ("after 1 ms of rest", Duration::from_millis(1), 100)];
+    for (name, pause, calls) in jobs {
+        let rayon = rayon::ThreadPoolBuilder::new().num_threads(super::WORKERS).build()?;
+        let mut contenders = vec![Contender::new("rayon, install", || {
+            mean_us(calls, pause, |x| rayon.install(|| add_one(x)))
+        })];
+        for method in METHODS {
+            let pool = builder(method).build()?;
+            contenders.push(Contender::new(format!("pool, {method}"), move || {
+                mean_us(calls, pause, |x| add_one::apply(&pool, x).expect("no task fails"))
+            }));
+        }
+        session.compare(&format!("apply, {name}"), "µs a call", contenders);
+    }
+    Ok(())
+}

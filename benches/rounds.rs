@@ -1,0 +1,112 @@
+//! Interleaved rounds: every contender once a round, so that whatever else the machine does meets all of them alike.
+
+use std::error::Error;
+use std::fs::File;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+/// One way to do the work. Each call is one round, and gives its figure.
+pub(crate) struct Contender<'a> {
+    name: String,
+    round: Box<dyn FnMut() -> f64 + 'a>,
+}
+
+impl<'a> Contender<'a> {
+    pub(crate) fn new(name: impl Into<String>, round: impl FnMut() -> f64 + 'a) -> Self {
+        Self { name: name.into(), round: Box::new(round) }
+    }
+}
+
+/// What one contender has reached: the figures of all rounds.
+#[derive(Debug, Serialize)]
+struct Row {
+    contender: String,
+    median: f64,
+    least: f64,
+    most: f64,
+    /// The median of what this contender took over what the first one took in the same round.
+    ratio: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Table {
+    job: String,
+    unit: String,
+    rounds: usize,
+    rows: Vec<Row>,
+}
+
+/// All jobs of one run.
+pub(crate) struct Session {
+    pub(crate) rounds: usize,
+    pub(crate) json: Option<PathBuf>,
+    tables: Vec<Table>,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self { rounds: 11, json: None, tables: Vec::new() }
+    }
+}
+
+impl Session {
+    /// Lets the contenders run side by side, and prints what they reach. The first one is what the others are compared
+    /// with; one more round before all others warms everybody up.
+    pub(crate) fn compare(&mut self, job: &str, unit: &str, mut contenders: Vec<Contender<'_>>) {
+        let mut figures = vec![Vec::new(); contenders.len()];
+        for round in 0..=self.rounds {
+            for (contender, figures) in contenders.iter_mut().zip(&mut figures) {
+                let figure = (contender.round)();
+                if round > 0 {
+                    figures.push(figure);
+                }
+            }
+        }
+        let base = figures[0].clone();
+        let rows = contenders.iter().zip(&figures).map(|(contender, figures)| Row {
+            contender: contender.name.clone(),
+            median: median(figures.iter().copied()),
+            least: figures.iter().copied().fold(f64::INFINITY, f64::min),
+            most: figures.iter().copied().fold(0.0, f64::max),
+            ratio: median(figures.iter().zip(&base).map(|(figure, base)| figure / base)),
+        });
+        let table = Table { job: job.into(), unit: unit.into(), rounds: self.rounds, rows: rows.collect() };
+        table.print();
+        self.tables.push(table);
+    }
+
+    /// Writes the JSON file, if one is wanted.
+    pub(crate) fn finish(&self) -> Result<(), Box<dyn Error>> {
+        if let Some(path) = &self.json {
+            serde_json::to_writer_pretty(File::create(path)?, &self.tables)?;
+        }
+        Ok(())
+    }
+}
+
+impl Table {
+    fn print(&self) {
+        println!("\n{} ({}, median of {} rounds)", self.job, self.unit, self.rounds);
+        let width = self.rows.iter().map(|row| row.contender.chars().count()).max().unwrap_or(0);
+        for Row { contender, median, least, most, ratio } in &self.rows {
+            let [median, least, most] = [median, least, most].map(|figure| digits(*figure));
+            println!("  {contender:width$}  {median:>9}  ({least} to {most})  x {ratio:.2}");
+        }
+    }
+}
+
+/// Three digits, whatever the size.
+fn digits(figure: f64) -> String {
+    match figure {
+        _ if figure >= 100.0 => format!("{figure:.0}"),
+        _ if figure >= 10.0 => format!("{figure:.1}"),
+        _ => format!("{figure:.2}"),
+    }
+}
+
+pub(crate) fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
