@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, killpg, sigaction};
 use nix::unistd::Pid;
 use pool::{Error, StartMethod, WorkerPool, worker_exit, worker_init, worker_task};
@@ -60,6 +61,8 @@ pub(super) fn play(wanted: &str) -> ExitCode {
         .clone()
         .find(|(scene, method)| wanted == format!("{scene:?} {method:?}"))
         .unwrap_or_else(|| panic!("there is no scene `{wanted}`"));
+    // A trial that hangs is killed, and cannot end its victim any more.
+    set_pdeathsig(Signal::SIGKILL).unwrap();
     heed_the_terminal();
     let ended = stage(scene, method);
     eprintln!("the victim ended by itself: {ended:?}");
