@@ -87,10 +87,12 @@ impl Supervisor {
         };
         let guilty = head.filter(|batch| running || (!boot && is_suspect(batch)));
         let doomed = seat.doomed;
-        let in_vain = match guilty.map(|batch| batch.what) {
-            Some(What::Tasks { .. }) => false,
-            Some(What::Init { .. }) => true,
-            _ => boot || (seat.phase == Phase::Up && doomed.is_none()),
+        // A task that was next may have a part in it, and answers for that in its own way.
+        let in_vain = match head.map(|batch| batch.what) {
+            _ if boot => true,
+            Some(What::Tasks { .. } | What::Exit) => false,
+            Some(What::Init { .. }) => guilty.is_some(),
+            Some(What::Resume) | None => seat.phase == Phase::Up && doomed.is_none(),
         };
         if in_vain {
             self.note_life_in_vain(worker);
