@@ -49,7 +49,9 @@ impl Core {
     /// The state. No user code runs under this lock but `Serialize` impls, whose panics are caught; so what a
     /// poisoned lock guards is whole.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.note_time();
+        state
     }
 
     /// Changes the state, and wakes those for whom that is news.

@@ -252,39 +252,56 @@ impl Post {
         self.note(record, 0, end, 1, None);
     }
 
-    /// The items of the tasks from this unit on, copied from what was sent.
+    /// The items of the tasks from this unit on, copied from what was sent or waits for room.
     pub(super) fn items_from(&self, unit: u32, count: u64) -> Vec<Vec<u8>> {
-        let holds = |sent: &&Sent| unit.wrapping_sub(sent.unit) < sent.units;
-        if let Some(sent) = self.sent.iter().find(holds) {
+        let mut found = Vec::new();
+        // Units that follow each other may lie in several orders.
+        let mut next = unit;
+        let is_missing = |found: &Vec<Vec<u8>>| (found.len() as u64) < count;
+        for sent in &self.sent {
+            let skipped = next.wrapping_sub(sent.unit);
+            if skipped >= sent.units || !is_missing(&found) {
+                continue;
+            }
             if let Some(large) = &sent.large {
-                return vec![large.clone()];
+                found.push(large.clone());
+            } else if let Some((_, items)) = ChunkHead::split(self.lane.sent_payload(sent.record, sent.len)) {
+                let left = (count - found.len() as u64).min(u64::from(sent.units - skipped));
+                let items = std::iter::successors(split_item(items), |(_, rest)| split_item(rest));
+                found.extend(items.skip(skipped as usize).take(left as usize).map(|(item, _)| item.to_vec()));
             }
-            let Some((_, mut items)) = ChunkHead::split(self.lane.sent_payload(sent.record, sent.len)) else {
-                return Vec::new();
-            };
-            let mut found = Vec::new();
-            let skipped = u64::from(unit.wrapping_sub(sent.unit));
-            for place in 0..skipped + count {
-                let Some((item, rest)) = split_item(items) else { break };
-                if place >= skipped {
-                    found.push(item.to_vec());
-                }
-                items = rest;
-            }
-            return found;
+            next = unit.wrapping_add(found.len() as u32);
         }
-        // It never left: it waits for room.
-        self.waiting
-            .iter()
-            .find_map(|waiting| match waiting {
-                Waiting::Large { item, .. } => Some(vec![item.clone()]),
-                Waiting::Small { tag: order::CHUNK, payload, .. } => {
-                    let (_, items) = ChunkHead::split(payload)?;
-                    Some(vec![split_item(items)?.0.to_vec()])
-                }
-                Waiting::Small { .. } => None,
-            })
-            .unwrap_or_default()
+        let mut at = self.lane.next_unit();
+        for waiting in &self.waiting {
+            if at == next && is_missing(&found) {
+                found.extend(waiting.item());
+                next = unit.wrapping_add(found.len() as u32);
+            }
+            at = at.wrapping_add(waiting.units());
+        }
+        found
+    }
+}
+
+impl Waiting {
+    fn units(&self) -> u32 {
+        match self {
+            Self::Small { units, .. } => *units,
+            Self::Large { .. } => 1,
+        }
+    }
+
+    /// The item of a chunk that waits: there is one in it.
+    fn item(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Large { item, .. } => Some(item.clone()),
+            Self::Small { tag: order::CHUNK, payload, .. } => {
+                let (_, items) = ChunkHead::split(payload)?;
+                Some(split_item(items)?.0.to_vec())
+            }
+            Self::Small { .. } => None,
+        }
     }
 }
 

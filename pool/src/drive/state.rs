@@ -119,6 +119,8 @@ pub(crate) struct State {
     /// Workers whose ends were signalled.
     suspects: Vec<usize>,
     looked_at: Looks,
+    /// When the state was locked last: the time of all that is done under that lock.
+    now: u64,
     /// When all that had happened was last taken in.
     driven_at: u64,
     cpus_to_use: usize,
@@ -164,10 +166,15 @@ impl State {
             ending: false,
             suspects: Vec::new(),
             looked_at: Looks::default(),
+            now: now_ns(),
             driven_at: 0,
             cpus_to_use: crate::cpu_count(),
             spinning: 0,
         }
+    }
+
+    pub(super) fn note_time(&mut self) {
+        self.now = now_ns();
     }
 
     pub(super) fn supervisor(&mut self) -> &mut Supervisor {
@@ -319,10 +326,9 @@ impl State {
         for worker in 0..self.posts.len() {
             self.drain(worker);
         }
-        let now = now_ns();
-        self.driven_at = now;
-        self.look_around(now);
-        if self.supervisor.deadline().is_some_and(|deadline| deadline <= now) {
+        self.driven_at = self.now;
+        self.look_around(self.now);
+        if self.supervisor.deadline().is_some_and(|deadline| deadline <= self.now) {
             self.handle(Event::Tick);
         }
         for worker in 0..self.posts.len() {
@@ -352,7 +358,7 @@ impl State {
         let mut event = Some(event);
         while let Some(next) = event.take().or_else(|| self.consequences.pop_front()) {
             self.events += 1;
-            self.supervisor.handle(next, now_ns(), &mut actions);
+            self.supervisor.handle(next, self.now, &mut actions);
             for action in actions.drain(..) {
                 self.act(action);
             }

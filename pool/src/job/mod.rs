@@ -64,8 +64,9 @@ impl<'p, T: Task, S, I, E> Job<'p, T, S, I, E> {
         self
     }
 
-    /// How many tasks may be under way, with workers or as results that were not taken yet. Default: by time, or
-    /// `workers × chunk_size × 2` where the chunk size is given.
+    /// How many tasks may be under way, with workers or as results that were not taken yet. Default: as many as keep
+    /// the workers busy for a moment; for iterators also a bound on results that were not taken, `workers × chunk_size × 2`
+    /// where the chunk size is given.
     pub fn max_tasks_active(mut self, tasks: usize) -> Self {
         self.options.max_tasks_active = Some(tasks);
         self

@@ -123,33 +123,26 @@ impl Job {
     }
 
     /// How many more tasks may be under way.
-    fn allowance(&self, workers: u64) -> u64 {
-        let most = self.plan.max_active.unwrap_or(match self.plan.chunking {
-            Chunking::Adaptive => u64::MAX,
-            Chunking::Size(size) => size.saturating_mul(2 * workers),
-            Chunking::Splits { splits, total } => total.div_ceil(splits).saturating_mul(2 * workers),
-        });
-        most.saturating_sub(self.in_flight + self.held)
+    fn allowance(&self) -> u64 {
+        self.plan.max_active.map_or(u64::MAX, |most| most.saturating_sub(self.in_flight + self.held))
     }
 
     /// How many tasks a worker should have queued, and how many the next chunk takes.
     pub(super) fn window(&self, workers: u64) -> Share {
+        let pace = self.pace_ns.unwrap_or(WINDOW_NS).max(1);
+        let window = (WINDOW_NS / pace).clamp(2, LONGEST_WINDOW);
         let whole = match self.plan.chunking {
             Chunking::Size(size) => size,
             Chunking::Splits { splits, total } => Chunking::end(splits, total, self.next) - self.next,
-            Chunking::Adaptive => return self.adaptive(workers),
+            Chunking::Adaptive => {
+                let left = self.plan.total.map_or(u64::MAX, |total| total.saturating_sub(self.next));
+                let fair = (left / (2 * workers)).max(1);
+                let chunk = (CHUNK_NS / pace).clamp(1, window / 2).min(fair);
+                return Share { window, chunk: chunk.min(self.allowance()), whole: 1 };
+            }
         };
         let whole = whole.min(self.plan.max_active.unwrap_or(u64::MAX));
-        Share { window: whole.saturating_mul(2), chunk: whole.min(self.allowance(workers)), whole }
-    }
-
-    fn adaptive(&self, workers: u64) -> Share {
-        let pace = self.pace_ns.unwrap_or(WINDOW_NS).max(1);
-        let window = (WINDOW_NS / pace).clamp(2, LONGEST_WINDOW);
-        let left = self.plan.total.map_or(u64::MAX, |total| total.saturating_sub(self.next));
-        let fair = (left / (2 * workers)).max(1);
-        let chunk = (CHUNK_NS / pace).clamp(1, window / 2).min(fair).min(self.allowance(workers));
-        Share { window, chunk, whole: 1 }
+        Share { window: window.max(whole.saturating_mul(2)), chunk: whole.min(self.allowance()), whole }
     }
 }
 

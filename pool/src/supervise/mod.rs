@@ -3,6 +3,7 @@
 //! code inside, so that it can be tested by simulation. The driver feeds it and carries out what it says.
 
 mod job;
+mod queue;
 #[cfg(test)]
 mod simulation;
 mod supervisor;

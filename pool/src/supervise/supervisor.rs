@@ -10,7 +10,8 @@ mod time;
 use std::collections::BTreeMap;
 
 use super::job::{Job, JobId, Plan};
-use super::worker::{Batch, Phase, What, Worker};
+use super::queue::{Batch, What};
+use super::worker::{Phase, Worker};
 use super::{Action, Cause, Event, JobCause};
 
 pub(crate) use grant::{Grant, Work};
@@ -100,7 +101,7 @@ impl Supervisor {
 
     /// What the worker answers next: its first unit and the tasks in that batch, if they are tasks.
     pub(crate) fn head(&self, worker: usize) -> Option<Head> {
-        let batch = self.workers[worker].queue.front()?;
+        let batch = self.workers[worker].queue.head()?;
         Some(match batch.what {
             What::Tasks { job, first, count, .. } => Head::Tasks { unit: batch.unit, job, first, count },
             What::Init { .. } => Head::Init { unit: batch.unit },

@@ -53,7 +53,10 @@ impl State {
     pub(super) fn start(&mut self, worker: usize) {
         // The one before is gone: dropping its post reaps it and unmaps its lane.
         self.forget(worker);
-        match self.try_start(worker) {
+        let started = self.try_start(worker);
+        // That may have taken long.
+        self.note_time();
+        match started {
             Ok(post) => self.posts[worker] = Some(post),
             Err(error) => {
                 self.start_error = Some(error);

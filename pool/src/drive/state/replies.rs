@@ -87,6 +87,7 @@ impl State {
                     continue;
                 }
                 reply::TAKEN => {
+                    post.answered_before(unit.wrapping_add(done as u32));
                     if let Err(corrupt) = post.part_taken() {
                         result = Err(corrupt);
                         break;

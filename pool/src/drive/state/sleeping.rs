@@ -68,9 +68,9 @@ impl State {
     pub(in crate::drive) fn stop_leading(&mut self, sleep: Option<Sleep>, ended: Vec<usize>) {
         self.leader = None;
         self.suspects.extend(ended);
-        let now = now_ns();
-        if let Some(Sleep { from, .. }) = sleep.filter(|sleep| sleep.stood_still(now)) {
-            self.handle(Event::StoodStill { from, until: now });
+        let until = self.now;
+        if let Some(Sleep { from, .. }) = sleep.filter(|sleep| sleep.stood_still(until)) {
+            self.handle(Event::StoodStill { from, until });
         }
         for post in self.posts.iter().flatten() {
             post.lane.rouse();

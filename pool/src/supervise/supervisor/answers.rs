@@ -4,9 +4,7 @@ use super::*;
 
 impl Supervisor {
     pub(super) fn done(&mut self, worker: usize, count: u64, pace_ns: u64) {
-        let Some(Batch { what: What::Tasks { job: id, .. }, .. }) =
-            self.workers[worker].queue.front().copied()
-        else {
+        let Some(Batch { what: What::Tasks { job: id, .. }, .. }) = self.workers[worker].queue.head() else {
             return;
         };
         self.workers[worker].lives_in_vain = 0;
@@ -23,7 +21,7 @@ impl Supervisor {
     }
 
     pub(super) fn failed(&mut self, worker: usize) {
-        let Some(batch) = self.workers[worker].queue.front().copied() else { return };
+        let Some(batch) = self.workers[worker].queue.head() else { return };
         match batch.what {
             What::Tasks { job, first, attempt, .. } => {
                 self.pop_head(worker, 1);
@@ -41,7 +39,7 @@ impl Supervisor {
     }
 
     pub(super) fn order_done(&mut self, worker: usize) {
-        let Some(batch) = self.workers[worker].queue.front().copied() else { return };
+        let Some(batch) = self.workers[worker].queue.head() else { return };
         self.pop_head(worker, 0);
         if batch.what == What::Resume {
             self.workers[worker].recalling = false;
@@ -52,21 +50,12 @@ impl Supervisor {
     pub(super) fn pop_head(&mut self, worker: usize, count: u64) {
         let seat = &mut self.workers[worker];
         seat.next_head(self.now);
-        let Some(head) = seat.queue.front_mut() else { return };
-        if let What::Tasks { job, first, count: left, .. } = &mut head.what {
-            debug_assert!(count <= *left);
-            let id = *job;
-            *first += count;
-            *left -= count;
-            head.unit = head.unit.wrapping_add(count as u32);
-            if *left == 0 {
-                seat.queue.pop_front();
-            }
-            if let Some(job) = self.jobs.get_mut(&id) {
-                job.in_flight -= count;
-            }
-        } else {
-            seat.queue.pop_front();
+        let head = seat.queue.head();
+        seat.queue.pop(count);
+        if let Some(Batch { what: What::Tasks { job, .. }, .. }) = head
+            && let Some(job) = self.jobs.get_mut(&job)
+        {
+            job.in_flight -= count;
         }
     }
 

@@ -25,7 +25,7 @@ impl Supervisor {
         let share = job.window(self.workers.len() as u64);
         let window = (share.window / sharing).max(share.chunk.min(share.whole)).max(1);
         let fits = |worker: &Worker| {
-            let room = worker.tasks_of(id);
+            let room = worker.queue.tasks_of(id);
             worker.takes_orders()
                 && !worker.recalling
                 && !worker.blocked
@@ -37,7 +37,7 @@ impl Supervisor {
             fits(&self.workers[worker]).then_some(worker)?
         } else {
             let fitting = self.workers.iter().enumerate().filter(|(_, worker)| fits(worker));
-            fitting.min_by_key(|(_, worker)| (worker.tasks(), worker.phase != Phase::Up))?.0
+            fitting.min_by_key(|(_, worker)| (worker.queue.tasks(), worker.phase != Phase::Up))?.0
         };
         if let Some(&(index, attempt)) = job.backlog.front() {
             return (share.chunk > 0)

@@ -48,7 +48,7 @@ impl Supervisor {
     pub(super) fn unsendable(&mut self, id: JobId, worker: usize) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.next += 1;
-        let (index, unit) = (job.next - 1, self.workers[worker].next_unit);
+        let (index, unit) = (job.next - 1, self.workers[worker].queue.next_unit());
         self.lose(worker, unit, id, index, 1, Cause::Told);
         self.settle(id);
     }
@@ -66,12 +66,11 @@ impl Supervisor {
         job.backlog.clear();
         for worker in 0..self.workers.len() {
             let seat = &self.workers[worker];
-            let queued = seat.tasks_of(id);
-            if queued > 1 || (queued == 1 && seat.queue.len() > 1) {
+            if seat.queue.tasks_of(id) > 0 && !seat.queue.is_only(id) {
                 self.recall(worker);
             }
             let seat = &mut self.workers[worker];
-            if matches!(seat.queue.front(), Some(Batch { what: What::Tasks { job, .. }, .. }) if *job == id) {
+            if matches!(seat.queue.head(), Some(Batch { what: What::Tasks { job, .. }, .. }) if job == id) {
                 (seat.head_since, seat.head_began) = (self.now, true);
             }
         }

@@ -44,7 +44,7 @@ impl Supervisor {
     pub(super) fn doom(&mut self, worker: usize, cause: Cause) {
         let seat = &mut self.workers[worker];
         if seat.is_there() {
-            let unit = seat.queue.front().map_or(0, |batch| batch.unit);
+            let unit = seat.queue.head().map_or(0, |batch| batch.unit);
             seat.doomed = Some((unit, cause));
             self.actions.push(Action::Kill { worker });
         }
@@ -79,7 +79,7 @@ impl Supervisor {
     pub(super) fn died(&mut self, worker: usize, running: bool) {
         let seat = &self.workers[worker];
         let boot = seat.phase == Phase::Starting;
-        let head = seat.queue.front().copied();
+        let head = seat.queue.head();
         let mut is_suspect = |batch: &Batch| match batch.what {
             What::Tasks { job, first, .. } => self.jobs.get_mut(&job).is_some_and(|job| job.suspect(first)),
             What::Init { .. } => true,
@@ -87,13 +87,9 @@ impl Supervisor {
         };
         let guilty = head.filter(|batch| running || (!boot && is_suspect(batch)));
         let doomed = seat.doomed;
-        // A task that was next may have a part in it, and answers for that in its own way.
-        let in_vain = match head.map(|batch| batch.what) {
-            _ if boot => true,
-            Some(What::Tasks { .. } | What::Exit) => false,
-            Some(What::Init { .. }) => guilty.is_some(),
-            Some(What::Resume) | None => seat.phase == Phase::Up && doomed.is_none(),
-        };
+        // Where there were tasks, one of them may have a part in it, and answers for that in its own way.
+        let in_init = guilty.is_some_and(|batch| matches!(batch.what, What::Init { .. }));
+        let in_vain = boot || in_init || (seat.phase == Phase::Up && seat.served == 0 && doomed.is_none());
         if in_vain {
             self.note_life_in_vain(worker);
         }

@@ -5,12 +5,12 @@ use super::*;
 impl Supervisor {
     /// Whether the worker has tasks that another one could take over.
     pub(super) fn can_rebalance(&self, worker: &Worker) -> bool {
-        let movable = |job: &JobId| self.jobs.get(job).is_some_and(|job| job.open && job.ended);
+        let movable = |job| self.jobs.get(&job).is_some_and(|job| job.open && job.ended);
         !self.order_tasks
             && !worker.recalling
             && worker.is_there()
-            && worker.tasks() > 1
-            && worker.queue.iter().any(|b| matches!(b.what, What::Tasks { job, .. } if movable(&job)))
+            && worker.queue.tasks() > 1
+            && worker.queue.jobs().any(movable)
     }
 
     pub(super) fn recall(&mut self, worker: usize) {
@@ -34,17 +34,9 @@ impl Supervisor {
 
     /// Empties the queue, from this unit on, or whole: open jobs get their tasks back.
     pub(super) fn give_back_queue(&mut self, worker: usize, from: Option<u32>) {
-        let queue = std::mem::take(&mut self.workers[worker].queue);
         let mut jobs = Vec::new();
-        for batch in queue {
-            let (stays, goes) = match from {
-                Some(unit) => batch.split_at(unit),
-                None => (None, Some(batch)),
-            };
-            self.workers[worker].queue.extend(stays);
-            let Some(Batch { unit, what: What::Tasks { job, first, count, attempt } }) = goes else {
-                continue;
-            };
+        for Batch { unit, what } in self.workers[worker].queue.take(from) {
+            let What::Tasks { job, first, count, attempt } = what else { continue };
             if let Some(job) = self.jobs.get_mut(&job) {
                 job.in_flight -= count;
             }

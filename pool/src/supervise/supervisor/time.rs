@@ -62,7 +62,7 @@ impl Supervisor {
 
     /// How long the head of the queue may take.
     pub(super) fn limit_of(&self, worker: &Worker) -> Option<u64> {
-        let limit = match worker.queue.front()?.what {
+        let limit = match worker.queue.head()?.what {
             What::Tasks { job, .. } => match self.jobs.get(&job) {
                 Some(job) if job.open => job.plan.task_limit_ns,
                 _ => Some(ABANDON_NS),

@@ -1,0 +1,185 @@
+//! The orders that a worker has not answered.
+
+use std::collections::VecDeque;
+
+use super::job::JobId;
+
+/// Orders in the order in which they are answered, and how many tasks of which job are among them.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    batches: VecDeque<Batch>,
+    /// The number of the next unit in the worker's lane.
+    next_unit: u32,
+    /// The jobs with tasks here, each with how many.
+    loads: Vec<(JobId, u64)>,
+}
+
+/// An order that has not been answered, or several chunks of one job whose tasks follow each other.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Batch {
+    /// The first unit that is not answered.
+    pub(super) unit: u32,
+    pub(super) what: What,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    Tasks { job: JobId, first: u64, count: u64, attempt: u32 },
+    Init { profile: u32 },
+    Exit,
+    Resume,
+}
+
+impl Queue {
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// What is answered next.
+    pub(super) fn head(&self) -> Option<Batch> {
+        self.batches.front().copied()
+    }
+
+    pub(super) fn next_unit(&self) -> u32 {
+        self.next_unit
+    }
+
+    pub(super) fn push(&mut self, what: What) {
+        let unit = self.next_unit;
+        let What::Tasks { job, first, count, attempt } = what else {
+            self.next_unit = unit.wrapping_add(1);
+            return self.batches.push_back(Batch { unit, what });
+        };
+        self.next_unit = unit.wrapping_add(count as u32);
+        self.load(job, count);
+        match self.batches.back_mut().map(|last| &mut last.what) {
+            Some(What::Tasks { job: of, first: from, count: so_far, attempt: at })
+                if (*of, *from + *so_far, *at) == (job, first, attempt) =>
+            {
+                *so_far += count;
+            }
+            _ => self.batches.push_back(Batch { unit, what }),
+        }
+    }
+
+    /// The head is answered: `count` of its tasks, or the order that it is.
+    pub(super) fn pop(&mut self, count: u64) {
+        let Some(head) = self.batches.front_mut() else { return };
+        let What::Tasks { job, first, count: left, .. } = &mut head.what else {
+            self.batches.pop_front();
+            return;
+        };
+        debug_assert!(count <= *left);
+        let job = *job;
+        *first += count;
+        *left -= count;
+        head.unit = head.unit.wrapping_add(count as u32);
+        if *left == 0 {
+            self.batches.pop_front();
+        }
+        self.unload(job, count);
+    }
+
+    /// Takes out what lies at or behind this unit, or everything.
+    pub(super) fn take(&mut self, from: Option<u32>) -> Vec<Batch> {
+        let mut taken = Vec::new();
+        for batch in std::mem::take(&mut self.batches) {
+            let (stays, goes) = from.map_or((None, Some(batch)), |unit| batch.split_at(unit));
+            self.batches.extend(stays);
+            if let Some(Batch { what: What::Tasks { job, count, .. }, .. }) = goes {
+                self.unload(job, count);
+            }
+            taken.extend(goes);
+        }
+        taken
+    }
+
+    /// How many tasks it holds.
+    pub(super) fn tasks(&self) -> u64 {
+        self.loads.iter().map(|(_, count)| count).sum()
+    }
+
+    /// How many tasks of one job.
+    pub(super) fn tasks_of(&self, wanted: JobId) -> u64 {
+        self.loads.iter().find(|(job, _)| *job == wanted).map_or(0, |(_, count)| *count)
+    }
+
+    /// The jobs with tasks here.
+    pub(super) fn jobs(&self) -> impl Iterator<Item = JobId> {
+        self.loads.iter().map(|(job, _)| *job)
+    }
+
+    /// Whether nothing but tasks of this job is here, and no more than one.
+    pub(super) fn is_only(&self, job: JobId) -> bool {
+        self.batches.len() <= 1 && self.tasks_of(job) <= 1
+    }
+
+    fn load(&mut self, job: JobId, count: u64) {
+        match self.loads.iter_mut().find(|(known, _)| *known == job) {
+            Some((_, load)) => *load += count,
+            None => self.loads.push((job, count)),
+        }
+    }
+
+    fn unload(&mut self, job: JobId, count: u64) {
+        let Some(place) = self.loads.iter().position(|(known, _)| *known == job) else { return };
+        self.loads[place].1 -= count;
+        if self.loads[place].1 == 0 {
+            self.loads.swap_remove(place);
+        }
+    }
+}
+
+impl Batch {
+    /// Splits off what lies at or behind `unit`: what stays, and what goes.
+    fn split_at(self, unit: u32) -> (Option<Self>, Option<Self>) {
+        let What::Tasks { job, first, count, attempt } = self.what else { return (Some(self), None) };
+        // Units count round; what is kept is never more than half of the circle.
+        let kept = match unit.wrapping_sub(self.unit) {
+            ahead if ahead <= u32::MAX / 2 => u64::from(ahead).min(count),
+            _ => 0,
+        };
+        let part = |first, count, unit| {
+            (count > 0).then_some(Self { unit, what: What::Tasks { job, first, count, attempt } })
+        };
+        (part(first, kept, self.unit), part(first + kept, count - kept, self.unit.wrapping_add(kept as u32)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tasks(job: JobId, first: u64, count: u64) -> What {
+        What::Tasks { job, first, count, attempt: 1 }
+    }
+
+    #[test]
+    fn tasks_that_follow_each_other_are_one_batch() {
+        let mut queue = Queue::default();
+        for what in
+            [tasks(1, 0, 3), tasks(1, 3, 2), tasks(1, 7, 1), tasks(2, 8, 1), What::Resume, tasks(2, 9, 1)]
+        {
+            queue.push(what);
+        }
+        let units: Vec<u32> = queue.batches.iter().map(|batch| batch.unit).collect();
+        assert_eq!(units, [0, 5, 6, 7, 8]);
+        assert_eq!((queue.tasks_of(1), queue.tasks_of(2), queue.tasks()), (6, 2, 8));
+        queue.pop(4);
+        assert_eq!(queue.head().map(|head| (head.unit, head.what)), Some((4, tasks(1, 4, 1))));
+    }
+
+    #[test]
+    fn a_batch_is_split_where_it_was_claimed() {
+        let mut queue = Queue::default();
+        queue.push(tasks(1, 0, 4));
+        queue.push(What::Exit);
+        queue.push(tasks(1, 9, 2));
+        let taken: Vec<(u32, What)> =
+            queue.take(Some(3)).iter().map(|batch| (batch.unit, batch.what)).collect();
+        assert_eq!(taken, [(3, tasks(1, 3, 1)), (5, tasks(1, 9, 2))]);
+        assert_eq!((queue.tasks(), queue.next_unit()), (3, 7));
+        assert_eq!(queue.take(None).len(), 2);
+        assert!(queue.is_empty() && queue.jobs().next().is_none());
+    }
+}
