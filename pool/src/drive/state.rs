@@ -7,7 +7,6 @@ mod sleeping;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use super::inbox::{Arrival, Inbox, Loss, What};

@@ -22,26 +22,29 @@
 #![allow(unsafe_code, reason = "places words and rings in memory that two processes share")]
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
 
-mod futex;
+#[cfg_attr(all(loom, test), expect(dead_code, reason = "a model's lane lies in no file"))]
 mod memory;
+#[cfg(all(loom, test))]
+mod models;
 mod parent;
 mod ring;
+mod sync;
 mod worker;
 
 pub(crate) use parent::ParentEnd;
 pub(crate) use ring::{Corrupt, Position};
 pub(crate) use worker::{Chunk, Order, WorkerEnd};
 
-use memory::{Access, Mapping};
+use memory::Access;
+use sync::{AtomicU32, AtomicU64, Half, fence, futex};
 
 /// The page of words before the ring.
 const WORDS_BYTES: usize = 4096;
-/// One direction's ring. Only pages that are used take memory.
-const RING_BYTES: u32 = 8 << 20;
+/// One direction's ring. Only pages that are used take memory. A model's holds three small records.
+const RING_BYTES: u32 = if cfg!(all(loom, test)) { 56 } else { 8 << 20 };
 const FILE_BYTES: usize = WORDS_BYTES + RING_BYTES as usize;
 
 /// What one part of a payload that is larger than a record holds at most.
@@ -83,9 +86,10 @@ pub(crate) mod reply {
 /// The words that the parent writes.
 #[repr(C)]
 #[derive(Debug)]
+#[cfg_attr(all(loom, test), derive(Default))]
 struct ParentWords {
     /// Rises when the parent wakes the worker, which sleeps on it.
-    doorbell: AtomicU32,
+    doorbell: futex::Word,
     _line0: [u32; 15],
     /// Not zero while the parent sleeps: the number of this sleep.
     asleep: AtomicU32,
@@ -105,6 +109,7 @@ struct ParentWords {
 /// The words that the worker writes. The parent trusts none of them.
 #[repr(C)]
 #[derive(Debug)]
+#[cfg_attr(all(loom, test), derive(Default))]
 struct WorkerWords {
     /// Not zero while the worker sleeps on the doorbell.
     asleep: AtomicU32,
@@ -131,6 +136,7 @@ struct WorkerWords {
 /// What the worker has spent its time on, in nanoseconds.
 #[repr(C)]
 #[derive(Debug)]
+#[cfg_attr(all(loom, test), derive(Default))]
 struct SpentWords {
     waiting: AtomicU64,
     working: AtomicU64,
@@ -158,33 +164,10 @@ impl SpentWords {
     }
 }
 
-const _: () = assert!(size_of::<ParentWords>() == 128 && size_of::<WorkerWords>() == 256);
-const _: () = assert!(size_of::<WorkerWords>() <= WORDS_BYTES && RING_BYTES.is_multiple_of(8));
-
-/// One direction's file as one process sees it: words, then the ring.
-#[derive(Debug)]
-struct Half {
-    mapping: Mapping,
-}
-
-impl Half {
-    fn map(file: impl AsFd, access: Access) -> io::Result<Self> {
-        Ok(Self { mapping: Mapping::new(file, FILE_BYTES, access)? })
-    }
-
-    /// # Safety
-    /// `Words` must be the struct of atomics that this half begins with.
-    unsafe fn words<Words>(&self) -> &Words {
-        // SAFETY: the mapping is page-aligned, longer than the words, zeroed at first, and lives as long as `self`;
-        // the caller names the right struct, all of whose fields are atomics or padding.
-        unsafe { self.mapping.base().cast::<Words>().as_ref() }
-    }
-
-    fn ring(&self) -> NonNull<u8> {
-        // SAFETY: the mapping is longer than the page of words.
-        unsafe { self.mapping.base().add(WORDS_BYTES) }
-    }
-}
+const _: () =
+    assert!(cfg!(all(loom, test)) || size_of::<ParentWords>() == 128 && size_of::<WorkerWords>() == 256);
+const _: () = assert!(cfg!(all(loom, test)) || size_of::<WorkerWords>() <= WORDS_BYTES);
+const _: () = assert!(RING_BYTES.is_multiple_of(ring::WORD));
 
 /// Makes a lane: the parent's end, and the two files, orders first, that the worker's end is made from.
 pub(crate) fn open() -> io::Result<(ParentEnd, OwnedFd, OwnedFd)> {
@@ -218,7 +201,7 @@ pub fn read_any(half: &[u8]) {
 }
 
 /// The fence between this side's store and its load of the other side's word; see "Sleeping" above.
-fn full_fence() {
+pub(crate) fn full_fence() {
     fence(Ordering::SeqCst);
 }
 

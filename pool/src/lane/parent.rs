@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::ring::{Checks, Consumer, Corrupt, Position, Producer, Room};
-use super::{Half, ParentWords, RECALL, RING_BYTES, Spends, WorkerWords, full_fence, futex, order, reply};
+use super::sync::{Half, futex};
+use super::{ParentWords, RECALL, Spends, WorkerWords, full_fence, order, reply};
 
 /// What other orders leave free for a `Resume` order: its header.
 const SPARE: u32 = 8;
@@ -37,13 +38,11 @@ pub(crate) struct Recalled {
 
 impl ParentEnd {
     pub(super) fn new(down: Half, up: Half) -> Self {
-        // SAFETY: both rings begin behind their page of words, are zeroed, mapped as long as the halves live (the
-        // struct keeps them), and have one producer and one consumer each: this end and the worker's.
+        // SAFETY: the struct keeps the halves as long as the rings, and each ring has one producer and one consumer:
+        // this end and the worker's.
         let (orders, replies) = unsafe {
-            {
-                let orders = Producer::new(down.ring(), RING_BYTES, Checks::Number);
-                (orders, Consumer::new(up.ring(), RING_BYTES, Checks::Payload))
-            }
+            let orders = Producer::new(down.ring(), Checks::Number);
+            (orders, Consumer::new(up.ring(), Checks::Payload))
         };
         Self { orders, replies, sent: 0, sleeps: 0, down, up }
     }

@@ -13,18 +13,20 @@
 //! How the producer learns what is free differs by direction, so it is told: [`Producer::free_up_to`].
 #![allow(unsafe_code, reason = "reads and writes memory that two processes share")]
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use std::ptr::NonNull;
 use std::slice;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::sync::Span;
+
 /// The part of a ring in which small records stay.
 pub(super) const HOT_BYTES: u32 = 64 << 10;
-const WORD: u32 = 8;
+pub(super) const WORD: u32 = 8;
 const WRAP: u8 = 0xff;
 
 /// A place in the stream of records: how often it has wrapped, and the offset since.
@@ -94,31 +96,6 @@ impl Checks {
     }
 }
 
-/// The memory of a ring.
-#[derive(Debug)]
-struct Span {
-    base: NonNull<u8>,
-    len: u32,
-}
-
-// SAFETY: the span is memory of the process, valid wherever its owner goes.
-unsafe impl Send for Span {}
-
-impl Span {
-    fn header(&self, offset: u32) -> &AtomicU64 {
-        debug_assert!(offset.is_multiple_of(WORD) && offset + WORD <= self.len);
-        // SAFETY: the offset is a multiple of 8 within the span, the span is mapped at a page boundary and lives as
-        // long as its owner, and both sides touch header words only as atomics.
-        unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(offset as usize).cast()) }
-    }
-
-    fn at(&self, offset: u32) -> *mut u8 {
-        debug_assert!(offset <= self.len);
-        // SAFETY: the offset lies within the span.
-        unsafe { self.base.as_ptr().add(offset as usize) }
-    }
-}
-
 /// The writing side.
 #[derive(Debug)]
 pub(super) struct Producer {
@@ -131,11 +108,10 @@ pub(super) struct Producer {
 
 impl Producer {
     /// # Safety
-    /// `base` must be 8-aligned and point to `len` bytes, zeroed at first, that stay mapped for writing while the
-    /// producer lives; no other producer may write there.
-    pub(super) unsafe fn new(base: NonNull<u8>, len: u32, checks: Checks) -> Self {
+    /// The span must be mapped for writing; no other producer may write there.
+    pub(super) unsafe fn new(span: Span, checks: Checks) -> Self {
         let (at, freed) = Default::default();
-        Self { span: Span { base, len }, checks, at, freed, number: 0 }
+        Self { span, checks, at, freed, number: 0 }
     }
 
     /// The longest payload that fits whenever the ring is empty.
@@ -149,7 +125,7 @@ impl Producer {
     }
 
     /// Where the next record will begin, unless it wraps.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(super) fn position(&self) -> Position {
         self.at
     }
@@ -196,6 +172,7 @@ impl Producer {
     /// A payload that this producer wrote earlier and that is not freed yet.
     pub(super) fn written(&self, record: Position, len: usize) -> &[u8] {
         assert!(record.offset as usize + WORD as usize + len <= self.span.len as usize);
+        self.span.note_read(record.offset + WORD, len as u32);
         // SAFETY: the range lies within the span (just checked), and it is this producer's own writing, which
         // nobody changes: the consumer of a ring that is read back has it mapped for reading only.
         unsafe { slice::from_raw_parts(self.span.at(record.offset + WORD), len) }
@@ -214,7 +191,9 @@ pub(super) struct Room<'r> {
 impl Room<'_> {
     /// The payload, to be filled from its start.
     pub(super) fn bytes(&mut self) -> &mut [u8] {
-        let start = self.producer.span.at(self.position().offset + WORD);
+        let offset = self.position().offset + WORD;
+        self.producer.span.note_write(offset, self.limit);
+        let start = self.producer.span.at(offset);
         // SAFETY: `reserve` found this range free: the consumer has done with it and will not look until the record
         // is committed, and the borrow keeps this producer from handing it out again.
         unsafe { slice::from_raw_parts_mut(start, self.limit as usize) }
@@ -266,11 +245,8 @@ pub(super) struct Record<'r> {
 }
 
 impl Consumer {
-    /// # Safety
-    /// `base` must be 8-aligned and point to `len` bytes, zeroed at first, that stay mapped while the consumer
-    /// lives, and header words there must be touched by others only as atomics.
-    pub(super) unsafe fn new(base: NonNull<u8>, len: u32, checks: Checks) -> Self {
-        Self { span: Span { base, len }, checks, at: Position::default(), number: 0 }
+    pub(super) fn new(span: Span, checks: Checks) -> Self {
+        Self { span, checks, at: Position::default(), number: 0 }
     }
 
     /// Everything before this place has been read.
@@ -306,6 +282,7 @@ impl Consumer {
         if is_wrong || header.len > room || header.tag == WRAP || header.tag == 0 {
             return Err(Corrupt);
         }
+        self.span.note_read(self.at.offset + WORD, header.len);
         // SAFETY: `at` returns a pointer into the span, which is not null.
         let payload = unsafe { NonNull::new_unchecked(self.span.at(self.at.offset + WORD)) };
         Ok(Some(Record {

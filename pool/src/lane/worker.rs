@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use super::memory::Access;
 use super::ring::{Checks, Consumer, Corrupt, Position, Producer};
-use super::{
-    Half, PART_BYTES, ParentWords, RECALL, RING_BYTES, Spends, WorkerWords, full_fence, futex, now_ns, reply,
-};
+use super::sync::{Bell, Half, futex};
+use super::{PART_BYTES, ParentWords, RECALL, Spends, WorkerWords, full_fence, now_ns, reply};
 
 /// A sleeping worker looks around this often, so that a lost peer or a broken word cannot keep it asleep for good.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
@@ -25,7 +24,7 @@ pub(crate) struct WorkerEnd {
     recalled: bool,
     /// The last sleep of the parent that this worker rang for.
     rung: u32,
-    bell: OwnedFd,
+    bell: Bell,
     words: Words,
 }
 
@@ -69,21 +68,25 @@ pub(crate) struct Chunk<'l> {
     unit: &'l mut u32,
     recalled: &'l mut bool,
     rung: &'l mut u32,
-    bell: &'l OwnedFd,
+    bell: &'l Bell,
     words: &'l Words,
 }
 
 impl WorkerEnd {
     /// Maps the lane. The files are closed when this returns; the mappings stay.
     pub(crate) fn new(down: &OwnedFd, up: &OwnedFd, bell: OwnedFd) -> io::Result<Self> {
-        let words = Words { down: Half::map(down, Access::ReadOnly)?, up: Half::map(up, Access::ReadWrite)? };
-        // SAFETY: both rings begin behind their page of words, were zeroed when the lane was opened, stay mapped as
-        // long as the halves live (the struct keeps them), and have one producer and one consumer each.
+        let (down, up) = (Half::map(down, Access::ReadOnly)?, Half::map(up, Access::ReadWrite)?);
+        Ok(Self::over(down, up, Bell::new(bell)))
+    }
+
+    pub(super) fn over(down: Half, up: Half, bell: Bell) -> Self {
+        // SAFETY: the struct keeps the halves as long as the rings, and each ring has one producer and one consumer:
+        // this end and the parent's.
         let (orders, replies) = unsafe {
-            let orders = Consumer::new(words.down.ring(), RING_BYTES, Checks::Number);
-            (orders, Producer::new(words.up.ring(), RING_BYTES, Checks::Payload))
+            let orders = Consumer::new(down.ring(), Checks::Number);
+            (orders, Producer::new(up.ring(), Checks::Payload))
         };
-        Ok(Self { orders, replies, unit: 0, recalled: false, rung: 0, bell, words })
+        Self { orders, replies, unit: 0, recalled: false, rung: 0, bell, words: Words { down, up } }
     }
 
     /// Takes the next order and hands it to `serve`, together with what it needs to answer; waits while there is
@@ -294,8 +297,7 @@ impl Chunk<'_> {
     #[cold]
     fn ring(&mut self, asleep: u32) {
         *self.rung = asleep;
-        // A full eventfd means that the parent has been woken already; other errors leave its deadline to wake it.
-        let _ = nix::unistd::write(self.bell, &1u64.to_ne_bytes());
+        self.bell.ring();
     }
 
     #[inline]

@@ -87,7 +87,7 @@ impl State {
         for post in self.posts.iter_mut().flatten() {
             post.doze();
         }
-        fence(Ordering::SeqCst);
+        lane::full_fence();
         if self.has_replies() {
             return None;
         }

@@ -15,8 +15,10 @@ fn pair(len: u32) -> Pair {
     let mut memory = vec![0u64; len as usize / 8];
     let base = NonNull::new(memory.as_mut_ptr().cast()).unwrap();
     // SAFETY: the vector is aligned, zeroed, and lives beside the two ends.
-    let (producer, consumer) =
-        unsafe { (Producer::new(base, len, Checks::Payload), Consumer::new(base, len, Checks::Payload)) };
+    let span = || unsafe { Span::new(base, len) };
+    // SAFETY: the vector can be written to, and there is no other producer.
+    let producer = unsafe { Producer::new(span(), Checks::Payload) };
+    let consumer = Consumer::new(span(), Checks::Payload);
     Pair { _memory: memory, producer, consumer }
 }
 

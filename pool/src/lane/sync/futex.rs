@@ -4,8 +4,11 @@
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
+/// What can be slept on.
+pub(in crate::lane) type Word = AtomicU32;
+
 /// Sleeps while the word holds `seen`, at most this long; may also return for no reason.
-pub(super) fn wait(word: &AtomicU32, seen: u32, limit: Option<Duration>) {
+pub(in crate::lane) fn wait(word: &Word, seen: u32, limit: Option<Duration>) {
     let timeout = limit.map(|limit| libc::timespec {
         tv_sec: limit.as_secs().try_into().unwrap_or(libc::time_t::MAX),
         tv_nsec: limit.subsec_nanos().into(),
@@ -17,7 +20,7 @@ pub(super) fn wait(word: &AtomicU32, seen: u32, limit: Option<Duration>) {
 }
 
 /// Wakes the one that sleeps on the word.
-pub(super) fn wake(word: &AtomicU32) {
+pub(in crate::lane) fn wake(word: &Word) {
     // SAFETY: FUTEX_WAKE uses the word's address only.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 1) };
 }

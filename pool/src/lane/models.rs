@@ -1,0 +1,36 @@
+//! The lane under a model checker (`RUSTFLAGS="--cfg loom"`): the real ends over tiny rings, in every order that two
+//! threads can take, and with every value that memory may show them. What one side waits for in vain is a deadlock,
+//! which the checker finds, as it finds memory that both sides use at once.
+//!
+//! Every schedule is tried that has at most so many preemptions as the model says; giving way by waiting or ending is
+//! none.
+
+use super::sync::{Bell, Half, Life};
+use super::*;
+
+mod parent;
+mod worker;
+
+mod death;
+mod recall;
+mod records;
+mod sleep;
+
+use parent::Parent;
+use worker::{Log, Worker};
+
+/// Tries every schedule with at most so many preemptions.
+fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(model);
+}
+
+/// A lane whose worker lives for so long.
+fn lane(life: &Life) -> (Parent, Worker) {
+    let (down, up) = (Half::new(ParentWords::default()), Half::new(WorkerWords::default()));
+    let (bell, log) = (Bell::hung(), Log::default());
+    let end = WorkerEnd::over(down.seen_by(life), up.seen_by(life), bell.clone());
+    let worker = Worker { end, bell: bell.clone(), log: log.clone() };
+    (Parent::new(ParentEnd::new(down, up), bell, log), worker)
+}

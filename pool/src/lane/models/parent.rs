@@ -1,0 +1,117 @@
+//! The parent's side of a model.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use super::*;
+
+/// What the driver does with its end, in the driver's order.
+pub(super) struct Parent {
+    pub(super) end: ParentEnd,
+    bell: Bell,
+    /// What the worker has truly done.
+    pub(super) log: Log,
+    /// The orders that are not answered.
+    pub(super) open: VecDeque<Sent>,
+    pub(super) answered: u32,
+    /// What a recall has taken back, until its `Resume` order is answered.
+    void: Option<Range<u32>>,
+    /// What has come back.
+    pub(super) values: Vec<u8>,
+    /// The worker's end was noticed.
+    ended: bool,
+}
+
+/// An order that is not answered.
+pub(super) struct Sent {
+    /// The unit after it.
+    after: u32,
+    pub(super) record: Position,
+    pub(super) items: Vec<u8>,
+    end: Position,
+}
+
+impl Parent {
+    pub(super) fn new(end: ParentEnd, bell: Bell, log: Log) -> Self {
+        let (open, values) = Default::default();
+        Self { end, bell, log, open, answered: 0, void: None, values, ended: false }
+    }
+
+    /// Sends a chunk of these items, if there is room.
+    pub(super) fn send(&mut self, items: &[u8]) -> bool {
+        self.order(order::CHUNK, items, items.len() as u32)
+    }
+
+    /// Tells the worker to end, and waits until it does.
+    pub(super) fn exit(&mut self) {
+        assert!(self.order(order::EXIT, &[], 1));
+        self.finish();
+    }
+
+    /// Takes back what the worker has not claimed; says from which unit on.
+    pub(super) fn recall(&mut self) -> u32 {
+        let kept_up_to = self.end.recall(self.answered).expect("no worker writes this").kept_up_to;
+        self.void = Some(kept_up_to..self.end.next_unit());
+        assert!(self.order(order::RESUME, &[], 1), "its room was kept spare");
+        kept_up_to
+    }
+
+    fn order(&mut self, tag: u8, items: &[u8], units: u32) -> bool {
+        let after = self.end.next_unit() + units;
+        let room = if tag == order::RESUME {
+            self.end.reserve_for_resume()
+        } else {
+            self.end.reserve(items.len().max(1))
+        };
+        let Some(mut room) = room else { return false };
+        let record = room.position();
+        room.bytes()[..items.len()].copy_from_slice(items);
+        let end = room.commit(tag, items.len(), units);
+        self.open.push_back(Sent { after, record, items: items.to_vec(), end });
+        true
+    }
+
+    /// Takes what has come.
+    pub(super) fn drain(&mut self) {
+        while let Some(head) = self.end.next_reply(&mut self.values).expect("no worker writes this") {
+            assert_eq!(head.len, usize::from(head.tag == reply::VALUE));
+            if let Some(void) = self.void.take_if(|void| void.start == self.answered) {
+                assert_eq!(head.tag, reply::DONE, "a unit was run that had been taken back");
+                self.answered = void.end;
+            }
+            self.answered += 1;
+            while let Some(sent) = self.open.front().filter(|sent| sent.after <= self.answered) {
+                self.end.free_up_to(sent.end);
+                self.open.pop_front();
+            }
+        }
+        self.end.publish_read();
+    }
+
+    /// Rings, and sleeps if there is nothing to do: until half of what is open is done, or the worker ends.
+    pub(super) fn sleep(&mut self) {
+        self.end.ring();
+        let open = self.end.next_unit() - self.answered;
+        self.end.doze(self.answered + open.saturating_sub(1) / 2);
+        full_fence();
+        if !self.end.has_reply() {
+            self.ended = self.bell.sleep();
+        }
+        self.end.rouse();
+    }
+
+    /// Waits for the answers to everything that was sent, or the worker's end.
+    pub(super) fn finish(&mut self) {
+        self.wait_for(self.end.next_unit());
+        self.end.ring();
+    }
+
+    /// Waits until all units before this one are answered, or the worker ends.
+    pub(super) fn wait_for(&mut self, unit: u32) {
+        self.drain();
+        while self.answered < unit && !self.ended {
+            self.sleep();
+            self.drain();
+        }
+    }
+}

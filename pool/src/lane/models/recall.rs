@@ -1,0 +1,44 @@
+//! The parent takes back what the worker has not claimed: each task is run, or taken back, and never both.
+
+use loom::thread;
+
+use super::*;
+
+#[test]
+fn each_unit_is_run_or_taken_back() {
+    check(2, || {
+        let (mut parent, worker) = lane(&Life::endless());
+        let worker = thread::spawn(|| worker.work());
+        assert!(parent.send(&[1, 2]));
+        parent.end.ring();
+        let kept = parent.recall() as usize;
+        parent.finish();
+        assert_eq!(parent.values, &[1, 2][..kept]);
+        // What was taken back goes out once more.
+        assert!(kept == 2 || parent.send(&[1, 2][kept..]));
+        parent.finish();
+        assert_eq!(parent.values, [1, 2]);
+        parent.exit();
+        worker.join().unwrap();
+        assert_eq!(parent.log.begun(), [1, 2]);
+    });
+}
+
+#[test]
+fn a_worker_that_refrains_leaves_the_rest() {
+    check(2, || {
+        let (mut parent, mut worker) = lane(&Life::endless());
+        assert!(parent.send(&[1, 2]));
+        let worker = thread::spawn(move || {
+            worker.refrain_after_one();
+            worker.work()
+        });
+        parent.wait_for(1);
+        assert_eq!(parent.recall(), 1);
+        parent.finish();
+        assert_eq!(parent.values, [1]);
+        parent.exit();
+        worker.join().unwrap();
+        assert_eq!(parent.log.begun(), [1]);
+    });
+}

@@ -1,0 +1,26 @@
+//! What both ends of a lane stand on: atomics, memory, and the two things to sleep on. In tests under
+//! `cfg(loom)` a model checker's are in their place, and the lane's `models` check the very code that runs.
+
+#[cfg(not(all(loom, test)))]
+mod bell;
+#[cfg(all(loom, test))]
+mod checked;
+#[cfg(not(all(loom, test)))]
+pub(super) mod futex;
+#[cfg(not(all(loom, test)))]
+mod half;
+
+#[cfg(not(all(loom, test)))]
+pub(super) use std::sync::atomic::{AtomicU32, AtomicU64, fence};
+
+#[cfg(all(loom, test))]
+pub(super) use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
+
+#[cfg(not(all(loom, test)))]
+pub(super) use self::{
+    bell::Bell,
+    half::{Half, Span},
+};
+
+#[cfg(all(loom, test))]
+pub(super) use self::checked::{Bell, Died, Half, Life, Span, futex};

@@ -1,0 +1,240 @@
+//! What stands under a lane while the model checker runs it: one thread at a time, in every order that there is.
+#![allow(unsafe_code, reason = "stands for memory that two processes share")]
+
+use std::any::Any;
+use std::cell::UnsafeCell;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use loom::sync::atomic::AtomicU64;
+use loom::sync::{Condvar, Mutex};
+
+use crate::lane::memory::Access;
+use crate::lane::{RING_BYTES, ring};
+
+/// One direction's memory as one end sees it.
+#[derive(Debug, Clone)]
+pub(in crate::lane) struct Half {
+    words: Arc<dyn Any + Send + Sync>,
+    ring: Span,
+}
+
+impl Half {
+    /// Memory that begins with these words.
+    pub(in crate::lane) fn new(words: impl Any + Send + Sync) -> Self {
+        Self { words: Arc::new(words), ring: Span::new(RING_BYTES) }
+    }
+
+    /// The same memory, as somebody sees it whose life this is.
+    pub(in crate::lane) fn seen_by(&self, life: &Life) -> Self {
+        Self { words: self.words.clone(), ring: self.ring.seen_by(life) }
+    }
+
+    /// A model's memory lies in no file.
+    pub(in crate::lane) fn map(_file: impl AsFd, _access: Access) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// # Safety
+    /// None: the words are known by their type.
+    pub(in crate::lane) unsafe fn words<Words: 'static>(&self) -> &Words {
+        self.ring.life.step();
+        self.words.downcast_ref().expect("the half begins with other words")
+    }
+
+    /// # Safety
+    /// None: the span shares the half's memory.
+    pub(in crate::lane) unsafe fn ring(&self) -> Span {
+        self.ring.clone()
+    }
+}
+
+/// The memory of a ring, twice: its words as atomics that the checker knows, and its bytes.
+///
+/// The checker is told of plain accesses too: a write is one to each word that nobody may race with, and leaves there
+/// what is no header; a read is one that no store may race with. So it finds two sides in one place, and a header that
+/// is looked for where a payload was.
+#[derive(Debug)]
+struct Memory {
+    words: Vec<UnsafeCell<AtomicU64>>,
+    bytes: Vec<UnsafeCell<u64>>,
+}
+
+// SAFETY: the checker's threads run one at a time.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+/// What a payload's word holds for who takes it for a header.
+const NO_HEADER: u64 = u64::MAX;
+
+#[derive(Debug, Clone)]
+pub(in crate::lane) struct Span {
+    memory: Arc<Memory>,
+    pub(in crate::lane) len: u32,
+    life: Life,
+}
+
+impl Span {
+    pub(in crate::lane) fn new(len: u32) -> Self {
+        let words = (0..len / ring::WORD).map(|_| UnsafeCell::new(AtomicU64::new(0))).collect();
+        let bytes = (0..len / ring::WORD).map(|_| UnsafeCell::new(0)).collect();
+        Self { memory: Arc::new(Memory { words, bytes }), len, life: Life::endless() }
+    }
+
+    /// The same memory, as somebody sees it whose life this is.
+    pub(in crate::lane) fn seen_by(&self, life: &Life) -> Self {
+        Self { life: life.clone(), ..self.clone() }
+    }
+
+    pub(in crate::lane) fn header(&self, offset: u32) -> &AtomicU64 {
+        assert!(offset.is_multiple_of(ring::WORD));
+        self.life.step();
+        // SAFETY: the exclusive reference that `note_write` makes to a word lasts for one call of the checker, in which
+        // no other thread runs.
+        unsafe { &*self.memory.words[(offset / ring::WORD) as usize].get() }
+    }
+
+    pub(in crate::lane) fn at(&self, offset: u32) -> *mut u8 {
+        assert!(offset <= self.len);
+        // SAFETY: the offset lies within the bytes.
+        unsafe { self.memory.bytes.as_ptr().cast::<u8>().add(offset as usize).cast_mut() }
+    }
+
+    pub(in crate::lane) fn note_read(&self, offset: u32, len: u32) {
+        self.life.step();
+        for word in self.plain(offset, len) {
+            // SAFETY: no other thread runs meanwhile, and the checker sees to it that none was to store here.
+            unsafe { (*word.get()).unsync_load() };
+        }
+    }
+
+    pub(in crate::lane) fn note_write(&self, offset: u32, len: u32) {
+        self.life.step();
+        for word in self.plain(offset, len) {
+            // SAFETY: no other thread runs meanwhile, and one that is about to access this word makes the checker fail.
+            unsafe { (*word.get()).with_mut(|word| *word = NO_HEADER) };
+        }
+    }
+
+    fn plain(&self, offset: u32, len: u32) -> &[UnsafeCell<AtomicU64>] {
+        &self.memory.words[(offset / ring::WORD) as usize..(offset + len).div_ceil(ring::WORD) as usize]
+    }
+}
+
+/// How many more accesses to shared memory somebody lives to see. Whoever is to die does so before an access, by a
+/// panic that the model catches: nothing is tidied up.
+#[derive(Debug, Clone)]
+pub(in crate::lane) struct Life(Arc<AtomicUsize>);
+
+/// What a death is told by.
+#[derive(Debug)]
+pub(in crate::lane) struct Died;
+
+impl Life {
+    pub(in crate::lane) fn of(accesses: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(accesses)))
+    }
+
+    pub(in crate::lane) fn endless() -> Self {
+        Self::of(usize::MAX)
+    }
+
+    fn step(&self) {
+        let left = self.0.load(Ordering::Relaxed);
+        if left == 0 {
+            std::panic::resume_unwind(Box::new(Died));
+        }
+        self.0.store(left - 1, Ordering::Relaxed);
+    }
+}
+
+/// A poll set with one bell: it rings until the sleeper has heard it; what has ended stays so.
+#[derive(Debug, Clone)]
+pub(in crate::lane) struct Bell(Arc<(Mutex<Poll>, Condvar)>);
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Poll {
+    rings: bool,
+    ended: bool,
+}
+
+impl Bell {
+    /// A model's bell is no descriptor.
+    pub(in crate::lane) fn new(_eventfd: OwnedFd) -> Self {
+        unreachable!("a model's lane lies in no file")
+    }
+
+    pub(in crate::lane) fn hung() -> Self {
+        Self(Arc::new((Mutex::new(Poll::default()), Condvar::new())))
+    }
+
+    pub(in crate::lane) fn ring(&self) {
+        self.change(|poll| poll.rings = true);
+    }
+
+    /// The worker has ended, as its pidfd tells.
+    pub(in crate::lane) fn end(&self) {
+        self.change(|poll| poll.ended = true);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Poll)) {
+        let (poll, changed) = &*self.0;
+        change(&mut poll.lock().expect("no thread of a model panics with it"));
+        changed.notify_one();
+    }
+
+    /// Sleeps until the bell rings or the worker has ended; says whether it has. There is no time limit: a wake-up that
+    /// is lost is a deadlock.
+    pub(in crate::lane) fn sleep(&self) -> bool {
+        let (poll, changed) = &*self.0;
+        let mut poll = poll.lock().expect("no thread of a model panics with it");
+        while !poll.rings && !poll.ended {
+            poll = changed.wait(poll).expect("no thread of a model panics with it");
+        }
+        poll.rings = false;
+        poll.ended
+    }
+}
+
+/// The futex: the kernel compares the word and puts the caller to sleep under one lock.
+pub(in crate::lane) mod futex {
+    use std::ops::Deref;
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    use loom::sync::atomic::AtomicU32;
+    use loom::sync::{Condvar, Mutex};
+
+    #[derive(Debug, Default)]
+    pub(in crate::lane) struct Word {
+        word: AtomicU32,
+        queue: Mutex<()>,
+        woken: Condvar,
+    }
+
+    impl Deref for Word {
+        type Target = AtomicU32;
+
+        fn deref(&self) -> &AtomicU32 {
+            &self.word
+        }
+    }
+
+    /// Sleeps while the word holds `seen`. There is no time limit: a wake-up that is lost is a deadlock.
+    pub(in crate::lane) fn wait(word: &Word, seen: u32, _limit: Option<Duration>) {
+        let queue = word.queue.lock().expect("no thread of a model panics with it");
+        if word.load(Ordering::Relaxed) == seen {
+            drop(word.woken.wait(queue).expect("no thread of a model panics with it"));
+        }
+    }
+
+    /// Wakes the one that sleeps on the word.
+    pub(in crate::lane) fn wake(word: &Word) {
+        let queue = word.queue.lock().expect("no thread of a model panics with it");
+        word.woken.notify_one();
+        drop(queue);
+    }
+}

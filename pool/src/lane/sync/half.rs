@@ -1,0 +1,78 @@
+//! One direction's memory as one process sees it: a page of words, then the ring.
+#![allow(unsafe_code, reason = "hands out memory that two processes share")]
+
+use std::io;
+use std::os::fd::AsFd;
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
+
+use crate::lane::memory::{Access, Mapping};
+use crate::lane::{FILE_BYTES, RING_BYTES, WORDS_BYTES, ring};
+
+/// One direction's file, mapped.
+#[derive(Debug)]
+pub(in crate::lane) struct Half {
+    mapping: Mapping,
+}
+
+impl Half {
+    pub(in crate::lane) fn map(file: impl AsFd, access: Access) -> io::Result<Self> {
+        Ok(Self { mapping: Mapping::new(file, FILE_BYTES, access)? })
+    }
+
+    /// # Safety
+    /// `Words` must be the struct of atomics that this half begins with.
+    pub(in crate::lane) unsafe fn words<Words>(&self) -> &Words {
+        // SAFETY: the mapping is page-aligned, longer than the words, zeroed at first, and lives as long as `self`;
+        // the caller names the right struct, all of whose fields are atomics or padding.
+        unsafe { self.mapping.base().cast::<Words>().as_ref() }
+    }
+
+    /// # Safety
+    /// The span must not be used after the half is dropped.
+    pub(in crate::lane) unsafe fn ring(&self) -> Span {
+        // SAFETY: behind the page of words there are so many bytes, zeroed at first; the caller keeps them mapped; both
+        // ends reach them by spans only.
+        unsafe { Span::new(self.mapping.base().add(WORDS_BYTES), RING_BYTES) }
+    }
+}
+
+/// The memory of a ring.
+#[derive(Debug)]
+pub(in crate::lane) struct Span {
+    base: NonNull<u8>,
+    pub(in crate::lane) len: u32,
+}
+
+// SAFETY: the span is memory of the process, valid wherever its owner goes.
+unsafe impl Send for Span {}
+
+impl Span {
+    /// # Safety
+    /// `base` must be 8-aligned and point to `len` bytes, zeroed at first, that stay mapped while the span is used, and
+    /// whoever else has them mapped must touch header words only as atomics.
+    pub(in crate::lane) unsafe fn new(base: NonNull<u8>, len: u32) -> Self {
+        Self { base, len }
+    }
+
+    pub(in crate::lane) fn header(&self, offset: u32) -> &AtomicU64 {
+        debug_assert!(offset.is_multiple_of(ring::WORD) && offset + ring::WORD <= self.len);
+        // SAFETY: the offset is a multiple of 8 within the span, which is 8-aligned and mapped, and both sides touch
+        // header words only as atomics.
+        unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(offset as usize).cast()) }
+    }
+
+    pub(in crate::lane) fn at(&self, offset: u32) -> *mut u8 {
+        debug_assert!(offset <= self.len);
+        // SAFETY: the offset lies within the span.
+        unsafe { self.base.as_ptr().add(offset as usize) }
+    }
+
+    /// Tells a model checker, when there is one, that these bytes are about to be read.
+    #[inline(always)]
+    pub(in crate::lane) fn note_read(&self, _offset: u32, _len: u32) {}
+
+    /// Tells a model checker, when there is one, that these bytes are about to be written.
+    #[inline(always)]
+    pub(in crate::lane) fn note_write(&self, _offset: u32, _len: u32) {}
+}
