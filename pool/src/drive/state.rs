@@ -5,7 +5,7 @@ mod looks;
 mod replies;
 mod sleeping;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ pub(crate) struct State {
     posts: Vec<Option<Post>>,
     /// What workers did that are gone, by their numbers.
     past: Vec<WorkerInsights>,
-    jobs: HashMap<JobId, JobSlot>,
+    jobs: BTreeMap<JobId, JobSlot>,
     next_job: JobId,
     profiles: Vec<ProfileDef>,
     starter: Box<dyn Starter>,
@@ -145,7 +145,7 @@ impl State {
             supervisor,
             posts: cpus.iter().map(|_| None).collect(),
             past: vec![WorkerInsights::default(); cpus.len()],
-            jobs: HashMap::new(),
+            jobs: BTreeMap::new(),
             next_job: 0,
             profiles: Vec::new(),
             starter,

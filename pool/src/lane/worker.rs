@@ -24,8 +24,23 @@ pub(crate) struct WorkerEnd {
     recalled: bool,
     /// The last sleep of the parent that this worker rang for.
     rung: u32,
+    clock: Clock,
     bell: Bell,
     words: Words,
+}
+
+/// How long a worker works before it reads the clock: reading it costs as much as a small task.
+const LAP_NS: u64 = 50_000;
+
+/// What the worker knows of its time.
+#[derive(Debug, Default)]
+struct Clock {
+    /// When it was read last.
+    read_at: u64,
+    /// Tasks done since.
+    tasks: u32,
+    /// What a task has been taking lately; 0 when that is not known.
+    pace_ns: u64,
 }
 
 /// Both pages of words.
@@ -46,11 +61,18 @@ impl Words {
         unsafe { self.up.words() }
     }
 
-    /// Adds to what the worker has spent its time on.
-    fn spend(&self, what: Spends, ns: u64) {
+    /// Notes what the time since the clock was read last was spent on, and what a task took.
+    fn spend(&self, clock: &mut Clock, what: Spends) {
+        let now = now_ns();
+        let took = now.saturating_sub(clock.read_at);
+        clock.read_at = now;
         // Only the worker writes here, so load and store need not be one.
         let word = self.own().spent.of(what);
-        word.store(word.load(Ordering::Relaxed).wrapping_add(ns), Ordering::Relaxed);
+        word.store(word.load(Ordering::Relaxed).wrapping_add(took), Ordering::Relaxed);
+        if let Some(pace_ns) = took.checked_div(u64::from(std::mem::take(&mut clock.tasks))) {
+            clock.pace_ns = pace_ns.max(1);
+            self.own().pace.store(clock.pace_ns, Ordering::Relaxed);
+        }
     }
 }
 
@@ -68,6 +90,7 @@ pub(crate) struct Chunk<'l> {
     unit: &'l mut u32,
     recalled: &'l mut bool,
     rung: &'l mut u32,
+    clock: &'l mut Clock,
     bell: &'l Bell,
     words: &'l Words,
 }
@@ -86,7 +109,16 @@ impl WorkerEnd {
             let orders = Consumer::new(down.ring(), Checks::Number);
             (orders, Producer::new(up.ring(), Checks::Payload))
         };
-        Self { orders, replies, unit: 0, recalled: false, rung: 0, bell, words: Words { down, up } }
+        Self {
+            orders,
+            replies,
+            unit: 0,
+            recalled: false,
+            rung: 0,
+            clock: Clock { read_at: now_ns(), ..Clock::default() },
+            bell,
+            words: Words { down, up },
+        }
     }
 
     /// Takes the next order and hands it to `serve`, together with what it needs to answer; waits while there is
@@ -104,28 +136,28 @@ impl WorkerEnd {
         if self.words.parent().closed.load(Ordering::Acquire) != 0 {
             return Ok(None);
         }
-        let Self { orders, replies, unit, recalled, rung, bell, words } = self;
+        let Self { orders, replies, unit, recalled, rung, clock, bell, words } = self;
         let record = orders.peek()?.ok_or(Corrupt)?;
         let len = record.len();
         // SAFETY: the parent writes to an order only before it is committed, and frees it only after it is answered;
         // the record is not used after `advance`.
         let order = Order { tag: record.tag, payload: unsafe { record.in_place() } };
-        let served = serve(order, &mut Chunk { replies, unit, recalled, rung, bell, words });
+        let served = serve(order, &mut Chunk { replies, unit, recalled, rung, clock, bell, words });
         orders.advance(len);
         Ok(Some(served))
     }
 
     /// Hands what is needed to reply outside of any order to `answer`.
     pub(crate) fn answer<R>(&mut self, answer: impl FnOnce(&mut Chunk<'_>) -> R) -> R {
-        let Self { replies, unit, recalled, rung, bell, words, .. } = self;
-        answer(&mut Chunk { replies, unit, recalled, rung, bell, words })
+        let Self { replies, unit, recalled, rung, clock, bell, words, .. } = self;
+        answer(&mut Chunk { replies, unit, recalled, rung, clock, bell, words })
     }
 
     /// Waits for an order: spins a little, then sleeps. False when the lane was closed.
     fn wait_for_order(&mut self) -> bool {
         let parent = self.words.parent();
         let spin_ns = u64::from(parent.spin_ns.load(Ordering::Relaxed));
-        let began = now_ns();
+        self.words.spend(&mut self.clock, Spends::Working);
         let ready = || self.orders.is_ready();
         let closed = || parent.closed.load(Ordering::Acquire) != 0;
         if spin_ns == 0 || !spin_until(ready, spin_ns) {
@@ -133,8 +165,9 @@ impl WorkerEnd {
                 sleep(&self.words, || ready() || closed());
             }
         }
-        self.words.spend(Spends::Waiting, now_ns() - began);
-        ready()
+        let ready = ready();
+        self.words.spend(&mut self.clock, Spends::Waiting);
+        ready
     }
 }
 
@@ -227,14 +260,25 @@ impl Chunk<'_> {
         self.alarm();
     }
 
-    /// Adds to what the worker has spent its time on.
-    pub(crate) fn spend(&self, what: Spends, ns: u64) {
-        self.words.spend(what, ns);
+    /// So many tasks are done.
+    #[inline]
+    pub(crate) fn count(&mut self, tasks: u32) {
+        self.clock.tasks += tasks;
+        if u64::from(self.clock.tasks).saturating_mul(self.clock.pace_ns.max(1)) >= LAP_NS
+            || self.clock.pace_ns == 0
+        {
+            self.spend(Spends::Working);
+        }
     }
 
-    /// Notes what a task takes.
-    pub(crate) fn note_pace(&mut self, ns: u64) {
-        self.words.own().pace.store(ns.max(1), Ordering::Relaxed);
+    /// What a task has been taking lately, in nanoseconds; 0 when that is not known.
+    pub(crate) fn pace_ns(&self) -> u64 {
+        self.clock.pace_ns
+    }
+
+    /// Notes what the time since the last note was spent on.
+    pub(crate) fn spend(&mut self, what: Spends) {
+        self.words.spend(self.clock, what);
     }
 
     /// Whether the parent told this worker to stop.

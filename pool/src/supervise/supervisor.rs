@@ -26,6 +26,9 @@ pub(crate) struct Supervisor {
     /// Workers that can be killed.
     mortal: bool,
     retiring: bool,
+    /// How many tasks a worker may be handed in its life: the open job with the shortest lifespan decides, whosever
+    /// tasks they are.
+    lifespan: u64,
     /// How long an exit function may take: the last job's word.
     exit_limit_ns: Option<u64>,
     /// The last time that the parent stood still.
@@ -42,6 +45,7 @@ impl Supervisor {
             order_tasks,
             mortal,
             retiring: false,
+            lifespan: u64::MAX,
             exit_limit_ns: None,
             standstill: Standstill::default(),
             now: 0,

@@ -6,7 +6,7 @@ use std::any::{Any, TypeId};
 use super::memory::Memory;
 use super::panics;
 use crate::codec::Codec;
-use crate::lane::{Chunk, Spends, now_ns, reply};
+use crate::lane::{Chunk, reply};
 use crate::registry::SharedValue;
 use crate::task::{
     ExitContext, InitContext, Output, Task, TaskContext, WorkerExit, WorkerId, WorkerInit, shared_of,
@@ -22,8 +22,6 @@ pub(crate) struct Bench<'w> {
     pub(super) codec: Codec,
     pub(super) shared: &'w SharedValue,
     pub(super) state: &'w mut dyn Any,
-    /// What one task took last, for the size of the first claim.
-    pub(super) pace_ns: &'w mut u64,
     pub(super) memory: &'w mut Memory,
 }
 
@@ -44,7 +42,7 @@ impl TaskGlue {
 }
 
 fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, items: &[u8], lane: &mut Chunk<'_>) {
-    let Bench { id, codec, shared, state, pace_ns, memory } = bench;
+    let Bench { id, codec, shared, state, memory } = bench;
     let (Some(shared), Some(state)) = (shared_of::<T::Shared>(&**shared), state.downcast_mut::<T::State>())
     else {
         return refuse(head.count, lane, "the worker has no shared value or state of the task's type");
@@ -52,8 +50,7 @@ fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, items: &[u8], lane: &mu
     memory.note_start(lane);
     let mut items = items;
     let mut left = head.count;
-    let mut claim = claim_for(*pace_ns, 1);
-    let mut before = now_ns();
+    let mut claim = 1;
     while left > 0 {
         let claimed = claim.min(left);
         if lane.is_closed() || !lane.claim(claimed) {
@@ -83,12 +80,8 @@ fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, items: &[u8], lane: &mu
         left -= claimed;
         lane.nudge();
         memory.look(lane);
-        let now = now_ns();
-        lane.spend(Spends::Working, now - before);
-        *pace_ns = (now - before) / u64::from(claimed);
-        lane.note_pace(*pace_ns);
-        claim = claim_for(*pace_ns, claimed * 2);
-        before = now;
+        lane.count(claimed);
+        claim = claim_for(lane.pace_ns(), claimed * 2);
     }
 }
 

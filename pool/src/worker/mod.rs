@@ -4,7 +4,7 @@ use std::any::Any;
 use std::os::fd::OwnedFd;
 
 use crate::codec::Codec;
-use crate::lane::{Chunk, Order, Spends, WorkerEnd, now_ns, order, reply};
+use crate::lane::{Chunk, Order, Spends, WorkerEnd, order, reply};
 use crate::registry::{Glue, Registry, SharedValue};
 use crate::task::WorkerId;
 use crate::wire::{ChunkHead, Failure, InitOrder};
@@ -55,7 +55,6 @@ pub(crate) fn run(boot: Boot) -> Result<(), String> {
         registry,
         profiles: Vec::new(),
         parts: Vec::new(),
-        pace_ns: 0,
         memory: Memory::default(),
     };
     loop {
@@ -82,7 +81,6 @@ struct Worker {
     profiles: Vec<Profile>,
     /// The parts of a large item that have come so far.
     parts: Vec<u8>,
-    pace_ns: u64,
     memory: Memory,
 }
 
@@ -98,11 +96,11 @@ impl Worker {
         match order.tag {
             order::CHUNK => self.run_chunk(order.payload, answer),
             order::INIT => {
-                let began = begin(answer);
+                begin(answer);
                 let held = self.memory.read(answer);
                 self.make_state(order.payload, answer);
                 self.memory.note_init(held, answer);
-                answer.spend(Spends::Init, now_ns() - began);
+                answer.spend(Spends::Init);
                 done(answer);
             }
             order::PART => {
@@ -117,9 +115,9 @@ impl Worker {
                 done(answer);
             }
             _ => {
-                let began = begin(answer);
+                begin(answer);
                 self.exit(answer);
-                answer.spend(Spends::Exit, now_ns() - began);
+                answer.spend(Spends::Exit);
                 acknowledge(answer);
                 done(answer);
                 return Next::End;
@@ -141,14 +139,8 @@ impl Worker {
             };
         let parts = if head.carriage.in_parts { std::mem::take(&mut self.parts) } else { Vec::new() };
         let items = if head.carriage.in_parts { &parts } else { items };
-        let bench = Bench {
-            id: self.id,
-            codec: self.codec,
-            shared: &self.shared,
-            state,
-            pace_ns: &mut self.pace_ns,
-            memory: &mut self.memory,
-        };
+        let bench =
+            Bench { id: self.id, codec: self.codec, shared: &self.shared, state, memory: &mut self.memory };
         (task.run)(bench, head, items, answer);
     }
 
@@ -216,10 +208,10 @@ impl Worker {
 }
 
 /// Notes that an order is begun, and when.
-fn begin(answer: &mut Chunk<'_>) -> u64 {
+fn begin(answer: &mut Chunk<'_>) {
+    answer.spend(Spends::Working);
     answer.stamp();
     answer.start_unit();
-    now_ns()
 }
 
 /// Answers an order that gives no value.

@@ -49,11 +49,15 @@ impl Supervisor {
             .then_some(Grant { worker: chosen, work: Work::Fresh { first: job.next, most, whole } })
     }
 
-    /// How many more tasks the worker may be handed: the open job with the shortest lifespan decides, whosever
-    /// tasks they are.
+    /// How many more tasks the worker may be handed.
     pub(super) fn life_left(&self, worker: &Worker) -> u64 {
+        self.lifespan.saturating_sub(worker.served)
+    }
+
+    /// To be called when a job is opened or closed.
+    pub(super) fn note_lifespan(&mut self) {
         let lifespans = self.jobs.values().filter(|job| job.open).filter_map(|job| job.plan.lifespan);
-        lifespans.min().map_or(u64::MAX, |lifespan| lifespan.saturating_sub(worker.served))
+        self.lifespan = lifespans.min().unwrap_or(u64::MAX);
     }
 
     /// Sends the worker off if it has been handed what an open job allows it.

@@ -13,6 +13,7 @@ impl Supervisor {
         job.ended = kept > 0;
         job.backlog.extend((0..kept).map(|index| (index, 1)));
         self.jobs.insert(id, job);
+        self.note_lifespan();
         for worker in 0..self.workers.len() {
             if self.workers[worker].phase == Phase::Absent {
                 if self.workers[worker].retry_at.is_none_or(|at| at <= self.now) {
@@ -64,6 +65,7 @@ impl Supervisor {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.open = false;
         job.backlog.clear();
+        self.note_lifespan();
         for worker in 0..self.workers.len() {
             let seat = &self.workers[worker];
             if seat.queue.tasks_of(id) > 0 && !seat.queue.is_only(id) {
