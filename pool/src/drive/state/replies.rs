@@ -219,6 +219,10 @@ impl State {
         if death.signal() == Some(libc::SIGKILL) {
             death.out_of_memory = self.has_run_out_of_memory();
         }
+        if self.posts[worker].as_ref().is_some_and(|post| post.corrupt && !post.ready) {
+            // It was up, or it could not have written over what it had said.
+            self.handle(Event::Ready { worker });
+        }
         let Some(post) = &mut self.posts[worker] else { return };
         let head = self.supervisor.head(worker);
         // Where replies are lost with the lane, what was started may have been done, and must not be done again.
