@@ -49,8 +49,8 @@ pub struct SharedArray<T> {
     region: Arc<Region>,
 }
 
-// SAFETY: the elements are accessed atomically, or through an exclusive borrow; they are plain values, which any thread
-// may have as far as `T` itself allows.
+// SAFETY: the elements are accessed atomically, or through an exclusive borrow; they are plain values, which any
+// thread may have as far as `T` itself allows.
 unsafe impl<T: Send> Send for SharedArray<T> {}
 // SAFETY: as above; a shared array lets each thread take elements out and put some in.
 unsafe impl<T: Send> Sync for SharedArray<T> {}
@@ -131,9 +131,9 @@ impl<T: Pod> SharedArray<T> {
         if index >= self.len {
             out_of_range(index, self.len);
         }
-        // SAFETY: there is an element with this index, mapped while `self` lives. The first lies at the start of a page, so
-        // each is aligned to its size. What else accesses it does so through an `Element` too, in whatever process:
-        // a `&mut [T]` is lent only to the sole user of all, for as long as that is so.
+        // SAFETY: there is an element with this index, mapped while `self` lives. The first lies at the start of a
+        // page, so each is aligned to its size. What else accesses it does so through an `Element` too, in whatever
+        // process: a `&mut [T]` is lent only to the sole user of all, for as long as that is so.
         unsafe { Element::new(self.first.add(index)) }
     }
 
@@ -217,9 +217,9 @@ impl<T: Pod> SharedArray<T> {
     /// [`Error::SharedMemory`] when someone else has the array: this process, in a clone, a pool's shared value or a
     /// task; or any other process that has it mapped. Workers that have the array in their `#[shared]` value keep it
     /// until the pool has ended ([`join`](crate::WorkerPool::join) it); as an argument they have it until their task
-    /// ends; and workers of [`StartMethod::Fork`](crate::StartMethod::Fork) are copies of this process, with all arrays
-    /// that it had at the first call. The kernel keeps the list, so a worker that was killed is not on it. Also when there is no descriptor
-    /// left.
+    /// ends; and workers of [`StartMethod::Fork`](crate::StartMethod::Fork) are copies of this process, with all
+    /// arrays that it had at the first call. The kernel keeps the list, so a worker that was killed is not on it.
+    /// Also when there is no descriptor left.
     ///
     /// ```
     /// # fn main() -> Result<(), pool::Error> {
@@ -231,8 +231,8 @@ impl<T: Pod> SharedArray<T> {
     /// ```
     pub fn as_mut_slice(&mut self) -> Result<SliceMut<'_, T>, Error> {
         let excluded = self.region.exclude()?;
-        // SAFETY: the elements are mapped, and nobody else accesses them while `excluded` lives: it shows that no other process
-        // has them mapped and that no other handle is in this one; this one is borrowed exclusively.
+        // SAFETY: the elements are mapped, and nobody else accesses them while `excluded` lives: it shows that no
+        // other process has them mapped and that no other handle is in this one; this one is borrowed exclusively.
         let slice = unsafe { std::slice::from_raw_parts_mut(self.first.as_ptr(), self.len) };
         Ok(SliceMut::new(slice, excluded))
     }

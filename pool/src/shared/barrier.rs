@@ -1,10 +1,10 @@
 //! [`SharedBarrier`].
 //!
-//! Under the lock of its slots: how many have come this round, each with its number in a slot, which round it is,
-//! and whether the barrier is broken. Who comes last asks the kernel whether all the others are still there, and opens the
-//! next round. Who comes before sleeps on the event word, for a short while at a time; when it wakes up and the round
-//! is still the same, it asks the same. A lock that was left behind, and any count that can't be, is a broken barrier
-//! too.
+//! Under the lock of its slots: how many have come this round, each with its number in a slot, which round it is, and
+//! whether the barrier is broken. Who comes last asks the kernel whether all the others are still there, and opens
+//! the next round. Who comes before sleeps on the event word, for a short while at a time; when it wakes up and the
+//! round is still the same, it asks the same. A lock that was left behind, and any count that can't be, is a broken
+//! barrier too.
 
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,9 +22,10 @@ use crate::error::Error;
 
 /// A barrier between processes: so many must come before any of them goes on, again and again.
 ///
-/// It *breaks* when one of those that have come and wait is killed or exits, and when a [`wait_timeout`](Self::wait_timeout)
-/// ends too early: then all who wait, and all who come later, get an error, until [`reset`](Self::reset). A worker that
-/// dies before it comes is not known to the barrier, so where that can happen give each wait a limit.
+/// It *breaks* when one of those that have come and wait is killed or exits, and when a
+/// [`wait_timeout`](Self::wait_timeout) ends too early: then all who wait, and all who come later, get an error,
+/// until [`reset`](Self::reset). A worker that dies before it comes is not known to the barrier, so where that can
+/// happen give each wait a limit.
 ///
 /// ```
 /// # fn main() -> Result<(), pool::Error> {
@@ -230,8 +231,8 @@ impl SharedBarrier {
         futex::wake_all(&self.0.head().event);
     }
 
-    /// Does something under the lock, given this process's number. None, and the barrier is broken, when the lock can't be had: it is
-    /// held for a few steps at a time, so whoever has it has stopped.
+    /// Does something under the lock, given this process's number. None, and the barrier is broken, when the lock
+    /// can't be had: it is held for a few steps at a time, so whoever has it has stopped.
     fn locked<R>(&self, patience: Patience, act: impl FnOnce(u64) -> R) -> Option<R> {
         let lock = self.0.lock();
         let Some((found, number)) = lock.take(patience.at_least(LONGEST_HOLD)) else {

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use bytemuck::{Pod, cast};
 
-/// Numbers that [`SharedArray::fetch_add`](super::SharedArray::fetch_add) adds: the primitive integers of up to 64 bits,
-/// which wrap around at their ends, and `f32` and `f64`.
+/// Numbers that [`SharedArray::fetch_add`](super::SharedArray::fetch_add) adds: the primitive integers of up to 64
+/// bits, which wrap around at their ends, and `f32` and `f64`.
 pub trait Number: Pod + Send + Sync + sealed::Sealed {}
 
 mod sealed {
@@ -58,8 +58,8 @@ macro_rules! by_size {
         }
     };
     ($self:ident, $type:ty, $atomic:ident => $run:expr) => {{
-        // SAFETY: the place is mapped, aligned to its size, and accessed by atomics of that size only: the word of whoever
-        // called `new`.
+        // SAFETY: the place is mapped, aligned to its size, and accessed by atomics of that size only: the word of
+        // whoever called `new`.
         let $atomic = unsafe { <$type>::from_ptr($self.at.as_ptr().cast()) };
         $run
     }};

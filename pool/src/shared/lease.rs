@@ -66,7 +66,8 @@ fn carry(opening: &OwnedFd) -> io::Result<Option<NonNull<c_void>>> {
 
 fn unmap(page: *mut c_void) {
     let Some(page) = NonNull::new(page) else { return };
-    // SAFETY: the range is exactly a page that `carry` has mapped, which nothing ever touches and no lease has any more.
+    // SAFETY: the range is exactly a page that `carry` has mapped, which nothing ever touches and no lease has any
+    // more.
     let unmapped = unsafe { munmap(page, PAGE.get()) };
     debug_assert!(unmapped.is_ok());
 }

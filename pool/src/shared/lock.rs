@@ -10,10 +10,10 @@
 //! names this process while a thread goes for it: if it does, it was scribbled there, and counts as left behind.
 //!
 //! What can't happen: two have the lock. The word passes from number to number by compare-and-swap, and a number's
-//! process gives it back itself or is gone for good: the kernel drops the lock on a process's number only when
-//! none of its threads runs any more. What can: a scribble that gives the lock to two, or to nobody, or to a process that does not know it; then
-//! the object's data is as good as any that was scribbled over, and whoever waits does so until that process ends,
-//! as it would for one that never gives its lock back.
+//! process gives it back itself or is gone for good: the kernel drops the lock on a process's number only when none
+//! of its threads runs any more. What can: a scribble that gives the lock to two, or to nobody, or to a process that
+//! does not know it; then the object's data is as good as any that was scribbled over, and whoever waits does so
+//! until that process ends, as it would for one that never gives its lock back.
 #![allow(unsafe_code, reason = "sleeps on half of a word")]
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -155,8 +155,8 @@ impl<'a> Lock<'a> {
 
     /// What the kernel compares, and wakes by.
     fn low_half(&self) -> &AtomicU32 {
-        // SAFETY: the first half of a word of a little-endian machine, which is its low one, aligned as the word is. Only its
-        // address is used.
+        // SAFETY: the first half of a word of a little-endian machine, which is its low one, aligned as the word is.
+        // Only its address is used.
         unsafe { AtomicU32::from_ptr(self.word.as_ptr().cast()) }
     }
 }

@@ -52,8 +52,8 @@ pub struct SharedMutex<T> {
     value: PhantomData<T>,
 }
 
-// SAFETY: the value lies in memory that no thread owns, and a guard has it alone; so what counts is whether `T` may go from
-// thread to thread.
+// SAFETY: the value lies in memory that no thread owns, and a guard has it alone; so what counts is whether `T` may
+// go from thread to thread.
 unsafe impl<T: Send> Send for SharedMutex<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for SharedMutex<T> {}
@@ -215,8 +215,8 @@ impl<T: Pod> Deref for SharedMutexGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: the value is mapped while the mutex lives, any bytes are a valid one, and whoever has the lock has it alone: a
-        // fork, which would copy the guard, is refused while there is one.
+        // SAFETY: the value is mapped while the mutex lives, any bytes are a valid one, and whoever has the lock has
+        // it alone: a fork, which would copy the guard, is refused while there is one.
         unsafe { self.mutex.place().as_ref() }
     }
 }

@@ -1,10 +1,11 @@
 //! Who a process is to the others that use an object, and whether it is still there.
 //!
-//! A process that takes part in a lock has a *number* of its own, which it writes into the shared words: that of a byte far
-//! beyond the end of the object's file, chosen at random and locked by the process (see [`filelock`](super::filelock)).
-//! The lock is carried by a page that a fork does not copy. So a number stands for one process that has the object
-//! mapped, for as long as it does; the kernel drops the lock as the process ends, and no later process gets the
-//! number. What was scribbled into a shared word is nobody's number, and as good as that of a dead process.
+//! A process that takes part in a lock has a *number* of its own, which it writes into the shared words: that of a
+//! byte far beyond the end of the object's file, chosen at random and locked by the process (see
+//! [`filelock`](super::filelock)). The lock is carried by a page that a fork does not copy. So a number stands for
+//! one process that has the object mapped, for as long as it does; the kernel drops the lock as the process ends, and
+//! no later process gets the number. What was scribbled into a shared word is nobody's number, and as good as that of
+//! a dead process.
 //!
 //! What a process keeps to itself about this lies in a page that is all zeroes in a forked child: the child finds
 //! that it has no number yet, and takes one.
@@ -127,8 +128,9 @@ pub(super) fn is_present(file: &OwnedFd, number: u64) -> bool {
 impl Drop for Presence {
     fn drop(&mut self) {
         let carrier = std::ptr::with_exposed_provenance_mut::<c_void>(*self.own_mut().carrier.get_mut());
-        // SAFETY: the carrier is null or exactly the page that this very process has mapped in `join`; a forked child, which
-        // has no such page, finds null. The process's own page is the one from `new`. Nothing uses either any more.
+        // SAFETY: the carrier is null or exactly the page that this very process has mapped in `join`; a forked
+        // child, which has no such page, finds null. The process's own page is the one from `new`. Nothing uses
+        // either any more.
         unsafe {
             if let Some(carrier) = NonNull::new(carrier) {
                 let _ = munmap(carrier, PAGE.get());

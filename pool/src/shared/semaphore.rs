@@ -1,9 +1,9 @@
 //! [`SharedSemaphore`].
 //!
 //! A slot for each permit: 0 when it is free, else the number of the process that has it. Slots are taken under the
-//! lock, and given back without it. Who finds none free asks the kernel about each number that it finds; a permit whose
-//! process is gone is free. Each process notes which permits are its own, so that its number in any other slot is
-//! found to be a scribble.
+//! lock, and given back without it. Who finds none free asks the kernel about each number that it finds; a permit
+//! whose process is gone is free. Each process notes which permits are its own, so that its number in any other slot
+//! is found to be a scribble.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
