@@ -21,6 +21,13 @@ pub(crate) fn pool(method: StartMethod) -> Result<WorkerPool, Error> {
     builder(method).build()
 }
 
+/// A pool whose workers have started: with `Fork`, what is made from here on is not theirs too.
+pub(crate) fn ready(method: StartMethod) -> Result<WorkerPool, Error> {
+    let pool = pool(method)?;
+    assert_usable(&pool);
+    Ok(pool)
+}
+
 #[worker_task]
 pub(crate) fn square(x: u64) -> u64 {
     x * x

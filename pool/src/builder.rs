@@ -12,6 +12,7 @@ use crate::cpu::{self, CpuIds};
 use crate::error::Error;
 use crate::pool_type::{Settings, WorkerPool};
 use crate::registry::{Registry, SharedValue, type_key};
+use crate::shared;
 use crate::start::{Crew, Shared, StartMethod};
 use crate::sys::memfile;
 
@@ -238,9 +239,15 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
                 "workers of this start method inherit nothing; use `shared(..)`, or StartMethod::Fork or Threads",
             )
         })?;
-        let bytes = encode(&self.shared, self.codec).map_err(Error::Shared)?;
+        let (bytes, kept) = shared::keeping(|| encode(&self.shared, self.codec));
+        let bytes = bytes.map_err(Error::Shared)?;
         let file =
             memfile::sealed("pool shared", &bytes).map_err(|error| Error::Shared(error.to_string()))?;
-        Ok(Shared::Encoded { key: type_key(TypeId::of::<S>()), bytes: Arc::new(file), len: bytes.len() })
+        Ok(Shared::Encoded {
+            key: type_key(TypeId::of::<S>()),
+            bytes: Arc::new(file),
+            len: bytes.len(),
+            _kept: kept,
+        })
     }
 }

@@ -61,6 +61,14 @@ pub enum Error {
     /// The shared value could not be encoded.
     #[error("the shared value could not be encoded: {0}")]
     Shared(String),
+    /// Memory that processes share could not be had: see [`shared`](crate::shared).
+    #[error("{what}: {reason}")]
+    SharedMemory {
+        /// For what.
+        what: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
     /// The call was cancelled.
     #[error("the call was cancelled")]
     Cancelled,
@@ -84,6 +92,10 @@ impl Error {
 
     pub(crate) fn option(option: &'static str, value: impl fmt::Debug, allowed: impl Into<String>) -> Self {
         Self::Option { option, value: format!("{value:?}"), allowed: allowed.into() }
+    }
+
+    pub(crate) fn shared_memory(what: impl Into<String>, reason: impl fmt::Display) -> Self {
+        Self::SharedMemory { what: what.into(), reason: reason.to_string() }
     }
 
     pub(crate) fn start(what: impl Into<String>, reason: impl fmt::Display) -> Self {

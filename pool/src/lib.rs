@@ -37,6 +37,7 @@ mod job;
 mod lane;
 mod pool_type;
 mod registry;
+pub mod shared;
 mod task;
 mod wire;
 mod worker;

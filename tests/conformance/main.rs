@@ -29,6 +29,11 @@ mod init_exit;
 mod injection;
 mod pinning;
 mod shared;
+mod shared_exclusive;
+mod shared_hammer;
+mod shared_memory;
+mod shared_mutex;
+mod shared_waits;
 // How long they live, and who gets what.
 mod insights;
 mod keep_alive;
@@ -50,6 +55,11 @@ const TOPICS: &[&[harness::Case]] = &[
     codecs::CASES,
     injection::CASES,
     shared::CASES,
+    shared_memory::CASES,
+    shared_exclusive::CASES,
+    shared_mutex::CASES,
+    shared_waits::CASES,
+    shared_hammer::CASES,
     init_exit::CASES,
     pinning::CASES,
     daemon::CASES,

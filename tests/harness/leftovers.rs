@@ -1,4 +1,4 @@
-//! What a trial leaves behind: child processes, descriptors, threads.
+//! What a trial leaves behind: child processes, descriptors, mappings, threads.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,12 +12,13 @@ use pool::StartMethod;
 /// What there was before.
 pub(super) struct Snapshot {
     descriptors: Vec<(String, PathBuf)>,
+    mappings: Vec<String>,
     threads: usize,
 }
 
 impl Snapshot {
     pub(super) fn take() -> Self {
-        Self { descriptors: descriptors(), threads: threads().len() }
+        Self { descriptors: descriptors(), mappings: mappings(), threads: threads().len() }
     }
 
     /// A line for each thing that is there now and was not then.
@@ -44,6 +45,8 @@ impl Snapshot {
         }
         let new = descriptors().into_iter().filter(|descriptor| !self.descriptors.contains(descriptor));
         left.extend(new.map(|(number, file)| format!("descriptor {number}: {}", file.display())));
+        let new = mappings().into_iter().filter(|mapping| !self.mappings.contains(mapping));
+        left.extend(new.map(|mapping| format!("mapping {mapping}")));
         let threads = threads();
         if threads.len() > self.threads {
             left.push(format!("more threads than the {} before: {threads:?}", self.threads));
@@ -63,6 +66,12 @@ fn descriptors() -> Vec<(String, PathBuf)> {
         Some((number, file))
     };
     numbers.into_iter().filter_map(file).collect()
+}
+
+/// The memory files of the crate that this process has mapped, a line of proc_pid_maps(5) for each.
+fn mappings() -> Vec<String> {
+    let maps = fs::read_to_string("/proc/self/maps").expect("/proc is mounted");
+    maps.lines().filter(|line| line.contains("/memfd:pool")).map(str::to_owned).collect()
 }
 
 /// The names of the threads of this process.

@@ -129,7 +129,7 @@ impl ParentEnd {
     /// Wakes the worker, whether it says that it sleeps or not.
     pub(crate) fn wake(&self) {
         self.words().doorbell.fetch_add(1, Ordering::Relaxed);
-        futex::wake(&self.words().doorbell);
+        futex::wake_one(&self.words().doorbell);
     }
 
     /// Says that the parent is about to sleep and wants to be woken when unit `wake_at` is done. The caller fences

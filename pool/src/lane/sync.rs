@@ -6,8 +6,6 @@ mod bell;
 #[cfg(all(loom, test))]
 mod checked;
 #[cfg(not(all(loom, test)))]
-pub(super) mod futex;
-#[cfg(not(all(loom, test)))]
 mod half;
 
 #[cfg(not(all(loom, test)))]
@@ -15,6 +13,9 @@ pub(super) use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
 #[cfg(all(loom, test))]
 pub(super) use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
+
+#[cfg(not(all(loom, test)))]
+pub(super) use crate::sys::futex;
 
 #[cfg(not(all(loom, test)))]
 pub(super) use self::{

@@ -7,6 +7,7 @@ use super::Crew;
 use super::newborn::{Heritage, serve};
 use super::server::Server;
 use crate::error::Error;
+use crate::shared;
 use crate::sys::fork::Born;
 use crate::sys::lifeline::lifeline;
 use crate::sys::process::Process;
@@ -19,6 +20,7 @@ pub(super) fn start_server(crew: &Crew) -> Result<Server, Error> {
     if threads > 1 && !crew.allow_fork_with_threads {
         return Err(Error::ForkWithThreads { threads });
     }
+    shared::refuse_fork().map_err(|why| Error::start(WHAT, why))?;
     if threads == 1 {
         // Or each worker would print it again. Another thread might hold the lock, and wait for this one.
         fork::flush();
@@ -29,7 +31,8 @@ pub(super) fn start_server(crew: &Crew) -> Result<Server, Error> {
 
 /// Whether a server could be started now.
 pub(super) fn is_sound(crew: &Crew) -> bool {
-    crew.allow_fork_with_threads || threads::count().is_ok_and(|threads| threads == 1)
+    let alone = || threads::count().is_ok_and(|threads| threads == 1);
+    (crew.allow_fork_with_threads || alone()) && shared::refuse_fork().is_ok()
 }
 
 #[expect(unsafe_code, reason = "forks")]

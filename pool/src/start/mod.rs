@@ -22,6 +22,7 @@ use std::time::Duration;
 use crate::codec::Codec;
 use crate::error::Error;
 use crate::registry::SharedValue;
+use crate::shared::Kept;
 pub(crate) use crate::sys::process::Process;
 
 mod fork;
@@ -95,8 +96,8 @@ pub(crate) struct Crew {
 pub(crate) enum Shared {
     /// As it is in memory: for workers that inherit memory.
     Here(SharedValue),
-    /// Encoded, in a sealed memory file; the key names its type.
-    Encoded { key: u64, bytes: Arc<OwnedFd>, len: usize },
+    /// Encoded, in a sealed memory file; the key names its type. With what there are handles to among the bytes.
+    Encoded { key: u64, bytes: Arc<OwnedFd>, len: usize, _kept: Kept },
 }
 
 /// A start method at work for one pool. Dropping it ends what it keeps running besides the workers.

@@ -10,6 +10,7 @@ use super::protocol::{Birth, Calling, Fitness, Hello, SeatOrder, SharedHead, fin
 use super::{Crew, Shared};
 use crate::codec::Codec;
 use crate::registry::{Registry, SharedValue};
+use crate::shared;
 use crate::sys::fd::Fd;
 use crate::sys::fork::{self, Born, fork_sibling};
 use crate::sys::lifeline::Tie;
@@ -97,7 +98,7 @@ impl Heritage {
         let Crew { codec, daemon, .. } = *crew;
         let shared = match &crew.shared {
             Shared::Here(value) => value.clone(),
-            Shared::Encoded { key, bytes, len } => decode_shared(codec, *key, *len as u64, bytes)?,
+            Shared::Encoded { key, bytes, len, .. } => decode_shared(codec, *key, *len as u64, bytes)?,
         };
         Ok(Self { codec, daemon, shared })
     }
@@ -106,7 +107,9 @@ impl Heritage {
 impl SharedHead {
     pub(super) fn of(shared: &Shared) -> Result<Option<(Self, &OwnedFd)>, String> {
         match shared {
-            Shared::Encoded { key, bytes, len } => Ok(Some((Self { key: *key, len: *len as u64 }, bytes))),
+            Shared::Encoded { key, bytes, len, .. } => {
+                Ok(Some((Self { key: *key, len: *len as u64 }, bytes)))
+            }
             Shared::Here(value) if value.is::<()>() => Ok(None),
             Shared::Here(_) => {
                 Err("its shared value is inherited, and this start method inherits nothing".into())
@@ -163,6 +166,7 @@ fn fork_workers(channel: &Channel) -> Result<Option<(Taken, Tie)>, String> {
 
 #[expect(unsafe_code, reason = "forks")]
 fn fork_one() -> io::Result<Born> {
+    shared::refuse_fork().map_err(io::Error::other)?;
     // SAFETY: a server has one thread: it was forked, or `refuse_threads` has seen to it, and what it has run since is
     // the code of this module, with all signals blocked. Or the user has asserted that what its other threads hold is
     // fine.

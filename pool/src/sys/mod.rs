@@ -3,6 +3,7 @@
 
 pub(crate) mod fd;
 pub(crate) mod fork;
+pub(crate) mod futex;
 pub(crate) mod inherit;
 pub(crate) mod lifeline;
 pub(crate) mod memfile;

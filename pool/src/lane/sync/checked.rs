@@ -232,7 +232,7 @@ pub(in crate::lane) mod futex {
     }
 
     /// Wakes the one that sleeps on the word.
-    pub(in crate::lane) fn wake(word: &Word) {
+    pub(in crate::lane) fn wake_one(word: &Word) {
         let queue = word.queue.lock().expect("no thread of a model panics with it");
         word.woken.notify_one();
         drop(queue);

@@ -1,14 +1,16 @@
-//! The futex calls: sleep on a word, wake who sleeps on it. Not the private kind: the sleeper is another process.
+//! The futex calls: sleep on a word, wake who sleeps on it. Not the private kind: the sleeper may be another process.
 #![allow(unsafe_code, reason = "futex has no safe wrapper in nix")]
 
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
+use nix::libc;
+
 /// What can be slept on.
-pub(in crate::lane) type Word = AtomicU32;
+pub(crate) type Word = AtomicU32;
 
 /// Sleeps while the word holds `seen`, at most this long; may also return for no reason.
-pub(in crate::lane) fn wait(word: &Word, seen: u32, limit: Option<Duration>) {
+pub(crate) fn wait(word: &Word, seen: u32, limit: Option<Duration>) {
     let timeout = limit.map(|limit| libc::timespec {
         tv_sec: limit.as_secs().try_into().unwrap_or(libc::time_t::MAX),
         tv_nsec: limit.subsec_nanos().into(),
@@ -19,8 +21,17 @@ pub(in crate::lane) fn wait(word: &Word, seen: u32, limit: Option<Duration>) {
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, seen, timeout) };
 }
 
-/// Wakes the one that sleeps on the word.
-pub(in crate::lane) fn wake(word: &Word) {
+/// Wakes one of those that sleep on the word.
+pub(crate) fn wake_one(word: &Word) {
+    wake(word, 1);
+}
+
+/// Wakes all that sleep on the word.
+pub(crate) fn wake_all(word: &Word) {
+    wake(word, i32::MAX);
+}
+
+fn wake(word: &Word, most: i32) {
     // SAFETY: FUTEX_WAKE uses the word's address only.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 1) };
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, most) };
 }

@@ -1,0 +1,274 @@
+//! The objects that this process has mapped, each once, and the handles by which others find them.
+//!
+//! A handle is data: a process that has the object, the descriptor that it has it open as, the object's random name,
+//! its type and its size. Who decodes a handle looks first among the objects that it has already (the owner itself
+//! does, threads do, and forked processes, which inherit them), and otherwise maps the memory of that process.
+//! A handle is good for as long as the process that encoded it keeps its value.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use serde::{Deserialize, Serialize};
+
+use super::lease::{Exclusive, Lease};
+use super::memory::{Memory, Unopened};
+use super::presence::{Presence, random};
+use super::room;
+use crate::error::Error;
+
+/// What an object is called: two random numbers.
+type Id = [u64; 2];
+
+/// The kind of an object: its name in messages, and the key of its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kind {
+    pub(super) what: &'static str,
+    pub(super) key: u64,
+}
+
+/// An object's memory, as this process has it.
+#[derive(Debug)]
+pub(super) struct Region {
+    id: Id,
+    kind: Kind,
+    memory: Memory,
+    lease: Lease,
+    /// For objects that have a lock.
+    presence: OnceLock<Presence>,
+    /// For objects with slots: those that this process has taken.
+    places: Mutex<BTreeSet<usize>>,
+    /// This process has it for itself alone, by one `&mut`. Written with the registry locked.
+    exclusive: AtomicBool,
+}
+
+/// The encoded form of every shared object.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Handle {
+    id: Id,
+    kind: u64,
+    /// How many elements, parties or permits.
+    pub(super) count: u64,
+    process: u32,
+    descriptor: i32,
+}
+
+static REGIONS: Mutex<BTreeMap<Id, Weak<Region>>> = Mutex::new(BTreeMap::new());
+
+fn regions() -> MutexGuard<'static, BTreeMap<Id, Weak<Region>>> {
+    REGIONS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Region {
+    /// A new object of so many bytes, all zero.
+    pub(super) fn create(kind: Kind, len: usize) -> Result<Arc<Self>, Error> {
+        let failed = |why: &dyn Display| Error::shared_memory(format!("a new {}", kind.what), why);
+        room::check(len).map_err(|why| failed(&why))?;
+        let id = [random(), random()].map(|number| number.map_err(|error| failed(&error)));
+        let [Ok(one), Ok(other)] = id else { return Err(failed(&"the system gave no random number")) };
+        let id = [one, other];
+        let memory = Memory::create(&name(id, kind), len).map_err(|error| failed(&error))?;
+        let lease = match Lease::take(memory.file()) {
+            Ok(Some(lease)) => lease,
+            Ok(None) => return Err(failed(&"someone else has it already")),
+            Err(error) => return Err(failed(&format!("opening it through /proc: {error}"))),
+        };
+        let region = Arc::new(Self::new(id, kind, memory, lease));
+        regions().insert(id, Arc::downgrade(&region));
+        Ok(region)
+    }
+
+    /// The object that a handle stands for, which must be of this kind and size.
+    pub(super) fn attach(handle: &Handle, kind: Kind, len: Option<usize>) -> Result<Arc<Self>, String> {
+        let what = kind.what;
+        let other = || format!("this is the handle of another type than {what}");
+        if handle.kind != kind.key {
+            return Err(other());
+        }
+        let len = len.ok_or_else(other)?;
+        let mut regions = regions();
+        let busy = || {
+            format!(
+                "the memory of this {what} is borrowed exclusively: end the borrow (`as_mut_slice`) before tasks use it"
+            )
+        };
+        if let Some(region) = regions.get(&handle.id).and_then(Weak::upgrade) {
+            // What is refused may be the last use by now, and its end needs the registry.
+            let exclusive = region.exclusive.load(Ordering::Relaxed);
+            drop(regions);
+            return match region {
+                region if region.kind != kind || region.memory.len() != len => Err(other()),
+                _ if exclusive => Err(busy()),
+                region => Ok(region),
+            };
+        }
+        let refused = |error: &dyn Display| format!("the memory of this {what} cannot be reached: {error}");
+        let name = name(handle.id, kind);
+        let memory = Memory::open(handle.process, handle.descriptor, &name, len);
+        let memory = memory.map_err(|why| match why {
+            Unopened::Gone => format!(
+                "the memory of this {what} is not there: its owner (process {}) has dropped it or ended; keep it \
+                 alive while tasks use it",
+                handle.process
+            ),
+            Unopened::Refused(error) => refused(&error),
+        })?;
+        let lease = Lease::take(memory.file()).map_err(|error| refused(&error))?.ok_or_else(busy)?;
+        let region = Arc::new(Self::new(handle.id, kind, memory, lease));
+        regions.insert(handle.id, Arc::downgrade(&region));
+        Ok(region)
+    }
+
+    fn new(id: Id, kind: Kind, memory: Memory, lease: Lease) -> Self {
+        let (presence, places) = (OnceLock::new(), Mutex::default());
+        Self { id, kind, memory, lease, presence, places, exclusive: AtomicBool::new(false) }
+    }
+
+    /// The handle, for whoever is to have the object too.
+    pub(super) fn handle(self: &Arc<Self>, count: usize) -> Handle {
+        KEPT.with_borrow_mut(|kept| {
+            if let Some(kept) = kept {
+                kept.push(self.clone());
+            }
+        });
+        Handle {
+            id: self.id,
+            kind: self.kind.key,
+            count: count as u64,
+            process: std::process::id(),
+            descriptor: self.memory.file().as_raw_fd(),
+        }
+    }
+
+    pub(super) fn base(&self) -> NonNull<u8> {
+        self.memory.base()
+    }
+
+    pub(super) fn file(&self) -> &OwnedFd {
+        self.memory.file()
+    }
+
+    /// Makes this process one that the object's other users can tell from the rest.
+    pub(super) fn join(&self) -> std::io::Result<&Presence> {
+        if let Some(presence) = self.presence.get() {
+            return Ok(presence);
+        }
+        let presence = Presence::new(self.file())?;
+        Ok(self.presence.get_or_init(|| presence))
+    }
+
+    /// This process's part in the object, which has joined.
+    #[inline]
+    pub(super) fn presence(&self) -> &Presence {
+        self.presence.get().expect("an object with a lock is joined when it is made or attached")
+    }
+
+    pub(super) fn places(&self) -> &Mutex<BTreeSet<usize>> {
+        &self.places
+    }
+
+    /// Makes this the only use of the object, in all processes, until the result is dropped. Whoever calls has this
+    /// use borrowed exclusively.
+    pub(super) fn exclude(self: &Arc<Self>) -> Result<Excluded<'_>, Error> {
+        let refused = |why: &dyn Display| {
+            Error::shared_memory(format!("the {} cannot be borrowed exclusively", self.kind.what), why)
+        };
+        let _others_wait = regions();
+        if Arc::strong_count(self) > 1 {
+            let why = "this process has other handles to it: drop its clones, and the pools and tasks that have one";
+            return Err(refused(&why));
+        }
+        // The accesses of the handles that were dropped lie before those by the borrow.
+        fence(Ordering::Acquire);
+        match self.lease.exclude(self.memory.file()) {
+            Ok(Some(lease)) => {
+                self.exclusive.store(true, Ordering::Relaxed);
+                Ok(Excluded { region: self, lease })
+            }
+            Ok(None) => Err(refused(
+                &"another process has it mapped: a worker that has it in its `#[shared]` value or state keeps it as \
+                  long as the pool lives (join the pool first), one that has it as an argument until its task ends; and \
+                  workers of `StartMethod::Fork` have all that this process had when it was copied",
+            )),
+            Err(error) => Err(refused(&error)),
+        }
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        let mut regions = regions();
+        // It may have been attached anew since its last use ended.
+        if regions.get(&self.id).is_some_and(|known| known.strong_count() == 0) {
+            regions.remove(&self.id);
+        }
+    }
+}
+
+/// The name that the object's file is made with, and known by.
+fn name(id: Id, kind: Kind) -> String {
+    format!("pool {} {:016x}{:016x} {:016x}", kind.what, id[0], id[1], kind.key)
+}
+
+/// The only use of an object. Dropping it lets others in.
+#[derive(Debug)]
+pub(super) struct Excluded<'a> {
+    region: &'a Region,
+    lease: Exclusive,
+}
+
+impl Drop for Excluded<'_> {
+    fn drop(&mut self) {
+        let _others_wait = regions();
+        // What can't be given back stays exclusive, which is safe.
+        let ended = self.lease.end();
+        self.region.exclusive.store(!ended, Ordering::Relaxed);
+    }
+}
+
+/// An error if a fork now would copy a `&mut` into shared memory: parent and child would both have it.
+pub(crate) fn refuse_fork() -> Result<(), String> {
+    let regions: Vec<Arc<Region>> = regions().values().filter_map(Weak::upgrade).collect();
+    let borrowed = regions.iter().find(|region| {
+        let locked =
+            || region.presence.get().is_some_and(|presence| presence.gate().load(Ordering::Relaxed) != 0);
+        region.exclusive.load(Ordering::Relaxed) || locked()
+    });
+    match borrowed {
+        Some(region) => Err(format!(
+            "a {} is borrowed exclusively or locked here, and a fork would copy that: end the borrow first",
+            region.kind.what
+        )),
+        None => Ok(()),
+    }
+}
+
+thread_local! {
+    /// What was encoded on this thread since someone wants to know.
+    static KEPT: RefCell<Option<Vec<Arc<Region>>>> = const { RefCell::new(None) };
+}
+
+/// The objects whose handles are among some bytes; keeps them alive.
+#[derive(Clone, Default)]
+pub(crate) struct Kept(#[expect(dead_code, reason = "held, not looked at")] Arc<[Arc<Region>]>);
+
+/// Encodes something, and keeps the shared objects that are in it.
+pub(crate) fn keeping<T>(encode: impl FnOnce() -> T) -> (T, Kept) {
+    /// Also if encoding panics.
+    struct Forget;
+    impl Drop for Forget {
+        fn drop(&mut self) {
+            KEPT.take();
+        }
+    }
+    KEPT.set(Some(Vec::new()));
+    let forget = Forget;
+    let encoded = encode();
+    let kept = KEPT.take().unwrap_or_default();
+    drop(forget);
+    (encoded, Kept(kept.into()))
+}
