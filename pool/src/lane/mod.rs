@@ -19,6 +19,8 @@
 //! word `doorbell`, the parent on its poll set. Who has sent something looks whether the other sleeps, and only then
 //! makes the system call that wakes it. Between the store that one side makes and the load of the other's word
 //! stands a full fence on both sides, so at least one of them sees the other: no wake-up is lost.
+//!
+//! All of this is tried by a model checker: see `models`.
 #![allow(unsafe_code, reason = "places words and rings in memory that two processes share")]
 
 use std::io;

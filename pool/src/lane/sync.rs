@@ -24,4 +24,4 @@ pub(super) use self::{
 };
 
 #[cfg(all(loom, test))]
-pub(super) use self::checked::{Bell, Died, Half, Life, Span, futex};
+pub(super) use self::checked::{Bell, Half, Life, Span, futex};

@@ -1,15 +1,14 @@
 //! One side stops dead, before any of its accesses to shared memory. What it has committed is there, and nothing else.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use loom::thread;
 
-use crate::lane::ring::{Checks, Consumer, Producer};
-use crate::lane::sync::{AtomicU64, Died, Span};
-
+use super::records::{send, take_all};
 use super::*;
+use crate::lane::ring::{Checks, Consumer, Producer};
+use crate::lane::sync::{AtomicU64, Span};
 
 /// Checks the model for a life of no access, of one, and so on, until nobody dies any more. The model says whether its
 /// hero has died.
@@ -22,32 +21,10 @@ fn check_all_lives(preemptions: usize, model: impl Fn(Life) -> bool + Send + Syn
             died.fetch_or(model(Life::of(accesses)), Ordering::Relaxed);
         });
         if !somebody.load(Ordering::Relaxed) {
-            assert!(accesses > 10, "somebody died often");
+            assert!(accesses > 10, "too few places to die in");
             return;
         }
     }
-}
-
-/// Sends these records as long as there is room; tells after each how many are committed.
-fn send_all(producer: &mut Producer, records: &[&[u8]], read: &AtomicU64, committed: &AtomicUsize) {
-    for record in records {
-        producer.free_up_to(Position::unpack(read.load(Ordering::Acquire)));
-        let Some(mut room) = producer.reserve(record.len(), 0) else { return };
-        room.bytes()[..record.len()].copy_from_slice(record);
-        room.commit(1, record.len());
-        committed.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Takes what is there, and tells what is free.
-fn take_all(consumer: &mut Consumer, read: &AtomicU64) -> Vec<Vec<u8>> {
-    let mut records = Vec::new();
-    let mut bytes = Vec::new();
-    while consumer.take(&mut bytes).expect("no producer writes this").is_some() {
-        records.push(std::mem::take(&mut bytes));
-    }
-    read.store(consumer.position().pack(), Ordering::Release);
-    records
 }
 
 #[test]
@@ -59,10 +36,12 @@ fn of_a_producer() {
         let mut producer = unsafe { Producer::new(span.seen_by(&life), Checks::Payload) };
         let mut consumer = Consumer::new(span, Checks::Payload);
         let (read, committed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicUsize::new(0)));
-        let told = (read.clone(), committed.clone());
+        let (told, count) = (read.clone(), committed.clone());
         let producer = thread::spawn(move || {
-            let sending = AssertUnwindSafe(|| send_all(&mut producer, RECORDS, &told.0, &told.1));
-            catch_unwind(sending).is_err_and(|panic| panic.is::<Died>() || resume_unwind(panic))
+            Life::ends_in(|| {
+                let sent = RECORDS.iter().take_while(|record| send(&mut producer, record, &told));
+                sent.for_each(|_| _ = count.fetch_add(1, Ordering::Relaxed));
+            })
         });
         let mut records = take_all(&mut consumer, &read);
         records.extend(take_all(&mut consumer, &read));
@@ -81,8 +60,7 @@ fn of_a_worker() {
         assert!(parent.send(&[1, 2]));
         assert!(parent.send(&[3]));
         parent.finish();
-        let done = parent.answered == 3;
-        if done {
+        if parent.answered == 3 {
             parent.exit();
         }
         let died = worker.join().unwrap();

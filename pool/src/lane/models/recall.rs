@@ -14,13 +14,28 @@ fn each_unit_is_run_or_taken_back() {
         let kept = parent.recall() as usize;
         parent.finish();
         assert_eq!(parent.values, &[1, 2][..kept]);
-        // What was taken back goes out once more.
-        assert!(kept == 2 || parent.send(&[1, 2][kept..]));
+        // What was taken back goes out once more, and something new.
+        assert!(parent.send(&[1, 2, 3][kept..]));
         parent.finish();
-        assert_eq!(parent.values, [1, 2]);
+        assert_eq!(parent.values, [1, 2, 3]);
         parent.exit();
         worker.join().unwrap();
-        assert_eq!(parent.log.begun(), [1, 2]);
+        assert_eq!(parent.log.begun(), [1, 2, 3]);
+    });
+}
+
+#[test]
+fn a_full_ring_has_room_for_the_end_of_a_recall() {
+    check(1, || {
+        let (mut parent, worker) = lane(&Life::endless());
+        let items = (1..).take_while(|item| parent.send(&[*item])).collect::<Vec<_>>();
+        let worker = thread::spawn(|| worker.work());
+        let kept = parent.recall() as usize;
+        parent.finish();
+        assert_eq!(parent.values, &items[..kept]);
+        parent.exit();
+        worker.join().unwrap();
+        assert_eq!(parent.log.begun(), parent.values);
     });
 }
 

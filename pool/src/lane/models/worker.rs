@@ -1,10 +1,7 @@
 //! The worker's side of a model.
 
 use std::convert::Infallible;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex};
-
-use crate::lane::sync::Died;
 
 use super::*;
 
@@ -32,12 +29,8 @@ impl Log {
 impl Worker {
     /// Works until it is told to end, its lane is closed, or it dies; says whether it has died. The parent hears of it.
     pub(super) fn work(mut self) -> bool {
-        let worked = catch_unwind(AssertUnwindSafe(|| while self.obey_next() {}));
-        let died = worked.is_err();
-        match worked {
-            Err(panic) if !panic.is::<Died>() => resume_unwind(panic),
-            _ => self.bell.end(),
-        }
+        let died = Life::ends_in(|| while self.obey_next() {});
+        self.bell.end();
         died
     }
 
@@ -74,16 +67,20 @@ fn obey(order: Order<'_>, answer: &mut Chunk<'_>, log: &Log) -> bool {
     true
 }
 
+/// Short chunks are claimed task by task. Long ones are claimed whole: their values fill the ring before a nudge.
 fn run_chunk(items: &[u8], answer: &mut Chunk<'_>, log: &Log) {
-    for (index, item) in items.iter().enumerate() {
-        if !answer.claim(1) {
-            return answer.skip((items.len() - index) as u32);
+    let claim = if items.len() > 2 { items.len() } else { 1 };
+    for (index, claimed) in items.chunks(claim).enumerate() {
+        if !answer.claim(claimed.len() as u32) {
+            return answer.skip((items.len() - index * claim) as u32);
         }
-        answer.start_unit();
-        log.0.lock().unwrap().0.push(*item);
-        send(reply::VALUE, &[*item], answer);
-        log.0.lock().unwrap().1 += 1;
-        answer.finish_unit();
+        for item in claimed {
+            answer.start_unit();
+            log.0.lock().unwrap().0.push(*item);
+            send(reply::VALUE, &[*item], answer);
+            log.0.lock().unwrap().1 += 1;
+            answer.finish_unit();
+        }
         answer.nudge();
     }
 }

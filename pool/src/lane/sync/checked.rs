@@ -5,6 +5,7 @@ use std::any::Any;
 use std::cell::UnsafeCell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -130,8 +131,7 @@ impl Span {
 pub(in crate::lane) struct Life(Arc<AtomicUsize>);
 
 /// What a death is told by.
-#[derive(Debug)]
-pub(in crate::lane) struct Died;
+struct Died;
 
 impl Life {
     pub(in crate::lane) fn of(accesses: usize) -> Self {
@@ -142,10 +142,16 @@ impl Life {
         Self::of(usize::MAX)
     }
 
+    /// Does this, or dies over it; says whether it has died.
+    pub(in crate::lane) fn ends_in(work: impl FnOnce()) -> bool {
+        let worked = catch_unwind(AssertUnwindSafe(work));
+        worked.is_err_and(|panic| panic.is::<Died>() || resume_unwind(panic))
+    }
+
     fn step(&self) {
         let left = self.0.load(Ordering::Relaxed);
         if left == 0 {
-            std::panic::resume_unwind(Box::new(Died));
+            resume_unwind(Box::new(Died));
         }
         self.0.store(left - 1, Ordering::Relaxed);
     }
