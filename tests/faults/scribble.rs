@@ -9,10 +9,10 @@ use std::time::Duration;
 use pool::{Error, StartMethod, TaskErrorKind, WorkerPool, worker_exit, worker_init, worker_task};
 
 use crate::harness::cases;
-use crate::support::{Random, assert_usable, builder};
+use crate::support::{Random, assert_usable, builder, square, squares};
 
 cases! {
-    Processes: in_tasks, in_init, in_exit, orders_cannot_be_written;
+    Processes: in_tasks, in_init, in_exit, at_any_time, orders_cannot_be_written;
 }
 
 fn rounds() -> u64 {
@@ -150,6 +150,51 @@ fn in_exit(method: StartMethod) -> Result<(), Error> {
         if let Ok(ended) = pool.join() {
             assert!(ended.exit_results::<scribbling_exit>()?.iter().sum::<u64>() <= 100, "seed {seed}");
         }
+    }
+    Ok(())
+}
+
+/// Writes over the lane of worker 0 again and again, whatever that is doing meanwhile.
+#[worker_init]
+fn scribbler(#[worker_id] id: usize, #[shared] seed: &u64) -> u64 {
+    let mut random = Random::new(*seed);
+    if id == 0 {
+        std::thread::spawn(move || {
+            loop {
+                std::thread::sleep(Duration::from_micros(random.below(2000)));
+                scribble(random.next());
+            }
+        });
+    }
+    1
+}
+
+#[worker_task(init = scribbler)]
+fn repeat(#[state] one: &mut u64, x: u64, bytes: &[u8]) -> (u64, Vec<u8>) {
+    (x * *one, bytes.to_vec())
+}
+
+fn at_any_time(method: StartMethod) -> Result<(), Error> {
+    let bytes: Vec<u8> = (0..30_000).map(|x| x as u8).collect();
+    for seed in 0..rounds() / 10 {
+        let pool: WorkerPool<u64> = builder(method).shared(seed).build()?;
+        let job = repeat::job(&pool).task_timeout(Duration::from_secs(5)).retries(3);
+        let part = |x: u64| &bytes[..(x * 7919 % 30_000) as usize];
+        let outcomes = job.map_outcomes((0..400).map(|x| (x, part(x))));
+        // Where it never gets beyond its init, that is the call's error.
+        for (x, outcome) in (0..).zip(outcomes.unwrap_or_default()) {
+            match outcome {
+                Ok(result) => {
+                    assert!(result == (x, part(x).to_vec()), "seed {seed}: a wrong result of task {x}")
+                }
+                Err(error) => assert!(
+                    matches!(error.kind(), TaskErrorKind::Died(_) | TaskErrorKind::TimedOut(_)),
+                    "seed {seed}: {error}"
+                ),
+            }
+        }
+        // The last of them may be at it still; those that take its place are not.
+        assert_eq!(square::job(&pool).retries(5).map(0..100)?, squares(100));
     }
     Ok(())
 }

@@ -86,13 +86,17 @@ pub(super) enum Checks {
 
 impl Checks {
     #[inline]
-    fn of(self, number: u32, payload: &[u8]) -> u32 {
-        let digest = match self {
+    fn digest(self, payload: &[u8]) -> u32 {
+        match self {
             Self::Number => 0,
             // XXH3, 64 bits: <https://github.com/Cyan4973/xxHash>.
             Self::Payload => (xxh3_64(payload) >> 40) as u32,
-        };
-        (number ^ digest) & CHECK_MASK
+        }
+    }
+
+    #[inline]
+    fn of(self, number: u32, payload: &[u8]) -> u32 {
+        (number ^ self.digest(payload)) & CHECK_MASK
     }
 }
 
@@ -205,8 +209,21 @@ impl Room<'_> {
         if self.wraps { Position { lap: at.lap.wrapping_add(1), offset: 0 } } else { at }
     }
 
-    /// Makes the first `len` bytes a record; says where it ends.
+    /// Makes the first `len` bytes a record; says where it ends. For consumers that trust this producer.
     pub(super) fn commit(self, tag: u8, len: usize) -> Position {
+        debug_assert_eq!(self.producer.checks, Checks::Number);
+        self.publish(tag, len, 0)
+    }
+
+    /// Makes a record of these bytes; says where it ends. Its digest is that of the bytes given, not of what lies in the
+    /// ring by then.
+    pub(super) fn send(mut self, tag: u8, bytes: &[u8]) -> Position {
+        self.bytes()[..bytes.len()].copy_from_slice(bytes);
+        let digest = self.producer.checks.digest(bytes);
+        self.publish(tag, bytes.len(), digest)
+    }
+
+    fn publish(self, tag: u8, len: usize, digest: u32) -> Position {
         assert!(tag != 0 && tag != WRAP && len <= self.limit as usize);
         let Self { producer, wraps, .. } = self;
         if wraps {
@@ -215,10 +232,7 @@ impl Room<'_> {
         let len = len as u32;
         let next = producer.at.offset + Header::total(len);
         producer.span.header(next).store(0, Ordering::Relaxed);
-        // SAFETY: `reserve` found the range free, `bytes` may have handed it out, and that borrow has ended.
-        let payload =
-            unsafe { slice::from_raw_parts(producer.span.at(producer.at.offset + WORD), len as usize) };
-        let check = producer.checks.of(producer.number, payload);
+        let check = producer.number ^ digest;
         producer.publish(Header { len, tag, check });
         producer.at.offset = next;
         producer.at

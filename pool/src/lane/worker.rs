@@ -1,6 +1,6 @@
 //! The worker's end: takes orders in place, sends replies.
 
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -25,6 +25,8 @@ pub(crate) struct WorkerEnd {
     /// The last sleep of the parent that this worker rang for.
     rung: u32,
     clock: Clock,
+    /// Where replies are made; its memory is used again.
+    draft: Vec<u8>,
     bell: Bell,
     words: Words,
 }
@@ -91,6 +93,7 @@ pub(crate) struct Chunk<'l> {
     recalled: &'l mut bool,
     rung: &'l mut u32,
     clock: &'l mut Clock,
+    draft: &'l mut Vec<u8>,
     bell: &'l Bell,
     words: &'l Words,
 }
@@ -116,6 +119,7 @@ impl WorkerEnd {
             recalled: false,
             rung: 0,
             clock: Clock { read_at: now_ns(), ..Clock::default() },
+            draft: Vec::new(),
             bell,
             words: Words { down, up },
         }
@@ -136,21 +140,21 @@ impl WorkerEnd {
         if self.words.parent().closed.load(Ordering::Acquire) != 0 {
             return Ok(None);
         }
-        let Self { orders, replies, unit, recalled, rung, clock, bell, words } = self;
+        let Self { orders, replies, unit, recalled, rung, clock, draft, bell, words } = self;
         let record = orders.peek()?.ok_or(Corrupt)?;
         let len = record.len();
         // SAFETY: the parent writes to an order only before it is committed, and frees it only after it is answered;
         // the record is not used after `advance`.
         let order = Order { tag: record.tag, payload: unsafe { record.in_place() } };
-        let served = serve(order, &mut Chunk { replies, unit, recalled, rung, clock, bell, words });
+        let served = serve(order, &mut Chunk { replies, unit, recalled, rung, clock, draft, bell, words });
         orders.advance(len);
         Ok(Some(served))
     }
 
     /// Hands what is needed to reply outside of any order to `answer`.
     pub(crate) fn answer<R>(&mut self, answer: impl FnOnce(&mut Chunk<'_>) -> R) -> R {
-        let Self { replies, unit, recalled, rung, clock, bell, words, .. } = self;
-        answer(&mut Chunk { replies, unit, recalled, rung, clock, bell, words })
+        let Self { replies, unit, recalled, rung, clock, draft, bell, words, .. } = self;
+        answer(&mut Chunk { replies, unit, recalled, rung, clock, draft, bell, words })
     }
 
     /// Waits for an order: spins a little, then sleeps. False when the lane was closed.
@@ -286,26 +290,24 @@ impl Chunk<'_> {
         self.words.parent().closed.load(Ordering::Acquire) != 0
     }
 
-    /// Sends a reply that `write` fills; `tag` when it fits in one record, `large` behind its parts when not.
-    /// An error of `write` leaves nothing behind.
+    /// Sends a reply that `write` fills; `tag` when it fits in one record, `large` behind its parts when not. An error of
+    /// `write` leaves nothing behind. It is filled in memory that only this process has, and gets its digest there:
+    /// what has gone wild in the lane by the time that it is sent does not pass for its value.
     #[inline]
     pub(crate) fn reply<E>(
         &mut self,
         tag: u8,
         large: u8,
-        write: impl FnOnce(&mut ReplyWriter<'_>) -> Result<(), E>,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
-        if !self.has_room(1) {
-            self.wait_for_room(1);
-        }
-        let mut room = self.replies.reserve(1, 0).expect("room was there, and only this side fills it");
-        let mut writer = ReplyWriter { area: room.bytes(), len: 0, overflow: Vec::new() };
-        write(&mut writer)?;
-        let ReplyWriter { len, overflow, .. } = writer;
-        if overflow.is_empty() {
-            room.commit(tag, len);
+        let mut draft = std::mem::take(self.draft);
+        draft.clear();
+        write(&mut draft)?;
+        if draft.len() <= PART_BYTES {
+            self.send(tag, &draft);
+            *self.draft = draft;
         } else {
-            self.send_large(tag, large, &overflow);
+            self.send_large(large, &draft);
         }
         Ok(())
     }
@@ -370,69 +372,20 @@ impl Chunk<'_> {
         }
     }
 
-    /// Sends what did not fit where it was written: in one record elsewhere, or in parts.
     #[cold]
-    fn send_large(&mut self, tag: u8, large: u8, bytes: &[u8]) {
-        if bytes.len() <= PART_BYTES {
-            return self.send(tag, bytes);
-        }
+    fn send_large(&mut self, tag: u8, bytes: &[u8]) {
         for part in bytes.chunks(PART_BYTES) {
             self.send(reply::PART, part);
         }
-        self.send(large, &[]);
+        self.send(tag, &[]);
     }
 
+    #[inline]
     fn send(&mut self, tag: u8, bytes: &[u8]) {
-        self.wait_for_room(bytes.len().max(1));
-        let mut room = self.replies.reserve(bytes.len().max(1), 0).expect("room was waited for");
-        room.bytes()[..bytes.len()].copy_from_slice(bytes);
-        room.commit(tag, bytes.len());
-    }
-}
-
-/// Writes a reply into its room, and what does not fit there into a vector.
-#[derive(Debug)]
-pub(crate) struct ReplyWriter<'r> {
-    area: &'r mut [u8],
-    len: usize,
-    overflow: Vec<u8>,
-}
-
-impl Write for ReplyWriter<'_> {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_all(bytes)?;
-        Ok(bytes.len())
-    }
-
-    #[inline]
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.append(bytes);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl ReplyWriter<'_> {
-    /// Appends bytes; there is always room, here or in the overflow.
-    #[inline]
-    pub(crate) fn append(&mut self, bytes: &[u8]) {
-        if self.overflow.is_empty() && bytes.len() <= self.area.len() - self.len {
-            self.area[self.len..self.len + bytes.len()].copy_from_slice(bytes);
-            self.len += bytes.len();
-        } else {
-            self.spill(bytes);
+        if !self.has_room(bytes.len()) {
+            self.wait_for_room(bytes.len());
         }
-    }
-
-    #[cold]
-    fn spill(&mut self, bytes: &[u8]) {
-        if self.overflow.is_empty() {
-            self.overflow.extend_from_slice(&self.area[..self.len]);
-        }
-        self.overflow.extend_from_slice(bytes);
+        let room = self.replies.reserve(bytes.len(), 0).expect("room was there, and only this side fills it");
+        room.send(tag, bytes);
     }
 }

@@ -195,8 +195,8 @@ impl Worker {
                         reply::EXIT_VALUE,
                         reply::LARGE_EXIT_VALUE,
                         |out| {
-                            out.append(&index.to_le_bytes());
-                            out.append(&value);
+                            out.extend_from_slice(&index.to_le_bytes());
+                            out.extend_from_slice(&value);
                             Ok(())
                         },
                     );

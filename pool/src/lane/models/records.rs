@@ -13,9 +13,8 @@ pub(super) fn send(producer: &mut Producer, record: &[u8], read: &AtomicU64) -> 
     if producer.reserve(record.len(), 0).is_none() {
         producer.free_up_to(Position::unpack(read.load(Ordering::Acquire)));
     }
-    let Some(mut room) = producer.reserve(record.len(), 0) else { return false };
-    room.bytes()[..record.len()].copy_from_slice(record);
-    room.commit(1, record.len());
+    let Some(room) = producer.reserve(record.len(), 0) else { return false };
+    room.send(1, record);
     true
 }
 

@@ -94,7 +94,7 @@ fn done(answer: &mut Chunk<'_>) {
 
 fn send(tag: u8, value: &[u8], answer: &mut Chunk<'_>) {
     let Ok(()) = answer.reply(tag, tag, |out| {
-        out.append(value);
+        out.extend_from_slice(value);
         Ok::<(), Infallible>(())
     });
 }

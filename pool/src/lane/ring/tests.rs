@@ -23,9 +23,8 @@ fn pair(len: u32) -> Pair {
 }
 
 fn send(producer: &mut Producer, tag: u8, bytes: &[u8]) -> bool {
-    let Some(mut room) = producer.reserve(bytes.len(), 0) else { return false };
-    room.bytes()[..bytes.len()].copy_from_slice(bytes);
-    room.commit(tag, bytes.len());
+    let Some(room) = producer.reserve(bytes.len(), 0) else { return false };
+    room.send(tag, bytes);
     true
 }
 
@@ -69,10 +68,10 @@ fn what_is_spared_is_there_when_the_rest_is_full() {
     for step in 0..300usize {
         while let Some(mut room) = pair.producer.reserve(step % 40, WORD) {
             let len = room.bytes().len().min(step % 90);
-            room.commit(1, len);
+            room.send(1, &vec![7; len]);
         }
         assert!(pair.producer.reserve(0, 0).is_some(), "step {step}");
-        pair.producer.reserve(0, 0).unwrap().commit(2, 0);
+        pair.producer.reserve(0, 0).unwrap().send(2, &[]);
         for _ in 0..step % 3 + 1 {
             while receive(&mut pair.consumer).is_some_and(|(tag, _)| tag != 2) {}
         }
