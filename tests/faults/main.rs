@@ -21,6 +21,9 @@ mod signals;
 mod victim;
 // What a worker can do to its parent.
 mod scribble;
+// What a program stands on: its streams, its file, its terminal, its kernel.
+mod streams;
+mod surroundings;
 // Many things at once.
 mod nested;
 mod soak;
@@ -32,6 +35,8 @@ const TOPICS: &[&[harness::Case]] = &[
     orphans::CASES,
     signals::CASES,
     scribble::CASES,
+    streams::CASES,
+    surroundings::CASES,
     nested::CASES,
     soak::CASES,
 ];

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use crate::codec::Codec;
 use crate::lane::{Chunk, Order, Spends, WorkerEnd, now_ns, order, reply};
 use crate::registry::{Glue, Registry, SharedValue};
+use crate::sys::fork::flush;
 use crate::task::WorkerId;
 use crate::wire::{ChunkHead, Failure, InitOrder};
 
@@ -57,6 +58,7 @@ pub(crate) fn run(boot: Boot) -> Result<(), String> {
         parts: Vec::new(),
         pace_ns: 0,
         memory: Memory::default(),
+        lives_in,
     };
     loop {
         match lane.serve(|order, answer| worker.obey(order, answer)) {
@@ -84,6 +86,7 @@ struct Worker {
     parts: Vec<u8>,
     pace_ns: u64,
     memory: Memory,
+    lives_in: LivesIn,
 }
 
 /// A state and the function that ends it.
@@ -119,6 +122,10 @@ impl Worker {
             _ => {
                 let began = begin(answer);
                 self.exit(answer);
+                if self.lives_in == LivesIn::Process {
+                    // Here, since the time limit of the exit order holds here: nobody may read what was printed.
+                    flush();
+                }
                 answer.spend(Spends::Exit, now_ns() - began);
                 acknowledge(answer);
                 done(answer);
