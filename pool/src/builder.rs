@@ -239,8 +239,7 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
             )
         })?;
         let bytes = encode(&self.shared, self.codec).map_err(Error::Shared)?;
-        let file =
-            memfile::sealed("pool shared", &bytes).map_err(|error| Error::Shared(error.to_string()))?;
+        let file = memfile::sealed("pool shared", &bytes).map_err(|error| Error::start("the pool", error))?;
         Ok(Shared::Encoded { key: type_key(TypeId::of::<S>()), bytes: Arc::new(file), len: bytes.len() })
     }
 }

@@ -22,6 +22,7 @@ mod victim;
 // What a worker can do to its parent.
 mod scribble;
 // What a program stands on: its streams, its file, its terminal, its kernel.
+mod sandbox;
 mod streams;
 mod surroundings;
 // Many things at once.
@@ -35,6 +36,7 @@ const TOPICS: &[&[harness::Case]] = &[
     orphans::CASES,
     signals::CASES,
     scribble::CASES,
+    sandbox::CASES,
     streams::CASES,
     surroundings::CASES,
     nested::CASES,

@@ -76,7 +76,11 @@ fn fit(hello: &Hello, fds: Vec<Fd>) -> Result<(Tie, Calling, Heritage), String> 
     }
     let mut fds = fds.into_iter();
     let tie = Tie::new(fds.next().ok_or("the greeting came without a tie")?);
-    tie.hold().map_err(why)?;
+    match hello.calling {
+        Calling::Worker => tie.hold(),
+        Calling::Server => tie.hold_as_server(),
+    }
+    .map_err(why)?;
     let shared = match (&hello.shared, fds.next()) {
         (Some(head), Some(bytes)) => decode_shared(hello.codec, head.key, head.len, &bytes.into_owned())?,
         _ => Arc::new(()),
