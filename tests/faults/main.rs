@@ -22,6 +22,7 @@ mod victim;
 // What a worker can do to its parent.
 mod scribble;
 // What a program stands on: its streams, its file, its terminal, its kernel.
+mod builds;
 mod sandbox;
 mod streams;
 mod surroundings;
@@ -36,6 +37,7 @@ const TOPICS: &[&[harness::Case]] = &[
     orphans::CASES,
     signals::CASES,
     scribble::CASES,
+    builds::CASES,
     sandbox::CASES,
     streams::CASES,
     surroundings::CASES,

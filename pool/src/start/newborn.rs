@@ -214,3 +214,34 @@ fn seat(order: &SeatOrder, fds: Vec<Fd>) -> Result<(Taken, Option<Tie>), String>
 fn why(error: impl ToString) -> String {
     error.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::lifeline::lifeline;
+
+    /// What this process answers to a greeting.
+    fn answer(greeting: &impl serde::Serialize) -> Fitness {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let (lifeline, tie) = lifeline().unwrap();
+        ours.send(greeting, &[tie.fd().as_fd()]).unwrap();
+        // Whoever goes past the greeting finds that the parent is gone, and ties itself to nothing.
+        drop(lifeline);
+        assert!(meet(&theirs).unwrap().is_none(), "it is not fit");
+        ours.receive::<Fitness>().unwrap().unwrap().0
+    }
+
+    fn hello(fingerprint: u64) -> Hello {
+        let (codec, calling) = (Codec::Bincode, Calling::Worker);
+        Hello { fingerprint, calling, codec, daemon: true, fork_with_threads: false, shared: None }
+    }
+
+    #[test]
+    fn another_build_is_refused() {
+        let own = fingerprint().unwrap();
+        assert_eq!(answer(&hello(own ^ 1)), Err(ANOTHER_BUILD.into()));
+        assert_ne!(answer(&hello(own)), Err(ANOTHER_BUILD.into()));
+        // A greeting of another layout.
+        assert_eq!(answer(&own), Err(ANOTHER_BUILD.into()));
+    }
+}
