@@ -23,6 +23,7 @@ mod victim;
 mod scribble;
 // What a program stands on: its streams, its file, its terminal, its kernel.
 mod builds;
+mod exhaustion;
 mod sandbox;
 mod streams;
 mod surroundings;
@@ -38,6 +39,7 @@ const TOPICS: &[&[harness::Case]] = &[
     signals::CASES,
     scribble::CASES,
     builds::CASES,
+    exhaustion::CASES,
     sandbox::CASES,
     streams::CASES,
     surroundings::CASES,
