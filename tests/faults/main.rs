@@ -27,6 +27,7 @@ mod exhaustion;
 mod sandbox;
 mod streams;
 mod surroundings;
+mod thread_pools;
 // Many things at once.
 mod nested;
 mod soak;
@@ -43,6 +44,7 @@ const TOPICS: &[&[harness::Case]] = &[
     sandbox::CASES,
     streams::CASES,
     surroundings::CASES,
+    thread_pools::CASES,
     nested::CASES,
     soak::CASES,
 ];
