@@ -166,7 +166,7 @@ fn broken_output(method: StartMethod) -> Result<(), Error> {
         for (index, outcome) in (0..).zip(result?) {
             match outcome {
                 Ok((process, x)) => {
-                    assert_eq!(x, index);
+                    assert!(index % 10 != 3 && x == index, "{index}: {x}");
                     processes.push(process);
                 }
                 Err(error) => {
@@ -229,7 +229,7 @@ fn nobody_reads(method: StartMethod) -> Result<(), Error> {
         drop((altered, reader));
         for (index, outcome) in (0..).zip(result?) {
             match outcome {
-                Ok(x) => assert_eq!(x, index),
+                Ok(x) => assert!(index % 20 != 3 && x == index, "{index}: {x}"),
                 Err(error) => {
                     assert!(index % 20 == 3 && matches!(error.kind(), TaskErrorKind::TimedOut(_)), "{error}");
                 }
