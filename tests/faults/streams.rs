@@ -1,22 +1,26 @@
 //! Standard streams: closed, broken, full, or read by a task.
 
 use std::fs;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
-use pool::{Error, StartMethod, TaskErrorKind, worker_task};
+use pool::{Error, StartMethod, TaskErrorKind, worker_exit, worker_task};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::harness::cases;
+use crate::harness::{apart, cases};
 use crate::support::{assert_usable, builder, panic_message, pool, square, squares};
 
 cases! {
     All: broken_pipe_is_an_error;
-    Processes: closed, broken_output, stdin_is_left_alone, nobody_reads, output_left_at_the_end;
+    Processes: closed, broken_output, stdin_is_left_alone, nobody_reads, output_left_at_the_end,
+               parent_killed_with_output_left;
+    Apart: ends_with_output_left;
 }
 
 /// Standard streams of this process that are closed, or open on something else, until this is dropped.
@@ -275,5 +279,38 @@ fn output_left_at_the_end(method: StartMethod) -> Result<(), Error> {
         }
         other => panic!("the output was lost, and that is: {other:?}"),
     }
+    Ok(())
+}
+
+/// Prints what stays in the buffer, too.
+#[worker_task(exit = say_that_it_ends)]
+fn print_half_a_line_with_state(#[state] _state: &mut u8, (): ()) {
+    print!("half a line");
+}
+
+#[worker_exit]
+fn say_that_it_ends(#[state] _state: u8) {
+    eprintln!("ready");
+}
+
+fn ends_with_output_left(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    print_half_a_line_with_state::job(&pool).chunk_size(1).map([(), ()])?;
+    pool.join().map(drop)
+}
+
+fn parent_killed_with_output_left(method: StartMethod) -> Result<(), Error> {
+    let (reader, writer) = full_pipe();
+    let mut part = apart(Path::new("/proc/self/exe"), ends_with_output_left, method);
+    let mut part = part.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(part.stderr.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    part.kill().unwrap();
+    part.wait().unwrap();
+    // All that it has started have this too: the end of it is theirs.
+    output.read_to_end(&mut Vec::new()).unwrap();
+    drop(reader);
     Ok(())
 }

@@ -139,7 +139,11 @@ fn decode_shared(codec: Codec, key: u64, len: u64, bytes: &OwnedFd) -> Result<Sh
 
 /// A server's life: a worker for each seat that the parent offers, until the parent closes the socket.
 pub(super) fn serve(channel: Channel, tie: Tie, heritage: &Heritage) -> Result<(), String> {
-    let Some((seat, own_tie)) = fork_workers(&channel)? else { return Ok(()) };
+    let Some((seat, own_tie)) = fork_workers(&channel)? else {
+        // While it is tied: nobody may read what it has printed.
+        fork::flush();
+        return Ok(());
+    };
     // Only new workers come here, each with copies of what is the server's.
     drop((channel, tie));
     if own_tie.hold().is_err() {

@@ -123,7 +123,8 @@ impl Worker {
                 let began = begin(answer);
                 self.exit(answer);
                 if self.lives_in == LivesIn::Process {
-                    // Here, since the time limit of the exit order holds here: nobody may read what was printed.
+                    // Nobody may read what was printed: here the time limit of the exit order holds, and the worker is
+                    // still tied to its parent.
                     flush();
                 }
                 answer.spend(Spends::Exit, now_ns() - began);
