@@ -56,6 +56,13 @@ impl Drop for MemoryGroup {
     }
 }
 
+/// How many processes the kernel has killed for want of memory.
+fn oom_kills() -> u64 {
+    let text = fs::read_to_string("/proc/vmstat").unwrap();
+    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    count.expect("the kernel counts").parse().unwrap()
+}
+
 /// Joins the group, if there is one, and takes memory until the kernel ends that.
 #[worker_task]
 fn devour(group: Option<&str>, x: u64) -> u64 {
@@ -94,6 +101,16 @@ fn out_of_memory(method: StartMethod) -> Result<(), Error> {
     assert!(
         error.attempts() == 2 && is_killed(error.kind()) && error.earlier_attempts().iter().all(is_killed)
     );
+    // Two before the parent looks: each death is told for what it was.
+    let before = oom_kills();
+    let results = devour::job(&pool).chunk_size(1).imap([(Some(path), 0); 2]);
+    while oom_kills() < before + 2 {
+        thread::yield_now();
+    }
+    for result in results {
+        let error = task_error(result);
+        assert!(is_killed(error.kind()), "{error}");
+    }
     assert_usable(&pool);
     Ok(())
 }
