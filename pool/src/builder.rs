@@ -241,8 +241,7 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
         })?;
         let (bytes, kept) = shared::keeping(|| encode(&self.shared, self.codec));
         let bytes = bytes.map_err(Error::Shared)?;
-        let file =
-            memfile::sealed("pool shared", &bytes).map_err(|error| Error::Shared(error.to_string()))?;
+        let file = memfile::sealed("pool shared", &bytes).map_err(|error| Error::start("the pool", error))?;
         Ok(Shared::Encoded {
             key: type_key(TypeId::of::<S>()),
             bytes: Arc::new(file),

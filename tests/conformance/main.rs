@@ -10,6 +10,7 @@
 use std::process::ExitCode;
 
 #[path = "../harness/mod.rs"]
+#[allow(dead_code, reason = "the other test program uses the rest of what they share")]
 mod harness;
 #[path = "../support.rs"]
 #[allow(dead_code, reason = "the other test program uses the rest of what they share")]

@@ -21,6 +21,13 @@ mod signals;
 mod victim;
 // What a worker can do to its parent.
 mod scribble;
+// What a program stands on: its streams, its file, its terminal, its kernel.
+mod builds;
+mod exhaustion;
+mod sandbox;
+mod streams;
+mod surroundings;
+mod thread_pools;
 // Many things at once.
 mod nested;
 mod soak;
@@ -32,6 +39,12 @@ const TOPICS: &[&[harness::Case]] = &[
     orphans::CASES,
     signals::CASES,
     scribble::CASES,
+    builds::CASES,
+    exhaustion::CASES,
+    sandbox::CASES,
+    streams::CASES,
+    surroundings::CASES,
+    thread_pools::CASES,
     nested::CASES,
     soak::CASES,
 ];

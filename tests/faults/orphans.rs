@@ -100,7 +100,7 @@ fn grandchildren(method: StartMethod) -> Result<(), Error> {
 }
 
 /// The processes that fork this one's workers.
-fn servers() -> Vec<nix::unistd::Pid> {
+pub(super) fn servers() -> Vec<nix::unistd::Pid> {
     let own = std::process::id().to_string();
     let all = std::fs::read_dir("/proc").unwrap().flatten();
     let parent_and_name = |path: std::path::PathBuf| {

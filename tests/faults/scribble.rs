@@ -185,7 +185,7 @@ fn at_any_time(method: StartMethod) -> Result<(), Error> {
         for (x, outcome) in (0..).zip(outcomes.unwrap_or_default()) {
             match outcome {
                 Ok(result) => {
-                    assert!(result == (x, part(x).to_vec()), "seed {seed}: a wrong result of task {x}")
+                    assert!(result == (x, part(x).to_vec()), "seed {seed}: a wrong result of task {x}");
                 }
                 Err(error) => assert!(
                     matches!(error.kind(), TaskErrorKind::Died(_) | TaskErrorKind::TimedOut(_)),

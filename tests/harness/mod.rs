@@ -1,6 +1,7 @@
 //! Cases, trials, and the two roles of this program: the runner, and the process of one trial.
 
-use std::process::ExitCode;
+use std::path::Path;
+use std::process::{Command, ExitCode};
 
 use libtest_mimic::{Arguments, Trial};
 use pool::{Error, StartMethod};
@@ -24,6 +25,8 @@ pub(crate) enum Scope {
     Processes,
     /// It has threads of its own when workers start.
     BesideThreads,
+    /// A part of another case, which plays it in a process of its own: see [`apart`].
+    Apart,
 }
 
 impl Scope {
@@ -58,16 +61,27 @@ pub(crate) fn main(topics: &'static [&'static [Case]]) -> ExitCode {
         let trial = cases().flat_map(|case| METHODS.map(|method| (case, method)));
         let (case, method) = trial
             .into_iter()
-            .find(|(case, method)| name(case, *method) == wanted)
+            .find(|(case, method)| name(case.path, *method) == wanted)
             .unwrap_or_else(|| panic!("there is no trial `{wanted}`"));
         return process::run(case, method);
     }
-    let trials = cases().flat_map(|case| METHODS.map(|method| trial(case, method))).collect();
+    let trials = cases().filter(|case| !matches!(case.scope, Scope::Apart));
+    let trials = trials.flat_map(|case| METHODS.map(|method| trial(case, method))).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
+/// A process that plays a part of the trial: the case of scope `Apart` with this function's path, checked as a trial is.
+/// It is another process of this program, or of the copy of it that is named.
+pub(crate) fn apart<F: Fn(StartMethod) -> Result<(), Error>>(
+    program: &Path,
+    _part: F,
+    method: StartMethod,
+) -> Command {
+    process::command(program, &name(std::any::type_name::<F>(), method))
+}
+
 fn trial(case: &'static Case, method: StartMethod) -> Trial {
-    let name = name(case, method);
+    let name = name(case.path, method);
     match case.scope.refuses(method) {
         Some(why) => Trial::test(format!("{name}: {why}"), move || Err(why.into())).with_ignored_flag(true),
         None => Trial::test(name.clone(), move || process::watch(&name)),
@@ -75,7 +89,7 @@ fn trial(case: &'static Case, method: StartMethod) -> Trial {
 }
 
 /// `topic::case [Method]`.
-fn name(case: &Case, method: StartMethod) -> String {
-    let (_, path) = case.path.split_once("::").unwrap_or(("", case.path));
+fn name(path: &str, method: StartMethod) -> String {
+    let (_, path) = path.split_once("::").unwrap_or(("", path));
     format!("{path} [{method}]")
 }

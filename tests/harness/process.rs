@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, ExitStatus};
 use std::sync::mpsc;
 use std::thread;
@@ -42,12 +43,18 @@ pub(super) fn run(case: &Case, method: StartMethod) -> ExitCode {
     if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// What runs a trial in a process of its own.
+pub(super) fn command(program: &Path, trial: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env(TRIAL, trial);
+    command
+}
+
 /// Runs the trial in a process of its own, and kills that when it hangs.
 pub(super) fn watch(trial: &str) -> Result<(), Failed> {
     // A file, not a pipe: it never fills up, and a process that outlives the trial cannot keep its end away.
     let output = File::from(memfd_create("trial output", MFdFlags::MFD_CLOEXEC)?);
-    let child = Command::new("/proc/self/exe")
-        .env(TRIAL, trial)
+    let child = command(Path::new("/proc/self/exe"), trial)
         .stdout(output.try_clone()?)
         .stderr(output.try_clone()?)
         .process_group(0)

@@ -111,7 +111,8 @@ pub(crate) struct State {
     keep_alive: bool,
     /// How many bytes a worker may hold between tasks.
     memory_limit: Option<u64>,
-    /// How many processes the kernel had killed for want of memory when that was last looked at.
+    /// How many processes the kernel had killed for want of memory when that was last looked at, less those that may
+    /// be workers whose deaths are not known yet.
     oom_kills: Option<u64>,
     /// Workers were told to end.
     ending: bool,

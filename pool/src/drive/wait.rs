@@ -10,6 +10,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::{read, write};
 
 use crate::sys::fd::{Fd, Known, above_standard};
+use crate::sys::named;
 
 /// The bell's number in the poll set; workers have theirs.
 const BELL: u64 = u64::MAX;
@@ -43,8 +44,10 @@ impl Sleep {
 
 impl Waiter {
     pub(crate) fn new() -> io::Result<Self> {
-        let set = Epoll(above_standard(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?.0)?);
-        let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        let set = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(named("epoll_create"))?;
+        let set = Epoll(above_standard(set.0)?);
+        let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
+        let bell = bell.map_err(named("eventfd"))?;
         let bell = Fd::new(bell.into())?;
         set.add(&bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         Ok(Self { _known: Known::new(&set.0), set, bell })

@@ -8,13 +8,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
 use nix::unistd::ftruncate;
 
+use crate::sys::memfile;
+
 /// Makes an anonymous file of this size that nobody can shrink or grow.
 pub(super) fn create(name: &str, len: usize) -> io::Result<OwnedFd> {
-    let file = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    let file = memfile::create(name)?;
     let size = i64::try_from(len).map_err(io::Error::other)?;
     ftruncate(&file, size)?;
     seal(&file, SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW)?;

@@ -44,7 +44,7 @@ fn fork_server(heritage: &Heritage) -> io::Result<Server> {
     match unsafe { fork::fork(&[theirs.fd(), tie.fd()])? } {
         Born::Younger => fork::live(|| {
             inherit::clean("pool-server").map_err(|error| error.to_string())?;
-            if tie.hold().is_err() {
+            if tie.hold_as_server().is_err() {
                 // The parent gave up this server before it knew it.
                 return Ok(());
             }

@@ -77,7 +77,11 @@ fn fit(hello: &Hello, fds: Vec<Fd>) -> Result<(Tie, Calling, Heritage), String> 
     }
     let mut fds = fds.into_iter();
     let tie = Tie::new(fds.next().ok_or("the greeting came without a tie")?);
-    tie.hold().map_err(why)?;
+    match hello.calling {
+        Calling::Worker => tie.hold(),
+        Calling::Server => tie.hold_as_server(),
+    }
+    .map_err(why)?;
     let shared = match (&hello.shared, fds.next()) {
         (Some(head), Some(bytes)) => decode_shared(hello.codec, head.key, head.len, &bytes.into_owned())?,
         _ => Arc::new(()),
@@ -138,7 +142,11 @@ fn decode_shared(codec: Codec, key: u64, len: u64, bytes: &OwnedFd) -> Result<Sh
 
 /// A server's life: a worker for each seat that the parent offers, until the parent closes the socket.
 pub(super) fn serve(channel: Channel, tie: Tie, heritage: &Heritage) -> Result<(), String> {
-    let Some((seat, own_tie)) = fork_workers(&channel)? else { return Ok(()) };
+    let Some((seat, own_tie)) = fork_workers(&channel)? else {
+        // While it is tied: nobody may read what it has printed.
+        fork::flush();
+        return Ok(());
+    };
     // Only new workers come here, each with copies of what is the server's.
     drop((channel, tie));
     if own_tie.hold().is_err() {
@@ -213,4 +221,35 @@ fn seat(order: &SeatOrder, fds: Vec<Fd>) -> Result<(Taken, Option<Tie>), String>
 #[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 fn why(error: impl ToString) -> String {
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::lifeline::lifeline;
+
+    /// What this process answers to a greeting.
+    fn answer(greeting: &impl serde::Serialize) -> Fitness {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let (lifeline, tie) = lifeline().unwrap();
+        ours.send(greeting, &[tie.fd().as_fd()]).unwrap();
+        // Whoever goes past the greeting finds that the parent is gone, and ties itself to nothing.
+        drop(lifeline);
+        assert!(meet(&theirs).unwrap().is_none(), "it is not fit");
+        ours.receive::<Fitness>().unwrap().unwrap().0
+    }
+
+    fn hello(fingerprint: u64) -> Hello {
+        let (codec, calling) = (Codec::Bincode, Calling::Worker);
+        Hello { fingerprint, calling, codec, daemon: true, fork_with_threads: false, shared: None }
+    }
+
+    #[test]
+    fn another_build_is_refused() {
+        let own = fingerprint().unwrap();
+        assert_eq!(answer(&hello(own ^ 1)), Err(ANOTHER_BUILD.into()));
+        assert_ne!(answer(&hello(own)), Err(ANOTHER_BUILD.into()));
+        // A greeting of another layout.
+        assert_eq!(answer(&own), Err(ANOTHER_BUILD.into()));
+    }
 }

@@ -13,6 +13,7 @@ use super::{Child, Crew, Seat, StartMethod, Starter, boot_limit};
 use crate::boot;
 use crate::error::Error;
 use crate::sys::lifeline::lifeline;
+use crate::sys::named;
 use crate::sys::process::{Process, pidfd_of};
 use crate::sys::socket::Channel;
 
@@ -78,12 +79,14 @@ pub(super) fn start_anew(
 
 /// Runs this program's own image, whatever has become of its file, with the socket as stdin.
 fn exec(what: &str, socket: Channel) -> io::Result<Pid> {
-    let child = Command::new("/proc/self/exe")
+    const PROGRAM: &str = "/proc/self/exe";
+    let child = Command::new(PROGRAM)
         .arg0(format!("pool: {what}"))
         .arg(boot::MARKER)
         .stdin(Stdio::from(socket.into_fd().into_owned()))
         .process_group(0)
-        .spawn()?;
+        .spawn()
+        .map_err(named(PROGRAM))?;
     // Its id is all that is needed: std neither waits for a child nor ends it.
     Ok(Pid::from_raw(child.id().cast_signed()))
 }

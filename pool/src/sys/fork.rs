@@ -10,6 +10,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{ForkResult, Pid};
 
 use super::fd::{self, Fd};
+use super::named;
 use super::process::pidfd_of;
 
 /// Which of the two a process is after a fork.
@@ -39,7 +40,7 @@ pub(crate) unsafe fn fork(keep: &[&Fd]) -> io::Result<Born> {
         return Ok(Born::Younger);
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-    match forked? {
+    match forked.map_err(named("fork"))? {
         ForkResult::Parent { child } => Ok(Born::Older(child, pidfd_of(child)?)),
         ForkResult::Child => Ok(Born::Younger),
     }
@@ -67,7 +68,7 @@ pub(crate) unsafe fn fork_sibling() -> io::Result<Born> {
         libc::syscall(libc::SYS_get_robust_list, 0, &raw mut robust_list, &raw mut robust_len);
         let pid = raw_clone(flags, &raw mut pidfd, thread_id);
         match pid {
-            -1 => Err(io::Error::last_os_error()),
+            -1 => Err(named("clone")(io::Error::last_os_error())),
             0 => {
                 if !robust_list.is_null() {
                     libc::syscall(libc::SYS_set_robust_list, robust_list, robust_len);

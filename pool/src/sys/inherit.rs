@@ -2,11 +2,21 @@
 #![allow(unsafe_code, reason = "resets signal dispositions")]
 
 use std::ffi::CString;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd, IntoRawFd};
 
+use nix::fcntl::{OFlag, open};
 use nix::libc;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::stat::Mode;
+
+use super::named;
+
+/// What a worker ignores. A write to a pipe that nobody reads is an error, as in every Rust program. The other two
+/// stop those who use a terminal from the background, where a worker always is, and nobody would continue it: so
+/// its writes go through and its reads are errors.
+const IGNORED: [libc::c_int; 3] = [libc::SIGPIPE, libc::SIGTTIN, libc::SIGTTOU];
 
 /// How much likelier than its parent a worker is to be chosen when memory has run out.
 const OOM_SCORE_STEP: i32 = 100;
@@ -17,13 +27,13 @@ const OOM_SCORE_STEP: i32 = 100;
 pub(crate) fn clean(name: &str) -> io::Result<()> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
     reset_dispositions();
-    nix::unistd::dup2_stdin(File::open("/dev/null")?)?;
+    settle_standard_streams().map_err(named("/dev/null"))?;
     set_name(name);
     raise_oom_score();
     Ok(())
 }
 
-/// Lets signals come, with their default effects.
+/// Lets signals come, with the effects that [`clean`] has left them.
 pub(crate) fn unblock_signals() -> io::Result<()> {
     Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
 }
@@ -39,8 +49,22 @@ pub(crate) fn set_name(name: &str) {
 fn reset_dispositions() {
     // The C library keeps two of the numbers for itself and refuses them, the kernel refuses SIGKILL and SIGSTOP.
     for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: the default disposition runs no code of this process.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        let disposition = if IGNORED.contains(&signal) { libc::SIG_IGN } else { libc::SIG_DFL };
+        // SAFETY: neither disposition runs code of this process.
+        unsafe { libc::signal(signal, disposition) };
+    }
+}
+
+/// Standard input is empty, and the other two are open: or the next file that a task opens would be what is printed
+/// into.
+fn settle_standard_streams() -> io::Result<()> {
+    loop {
+        let null = open("/dev/null", OFlag::O_RDWR, Mode::empty())?;
+        if null.as_raw_fd() > 2 {
+            return Ok(nix::unistd::dup2_stdin(null)?);
+        }
+        // It stays at the number that was free.
+        let _ = null.into_raw_fd();
     }
 }
 

@@ -20,7 +20,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{getpid, pipe2, read, write};
 
-use super::{fd::Fd, retry};
+use super::{fd::Fd, named, retry};
 
 /// The parent's end. Dropping it kills the child's process group.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(crate) struct Tie(Fd);
 
 /// Makes a lifeline.
 pub(crate) fn lifeline() -> io::Result<(Lifeline, Tie)> {
-    let (tie, lifeline) = pipe2(OFlag::O_CLOEXEC)?;
+    let (tie, lifeline) = pipe2(OFlag::O_CLOEXEC).map_err(named("pipe"))?;
     Ok((Lifeline(Fd::new(lifeline)?), Tie(Fd::new(tie)?)))
 }
 
@@ -57,11 +57,22 @@ impl Tie {
     /// Waits until the parent lets this process go on, and ties its life to the parent's from then on, for as long
     /// as the tie is held. An error: the parent is gone.
     pub(crate) fn hold(&self) -> io::Result<()> {
+        self.hold_or(|| self.watch())
+    }
+
+    /// The same for a server, which must have no second thread: where the kernel sends no signal, it ends when it sees
+    /// that its parent's end of the control socket is closed.
+    pub(crate) fn hold_as_server(&self) -> io::Result<()> {
+        self.hold_or(|| Ok(()))
+    }
+
+    /// `otherwise`: what is to be done where the kernel sends no signal.
+    fn hold_or(&self, otherwise: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         if retry(|| read(&self.0, &mut [0]))? == 0 {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         if self.arm().is_err() {
-            self.watch()?;
+            otherwise()?;
         }
         let mut pipe = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
         match retry(|| poll(&mut pipe, PollTimeout::ZERO))? {
@@ -86,7 +97,7 @@ impl Tie {
         Ok(())
     }
 
-    /// The way for a kernel that sends no such signal: a thread that waits for the end of the pipe.
+    /// The way where the kernel sends no such signal, or a sandbox denies it: a thread that waits for the end of the pipe.
     fn watch(&self) -> io::Result<()> {
         let tie = self.0.as_fd().try_clone_to_owned()?;
         thread::Builder::new().name("pool lifeline".into()).stack_size(64 << 10).spawn(move || {

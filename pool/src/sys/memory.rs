@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use super::fd::above_standard;
+
 /// Tells how much memory a process holds.
 #[derive(Debug)]
 pub(crate) struct Meter(File);
@@ -11,12 +13,16 @@ pub(crate) struct Meter(File);
 impl Meter {
     /// For this process.
     pub(crate) fn own() -> io::Result<Self> {
-        Ok(Self(File::open("/proc/self/statm")?))
+        Self::open("/proc/self/statm")
     }
 
     /// For a child whose status is not taken yet, so that the number is its own.
     pub(crate) fn of(child: i32) -> io::Result<Self> {
-        Ok(Self(File::open(format!("/proc/{child}/statm"))?))
+        Self::open(&format!("/proc/{child}/statm"))
+    }
+
+    fn open(path: &str) -> io::Result<Self> {
+        Ok(Self(above_standard(File::open(path)?.into())?.into()))
     }
 
     /// The bytes that it holds for itself alone, in memory: what is resident and no file's. 0 when it has ended.

@@ -12,7 +12,17 @@ pub(crate) mod process;
 pub(crate) mod socket;
 pub(crate) mod threads;
 
+use std::io;
+
 use nix::errno::Errno;
+
+/// The error of a system call, with the call's name: a sandbox may deny a call, and a number does not say which.
+pub(crate) fn named<E: Into<io::Error>>(call: &str) -> impl FnOnce(E) -> io::Error {
+    move |error| {
+        let error = error.into();
+        io::Error::new(error.kind(), format!("{call}: {error}"))
+    }
+}
 
 /// Makes a system call again for as long as a signal handler interrupts it.
 fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {

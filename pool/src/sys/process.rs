@@ -9,12 +9,12 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, getpid, setpgid};
 
 use super::fd::Fd;
 use super::lifeline::{Lifeline, Tie};
-use super::retry;
+use super::{named, retry};
 use crate::error::{Death, DeathCause};
 
 /// How long a process that was sent SIGKILL is waited for. Only one that hangs inside the kernel needs longer.
@@ -74,9 +74,19 @@ impl Process {
     pub(crate) fn kill(&self) {
         // Once the status is taken the number may be another's. That goes for a status that someone else has taken
         // too, and then the process can't be signalled any more.
-        if self.death.is_none() && self.owner == getpid() && signal(&self.pidfd, libc::SIGKILL).is_ok() {
+        if self.death.is_none() && self.owner == getpid() && self.kill_alone().is_ok() {
             // No such group: the child has not yet left its parent's.
             let _ = killpg(self.pid, Signal::SIGKILL);
+        }
+    }
+
+    fn kill_alone(&self) -> io::Result<()> {
+        match signal(&self.pidfd, libc::SIGKILL) {
+            // A sandbox may deny the call. While the child still runs, its number is its own.
+            Err(error) if error.raw_os_error() != Some(libc::ESRCH) && self.wait(libc::WNOWAIT).is_none() => {
+                Ok(kill(self.pid, Signal::SIGKILL)?)
+            }
+            signalled => signalled,
         }
     }
 
@@ -151,12 +161,20 @@ impl Drop for Process {
     }
 }
 
-/// A descriptor for a child whose status is not yet taken.
+/// A descriptor for a child that waits at its tie. If there is none to be had, the child ends.
 pub(crate) fn pidfd_of(child: Pid) -> io::Result<Fd> {
+    open_pidfd(child).inspect_err(|_| {
+        // It waits, so its number is its own.
+        let _ = kill(child, Signal::SIGKILL);
+        let _ = retry(|| waitpid(child, None));
+    })
+}
+
+fn open_pidfd(child: Pid) -> io::Result<Fd> {
     // SAFETY: pidfd_open takes integers only.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child.as_raw(), 0) };
     if fd < 0 {
-        return Err(io::Error::last_os_error());
+        return Err(named("pidfd_open")(io::Error::last_os_error()));
     }
     // SAFETY: the kernel has just made this descriptor, and nothing else knows it.
     Fd::new(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })

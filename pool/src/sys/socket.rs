@@ -13,7 +13,7 @@ use nix::sys::socket::{
 use nix::unistd::geteuid;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{fd::Fd, process::poll_until, retry};
+use super::{fd::Fd, named, process::poll_until, retry};
 use crate::codec::Codec;
 
 /// The largest message; what may be longer is cut before it is sent.
@@ -31,7 +31,8 @@ pub(crate) type Received<T> = (T, Vec<Fd>);
 impl Channel {
     /// A socket's two ends. Messages keep their borders, and the death of one side is the end of the other's input.
     pub(crate) fn pair() -> io::Result<(Self, Self)> {
-        let (a, b) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC);
+        let (a, b) = pair.map_err(named("socketpair"))?;
         Ok((Self(Fd::new(a)?), Self(Fd::new(b)?)))
     }
 

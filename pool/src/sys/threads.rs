@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 
+use super::named;
+
 /// Bit of the kernel's task flags, the ninth field of proc_pid_stat(5): the thread is past its last instruction of
 /// the program. One that was just joined is still listed for a moment.
 const PF_EXITING: u32 = 0x4;
@@ -18,7 +20,8 @@ pub(crate) fn count() -> Result<usize, String> {
     match fs::read_dir("/proc/self/task") {
         Ok(threads) => Ok(threads.filter_map(Result::ok).filter(|thread| runs(&thread.path())).count()),
         Err(_) => {
-            let status = fs::read_to_string("/proc/self/status").map_err(|error| error.to_string())?;
+            const FILE: &str = "/proc/self/status";
+            let status = fs::read_to_string(FILE).map_err(|error| named(FILE)(error).to_string())?;
             let threads = status.lines().find_map(|line| line.strip_prefix("Threads:"));
             threads
                 .and_then(|count| count.trim().parse().ok())

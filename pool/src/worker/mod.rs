@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use crate::codec::Codec;
 use crate::lane::{Chunk, Order, Spends, WorkerEnd, order, reply};
 use crate::registry::{Glue, Registry, SharedValue};
+use crate::sys::fork::flush;
 use crate::task::WorkerId;
 use crate::wire::{ChunkHead, Failure, InitOrder};
 
@@ -56,6 +57,7 @@ pub(crate) fn run(boot: Boot) -> Result<(), String> {
         profiles: Vec::new(),
         parts: Vec::new(),
         memory: Memory::default(),
+        lives_in,
     };
     loop {
         match lane.serve(|order, answer| worker.obey(order, answer)) {
@@ -82,6 +84,7 @@ struct Worker {
     /// The parts of a large item that have come so far.
     parts: Vec<u8>,
     memory: Memory,
+    lives_in: LivesIn,
 }
 
 /// A state and the function that ends it.
@@ -117,6 +120,11 @@ impl Worker {
             _ => {
                 begin(answer);
                 self.exit(answer);
+                if self.lives_in == LivesIn::Process {
+                    // Nobody may read what was printed: here the time limit of the exit order holds, and the worker is
+                    // still tied to its parent.
+                    flush();
+                }
                 answer.spend(Spends::Exit);
                 acknowledge(answer);
                 done(answer);

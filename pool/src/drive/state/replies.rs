@@ -197,11 +197,14 @@ impl State {
         }
     }
 
-    /// Whether the kernel has killed processes for want of memory since this was asked last.
+    /// Whether the kernel has killed processes for want of memory since this was asked last. One of those may be the
+    /// worker whose death is looked at; others may be workers whose deaths are looked at next.
     pub(super) fn has_run_out_of_memory(&mut self) -> bool {
-        let now = oom_kills();
-        let before = std::mem::replace(&mut self.oom_kills, now);
-        before.zip(now).is_some_and(|(before, now)| now > before)
+        let (before, now) = (self.oom_kills, oom_kills());
+        let new = before.zip(now).map_or(0, |(before, now)| now.saturating_sub(before));
+        let others = self.posts.iter().flatten().count().saturating_sub(1) as u64;
+        self.oom_kills = now.map(|now| now - others.min(new.saturating_sub(1)));
+        new > 0
     }
 
     /// Sees whether the worker has ended. Its last replies are taken first: what it committed counts.

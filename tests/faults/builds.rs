@@ -1,0 +1,163 @@
+//! The program's file: replaced, moved or gone while a pool is alive; and one that is another build.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use pool::{Error, StartMethod, worker_task};
+
+use crate::harness::{apart, cases};
+use crate::support::{assert_fails, assert_usable, pool, square, squares};
+
+cases! {
+    Processes: file_is_changed, another_build, no_proc;
+    Apart: outlives_its_file, starts_another_build, works_without_proc;
+}
+
+/// A file of the trial's own; removed at its end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let name = format!("{name}-{}", std::process::id());
+        Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name))
+    }
+
+    fn program(name: &str, bytes: &[u8]) -> Self {
+        let file = Self::new(name);
+        fs::write(&file.0, bytes).unwrap();
+        fs::set_permissions(&file.0, fs::Permissions::from_mode(0o755)).unwrap();
+        file
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn file_is_changed(method: StartMethod) -> Result<(), Error> {
+    let delete = |file: &Path| fs::remove_file(file).unwrap();
+    let elsewhere = Scratch::new("moved");
+    let move_away = |file: &Path| fs::rename(file, &elsewhere.0).unwrap();
+    let replace = |file: &Path| {
+        let other = Scratch::program("other", b"#!/bin/sh\nexit 1\n");
+        fs::rename(&other.0, file).unwrap();
+    };
+    for change in [&delete as &dyn Fn(&Path), &move_away, &replace] {
+        let file = Scratch::new("program");
+        // Another name for this program's file: whoever starts from it has it as its own.
+        let own = std::env::current_exe().unwrap();
+        fs::hard_link(&own, &file.0).or_else(|_| fs::copy(&own, &file.0).map(drop)).unwrap();
+        let mut part = apart(&file.0, outlives_its_file, method);
+        let mut part = part.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(part.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        change(&file.0);
+        part.stdin.take().unwrap().write_all(b"\n").unwrap();
+        let status = part.wait().unwrap();
+        assert!(status.success(), "{status}");
+    }
+    Ok(())
+}
+
+fn outlives_its_file(method: StartMethod) -> Result<(), Error> {
+    let own = std::env::current_exe().unwrap();
+    let before = pool(method)?;
+    assert_usable(&before);
+    println!("ready");
+    std::io::stdin().lock().read_line(&mut String::new()).unwrap();
+    assert_ne!(std::env::current_exe().unwrap(), own, "the file is another one now");
+    assert_eq!(square::job(&before).worker_lifespan(5).map(0..100)?, squares(100));
+    assert_usable(&pool(method)?);
+    Ok(())
+}
+
+/// Its name, which stands in the program's file, tells the one build from the other.
+#[worker_task]
+fn of_this_build() {}
+
+fn another_build(method: StartMethod) -> Result<(), Error> {
+    let mut program = fs::read("/proc/self/exe").unwrap();
+    let (this, other) = (b"builds::of_this_build", b"builds::of_that_build");
+    let places: Vec<usize> = program
+        .windows(this.len())
+        .enumerate()
+        .filter(|(_, bytes)| bytes == this)
+        .map(|(at, _)| at)
+        .collect();
+    assert!(!places.is_empty());
+    for at in places {
+        program[at..at + other.len()].copy_from_slice(other);
+    }
+    let other = Scratch::program("another-build", &program);
+    let status =
+        apart(Path::new("/proc/self/exe"), starts_another_build, method).env(OTHER, &other.0).status();
+    assert!(status.is_ok_and(|status| status.success()));
+    Ok(())
+}
+
+/// Names the file of another build.
+const OTHER: &str = "POOL_FAULTS_OTHER_BUILD";
+
+/// A `/proc` in which this program is another one, or in which there is nothing; for this process alone.
+struct OtherProc;
+
+impl OtherProc {
+    fn new(program: Option<&Path>) -> nix::Result<Self> {
+        let none = None::<&str>;
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+        mount(Some("tmpfs"), "/proc", Some("tmpfs"), MsFlags::empty(), none)?;
+        if let Some(program) = program {
+            fs::create_dir("/proc/self").unwrap();
+            std::os::unix::fs::symlink(program, "/proc/self/exe").unwrap();
+        }
+        Ok(Self)
+    }
+}
+
+impl Drop for OtherProc {
+    fn drop(&mut self) {
+        umount2("/proc", MntFlags::MNT_DETACH).unwrap();
+    }
+}
+
+fn starts_another_build(method: StartMethod) -> Result<(), Error> {
+    if method == StartMethod::Fork {
+        println!("nothing is checked: a fork is never of another build");
+        return Ok(());
+    }
+    let other = std::env::var_os(OTHER).expect("the trial has named the file");
+    match OtherProc::new(Some(Path::new(&other))) {
+        Ok(_proc) => {
+            let result = square::par_map(&pool(method)?, 0..10);
+            assert_fails!(result, Error::Start { reason, .. } if reason.contains("another build"));
+        }
+        Err(error) => println!("nothing is checked: no other /proc can be mounted here: {error}"),
+    }
+    Ok(())
+}
+
+fn no_proc(method: StartMethod) -> Result<(), Error> {
+    let status = apart(Path::new("/proc/self/exe"), works_without_proc, method).status();
+    assert!(status.is_ok_and(|status| status.success()));
+    Ok(())
+}
+
+fn works_without_proc(method: StartMethod) -> Result<(), Error> {
+    match OtherProc::new(None) {
+        Ok(_proc) => {
+            let result = square::par_map(&pool(method)?, 0..10);
+            assert_fails!(result, Error::Start { reason, .. } if reason.contains("/proc/self"));
+        }
+        Err(error) => println!("nothing is checked: no other /proc can be mounted here: {error}"),
+    }
+    Ok(())
+}

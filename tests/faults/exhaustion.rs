@@ -1,0 +1,174 @@
+//! What the machine may run out of: memory, as its kernel sees it, and processes.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::libc;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
+use nix::unistd::geteuid;
+use pool::{Error, StartMethod, TaskErrorKind, worker_task};
+
+use crate::harness::{apart, cases};
+use crate::orphans::servers;
+use crate::support::{assert_usable, builder, pool, square, squares, task_error};
+
+cases! {
+    Processes: out_of_memory, few_processes;
+    Apart: with_few_processes;
+}
+
+/// A group of processes that may use so much memory together, where this machine lets this user make one.
+struct MemoryGroup(PathBuf);
+
+impl MemoryGroup {
+    fn new(limit: u64) -> Option<Self> {
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let of = |controller: &str| {
+            let path = own.lines().find_map(|line| line.split_once(controller)).map_or("/", |(_, path)| path);
+            path.trim_start_matches('/').to_owned()
+        };
+        let (first, second) = (Path::new("/sys/fs/cgroup/memory"), Path::new("/sys/fs/cgroup"));
+        let v1 = [first.join(of(":memory:")), first.into()].map(|parent| (parent, "memory.limit_in_bytes"));
+        let v2 = [second.join(of("0::")), second.into()].map(|parent| (parent, "memory.max"));
+        v1.into_iter().chain(v2).find_map(|(parent, file)| {
+            let group = Self(parent.join(format!("pool-faults-{}", std::process::id())));
+            fs::create_dir(&group.0).ok()?;
+            fs::write(group.0.join(file), limit.to_string()).ok()?;
+            // Where there is swap, it counts too; where there is none, there may be no such file.
+            let _ = fs::write(group.0.join("memory.memsw.limit_in_bytes"), limit.to_string());
+            let _ = fs::write(group.0.join("memory.swap.max"), "0");
+            Some(group)
+        })
+    }
+}
+
+impl Drop for MemoryGroup {
+    fn drop(&mut self) {
+        // Its last process may be on its way out still.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while fs::remove_dir(&self.0).is_err() && self.0.exists() && Instant::now() < deadline {
+            thread::yield_now();
+        }
+    }
+}
+
+/// How many processes the kernel has killed for want of memory.
+fn oom_kills() -> u64 {
+    let text = fs::read_to_string("/proc/vmstat").unwrap();
+    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    count.expect("the kernel counts").parse().unwrap()
+}
+
+/// Joins the group, if there is one, and takes memory until the kernel ends that.
+#[worker_task]
+fn devour(group: Option<&str>, x: u64) -> u64 {
+    let Some(group) = group else { return x };
+    fs::write(Path::new(group).join("cgroup.procs"), std::process::id().to_string()).unwrap();
+    let mut held = Vec::new();
+    for _ in 0..2048 {
+        held.push(vec![1u8; 1 << 20]);
+        std::hint::black_box(&held);
+    }
+    panic!("the group's limit has let 2 GiB pass");
+}
+
+fn out_of_memory(method: StartMethod) -> Result<(), Error> {
+    let Some(group) = MemoryGroup::new(64 << 20) else {
+        println!("nothing is checked: no cgroup with a memory limit can be made here");
+        return Ok(());
+    };
+    let path = group.0.to_str().unwrap();
+    let pool = pool(method)?;
+    let is_killed = |kind: &TaskErrorKind| {
+        let TaskErrorKind::Died(death) = kind else { return false };
+        death.signal() == Some(Signal::SIGKILL as i32) && death.out_of_memory()
+    };
+    let outcomes = devour::par_map_outcomes(&pool, (0..30).map(|x| ((x % 10 == 7).then_some(path), x)))?;
+    for (index, outcome) in (0..).zip(outcomes) {
+        match outcome {
+            Ok(x) => assert!(index % 10 != 7 && x == index, "{index}: {x}"),
+            Err(error) => {
+                assert!(index % 10 == 7 && is_killed(error.kind()), "{error}");
+                assert!(error.to_string().contains("out of memory"), "{error}");
+            }
+        }
+    }
+    let error = task_error(devour::job(&pool).retries(1).apply((Some(path), 0)));
+    assert!(
+        error.attempts() == 2 && is_killed(error.kind()) && error.earlier_attempts().iter().all(is_killed)
+    );
+    // Two before the parent looks: each death is told for what it was.
+    let before = oom_kills();
+    let results = devour::job(&pool).chunk_size(1).imap([(Some(path), 0); 2]);
+    while oom_kills() < before + 2 {
+        thread::yield_now();
+    }
+    for result in results {
+        let error = task_error(result);
+        assert!(is_killed(error.kind()), "{error}");
+    }
+    assert_usable(&pool);
+    Ok(())
+}
+
+fn few_processes(method: StartMethod) -> Result<(), Error> {
+    let mut part = apart(Path::new("/proc/self/exe"), with_few_processes, method);
+    if geteuid().is_root() {
+        // The limit does not bind root; and a user that nobody else is has no other processes.
+        let user = 1_000_000 + std::process::id();
+        part.uid(user).gid(user);
+    }
+    let status = part.status().unwrap();
+    assert!(status.success(), "{status}");
+    Ok(())
+}
+
+/// How many processes this one's user may have, also for those who fork for this one.
+fn limit_processes(limit: u64) {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NPROC).unwrap();
+    setrlimit(Resource::RLIMIT_NPROC, limit, hard).unwrap();
+    for server in servers() {
+        let limit = libc::rlimit { rlim_cur: limit, rlim_max: hard };
+        // SAFETY: the call reads the limit that it is given, and writes none.
+        #[expect(unsafe_code)]
+        let set = unsafe {
+            libc::prlimit(server.as_raw(), libc::RLIMIT_NPROC, &raw const limit, std::ptr::null_mut())
+        };
+        assert_eq!(set, 0);
+    }
+}
+
+fn with_few_processes(method: StartMethod) -> Result<(), Error> {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NPROC).unwrap();
+    let is_told = |reason: &str| reason.contains("Resource temporarily unavailable");
+    // As many processes as there may be; this one is one of them, and a server is another.
+    for limit in [1, 2, 3, 5, 40] {
+        limit_processes(limit);
+        let built = builder(method).workers(8).build();
+        let result = built.and_then(|pool| square::job(&pool).worker_lifespan(20).map(0..400));
+        limit_processes(soft);
+        match result {
+            Ok(results) => assert!(limit > 1 && results == squares(400), "with {limit}"),
+            Err(Error::Start { reason, .. }) => {
+                assert!(limit < 40 && is_told(&reason), "with {limit}: {reason}");
+            }
+            Err(other) => panic!("with {limit}: {other}"),
+        }
+    }
+    // No worker that ends has a successor.
+    let pool = builder(method).workers(4).build()?;
+    assert_usable(&pool);
+    limit_processes(1);
+    let result = square::job(&pool).worker_lifespan(10).chunk_size(1).map(0..1000);
+    limit_processes(soft);
+    match result {
+        Err(Error::Start { reason, .. }) => assert!(is_told(&reason), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    assert_usable(&pool);
+    Ok(())
+}

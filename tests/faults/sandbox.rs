@@ -1,0 +1,193 @@
+//! A sandbox that denies a system call: the pool works without it, or says which call it was.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::libc;
+use nix::sys::signal::Signal;
+use pool::{Error, StartMethod, TaskErrorKind, worker_task};
+
+use crate::harness::{apart, cases};
+use crate::support::{assert_usable, die, pool, square, squares};
+
+cases! {
+    Processes: denied_calls, parent_killed;
+    Apart: in_a_sandbox, busy_in_a_sandbox;
+}
+
+/// What is denied: calls of this number, or those of them that have this second argument.
+struct Denied {
+    name: &'static str,
+    call: libc::c_long,
+    argument: Option<u32>,
+    promise: Promise,
+}
+
+#[derive(PartialEq)]
+enum Promise {
+    Works,
+    /// The error says what the call's name begins with.
+    Error,
+}
+
+const fn denied(name: &'static str, call: libc::c_long, promise: Promise) -> Denied {
+    Denied { name, call, argument: None, promise }
+}
+
+/// fcntl(2); not in the libc crate.
+const F_SETSIG: u32 = 10;
+
+const DENIED: [Denied; 10] = [
+    denied("pidfd_open", libc::SYS_pidfd_open, Promise::Error),
+    denied("memfd_create", libc::SYS_memfd_create, Promise::Error),
+    denied("eventfd", libc::SYS_eventfd2, Promise::Error),
+    denied("epoll_create", libc::SYS_epoll_create1, Promise::Error),
+    denied("socketpair", libc::SYS_socketpair, Promise::Error),
+    denied("pipe", libc::SYS_pipe2, Promise::Error),
+    denied("pidfd_send_signal", libc::SYS_pidfd_send_signal, Promise::Works),
+    denied("close_range", libc::SYS_close_range, Promise::Works),
+    denied("sched_getaffinity", libc::SYS_sched_getaffinity, Promise::Works),
+    Denied { argument: Some(F_SETSIG), ..denied("fcntl", libc::SYS_fcntl, Promise::Works) },
+];
+const ERRNOS: [(i32, &str); 2] =
+    [(libc::EPERM, "Operation not permitted"), (libc::ENOSYS, "Function not implemented")];
+
+impl Denied {
+    /// Denies the call, to this process and all that it starts, for good.
+    fn install(&self, errno: i32) -> std::io::Result<()> {
+        const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+        const IS: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+        const ANSWER: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+        /// Where seccomp_data has the call's number, and the lower half of its second argument.
+        const NUMBER: u32 = 0;
+        const SECOND: u32 = 24;
+        let step = |code, k, otherwise| libc::sock_filter { code, jt: 0, jf: otherwise, k };
+        let mut steps = vec![step(LOAD, NUMBER, 0)];
+        match self.argument {
+            None => steps.push(step(IS, self.call as u32, 1)),
+            Some(value) => {
+                steps.extend([step(IS, self.call as u32, 3), step(LOAD, SECOND, 0), step(IS, value, 1)]);
+            }
+        }
+        steps.push(step(ANSWER, libc::SECCOMP_RET_ERRNO | errno.cast_unsigned(), 0));
+        steps.push(step(ANSWER, libc::SECCOMP_RET_ALLOW, 0));
+        let filter = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
+        // SAFETY: the kernel reads the steps that the filter points to, which outlive the call.
+        #[expect(unsafe_code)]
+        let installed = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) == 0
+        };
+        if installed { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    }
+}
+
+/// Says which call is denied, and how.
+const CASE: &str = "POOL_FAULTS_DENIED";
+
+fn denied_calls(method: StartMethod) -> Result<(), Error> {
+    for denied in DENIED {
+        for (errno, _) in ERRNOS {
+            let mut part = apart(Path::new("/proc/self/exe"), in_a_sandbox, method);
+            let status = part.env(CASE, format!("{} {errno}", denied.name)).status().unwrap();
+            assert!(status.success(), "{} denied with {errno}: {status}", denied.name);
+        }
+    }
+    Ok(())
+}
+
+/// Does what its fate says.
+#[worker_task]
+fn live(fate: u32, x: u64) -> u64 {
+    match fate {
+        0 => die(Signal::SIGKILL),
+        1 => loop {
+            std::hint::spin_loop();
+        },
+        _ => x,
+    }
+}
+
+/// Everything that takes a system call of the pool's.
+fn work(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    assert_eq!(square::job(&pool).worker_lifespan(20).map(0..100)?, squares(100));
+    let items = (0..20).map(|x| (x as u32 % 10, x));
+    let outcomes =
+        live::job(&pool).task_timeout(Duration::from_millis(200)).chunk_size(1).map_outcomes(items)?;
+    for (x, outcome) in (0..).zip(outcomes) {
+        match (x % 10, outcome.as_ref().map_err(|error| error.kind())) {
+            (0, Err(TaskErrorKind::Died(death))) => assert_eq!(death.signal(), Some(libc::SIGKILL)),
+            (1, Err(TaskErrorKind::TimedOut(_))) => {}
+            (2.., Ok(result)) => assert_eq!(*result, x),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_usable(&pool);
+    pool.join()?;
+    Ok(())
+}
+
+fn in_a_sandbox(method: StartMethod) -> Result<(), Error> {
+    let case = std::env::var(CASE).expect("the trial has said which");
+    let all = DENIED.iter().flat_map(|denied| ERRNOS.map(|(errno, text)| (denied, errno, text)));
+    let (denied, errno, text) = all
+        .clone()
+        .find(|(denied, errno, _)| case == format!("{} {errno}", denied.name))
+        .expect("the case is one of the table");
+    if let Err(error) = denied.install(errno) {
+        println!("nothing is checked: no system call can be denied here: {error}");
+        return Ok(());
+    }
+    match work(method) {
+        Err(Error::Start { reason, .. }) if denied.promise == Promise::Error => {
+            assert!(reason.contains(denied.name) && reason.contains(text), "{reason}");
+            Ok(())
+        }
+        Ok(()) => {
+            assert!(denied.promise == Promise::Works, "nobody has called {}", denied.name);
+            Ok(())
+        }
+        Err(other) => Err(other),
+    }
+}
+
+#[worker_task]
+fn spin() {
+    println!("ready");
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+fn busy_in_a_sandbox(method: StartMethod) -> Result<(), Error> {
+    let denied = &DENIED[9];
+    if let Err(error) = denied.install(libc::EPERM) {
+        println!("nothing is checked: no system call can be denied here: {error}");
+        return Ok(());
+    }
+    spin::par_map(&pool(method)?, [(), ()]).map(drop)
+}
+
+fn parent_killed(method: StartMethod) -> Result<(), Error> {
+    let mut part = apart(Path::new("/proc/self/exe"), busy_in_a_sandbox, method);
+    let mut part = part.stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(part.stdout.take().unwrap());
+    for _ in 0..2 {
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        if line.starts_with("nothing is checked") {
+            println!("{line}");
+            part.wait().unwrap();
+            return Ok(());
+        }
+        assert_eq!(line, "ready\n");
+    }
+    part.kill().unwrap();
+    part.wait().unwrap();
+    // All that it has started have its output: the end of that is theirs.
+    output.read_to_end(&mut Vec::new()).unwrap();
+    Ok(())
+}

@@ -1,0 +1,316 @@
+//! Standard streams: closed, broken, full, or read by a task.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc;
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
+use pool::{Error, StartMethod, TaskErrorKind, worker_exit, worker_task};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::harness::{apart, cases};
+use crate::support::{assert_usable, builder, panic_message, pool, square, squares};
+
+cases! {
+    All: broken_pipe_is_an_error;
+    Processes: closed, broken_output, stdin_is_left_alone, nobody_reads, output_left_at_the_end,
+               parent_killed_with_output_left;
+    Apart: ends_with_output_left;
+}
+
+/// Standard streams of this process that are closed, or open on something else, until this is dropped.
+pub(super) struct Altered(Vec<(i32, OwnedFd)>);
+
+impl Altered {
+    fn closed(numbers: &[i32]) -> Self {
+        let altered = Self::save(numbers);
+        for number in numbers {
+            // SAFETY: std asks the kernel for these numbers each time, and owns none of them.
+            #[expect(unsafe_code)]
+            unsafe {
+                libc::close(*number);
+            }
+        }
+        altered
+    }
+
+    pub(super) fn open_on(numbers: &[i32], file: impl AsFd) -> Self {
+        let altered = Self::save(numbers);
+        numbers.iter().for_each(|number| put(*number, &file));
+        altered
+    }
+
+    fn save(numbers: &[i32]) -> Self {
+        let save = |number: i32| match number {
+            0 => io::stdin().as_fd().try_clone_to_owned(),
+            1 => io::stdout().as_fd().try_clone_to_owned(),
+            _ => io::stderr().as_fd().try_clone_to_owned(),
+        };
+        Self(numbers.iter().map(|number| (*number, save(*number).unwrap())).collect())
+    }
+}
+
+fn put(number: i32, file: impl AsFd) {
+    match number {
+        0 => dup2_stdin(file).unwrap(),
+        1 => dup2_stdout(file).unwrap(),
+        _ => dup2_stderr(file).unwrap(),
+    }
+}
+
+impl Drop for Altered {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(|(number, saved)| put(number, &saved));
+    }
+}
+
+type Streams = Vec<Option<String>>;
+
+/// What the standard streams of a process are open on; of those that are closed, nothing.
+fn streams_of(process: impl std::fmt::Display) -> Streams {
+    let file = |number: i32| fs::read_link(format!("/proc/{process}/fd/{number}")).ok();
+    (0..3).map(|number| Some(file(number)?.to_string_lossy().into_owned())).collect()
+}
+
+/// Who decodes it looks at its parent, which is starting a process just then.
+struct LooksAtParent(Streams);
+
+impl Serialize for LooksAtParent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}
+
+impl<'de> Deserialize<'de> for LooksAtParent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <()>::deserialize(deserializer)?;
+        Ok(Self(streams_of(nix::unistd::getppid())))
+    }
+}
+
+/// Prints, then says which streams the parent had and which this worker has.
+#[worker_task]
+fn print_and_look(#[shared] parent: &LooksAtParent, x: u64) -> (Streams, Streams) {
+    println!("task {x}");
+    eprintln!("task {x}");
+    (parent.0.clone(), streams_of("self"))
+}
+
+fn closed(method: StartMethod) -> Result<(), Error> {
+    let before = streams_of("self");
+    for numbers in [&[0][..], &[1], &[2], &[0, 1, 2]] {
+        let altered = Altered::closed(numbers);
+        let result = builder(method).memory_limit(1 << 30).shared(LooksAtParent(streams_of("self"))).build();
+        let result = result.and_then(|pool| {
+            let seen = print_and_look::job(&pool).worker_lifespan(2).chunk_size(1).map(0..8)?;
+            Ok((seen, streams_of("self"), square::par_map(&pool, 0..100)?))
+        });
+        drop(altered);
+        let (seen, of_parent, results) = result?;
+        let is_closed = |number: usize| numbers.contains(&(number as i32));
+        let without = |number: usize| before[number].clone().filter(|_| !is_closed(number));
+        let expected: Streams = (0..3).map(without).collect();
+        assert_eq!(of_parent, expected, "the pool took the number of a closed stream");
+        for (of_parent, own) in seen {
+            assert_eq!(of_parent, expected, "a start took the number of a closed stream");
+            let null = || Some("/dev/null".to_owned());
+            assert_eq!(own, [null(), expected[1].clone().or_else(null), expected[2].clone().or_else(null)]);
+        }
+        assert_eq!(results, squares(100));
+    }
+    Ok(())
+}
+
+/// Writes into a pipe that nobody can read any more.
+#[worker_task]
+fn write_in_vain() -> String {
+    let (reader, mut writer) = io::pipe().unwrap();
+    drop(reader);
+    format!("{:?}", writer.write(b"in vain").map_err(|error| error.kind()))
+}
+
+fn broken_pipe_is_an_error(method: StartMethod) -> Result<(), Error> {
+    // As in every Rust program, where the signal is ignored.
+    let pool = pool(method)?;
+    for result in write_in_vain::par_map(&pool, [(); 10])? {
+        assert_eq!(result, "Err(BrokenPipe)");
+    }
+    Ok(())
+}
+
+/// Prints to this stream, if to any.
+#[worker_task]
+fn print_to(stream: i32, x: u64) -> (u32, u64) {
+    match stream {
+        1 => println!("task {x}"),
+        2 => eprintln!("task {x}"),
+        _ => {}
+    }
+    (std::process::id(), x)
+}
+
+fn broken_output(method: StartMethod) -> Result<(), Error> {
+    for stream in [1, 2] {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let altered = Altered::open_on(&[stream], writer);
+        let result = pool(method).and_then(|pool| {
+            let items = (0..30).map(|x| (if x % 10 == 3 { stream } else { 0 }, x));
+            print_to::job(&pool).chunk_size(1).map_outcomes(items)
+        });
+        let printed = if stream == 1 { io::stdout().write(b"\n") } else { io::stderr().write(b"\n") };
+        drop(altered);
+        assert_eq!(printed.map_err(|error| error.kind()), Err(ErrorKind::BrokenPipe));
+        let mut processes = Vec::new();
+        for (index, outcome) in (0..).zip(result?) {
+            match outcome {
+                Ok((process, x)) => {
+                    assert!(index % 10 != 3 && x == index, "{index}: {x}");
+                    processes.push(process);
+                }
+                Err(error) => {
+                    assert!(index % 10 == 3, "{error}");
+                    assert!(panic_message(&error).contains("Broken pipe"), "{error}");
+                }
+            }
+        }
+        processes.sort_unstable();
+        processes.dedup();
+        assert!(processes.len() <= 2, "no worker ended: {processes:?}");
+    }
+    Ok(())
+}
+
+#[worker_task]
+fn read_stdin() -> usize {
+    io::stdin().read_to_end(&mut Vec::new()).unwrap()
+}
+
+fn stdin_is_left_alone(method: StartMethod) -> Result<(), Error> {
+    let (mut reader, mut writer) = io::pipe().unwrap();
+    writer.write_all(b"for the parent").unwrap();
+    let altered = Altered::open_on(&[0], &reader);
+    // The writer is open: who read the parent's stdin would wait for more.
+    let result =
+        pool(method).and_then(|pool| read_stdin::job(&pool).worker_lifespan(2).chunk_size(1).map([(); 8]));
+    drop((altered, writer));
+    assert_eq!(result?, [0; 8]);
+    let mut left = String::new();
+    reader.read_to_string(&mut left).unwrap();
+    assert_eq!(left, "for the parent");
+    Ok(())
+}
+
+/// Prints without end to this stream, if to any.
+#[worker_task]
+fn flood(stream: i32, x: u64) -> u64 {
+    let line = "x".repeat(4095);
+    loop {
+        match stream {
+            1 => println!("{line}"),
+            2 => eprintln!("{line}"),
+            _ => return x,
+        }
+    }
+}
+
+fn nobody_reads(method: StartMethod) -> Result<(), Error> {
+    for stream in [1, 2] {
+        let (reader, writer) = io::pipe().unwrap();
+        let altered = Altered::open_on(&[stream], writer);
+        let result = pool(method).and_then(|pool| {
+            let items = (0..40).map(|x| (if x % 20 == 3 { stream } else { 0 }, x));
+            let job = flood::job(&pool).task_timeout(Duration::from_millis(200)).chunk_size(1);
+            let outcomes = job.map_outcomes(items)?;
+            assert_usable(&pool);
+            Ok(outcomes)
+        });
+        drop((altered, reader));
+        for (index, outcome) in (0..).zip(result?) {
+            match outcome {
+                Ok(x) => assert!(index % 20 != 3 && x == index, "{index}: {x}"),
+                Err(error) => {
+                    assert!(index % 20 == 3 && matches!(error.kind(), TaskErrorKind::TimedOut(_)), "{error}");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Prints what stays in the buffer until there is a whole line.
+#[worker_task]
+fn print_half_a_line() {
+    print!("half a line");
+}
+
+/// A pipe without room.
+fn full_pipe() -> (io::PipeReader, io::PipeWriter) {
+    let (reader, writer) = io::pipe().unwrap();
+    let set = |flags| fcntl(&writer, FcntlArg::F_SETFL(flags)).unwrap();
+    set(OFlag::O_NONBLOCK);
+    while (&writer).write(&[0; 4096]).is_ok() {}
+    set(OFlag::empty());
+    (reader, writer)
+}
+
+fn output_left_at_the_end(method: StartMethod) -> Result<(), Error> {
+    let (reader, writer) = full_pipe();
+    let altered = Altered::open_on(&[1], writer);
+    let result = pool(method).and_then(|pool| {
+        let limit = Duration::from_millis(200);
+        print_half_a_line::job(&pool).worker_exit_timeout(limit).chunk_size(1).map([(); 4])?;
+        // The workers can't write out what they hold: the end of a worker has a limit too.
+        Ok(pool.join().map(drop))
+    });
+    // A pool that is dropped asks nobody.
+    let dropped = pool(method).and_then(|pool| print_half_a_line::par_map(&pool, [(); 4]));
+    drop((altered, reader));
+    dropped?;
+    match result? {
+        Err(Error::Task(error)) => {
+            let TaskErrorKind::Exit(cause) = error.kind() else { panic!("{error}") };
+            assert!(matches!(&**cause, TaskErrorKind::TimedOut(_)), "{error}");
+        }
+        other => panic!("the output was lost, and that is: {other:?}"),
+    }
+    Ok(())
+}
+
+/// Prints what stays in the buffer, too.
+#[worker_task(exit = say_that_it_ends)]
+fn print_half_a_line_with_state(#[state] _state: &mut u8, (): ()) {
+    print!("half a line");
+}
+
+#[worker_exit]
+fn say_that_it_ends(#[state] _state: u8) {
+    eprintln!("ready");
+}
+
+fn ends_with_output_left(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    print_half_a_line_with_state::job(&pool).chunk_size(1).map([(), ()])?;
+    pool.join().map(drop)
+}
+
+fn parent_killed_with_output_left(method: StartMethod) -> Result<(), Error> {
+    let (reader, writer) = full_pipe();
+    let mut part = apart(Path::new("/proc/self/exe"), ends_with_output_left, method);
+    let mut part = part.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(part.stderr.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    part.kill().unwrap();
+    part.wait().unwrap();
+    // All that it has started have this too: the end of it is theirs.
+    output.read_to_end(&mut Vec::new()).unwrap();
+    drop(reader);
+    Ok(())
+}
