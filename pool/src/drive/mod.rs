@@ -13,8 +13,10 @@ mod state;
 mod wait;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::error::Error;
+use crate::lane::now_ns;
 use crate::supervise::{Event, JobId, Plan, Work};
 use crate::wire::ChunkHead;
 
@@ -77,40 +79,54 @@ impl Core {
         })
     }
 
-    /// Moves what can be moved: replies in, deaths and deadlines seen, items out. True if anything was sent.
-    /// `taken` is how many results the caller has taken since the last turn.
-    pub(crate) fn turn(&self, job: JobId, taken: u64, feed: &mut dyn Feed, inbox: &mut Inbox) -> bool {
+    /// Moves what can be moved: replies in, deaths and deadlines seen, items out. `taken` is how many results the
+    /// caller has taken since the last turn; since `watched` it has done nothing else.
+    pub(crate) fn turn(
+        &self,
+        job: JobId,
+        taken: u64,
+        watched: Option<u64>,
+        feed: &mut dyn Feed,
+        inbox: &mut Inbox,
+    ) {
+        let absence = watched.map(|from| Absence { from, limit: Duration::ZERO, until: now_ns() });
         self.change(|state| {
+            state.leave_out(absence);
             state.taken(job, taken);
             state.drive();
-            let fed = state.feed(job, feed);
+            state.feed(job, feed);
             state.take_inbox(job, inbox);
-            fed
-        })
+        });
     }
 
-    /// Sleeps until what is awaited may be there. Returns too early rather than too late.
-    pub(crate) fn wait(&self, awaits: Awaits) {
+    /// Sleeps until what is awaited may be there. Returns too early rather than too late; says when all that had
+    /// happened was last taken in.
+    pub(crate) fn wait(&self, awaits: Awaits) -> u64 {
         let mut state = self.lock();
         if state.is_news_for(awaits) {
-            return;
+            return state.driven_at();
         }
         if state.is_led() {
             state.follow(awaits, true);
             let mut state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.follow(awaits, false);
-            return;
+            return state.driven_at();
         }
+        let from = state.driven_at();
         let sleep = state.lead(awaits);
         drop(state);
         let ended = sleep.map_or_else(Vec::new, |sleep| self.waiter.sleep(sleep));
+        let limit = sleep.map_or(Some(Duration::ZERO), |sleep| sleep.limit);
+        let absence = limit.map(|limit| Absence { from, limit, until: now_ns() });
         let mut state = self.lock();
-        state.stop_leading(sleep, ended);
+        state.stop_leading(ended);
+        state.leave_out(absence);
         state.drive();
         state.ring_all();
         if state.has_followers() {
             self.changed.notify_all();
         }
+        state.driven_at()
     }
 
     /// The caller waits for this job no longer.
@@ -133,38 +149,52 @@ impl Core {
     }
 }
 
+/// A time in which nobody looked at the workers, though it was meant to last no longer than this.
+#[derive(Debug, Clone, Copy)]
+struct Absence {
+    from: u64,
+    limit: Duration,
+    until: u64,
+}
+
+impl Absence {
+    /// One that lasts so much longer was none: the program was stopped.
+    const OVERDUE: Duration = Duration::from_millis(500);
+
+    fn was_standstill(&self) -> bool {
+        Duration::from_nanos(self.until.saturating_sub(self.from)) > self.limit + Self::OVERDUE
+    }
+}
+
 impl State {
     /// Sends items of the job as long as the supervisor grants chunks and items are in hand.
-    fn feed(&mut self, job: JobId, feed: &mut dyn Feed) -> bool {
-        let mut fed = false;
+    fn feed(&mut self, job: JobId, feed: &mut dyn Feed) {
         while let Some(grant) = self.supervisor().grant(job) {
             let Work::Fresh { most, whole, .. } = grant.work else {
                 self.send_kept(job, grant);
-                fed = true;
                 continue;
             };
             let in_hand = feed.in_hand();
             if in_hand == 0 || (in_hand < whole && !feed.is_last()) {
                 break;
             }
-            fed |= self.send_fresh(job, grant.worker, most.min(in_hand), feed);
+            self.send_fresh(job, grant.worker, most.min(in_hand), feed);
         }
         if feed.in_hand() == 0 && feed.is_last() {
             self.end_input(job);
         }
         self.note_hunger(job, feed.in_hand() > 0);
-        fed
     }
 
     /// Writes a chunk of fresh items into the worker's lane.
-    fn send_fresh(&mut self, job: JobId, worker: usize, most: u64, feed: &mut dyn Feed) -> bool {
-        let Some((post, slot)) = self.post_and_slot(worker, job) else { return false };
+    fn send_fresh(&mut self, job: JobId, worker: usize, most: u64, feed: &mut dyn Feed) {
+        let Some((post, slot)) = self.post_and_slot(worker, job) else { return };
         let carriage = slot.carriage;
         let mut head = ChunkHead { task: slot.task, profile: slot.profile, count: 0, carriage };
         let room = if post.is_clear() { post.lane.reserve(ChunkHead::BYTES + 64) } else { None };
         let Some(mut room) = room else {
             self.supervisor().block(worker, true);
-            return false;
+            return;
         };
         let record = room.position();
         let mut writer = ChunkWriter::new(room.bytes());
@@ -195,6 +225,5 @@ impl State {
         if let Some(why) = failed {
             self.unsendable(job, worker, why);
         }
-        true
     }
 }

@@ -173,6 +173,11 @@ impl State {
         }
     }
 
+    /// When all that had happened was last taken in.
+    pub(super) fn driven_at(&self) -> u64 {
+        self.driven_at
+    }
+
     pub(super) fn note_time(&mut self) {
         self.now = now_ns();
     }

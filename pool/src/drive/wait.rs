@@ -24,22 +24,10 @@ pub(crate) struct Waiter {
     bell: Fd,
 }
 
-/// How long to sleep at most, from this time on.
+/// How long to sleep at most.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sleep {
-    pub(super) from: u64,
     pub(super) limit: Option<Duration>,
-}
-
-/// A sleep that lasts so much longer than its limit was no sleep: the program was stopped.
-const OVERSLEPT: Duration = Duration::from_millis(500);
-
-impl Sleep {
-    /// Whether a sleep that ends now was overslept so much that the program must have stood still.
-    pub(super) fn stood_still(&self, now: u64) -> bool {
-        let slept = Duration::from_nanos(now.saturating_sub(self.from));
-        self.limit.is_some_and(|limit| slept > limit + OVERSLEPT)
-    }
 }
 
 impl Waiter {

@@ -79,6 +79,10 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Iterator for Imap<'_, 'i, T, 
     type Item = Result<T::Output, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Ok(running) = &mut self.running {
+            // What the caller has done since the last result is not known.
+            running.watched = None;
+        }
         loop {
             if let Some(Some(_)) = self.ready.front() {
                 self.next += 1;

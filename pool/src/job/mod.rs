@@ -247,7 +247,7 @@ where
         let core = self.pool.core();
         let job = core.open(slot, plan, Vec::new())?;
         let codec = self.pool.codec();
-        Ok(Running { core, job, supply, chunk, codec, inbox: Default::default(), taken: 0 })
+        Ok(Running { core, job, supply, chunk, codec, inbox: Default::default(), taken: 0, watched: None })
     }
 
     /// What the driver keeps of the job; the plan learns its profile.

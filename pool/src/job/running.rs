@@ -21,6 +21,8 @@ pub(super) struct Running<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     pub(super) inbox: Inbox,
     /// Results taken since the last turn.
     pub(super) taken: u64,
+    /// Since when nothing but this crate's code has run between two looks at the workers.
+    pub(super) watched: Option<u64>,
 }
 
 impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Running<'_, 'i, T, I> {
@@ -30,12 +32,12 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Running<'_, 'i, T, I> {
         wait: bool,
         mut sink: impl FnMut(Outcome<T::Output>) -> Result<(), Error>,
     ) -> Option<Result<(), Error>> {
-        self.supply.pull(self.chunk);
+        let pulled = self.supply.pull(self.chunk);
         let taken = std::mem::take(&mut self.taken);
-        let fed = self.core.turn(self.job, taken, &mut self.supply, &mut self.inbox);
-        let idle = !fed && self.inbox.is_empty() && !self.supply.is_short();
-        if idle && wait {
-            self.core.wait(Awaits::Job(self.job));
+        let watched = self.watched.take().filter(|_| !pulled);
+        self.core.turn(self.job, taken, watched, &mut self.supply, &mut self.inbox);
+        if wait && self.inbox.is_empty() && !self.supply.is_short() {
+            self.watched = Some(self.core.wait(Awaits::Job(self.job)));
             return None;
         }
         let mut inbox = std::mem::take(&mut self.inbox);

@@ -40,24 +40,24 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Supply<'i, T, I> {
         }
     }
 
-    /// Takes items in hand: as many as a chunk needs, more while that is quick.
-    pub(super) fn pull(&mut self, chunk: u64) {
+    /// Takes items in hand: as many as a chunk needs, more while that is quick. Whether it has asked the input for any.
+    pub(super) fn pull(&mut self, chunk: u64) -> bool {
         let least = usize::try_from(chunk).unwrap_or(usize::MAX);
         if self.last || self.hand.len() >= least.max(self.batch) {
-            return;
+            return false;
         }
         let began = Instant::now();
         while self.hand.len() < least.max(self.batch) {
             let next = if self.left > 0 { self.items.next() } else { None };
             let Some(item) = next else {
                 self.last = true;
-                return;
+                return true;
             };
             self.left -= 1;
             self.last = self.left == 0;
             self.hand.push_back(item);
             if self.last {
-                return;
+                return true;
             }
             if self.hand.len().is_multiple_of(16) && began.elapsed() > PULL_TIME {
                 break;
@@ -65,6 +65,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Supply<'i, T, I> {
         }
         let quick = began.elapsed() < PULL_TIME;
         self.batch = if quick { (self.batch * 2).min(MOST_IN_HAND) } else { (self.batch / 2).max(1) };
+        true
     }
 
     /// Whether another pull could bring something.

@@ -2,6 +2,7 @@
 
 use super::looks::{MEMORY_LOOK_NS, NAP_LOOK_NS};
 use super::*;
+use crate::drive::Absence;
 
 impl State {
     // ---- who sleeps, and for what ----
@@ -63,17 +64,20 @@ impl State {
         sleep
     }
 
-    /// The leader is awake; these workers have ended. Time limits pause while the program is stopped (Ctrl-Z): where
-    /// in the sleep that began is not known, so all of it is left out.
-    pub(in crate::drive) fn stop_leading(&mut self, sleep: Option<Sleep>, ended: Vec<usize>) {
+    /// The leader is awake; these workers have ended.
+    pub(in crate::drive) fn stop_leading(&mut self, ended: Vec<usize>) {
         self.leader = None;
         self.suspects.extend(ended);
-        let until = self.now;
-        if let Some(Sleep { from, .. }) = sleep.filter(|sleep| sleep.stood_still(until)) {
-            self.handle(Event::StoodStill { from, until });
-        }
         for post in self.posts.iter().flatten() {
             post.lane.rouse();
+        }
+    }
+
+    /// Time limits pause while the program is stopped, as by Ctrl-Z. When in an absence that began is not known, so all
+    /// of it is left out.
+    pub(in crate::drive) fn leave_out(&mut self, absence: Option<Absence>) {
+        if let Some(Absence { from, until, .. }) = absence.filter(Absence::was_standstill) {
+            self.handle(Event::StoodStill { from, until });
         }
     }
 
@@ -99,9 +103,7 @@ impl State {
             (_, Some(_)) => Some(MEMORY_LOOK_NS),
             (_, None) => Some(NAP_LOOK_NS),
         };
-        let limit = limit.into_iter().chain(look.map(Duration::from_nanos)).min();
-        // Nothing but falling asleep lies between the last turn and here, unless the program was stopped just then.
-        Some(Sleep { from: self.driven_at, limit })
+        Some(Sleep { limit: limit.into_iter().chain(look.map(Duration::from_nanos)).min() })
     }
 
     pub(super) fn has_replies(&self) -> bool {

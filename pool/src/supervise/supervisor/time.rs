@@ -93,7 +93,9 @@ impl Supervisor {
     }
 
     /// What runs now has so much more time.
-    pub(super) fn stood_still(&mut self, standstill: Standstill) {
+    pub(super) fn stood_still(&mut self, mut standstill: Standstill) {
+        // Several callers may have noticed the same one.
+        standstill.from = standstill.from.max(self.standstill.until).min(standstill.until);
         self.standstill = standstill;
         for worker in &mut self.workers {
             worker.head_since = standstill.leave_out(worker.head_since);
