@@ -3,12 +3,14 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::libc::O_NONBLOCK;
 use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
+use nix::unistd::{geteuid, mkfifo};
 use pool::{Error, StartMethod, TaskError, TaskErrorKind, WorkerPool, WorkerPoolBuilder, worker_task};
 
 /// Options of a pool with two workers.
@@ -155,6 +157,14 @@ pub(crate) fn wait_for_token(started: &str, go_on: &str, value: u64) -> u64 {
 pub(crate) fn die(signal: nix::sys::signal::Signal) -> ! {
     nix::sys::signal::raise(signal).expect("the signal has a number");
     unreachable!("{signal} kills")
+}
+
+/// Lets root run the program as a user that nobody else is and that has no name.
+pub(crate) fn as_a_user_of_its_own(program: &mut Command) {
+    if geteuid().is_root() {
+        let user = 1_000_000 + std::process::id();
+        program.uid(user).gid(user);
+    }
 }
 
 /// Numbers that look random, the same for the same seed: xorshift, <https://doi.org/10.18637/jss.v008.i14>.

@@ -1,7 +1,6 @@
 //! What the machine may run out of: memory, as its kernel sees it, and processes.
 
 use std::fs;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,12 +8,11 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
-use nix::unistd::geteuid;
 use pool::{Error, StartMethod, TaskErrorKind, worker_task};
 
 use crate::harness::{apart, cases};
 use crate::orphans::servers;
-use crate::support::{assert_usable, builder, pool, square, squares, task_error};
+use crate::support::{as_a_user_of_its_own, assert_usable, builder, pool, square, squares, task_error};
 
 cases! {
     Processes: out_of_memory, few_processes;
@@ -117,11 +115,8 @@ fn out_of_memory(method: StartMethod) -> Result<(), Error> {
 
 fn few_processes(method: StartMethod) -> Result<(), Error> {
     let mut part = apart(Path::new("/proc/self/exe"), with_few_processes, method);
-    if geteuid().is_root() {
-        // The limit does not bind root; and a user that nobody else is has no other processes.
-        let user = 1_000_000 + std::process::id();
-        part.uid(user).gid(user);
-    }
+    // The limit does not bind root, and counts what else the user has.
+    as_a_user_of_its_own(&mut part);
     let status = part.status().unwrap();
     assert!(status.success(), "{status}");
     Ok(())

@@ -4,7 +4,6 @@
 use std::fs::File;
 use std::io::{Read, stdout};
 use std::os::fd::AsRawFd;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,13 +12,13 @@ use nix::libc;
 use nix::pty::openpty;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
-use nix::unistd::{geteuid, setsid};
+use nix::unistd::setsid;
 use pool::{Error, StartMethod, TaskErrorKind, worker_task};
 
 use crate::harness::{apart, cases};
 use crate::signals::hang_and_ignore_sigterm;
 use crate::streams::Altered;
-use crate::support::{assert_usable, pool, square, squares, task_error};
+use crate::support::{as_a_user_of_its_own, assert_usable, pool, square, squares, task_error};
 
 cases! {
     Processes: bare_host, terminal;
@@ -31,11 +30,7 @@ fn bare_host(method: StartMethod) -> Result<(), Error> {
     let kept: Vec<_> =
         part.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
     part.env_clear().envs(kept).current_dir("/").stdin(Stdio::null());
-    if geteuid().is_root() {
-        // A user without a name.
-        let user = 1_000_000 + std::process::id();
-        part.uid(user).gid(user);
-    }
+    as_a_user_of_its_own(&mut part);
     let status = part.status().unwrap();
     assert!(status.success(), "{status}");
     Ok(())

@@ -78,8 +78,9 @@ impl<'p, T: Task, S, I, E> Job<'p, T, S, I, E> {
         self
     }
 
-    /// How long a task may take. Past that its worker is killed and replaced, and the task has timed out.
-    /// Default: no limit. Not for `StartMethod::Threads`.
+    /// How long a task may take. Past that its worker is killed and replaced, and the task has timed out. Time in which
+    /// this program waits for results but is stopped, as by Ctrl-Z, does not count. Default: no limit. Not for
+    /// `StartMethod::Threads`.
     pub fn task_timeout(mut self, limit: Duration) -> Self {
         self.options.task_timeout = Some(limit);
         self
