@@ -80,7 +80,7 @@ impl Core {
     }
 
     /// Moves what can be moved: replies in, deaths and deadlines seen, items out. `taken` is how many results the
-    /// caller has taken since the last turn; since `watched` it has done nothing else.
+    /// caller has taken since the last turn; since `watched` it has done nothing else. Says when it looked.
     pub(crate) fn turn(
         &self,
         job: JobId,
@@ -88,7 +88,7 @@ impl Core {
         watched: Option<u64>,
         feed: &mut dyn Feed,
         inbox: &mut Inbox,
-    ) {
+    ) -> u64 {
         let absence = watched.map(|from| Absence { from, limit: Duration::ZERO, until: now_ns() });
         self.change(|state| {
             state.leave_out(absence);
@@ -96,7 +96,8 @@ impl Core {
             state.drive();
             state.feed(job, feed);
             state.take_inbox(job, inbox);
-        });
+            state.driven_at()
+        })
     }
 
     /// Sleeps until what is awaited may be there. Returns too early rather than too late; says when all that had

@@ -21,7 +21,7 @@ pub(super) struct Running<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     pub(super) inbox: Inbox,
     /// Results taken since the last turn.
     pub(super) taken: u64,
-    /// Since when nothing but this crate's code has run between two looks at the workers.
+    /// When the workers were looked at last, unless the user's code has run since.
     pub(super) watched: Option<u64>,
 }
 
@@ -32,12 +32,16 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Running<'_, 'i, T, I> {
         wait: bool,
         mut sink: impl FnMut(Outcome<T::Output>) -> Result<(), Error>,
     ) -> Option<Result<(), Error>> {
-        let pulled = self.supply.pull(self.chunk);
+        // The user's input takes its own time.
+        let pulling = self.supply.pull(self.chunk).as_nanos() as u64;
+        let watched = self.watched.take().map(|at| at.saturating_add(pulling));
         let taken = std::mem::take(&mut self.taken);
-        let watched = self.watched.take().filter(|_| !pulled);
-        self.core.turn(self.job, taken, watched, &mut self.supply, &mut self.inbox);
-        if wait && self.inbox.is_empty() && !self.supply.is_short() {
-            self.watched = Some(self.core.wait(Awaits::Job(self.job)));
+        let looked = self.core.turn(self.job, taken, watched, &mut self.supply, &mut self.inbox);
+        if self.inbox.is_empty() {
+            self.watched = Some(looked);
+            if wait && !self.supply.is_short() {
+                self.watched = Some(self.core.wait(Awaits::Job(self.job)));
+            }
             return None;
         }
         let mut inbox = std::mem::take(&mut self.inbox);

@@ -40,32 +40,30 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Supply<'i, T, I> {
         }
     }
 
-    /// Takes items in hand: as many as a chunk needs, more while that is quick. Whether it has asked the input for any.
-    pub(super) fn pull(&mut self, chunk: u64) -> bool {
+    /// Takes items in hand: as many as a chunk needs, more while that is quick. Says how long the input took.
+    pub(super) fn pull(&mut self, chunk: u64) -> Duration {
         let least = usize::try_from(chunk).unwrap_or(usize::MAX);
         if self.last || self.hand.len() >= least.max(self.batch) {
-            return false;
+            return Duration::ZERO;
         }
         let began = Instant::now();
-        while self.hand.len() < least.max(self.batch) {
-            let next = if self.left > 0 { self.items.next() } else { None };
-            let Some(item) = next else {
-                self.last = true;
-                return true;
-            };
-            self.left -= 1;
-            self.last = self.left == 0;
-            self.hand.push_back(item);
-            if self.last {
-                return true;
+        while !self.last && self.hand.len() < least.max(self.batch) {
+            match self.items.next() {
+                Some(item) => {
+                    self.hand.push_back(item);
+                    self.left -= 1;
+                }
+                None => self.left = 0,
             }
+            self.last = self.left == 0;
             if self.hand.len().is_multiple_of(16) && began.elapsed() > PULL_TIME {
                 break;
             }
         }
-        let quick = began.elapsed() < PULL_TIME;
-        self.batch = if quick { (self.batch * 2).min(MOST_IN_HAND) } else { (self.batch / 2).max(1) };
-        true
+        let took = began.elapsed();
+        self.batch =
+            if took < PULL_TIME { (self.batch * 2).min(MOST_IN_HAND) } else { (self.batch / 2).max(1) };
+        took
     }
 
     /// Whether another pull could bring something.
