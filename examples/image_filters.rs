@@ -1,62 +1,59 @@
-//! One photograph, many filters: the photograph is shared, so that each worker has it once; a task is only the
-//! filter. Writes the filtered photographs as PNG files under `target/`.
+//! One photograph in memory that workers share: each filter passes over it in place, a few rows of pixels a task, and no
+//! pixel is copied to a worker or back. Writes the photograph after each filter as a PNG file under `target/`.
 
-use std::io::Cursor;
 use std::path::Path;
 
-use image::imageops::{blur, contrast, flip_horizontal, huerotate};
-use image::{DynamicImage, ImageFormat, RgbImage};
-use pool::{WorkerPool, worker_task};
-use serde::{Deserialize, Serialize};
+use image::RgbImage;
+use pool::shared::SharedArray;
+use pool::{Error, WorkerPool, worker_task};
 
-#[derive(Serialize, Deserialize)]
-struct Photo {
-    width: u32,
-    height: u32,
-    rgb: Vec<u8>,
-}
-
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-enum Filter {
-    Blur { sigma: f32 },
-    Contrast { percent: f32 },
-    Hue { degrees: i32 },
-    Mirror,
-}
-
-/// The filtered photograph, as a PNG file's bytes.
 #[worker_task]
-fn render(#[shared] photo: &Photo, filter: Filter) -> Vec<u8> {
-    let image =
-        RgbImage::from_raw(photo.width, photo.height, photo.rgb.clone()).expect("three bytes a pixel");
-    let filtered = match filter {
-        Filter::Blur { sigma } => blur(&image, sigma),
-        Filter::Contrast { percent } => contrast(&image, percent),
-        Filter::Hue { degrees } => huerotate(&image, degrees),
-        Filter::Mirror => flip_horizontal(&image),
-    };
-    let mut png = Cursor::new(Vec::new());
-    DynamicImage::from(filtered).write_to(&mut png, ImageFormat::Png).expect("memory takes every byte");
-    png.into_inner()
+fn negative(#[chunk] rows: &mut [u8]) {
+    rows.iter_mut().for_each(|channel| *channel = !*channel);
 }
+
+#[worker_task]
+fn contrast(#[chunk] rows: &mut [u8]) {
+    let stretch = |channel: u8| ((f32::from(channel) - 128.0) * 1.5 + 128.0).clamp(0.0, 255.0);
+    rows.iter_mut().for_each(|channel| *channel = stretch(*channel) as u8);
+}
+
+#[worker_task]
+fn gray(#[chunk] rows: &mut [u8]) {
+    for pixel in rows.chunks_exact_mut(3) {
+        let [r, g, b] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
+        pixel.fill(((299 * r + 587 * g + 114 * b) / 1000) as u8);
+    }
+}
+
+/// A filter: over the shared pixels by the pool, and over a plain slice.
+type Filter =
+    (&'static str, fn(&WorkerPool, &mut SharedArray<u8>, usize) -> Result<Vec<()>, Error>, fn(&mut [u8]));
 
 #[pool::main]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let image = image::open(pool_examples::data("alpine-landscape.jpg"))?.into_rgb8();
-    let photo = || Photo { width: image.width(), height: image.height(), rgb: image.as_raw().clone() };
-    let mut filters = vec![Filter::Mirror, Filter::Contrast { percent: 40.0 }];
-    filters.extend([1.0, 2.0, 4.0].map(|sigma| Filter::Blur { sigma }));
-    filters.extend([90, 180, 270].map(|degrees| Filter::Hue { degrees }));
-
-    let pool = WorkerPool::builder().shared(photo()).build()?;
-    let pngs = render::par_map(&pool, filters.iter().copied())?;
-    assert!(pngs.iter().eq(&filters.iter().map(|&filter| render(&photo(), filter)).collect::<Vec<_>>()));
-
+    let filters: [Filter; 3] = [
+        ("contrast", contrast::par_chunks_mut, contrast),
+        ("negative", negative::par_chunks_mut, negative),
+        ("gray", gray::par_chunks_mut, gray),
+    ];
+    let photo = image::open(pool_examples::data("alpine-landscape.jpg"))?.into_rgb8();
+    let (width, height) = photo.dimensions();
+    let mut plain = photo.into_raw();
+    let mut pixels = SharedArray::from_slice(&plain)?;
+    let sixteen_rows = 16 * 3 * width as usize;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/image_filters");
     std::fs::create_dir_all(&folder)?;
-    for (index, (filter, png)) in filters.iter().zip(&pngs).enumerate() {
-        std::fs::write(folder.join(format!("{index:02}.png")), png)?;
-        println!("{index:02}.png: {filter:?}, {} bytes", png.len());
+
+    let pool = WorkerPool::builder().build()?;
+    for (name, in_parallel, alone) in filters {
+        in_parallel(&pool, &mut pixels, sixteen_rows)?;
+        alone(&mut plain);
+        let filtered = pixels.to_vec();
+        assert!(filtered == plain);
+        let image = RgbImage::from_raw(width, height, filtered).ok_or("there are three bytes a pixel")?;
+        image.save(folder.join(format!("{name}.png")))?;
+        println!("{name}.png");
     }
     println!("written to {}", folder.canonicalize()?.display());
     Ok(())

@@ -10,11 +10,12 @@ use crate::rounds::Session;
 mod apply;
 mod death;
 mod million;
+mod shared;
 
 type Job = fn(&mut Session) -> Result<(), Box<dyn Error>>;
 
 pub(crate) const JOBS: &[(&str, Job)] =
-    &[("million", million::run), ("apply", apply::run), ("death", death::run)];
+    &[("million", million::run), ("apply", apply::run), ("death", death::run), ("shared", shared::run)];
 
 const METHODS: [StartMethod; 4] =
     [StartMethod::ForkServer, StartMethod::Fork, StartMethod::Spawn, StartMethod::Threads];

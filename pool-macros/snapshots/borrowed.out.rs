@@ -38,7 +38,7 @@ const _: () = {
         fn encode(
             codec: parallel::__private::Codec,
             item: &Self::Item<'_>,
-            out: &mut impl parallel::__private::Write,
+            out: &mut impl parallel::__private::ItemWriter,
         ) -> ::core::result::Result<(), ::std::string::String> {
             use parallel::__private::ProbeFallback as _;
             parallel::__private::Probe::<Self::Item<'_>>::encode(codec, item, out)

@@ -34,7 +34,7 @@ const _: () = {
         fn encode(
             _: ::pool::__private::Codec,
             _: &Self::Item<'_>,
-            _: &mut impl ::pool::__private::Write,
+            _: &mut impl ::pool::__private::ItemWriter,
         ) -> ::core::result::Result<(), ::std::string::String> {
             loop {}
         }

@@ -37,7 +37,7 @@ const _: () = {
         fn encode(
             codec: ::pool::__private::Codec,
             item: &Self::Item<'_>,
-            out: &mut impl ::pool::__private::Write,
+            out: &mut impl ::pool::__private::ItemWriter,
         ) -> ::core::result::Result<(), ::std::string::String> {
             use ::pool::__private::ProbeFallback as _;
             ::pool::__private::Probe::<Self::Item<'_>>::encode(codec, item, out)

@@ -12,6 +12,8 @@ const MOST_ITEMS: usize = 16;
 pub(crate) enum Param {
     /// A part of the item, of this type.
     Item(Type),
+    /// `#[chunk] rows: &[T]` or `#[chunk] rows: &mut [T]`.
+    Chunk(Chunk),
     /// `#[worker_id] id: T`.
     WorkerId(Type),
     /// `#[shared] s: &T`.
@@ -27,12 +29,24 @@ pub(crate) enum Pass {
     ByMut,
 }
 
-pub(crate) struct Params(Vec<Param>);
+/// A parameter that is a whole chunk.
+pub(crate) struct Chunk {
+    /// What its elements are.
+    pub(crate) element: Type,
+    pub(crate) is_mut: bool,
+}
+
+pub(crate) struct Params {
+    params: Vec<Param>,
+    /// One of them is marked `#[chunk]`, rightly or wrongly.
+    pub(crate) wants_chunk: bool,
+}
 
 impl Params {
     /// Classifies the parameters and takes this crate's attributes off them.
     pub(crate) fn classify(kind: Kind, sig: &mut Signature, errors: &mut Errors) -> Self {
         let mut params = Vec::new();
+        let mut wants_chunk = false;
         for input in &mut sig.inputs {
             match input {
                 FnArg::Receiver(receiver) => errors.at(
@@ -44,9 +58,17 @@ impl Params {
                 ),
                 FnArg::Typed(param) => {
                     let Ok(injection) = take_injection(param, errors) else { continue };
+                    wants_chunk |= injection.as_ref().is_some_and(|injection| injection.name == "chunk");
                     params.extend(classify(kind, injection, param, &params, errors));
                 }
             }
+        }
+        if let (true, Some(extra)) = (chunk(&params).is_some(), items(&params).next()) {
+            errors.at(
+                extra,
+                "a task with `#[chunk]` has no other arguments\n= help: mark what is injected: `#[shared] s: &T`, \
+                 `#[state] s: &mut T`",
+            );
         }
         if let Some(extra) = items(&params).nth(MOST_ITEMS) {
             errors.at(
@@ -56,16 +78,20 @@ impl Params {
                 ),
             );
         }
-        Self(params)
+        Self { params, wants_chunk }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Param> {
-        self.0.iter()
+        self.params.iter()
     }
 
     /// The types of the parameters that are not injected.
     pub(crate) fn items(&self) -> impl Iterator<Item = &Type> {
-        items(&self.0)
+        items(&self.params)
+    }
+
+    pub(crate) fn chunk(&self) -> Option<&Chunk> {
+        chunk(&self.params)
     }
 
     pub(crate) fn state(&self) -> Option<&Type> {
@@ -79,6 +105,10 @@ impl Params {
 
 fn items(params: &[Param]) -> impl Iterator<Item = &Type> {
     params.iter().filter_map(|param| if let Param::Item(ty) = param { Some(ty) } else { None })
+}
+
+fn chunk(params: &[Param]) -> Option<&Chunk> {
+    params.iter().find_map(|param| if let Param::Chunk(chunk) = param { Some(chunk) } else { None })
 }
 
 /// An error was noted, and there is nothing more to say of this parameter.
@@ -96,7 +126,7 @@ fn take_injection(param: &mut PatType, errors: &mut Errors) -> Result<Option<Inj
     let mut first: Option<Injection> = None;
     for attr in std::mem::take(&mut param.attrs) {
         let name = attr.path().get_ident().map(ToString::to_string).unwrap_or_default();
-        if !matches!(name.as_str(), "worker_id" | "shared" | "state") {
+        if !matches!(name.as_str(), "worker_id" | "shared" | "state" | "chunk") {
             if matches!(name.as_str(), "cfg" | "cfg_attr") {
                 errors.at(&attr, "a parameter cannot be conditional: workers are sent all of them");
             }
@@ -127,6 +157,11 @@ fn classify(
     let classified = match name.as_str() {
         "worker_id" => Some(Param::WorkerId((*param.ty).clone())),
         "shared" => shared(&param.ty, errors),
+        "chunk" if kind != Kind::Task => {
+            errors.at(&attr, format_args!("a {} has no items, it cannot take `#[chunk]`", kind.noun()));
+            None
+        }
+        "chunk" => whole_chunk(&param.ty, errors),
         _ if kind == Kind::Init => {
             errors.at(
                 &attr,
@@ -179,6 +214,25 @@ fn item(kind: Kind, param: &PatType, errors: &mut Errors) -> Option<Param> {
         ty => Some(Param::Item(ty.clone())),
     }
 }
+
+fn whole_chunk(ty: &Type, errors: &mut Errors) -> Option<Param> {
+    let Type::Reference(TypeReference { lifetime, mutability, elem, .. }) = ty else {
+        errors.at(ty, CHUNKS);
+        return None;
+    };
+    if lifetime.as_ref().is_some_and(|lifetime| lifetime.ident == "static") {
+        errors.at(ty, "a chunk is lent for one call, it cannot be `'static`\n= help: leave the lifetime out");
+        return None;
+    }
+    let Type::Slice(slice) = &**elem else {
+        errors.at(ty, CHUNKS);
+        return None;
+    };
+    let element = owned("an element of a chunk", &slice.elem, errors)?;
+    Some(Param::Chunk(Chunk { element, is_mut: mutability.is_some() }))
+}
+
+const CHUNKS: &str = "`#[chunk]` is a borrowed slice: `#[chunk] rows: &[T]` or `#[chunk] rows: &mut [T]`";
 
 fn shared(ty: &Type, errors: &mut Errors) -> Option<Param> {
     match ty {

@@ -8,7 +8,7 @@ use crate::errors::Errors;
 use crate::function::{Function, is_function};
 use crate::kind::Kind;
 use crate::options::Options;
-use crate::params::{Param, Params, Pass};
+use crate::params::{Chunk, Param, Params, Pass};
 use crate::{exit, init, signature, task};
 
 /// An annotated function that is known to be good.
@@ -65,7 +65,7 @@ pub(crate) fn run(kind: Kind, attr: TokenStream, item: &TokenStream) -> TokenStr
             // The compiler does not complain about a type that has an error in it, wherever that type is used.
             let bad_type = quote!([(); { #(#calls)* }]);
             match kind {
-                Kind::Task => task::stub(&name, &private, &bad_type),
+                Kind::Task => task::stub(&name, &private, &bad_type, params.wants_chunk),
                 Kind::Init => init::stub(&name, &private, &bad_type),
                 Kind::Exit => exit::stub(&name, &private, &bad_type),
             }
@@ -109,6 +109,9 @@ impl Annotated {
             Param::Item(_) => {
                 let part = parts.next();
                 quote!(#item.#part)
+            }
+            Param::Chunk(Chunk { element, .. }) => {
+                quote!(#private::Elements::<#element>::lend(&mut { #item }))
             }
             Param::WorkerId(ty) => {
                 quote!(<#ty as ::core::convert::From<#private::WorkerId>>::from(#cx.worker_id))

@@ -1,20 +1,24 @@
 //! What `#[worker_task]` writes.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Ident, Path};
+use syn::{Ident, Path, Type};
 
 use crate::lifetimes::for_one_item;
+use crate::params::Chunk;
 use crate::pipeline::{Annotated, cx, item};
 
 pub(crate) fn expand(function: &Annotated) -> TokenStream {
     let Annotated { name, params, result, options, list, private } = function;
     let items: Vec<_> = params.items().cloned().map(for_one_item).collect();
-    let (item_type, item_pattern) = match &*items {
-        [] => (quote!(()), quote!(())),
-        [one] => (one.into_token_stream(), item().into_token_stream()),
-        several => (quote_spanned!(*list=> (#(#several),*)), item().into_token_stream()),
+    let Carried { item: item_type, debug, encode, decode, calls } = match params.chunk() {
+        Some(chunk) => Carried::chunk(chunk, name, private),
+        None => Carried::items(&items, *list, name, private),
+    };
+    let item_pattern = match (&*items, params.chunk()) {
+        ([], None) => quote!(()),
+        _ => item().into_token_stream(),
     };
     let state = match (params.state(), &options.init) {
         (Some(state), _) => state.into_token_stream(),
@@ -25,7 +29,8 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
     let named = |path: &Path| quote_spanned!(path.span()=> #private::Named<#path>);
     let init = options.init.as_ref().map_or_else(|| quote!(#private::ByDefault), named);
     let exit = options.exit.as_ref().map_or_else(|| quote!(#private::NoExit), named);
-    let cx = if params.iter().count() > items.len() { cx().into_token_stream() } else { quote!(_) };
+    let injected = params.iter().count() - items.len() - usize::from(params.chunk().is_some());
+    let cx = if injected > 0 { cx().into_token_stream() } else { quote!(_) };
     let entry = function.entry("task");
     let arguments = function.arguments();
     let runs_on = function.runs_on();
@@ -33,6 +38,10 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
     // Each parameter on its own, so that the compiler points to the one at fault.
     let arguments_cross =
         items.iter().map(|item| quote_spanned!(item.span()=> #private::argument::<#item>();));
+    let call_scope = params.chunk().map(|_| quote!(use #private::ElementsFallback as _;));
+    let elements = params.chunk().map(|Chunk { element, .. }| element);
+    let elements_cross =
+        elements.iter().map(|element| quote_spanned!(element.span()=> #private::element::<#element>();));
     quote! {
         impl #private::Task for #name {
             type Item<'item> = #item_type;
@@ -45,35 +54,26 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
                 use #private::ProbeFallback as _;
                 #private::Probe::<Self::State>::DEFAULT
             };
-            const DEBUG_ITEM: ::core::option::Option<fn(&Self::Item<'_>) -> ::std::string::String> = {
-                use #private::ProbeFallback as _;
-                // Only a closure fits every lifetime of the item.
-                if #private::Probe::<Self::Item<'static>>::DEBUG.is_some() {
-                    ::core::option::Option::Some(|item| #private::Probe::<Self::Item<'_>>::DEBUG.unwrap()(item))
-                } else {
-                    ::core::option::Option::None
-                }
-            };
+            const DEBUG_ITEM: ::core::option::Option<fn(&Self::Item<'_>) -> ::std::string::String> = #debug;
             fn encode(
                 codec: #private::Codec,
                 item: &Self::Item<'_>,
-                out: &mut impl #private::Write,
+                out: &mut impl #private::ItemWriter,
             ) -> ::core::result::Result<(), ::std::string::String> {
-                use #private::ProbeFallback as _;
-                #private::Probe::<Self::Item<'_>>::encode(codec, item, out)
+                #encode
             }
             fn decode(
                 codec: #private::Codec,
                 bytes: &[u8],
             ) -> ::core::result::Result<Self::Item<'_>, ::std::string::String> {
-                use #private::ProbeFallback as _;
-                #private::Probe::<Self::Item<'_>>::decode(codec, bytes)
+                #decode
             }
             fn entry() -> &'static #private::Entry {
                 #entry
                 &ENTRY
             }
             fn call(#cx: #private::TaskContext<'_, Self>, #item_pattern: Self::Item<'_>) -> Self::Output {
+                #call_scope
                 #name(#(#arguments),*)
             }
         }
@@ -83,9 +83,76 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
         {
             fn arguments<'item>() {
                 #(#arguments_cross)*
+                #(#elements_cross)*
             }
         }
-        #private::task_calls!(#name);
+        #calls
+    }
+}
+
+/// How the item of a task is carried, and what calls that gives the task.
+struct Carried {
+    item: TokenStream,
+    debug: TokenStream,
+    encode: TokenStream,
+    decode: TokenStream,
+    calls: TokenStream,
+}
+
+impl Carried {
+    /// Arguments, by the codec.
+    fn items(items: &[Type], list: Span, name: &Ident, private: &TokenStream) -> Self {
+        let item = match items {
+            [] => quote!(()),
+            [one] => one.into_token_stream(),
+            several => quote_spanned!(list=> (#(#several),*)),
+        };
+        Self {
+            item,
+            debug: quote!({
+                use #private::ProbeFallback as _;
+                // Only a closure fits every lifetime of the item.
+                if #private::Probe::<Self::Item<'static>>::DEBUG.is_some() {
+                    ::core::option::Option::Some(|item| #private::Probe::<Self::Item<'_>>::DEBUG.unwrap()(item))
+                } else {
+                    ::core::option::Option::None
+                }
+            }),
+            encode: quote! {
+                use #private::ProbeFallback as _;
+                #private::Probe::<Self::Item<'_>>::encode(codec, item, out)
+            },
+            decode: quote! {
+                use #private::ProbeFallback as _;
+                #private::Probe::<Self::Item<'_>>::decode(codec, bytes)
+            },
+            calls: quote!(#private::task_calls!(#name);),
+        }
+    }
+
+    /// A chunk, by itself.
+    fn chunk(chunk: &Chunk, name: &Ident, private: &TokenStream) -> Self {
+        let Chunk { element, is_mut } = chunk;
+        let (item, kind) = if *is_mut {
+            (quote!(#private::ChunkMut<'item, #element>), quote!(slices_mut))
+        } else {
+            (quote!(#private::Chunk<'item, #element>), quote!(slices))
+        };
+        Self {
+            item,
+            debug: quote!(::core::option::Option::None),
+            encode: quote! {
+                use #private::ElementsFallback as _;
+                let _ = codec;
+                #private::Elements::<#element>::encode(item, out)
+            },
+            decode: quote! {
+                use #private::ElementsFallback as _;
+                let _ = codec;
+                #private::Elements::<#element>::decode(bytes)
+            },
+            calls: quote!(#private::chunk_calls!(#name #kind #element);),
+        }
     }
 }
 
@@ -99,7 +166,17 @@ fn checks(function: &Annotated, state: &TokenStream) -> TokenStream {
 }
 
 /// What stands in for a task that has errors, so that its calls raise no others.
-pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) -> TokenStream {
+pub(crate) fn stub(
+    name: &Ident,
+    private: &TokenStream,
+    bad_type: &TokenStream,
+    wants_chunk: bool,
+) -> TokenStream {
+    let calls = if wants_chunk {
+        quote!(#private::chunk_calls!(#name stub);)
+    } else {
+        quote!(#private::task_calls!(#name);)
+    };
     quote! {
         impl #private::Task for #name {
             type Item<'item> = #bad_type;
@@ -114,7 +191,7 @@ pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) 
             fn encode(
                 _: #private::Codec,
                 _: &Self::Item<'_>,
-                _: &mut impl #private::Write,
+                _: &mut impl #private::ItemWriter,
             ) -> ::core::result::Result<(), ::std::string::String> {
                 loop {}
             }
@@ -132,6 +209,6 @@ pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) 
             }
         }
         impl<__Given> #private::RunsOn<__Given> for #name {}
-        #private::task_calls!(#name);
+        #calls
     }
 }

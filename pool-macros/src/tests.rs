@@ -62,6 +62,11 @@ fn a_task_with_borrowed_arguments() {
 }
 
 #[test]
+fn a_task_with_a_chunk() {
+    check("chunk");
+}
+
+#[test]
 fn an_init_that_can_fail() {
     check("init");
 }

@@ -1,6 +1,7 @@
 //! What can go wrong, and what became of the work.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +70,9 @@ pub enum Error {
         /// Why not, and what to do.
         reason: String,
     },
+    /// The outputs of chunks do not fit together.
+    #[error("the outputs of the chunks cannot be concatenated: {0}")]
+    Concatenate(String),
     /// The call was cancelled.
     #[error("the call was cancelled")]
     Cancelled,
@@ -122,6 +126,8 @@ struct Failure {
     argument: Option<String>,
     kind: TaskErrorKind,
     earlier: Vec<TaskErrorKind>,
+    /// The elements that it had in place.
+    rows: Option<Range<usize>>,
 }
 
 impl TaskError {
@@ -133,13 +139,22 @@ impl TaskError {
         argument: Option<String>,
         kind: TaskErrorKind,
     ) -> Self {
-        Self(Arc::new(Failure { task, index, worker, attempts, argument, kind, earlier: Vec::new() }))
+        let (earlier, rows) = (Vec::new(), None);
+        Self(Arc::new(Failure { task, index, worker, attempts, argument, kind, earlier, rows }))
     }
 
     /// With what ended the attempts before the last.
     pub(crate) fn after(mut self, attempts: Vec<TaskErrorKind>) -> Self {
         if let Some(failure) = Arc::get_mut(&mut self.0) {
             failure.earlier = attempts;
+        }
+        self
+    }
+
+    /// Of a task that had these elements of an array in place.
+    pub(crate) fn on_rows(mut self, rows: Range<usize>) -> Self {
+        if let Some(failure) = Arc::get_mut(&mut self.0) {
+            failure.rows = Some(rows);
         }
         self
     }
@@ -175,6 +190,17 @@ impl TaskError {
         self.0.argument.as_deref()
     }
 
+    /// For a task that worked on a chunk of an array [in place](crate::Job::chunks_mut), and panicked, died or was
+    /// timed out: the elements of that chunk. Each may be as it was, as it should be, or something in between.
+    #[must_use]
+    pub fn torn(&self) -> Option<Range<usize>> {
+        let tears = |kind: &TaskErrorKind| {
+            matches!(kind, TaskErrorKind::Panicked(_) | TaskErrorKind::Died(_) | TaskErrorKind::TimedOut(_))
+        };
+        let torn = tears(&self.0.kind) || self.0.earlier.iter().any(tears);
+        self.0.rows.clone().filter(|_| torn)
+    }
+
     /// What went wrong, at the last attempt.
     #[must_use]
     pub fn kind(&self) -> &TaskErrorKind {
@@ -192,7 +218,7 @@ impl std::error::Error for TaskError {}
 
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { task, index, worker, attempts, argument, kind, earlier } = &*self.0;
+        let Failure { task, index, worker, attempts, argument, kind, earlier, .. } = &*self.0;
         match kind {
             TaskErrorKind::Init(cause) => {
                 return write!(f, "init of worker {worker} for task `{task}` failed: {cause}");
@@ -202,6 +228,9 @@ impl fmt::Display for TaskError {
         }
         if let Some(argument) = argument {
             write!(f, "; its argument was {argument}")?;
+        }
+        if let Some(Range { start, end }) = self.torn() {
+            write!(f, "; it left elements {start} to {end} torn")?;
         }
         if *attempts > 1 {
             write!(f, "; this was attempt {attempts}")?;

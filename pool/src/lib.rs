@@ -32,6 +32,7 @@ extern crate self as pool;
 
 // A value's way: from the caller, through a job, encoded into a lane, to a worker, and back.
 mod builder;
+mod chunk;
 mod codec;
 mod job;
 mod lane;
@@ -53,6 +54,7 @@ mod sys;
 
 pub use boot::init;
 pub use builder::WorkerPoolBuilder;
+pub use chunk::{Chunk, ChunkMut, Concatenate, Concatenated, OneAChunk, Outputs, Slices};
 pub use codec::Codec;
 pub use cpu::{CpuIds, cpu_count};
 pub use error::{Death, Error, PanicInfo, TaskError, TaskErrorKind};
@@ -70,9 +72,9 @@ pub use task::WorkerId;
 #[doc(hidden)]
 pub mod __private {
     pub use linkme;
-    pub use std::io::Write;
     pub use std::vec::Vec;
 
+    pub use crate::chunk::{Chunk, ChunkMut, Elements, ElementsFallback, ItemWriter, element};
     pub use crate::codec::Codec;
     pub use crate::registry::{DecodeShared, Entry, REGISTRY, SharedValue};
     pub use crate::task::{
@@ -80,5 +82,5 @@ pub mod __private {
         Output, Probe, ProbeFallback, ReadyFor, RunsOn, Task, TaskContext, WorkerExit, WorkerId, WorkerInit,
         argument, exit_of, init_of,
     };
-    pub use crate::task_calls;
+    pub use crate::{chunk_calls, task_calls};
 }

@@ -178,6 +178,11 @@ impl<S> WorkerPool<S> {
         })
     }
 
+    /// Whether chunks go to workers in turn.
+    pub(crate) fn orders_tasks(&self) -> bool {
+        self.settings.order_tasks
+    }
+
     /// A task's place in the registry, and the number of the worker state that it runs on; 0 for none.
     pub(crate) fn functions<T: Task, I: WorkerInit, E: WorkerExit>(&self) -> Result<(u32, u32), Error> {
         let registry = Registry::get()?;

@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::chunk::ItemWriter;
 use crate::codec::Codec;
 use crate::registry::Entry;
 
@@ -84,7 +85,7 @@ pub trait Task: Sized + 'static {
     const DEBUG_ITEM: Option<fn(&Self::Item<'_>) -> String>;
 
     /// Appends the item's bytes to `out`.
-    fn encode(codec: Codec, item: &Self::Item<'_>, out: &mut impl Write) -> Result<(), String>;
+    fn encode(codec: Codec, item: &Self::Item<'_>, out: &mut impl ItemWriter) -> Result<(), String>;
     /// Decodes an item from exactly these bytes, in place.
     fn decode(codec: Codec, bytes: &[u8]) -> Result<Self::Item<'_>, String>;
     /// Its place in the registry.

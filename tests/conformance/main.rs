@@ -18,6 +18,8 @@ mod support;
 
 // How work gets through.
 mod async_results;
+mod chunks;
+mod chunks_mut;
 mod codecs;
 mod combinations;
 mod iterators;
@@ -54,6 +56,8 @@ const TOPICS: &[&[harness::Case]] = &[
     threads::CASES,
     payloads::CASES,
     codecs::CASES,
+    chunks::CASES,
+    chunks_mut::CASES,
     injection::CASES,
     shared::CASES,
     shared_memory::CASES,

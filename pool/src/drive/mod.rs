@@ -135,6 +135,21 @@ impl Core {
         self.change(|state| state.close(job));
     }
 
+    /// Waits until no worker has a task of a closed job any more: each was answered, was taken back before it was begun,
+    /// or its worker is gone. From then on nothing that was lent to them is used. Whoever comes here can't go on
+    /// without knowing that, so a panic in here is the end.
+    pub(crate) fn settle(&self, job: JobId) {
+        struct NoWayOut;
+        impl Drop for NoWayOut {
+            fn drop(&mut self) {
+                std::process::abort();
+            }
+        }
+        let no_way_out = NoWayOut;
+        self.drive_until(|state| !state.is_at_work_on(job));
+        std::mem::forget(no_way_out);
+    }
+
     /// Drives until the condition holds.
     pub(crate) fn drive_until(&self, mut done: impl FnMut(&mut State) -> bool) {
         loop {

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::chunk::ItemWriter;
 use crate::insights::WorkerInsights;
 use crate::lane::{Corrupt, PART_BYTES, ParentEnd, Position, Spends, now_ns, order};
 use crate::start::Child;
@@ -356,6 +357,16 @@ impl<'r> ChunkWriter<'r> {
     pub(super) fn finish(self, head: ChunkHead) -> (usize, Vec<u8>) {
         self.area[..ChunkHead::BYTES].copy_from_slice(&head.to_bytes());
         (self.len, self.overflow)
+    }
+}
+
+impl ItemWriter for ChunkWriter<'_> {
+    fn address_of_next(&self, len: usize) -> usize {
+        if self.overflow.is_empty() && len <= self.area.len() - self.len {
+            return self.area.as_ptr() as usize + self.len;
+        }
+        // It will lie in a vector of its own.
+        if self.overflow.is_empty() { self.len - self.item } else { self.overflow.len() }
     }
 }
 

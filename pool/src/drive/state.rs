@@ -190,6 +190,11 @@ impl State {
         self.supervisor.is_idle()
     }
 
+    /// Whether the job is open, or a worker may still be at a task of it.
+    pub(super) fn is_at_work_on(&self, job: JobId) -> bool {
+        self.supervisor.knows(job)
+    }
+
     /// Whether the workers were told to end, and no call has come since.
     pub(crate) fn is_ending(&self) -> bool {
         self.ending

@@ -214,7 +214,7 @@ impl<R> Future for AsyncResult<R> {
     }
 }
 
-impl<T, S, I, E> Job<'_, T, S, I, E>
+impl<T, S, I, E, O> Job<'_, T, S, I, E, O>
 where
     T: Task + RunsOn<S>,
     I: InitOf<T::State> + RunsOn<S>,

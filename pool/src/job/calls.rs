@@ -107,3 +107,79 @@ macro_rules! task_calls {
         }
     };
 }
+
+/// Gives the type of a task that takes chunks its calls: `slices` or `slices_mut`, and the type of the elements; both
+/// for a `stub`, whose type is not known.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! chunk_calls {
+    ($task:ident slices $element:ty) => {
+        $crate::chunk_calls! {
+            $task
+            /// Cuts the input into chunks and runs the task over them; the outputs are concatenated, in input order.
+            pub fn par_map_slice<'rows, S: 'static, R: $crate::Concatenate>(
+                pool: &$crate::WorkerPool<S>,
+                rows: impl $crate::Slices<'rows, $element>,
+            ) -> ::core::result::Result<R, $crate::Error>
+            where
+                Self: $crate::__private::ReadyFor<S> + $crate::__private::Task<Output = R>,
+            {
+                pool.own_job::<Self>().map_slice(rows)
+            }
+        }
+    };
+    ($task:ident slices_mut $element:ty) => {
+        $crate::chunk_calls! {
+            $task
+            /// Runs the task over chunks of so many elements, each in place; the outputs are one a chunk.
+            pub fn par_chunks_mut<S: 'static>(
+                pool: &$crate::WorkerPool<S>,
+                array: &mut $crate::shared::SharedArray<$element>,
+                rows_per_chunk: usize,
+            ) -> ::core::result::Result<
+                $crate::__private::Vec<<Self as $crate::__private::Task>::Output>,
+                $crate::Error,
+            >
+            where
+                Self: $crate::__private::ReadyFor<S>,
+            {
+                pool.own_job::<Self>().chunks_mut(array, rows_per_chunk)
+            }
+        }
+    };
+    ($task:ident stub) => {
+        $crate::chunk_calls! {
+            $task
+            /// There is an error in the task.
+            pub fn par_map_slice<S: 'static, D>(
+                _: &$crate::WorkerPool<S>,
+                _: D,
+            ) -> ::core::result::Result<<Self as $crate::__private::Task>::Output, $crate::Error> {
+                loop {}
+            }
+
+            /// There is an error in the task.
+            pub fn par_chunks_mut<S: 'static, D>(
+                _: &$crate::WorkerPool<S>,
+                _: D,
+                _: usize,
+            ) -> ::core::result::Result<<Self as $crate::__private::Task>::Output, $crate::Error> {
+                loop {}
+            }
+        }
+    };
+    ($task:ident $($call:tt)+) => {
+        #[allow(dead_code)]
+        impl $task {
+            /// A job of this task: options first, then one of its calls.
+            pub fn job<S: 'static>(pool: &$crate::WorkerPool<S>) -> $crate::Job<'_, Self, S>
+            where
+                Self: $crate::__private::RunsOn<S>,
+            {
+                pool.job::<Self>()
+            }
+
+            $($call)+
+        }
+    };
+}

@@ -4,6 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use crate::chunk::Concatenated;
 use crate::drive::JobSlot;
 use crate::error::{Error, TaskError};
 use crate::pool_type::WorkerPool;
@@ -12,6 +13,7 @@ use crate::wire::Carriage;
 
 mod asynchronous;
 mod calls;
+mod chunks;
 mod imap;
 mod options;
 mod running;
@@ -25,15 +27,16 @@ use running::Running;
 use supply::Supply;
 
 /// A call that is being put together: options first, then one of `map`, `map_unordered`, `imap`, `imap_unordered`,
-/// `map_outcomes`, `apply`, `apply_async`, `map_async`.
+/// `map_outcomes`, `apply`, `apply_async`, `map_async`; for tasks that take chunks `map_slice`, `chunks_mut`,
+/// `chunks_mut_outcomes`.
 #[must_use = "a job does nothing until one of its calls is made"]
-pub struct Job<'p, T: Task, S, I = <T as Task>::Init, E = <T as Task>::Exit> {
+pub struct Job<'p, T: Task, S, I = <T as Task>::Init, E = <T as Task>::Exit, O = Concatenated> {
     pool: &'p WorkerPool<S>,
     options: Options,
-    functions: PhantomData<fn() -> (T, I, E)>,
+    functions: PhantomData<fn() -> (T, I, E, O)>,
 }
 
-impl<T: Task, S, I, E> fmt::Debug for Job<'_, T, S, I, E> {
+impl<T: Task, S, I, E, O> fmt::Debug for Job<'_, T, S, I, E, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Job").field("task", &T::entry().name()).field("options", &self.options).finish()
     }
@@ -45,7 +48,7 @@ impl<'p, T: Task, S> Job<'p, T, S> {
     }
 }
 
-impl<'p, T: Task, S, I, E> Job<'p, T, S, I, E> {
+impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     /// How many tasks a worker gets at once. Default: adaptive, by the time that tasks take. Beats `n_splits`.
     pub fn chunk_size(mut self, tasks: usize) -> Self {
         self.options.chunk_size = Some(tasks);
@@ -106,12 +109,12 @@ impl<'p, T: Task, S, I, E> Job<'p, T, S, I, E> {
     }
 
     /// Makes the workers' state with this function instead of the task's own.
-    pub fn worker_init<J: InitOf<T::State>>(self) -> Job<'p, T, S, J, E> {
+    pub fn worker_init<J: InitOf<T::State>>(self) -> Job<'p, T, S, J, E, O> {
         Job { pool: self.pool, options: self.options, functions: PhantomData }
     }
 
     /// Ends the workers with this function instead of the task's own.
-    pub fn worker_exit<X: ExitOf<T::State>>(self) -> Job<'p, T, S, I, X> {
+    pub fn worker_exit<X: ExitOf<T::State>>(self) -> Job<'p, T, S, I, X, O> {
         Job { pool: self.pool, options: self.options, functions: PhantomData }
     }
 }
@@ -125,7 +128,7 @@ enum Mode {
     Outcomes { bounded: bool },
 }
 
-impl<'p, T, S, I, E> Job<'p, T, S, I, E>
+impl<'p, T, S, I, E, O> Job<'p, T, S, I, E, O>
 where
     T: Task + RunsOn<S>,
     I: InitOf<T::State> + RunsOn<S>,
@@ -248,7 +251,9 @@ where
         let core = self.pool.core();
         let job = core.open(slot, plan, Vec::new())?;
         let codec = self.pool.codec();
-        Ok(Running { core, job, supply, chunk, codec, inbox: Default::default(), taken: 0, watched: None })
+        let settles = self.options.settles;
+        let inbox = Default::default();
+        Ok(Running { core, job, supply, chunk, codec, inbox, taken: 0, watched: None, settles })
     }
 
     /// What the driver keeps of the job; the plan learns its profile.

@@ -16,21 +16,16 @@ pub(crate) struct Options {
     pub(super) worker_init_timeout: Option<Duration>,
     pub(super) worker_exit_timeout: Option<Duration>,
     pub(super) retries: u32,
+    /// The outputs of chunks shall be concatenated, said in so many words.
+    pub(super) concatenate: bool,
+    /// The call ends when nobody is at work on it any more.
+    pub(super) settles: bool,
 }
 
 impl Options {
     /// The plan for an input whose iterator gives this size hint.
     pub(super) fn plan(&self, hint: (usize, Option<usize>), mortal: bool) -> Result<Plan, Error> {
-        for (name, value) in [
-            ("chunk_size", self.chunk_size),
-            ("n_splits", self.n_splits),
-            ("max_tasks_active", self.max_tasks_active),
-            ("worker_lifespan", self.worker_lifespan),
-        ] {
-            if value == Some(0) {
-                return Err(Error::option(name, 0, "it must be at least 1"));
-            }
-        }
+        self.check()?;
         for (name, limit) in [
             ("task_timeout", self.task_timeout),
             ("worker_init_timeout", self.worker_init_timeout),
@@ -82,6 +77,21 @@ impl Options {
             exit_limit_ns: nanos(self.worker_exit_timeout),
             total,
         })
+    }
+
+    /// That what counts something counts at least one.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        for (name, value) in [
+            ("chunk_size", self.chunk_size),
+            ("n_splits", self.n_splits),
+            ("max_tasks_active", self.max_tasks_active),
+            ("worker_lifespan", self.worker_lifespan),
+        ] {
+            if value == Some(0) {
+                return Err(Error::option(name, 0, "it must be at least 1"));
+            }
+        }
+        Ok(())
     }
 
     /// How many items are taken from the input at most.

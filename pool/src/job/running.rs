@@ -23,6 +23,8 @@ pub(super) struct Running<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     pub(super) taken: u64,
     /// When the workers were looked at last, unless the user's code has run since.
     pub(super) watched: Option<u64>,
+    /// When this ends, nobody is at work on the job any more.
+    pub(super) settles: bool,
 }
 
 impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Running<'_, 'i, T, I> {
@@ -80,6 +82,9 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Running<'_, 'i, T, I> {
 impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Drop for Running<'_, 'i, T, I> {
     fn drop(&mut self) {
         self.core.close(self.job);
+        if self.settles {
+            self.core.settle(self.job);
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::iter::Fuse;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use crate::chunk::ItemWriter;
 use crate::codec::Codec;
 use crate::drive::{ChunkWriter, Feed};
 use crate::task::Task;
@@ -92,7 +93,7 @@ pub(super) fn encode<T: Task>(
     codec: Codec,
     _carriage: Carriage,
     item: &T::Item<'_>,
-    out: &mut impl std::io::Write,
+    out: &mut impl ItemWriter,
 ) -> Result<(), String> {
     match catch_unwind(AssertUnwindSafe(|| T::encode(codec, item, out))) {
         Ok(encoded) => encoded,

@@ -10,7 +10,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::element::{Element, Number};
-use super::region::{Handle, Kind, Region};
+use super::region::{Handle, Holder, Kind, Region};
 use super::slice_mut::SliceMut;
 use super::type_key;
 use crate::error::Error;
@@ -55,13 +55,33 @@ unsafe impl<T: Send> Send for SharedArray<T> {}
 // SAFETY: as above; a shared array lets each thread take elements out and put some in.
 unsafe impl<T: Send> Sync for SharedArray<T> {}
 
+impl<T> SharedArray<T> {
+    /// The number of elements.
+    #[must_use]
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no elements.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(super) fn region(&self) -> &Arc<Region> {
+        &self.region
+    }
+}
+
 impl<T: Pod> SharedArray<T> {
-    fn kind() -> Kind {
+    pub(super) fn kind() -> Kind {
         Kind { what: "SharedArray", key: type_key::<Self>() }
     }
 
     /// The bytes of so many elements; one at least, since no file is mapped that has none.
-    fn bytes_of(len: usize) -> Option<usize> {
+    pub(super) fn bytes_of(len: usize) -> Option<usize> {
         len.checked_mul(size_of::<T>()).map(|bytes| bytes.max(1))
     }
 
@@ -109,20 +129,6 @@ impl<T: Pod> SharedArray<T> {
         const { Element::<T>::FITS };
         let len = usize::try_from(handle.count).map_err(|error| error.to_string())?;
         Ok(Self::of(Region::attach(handle, Self::kind(), Self::bytes_of(len))?, len))
-    }
-
-    /// The number of elements.
-    #[must_use]
-    #[inline]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there are no elements.
-    #[must_use]
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     #[inline]
@@ -230,7 +236,7 @@ impl<T: Pod> SharedArray<T> {
     /// # }
     /// ```
     pub fn as_mut_slice(&mut self) -> Result<SliceMut<'_, T>, Error> {
-        let excluded = self.region.exclude()?;
+        let excluded = self.region.exclude(Holder::User)?;
         // SAFETY: the elements are mapped, and nobody else accesses them while `excluded` lives: it shows that no
         // other process has them mapped and that no other handle is in this one; this one is borrowed exclusively.
         let slice = unsafe { std::slice::from_raw_parts_mut(self.first.as_ptr(), self.len) };

@@ -82,6 +82,15 @@ impl<T: Pod> Element<'_, T> {
         Self { at, mapped: PhantomData }
     }
 
+    /// The same, for any type; none where there is no atomic type of its size.
+    ///
+    /// # Safety
+    /// As for [`new`](Self::new).
+    #[inline]
+    pub(super) unsafe fn new_if_fits(at: NonNull<T>) -> Option<Self> {
+        matches!(size_of::<T>(), 1 | 2 | 4 | 8).then_some(Self { at, mapped: PhantomData })
+    }
+
     // SYNC: element written. Whoever sees a value sees what its writer had written before it.
     #[inline]
     pub(super) fn load(self) -> T {

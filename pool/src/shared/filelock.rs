@@ -4,7 +4,7 @@
 //! with the process, however that ends.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -17,7 +17,7 @@ pub(super) enum Kind {
 
 /// Takes a lock, or turns the one that this opening has into the other kind; false, and nothing changed, if that of
 /// another opening stands against it.
-pub(super) fn try_lock(file: &OwnedFd, kind: Kind, at: i64) -> io::Result<bool> {
+pub(super) fn try_lock(file: &impl AsFd, kind: Kind, at: i64) -> io::Result<bool> {
     match fcntl(file, FcntlArg::F_OFD_SETLK(&range(kind, at))) {
         Ok(_) => Ok(true),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),

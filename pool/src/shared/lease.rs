@@ -20,6 +20,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::filelock::{Kind, try_lock};
 use super::memory::reopen;
+use crate::sys::fd::Fd;
 
 /// The byte that leases lock.
 const LEASE: i64 = 0;
@@ -44,7 +45,13 @@ impl Lease {
         let opening = reopen(file)?;
         let Some(page) = carry(&opening)? else { return Ok(None) };
         unmap(self.page.swap(page.as_ptr(), Ordering::Relaxed));
+        let opening = Fd::new(opening)?;
         Ok(try_lock(&opening, Kind::Exclusive, LEASE)?.then_some(Exclusive { opening }))
+    }
+
+    /// Gives the lease up, for good.
+    pub(super) fn leave(&self) {
+        unmap(self.page.swap(std::ptr::null_mut(), Ordering::Relaxed));
     }
 }
 
@@ -72,10 +79,11 @@ fn unmap(page: *mut c_void) {
     debug_assert!(unmapped.is_ok());
 }
 
-/// An exclusive lease. Given back with [`Exclusive::end`]; otherwise it stays exclusive.
+/// An exclusive lease. Given back with [`Exclusive::end`]; otherwise it stays exclusive. In a child made by fork its
+/// descriptor is closed: a child has no part in it.
 #[derive(Debug)]
 pub(super) struct Exclusive {
-    opening: OwnedFd,
+    opening: Fd,
 }
 
 impl Exclusive {

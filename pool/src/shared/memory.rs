@@ -94,6 +94,14 @@ impl Memory {
         Ok(Self { file, base, len })
     }
 
+    /// Gives the memory itself back to the system: what is mapped anywhere is zero from here on. Where the system
+    /// can't, the memory goes with the last mapping.
+    pub(super) fn free(&self) {
+        let whole = i64::try_from(self.len).unwrap_or(i64::MAX);
+        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        let _ = fallocate(&self.file, flags, 0, whole);
+    }
+
     pub(super) fn file(&self) -> &OwnedFd {
         &self.file
     }

@@ -47,6 +47,7 @@ mod room;
 // Arrays and values.
 mod array;
 mod element;
+mod loan;
 mod slice_mut;
 mod value;
 // What waits.
@@ -60,8 +61,9 @@ mod slots;
 pub use array::SharedArray;
 pub use barrier::{BarrierError, SharedBarrier};
 pub use element::Number;
+pub(crate) use loan::{Loan, Piece, ToRead, ToWrite};
 pub use mutex::{SharedMutex, SharedMutexGuard};
-pub(crate) use region::{Kept, keeping, refuse_fork};
+pub(crate) use region::{Kept, keeping, leave_lent, refuse_fork};
 pub use semaphore::{SharedPermit, SharedSemaphore};
 pub use slice_mut::SliceMut;
 pub use value::{SharedCounter, SharedValue};

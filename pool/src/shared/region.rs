@@ -10,19 +10,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use serde::{Deserialize, Serialize};
 
-use super::lease::{Exclusive, Lease};
+use super::lease::Lease;
 use super::memory::{Memory, Unopened};
 use super::presence::{Presence, random};
 use super::room;
 use crate::error::Error;
 
+mod exclusive;
+
+pub(super) use exclusive::{Excluded, Holder};
+pub(crate) use exclusive::{leave_lent, refuse_fork};
+
 /// What an object is called: two random numbers.
-type Id = [u64; 2];
+pub(super) type Id = [u64; 2];
 
 /// The kind of an object: its name in messages, and the key of its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,16 +49,20 @@ pub(super) struct Region {
     places: Mutex<BTreeSet<usize>>,
     /// This process has it for itself alone, by one `&mut`. Written with the registry locked.
     exclusive: AtomicBool,
+    /// A call has that `&mut`. Written with the registry locked.
+    lent: AtomicBool,
+    /// It was lent before: workers may have it mapped without a lease, and not use it.
+    was_lent: AtomicBool,
 }
 
 /// The encoded form of every shared object.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Handle {
-    id: Id,
+    pub(super) id: Id,
     kind: u64,
     /// How many elements, parties or permits.
     pub(super) count: u64,
-    process: u32,
+    pub(super) process: u32,
     descriptor: i32,
 }
 
@@ -106,18 +115,8 @@ impl Region {
                 region => Ok(region),
             };
         }
-        let refused = |error: &dyn Display| format!("the memory of this {what} cannot be reached: {error}");
-        let name = name(handle.id, kind);
-        let memory = Memory::open(handle.process, handle.descriptor, &name, len);
-        let memory = memory.map_err(|why| match why {
-            Unopened::Gone => format!(
-                "the memory of this {what} is not there: its owner (process {}) has dropped it or ended; keep it \
-                 alive while tasks use it",
-                handle.process
-            ),
-            Unopened::Refused(error) => refused(&error),
-        })?;
-        let lease = Lease::take(memory.file()).map_err(|error| refused(&error))?.ok_or_else(busy)?;
+        let memory = handle.open(kind, len)?;
+        let lease = Lease::take(memory.file()).map_err(|error| refused(kind, &error))?.ok_or_else(busy)?;
         let region = Arc::new(Self::new(handle.id, kind, memory, lease));
         regions.insert(handle.id, Arc::downgrade(&region));
         Ok(region)
@@ -125,7 +124,9 @@ impl Region {
 
     fn new(id: Id, kind: Kind, memory: Memory, lease: Lease) -> Self {
         let (presence, places) = (OnceLock::new(), Mutex::default());
-        Self { id, kind, memory, lease, presence, places, exclusive: AtomicBool::new(false) }
+        let (exclusive, lent, was_lent) =
+            (AtomicBool::default(), AtomicBool::default(), AtomicBool::default());
+        Self { id, kind, memory, lease, presence, places, exclusive, lent, was_lent }
     }
 
     /// The handle, for whoever is to have the object too.
@@ -135,6 +136,11 @@ impl Region {
                 kept.push(self.clone());
             }
         });
+        self.handle_on_loan(count)
+    }
+
+    /// The handle, for whoever is to have the object while a call lends it.
+    pub(super) fn handle_on_loan(&self, count: usize) -> Handle {
         Handle {
             id: self.id,
             kind: self.kind.key,
@@ -142,6 +148,12 @@ impl Region {
             process: std::process::id(),
             descriptor: self.memory.file().as_raw_fd(),
         }
+    }
+
+    /// The object that a handle stands for, which this process itself lends.
+    pub(super) fn own_on_loan(handle: &Handle, kind: Kind, len: usize) -> Option<Arc<Self>> {
+        let region = regions().get(&handle.id).and_then(Weak::upgrade)?;
+        (region.kind == kind && handle.kind == kind.key && region.memory.len() == len).then_some(region)
     }
 
     pub(super) fn base(&self) -> NonNull<u8> {
@@ -170,37 +182,33 @@ impl Region {
     pub(super) fn places(&self) -> &Mutex<BTreeSet<usize>> {
         &self.places
     }
+}
 
-    /// Makes this the only use of the object, in all processes, until the result is dropped. Whoever calls has this
-    /// use borrowed exclusively.
-    pub(super) fn exclude(self: &Arc<Self>) -> Result<Excluded<'_>, Error> {
-        let refused = |why: &dyn Display| {
-            Error::shared_memory(format!("the {} cannot be borrowed exclusively", self.kind.what), why)
-        };
-        let _others_wait = regions();
-        if Arc::strong_count(self) > 1 {
-            let why = "this process has other handles to it: drop its clones, and the pools and tasks that have one";
-            return Err(refused(&why));
+impl Handle {
+    /// Maps the memory, which another process has.
+    pub(super) fn open(&self, kind: Kind, len: usize) -> Result<Memory, String> {
+        if self.kind != kind.key {
+            return Err(format!("this is the handle of another type than {}", kind.what));
         }
-        // The accesses of the handles that were dropped lie before those by the borrow.
-        fence(Ordering::Acquire);
-        match self.lease.exclude(self.memory.file()) {
-            Ok(Some(lease)) => {
-                self.exclusive.store(true, Ordering::Relaxed);
-                Ok(Excluded { region: self, lease })
-            }
-            Ok(None) => Err(refused(
-                &"another process has it mapped: a worker that has it in its `#[shared]` value or state keeps it as \
-                  long as the pool lives (join the pool first), one that has it as an argument until its task ends; and \
-                  workers of `StartMethod::Fork` have all that this process had when it was copied",
-            )),
-            Err(error) => Err(refused(&error)),
-        }
+        let memory = Memory::open(self.process, self.descriptor, &name(self.id, kind), len);
+        memory.map_err(|why| match why {
+            Unopened::Gone => format!(
+                "the memory of this {} is not there: its owner (process {}) has dropped it or ended; keep it alive \
+                 while tasks use it",
+                kind.what, self.process
+            ),
+            Unopened::Refused(error) => refused(kind, &error),
+        })
     }
+}
+
+fn refused(kind: Kind, error: &dyn Display) -> String {
+    format!("the memory of this {} cannot be reached: {error}", kind.what)
 }
 
 impl Drop for Region {
     fn drop(&mut self) {
+        self.free_if_lent();
         let mut regions = regions();
         // It may have been attached anew since its last use ended.
         if regions.get(&self.id).is_some_and(|known| known.strong_count() == 0) {
@@ -212,39 +220,6 @@ impl Drop for Region {
 /// The name that the object's file is made with, and known by.
 fn name(id: Id, kind: Kind) -> String {
     format!("pool {} {:016x}{:016x} {:016x}", kind.what, id[0], id[1], kind.key)
-}
-
-/// The only use of an object. Dropping it lets others in.
-#[derive(Debug)]
-pub(super) struct Excluded<'a> {
-    region: &'a Region,
-    lease: Exclusive,
-}
-
-impl Drop for Excluded<'_> {
-    fn drop(&mut self) {
-        let _others_wait = regions();
-        // What can't be given back stays exclusive, which is safe.
-        let ended = self.lease.end();
-        self.region.exclusive.store(!ended, Ordering::Relaxed);
-    }
-}
-
-/// An error if a fork now would copy a `&mut` into shared memory: parent and child would both have it.
-pub(crate) fn refuse_fork() -> Result<(), String> {
-    let regions: Vec<Arc<Region>> = regions().values().filter_map(Weak::upgrade).collect();
-    let borrowed = regions.iter().find(|region| {
-        let locked =
-            || region.presence.get().is_some_and(|presence| presence.gate().load(Ordering::Relaxed) != 0);
-        region.exclusive.load(Ordering::Relaxed) || locked()
-    });
-    match borrowed {
-        Some(region) => Err(format!(
-            "a {} is borrowed exclusively or locked here, and a fork would copy that: end the borrow first",
-            region.kind.what
-        )),
-        None => Ok(()),
-    }
 }
 
 thread_local! {

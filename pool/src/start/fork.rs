@@ -43,6 +43,7 @@ fn fork_server(heritage: &Heritage) -> io::Result<Server> {
     // lives on from here with the two descriptors that it keeps, and never returns to a frame that owns others.
     match unsafe { fork::fork(&[theirs.fd(), tie.fd()])? } {
         Born::Younger => fork::live(|| {
+            shared::leave_lent()?;
             inherit::clean("pool-server").map_err(|error| error.to_string())?;
             if tie.hold_as_server().is_err() {
                 // The parent gave up this server before it knew it.

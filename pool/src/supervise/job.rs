@@ -44,11 +44,18 @@ pub(crate) enum Chunking {
     Splits { splits: u64, total: u64 },
 }
 
-impl Chunking {
-    /// Where the chunk that holds task `index` ends. The carry is MPIRE's: 10 tasks in 6 chunks are 2, 2, 1, 2, 2, 1.
-    fn end(splits: u64, total: u64, index: u64) -> u64 {
-        let number = index * splits / total.max(1);
-        ((number + 1) * total).div_ceil(splits).max(index + 1)
+/// A total in so many parts. The carry is MPIRE's: 10 in 6 parts are 2, 2, 1, 2, 2, 1.
+pub(crate) mod splits {
+    /// Which part holds this index: at the beginning of one, so many lie before it.
+    pub(crate) fn number(splits: u64, total: u64, index: u64) -> u64 {
+        (u128::from(index) * u128::from(splits) / u128::from(total.max(1))) as u64
+    }
+
+    /// Where that part ends.
+    pub(crate) fn end(splits: u64, total: u64, index: u64) -> u64 {
+        let next = u128::from(number(splits, total, index)) + 1;
+        let end = (next * u128::from(total)).div_ceil(u128::from(splits)) as u64;
+        end.max(index + 1)
     }
 }
 
@@ -133,7 +140,7 @@ impl Job {
         let window = (WINDOW_NS / pace).clamp(2, LONGEST_WINDOW);
         let whole = match self.plan.chunking {
             Chunking::Size(size) => size,
-            Chunking::Splits { splits, total } => Chunking::end(splits, total, self.next) - self.next,
+            Chunking::Splits { splits, total } => splits::end(splits, total, self.next) - self.next,
             Chunking::Adaptive => {
                 let left = self.plan.total.map_or(u64::MAX, |total| total.saturating_sub(self.next));
                 let fair = (left / (2 * workers)).max(1);
@@ -163,7 +170,7 @@ mod tests {
     #[test]
     fn splits_carry_as_in_mpire() {
         let sizes = |splits, total| {
-            let next = |start: &u64| Some(Chunking::end(splits, total, *start)).filter(|_| *start < total);
+            let next = |start: &u64| Some(splits::end(splits, total, *start)).filter(|_| *start < total);
             let ends = std::iter::successors(Some(0), next);
             ends.clone().skip(1).zip(ends).map(|(end, start)| end - start).collect::<Vec<_>>()
         };

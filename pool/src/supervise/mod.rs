@@ -9,7 +9,7 @@ mod simulation;
 mod supervisor;
 mod worker;
 
-pub(crate) use job::{Chunking, JobId, Plan};
+pub(crate) use job::{Chunking, JobId, Plan, splits};
 pub(crate) use supervisor::{Grant, Head, Supervisor, Work};
 
 /// What happened. Workers are named by their id, tasks by their position in the input of their job.

@@ -93,6 +93,11 @@ impl Supervisor {
         self.jobs.is_empty()
     }
 
+    /// Whether the job is open, or a worker has a task of it: one that may run, or may yet begin.
+    pub(crate) fn knows(&self, job: JobId) -> bool {
+        self.jobs.contains_key(&job)
+    }
+
     /// Whether there is no such worker now.
     pub(crate) fn is_absent(&self, worker: usize) -> bool {
         self.workers[worker].phase == Phase::Absent

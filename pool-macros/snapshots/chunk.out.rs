@@ -1,0 +1,79 @@
+#[allow(clippy::ptr_arg)]
+fn scale(factor: &f32, rows: &mut [f32], id: usize) -> usize {
+    rows.iter_mut().for_each(|x| *x *= factor);
+    id
+}
+/// The worker task `scale`, as a type.
+#[allow(non_camel_case_types, clippy::empty_enums)]
+enum scale {}
+#[allow(deprecated, non_camel_case_types)]
+const _: () = {
+    impl ::pool::__private::Task for scale {
+        type Item<'item> = ::pool::__private::ChunkMut<'item, f32>;
+        type Output = usize;
+        type State = ();
+        type Shared = f32;
+        type Init = ::pool::__private::ByDefault;
+        type Exit = ::pool::__private::NoExit;
+        const DEFAULT_STATE: ::core::option::Option<fn() -> Self::State> = {
+            use ::pool::__private::ProbeFallback as _;
+            ::pool::__private::Probe::<Self::State>::DEFAULT
+        };
+        const DEBUG_ITEM: ::core::option::Option<
+            fn(&Self::Item<'_>) -> ::std::string::String,
+        > = ::core::option::Option::None;
+        fn encode(
+            codec: ::pool::__private::Codec,
+            item: &Self::Item<'_>,
+            out: &mut impl ::pool::__private::ItemWriter,
+        ) -> ::core::result::Result<(), ::std::string::String> {
+            use ::pool::__private::ElementsFallback as _;
+            let _ = codec;
+            ::pool::__private::Elements::<f32>::encode(item, out)
+        }
+        fn decode(
+            codec: ::pool::__private::Codec,
+            bytes: &[u8],
+        ) -> ::core::result::Result<Self::Item<'_>, ::std::string::String> {
+            use ::pool::__private::ElementsFallback as _;
+            let _ = codec;
+            ::pool::__private::Elements::<f32>::decode(bytes)
+        }
+        fn entry() -> &'static ::pool::__private::Entry {
+            #[::pool::__private::linkme::distributed_slice(::pool::__private::REGISTRY)]
+            #[linkme(crate = ::pool::__private::linkme)]
+            static ENTRY: ::pool::__private::Entry = ::pool::__private::Entry::task::<
+                scale,
+            >(
+                ::core::option::Option::None,
+                {
+                    use ::pool::__private::ProbeFallback as _;
+                    ::pool::__private::Probe::<f32>::DECODE_SHARED
+                },
+            );
+            &ENTRY
+        }
+        fn call(
+            cx: ::pool::__private::TaskContext<'_, Self>,
+            item: Self::Item<'_>,
+        ) -> Self::Output {
+            use ::pool::__private::ElementsFallback as _;
+            scale(
+                cx.shared,
+                ::pool::__private::Elements::<f32>::lend(&mut { item }),
+                <usize as ::core::convert::From<
+                    ::pool::__private::WorkerId,
+                >>::from(cx.worker_id),
+            )
+        }
+    }
+    impl<
+        __Given: ::pool::__private::Lends<f32, scale>,
+    > ::pool::__private::RunsOn<__Given> for scale {}
+    {
+        fn arguments<'item>() {
+            ::pool::__private::element::<f32>();
+        }
+    }
+    ::pool::__private::chunk_calls!(scale slices_mut f32);
+};
