@@ -8,14 +8,20 @@ use pool::{StartMethod, WorkerPool, WorkerPoolBuilder};
 use crate::rounds::Session;
 
 mod apply;
+mod broadcast;
 mod death;
 mod million;
 mod shared;
 
 type Job = fn(&mut Session) -> Result<(), Box<dyn Error>>;
 
-pub(crate) const JOBS: &[(&str, Job)] =
-    &[("million", million::run), ("apply", apply::run), ("death", death::run), ("shared", shared::run)];
+pub(crate) const JOBS: &[(&str, Job)] = &[
+    ("million", million::run),
+    ("apply", apply::run),
+    ("death", death::run),
+    ("shared", shared::run),
+    ("broadcast", broadcast::run),
+];
 
 const METHODS: [StartMethod; 4] =
     [StartMethod::ForkServer, StartMethod::Fork, StartMethod::Spawn, StartMethod::Threads];

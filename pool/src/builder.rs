@@ -1,6 +1,8 @@
 //! The options of a pool.
 
 use std::any::TypeId;
+use std::fs::File;
+use std::io::{self, BufWriter};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -32,7 +34,7 @@ pub struct WorkerPoolBuilder<S = ()> {
     codec: Codec,
     shared: Arc<S>,
     /// How to encode the shared value; none for a value that can only be inherited.
-    encode: Option<fn(&S, Codec) -> Result<Vec<u8>, String>>,
+    encode: Option<Encode<S>>,
 }
 
 impl<S> std::fmt::Debug for WorkerPoolBuilder<S> {
@@ -45,10 +47,23 @@ impl<S> std::fmt::Debug for WorkerPoolBuilder<S> {
     }
 }
 
-fn encode<S: Serialize>(value: &S, codec: Codec) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    codec.encode(value, &mut bytes)?;
-    Ok(bytes)
+/// How a shared value is written out.
+type Encode<S> = fn(&S, Codec, &mut BufWriter<File>) -> Result<(), String>;
+
+fn encode<S: Serialize>(value: &S, codec: Codec, out: &mut BufWriter<File>) -> Result<(), String> {
+    codec.encode(value, out)
+}
+
+/// Why a shared value could not be written out.
+enum Unwritten {
+    Encode(String),
+    System(io::Error),
+}
+
+impl From<io::Error> for Unwritten {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
 }
 
 impl WorkerPoolBuilder {
@@ -155,11 +170,7 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
         self.with_shared(value, None)
     }
 
-    fn with_shared<V>(
-        self,
-        value: V,
-        encode: Option<fn(&V, Codec) -> Result<Vec<u8>, String>>,
-    ) -> WorkerPoolBuilder<V> {
+    fn with_shared<V>(self, value: V, encode: Option<Encode<V>>) -> WorkerPoolBuilder<V> {
         WorkerPoolBuilder {
             workers: self.workers,
             start_method: self.start_method,
@@ -239,14 +250,13 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
                 "workers of this start method inherit nothing; use `shared(..)`, or StartMethod::Fork or Threads",
             )
         })?;
-        let (bytes, kept) = shared::keeping(|| encode(&self.shared, self.codec));
-        let bytes = bytes.map_err(Error::Shared)?;
-        let file = memfile::sealed("pool shared", &bytes).map_err(|error| Error::start("the pool", error))?;
-        Ok(Shared::Encoded {
-            key: type_key(TypeId::of::<S>()),
-            bytes: Arc::new(file),
-            len: bytes.len(),
-            _kept: kept,
-        })
+        // Straight into the file: a value can be as large as half of the memory.
+        let write = |out: &mut _| encode(&self.shared, self.codec, out).map_err(Unwritten::Encode);
+        let (written, kept) = shared::keeping(|| memfile::sealed("pool shared", write));
+        let (file, len) = written.map_err(|why| match why {
+            Unwritten::Encode(why) => Error::Shared(why),
+            Unwritten::System(error) => Error::start("the pool", error),
+        })?;
+        Ok(Shared::Encoded { key: type_key(TypeId::of::<S>()), bytes: Arc::new(file), len, _kept: kept })
     }
 }

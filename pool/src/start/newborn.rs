@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use crate::shared;
 use crate::sys::fd::Fd;
 use crate::sys::fork::{self, Born, fork_sibling};
 use crate::sys::lifeline::Tie;
+use crate::sys::memfile::Sealed;
 use crate::sys::socket::Channel;
 use crate::sys::{inherit, threads};
 use crate::task::WorkerId;
@@ -126,10 +126,10 @@ impl SharedHead {
 fn decode_shared(codec: Codec, key: u64, len: u64, bytes: &OwnedFd) -> Result<SharedValue, String> {
     let Some(decode) = Registry::get().map_err(why)?.decoder_of(key) else { return Ok(Arc::new(())) };
     let failed = |why: &str| format!("the shared value could not be decoded: {why}");
-    let file = std::fs::File::from(bytes.try_clone().map_err(why)?);
-    let mut encoded = vec![0; usize::try_from(len).map_err(why)?];
-    // The file is one for all workers, and so is its position: it is read without one.
-    file.read_exact_at(&mut encoded, 0).map_err(|error| failed(&error.to_string()))?;
+    let encoded = Sealed::open(bytes).map_err(|error| failed(&error.to_string()))?;
+    if encoded.len() as u64 != len {
+        return Err(failed("the file has another length"));
+    }
     match catch_unwind(AssertUnwindSafe(|| decode(codec, &encoded))) {
         Ok(decoded) => decoded.map_err(|why| failed(&why)),
         Err(payload) => {

@@ -1,26 +1,97 @@
 //! Bytes for other processes: an anonymous memory file that nobody can change any more.
+#![allow(unsafe_code, reason = "maps a file that cannot change")]
 
+use std::ffi::c_void;
 use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::io::{self, BufWriter};
+use std::num::NonZeroUsize;
+use std::ops::Deref;
+use std::os::fd::{AsFd, OwnedFd};
+use std::ptr::NonNull;
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::sys::stat::fstat;
 
 use super::fd::above_standard;
 use super::named;
 
-/// A sealed memory file that holds these bytes.
-pub(crate) fn sealed(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
-    let mut file = File::from(create(name)?);
-    file.write_all(bytes)?;
-    let file = OwnedFd::from(file);
-    fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
-    Ok(file)
+/// A sealed memory file that holds what is written, and how many bytes that is.
+pub(crate) fn sealed<E: From<io::Error>>(
+    name: &str,
+    write: impl FnOnce(&mut BufWriter<File>) -> Result<(), E>,
+) -> Result<(OwnedFd, usize), E> {
+    let mut out = BufWriter::new(File::from(create(name)?));
+    write(&mut out)?;
+    let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let len = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::all())).map_err(io::Error::from)?;
+    Ok((file.into(), len))
 }
 
 /// An empty memory file, to be sealed.
 pub(crate) fn create(name: &str) -> io::Result<OwnedFd> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     above_standard(memfd_create(name, flags).map_err(named("memfd_create"))?)
+}
+
+/// The bytes of a sealed memory file, where they lie.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    /// None for no bytes.
+    mapping: Option<(NonNull<c_void>, NonZeroUsize)>,
+}
+
+impl Sealed {
+    /// Maps the whole file; an error if it could still change.
+    pub(crate) fn open(file: &impl AsFd) -> io::Result<Self> {
+        let fixed = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW;
+        let seals = fcntl(file, FcntlArg::F_GET_SEALS)?;
+        if !SealFlag::from_bits_retain(seals).contains(fixed) {
+            return Err(io::Error::other("the file is not sealed"));
+        }
+        let len = usize::try_from(fstat(file)?.st_size).map_err(io::Error::other)?;
+        let Some(len) = NonZeroUsize::new(len) else { return Ok(Self { mapping: None }) };
+        // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
+        let base = unsafe { mmap(None, len, ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE, file, 0)? };
+        Ok(Self { mapping: Some((base, len)) })
+    }
+}
+
+impl Deref for Sealed {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let Some((base, len)) = self.mapping else { return &[] };
+        // SAFETY: so many bytes are mapped while `self` lives, and by its seals the file is as long and holds what it
+        // holds for good.
+        unsafe { std::slice::from_raw_parts(base.cast().as_ptr(), len.get()) }
+    }
+}
+
+impl Drop for Sealed {
+    fn drop(&mut self) {
+        let Some((base, len)) = self.mapping else { return };
+        // SAFETY: the range is exactly the mapping that `open` made, and nothing that borrows from it is left.
+        let unmapped = unsafe { munmap(base, len.get()) };
+        debug_assert!(unmapped.is_ok());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn what_is_sealed_is_read_in_place() {
+        for bytes in [&b"bytes"[..], b""] {
+            let (file, len) = sealed::<io::Error>("pool test", |out| out.write_all(bytes)).unwrap();
+            assert_eq!((&*Sealed::open(&file).unwrap(), len), (bytes, bytes.len()));
+            assert!(File::from(file).set_len(9).is_err());
+        }
+        assert!(Sealed::open(&create("pool test").unwrap()).is_err());
+    }
 }
