@@ -29,7 +29,8 @@ use kind::Kind;
 /// The function stays callable as before; beside it comes a type of the same name with `par_map` and its kin.
 /// Parameters may be marked `#[worker_id]`, `#[shared]` and `#[state]`; the others make up the item.
 /// Or one is marked `#[chunk]`, a `&[T]` or `&mut [T]`: then the item is a whole chunk of a slice or shared array, and
-/// the type has `par_map_slice` or `par_chunks_mut`.
+/// the type has `par_map_slice` or `par_chunks_mut`. With the feature `ndarray` of `pool` it may be an `ArrayView` or
+/// `ArrayViewMut`, and the type has `par_map_array` or `par_array_chunks_mut`.
 ///
 /// Options: `init = f` and `exit = f` name the [`macro@worker_init`] and [`macro@worker_exit`] functions,
 /// `name = ".."` replaces the name in the registry, `crate = path` says where the `pool` crate is.

@@ -30,10 +30,11 @@ pub(crate) enum Pass {
 }
 
 /// A parameter that is a whole chunk.
-pub(crate) struct Chunk {
-    /// What its elements are.
-    pub(crate) element: Type,
-    pub(crate) is_mut: bool,
+pub(crate) enum Chunk {
+    /// A slice of these elements.
+    Slice { element: Type, is_mut: bool },
+    /// A view of an array, by its type.
+    Array { view: Type, is_mut: bool },
 }
 
 pub(crate) struct Params {
@@ -217,6 +218,14 @@ fn item(kind: Kind, param: &PatType, errors: &mut Errors) -> Option<Param> {
 
 fn whole_chunk(ty: &Type, errors: &mut Errors) -> Option<Param> {
     let Type::Reference(TypeReference { lifetime, mutability, elem, .. }) = ty else {
+        if let Type::Path(path) = ty
+            && let Some(last) = path.path.segments.last()
+            && let name = last.ident.to_string()
+            && name.starts_with("ArrayView")
+        {
+            let is_mut = name.starts_with("ArrayViewMut");
+            return Some(Param::Chunk(Chunk::Array { view: ty.clone(), is_mut }));
+        }
         errors.at(ty, CHUNKS);
         return None;
     };
@@ -229,7 +238,7 @@ fn whole_chunk(ty: &Type, errors: &mut Errors) -> Option<Param> {
         return None;
     };
     let element = owned("an element of a chunk", &slice.elem, errors)?;
-    Some(Param::Chunk(Chunk { element, is_mut: mutability.is_some() }))
+    Some(Param::Chunk(Chunk::Slice { element, is_mut: mutability.is_some() }))
 }
 
 const CHUNKS: &str = "`#[chunk]` is a borrowed slice: `#[chunk] rows: &[T]` or `#[chunk] rows: &mut [T]`";

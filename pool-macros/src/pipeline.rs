@@ -110,7 +110,8 @@ impl Annotated {
                 let part = parts.next();
                 quote!(#item.#part)
             }
-            Param::Chunk(Chunk { element, .. }) => {
+            Param::Chunk(Chunk::Array { .. }) => quote!(#private::Lend::lend(&mut { #item })),
+            Param::Chunk(Chunk::Slice { element, .. }) => {
                 quote!(#private::Elements::<#element>::lend(&mut { #item }))
             }
             Param::WorkerId(ty) => {

@@ -38,8 +38,11 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
     // Each parameter on its own, so that the compiler points to the one at fault.
     let arguments_cross =
         items.iter().map(|item| quote_spanned!(item.span()=> #private::argument::<#item>();));
-    let call_scope = params.chunk().map(|_| quote!(use #private::ElementsFallback as _;));
-    let elements = params.chunk().map(|Chunk { element, .. }| element);
+    let elements = params.chunk().and_then(|chunk| match chunk {
+        Chunk::Slice { element, .. } => Some(element),
+        Chunk::Array { .. } => None,
+    });
+    let call_scope = elements.map(|_| quote!(use #private::ElementsFallback as _;));
     let elements_cross =
         elements.iter().map(|element| quote_spanned!(element.span()=> #private::element::<#element>();));
     quote! {
@@ -132,7 +135,10 @@ impl Carried {
 
     /// A chunk, by itself.
     fn chunk(chunk: &Chunk, name: &Ident, private: &TokenStream) -> Self {
-        let Chunk { element, is_mut } = chunk;
+        let (element, is_mut) = match chunk {
+            Chunk::Slice { element, is_mut } => (element, is_mut),
+            Chunk::Array { view, is_mut } => return Self::array(view, *is_mut, name, private),
+        };
         let (item, kind) = if *is_mut {
             (quote!(#private::ChunkMut<'item, #element>), quote!(slices_mut))
         } else {
@@ -152,6 +158,25 @@ impl Carried {
                 #private::Elements::<#element>::decode(bytes)
             },
             calls: quote!(#private::chunk_calls!(#name #kind #element);),
+        }
+    }
+
+    /// A view of an array, by itself.
+    fn array(view: &Type, is_mut: bool, name: &Ident, private: &TokenStream) -> Self {
+        let view = for_one_item(view.clone());
+        let kind = if is_mut { quote!(arrays_mut) } else { quote!(arrays) };
+        Self {
+            item: quote_spanned!(view.span()=> <#view as #private::ArrayParam>::Item<'item>),
+            debug: quote!(::core::option::Option::None),
+            encode: quote! {
+                let _ = codec;
+                #private::ChunkItem::encode(item, out)
+            },
+            decode: quote! {
+                let _ = codec;
+                #private::ChunkItem::decode(bytes)
+            },
+            calls: quote!(#private::array_calls!(#name #kind);),
         }
     }
 }

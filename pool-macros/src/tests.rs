@@ -67,6 +67,11 @@ fn a_task_with_a_chunk() {
 }
 
 #[test]
+fn a_task_with_a_view_of_an_array() {
+    check("array");
+}
+
+#[test]
 fn an_init_that_can_fail() {
     check("init");
 }

@@ -54,6 +54,9 @@ mod sys;
 
 pub use boot::init;
 pub use builder::WorkerPoolBuilder;
+#[cfg(feature = "ndarray")]
+#[cfg_attr(docsrs, doc(cfg(feature = "ndarray")))]
+pub use chunk::{ArrayChunk, ArrayChunkMut, Arrays};
 pub use chunk::{Chunk, ChunkMut, Concatenate, Concatenated, OneAChunk, Outputs, Slices};
 pub use codec::Codec;
 pub use cpu::{CpuIds, cpu_count};
@@ -74,7 +77,9 @@ pub mod __private {
     pub use linkme;
     pub use std::vec::Vec;
 
-    pub use crate::chunk::{Chunk, ChunkMut, Elements, ElementsFallback, ItemWriter, element};
+    pub use crate::chunk::{
+        ArrayParam, Chunk, ChunkItem, ChunkMut, Elements, ElementsFallback, ItemWriter, Lend, element,
+    };
     pub use crate::codec::Codec;
     pub use crate::registry::{DecodeShared, Entry, REGISTRY, SharedValue};
     pub use crate::task::{
@@ -82,5 +87,8 @@ pub mod __private {
         Output, Probe, ProbeFallback, ReadyFor, RunsOn, Task, TaskContext, WorkerExit, WorkerId, WorkerInit,
         argument, exit_of, init_of,
     };
-    pub use crate::{chunk_calls, task_calls};
+    #[cfg(feature = "ndarray")]
+    pub use ndarray;
+
+    pub use crate::{array_calls, chunk_calls, task_calls};
 }

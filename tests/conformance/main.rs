@@ -17,6 +17,7 @@ mod harness;
 mod support;
 
 // How work gets through.
+mod arrays;
 mod async_results;
 mod chunks;
 mod chunks_mut;
@@ -58,6 +59,7 @@ const TOPICS: &[&[harness::Case]] = &[
     codecs::CASES,
     chunks::CASES,
     chunks_mut::CASES,
+    arrays::CASES,
     injection::CASES,
     shared::CASES,
     shared_memory::CASES,

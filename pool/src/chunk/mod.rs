@@ -4,6 +4,8 @@
 //! An item's bytes are a tag, then either the elements themselves, aligned so that the task can borrow them in place,
 //! or the piece of a shared array that they lie in. Codecs have no say in it.
 
+#[cfg(feature = "ndarray")]
+mod arrays;
 mod elements;
 mod outputs;
 mod slices;
@@ -16,6 +18,10 @@ use bytemuck::Pod;
 use crate::codec::Codec;
 use crate::shared::{Piece, ToRead, ToWrite};
 
+#[cfg(feature = "ndarray")]
+pub(crate) use arrays::rows_of;
+#[cfg(feature = "ndarray")]
+pub use arrays::{ArrayChunk, ArrayChunkMut, Arrays};
 pub(crate) use elements::Plain;
 pub use elements::{Elements, ElementsFallback, element};
 pub use outputs::{Concatenate, Concatenated, OneAChunk, Outputs};
@@ -107,6 +113,16 @@ pub trait ChunkItem<'i>: Sized {
     fn encode(&self, out: &mut impl ItemWriter) -> Result<(), String>;
     /// What a worker makes of exactly these bytes.
     fn decode(bytes: &'i [u8]) -> Result<Self, String>;
+}
+
+/// The type of a `#[chunk]` parameter that is an array's view.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no chunk",
+    label = "this is no view of an array of plain values, or the feature `ndarray` of `pool` is off"
+)]
+pub trait ArrayParam {
+    /// The item of a task that takes it.
+    type Item<'i>: ChunkItem<'i> + Lend + Send;
 }
 
 /// What a worker has of a chunk.

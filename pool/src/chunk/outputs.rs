@@ -14,6 +14,15 @@ pub trait Concatenate: Sized {
     /// # Errors
     /// Why they do not fit together.
     fn concatenate(parts: Vec<Self>) -> Result<Self, String>;
+
+    /// The same, for what has axes: along one of them.
+    ///
+    /// # Errors
+    /// As for [`concatenate`](Self::concatenate).
+    fn concatenate_along(parts: Vec<Self>, axis: usize) -> Result<Self, String> {
+        let _ = axis;
+        Self::concatenate(parts)
+    }
 }
 
 impl<T> Concatenate for Vec<T> {
@@ -35,7 +44,7 @@ pub trait Outputs<R>: sealed::Sealed {
     /// What comes out.
     type All;
     #[doc(hidden)]
-    fn gather(outputs: Vec<R>) -> Result<Self::All, Error>;
+    fn gather(outputs: Vec<R>, axis: usize) -> Result<Self::All, Error>;
 }
 
 mod sealed {
@@ -55,15 +64,15 @@ pub enum OneAChunk {}
 impl<R: Concatenate> Outputs<R> for Concatenated {
     type All = R;
 
-    fn gather(outputs: Vec<R>) -> Result<R, Error> {
-        R::concatenate(outputs).map_err(Error::Concatenate)
+    fn gather(outputs: Vec<R>, axis: usize) -> Result<R, Error> {
+        R::concatenate_along(outputs, axis).map_err(Error::Concatenate)
     }
 }
 
 impl<R> Outputs<R> for OneAChunk {
     type All = Vec<R>;
 
-    fn gather(outputs: Vec<R>) -> Result<Vec<R>, Error> {
+    fn gather(outputs: Vec<R>, _: usize) -> Result<Vec<R>, Error> {
         Ok(outputs)
     }
 }

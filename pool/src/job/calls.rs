@@ -183,3 +183,61 @@ macro_rules! chunk_calls {
         }
     };
 }
+
+/// Gives the type of a task that takes views of arrays its calls: `arrays` or `arrays_mut`.
+#[cfg(feature = "ndarray")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! array_calls {
+    ($task:ident arrays) => {
+        $crate::chunk_calls! {
+            $task
+            /// Cuts the array into chunks along the axis and runs the task over them; the outputs are concatenated along
+            /// it.
+            pub fn par_map_array<'rows, S: 'static, R, A, D>(
+                pool: &$crate::WorkerPool<S>,
+                array: impl $crate::Arrays<'rows, A, D>,
+                axis: $crate::__private::ndarray::Axis,
+            ) -> ::core::result::Result<R, $crate::Error>
+            where
+                Self: $crate::__private::ReadyFor<S>
+                    + for<'x> $crate::__private::Task<Item<'x> = $crate::ArrayChunk<'x, A, D>, Output = R>,
+                R: $crate::Concatenate,
+                A: 'rows,
+                D: $crate::__private::ndarray::Dimension + 'rows,
+            {
+                pool.own_job::<Self>().map_array(array, axis)
+            }
+        }
+    };
+    ($task:ident arrays_mut) => {
+        $crate::chunk_calls! {
+            $task
+            /// Runs the task over chunks of so many rows of an array of this shape, each in place; the outputs are one a
+            /// chunk.
+            pub fn par_array_chunks_mut<S: 'static, A, Sh: $crate::__private::ndarray::IntoDimension>(
+                pool: &$crate::WorkerPool<S>,
+                array: &mut $crate::shared::SharedArray<A>,
+                shape: Sh,
+                rows_per_chunk: usize,
+            ) -> ::core::result::Result<
+                $crate::__private::Vec<<Self as $crate::__private::Task>::Output>,
+                $crate::Error,
+            >
+            where
+                Self: $crate::__private::ReadyFor<S>
+                    + for<'x> $crate::__private::Task<Item<'x> = $crate::ArrayChunkMut<'x, A, Sh::Dim>>,
+            {
+                pool.own_job::<Self>().array_chunks_mut(array, shape, rows_per_chunk)
+            }
+        }
+    };
+}
+
+/// Without the feature there are none.
+#[cfg(not(feature = "ndarray"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! array_calls {
+    ($task:ident $kind:ident) => {};
+}

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::{Job, Mode, Options};
+use super::{Job, Mode};
 use crate::chunk::{Chunk, ChunkMut, OneAChunk, Outputs, Slices};
 use crate::error::{Error, TaskError};
-use crate::shared::{Loan, SharedArray};
+use crate::shared::{Loan, Piece, SharedArray};
 use crate::supervise::splits;
 use crate::task::{ExitOf, InitOf, RunsOn, Task};
 
@@ -62,15 +62,12 @@ where
         T: for<'x> Task<Item<'x> = Chunk<'x, X>>,
         O: Outputs<T::Output>,
     {
-        if self.options.concatenate {
-            let help = "outputs are concatenated where this option is left out";
-            return Err(Error::option("concatenate", true, help));
-        }
+        self.check_outputs()?;
         let source = rows.lend()?;
         self.options.settles = source.is_on_loan();
         let cuts = self.cut(source.len())?;
         let items = cuts.map(|rows| source.chunk(rows));
-        O::gather(self.collect(items, Mode::FailFast, |result| result.map_err(Error::Task))?)
+        O::gather(self.collect(items, Mode::FailFast, |result| result.map_err(Error::Task))?, 0)
     }
 
     /// Cuts the array into chunks of so many elements, the last one maybe smaller, and runs the task over them: each
@@ -123,38 +120,56 @@ where
     /// # Errors
     /// Only what ends the whole call.
     pub fn chunks_mut_outcomes<X>(
-        mut self,
+        self,
         array: &mut SharedArray<X>,
         rows_per_chunk: usize,
     ) -> Result<Vec<Result<T::Output, TaskError>>, Error>
     where
         T: for<'x> Task<Item<'x> = ChunkMut<'x, X>>,
     {
-        if self.options.chunk_size.or(self.options.n_splits).is_some() {
-            let allowed = "the call itself says how many elements a chunk has: leave the option out";
-            let Options { chunk_size, n_splits, .. } = self.options;
-            return Err(match chunk_size {
-                Some(size) => Error::option("chunk_size", size, allowed),
-                None => Error::option("n_splits", n_splits.unwrap_or_default(), allowed),
-            });
+        let rows = (array.len(), 1);
+        self.in_place(array, rows, rows_per_chunk, |piece, _| ChunkMut::of(piece))
+    }
+
+    /// Lends the array to tasks: so many rows of so many elements each, in chunks of so many rows.
+    pub(super) fn in_place<'i, X>(
+        mut self,
+        array: &mut SharedArray<X>,
+        (rows, row): (usize, usize),
+        rows_per_chunk: usize,
+        item: impl Fn(Piece, usize) -> T::Item<'i>,
+    ) -> Result<Vec<Result<T::Output, TaskError>>, Error> {
+        let allowed = "the call itself says how many elements a chunk has: leave the option out";
+        if let Some(size) = self.options.chunk_size {
+            return Err(Error::option("chunk_size", size, allowed));
+        }
+        if let Some(splits) = self.options.n_splits {
+            return Err(Error::option("n_splits", splits, allowed));
         }
         if rows_per_chunk == 0 {
             return Err(Error::option("rows_per_chunk", 0, "a chunk has at least 1 element"));
         }
-        let len = array.len();
         let loan = Loan::written(array)?;
         self.options.settles = true;
         self.options.chunk_size = Some(rows_per_chunk);
-        let cuts = self.cut(len)?;
-        let items = cuts.clone().map(|rows| ChunkMut::of(loan.piece(&rows)));
+        let cuts = self.cut(rows)?;
+        let elements = |rows: &Range<usize>| rows.start * row..rows.end * row;
+        let items = cuts.clone().map(|rows| item(loan.piece(&elements(&rows)), rows.len()));
         let outcomes = self.collect(items, Mode::Outcomes { bounded: false }, Ok)?;
-        let on_rows =
-            |(outcome, rows): (Result<_, TaskError>, _)| outcome.map_err(|error| error.on_rows(rows));
+        let on_rows = |(outcome, rows): (Result<_, TaskError>, _)| {
+            outcome.map_err(|error| error.on_rows(elements(&rows)))
+        };
         Ok(outcomes.into_iter().zip(cuts).map(on_rows).collect())
     }
 
+    /// That the outputs are wanted as the job's type says.
+    pub(super) fn check_outputs(&self) -> Result<(), Error> {
+        let help = "outputs are concatenated where this option is left out";
+        if self.options.concatenate { Err(Error::option("concatenate", true, help)) } else { Ok(()) }
+    }
+
     /// Where the chunks of an input of this length lie; after this, the options are about chunks.
-    fn cut(&mut self, len: usize) -> Result<Cuts, Error> {
+    pub(super) fn cut(&mut self, len: usize) -> Result<Cuts, Error> {
         self.options.check()?;
         let len = self.options.iterable_len.take().map_or(len, |most| most.min(len));
         let (size, splits) = (self.options.chunk_size.take(), self.options.n_splits.take());
@@ -171,7 +186,7 @@ where
 
 /// Ranges of elements that follow each other.
 #[derive(Debug, Clone)]
-struct Cuts {
+pub(super) struct Cuts {
     at: usize,
     len: usize,
     by: By,

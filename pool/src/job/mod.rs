@@ -11,6 +11,8 @@ use crate::pool_type::WorkerPool;
 use crate::task::{ExitOf, InitOf, RunsOn, Task};
 use crate::wire::Carriage;
 
+#[cfg(feature = "ndarray")]
+mod arrays;
 mod asynchronous;
 mod calls;
 mod chunks;

@@ -1,0 +1,62 @@
+#[allow(clippy::ptr_arg)]
+fn halve(rows: ArrayView2<'_, f32>) -> Array2<f32> {
+    rows.mapv(|x| x / 2.0)
+}
+/// The worker task `halve`, as a type.
+#[allow(non_camel_case_types, clippy::empty_enums)]
+enum halve {}
+#[allow(deprecated, non_camel_case_types)]
+const _: () = {
+    impl ::pool::__private::Task for halve {
+        type Item<'item> = <ArrayView2<
+            'item,
+            f32,
+        > as ::pool::__private::ArrayParam>::Item<'item>;
+        type Output = Array2<f32>;
+        type State = ();
+        type Shared = ::pool::__private::NoShared;
+        type Init = ::pool::__private::ByDefault;
+        type Exit = ::pool::__private::NoExit;
+        const DEFAULT_STATE: ::core::option::Option<fn() -> Self::State> = {
+            use ::pool::__private::ProbeFallback as _;
+            ::pool::__private::Probe::<Self::State>::DEFAULT
+        };
+        const DEBUG_ITEM: ::core::option::Option<
+            fn(&Self::Item<'_>) -> ::std::string::String,
+        > = ::core::option::Option::None;
+        fn encode(
+            codec: ::pool::__private::Codec,
+            item: &Self::Item<'_>,
+            out: &mut impl ::pool::__private::ItemWriter,
+        ) -> ::core::result::Result<(), ::std::string::String> {
+            let _ = codec;
+            ::pool::__private::ChunkItem::encode(item, out)
+        }
+        fn decode(
+            codec: ::pool::__private::Codec,
+            bytes: &[u8],
+        ) -> ::core::result::Result<Self::Item<'_>, ::std::string::String> {
+            let _ = codec;
+            ::pool::__private::ChunkItem::decode(bytes)
+        }
+        fn entry() -> &'static ::pool::__private::Entry {
+            #[::pool::__private::linkme::distributed_slice(::pool::__private::REGISTRY)]
+            #[linkme(crate = ::pool::__private::linkme)]
+            static ENTRY: ::pool::__private::Entry = ::pool::__private::Entry::task::<
+                halve,
+            >(::core::option::Option::None, ::core::option::Option::None);
+            &ENTRY
+        }
+        fn call(
+            _: ::pool::__private::TaskContext<'_, Self>,
+            item: Self::Item<'_>,
+        ) -> Self::Output {
+            halve(::pool::__private::Lend::lend(&mut { item }))
+        }
+    }
+    impl<__Given> ::pool::__private::RunsOn<__Given> for halve {}
+    {
+        fn arguments<'item>() {}
+    }
+    ::pool::__private::array_calls!(halve arrays);
+};

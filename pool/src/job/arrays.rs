@@ -1,0 +1,116 @@
+//! Calls of tasks that take chunks of arrays.
+
+use ndarray::{Axis, IntoDimension};
+
+use super::{Job, Mode};
+use crate::chunk::{ArrayChunk, ArrayChunkMut, Arrays, Outputs, rows_of};
+use crate::error::{Error, TaskError};
+use crate::shared::SharedArray;
+use crate::task::{ExitOf, InitOf, RunsOn, Task};
+
+impl<T, S, I, E, O> Job<'_, T, S, I, E, O>
+where
+    T: Task + RunsOn<S>,
+    I: InitOf<T::State> + RunsOn<S>,
+    E: ExitOf<T::State> + RunsOn<S>,
+    S: 'static,
+{
+    /// Like [`map_slice`](Self::map_slice), over an array: it is cut into chunks along the axis, and the outputs are
+    /// concatenated along it. The options count what lies along the axis. A shared array can be cut along its first
+    /// axis only.
+    ///
+    /// ```
+    /// use ndarray::{Array2, ArrayView2, Axis, array};
+    /// use pool::{WorkerPool, worker_task};
+    ///
+    /// #[worker_task]
+    /// fn halve(#[chunk] rows: ArrayView2<'_, f32>) -> Array2<f32> {
+    ///     rows.mapv(|x| x / 2.0)
+    /// }
+    ///
+    /// # fn main() -> Result<(), pool::Error> {
+    /// let pool = WorkerPool::builder().start_method(pool::StartMethod::Threads).workers(2).build()?;
+    /// let data = array![[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]];
+    /// let halves = halve::par_map_array(&pool, &data, Axis(0))?;
+    /// assert_eq!(halves, array![[0.5, 1.0], [1.5, 2.0], [2.5, 3.0]]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`map_slice`](Self::map_slice); [`Error::Option`] for an axis or a shape that the array does not have.
+    pub fn map_array<'i, A: 'i, D: ndarray::Dimension + 'i>(
+        mut self,
+        array: impl Arrays<'i, A, D>,
+        axis: Axis,
+    ) -> Result<O::All, Error>
+    where
+        T: for<'x> Task<Item<'x> = ArrayChunk<'x, A, D>>,
+        O: Outputs<T::Output>,
+    {
+        self.check_outputs()?;
+        let source = array.lend()?;
+        self.options.settles = source.is_on_loan();
+        let cuts = self.cut(source.len_of(axis)?)?;
+        let items = cuts.map(|rows| source.chunk(axis, rows));
+        let outputs = self.collect(items, Mode::FailFast, |result| result.map_err(Error::Task))?;
+        O::gather(outputs, axis.0)
+    }
+
+    /// Like [`chunks_mut`](Self::chunks_mut), for an array of this shape, in row-major order: it is cut into chunks of so
+    /// many rows along its first axis. What is [torn](TaskError::torn) is told in elements.
+    ///
+    /// ```
+    /// use ndarray::ArrayViewMut2;
+    /// use pool::shared::SharedArray;
+    /// use pool::{WorkerPool, worker_task};
+    ///
+    /// #[worker_task]
+    /// fn clear_first_column(#[chunk] mut rows: ArrayViewMut2<'_, f32>) {
+    ///     rows.column_mut(0).fill(0.0);
+    /// }
+    ///
+    /// # fn main() -> Result<(), pool::Error> {
+    /// let pool = WorkerPool::builder().start_method(pool::StartMethod::Threads).workers(2).build()?;
+    /// let mut array = SharedArray::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+    /// clear_first_column::par_array_chunks_mut(&pool, &mut array, (3, 2), 1)?;
+    /// assert_eq!(array.to_vec(), [0.0, 2.0, 0.0, 4.0, 0.0, 6.0]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`chunks_mut`](Self::chunks_mut); [`Error::Option`] for a shape that has another number of elements.
+    pub fn array_chunks_mut<A, Sh: IntoDimension>(
+        self,
+        array: &mut SharedArray<A>,
+        shape: Sh,
+        rows_per_chunk: usize,
+    ) -> Result<Vec<T::Output>, Error>
+    where
+        T: for<'x> Task<Item<'x> = ArrayChunkMut<'x, A, Sh::Dim>>,
+    {
+        let outcomes = self.array_chunks_mut_outcomes(array, shape, rows_per_chunk)?;
+        outcomes.into_iter().collect::<Result<_, _>>().map_err(Error::Task)
+    }
+
+    /// Like [`array_chunks_mut`](Self::array_chunks_mut), with one outcome for each chunk.
+    ///
+    /// # Errors
+    /// Only what ends the whole call.
+    pub fn array_chunks_mut_outcomes<A, Sh: IntoDimension>(
+        self,
+        array: &mut SharedArray<A>,
+        shape: Sh,
+        rows_per_chunk: usize,
+    ) -> Result<Vec<Result<T::Output, TaskError>>, Error>
+    where
+        T: for<'x> Task<Item<'x> = ArrayChunkMut<'x, A, Sh::Dim>>,
+    {
+        let shape = shape.into_dimension();
+        let (rows, row) = rows_of(array, &shape)?;
+        self.in_place(array, (rows, row), rows_per_chunk, |piece, rows| {
+            ArrayChunkMut::of(piece, rows, shape.clone())
+        })
+    }
+}
