@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use pool::{Error, StartMethod, TaskErrorKind, WorkerPool, worker_task};
 
 use crate::harness::cases;
+use crate::harness::leftovers::threads;
 use crate::support::{Random, assert_usable, builder, die};
 
 cases! {
@@ -94,7 +95,7 @@ impl Possessions {
         Self {
             descriptors: entries("/proc/self/fd"),
             mappings: fs::read_to_string("/proc/self/maps").unwrap().lines().count(),
-            threads: entries("/proc/self/task"),
+            threads: threads().len(),
             allocated: ALLOCATED.load(Ordering::Relaxed),
             resident_kib: resident.trim().trim_end_matches(" kB").parse().unwrap(),
         }
@@ -159,15 +160,15 @@ fn random_calls_and_faults(method: StartMethod) -> Result<(), Error> {
     for seconds in [1.min(seconds), seconds] {
         let end = Instant::now() + Duration::from_secs(seconds);
         thread::scope(|scope| {
-            for seed in 1..=4 {
-                let pool = &pool;
-                scope.spawn(move || {
-                    let mut random = Random::new(seed);
-                    while Instant::now() < end {
-                        one_call(pool, &mut random);
-                    }
-                });
-            }
+            let call = |seed| {
+                let mut random = Random::new(seed);
+                while Instant::now() < end {
+                    one_call(&pool, &mut random);
+                }
+            };
+            let callers: Vec<_> = (1..=4).map(|seed| scope.spawn(move || call(seed))).collect();
+            // The scope would not wait until they are gone.
+            callers.into_iter().for_each(|caller| caller.join().unwrap());
         });
         assert_usable(&pool);
         before.get_or_insert_with(Possessions::now);

@@ -23,10 +23,14 @@ impl Snapshot {
 
     /// A line for each thing that is there now and was not then.
     pub(super) fn left_behind(&self, method: StartMethod) -> Vec<String> {
-        // A dropped pool has reaped its processes. It waits for no thread, since that may be in the user's code; so
-        // its threads get time to end.
-        let patience = if method.is_process() { Duration::ZERO } else { Duration::from_secs(20) };
-        let end = Instant::now() + patience;
+        // Threads get time to end: a dropped pool waits for none of its own, since that may be in the user's code, and
+        // a scope ends when its threads have nothing more to say, not when they are gone.
+        let end = Instant::now() + Duration::from_secs(20);
+        while self.more_threads().is_some() && Instant::now() < end {
+            thread::yield_now();
+        }
+        // Of anything else a dropped pool leaves nothing, but for what such a thread held until now.
+        let end = if method.is_process() { Instant::now() } else { end };
         loop {
             let left = self.left_now();
             if left.is_empty() || Instant::now() >= end {
@@ -36,8 +40,14 @@ impl Snapshot {
         }
     }
 
+    fn more_threads(&self) -> Option<String> {
+        let threads = threads();
+        (threads.len() > self.threads)
+            .then(|| format!("more threads than the {} before: {threads:?}", self.threads))
+    }
+
     fn left_now(&self) -> Vec<String> {
-        let mut left = Vec::new();
+        let mut left: Vec<String> = self.more_threads().into_iter().collect();
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             Err(Errno::ECHILD) => {}
             Ok(WaitStatus::StillAlive) => left.push("a child process that still runs".into()),
@@ -47,10 +57,6 @@ impl Snapshot {
         left.extend(new.map(|(number, file)| format!("descriptor {number}: {}", file.display())));
         let new = mappings().into_iter().filter(|mapping| !self.mappings.contains(mapping));
         left.extend(new.map(|mapping| format!("mapping {mapping}")));
-        let threads = threads();
-        if threads.len() > self.threads {
-            left.push(format!("more threads than the {} before: {threads:?}", self.threads));
-        }
         left
     }
 }
@@ -75,7 +81,7 @@ fn mappings() -> Vec<String> {
 }
 
 /// The names of the threads of this process.
-fn threads() -> Vec<String> {
+pub(crate) fn threads() -> Vec<String> {
     let tasks = fs::read_dir("/proc/self/task").expect("/proc is mounted");
     tasks.flatten().filter_map(|task| live_name(&task.path())).collect()
 }

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use libtest_mimic::{Arguments, Trial};
 use pool::{Error, StartMethod};
 
-mod leftovers;
+pub(crate) mod leftovers;
 mod process;
 
 /// Something that every start method must do, or those that can.
