@@ -35,20 +35,48 @@ const _: () = {
                 ::core::option::Option::None
             }
         };
-        fn encode(
+        fn encode<'item>(
             codec: parallel::__private::Codec,
-            item: &Self::Item<'_>,
+            item: &Self::Item<'item>,
             out: &mut impl parallel::__private::ItemWriter,
         ) -> ::core::result::Result<(), ::std::string::String> {
             use parallel::__private::ProbeFallback as _;
-            parallel::__private::Probe::<Self::Item<'_>>::encode(codec, item, out)
+            if codec.joins_parts() {
+                parallel::__private::Probe::<&'item str>::encode(codec, &item.0, out)?;
+                parallel::__private::Probe::<
+                    (usize, usize),
+                >::encode(codec, &item.1, out)?;
+                parallel::__private::Probe::<
+                    Cow<'item, [&'item str]>,
+                >::encode(codec, &item.2, out)?;
+                return ::core::result::Result::Ok(());
+            }
+            parallel::__private::Probe::<Self::Item<'item>>::encode(codec, item, out)
         }
-        fn decode(
+        fn decode<'item>(
             codec: parallel::__private::Codec,
-            bytes: &[u8],
-        ) -> ::core::result::Result<Self::Item<'_>, ::std::string::String> {
+            bytes: &'item [u8],
+        ) -> ::core::result::Result<Self::Item<'item>, ::std::string::String> {
             use parallel::__private::ProbeFallback as _;
-            parallel::__private::Probe::<Self::Item<'_>>::decode(codec, bytes)
+            let mut rest = bytes;
+            if codec.joins_parts() {
+                let item = (
+                    parallel::__private::Probe::<&'item str>::decode(codec, &mut rest)?,
+                    parallel::__private::Probe::<
+                        (usize, usize),
+                    >::decode(codec, &mut rest)?,
+                    parallel::__private::Probe::<
+                        Cow<'item, [&'item str]>,
+                    >::decode(codec, &mut rest)?,
+                );
+                parallel::__private::all_read(rest)?;
+                return ::core::result::Result::Ok(item);
+            }
+            let item = parallel::__private::Probe::<
+                Self::Item<'item>,
+            >::decode(codec, &mut rest)?;
+            parallel::__private::all_read(rest)?;
+            ::core::result::Result::Ok(item)
         }
         fn entry() -> &'static parallel::__private::Entry {
             #[parallel::__private::linkme::distributed_slice(

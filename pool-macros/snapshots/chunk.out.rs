@@ -22,19 +22,19 @@ const _: () = {
         const DEBUG_ITEM: ::core::option::Option<
             fn(&Self::Item<'_>) -> ::std::string::String,
         > = ::core::option::Option::None;
-        fn encode(
+        fn encode<'item>(
             codec: ::pool::__private::Codec,
-            item: &Self::Item<'_>,
+            item: &Self::Item<'item>,
             out: &mut impl ::pool::__private::ItemWriter,
         ) -> ::core::result::Result<(), ::std::string::String> {
             use ::pool::__private::ElementsFallback as _;
             let _ = codec;
             ::pool::__private::Elements::<f32>::encode(item, out)
         }
-        fn decode(
+        fn decode<'item>(
             codec: ::pool::__private::Codec,
-            bytes: &[u8],
-        ) -> ::core::result::Result<Self::Item<'_>, ::std::string::String> {
+            bytes: &'item [u8],
+        ) -> ::core::result::Result<Self::Item<'item>, ::std::string::String> {
             use ::pool::__private::ElementsFallback as _;
             let _ = codec;
             ::pool::__private::Elements::<f32>::decode(bytes)

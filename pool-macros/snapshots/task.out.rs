@@ -34,20 +34,25 @@ const _: () = {
                 ::core::option::Option::None
             }
         };
-        fn encode(
+        fn encode<'item>(
             codec: ::pool::__private::Codec,
-            item: &Self::Item<'_>,
+            item: &Self::Item<'item>,
             out: &mut impl ::pool::__private::ItemWriter,
         ) -> ::core::result::Result<(), ::std::string::String> {
             use ::pool::__private::ProbeFallback as _;
-            ::pool::__private::Probe::<Self::Item<'_>>::encode(codec, item, out)
+            ::pool::__private::Probe::<Self::Item<'item>>::encode(codec, item, out)
         }
-        fn decode(
+        fn decode<'item>(
             codec: ::pool::__private::Codec,
-            bytes: &[u8],
-        ) -> ::core::result::Result<Self::Item<'_>, ::std::string::String> {
+            bytes: &'item [u8],
+        ) -> ::core::result::Result<Self::Item<'item>, ::std::string::String> {
             use ::pool::__private::ProbeFallback as _;
-            ::pool::__private::Probe::<Self::Item<'_>>::decode(codec, bytes)
+            let mut rest = bytes;
+            let item = ::pool::__private::Probe::<
+                Self::Item<'item>,
+            >::decode(codec, &mut rest)?;
+            ::pool::__private::all_read(rest)?;
+            ::core::result::Result::Ok(item)
         }
         fn entry() -> &'static ::pool::__private::Entry {
             #[::pool::__private::linkme::distributed_slice(::pool::__private::REGISTRY)]

@@ -58,17 +58,17 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
                 #private::Probe::<Self::State>::DEFAULT
             };
             const DEBUG_ITEM: ::core::option::Option<fn(&Self::Item<'_>) -> ::std::string::String> = #debug;
-            fn encode(
+            fn encode<'item>(
                 codec: #private::Codec,
-                item: &Self::Item<'_>,
+                item: &Self::Item<'item>,
                 out: &mut impl #private::ItemWriter,
             ) -> ::core::result::Result<(), ::std::string::String> {
                 #encode
             }
-            fn decode(
+            fn decode<'item>(
                 codec: #private::Codec,
-                bytes: &[u8],
-            ) -> ::core::result::Result<Self::Item<'_>, ::std::string::String> {
+                bytes: &'item [u8],
+            ) -> ::core::result::Result<Self::Item<'item>, ::std::string::String> {
                 #decode
             }
             fn entry() -> &'static #private::Entry {
@@ -110,6 +110,26 @@ impl Carried {
             [one] => one.into_token_stream(),
             several => quote_spanned!(list=> (#(#several),*)),
         };
+        // Each part of several by itself.
+        let (encode_parts, decode_parts) = if let [] | [_] = items {
+            Default::default()
+        } else {
+            let parts = (0..items.len()).map(syn::Index::from);
+            let encode = quote! {
+                if codec.joins_parts() {
+                    #(#private::Probe::<#items>::encode(codec, &item.#parts, out)?;)*
+                    return ::core::result::Result::Ok(());
+                }
+            };
+            let decode = quote! {
+                if codec.joins_parts() {
+                    let item = (#(#private::Probe::<#items>::decode(codec, &mut rest)?),*);
+                    #private::all_read(rest)?;
+                    return ::core::result::Result::Ok(item);
+                }
+            };
+            (encode, decode)
+        };
         Self {
             item,
             debug: quote!({
@@ -123,11 +143,16 @@ impl Carried {
             }),
             encode: quote! {
                 use #private::ProbeFallback as _;
-                #private::Probe::<Self::Item<'_>>::encode(codec, item, out)
+                #encode_parts
+                #private::Probe::<Self::Item<'item>>::encode(codec, item, out)
             },
             decode: quote! {
                 use #private::ProbeFallback as _;
-                #private::Probe::<Self::Item<'_>>::decode(codec, bytes)
+                let mut rest = bytes;
+                #decode_parts
+                let item = #private::Probe::<Self::Item<'item>>::decode(codec, &mut rest)?;
+                #private::all_read(rest)?;
+                ::core::result::Result::Ok(item)
             },
             calls: quote!(#private::task_calls!(#name);),
         }

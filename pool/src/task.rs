@@ -319,7 +319,7 @@ pub trait ProbeFallback<T> {
         unreachable!("a parameter is no `Argument`")
     }
     /// Not `Deserialize`: an error that the check of the parameters tells.
-    fn decode(_: Codec, _: &[u8]) -> Result<T, String> {
+    fn decode(_: Codec, _: &mut &[u8]) -> Result<T, String> {
         unreachable!("a parameter is no `Argument`")
     }
 }
@@ -343,12 +343,14 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Probe<T> {
 
 impl<'a, T: Argument<'a>> Probe<T> {
     /// Appends its bytes to `out`.
+    #[inline]
     pub fn encode(codec: Codec, item: &T, out: &mut impl Write) -> Result<(), String> {
         codec.encode(item, out)
     }
-    /// Decodes exactly these bytes, in place.
-    pub fn decode(codec: Codec, bytes: &'a [u8]) -> Result<T, String> {
-        codec.decode(bytes)
+    /// Decodes what these bytes begin with, in place, and goes past it.
+    #[inline]
+    pub fn decode(codec: Codec, bytes: &mut &'a [u8]) -> Result<T, String> {
+        codec.decode_next(bytes)
     }
 }
 

@@ -29,9 +29,9 @@ pub(super) fn numbers_in<T: ?Sized>(value: &T) -> Option<(usize, &[u8])> {
     ask_each!(slice_of::<T>(value))
 }
 
-/// A `Vec` of numbers from their bytes, if that is what `T` is.
+/// A `Vec` of numbers from the bytes at the front, if that is what `T` is, and the bytes behind it.
 #[inline]
-pub(super) fn numbers_from<T>(bytes: &[u8]) -> Option<Result<T, String>> {
+pub(super) fn numbers_from<T>(bytes: &[u8]) -> Option<Result<(T, &[u8]), String>> {
     ask_each!(vec_from::<T>(bytes))
 }
 
@@ -48,7 +48,7 @@ fn slice_of<T: ?Sized, N: Pod>(value: &T) -> Option<(usize, &[u8])> {
 }
 
 #[inline]
-fn vec_from<T, N: Pod>(bytes: &[u8]) -> Option<Result<T, String>> {
+fn vec_from<T, N: Pod>(bytes: &[u8]) -> Option<Result<(T, &[u8]), String>> {
     if !is_same::<T, Vec<N>>() {
         return None;
     }
@@ -56,12 +56,13 @@ fn vec_from<T, N: Pod>(bytes: &[u8]) -> Option<Result<T, String>> {
         return Some(Err("the value ends before its length".into()));
     };
     let count = u64::from_le_bytes(*count);
-    if (bytes.len() as u64) != count.saturating_mul(size_of::<N>() as u64) {
-        return Some(Err(format!("{count} numbers are not {} bytes", bytes.len())));
-    }
-    let vec = ManuallyDrop::new(bytemuck::pod_collect_to_vec::<u8, N>(bytes));
+    let len = usize::try_from(count).ok().and_then(|count| count.checked_mul(size_of::<N>()));
+    let Some((numbers, rest)) = len.and_then(|len| bytes.split_at_checked(len)) else {
+        return Some(Err(format!("{count} numbers are more than {} bytes", bytes.len())));
+    };
+    let vec = ManuallyDrop::new(bytemuck::pod_collect_to_vec::<u8, N>(numbers));
     // SAFETY: `T` is `Vec<N>`, in which there are no lifetimes; the vector is moved out and never used again.
-    Some(Ok(unsafe { std::ptr::from_ref(&*vec).cast::<T>().read() }))
+    Some(Ok((unsafe { std::ptr::from_ref(&*vec).cast::<T>().read() }, rest)))
 }
 
 /// The value as the type that it is.

@@ -45,32 +45,51 @@ impl Codec {
     /// Decodes exactly these bytes; what the value borrows, it borrows from them.
     #[inline]
     pub(crate) fn decode<'a, T: Deserialize<'a>>(self, bytes: &'a [u8]) -> Result<T, String> {
-        if self == Self::Bincode
-            && let Some(numbers) = bulk::numbers_from(bytes)
-        {
-            return numbers;
-        }
-        let (value, left) = match self {
-            Self::Bincode => {
-                let (value, used) = bincode::serde::borrow_decode_from_slice(bytes, BINCODE)
-                    .map_err(|e: bincode::error::DecodeError| e.to_string())?;
-                (value, bytes.len() - used)
-            }
-            Self::Postcard => {
-                let (value, rest) = postcard::take_from_bytes(bytes).map_err(|e| e.to_string())?;
-                (value, rest.len())
-            }
-            Self::MessagePack => {
-                let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
-                let value = T::deserialize(&mut reader).map_err(|e| e.to_string())?;
-                (value, 0)
-            }
-        };
-        if left > 0 {
-            return Err(format!("{left} bytes were left over: the type reads other bytes than it writes"));
-        }
+        let mut rest = bytes;
+        let value = self.decode_next(&mut rest)?;
+        all_read(rest)?;
         Ok(value)
     }
+
+    /// Whether a tuple's bytes are those of its parts, one after the other. Where they are, the parts are coded on their
+    /// own, each the fastest way for its type.
+    #[inline]
+    #[must_use]
+    #[doc(hidden)]
+    pub fn joins_parts(self) -> bool {
+        matches!(self, Self::Bincode | Self::Postcard)
+    }
+
+    /// Decodes the first value of these bytes, and goes past it. Of a codec that does not join parts it is the only one.
+    #[inline]
+    pub(crate) fn decode_next<'a, T: Deserialize<'a>>(self, bytes: &mut &'a [u8]) -> Result<T, String> {
+        let (value, rest) = match self {
+            Self::Bincode => match bulk::numbers_from(bytes) {
+                Some(numbers) => numbers?,
+                None => {
+                    let (value, used) = bincode::serde::borrow_decode_from_slice(bytes, BINCODE)
+                        .map_err(|e: bincode::error::DecodeError| e.to_string())?;
+                    (value, &bytes[used..])
+                }
+            },
+            Self::Postcard => postcard::take_from_bytes(bytes).map_err(|e| e.to_string())?,
+            Self::MessagePack => {
+                let mut reader = rmp_serde::Deserializer::from_read_ref(*bytes);
+                (T::deserialize(&mut reader).map_err(|e| e.to_string())?, &[][..])
+            }
+        };
+        *bytes = rest;
+        Ok(value)
+    }
+}
+
+/// Asks that nothing is left of a value's bytes.
+#[inline]
+pub fn all_read(rest: &[u8]) -> Result<(), String> {
+    if rest.is_empty() {
+        return Ok(());
+    }
+    Err(format!("{} bytes were left over: the type reads other bytes than it writes", rest.len()))
 }
 
 #[cfg(test)]
@@ -143,6 +162,35 @@ mod tests {
         let mut lies = u64::MAX.to_le_bytes().to_vec();
         lies.extend([0; 64]);
         assert!(Codec::Bincode.decode::<Vec<u64>>(&lies).is_err());
+    }
+
+    #[test]
+    fn parts_are_decoded_one_after_the_other() {
+        for codec in [Codec::Bincode, Codec::Postcard] {
+            let mut bytes = Vec::new();
+            for numbers in [&[1u32, 2][..], &[], &[3]] {
+                codec.encode(numbers, &mut bytes).unwrap();
+                codec.encode(&"text", &mut bytes).unwrap();
+            }
+            let mut rest = &*bytes;
+            for numbers in [&[1u32, 2][..], &[], &[3]] {
+                assert_eq!(codec.decode_next::<Vec<u32>>(&mut rest).unwrap(), numbers);
+                assert_eq!(codec.decode_next::<&str>(&mut rest).unwrap(), "text");
+            }
+            assert!(all_read(rest).is_ok() && codec.decode_next::<Vec<u32>>(&mut rest).is_err());
+        }
+    }
+
+    #[test]
+    fn a_tuple_is_its_parts_where_the_codec_says_so() {
+        for codec in [Codec::Bincode, Codec::Postcard, Codec::MessagePack] {
+            let (mut whole, mut parts) = (Vec::new(), Vec::new());
+            codec.encode(&(7u64, vec![1.5f32, 2.5], "text"), &mut whole).unwrap();
+            codec.encode(&7u64, &mut parts).unwrap();
+            codec.encode(&vec![1.5f32, 2.5], &mut parts).unwrap();
+            codec.encode("text", &mut parts).unwrap();
+            assert!(!codec.joins_parts() || whole == parts, "{codec:?}");
+        }
     }
 
     #[test]
