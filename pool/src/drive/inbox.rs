@@ -1,6 +1,7 @@
 //! What has come for a job and was not taken by its caller yet.
 
 use crate::error::{Error, TaskErrorKind};
+use crate::lane::padded;
 
 /// The arrivals of one job. Values lie as bytes on one tape; they are decoded by the caller, outside any lock.
 #[derive(Debug, Default)]
@@ -11,9 +12,10 @@ pub(crate) struct Inbox {
     pub(crate) end: Option<Result<(), Error>>,
 }
 
-/// One task's outcome.
+/// One task's outcome, or those of tasks that follow each other.
 #[derive(Debug, Clone)]
 pub(crate) struct Arrival {
+    /// The index of the first of them.
     pub(crate) index: u64,
     pub(crate) worker: usize,
     pub(crate) what: What,
@@ -21,10 +23,11 @@ pub(crate) struct Arrival {
 
 #[derive(Debug, Clone)]
 pub(crate) enum What {
-    /// The value's bytes on the tape.
-    Value {
+    /// So many values of one length; on the tape each lies [`padded`] behind the one before.
+    Values {
         start: usize,
         len: usize,
+        count: usize,
     },
     Failed(Box<Loss>),
 }
@@ -54,12 +57,41 @@ impl Inbox {
 }
 
 impl Arrival {
+    fn outcomes(&self) -> u64 {
+        match &self.what {
+            What::Values { count, .. } => *count as u64,
+            What::Failed(_) => 1,
+        }
+    }
+
     pub(crate) fn is_failed(&self) -> bool {
         matches!(self.what, What::Failed(_))
     }
 }
 
 impl Inbox {
+    /// Lays down values that lie at the end of the tape since `start`.
+    pub(crate) fn push(&mut self, index: u64, worker: usize, start: usize, len: usize, count: usize) {
+        if let Some(Arrival {
+            index: first,
+            worker: by,
+            what: What::Values { start: from, len: of, count: so_far },
+        }) = self.arrivals.last_mut()
+            && (*by, *of) == (worker, len)
+            && *first + *so_far as u64 == index
+            && *from + *so_far * padded(len) == start
+        {
+            *so_far += count;
+            return;
+        }
+        self.arrivals.push(Arrival { index, worker, what: What::Values { start, len, count } });
+    }
+
+    /// How many outcomes are there.
+    pub(crate) fn outcomes(&self) -> u64 {
+        self.arrivals.iter().map(Arrival::outcomes).sum()
+    }
+
     /// Whether a task failed.
     pub(crate) fn failed(&self) -> bool {
         self.arrivals.iter().any(Arrival::is_failed)
@@ -70,7 +102,7 @@ impl Inbox {
         let base = self.tape.len();
         self.tape.extend(later.tape);
         self.arrivals.extend(later.arrivals.into_iter().map(|mut arrival| {
-            if let What::Value { start, .. } = &mut arrival.what {
+            if let What::Values { start, .. } = &mut arrival.what {
                 *start += base;
             }
             arrival

@@ -15,7 +15,7 @@ use super::wait::{Sleep, Waiter};
 use crate::codec::Codec;
 use crate::error::{Death, DeathCause, Error, TaskError, TaskErrorKind};
 use crate::insights::WorkerInsights;
-use crate::lane::{self, Corrupt, now_ns, order, reply};
+use crate::lane::{self, Corrupt, Reply, now_ns, order, reply};
 use crate::start::{Child, Seat, Starter};
 use crate::supervise::{Action, Cause, Event, Grant, Head, JobCause, JobId, Plan, Supervisor, Work};
 use crate::wire::{Carriage, ChunkHead, Failure, InitOrder};

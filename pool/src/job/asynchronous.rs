@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::running::open;
 use super::{Job, supply};
+use crate::codec::Codec;
 use crate::drive::{Arrival, Awaits, Core, Inbox};
 use crate::error::Error;
 use crate::supervise::JobId;
@@ -31,6 +32,20 @@ pub struct AsyncResult<R> {
 struct Arrivals {
     arrivals: Vec<Arrival>,
     tape: Vec<u8>,
+}
+
+impl Arrivals {
+    /// Decodes them, up to the first failure.
+    fn open<T: Task>(&self, codec: Codec) -> Result<Vec<T::Output>, Error> {
+        let mut results = Vec::new();
+        for arrival in &self.arrivals {
+            open::<T>(arrival, &self.tape, codec, |(_, result)| {
+                results.push(result?);
+                Ok(())
+            })?;
+        }
+        Ok(results)
+    }
 }
 
 /// Where a result is laid down.
@@ -225,21 +240,14 @@ where
     pub fn apply_async(self, item: T::Item<'_>) -> AsyncResult<T::Output> {
         let codec = self.pool.codec();
         self.send_off(std::iter::once(item), move |arrivals| {
-            let only = arrivals.arrivals.first().ok_or(Error::Closed)?;
-            Ok(open::<T>(only.clone(), &arrivals.tape, codec).1?)
+            arrivals.open::<T>(codec)?.pop().ok_or(Error::Closed)
         })
     }
 
     /// Runs the task over the items, without waiting; the results are in input order. The items are encoded now.
     pub fn map_async<'i>(self, items: impl IntoIterator<Item = T::Item<'i>>) -> AsyncResult<Vec<T::Output>> {
         let codec = self.pool.codec();
-        self.send_off(items.into_iter(), move |arrivals| {
-            let mut results = Vec::with_capacity(arrivals.arrivals.len());
-            for arrival in &arrivals.arrivals {
-                results.push(open::<T>(arrival.clone(), &arrivals.tape, codec).1?);
-            }
-            Ok(results)
-        })
+        self.send_off(items.into_iter(), move |arrivals| arrivals.open::<T>(codec))
     }
 
     fn send_off<'i, R>(
@@ -333,7 +341,7 @@ impl Courier {
                     desk.letters.retain(|job, (letter, inbox)| {
                         let mut news = Inbox::default();
                         state.take_inbox(*job, &mut news);
-                        state.taken(*job, news.arrivals.len() as u64);
+                        state.taken(*job, news.outcomes());
                         inbox.append(news);
                         let failed = inbox.failed();
                         if inbox.end.is_none() && !failed {

@@ -1,8 +1,11 @@
 //! A job that is under way, as its caller drives it: items out, outcomes in.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use crate::codec::Codec;
 use crate::drive::{Arrival, Awaits, Core, Inbox, Loss, What};
 use crate::error::{Error, TaskError, TaskErrorKind};
+use crate::lane::padded;
 use crate::supervise::JobId;
 use crate::task::{Output, Task};
 
@@ -48,9 +51,8 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Running<'_, 'i, T, I> {
         }
         let mut inbox = std::mem::take(&mut self.inbox);
         let mut over = inbox.end.take();
-        for arrival in inbox.arrivals.drain(..) {
-            let outcome = open::<T>(arrival, &inbox.tape, self.codec);
-            if let Err(error) = sink(outcome) {
+        for arrival in &inbox.arrivals {
+            if let Err(error) = open::<T>(arrival, &inbox.tape, self.codec, &mut sink) {
                 over = Some(Err(error));
                 break;
             }
@@ -88,27 +90,61 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Drop for Running<'_, 'i, T, I
     }
 }
 
-/// Decodes an arrival. What a worker wrote may make no sense, or make a `Deserialize` impl panic: that is this
-/// task's error.
-pub(super) fn open<T: Task>(arrival: Arrival, tape: &[u8], codec: Codec) -> Outcome<T::Output> {
-    let Arrival { index, worker, what } = arrival;
-    let fail = |attempts, argument, kind| {
+/// Decodes what arrived, outcome by outcome.
+pub(super) fn open<T: Task>(
+    arrival: &Arrival,
+    tape: &[u8],
+    codec: Codec,
+    mut sink: impl FnMut(Outcome<T::Output>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let Arrival { index, worker, ref what } = *arrival;
+    let fail = |index: u64, attempts, argument, kind| {
         TaskError::new(T::entry().name(), index as usize, worker, attempts, argument, kind)
     };
-    let result = match what {
-        What::Value { start, len } => decode::<T::Output>(codec, &tape[start..start + len])
-            .map_err(|why| fail(1, None, TaskErrorKind::Decode(why))),
-        What::Failed(loss) => {
-            let Loss { attempts, kind, earlier, item } = *loss;
-            Err(fail(attempts, item.and_then(|item| show::<T>(codec, &item)), kind).after(earlier))
+    match what {
+        What::Values { start, len, count } => {
+            let mut index = index;
+            let values = tape[*start..].chunks_exact(padded(*len)).take(*count).map(|place| &place[..*len]);
+            decode_each::<T::Output>(codec, values, |value| {
+                let result = value.map_err(|why| fail(index, 1, None, TaskErrorKind::Decode(why)));
+                let outcome = (index, result);
+                index += 1;
+                sink(outcome)
+            })
         }
-    };
-    (index, result)
+        What::Failed(loss) => {
+            let Loss { attempts, kind, earlier, item } = &**loss;
+            let argument = item.as_ref().and_then(|item| show::<T>(codec, item));
+            sink((index, Err(fail(index, *attempts, argument, kind.clone()).after(earlier.clone()))))
+        }
+    }
 }
 
-pub(super) fn decode<R: Output>(codec: Codec, bytes: &[u8]) -> Result<R, String> {
-    std::panic::catch_unwind(|| R::decode(codec, bytes))
-        .unwrap_or_else(|_| Err("its `Deserialize` implementation panicked".into()))
+/// Decodes values until `sink` has enough. What a worker wrote may make no sense, or make a `Deserialize` impl panic:
+/// that is this value's error.
+fn decode_each<'v, R: Output>(
+    codec: Codec,
+    mut values: impl Iterator<Item = &'v [u8]>,
+    mut sink: impl FnMut(Result<R, String>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    loop {
+        // A panic leaves the loop, once for many values: to catch one costs more than to decode a number.
+        let mut decoding = false;
+        let decoded = catch_unwind(AssertUnwindSafe(|| {
+            for value in &mut values {
+                decoding = true;
+                let value = R::decode(codec, value);
+                decoding = false;
+                sink(value)?;
+            }
+            Ok(())
+        }));
+        match decoded {
+            Ok(over) => return over,
+            Err(panic) if !decoding => resume_unwind(panic),
+            Err(_) => sink(Err("its `Deserialize` implementation panicked".into()))?,
+        }
+    }
 }
 
 /// Shows the argument of a failed task, where its type can be shown.
@@ -116,7 +152,7 @@ fn show<T: Task>(codec: Codec, item: &[u8]) -> Option<String> {
     const LONGEST: usize = 200;
     let debug = T::DEBUG_ITEM?;
     let shown = || T::decode(codec, item).ok().map(|item| debug(&item));
-    let mut text = std::panic::catch_unwind(shown).ok()??;
+    let mut text = catch_unwind(shown).ok()??;
     if let Some((cut, _)) = text.char_indices().nth(LONGEST) {
         text.truncate(cut);
         text.push_str("...");

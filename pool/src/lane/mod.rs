@@ -36,8 +36,8 @@ mod ring;
 mod sync;
 mod worker;
 
-pub(crate) use parent::ParentEnd;
-pub(crate) use ring::{Corrupt, Position};
+pub(crate) use parent::{ParentEnd, Reply};
+pub(crate) use ring::{Corrupt, Position, padded};
 pub(crate) use worker::{Chunk, Order, WorkerEnd};
 
 use memory::Access;
@@ -67,22 +67,20 @@ pub(crate) mod order {
 pub(crate) mod reply {
     /// The worker is up; the only reply to no order.
     pub(crate) const READY: u8 = 1;
-    /// A task's result.
-    pub(crate) const VALUE: u8 = 2;
-    /// A task's result, in the parts that came before.
-    pub(crate) const LARGE_VALUE: u8 = 3;
+    /// A task's result, in the parts that came before. Others are values of a run.
+    pub(crate) const LARGE_VALUE: u8 = 2;
     /// A task or an init or exit function failed; the worker lives.
-    pub(crate) const FAILED: u8 = 4;
+    pub(crate) const FAILED: u8 = 3;
     /// An order that gives no value is done.
-    pub(crate) const DONE: u8 = 5;
+    pub(crate) const DONE: u8 = 4;
     /// A part of a large value; the reply to no order.
-    pub(crate) const PART: u8 = 6;
+    pub(crate) const PART: u8 = 5;
     /// An exit function's value or failure; the reply to no order, the exit order is answered by `DONE`.
-    pub(crate) const EXIT_VALUE: u8 = 7;
-    pub(crate) const LARGE_EXIT_VALUE: u8 = 8;
-    pub(crate) const EXIT_FAILED: u8 = 9;
+    pub(crate) const EXIT_VALUE: u8 = 6;
+    pub(crate) const LARGE_EXIT_VALUE: u8 = 7;
+    pub(crate) const EXIT_FAILED: u8 = 8;
     /// A part of a large item was taken: its room is free. No unit's reply.
-    pub(crate) const TAKEN: u8 = 10;
+    pub(crate) const TAKEN: u8 = 9;
 }
 
 /// The words that the parent writes.
@@ -189,8 +187,11 @@ pub fn read_any(half: &[u8]) {
     let half = &half[..half.len().min(FILE_BYTES)];
     std::fs::File::from(up).write_all_at(half, 0).expect("the file is that long");
     let mut payloads = Vec::new();
-    while let Ok(Some(head)) = parent.next_reply(&mut payloads) {
-        assert!(head.len <= payloads.len());
+    while let Ok(Some(reply)) = parent.next_reply(&mut payloads, 100) {
+        match reply {
+            Reply::Record { len, .. } => assert!(len <= payloads.len()),
+            Reply::Values { count, len } => assert!(count <= 100 && count * padded(len) <= payloads.len()),
+        }
         parent.publish_read();
     }
     let unit = parent.next_unit();

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::ring::{Checks, Consumer, Corrupt, Position, Producer, Room};
+use super::ring::{Checks, Consumer, Corrupt, Position, Producer, Room, Taken, padded};
 use super::sync::{Half, futex};
 use super::{ParentWords, RECALL, Spends, WorkerWords, full_fence, order, reply};
 
@@ -15,6 +15,8 @@ const SPARE: u32 = 8;
 pub(crate) struct ParentEnd {
     orders: Producer,
     replies: Consumer,
+    /// Values that were taken from a run, and are not asked for yet.
+    rest: Rest,
     /// Units sent so far; the number of the next unit.
     sent: u32,
     /// The last sleep that the worker was told of.
@@ -23,11 +25,36 @@ pub(crate) struct ParentEnd {
     up: Half,
 }
 
-/// The head of a reply; its payload was appended to the caller's buffer.
+/// A reply; its payload was appended to the caller's buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ReplyHead {
-    pub(crate) tag: u8,
-    pub(crate) len: usize,
+pub(crate) enum Reply {
+    /// A kind of [`reply`].
+    Record { tag: u8, len: usize },
+    /// The results of so many tasks, each of this length and [`padded`].
+    Values { count: usize, len: usize },
+}
+
+/// Values of one length, from this place of their bytes on.
+#[derive(Debug, Default)]
+struct Rest {
+    bytes: Vec<u8>,
+    at: usize,
+    len: usize,
+}
+
+impl Rest {
+    fn is_empty(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    /// Appends no more than so many of the values to `out`.
+    fn take(&mut self, out: &mut Vec<u8>, at_most: usize) -> Reply {
+        let (slot, left) = (padded(self.len), &self.bytes[self.at..]);
+        let count = at_most.min(left.len() / slot);
+        out.extend_from_slice(&left[..count * slot]);
+        self.at += count * slot;
+        Reply::Values { count, len: self.len }
+    }
 }
 
 /// What a recall left with the worker: the units before this one; they are answered, the others never.
@@ -44,7 +71,7 @@ impl ParentEnd {
             let orders = Producer::new(down.ring(), Checks::Number);
             (orders, Consumer::new(up.ring(), Checks::Payload))
         };
-        Self { orders, replies, sent: 0, sleeps: 0, down, up }
+        Self { orders, replies, rest: Rest::default(), sent: 0, sleeps: 0, down, up }
     }
 
     fn words(&self) -> &ParentWords {
@@ -89,22 +116,33 @@ impl ParentEnd {
         self.orders.free_up_to(end);
     }
 
-    /// Takes the next reply, if there is one; its payload is appended to `out`.
+    /// Takes the next reply, if there is one, or no more than so many values; the payload is appended to `out`.
     #[inline]
-    pub(crate) fn next_reply(&mut self, out: &mut Vec<u8>) -> Result<Option<ReplyHead>, Corrupt> {
-        match self.replies.take(out)? {
-            None => Ok(None),
-            Some((tag, len)) if (reply::READY..=reply::TAKEN).contains(&tag) => {
-                Ok(Some(ReplyHead { tag, len }))
-            }
-            Some(_) => Err(Corrupt),
+    pub(crate) fn next_reply(&mut self, out: &mut Vec<u8>, at_most: usize) -> Result<Option<Reply>, Corrupt> {
+        if !self.rest.is_empty() {
+            return Ok(Some(self.rest.take(out, at_most)));
         }
+        let start = out.len();
+        Ok(match self.replies.take(out)? {
+            None => None,
+            Some(Taken::Record { tag, len }) if (reply::READY..=reply::TAKEN).contains(&tag) => {
+                Some(Reply::Record { tag, len })
+            }
+            Some(Taken::Record { .. }) => return Err(Corrupt),
+            Some(Taken::Values { count, len }) => {
+                if count > at_most {
+                    let at = start + at_most * padded(len);
+                    self.rest = Rest { bytes: out.split_off(at), at: 0, len };
+                }
+                Some(Reply::Values { count: count.min(at_most), len })
+            }
+        })
     }
 
     /// Whether a reply waits.
     #[inline]
     pub(crate) fn has_reply(&self) -> bool {
-        self.replies.is_ready()
+        !self.rest.is_empty() || self.replies.is_ready()
     }
 
     /// Tells the worker how far the replies have been read, so that it can write there again.

@@ -10,9 +10,12 @@
 //! back to the start. The producer does so early, once it is past the first [`HOT_BYTES`] and the start is free
 //! again: small records then go round in memory that stays in the caches, and large ones use the whole ring.
 //!
+//! A [run] is a record that grows: it takes one small value after the other.
+//!
 //! How the producer learns what is free differs by direction, so it is told: [`Producer::free_up_to`].
 #![allow(unsafe_code, reason = "reads and writes memory that two processes share")]
 
+mod run;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
@@ -23,6 +26,9 @@ use std::sync::atomic::Ordering;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::sync::Span;
+use run::{OpenRun, TakenRun, is_run};
+
+pub(crate) use run::padded;
 
 /// The part of a ring in which small records stay.
 pub(super) const HOT_BYTES: u32 = 64 << 10;
@@ -108,6 +114,7 @@ pub(super) struct Producer {
     at: Position,
     freed: Position,
     number: u32,
+    run: Option<OpenRun>,
 }
 
 impl Producer {
@@ -115,7 +122,7 @@ impl Producer {
     /// The span must be mapped for writing; no other producer may write there.
     pub(super) unsafe fn new(span: Span, checks: Checks) -> Self {
         let (at, freed) = Default::default();
-        Self { span, checks, at, freed, number: 0 }
+        Self { span, checks, at, freed, number: 0, run: None }
     }
 
     /// The longest payload that fits whenever the ring is empty.
@@ -135,8 +142,9 @@ impl Producer {
     }
 
     /// Room for one record of at least `least` bytes, or nothing if it is not free now. So many bytes behind it are
-    /// kept spare.
+    /// kept spare. An open run ends here.
     pub(super) fn reserve(&mut self, least: usize, spare: u32) -> Option<Room<'_>> {
+        self.close_run();
         let least = u32::try_from(least).ok()?;
         let fits = |room: Option<u32>| room?.checked_sub(spare).filter(|room| *room >= least);
         let ahead = fits(self.ahead());
@@ -224,7 +232,7 @@ impl Room<'_> {
     }
 
     fn publish(self, tag: u8, len: usize, digest: u32) -> Position {
-        assert!(tag != 0 && tag != WRAP && len <= self.limit as usize);
+        assert!(tag != 0 && tag < run::RUN && len <= self.limit as usize);
         let Self { producer, wraps, .. } = self;
         if wraps {
             producer.wrap();
@@ -246,21 +254,35 @@ pub(super) struct Consumer {
     checks: Checks,
     at: Position,
     number: u32,
+    /// The run that lies ahead.
+    run: TakenRun,
 }
 
 /// A committed record. Its bytes are read in place.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Record<'r> {
-    pub(super) tag: u8,
-    check: u32,
+    header: Header,
     payload: NonNull<u8>,
-    len: usize,
     ring: std::marker::PhantomData<&'r Consumer>,
+}
+
+/// What a consumer has taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    Record {
+        tag: u8,
+        len: usize,
+    },
+    /// So many values of this length, each [`padded`].
+    Values {
+        count: usize,
+        len: usize,
+    },
 }
 
 impl Consumer {
     pub(super) fn new(span: Span, checks: Checks) -> Self {
-        Self { span, checks, at: Position::default(), number: 0 }
+        Self { span, checks, at: Position::default(), number: 0, run: TakenRun::default() }
     }
 
     /// Everything before this place has been read.
@@ -268,15 +290,22 @@ impl Consumer {
         self.at
     }
 
-    /// Whether something lies ahead: a record, or what only a corrupt peer writes.
+    /// Whether something new lies ahead: a record, more of a run, or what only a corrupt peer writes.
     #[inline]
     pub(super) fn is_ready(&self) -> bool {
-        self.span.header(self.at.offset).load(Ordering::Relaxed) != 0
+        self.span.header(self.at.offset).load(Ordering::Relaxed) != self.run.seen
     }
 
-    /// The next record, if it is committed. Its header is copied out, then checked.
+    /// The next record, if it is committed.
     #[inline]
     pub(super) fn peek(&mut self) -> Result<Option<Record<'_>>, Corrupt> {
+        let header = self.next_header()?;
+        Ok(header.map(|header| self.record(header)))
+    }
+
+    /// The header of the next record, if it is committed: copied out, then checked.
+    #[inline]
+    fn next_header(&mut self) -> Result<Option<Header>, Corrupt> {
         // SYNC: record committed. What the producer wrote before it is visible from here on.
         let mut word = self.span.header(self.at.offset).load(Ordering::Acquire);
         if word == 0 {
@@ -296,31 +325,43 @@ impl Consumer {
         if is_wrong || header.len > room || header.tag == WRAP || header.tag == 0 {
             return Err(Corrupt);
         }
+        Ok(Some(header))
+    }
+
+    /// The record that lies ahead, by its header.
+    #[inline]
+    fn record(&self, header: Header) -> Record<'_> {
         self.span.note_read(self.at.offset + WORD, header.len);
         // SAFETY: `at` returns a pointer into the span, which is not null.
         let payload = unsafe { NonNull::new_unchecked(self.span.at(self.at.offset + WORD)) };
-        Ok(Some(Record {
-            tag: header.tag,
-            check: header.check,
-            payload,
-            len: header.len as usize,
-            ring: std::marker::PhantomData,
-        }))
+        Record { header, payload, ring: std::marker::PhantomData }
     }
 
-    /// Takes the next record, if there is one, for a consumer that does not trust its producer: the payload is appended
-    /// to `out`, and only that copy is checked. Whatever is written to the ring meanwhile, it stays as it is.
+    /// Takes the next record, or what a run has grown by, if there is one, for a consumer that does not trust its
+    /// producer: the payload is appended to `out`, and only that copy is checked. Whatever is written to the ring
+    /// meanwhile, it stays as it is.
     #[inline]
-    pub(super) fn take(&mut self, out: &mut Vec<u8>) -> Result<Option<(u8, usize)>, Corrupt> {
-        let Some(record) = self.peek()? else { return Ok(None) };
-        let (tag, len, check, start) = (record.tag, record.len, record.check, out.len());
-        record.copy_to(out);
-        if check != self.checks.of(self.number, &out[start..]) {
-            out.truncate(start);
-            return Err(Corrupt);
+    pub(super) fn take(&mut self, out: &mut Vec<u8>) -> Result<Option<Taken>, Corrupt> {
+        loop {
+            let Some(header) = self.next_header()? else { return Ok(None) };
+            let Header { len, tag, check } = header;
+            if is_run(tag) {
+                match self.take_run(header, out)? {
+                    (0, _) if tag == run::RUN => continue,
+                    (0, _) => return Ok(None),
+                    (count, len) => return Ok(Some(Taken::Values { count, len })),
+                }
+            }
+            let start = out.len();
+            self.record(header).copy_to(out);
+            if check != self.checks.of(self.number, &out[start..]) {
+                out.truncate(start);
+                return Err(Corrupt);
+            }
+            let len = len as usize;
+            self.advance(len);
+            return Ok(Some(Taken::Record { tag, len }));
         }
-        self.advance(len);
-        Ok(Some((tag, len)))
     }
 
     /// Goes past a record of this length that `peek` returned.
@@ -333,8 +374,12 @@ impl Consumer {
 }
 
 impl<'r> Record<'r> {
+    pub(super) fn tag(&self) -> u8 {
+        self.header.tag
+    }
+
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.header.len as usize
     }
 
     /// The payload in place, for a consumer whose producer can be trusted not to change it.
@@ -343,20 +388,21 @@ impl<'r> Record<'r> {
     /// The producer must not write to the payload before the consumer says that it has done with it.
     pub(super) unsafe fn in_place(self) -> &'r [u8] {
         // SAFETY: `peek` checked that the range lies within the span, and the caller vouches for the producer.
-        unsafe { slice::from_raw_parts(self.payload.as_ptr(), self.len) }
+        unsafe { slice::from_raw_parts(self.payload.as_ptr(), self.len()) }
     }
 
     /// Appends a copy of the payload.
     #[inline]
     fn copy_to(self, out: &mut Vec<u8>) {
-        out.reserve(self.len);
+        let len = self.len();
+        out.reserve(len);
         // SAFETY: the source lies within the span (`peek` checked it), the target is the spare capacity that was
         // just reserved, and the two do not overlap. A peer that writes to the source at the same time makes the
         // bytes arbitrary, not the access invalid: every byte is a valid `u8`.
         unsafe {
             let end = out.as_mut_ptr().add(out.len());
-            std::ptr::copy_nonoverlapping(self.payload.as_ptr(), end, self.len);
-            out.set_len(out.len() + self.len);
+            std::ptr::copy_nonoverlapping(self.payload.as_ptr(), end, len);
+            out.set_len(out.len() + len);
         }
     }
 }

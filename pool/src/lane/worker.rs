@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::memory::Access;
-use super::ring::{Checks, Consumer, Corrupt, Position, Producer};
+use super::ring::{Checks, Consumer, Corrupt, Position, Producer, WORD, padded};
 use super::sync::{Bell, Half, futex};
 use super::{PART_BYTES, ParentWords, RECALL, Spends, WorkerWords, full_fence, now_ns, reply};
 
@@ -145,7 +145,7 @@ impl WorkerEnd {
         let len = record.len();
         // SAFETY: the parent writes to an order only before it is committed, and frees it only after it is answered;
         // the record is not used after `advance`.
-        let order = Order { tag: record.tag, payload: unsafe { record.in_place() } };
+        let order = Order { tag: record.tag(), payload: unsafe { record.in_place() } };
         let served = serve(order, &mut Chunk { replies, unit, recalled, rung, clock, draft, bell, words });
         orders.advance(len);
         Ok(Some(served))
@@ -290,9 +290,18 @@ impl Chunk<'_> {
         self.words.parent().closed.load(Ordering::Acquire) != 0
     }
 
+    /// Sends a task's value, which `write` gives: in a run, or in parts. As for [`reply`](Self::reply), an error leaves
+    /// nothing behind.
+    #[inline]
+    pub(crate) fn value<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+        self.draft(write, |lane, value| match value.len() {
+            ..=PART_BYTES => lane.push(value),
+            _ => lane.send_large(reply::LARGE_VALUE, value),
+        })
+    }
+
     /// Sends a reply that `write` fills; `tag` when it fits in one record, `large` behind its parts when not. An error of
-    /// `write` leaves nothing behind. It is filled in memory that only this process has, and gets its digest there:
-    /// what has gone wild in the lane by the time that it is sent does not pass for its value.
+    /// `write` leaves nothing behind.
     #[inline]
     pub(crate) fn reply<E>(
         &mut self,
@@ -300,14 +309,27 @@ impl Chunk<'_> {
         large: u8,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.draft(write, |lane, payload| match payload.len() {
+            ..=PART_BYTES => lane.send(tag, payload),
+            _ => lane.send_large(large, payload),
+        })
+    }
+
+    /// A reply is filled in memory that only this process has, and gets its digest there: what has gone wild in the lane
+    /// by the time that it is sent does not pass for its value.
+    #[inline]
+    fn draft<E>(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+        send: impl FnOnce(&mut Self, &[u8]),
+    ) -> Result<(), E> {
         let mut draft = std::mem::take(self.draft);
         draft.clear();
         write(&mut draft)?;
-        if draft.len() <= PART_BYTES {
-            self.send(tag, &draft);
+        send(self, &draft);
+        // The memory of a large one is not kept.
+        if draft.capacity() <= 2 * PART_BYTES {
             *self.draft = draft;
-        } else {
-            self.send_large(large, &draft);
         }
         Ok(())
     }
@@ -378,6 +400,15 @@ impl Chunk<'_> {
             self.send(reply::PART, part);
         }
         self.send(tag, &[]);
+    }
+
+    #[inline]
+    fn push(&mut self, value: &[u8]) {
+        if !self.replies.push(value) {
+            self.wait_for_room(WORD as usize + padded(value.len()));
+            let pushed = self.replies.push(value);
+            assert!(pushed, "room was there, and only this side fills it");
+        }
     }
 
     #[inline]

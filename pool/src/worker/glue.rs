@@ -111,7 +111,7 @@ fn run_task<T: Task>(
         Ok(item) => {
             lane.note_decoded();
             let output = T::call(cx, item);
-            if let Err(why) = lane.reply(reply::VALUE, reply::LARGE_VALUE, |out| output.encode(codec, out)) {
+            if let Err(why) = lane.value(|out| output.encode(codec, out)) {
                 reply_failed(Failure::Encode(why), reply::FAILED, lane);
                 lane.alarm();
             }

@@ -31,9 +31,9 @@ impl State {
         let Some(post) = &mut self.posts[worker] else { return Ok(()) };
         if !post.ready {
             self.scratch.clear();
-            let head = post.lane.next_reply(&mut self.scratch)?.ok_or(Corrupt)?;
-            if head.tag != reply::READY {
-                return Err(Corrupt);
+            match post.lane.next_reply(&mut self.scratch, 0)?.ok_or(Corrupt)? {
+                Reply::Record { tag: reply::READY, .. } => {}
+                _ => return Err(Corrupt),
             }
             post.is_up();
             self.handle(Event::Ready { worker });
@@ -54,45 +54,50 @@ impl State {
         first: u64,
         count: u64,
     ) -> Result<(), Corrupt> {
-        let Self { posts, jobs, scratch, .. } = self;
+        let Self { posts, jobs, .. } = self;
         let Some(post) = &mut posts[worker] else { return Ok(()) };
-        scratch.clear();
-        let mut void = Vec::new();
+        let mut void = Inbox::default();
         let slot = jobs.get_mut(&job).filter(|slot| !slot.cancelled);
-        let (tape, arrivals) = match slot {
-            Some(slot) => (&mut slot.inbox.tape, &mut slot.inbox.arrivals),
-            None => (scratch, &mut void),
-        };
+        let inbox = slot.map_or(&mut void, |slot| &mut slot.inbox);
         let mut done = 0;
         let mut told = None;
         let mut result = Ok(());
         while done < count {
-            let start = tape.len();
-            let head = match post.lane.next_reply(tape) {
-                Ok(Some(head)) => head,
+            let start = inbox.tape.len();
+            let at_most = usize::try_from(count - done).unwrap_or(usize::MAX);
+            let tag = match post.lane.next_reply(&mut inbox.tape, at_most) {
+                Ok(Some(Reply::Values { count, len })) => {
+                    inbox.push(first + done, worker, start, len, count);
+                    done += count as u64;
+                    continue;
+                }
+                Ok(Some(Reply::Record { tag, .. })) => tag,
                 Ok(None) => break,
                 Err(corrupt) => {
                     result = Err(corrupt);
                     break;
                 }
             };
-            match head.tag {
-                reply::VALUE => {}
-                reply::LARGE_VALUE => tape.append(&mut post.parts),
+            let tape = &mut inbox.tape;
+            match tag {
+                reply::LARGE_VALUE => {
+                    tape.append(&mut post.parts);
+                    let len = tape.len() - start;
+                    inbox.push(first + done, worker, start, len, 1);
+                    done += 1;
+                }
                 reply::PART => {
                     post.parts.extend_from_slice(&tape[start..]);
                     tape.truncate(start);
                     post.lane.publish_read();
                     post.lane.ring();
-                    continue;
                 }
                 reply::TAKEN => {
                     post.answered_before(unit.wrapping_add(done as u32));
-                    if let Err(corrupt) = post.part_taken() {
-                        result = Err(corrupt);
+                    result = post.part_taken();
+                    if result.is_err() {
                         break;
                     }
-                    continue;
                 }
                 reply::FAILED => {
                     match Codec::Bincode.decode::<Failure>(&tape[start..]) {
@@ -108,9 +113,6 @@ impl State {
                     break;
                 }
             }
-            let what = What::Value { start, len: tape.len() - start };
-            arrivals.push(Arrival { index: first + done, worker, what });
-            done += 1;
         }
         let pace_ns = post.lane.pace_ns();
         post.seen.tasks += done + u64::from(told.is_some());
@@ -134,8 +136,12 @@ impl State {
     pub(super) fn drain_order(&mut self, worker: usize, unit: u32) -> Result<(), Corrupt> {
         let Some(post) = &mut self.posts[worker] else { return Ok(()) };
         self.scratch.clear();
-        let Some(head) = post.lane.next_reply(&mut self.scratch)? else { return Ok(()) };
-        let event = match head.tag {
+        let tag = match post.lane.next_reply(&mut self.scratch, 0)? {
+            None => return Ok(()),
+            Some(Reply::Record { tag, .. }) => tag,
+            Some(Reply::Values { .. }) => return Err(Corrupt),
+        };
+        let event = match tag {
             reply::TAKEN => return post.part_taken(),
             reply::DONE => Event::OrderDone { worker },
             reply::FAILED => {
@@ -152,8 +158,12 @@ impl State {
     pub(super) fn drain_exit(&mut self, worker: usize, unit: u32) -> Result<(), Corrupt> {
         let Some(post) = &mut self.posts[worker] else { return Ok(()) };
         self.scratch.clear();
-        let Some(head) = post.lane.next_reply(&mut self.scratch)? else { return Ok(()) };
-        match head.tag {
+        let tag = match post.lane.next_reply(&mut self.scratch, 0)? {
+            None => return Ok(()),
+            Some(Reply::Record { tag, .. }) => tag,
+            Some(Reply::Values { .. }) => return Err(Corrupt),
+        };
+        match tag {
             reply::PART => {
                 post.parts.extend_from_slice(&self.scratch);
                 post.lane.publish_read();
@@ -161,7 +171,7 @@ impl State {
             }
             reply::EXIT_VALUE | reply::LARGE_EXIT_VALUE => {
                 let mut value = std::mem::take(&mut self.scratch);
-                if head.tag == reply::LARGE_EXIT_VALUE {
+                if tag == reply::LARGE_EXIT_VALUE {
                     value = std::mem::take(&mut post.parts);
                 }
                 let (exit, value) = value.split_first_chunk().ok_or(Corrupt)?;

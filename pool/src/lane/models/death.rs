@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use loom::thread;
 
-use super::records::{send, take_all};
+use super::records::{push, send, take_all};
 use super::*;
 use crate::lane::ring::{Checks, Consumer, Producer};
 use crate::lane::sync::{AtomicU64, Span};
@@ -28,9 +28,17 @@ fn check_all_lives(preemptions: usize, model: impl Fn(Life) -> bool + Send + Syn
 }
 
 #[test]
-fn of_a_producer() {
-    const RECORDS: &[&[u8]] = &[b"1", b"two", b"3", b"four"];
-    check_all_lives(3, |life| {
+fn of_a_producer_of_records() {
+    of_a_producer(send, &[b"1", b"two", b"3", b"four"]);
+}
+
+#[test]
+fn of_a_producer_of_values() {
+    of_a_producer(push, &[b"1", b"2", b"two", b"3", b"4"]);
+}
+
+fn of_a_producer(send: fn(&mut Producer, &[u8], &AtomicU64) -> bool, all: &'static [&[u8]]) {
+    check_all_lives(3, move |life| {
         let span = Span::new(48);
         // SAFETY: the span can be written to, and has no other producer.
         let mut producer = unsafe { Producer::new(span.seen_by(&life), Checks::Payload) };
@@ -39,7 +47,7 @@ fn of_a_producer() {
         let (told, count) = (read.clone(), committed.clone());
         let producer = thread::spawn(move || {
             Life::ends_in(|| {
-                let sent = RECORDS.iter().take_while(|record| send(&mut producer, record, &told));
+                let sent = all.iter().take_while(|record| send(&mut producer, record, &told));
                 sent.for_each(|_| _ = count.fetch_add(1, Ordering::Relaxed));
             })
         });
@@ -47,7 +55,7 @@ fn of_a_producer() {
         records.extend(take_all(&mut consumer, &read));
         let died = producer.join().unwrap();
         records.extend(take_all(&mut consumer, &read));
-        assert_eq!(records, &RECORDS[..committed.load(Ordering::Relaxed)]);
+        assert_eq!(records, &all[..committed.load(Ordering::Relaxed)]);
         died
     });
 }

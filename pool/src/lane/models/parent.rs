@@ -73,10 +73,16 @@ impl Parent {
 
     /// Takes what has come.
     pub(super) fn drain(&mut self) {
-        while let Some(head) = self.end.next_reply(&mut self.values).expect("no worker writes this") {
-            assert_eq!(head.len, usize::from(head.tag == reply::VALUE));
+        let mut padded = Vec::new();
+        while let Some(reply) = self.end.next_reply(&mut padded, 1).expect("no worker writes this") {
+            if let Reply::Values { count, len } = reply {
+                assert_eq!((count, len), (1, 1));
+                self.values.push(padded[0]);
+                padded.clear();
+            }
             if let Some(void) = self.void.take_if(|void| void.start == self.answered) {
-                assert_eq!(head.tag, reply::DONE, "a unit was run that had been taken back");
+                let done = Reply::Record { tag: reply::DONE, len: 0 };
+                assert_eq!(reply, done, "a unit was run that had been taken back");
                 self.answered = void.end;
             }
             self.answered += 1;

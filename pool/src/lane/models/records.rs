@@ -5,7 +5,7 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::*;
-use crate::lane::ring::{Checks, Consumer, Producer};
+use crate::lane::ring::{Checks, Consumer, Producer, Taken, padded};
 use crate::lane::sync::{AtomicU64, Span};
 
 /// Sends a record if there is room; `read` tells what is free.
@@ -18,20 +18,54 @@ pub(super) fn send(producer: &mut Producer, record: &[u8], read: &AtomicU64) -> 
     true
 }
 
-/// Takes what is there, and tells after each record what is free.
+/// The same with a value of a run.
+pub(super) fn push(producer: &mut Producer, value: &[u8], read: &AtomicU64) -> bool {
+    producer.push(value) || {
+        producer.free_up_to(Position::unpack(read.load(Ordering::Acquire)));
+        producer.push(value)
+    }
+}
+
+/// What is one byte long is a value, other things are records.
+fn push_or_send(producer: &mut Producer, bytes: &[u8], read: &AtomicU64) -> bool {
+    if bytes.len() == 1 { push(producer, bytes, read) } else { send(producer, bytes, read) }
+}
+
+/// Takes what is there, and tells what is free.
 pub(super) fn take_all(consumer: &mut Consumer, read: &AtomicU64) -> Vec<Vec<u8>> {
     let mut records = Vec::new();
     let mut bytes = Vec::new();
-    while let Some((tag, len)) = consumer.take(&mut bytes).expect("no producer writes this") {
-        assert_eq!((tag, len), (1, bytes.len()));
-        records.push(std::mem::take(&mut bytes));
+    let mut told = consumer.position();
+    while let Some(taken) = consumer.take(&mut bytes).expect("no producer writes this") {
+        let bytes = std::mem::take(&mut bytes);
+        match taken {
+            Taken::Record { .. } => {
+                assert_eq!(taken, Taken::Record { tag: 1, len: bytes.len() });
+                records.push(bytes);
+            }
+            Taken::Values { count, len } => {
+                assert_eq!(bytes.len(), count * padded(len));
+                records.extend(bytes.chunks(padded(len)).map(|value| value[..len].to_vec()));
+            }
+        }
+        told = consumer.position();
+        read.store(told.pack(), Ordering::Release);
+    }
+    // A run that has ended is passed without being taken.
+    if consumer.position() != told {
         read.store(consumer.position().pack(), Ordering::Release);
     }
     records
 }
 
 /// Both sides look again and again, for room and for records.
-fn arrive_in_order(ring_bytes: u32, checks: Checks, preemptions: usize, sent: &'static [&[u8]]) {
+fn arrive_in_order(
+    ring_bytes: u32,
+    checks: Checks,
+    preemptions: usize,
+    send: fn(&mut Producer, &[u8], &AtomicU64) -> bool,
+    sent: &'static [&[u8]],
+) {
     check(preemptions, move || {
         let span = Span::new(ring_bytes);
         // SAFETY: the span can be written to, and has no other producer.
@@ -61,10 +95,20 @@ fn arrive_in_order(ring_bytes: u32, checks: Checks, preemptions: usize, sent: &'
 
 #[test]
 fn small_records_go_round() {
-    arrive_in_order(48, Checks::Payload, 2, &[b"1", b"2", b"3", b"4", b"5"]);
+    arrive_in_order(48, Checks::Payload, 2, send, &[b"1", b"2", b"3", b"4", b"5"]);
 }
 
 #[test]
 fn records_of_all_sizes_go_round() {
-    arrive_in_order(64, Checks::Number, 2, &[b"", b"twelve bytes", b"1", b"", b"seventeen bytes !"]);
+    arrive_in_order(64, Checks::Number, 2, send, &[b"", b"twelve bytes", b"1", b"", b"seventeen bytes !"]);
+}
+
+#[test]
+fn values_go_round() {
+    arrive_in_order(48, Checks::Payload, 2, push, &[b"1", b"2", b"3", b"4"]);
+}
+
+#[test]
+fn values_and_records_go_round() {
+    arrive_in_order(56, Checks::Payload, 2, push_or_send, &[b"1", b"record", b"2", b"3"]);
 }

@@ -77,7 +77,10 @@ fn run_chunk(items: &[u8], answer: &mut Chunk<'_>, log: &Log) {
         for item in claimed {
             answer.start_unit();
             log.0.lock().unwrap().0.push(*item);
-            send(reply::VALUE, &[*item], answer);
+            let Ok(()) = answer.value::<Infallible>(|out| {
+                out.push(*item);
+                Ok(())
+            });
             log.0.lock().unwrap().1 += 1;
             answer.finish_unit();
         }
@@ -87,14 +90,7 @@ fn run_chunk(items: &[u8], answer: &mut Chunk<'_>, log: &Log) {
 
 /// The order is answered, and the parent hears of it.
 fn done(answer: &mut Chunk<'_>) {
-    send(reply::DONE, &[], answer);
+    let Ok(()) = answer.reply::<Infallible>(reply::DONE, reply::DONE, |_| Ok(()));
     answer.finish_unit();
     answer.alarm();
-}
-
-fn send(tag: u8, value: &[u8], answer: &mut Chunk<'_>) {
-    let Ok(()) = answer.reply(tag, tag, |out| {
-        out.extend_from_slice(value);
-        Ok::<(), Infallible>(())
-    });
 }

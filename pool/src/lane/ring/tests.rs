@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use super::*;
 
 /// A ring over private memory.
-struct Pair {
+pub(super) struct Pair {
     _memory: Vec<u64>,
-    producer: Producer,
-    consumer: Consumer,
+    pub(super) producer: Producer,
+    pub(super) consumer: Consumer,
 }
 
-fn pair(len: u32) -> Pair {
+pub(super) fn pair(len: u32) -> Pair {
     let mut memory = vec![0u64; len as usize / 8];
     let base = NonNull::new(memory.as_mut_ptr().cast()).unwrap();
     // SAFETY: the vector is aligned, zeroed, and lives beside the two ends.
@@ -22,7 +22,7 @@ fn pair(len: u32) -> Pair {
     Pair { _memory: memory, producer, consumer }
 }
 
-fn send(producer: &mut Producer, tag: u8, bytes: &[u8]) -> bool {
+pub(super) fn send(producer: &mut Producer, tag: u8, bytes: &[u8]) -> bool {
     let Some(room) = producer.reserve(bytes.len(), 0) else { return false };
     room.send(tag, bytes);
     true
@@ -30,7 +30,8 @@ fn send(producer: &mut Producer, tag: u8, bytes: &[u8]) -> bool {
 
 fn receive(consumer: &mut Consumer) -> Option<(u8, Vec<u8>)> {
     let mut bytes = Vec::new();
-    let (tag, len) = consumer.take(&mut bytes).unwrap()?;
+    let taken = consumer.take(&mut bytes).unwrap()?;
+    let Taken::Record { tag, len } = taken else { panic!("{taken:?}") };
     assert_eq!(len, bytes.len());
     Some((tag, bytes))
 }

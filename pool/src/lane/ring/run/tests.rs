@@ -1,0 +1,135 @@
+//! Runs over private memory, from both ends.
+
+use std::collections::VecDeque;
+
+use super::super::tests::{Pair, pair, send};
+use super::*;
+
+/// What comes next: values one by one, records whole.
+#[derive(Debug, PartialEq, Eq)]
+enum Came {
+    Value(Vec<u8>),
+    Record(u8, Vec<u8>),
+}
+
+fn take(pair: &mut Pair) -> Result<Vec<Came>, Corrupt> {
+    let mut came = Vec::new();
+    let mut bytes = Vec::new();
+    while let Some(taken) = pair.consumer.take(&mut bytes)? {
+        let bytes = std::mem::take(&mut bytes);
+        match taken {
+            Taken::Record { tag, .. } => came.push(Came::Record(tag, bytes)),
+            Taken::Values { count, len } => {
+                assert_eq!(bytes.len(), count * padded(len));
+                came.extend(bytes.chunks(padded(len)).map(|value| Came::Value(value[..len].to_vec())));
+            }
+        }
+    }
+    Ok(came)
+}
+
+#[test]
+fn a_value_is_there_when_it_is_pushed_and_never_again() {
+    let mut pair = pair(4096);
+    for value in [[1; 8], [2; 8]] {
+        assert!(!pair.consumer.is_ready());
+        assert!(pair.producer.push(&value));
+        assert!(pair.consumer.is_ready());
+        assert_eq!(take(&mut pair), Ok(vec![Came::Value(value.to_vec())]));
+    }
+    assert!(pair.producer.push(&[3; 8]) && pair.producer.push(&[4; 8]));
+    assert_eq!(take(&mut pair), Ok(vec![Came::Value(vec![3; 8]), Came::Value(vec![4; 8])]));
+    assert_eq!(take(&mut pair), Ok(vec![]));
+}
+
+#[test]
+fn a_run_ends_where_something_else_begins() {
+    let mut pair = pair(4096);
+    assert!(pair.producer.push(b"") && pair.producer.push(b"") && pair.producer.push(b"one"));
+    assert!(send(&mut pair.producer, 7, b"a record"));
+    assert!(pair.producer.push(b"two"));
+    let value = |text: &[u8]| Came::Value(text.to_vec());
+    let record = Came::Record(7, b"a record".to_vec());
+    assert_eq!(take(&mut pair), Ok(vec![value(b""), value(b""), value(b"one"), record, value(b"two")]));
+}
+
+#[test]
+fn a_run_without_end_gives_its_room_back() {
+    let mut pair = pair(4 * LONGEST_RUN);
+    for number in 0..100_000u64 {
+        assert!(pair.producer.push(&number.to_le_bytes()));
+        assert_eq!(take(&mut pair), Ok(vec![Came::Value(number.to_le_bytes().to_vec())]));
+        pair.producer.free_up_to(pair.consumer.position());
+    }
+}
+
+#[test]
+fn any_walk_of_values_and_records_arrives() {
+    let mut pair = pair(2048);
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut random = move |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    let mut expected = VecDeque::new();
+    let mut len = 0;
+    for _ in 0..200_000 {
+        match random(8) {
+            0 => {
+                for came in take(&mut pair).unwrap() {
+                    assert_eq!(Some(came), expected.pop_front());
+                }
+                pair.producer.free_up_to(pair.consumer.position());
+            }
+            1 => {
+                let bytes = vec![random(256) as u8; random(200) as usize];
+                if send(&mut pair.producer, 9, &bytes) {
+                    expected.push_back(Came::Record(9, bytes));
+                }
+            }
+            2 => len = random(70) as usize,
+            _ => {
+                let bytes = vec![random(256) as u8; len];
+                if pair.producer.push(&bytes) {
+                    expected.push_back(Came::Value(bytes));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_that_was_written_over_is_told() {
+    // Header, length, three values of two words.
+    for word in 0..8 {
+        for bit in 0..64 {
+            let mut pair = pair(4096);
+            for value in 0..3 {
+                assert!(pair.producer.push(&[value; 16]));
+            }
+            pair.consumer.span.header(word * WORD).fetch_xor(1 << bit, Ordering::Relaxed);
+            assert_eq!(take(&mut pair), Err(Corrupt), "bit {bit} of word {word}");
+        }
+    }
+}
+
+#[test]
+fn what_was_written_over_between_two_looks_is_told() {
+    for word in 0..6 {
+        let mut pair = pair(4096);
+        assert!(pair.producer.push(&[1; 16]));
+        assert_eq!(take(&mut pair).map(|came| came.len()), Ok(1));
+        let header = pair.consumer.span.header(word * WORD).fetch_add(1 << 9, Ordering::Relaxed);
+        let came = take(&mut pair);
+        assert!(pair.producer.push(&[2; 16]));
+        let then = take(&mut pair);
+        // What was taken before is not looked at again, and what is pushed later replaces what was there.
+        let intact = Ok(vec![Came::Value(vec![2; 16])]);
+        match word {
+            0 => assert!(came == Err(Corrupt), "header {header:#x}"),
+            _ => assert!(came == Ok(vec![]) && then == intact, "word {word}: {came:?} {then:?}"),
+        }
+    }
+}
