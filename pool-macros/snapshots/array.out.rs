@@ -24,6 +24,7 @@ const _: () = {
         const DEBUG_ITEM: ::core::option::Option<
             fn(&Self::Item<'_>) -> ::std::string::String,
         > = ::core::option::Option::None;
+        #[inline]
         fn encode<'item>(
             codec: ::pool::__private::Codec,
             item: &Self::Item<'item>,
@@ -32,6 +33,7 @@ const _: () = {
             let _ = codec;
             ::pool::__private::ChunkItem::encode(item, out)
         }
+        #[inline]
         fn decode<'item>(
             codec: ::pool::__private::Codec,
             bytes: &'item [u8],
@@ -47,6 +49,7 @@ const _: () = {
             >(::core::option::Option::None, ::core::option::Option::None);
             &ENTRY
         }
+        #[inline]
         fn call(
             _: ::pool::__private::TaskContext<'_, Self>,
             item: Self::Item<'_>,

@@ -35,6 +35,7 @@ const _: () = {
                 ::core::option::Option::None
             }
         };
+        #[inline]
         fn encode<'item>(
             codec: parallel::__private::Codec,
             item: &Self::Item<'item>,
@@ -53,6 +54,7 @@ const _: () = {
             }
             parallel::__private::Probe::<Self::Item<'item>>::encode(codec, item, out)
         }
+        #[inline]
         fn decode<'item>(
             codec: parallel::__private::Codec,
             bytes: &'item [u8],
@@ -88,6 +90,7 @@ const _: () = {
             >(::core::option::Option::Some(|| "count"), ::core::option::Option::None);
             &ENTRY
         }
+        #[inline]
         fn call(
             _: parallel::__private::TaskContext<'_, Self>,
             item: Self::Item<'_>,

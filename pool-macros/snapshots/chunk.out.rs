@@ -22,6 +22,7 @@ const _: () = {
         const DEBUG_ITEM: ::core::option::Option<
             fn(&Self::Item<'_>) -> ::std::string::String,
         > = ::core::option::Option::None;
+        #[inline]
         fn encode<'item>(
             codec: ::pool::__private::Codec,
             item: &Self::Item<'item>,
@@ -31,6 +32,7 @@ const _: () = {
             let _ = codec;
             ::pool::__private::Elements::<f32>::encode(item, out)
         }
+        #[inline]
         fn decode<'item>(
             codec: ::pool::__private::Codec,
             bytes: &'item [u8],
@@ -53,6 +55,7 @@ const _: () = {
             );
             &ENTRY
         }
+        #[inline]
         fn call(
             cx: ::pool::__private::TaskContext<'_, Self>,
             item: Self::Item<'_>,

@@ -34,6 +34,7 @@ const _: () = {
                 ::core::option::Option::None
             }
         };
+        #[inline]
         fn encode<'item>(
             codec: ::pool::__private::Codec,
             item: &Self::Item<'item>,
@@ -42,6 +43,7 @@ const _: () = {
             use ::pool::__private::ProbeFallback as _;
             ::pool::__private::Probe::<Self::Item<'item>>::encode(codec, item, out)
         }
+        #[inline]
         fn decode<'item>(
             codec: ::pool::__private::Codec,
             bytes: &'item [u8],
@@ -68,6 +70,7 @@ const _: () = {
             );
             &ENTRY
         }
+        #[inline]
         fn call(
             cx: ::pool::__private::TaskContext<'_, Self>,
             item: Self::Item<'_>,

@@ -58,6 +58,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
                 #private::Probe::<Self::State>::DEFAULT
             };
             const DEBUG_ITEM: ::core::option::Option<fn(&Self::Item<'_>) -> ::std::string::String> = #debug;
+            #[inline]
             fn encode<'item>(
                 codec: #private::Codec,
                 item: &Self::Item<'item>,
@@ -65,6 +66,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
             ) -> ::core::result::Result<(), ::std::string::String> {
                 #encode
             }
+            #[inline]
             fn decode<'item>(
                 codec: #private::Codec,
                 bytes: &'item [u8],
@@ -75,6 +77,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
                 #entry
                 &ENTRY
             }
+            #[inline]
             fn call(#cx: #private::TaskContext<'_, Self>, #item_pattern: Self::Item<'_>) -> Self::Output {
                 #call_scope
                 #name(#(#arguments),*)

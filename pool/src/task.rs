@@ -55,9 +55,11 @@ pub trait Output: Send + Sized + 'static {
 }
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + Send + 'static> Output for T {
+    #[inline]
     fn encode(&self, codec: Codec, out: &mut impl Write) -> Result<(), String> {
         codec.encode(self, out)
     }
+    #[inline]
     fn decode(codec: Codec, bytes: &[u8]) -> Result<Self, String> {
         codec.decode(bytes)
     }

@@ -24,21 +24,24 @@ pub(crate) struct Carriage {
     pub(crate) timed: bool,
     /// The one item came in parts before this order.
     pub(crate) in_parts: bool,
+    /// How many tasks the worker claims at once at most; 0 for any number.
+    pub(crate) claim: u16,
 }
 
 impl ChunkHead {
     pub(crate) const BYTES: usize = 16;
 
     pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
-        let Carriage { timed, in_parts } = self.carriage;
-        let flags = u32::from(timed) | u32::from(in_parts) << 1;
+        let Carriage { timed, in_parts, claim } = self.carriage;
+        let flags = u32::from(timed) | u32::from(in_parts) << 1 | u32::from(claim) << 16;
         words_to_bytes([self.task, self.profile, self.count, flags])
     }
 
     /// Splits an order into its head and its items.
     pub(crate) fn split(order: &[u8]) -> Option<(Self, &[u8])> {
         let ([task, profile, count, flags], items) = split_words(order)?;
-        let carriage = Carriage { timed: flags & 1 != 0, in_parts: flags & 2 != 0 };
+        let carriage =
+            Carriage { timed: flags & 1 != 0, in_parts: flags & 2 != 0, claim: (flags >> 16) as u16 };
         Some((Self { task, profile, count, carriage }, items))
     }
 }
@@ -126,7 +129,8 @@ mod tests {
     #[test]
     fn heads_come_back_as_they_went() {
         for flags in 0..4u32 {
-            let carriage = Carriage { timed: flags & 1 != 0, in_parts: flags & 2 != 0 };
+            let carriage =
+                Carriage { timed: flags & 1 != 0, in_parts: flags & 2 != 0, claim: (flags >> 16) as u16 };
             let head = ChunkHead { task: 7, profile: 3, count: 900, carriage };
             let mut order = head.to_bytes().to_vec();
             order.extend([2, 0, 0, 0, b'h', b'i']);

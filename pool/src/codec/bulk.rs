@@ -1,6 +1,6 @@
-//! Plain numbers and bytes in bulk. Serde hands a slice over element by element; where the format is the elements as
-//! they lie in memory, behind their count, one copy does the same. That is bincode's with fixed-size integers, on a
-//! little-endian machine.
+//! Plain numbers and bytes as they lie in memory. Serde hands a slice over element by element; where the format is the
+//! elements as they are, behind their count, one copy does the same, and a lone number is its bytes. That is bincode's
+//! format with fixed-size integers, on a little-endian machine.
 #![allow(unsafe_code, reason = "looks at a value as the type that it was found to be")]
 
 use std::mem::ManuallyDrop;
@@ -23,6 +23,18 @@ macro_rules! ask_each {
     };
 }
 
+/// The bytes of a lone number.
+#[inline]
+pub(super) fn number_in<T: ?Sized>(value: &T) -> Option<&[u8]> {
+    ask_each!(bytes_of::<T>(value))
+}
+
+/// A lone number from the bytes at the front, if that is what `T` is, and the bytes behind it.
+#[inline]
+pub(super) fn number_from<T>(bytes: &[u8]) -> Option<Result<(T, &[u8]), String>> {
+    ask_each!(number_of::<T>(bytes))
+}
+
 /// The numbers of a `Vec`, slice or boxed slice of them: how many, and their bytes.
 #[inline]
 pub(super) fn numbers_in<T: ?Sized>(value: &T) -> Option<(usize, &[u8])> {
@@ -33,6 +45,22 @@ pub(super) fn numbers_in<T: ?Sized>(value: &T) -> Option<(usize, &[u8])> {
 #[inline]
 pub(super) fn numbers_from<T>(bytes: &[u8]) -> Option<Result<(T, &[u8]), String>> {
     ask_each!(vec_from::<T>(bytes))
+}
+
+#[inline]
+fn bytes_of<T: ?Sized, N: Pod>(value: &T) -> Option<&[u8]> {
+    as_type::<T, N>(value).map(bytemuck::bytes_of)
+}
+
+#[inline]
+fn number_of<T, N: Pod>(bytes: &[u8]) -> Option<Result<(T, &[u8]), String>> {
+    if !is_same::<T, N>() {
+        return None;
+    }
+    Some(match bytes.split_at_checked(size_of::<N>()) {
+        Some((number, rest)) => Ok((same(bytemuck::pod_read_unaligned::<N>(number)), rest)),
+        None => Err("the value ends before its last byte".into()),
+    })
 }
 
 #[inline]
@@ -60,9 +88,16 @@ fn vec_from<T, N: Pod>(bytes: &[u8]) -> Option<Result<(T, &[u8]), String>> {
     let Some((numbers, rest)) = len.and_then(|len| bytes.split_at_checked(len)) else {
         return Some(Err(format!("{count} numbers are more than {} bytes", bytes.len())));
     };
-    let vec = ManuallyDrop::new(bytemuck::pod_collect_to_vec::<u8, N>(numbers));
-    // SAFETY: `T` is `Vec<N>`, in which there are no lifetimes; the vector is moved out and never used again.
-    Some(Ok((unsafe { std::ptr::from_ref(&*vec).cast::<T>().read() }, rest)))
+    Some(Ok((same(bytemuck::pod_collect_to_vec::<u8, N>(numbers)), rest)))
+}
+
+/// The value as what it is.
+#[inline]
+fn same<Known, T>(value: Known) -> T {
+    assert!(is_same::<Known, T>());
+    let value = ManuallyDrop::new(value);
+    // SAFETY: the types are the same but for lifetimes, and numbers have none; what is moved out is never used again.
+    unsafe { std::ptr::from_ref(&*value).cast::<T>().read() }
 }
 
 /// The value as the type that it is.

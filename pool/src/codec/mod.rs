@@ -27,11 +27,15 @@ impl Codec {
     /// Appends the value's bytes to `out`.
     #[inline]
     pub(crate) fn encode<T: Serialize + ?Sized>(self, value: &T, out: &mut impl Write) -> Result<(), String> {
-        if self == Self::Bincode
-            && let Some((count, numbers)) = bulk::numbers_in(value)
-        {
-            let written = out.write_all(&(count as u64).to_le_bytes()).and_then(|()| out.write_all(numbers));
-            return written.map_err(|error| error.to_string());
+        if self == Self::Bincode {
+            if let Some(number) = bulk::number_in(value) {
+                return out.write_all(number).map_err(|error| error.to_string());
+            }
+            if let Some((count, numbers)) = bulk::numbers_in(value) {
+                let written =
+                    out.write_all(&(count as u64).to_le_bytes()).and_then(|()| out.write_all(numbers));
+                return written.map_err(|error| error.to_string());
+            }
         }
         match self {
             Self::Bincode => bincode::serde::encode_into_std_write(value, out, BINCODE)
@@ -64,8 +68,8 @@ impl Codec {
     #[inline]
     pub(crate) fn decode_next<'a, T: Deserialize<'a>>(self, bytes: &mut &'a [u8]) -> Result<T, String> {
         let (value, rest) = match self {
-            Self::Bincode => match bulk::numbers_from(bytes) {
-                Some(numbers) => numbers?,
+            Self::Bincode => match bulk::number_from(bytes).or_else(|| bulk::numbers_from(bytes)) {
+                Some(decoded) => decoded?,
                 None => {
                     let (value, used) = bincode::serde::borrow_decode_from_slice(bytes, BINCODE)
                         .map_err(|e: bincode::error::DecodeError| e.to_string())?;
@@ -158,6 +162,14 @@ mod tests {
         check(vec![1.5f32, -0.0]);
         check(vec![f64::MAX, 1e-300]);
         check(Vec::<u32>::new());
+        for number in [0u64, 1, u64::MAX] {
+            let bytes = by_serde(&number);
+            let mut fast = Vec::new();
+            Codec::Bincode.encode(&number, &mut fast).unwrap();
+            assert_eq!(fast, bytes);
+            assert_eq!(Codec::Bincode.decode::<u64>(&bytes), Ok(number));
+            assert!(Codec::Bincode.decode::<u64>(&bytes[1..]).is_err());
+        }
         check(vec![true, false]);
         let mut lies = u64::MAX.to_le_bytes().to_vec();
         lies.extend([0; 64]);

@@ -39,8 +39,18 @@ pub(crate) trait Feed {
     fn in_hand(&self) -> u64;
     /// Whether no item will come after those in hand.
     fn is_last(&self) -> bool;
-    /// Writes the next item in hand, and drops it.
-    fn write_next(&mut self, out: &mut ChunkWriter<'_>) -> Result<(), String>;
+    /// Writes items in hand, and drops them: until so many are written, one does not fit, or one fails. Says how many are
+    /// written, and why it ended before.
+    fn write(&mut self, most: u64, out: &mut ChunkWriter<'_>) -> (u32, Option<Halt>);
+}
+
+/// Why a chunk ends with an item that is not in it.
+#[derive(Debug)]
+pub(crate) enum Halt {
+    /// The item did not fit: the writer has it whole.
+    Large,
+    /// It could not be encoded.
+    Failed(String),
 }
 
 impl Core {
@@ -194,7 +204,10 @@ impl State {
             if in_hand == 0 || (in_hand < whole && !feed.is_last()) {
                 break;
             }
-            self.send_fresh(job, grant.worker, most.min(in_hand), feed);
+            let count = most.min(in_hand);
+            // Several chunks that go together go whole.
+            let torn = if feed.is_last() && count == in_hand { 0 } else { count % whole.max(1) };
+            self.send_fresh(job, grant.worker, count - torn, feed);
         }
         if feed.in_hand() == 0 && feed.is_last() {
             self.end_input(job);
@@ -214,32 +227,18 @@ impl State {
         };
         let record = room.position();
         let mut writer = ChunkWriter::new(room.bytes());
-        let mut failed = None;
-        let mut large = false;
-        while u64::from(head.count) < most {
-            match writer.item(|out| feed.write_next(out)) {
-                Ok(true) => head.count += 1,
-                Ok(false) => {
-                    large = true;
-                    break;
-                }
-                Err(why) => {
-                    failed = Some(why);
-                    break;
-                }
-            }
-        }
+        let (count, halt) = feed.write(most.min(u64::from(u32::MAX)), &mut writer);
+        head.count = count;
         let (len, overflow) = writer.finish(head);
         if head.count > 0 {
             let end = room.commit(crate::lane::order::CHUNK, len, head.count);
             post.note_chunk(record, len, end, head.count);
             self.handle(Event::Sent { job, worker, count: u64::from(head.count) });
         }
-        if large {
-            self.send_alone(job, worker, ChunkHead { count: 1, ..head }, overflow);
-        }
-        if let Some(why) = failed {
-            self.unsendable(job, worker, why);
+        match halt {
+            None => {}
+            Some(Halt::Large) => self.send_alone(job, worker, ChunkHead { count: 1, ..head }, overflow),
+            Some(Halt::Failed(why)) => self.unsendable(job, worker, why),
         }
     }
 }

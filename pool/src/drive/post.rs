@@ -327,24 +327,25 @@ impl<'r> ChunkWriter<'r> {
     }
 
     /// Writes one item. `Ok(false)`: it did not fit, and the chunk is over.
-    pub(super) fn item(
+    #[inline]
+    pub(crate) fn item(
         &mut self,
         write: impl FnOnce(&mut Self) -> Result<(), String>,
     ) -> Result<bool, String> {
         let start = self.len;
-        let fits = start + ITEM_HEAD <= self.area.len();
-        self.item = if fits { start + ITEM_HEAD } else { start };
-        self.len = self.item;
-        if !fits {
+        self.item = start + ITEM_HEAD;
+        if self.item > self.area.len() {
             // Not even the length fits: everything goes to the overflow.
+            self.item = start;
             self.area = &mut std::mem::take(&mut self.area)[..start];
         }
+        self.len = self.item;
         if let Err(why) = write(self) {
             self.len = start;
             self.overflow.clear();
             return Err(why);
         }
-        if !fits || !self.overflow.is_empty() {
+        if self.item == start || !self.overflow.is_empty() {
             self.len = start;
             return Ok(false);
         }

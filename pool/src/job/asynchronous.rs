@@ -271,7 +271,7 @@ where
         for (index, item) in items.take(usize::try_from(self.options.cut()).unwrap_or(usize::MAX)).enumerate()
         {
             let mut bytes = Vec::new();
-            supply::encode::<T>(codec, slot.carriage, &item, &mut bytes).map_err(|why| {
+            supply::encode::<T>(codec, &item, &mut bytes).map_err(|why| {
                 let kind = crate::error::TaskErrorKind::Encode(why);
                 crate::error::TaskError::new(T::entry().name(), index, 0, 1, None, kind)
             })?;

@@ -248,8 +248,7 @@ where
         }
         let chunk = plan.whole_chunk();
         let slot = self.slot(&mut plan)?;
-        let carriage = slot.carriage;
-        let supply = Supply::new(items, self.options.cut(), self.pool.codec(), carriage);
+        let supply = Supply::new(items, self.options.cut(), self.pool.codec());
         let core = self.pool.core();
         let job = core.open(slot, plan, Vec::new())?;
         let codec = self.pool.codec();
@@ -266,7 +265,11 @@ where
             task_name: T::entry().name(),
             task,
             profile,
-            carriage: Carriage { timed: plan.task_limit_ns.is_some(), in_parts: false },
+            carriage: Carriage {
+                timed: plan.task_limit_ns.is_some(),
+                in_parts: false,
+                claim: plan.most_claimed(),
+            },
             inbox: Default::default(),
             kept: Default::default(),
             earlier: Default::default(),

@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::chunk::ItemWriter;
 use crate::codec::Codec;
-use crate::drive::{ChunkWriter, Feed};
+use crate::drive::{ChunkWriter, Feed, Halt};
 use crate::task::Task;
-use crate::wire::Carriage;
 
 /// So many items are taken in hand at most, unless a chunk needs more.
 const MOST_IN_HAND: usize = 2048;
@@ -25,20 +24,11 @@ pub(super) struct Supply<'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     left: u64,
     last: bool,
     codec: Codec,
-    carriage: Carriage,
 }
 
 impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Supply<'i, T, I> {
-    pub(super) fn new(items: I, most: u64, codec: Codec, carriage: Carriage) -> Self {
-        Self {
-            items: items.fuse(),
-            hand: VecDeque::new(),
-            batch: 1,
-            left: most,
-            last: most == 0,
-            codec,
-            carriage,
-        }
+    pub(super) fn new(items: I, most: u64, codec: Codec) -> Self {
+        Self { items: items.fuse(), hand: VecDeque::new(), batch: 1, left: most, last: most == 0, codec }
     }
 
     /// Takes items in hand: as many as a chunk needs, more while that is quick. Says how long the input took.
@@ -48,20 +38,18 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Supply<'i, T, I> {
             return Duration::ZERO;
         }
         let began = Instant::now();
-        while !self.last && self.hand.len() < least.max(self.batch) {
-            match self.items.next() {
-                Some(item) => {
-                    self.hand.push_back(item);
-                    self.left -= 1;
-                }
-                None => self.left = 0,
-            }
+        // A batch grows as long as its input is quick, so the clock is asked once for several items.
+        let step = (self.batch / 32).max(1);
+        let mut took = Duration::ZERO;
+        while !self.last && self.hand.len() < least.max(self.batch) && took <= PULL_TIME {
+            let wanted = self.left.min(step as u64);
+            let before = self.hand.len();
+            self.hand.extend(self.items.by_ref().take(wanted as usize));
+            let pulled = (self.hand.len() - before) as u64;
+            self.left = if pulled < wanted { 0 } else { self.left - pulled };
             self.last = self.left == 0;
-            if self.hand.len().is_multiple_of(16) && began.elapsed() > PULL_TIME {
-                break;
-            }
+            took = began.elapsed();
         }
-        let took = began.elapsed();
         self.batch =
             if took < PULL_TIME { (self.batch * 2).min(MOST_IN_HAND) } else { (self.batch / 2).max(1) };
         took
@@ -82,21 +70,35 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Feed for Supply<'i, T, I> {
         self.last
     }
 
-    fn write_next(&mut self, out: &mut ChunkWriter<'_>) -> Result<(), String> {
-        let Some(item) = self.hand.pop_front() else { return Err("there is no item".into()) };
-        encode::<T>(self.codec, self.carriage, &item, out)
+    fn write(&mut self, most: u64, out: &mut ChunkWriter<'_>) -> (u32, Option<Halt>) {
+        let Self { hand, codec, .. } = self;
+        let mut count = 0;
+        let written = catching(|| {
+            while u64::from(count) < most
+                && let Some(item) = hand.pop_front()
+            {
+                if !out.item(|out| T::encode(*codec, &item, out))? {
+                    return Ok(Some(Halt::Large));
+                }
+                count += 1;
+            }
+            Ok(None)
+        });
+        (count, written.unwrap_or_else(|why| Some(Halt::Failed(why))))
     }
 }
 
-/// Writes an item. A panic of its `Serialize` is an error like any other.
+/// Encodes an item by itself.
 pub(super) fn encode<T: Task>(
     codec: Codec,
-    _carriage: Carriage,
     item: &T::Item<'_>,
     out: &mut impl ItemWriter,
 ) -> Result<(), String> {
-    match catch_unwind(AssertUnwindSafe(|| T::encode(codec, item, out))) {
-        Ok(encoded) => encoded,
-        Err(_) => Err("its `Serialize` implementation panicked".into()),
-    }
+    catching(|| T::encode(codec, item, out))
+}
+
+/// A panic of an item's `Serialize` is an error like any other.
+fn catching<R>(encode: impl FnOnce() -> Result<R, String>) -> Result<R, String> {
+    catch_unwind(AssertUnwindSafe(encode))
+        .unwrap_or_else(|_| Err("its `Serialize` implementation panicked".into()))
 }

@@ -145,6 +145,13 @@ impl ParentEnd {
         !self.rest.is_empty() || self.replies.is_ready()
     }
 
+    /// Whether the last reply brought the parent up to date with a worker that may go on. To look again at once would
+    /// be to wait for it, value by value.
+    #[inline]
+    pub(crate) fn is_up_to_date(&self) -> bool {
+        self.rest.is_empty() && self.replies.is_up_to_date()
+    }
+
     /// Tells the worker how far the replies have been read, so that it can write there again.
     pub(crate) fn publish_read(&self) {
         // SYNC: replies read. The copies above are done before the worker sees this.

@@ -296,6 +296,12 @@ impl Consumer {
         self.span.header(self.at.offset).load(Ordering::Relaxed) != self.run.seen
     }
 
+    /// Whether all that was there has been taken, of a run that may still grow.
+    #[inline]
+    pub(super) fn is_up_to_date(&self) -> bool {
+        self.run.seen != 0
+    }
+
     /// The next record, if it is committed.
     #[inline]
     pub(super) fn peek(&mut self) -> Result<Option<Record<'_>>, Corrupt> {

@@ -72,6 +72,17 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// How many tasks a worker may claim at once; 0 for any number. Where the caller says how large a chunk is, no more
+    /// tasks than that wait behind each other.
+    pub(crate) fn most_claimed(&self) -> u16 {
+        match self.chunking {
+            Chunking::Size(size) => u16::try_from(size).unwrap_or(0),
+            Chunking::Adaptive | Chunking::Splits { .. } => 0,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) plan: Plan,
@@ -134,22 +145,26 @@ impl Job {
         self.plan.max_active.map_or(u64::MAX, |most| most.saturating_sub(self.in_flight + self.held))
     }
 
-    /// How many tasks a worker should have queued, and how many the next chunk takes.
-    pub(super) fn window(&self, workers: u64) -> Share {
+    /// How many tasks a worker should have queued, and how many it gets next: where `joins`, several chunks when tasks
+    /// are short.
+    pub(super) fn window(&self, workers: u64, joins: bool) -> Share {
         let pace = self.pace_ns.unwrap_or(WINDOW_NS).max(1);
         let window = (WINDOW_NS / pace).clamp(2, LONGEST_WINDOW);
+        let left = self.plan.total.map_or(u64::MAX, |total| total.saturating_sub(self.next));
+        let fair = (left / (2 * workers)).max(1);
+        let adapted = (CHUNK_NS / pace).clamp(1, window / 2).min(fair);
         let whole = match self.plan.chunking {
             Chunking::Size(size) => size,
             Chunking::Splits { splits, total } => splits::end(splits, total, self.next) - self.next,
             Chunking::Adaptive => {
-                let left = self.plan.total.map_or(u64::MAX, |total| total.saturating_sub(self.next));
-                let fair = (left / (2 * workers)).max(1);
-                let chunk = (CHUNK_NS / pace).clamp(1, window / 2).min(fair);
-                return Share { window, chunk: chunk.min(self.allowance()), whole: 1 };
+                return Share { window, chunk: adapted.min(self.allowance()), whole: 1 };
             }
         };
-        let whole = whole.min(self.plan.max_active.unwrap_or(u64::MAX));
-        Share { window: window.max(whole.saturating_mul(2)), chunk: whole.min(self.allowance()), whole }
+        let whole = whole.min(self.plan.max_active.unwrap_or(u64::MAX)).max(1);
+        let several =
+            if joins && matches!(self.plan.chunking, Chunking::Size(_)) { adapted / whole } else { 1 };
+        let chunk = (whole * several.max(1)).min(self.allowance());
+        Share { window: window.max(whole.saturating_mul(2)), chunk, whole }
     }
 }
 

@@ -50,6 +50,7 @@ fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, items: &[u8], lane: &mu
     memory.note_start(lane);
     let mut items = items;
     let mut left = head.count;
+    let most = if head.carriage.claim == 0 { u32::MAX } else { u32::from(head.carriage.claim) };
     let mut claim = 1;
     while left > 0 {
         let claimed = claim.min(left);
@@ -81,7 +82,7 @@ fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, items: &[u8], lane: &mu
         lane.nudge();
         memory.look(lane);
         lane.count(claimed);
-        claim = claim_for(lane.pace_ns(), claimed * 2);
+        claim = claim_for(lane.pace_ns(), most.min(claimed * 2));
     }
 }
 

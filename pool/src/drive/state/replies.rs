@@ -6,19 +6,20 @@ use super::*;
 use crate::sys::memory::oom_kills;
 
 impl State {
-    /// Takes the worker's replies.
+    /// Takes the replies that the worker has sent by now.
     pub(super) fn drain(&mut self, worker: usize) {
         let Some(post) = &mut self.posts[worker] else { return };
         if post.corrupt || !post.lane.has_reply() {
             return;
         }
-        while let Some(post) = &mut self.posts[worker] {
-            if !post.lane.has_reply() || post.corrupt {
-                break;
-            }
-            if self.drain_head(worker).is_err() {
-                let Some(post) = &mut self.posts[worker] else { break };
+        loop {
+            let drained = self.drain_head(worker);
+            let Some(post) = &mut self.posts[worker] else { break };
+            if drained.is_err() {
                 post.condemn();
+            }
+            if post.corrupt || post.lane.is_up_to_date() || !post.lane.has_reply() {
+                break;
             }
         }
         if let Some(post) = &mut self.posts[worker] {
@@ -69,6 +70,9 @@ impl State {
                 Ok(Some(Reply::Values { count, len })) => {
                     inbox.push(first + done, worker, start, len, count);
                     done += count as u64;
+                    if post.lane.is_up_to_date() {
+                        break;
+                    }
                     continue;
                 }
                 Ok(Some(Reply::Record { tag, .. })) => tag,

@@ -15,11 +15,13 @@ const OPEN_RUN: u8 = 0xfe;
 /// A run takes no more values than this many bytes hold, so that its room is free again soon. A longer value is alone.
 const LONGEST_RUN: u32 = 16 << 10;
 
+#[inline]
 pub(super) fn is_run(tag: u8) -> bool {
     tag == RUN || tag == OPEN_RUN
 }
 
 /// What a value takes: at least a word, so that values without bytes can be counted.
+#[inline]
 pub(crate) fn padded(len: usize) -> usize {
     len.max(1).next_multiple_of(WORD as usize)
 }

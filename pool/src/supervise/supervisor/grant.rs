@@ -22,7 +22,7 @@ impl Supervisor {
     pub(crate) fn grant(&self, id: JobId) -> Option<Grant> {
         let sharing = self.jobs.values().filter(|job| job.has_work()).count().max(1) as u64;
         let job = self.jobs.get(&id).filter(|job| job.has_work())?;
-        let share = job.window(self.workers.len() as u64);
+        let share = job.window(self.workers.len() as u64, !self.order_tasks);
         let window = (share.window / sharing).max(share.chunk.min(share.whole)).max(1);
         let fits = |worker: &Worker| {
             let room = worker.queue.tasks_of(id);
