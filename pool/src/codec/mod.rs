@@ -67,8 +67,19 @@ impl Codec {
     /// Decodes the first value of these bytes, and goes past it. Of a codec that does not join parts it is the only one.
     #[inline]
     pub(crate) fn decode_next<'a, T: Deserialize<'a>>(self, bytes: &mut &'a [u8]) -> Result<T, String> {
+        if self == Self::Bincode
+            && let Some(number) = bulk::number_from(bytes)
+        {
+            let (number, rest) = number?;
+            *bytes = rest;
+            return Ok(number);
+        }
+        self.decode_any(bytes)
+    }
+
+    fn decode_any<'a, T: Deserialize<'a>>(self, bytes: &mut &'a [u8]) -> Result<T, String> {
         let (value, rest) = match self {
-            Self::Bincode => match bulk::number_from(bytes).or_else(|| bulk::numbers_from(bytes)) {
+            Self::Bincode => match bulk::numbers_from(bytes) {
                 Some(decoded) => decoded?,
                 None => {
                     let (value, used) = bincode::serde::borrow_decode_from_slice(bytes, BINCODE)

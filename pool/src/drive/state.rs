@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Draft;
 use super::inbox::{Arrival, Inbox, Loss, What};
 use super::post::Post;
 use super::wait::{Sleep, Waiter};
 use crate::codec::Codec;
 use crate::error::{Death, DeathCause, Error, TaskError, TaskErrorKind};
 use crate::insights::WorkerInsights;
-use crate::lane::{self, Corrupt, Reply, now_ns, order, reply};
+use crate::lane::{self, Corrupt, Reply, now_ns, order, padded, reply};
 use crate::start::{Child, Seat, Starter};
 use crate::supervise::{Action, Cause, Event, Grant, Head, JobCause, JobId, Plan, Supervisor, Work};
 use crate::wire::{Carriage, ChunkHead, Failure, InitOrder};
@@ -106,6 +107,7 @@ pub(crate) struct State {
     /// What carrying out actions has led to: the supervisor hears of it when all of them are carried out.
     consequences: VecDeque<Event>,
     scratch: Vec<u8>,
+    draft: Draft,
     pub(crate) closed: bool,
     /// Workers stay when no job is open.
     keep_alive: bool,
@@ -159,6 +161,7 @@ impl State {
             actions: Vec::new(),
             consequences: VecDeque::new(),
             scratch: Vec::new(),
+            draft: Draft::default(),
             closed: false,
             keep_alive,
             memory_limit,
@@ -292,8 +295,9 @@ impl State {
         }
     }
 
-    pub(super) fn post_and_slot(&mut self, worker: usize, job: JobId) -> Option<(&mut Post, &JobSlot)> {
-        Some((self.posts[worker].as_mut()?, self.jobs.get(&job)?))
+    /// What it takes to send items of the job to the worker.
+    pub(super) fn to_send(&mut self, worker: usize, job: JobId) -> Option<(&mut Post, &JobSlot, &mut Draft)> {
+        Some((self.posts[worker].as_mut()?, self.jobs.get(&job)?, &mut self.draft))
     }
 
     /// Sends a task whose bytes were kept.

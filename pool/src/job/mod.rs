@@ -121,6 +121,9 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     }
 }
 
+/// For so many results memory is reserved before they come: what an iterator says of its length may be wrong.
+const MOST_RESERVED: usize = 1 << 20;
+
 /// How a job deals with what comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -214,8 +217,9 @@ where
         convert: impl Fn(Result<T::Output, TaskError>) -> Result<R, Error>,
     ) -> Result<Vec<R>, Error> {
         let pool = self.pool;
-        let mut running = self.open(items.into_iter(), mode)?;
-        let mut results: Vec<Option<R>> = Vec::new();
+        let items = items.into_iter();
+        let mut results: Vec<Option<R>> = Vec::with_capacity(items.size_hint().0.min(MOST_RESERVED));
+        let mut running = self.open(items, mode)?;
         running.run(|(index, result)| {
             let index = index as usize;
             let result = convert(result)?;
@@ -231,8 +235,7 @@ where
         })?;
         drop(running);
         pool.after_call()?;
-        let results: Vec<R> = results.into_iter().flatten().collect();
-        Ok(results)
+        Ok(results.into_iter().map(|result| result.expect("every task has an outcome")).collect())
     }
 
     /// Opens the job: from here on its workers exist.

@@ -104,7 +104,7 @@ pub(super) fn open<T: Task>(
     match what {
         What::Values { start, len, count } => {
             let mut index = index;
-            let values = tape[*start..].chunks_exact(padded(*len)).take(*count).map(|place| &place[..*len]);
+            let values = (0..*count).map(|place| &tape[*start + place * padded(*len)..][..*len]);
             decode_each::<T::Output>(codec, values, |value| {
                 let result = value.map_err(|why| fail(index, 1, None, TaskErrorKind::Decode(why)));
                 let outcome = (index, result);

@@ -34,16 +34,17 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Supply<'i, T, I> {
     /// Takes items in hand: as many as a chunk needs, more while that is quick. Says how long the input took.
     pub(super) fn pull(&mut self, chunk: u64) -> Duration {
         let least = usize::try_from(chunk).unwrap_or(usize::MAX);
-        if self.last || self.hand.len() >= least.max(self.batch) {
+        let enough = least.max(self.batch);
+        if self.last || self.hand.len() >= enough {
             return Duration::ZERO;
         }
         let began = Instant::now();
         // A batch grows as long as its input is quick, so the clock is asked once for several items.
         let step = (self.batch / 32).max(1);
         let mut took = Duration::ZERO;
-        while !self.last && self.hand.len() < least.max(self.batch) && took <= PULL_TIME {
-            let wanted = self.left.min(step as u64);
+        while !self.last && self.hand.len() < enough && took <= PULL_TIME {
             let before = self.hand.len();
+            let wanted = self.left.min(step.min(enough - before) as u64);
             self.hand.extend(self.items.by_ref().take(wanted as usize));
             let pulled = (self.hand.len() - before) as u64;
             self.left = if pulled < wanted { 0 } else { self.left - pulled };

@@ -87,6 +87,7 @@ impl State {
                 reply::LARGE_VALUE => {
                     tape.append(&mut post.parts);
                     let len = tape.len() - start;
+                    tape.resize(start + padded(len), 0);
                     inbox.push(first + done, worker, start, len, 1);
                     done += 1;
                 }

@@ -89,7 +89,14 @@ impl Producer {
         span.note_write(offset, slot);
         // SAFETY: `open_run` found the run's payload free up to its limit, in which this value lies; the consumer does not
         // look there until the header says so.
-        unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), span.at(offset), value.len()) };
+        unsafe {
+            let place = span.at(offset);
+            match value.as_array::<{ WORD as usize }>() {
+                // One store, where a copy of any length is a call.
+                Some(word) => place.cast::<[u8; WORD as usize]>().write(*word),
+                None => std::ptr::copy_nonoverlapping(value.as_ptr(), place, value.len()),
+            }
+        }
         run.len += slot;
         run.digest = run.digest.with_value(value);
         let header = Header { len: run.len, tag: OPEN_RUN, check: self.number ^ run.digest.check() };
