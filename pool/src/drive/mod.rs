@@ -239,7 +239,7 @@ impl State {
 
     /// Writes a chunk of fresh items into the worker's lane.
     fn send_fresh(&mut self, job: JobId, worker: usize, most: u64, feed: &mut dyn Feed) {
-        let Some((post, slot, draft)) = self.to_send(worker, job) else { return };
+        let Some((post, slot, draft)) = self.outlet(worker, job) else { return };
         let carriage = slot.carriage;
         let mut head = ChunkHead { task: slot.task, profile: slot.profile, count: 0, carriage };
         let room = if post.is_clear() { post.lane.reserve(ChunkHead::BYTES + 64) } else { None };

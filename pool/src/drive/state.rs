@@ -16,7 +16,7 @@ use super::wait::{Sleep, Waiter};
 use crate::codec::Codec;
 use crate::error::{Death, DeathCause, Error, TaskError, TaskErrorKind};
 use crate::insights::WorkerInsights;
-use crate::lane::{self, Corrupt, Reply, now_ns, order, padded, reply};
+use crate::lane::{self, Corrupt, Reply, Spinner, now_ns, order, padded, reply};
 use crate::start::{Child, Seat, Starter};
 use crate::supervise::{Action, Cause, Event, Grant, Head, JobCause, JobId, Plan, Supervisor, Work};
 use crate::wire::{Carriage, ChunkHead, Failure, InitOrder};
@@ -126,7 +126,9 @@ pub(crate) struct State {
     /// When all that had happened was last taken in.
     driven_at: u64,
     cpus_to_use: usize,
+    /// How long the workers were told that they may spin.
     spinning: u32,
+    spinner: Spinner,
 }
 
 /// How long both sides spin before they sleep, where a core is free for it: about one wake-up.
@@ -173,6 +175,7 @@ impl State {
             driven_at: 0,
             cpus_to_use: crate::cpu_count(),
             spinning: 0,
+            spinner: Spinner::default(),
         }
     }
 
@@ -295,8 +298,8 @@ impl State {
         }
     }
 
-    /// What it takes to send items of the job to the worker.
-    pub(super) fn to_send(&mut self, worker: usize, job: JobId) -> Option<(&mut Post, &JobSlot, &mut Draft)> {
+    /// What it takes to send the worker items of the job.
+    pub(super) fn outlet(&mut self, worker: usize, job: JobId) -> Option<(&mut Post, &JobSlot, &mut Draft)> {
         Some((self.posts[worker].as_mut()?, self.jobs.get(&job)?, &mut self.draft))
     }
 
@@ -408,7 +411,7 @@ impl State {
     pub(crate) fn terminate(&mut self) {
         self.closed = true;
         self.cancel_all(&Error::Closed);
-        for post in self.posts.iter().flatten() {
+        for post in self.posts.iter_mut().flatten() {
             match &post.child {
                 Child::Process(process) => process.kill(),
                 Child::Thread(_) => post.lane.close(),

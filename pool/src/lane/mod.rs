@@ -33,11 +33,13 @@ mod memory;
 mod models;
 mod parent;
 mod ring;
+mod spin;
 mod sync;
 mod worker;
 
 pub(crate) use parent::{ParentEnd, Reply};
 pub(crate) use ring::{Corrupt, Position, padded};
+pub(crate) use spin::Spinner;
 pub(crate) use worker::{Chunk, Order, WorkerEnd};
 
 use memory::Access;
@@ -83,6 +85,13 @@ pub(crate) mod reply {
     pub(crate) const TAKEN: u8 = 9;
 }
 
+/// What a worker sleeps for.
+mod asleep {
+    pub(super) const NOT: u32 = 0;
+    pub(super) const FOR_ORDERS: u32 = 1;
+    pub(super) const FOR_ROOM: u32 = 2;
+}
+
 /// The words that the parent writes.
 #[repr(C)]
 #[derive(Debug)]
@@ -111,7 +120,7 @@ struct ParentWords {
 #[derive(Debug)]
 #[cfg_attr(all(loom, test), derive(Default))]
 struct WorkerWords {
-    /// Not zero while the worker sleeps on the doorbell.
+    /// What the worker sleeps on the doorbell for.
     asleep: AtomicU32,
     _line0: [u32; 15],
     /// The bound of the units that the worker has claimed, and the parent's `RECALL` bit.

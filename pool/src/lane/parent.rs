@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::ring::{Checks, Consumer, Corrupt, Position, Producer, Room, Taken, padded};
 use super::sync::{Half, futex};
-use super::{ParentWords, RECALL, Spends, WorkerWords, full_fence, order, reply};
+use super::{ParentWords, RECALL, Spends, WorkerWords, asleep, full_fence, order, reply};
 
 /// What other orders leave free for a `Resume` order: its header.
 const SPARE: u32 = 8;
@@ -19,10 +19,21 @@ pub(crate) struct ParentEnd {
     rest: Rest,
     /// Units sent so far; the number of the next unit.
     sent: u32,
+    /// How far the worker knows that its replies were read.
+    published: Position,
+    /// What the worker may be asleep for: orders, or room for replies.
+    news: News,
     /// The last sleep that the worker was told of.
     sleeps: u32,
     down: Half,
     up: Half,
+}
+
+/// What there is for a worker that it was not woken for.
+#[derive(Debug, Default)]
+struct News {
+    orders: bool,
+    room: bool,
 }
 
 /// A reply; its payload was appended to the caller's buffer.
@@ -71,7 +82,17 @@ impl ParentEnd {
             let orders = Producer::new(down.ring(), Checks::Number);
             (orders, Consumer::new(up.ring(), Checks::Payload))
         };
-        Self { orders, replies, rest: Rest::default(), sent: 0, sleeps: 0, down, up }
+        Self {
+            orders,
+            replies,
+            rest: Rest::default(),
+            published: Position::default(),
+            sent: 0,
+            news: News::default(),
+            sleeps: 0,
+            down,
+            up,
+        }
     }
 
     fn words(&self) -> &ParentWords {
@@ -97,13 +118,13 @@ impl ParentEnd {
     /// Room for an order of at least `least` bytes, if there is any now.
     pub(crate) fn reserve(&mut self, least: usize) -> Option<OrderRoom<'_>> {
         let room = self.orders.reserve(least, SPARE)?;
-        Some(OrderRoom { room, sent: &mut self.sent })
+        Some(OrderRoom { room, sent: &mut self.sent, has_news: &mut self.news.orders })
     }
 
     /// Room for the `Resume` order, which there always is: what a recall has made void is freed only behind it.
     pub(crate) fn reserve_for_resume(&mut self) -> Option<OrderRoom<'_>> {
         let room = self.orders.reserve(0, 0)?;
-        Some(OrderRoom { room, sent: &mut self.sent })
+        Some(OrderRoom { room, sent: &mut self.sent, has_news: &mut self.news.orders })
     }
 
     /// Reads back the payload of an order that is not freed yet.
@@ -153,22 +174,34 @@ impl ParentEnd {
     }
 
     /// Tells the worker how far the replies have been read, so that it can write there again.
-    pub(crate) fn publish_read(&self) {
+    pub(crate) fn publish_read(&mut self) {
+        let read = self.replies.position();
+        if read == self.published {
+            return;
+        }
+        self.published = read;
+        self.news.room = true;
         // SYNC: replies read. The copies above are done before the worker sees this.
-        self.words().read.store(self.replies.position().pack(), Ordering::Release);
+        self.words().read.store(read.pack(), Ordering::Release);
     }
 
-    /// Wakes the worker, if it sleeps. To be called after orders were sent or replies read.
-    pub(crate) fn ring(&self) {
+    /// Wakes the worker, if it sleeps and there is news for it.
+    pub(crate) fn ring(&mut self) {
+        let News { orders, room } = std::mem::take(&mut self.news);
+        if !orders && !room {
+            return;
+        }
         full_fence();
-        if self.worker_sleeps() {
-            self.wake();
+        match self.worker_words().asleep.load(Ordering::Relaxed) {
+            asleep::NOT => {}
+            asleep::FOR_ORDERS if !orders => {}
+            _ => self.wake(),
         }
     }
 
     /// Whether the worker says that it sleeps.
     pub(crate) fn worker_sleeps(&self) -> bool {
-        self.worker_words().asleep.load(Ordering::Relaxed) != 0
+        self.worker_words().asleep.load(Ordering::Relaxed) != asleep::NOT
     }
 
     /// Wakes the worker, whether it says that it sleeps or not.
@@ -256,8 +289,9 @@ impl ParentEnd {
     }
 
     /// Tells a worker that cannot be killed to stop after the task that it is in.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&mut self) {
         self.words().closed.store(1, Ordering::Release);
+        self.news = News { orders: true, room: true };
         self.ring();
     }
 }
@@ -267,6 +301,7 @@ impl ParentEnd {
 pub(crate) struct OrderRoom<'r> {
     room: Room<'r>,
     sent: &'r mut u32,
+    has_news: &'r mut bool,
 }
 
 impl OrderRoom<'_> {
@@ -284,6 +319,7 @@ impl OrderRoom<'_> {
     pub(crate) fn commit(self, tag: u8, len: usize, units: u32) -> Position {
         debug_assert!((order::CHUNK..=order::RESUME).contains(&tag));
         *self.sent = self.sent.wrapping_add(units);
+        *self.has_news = true;
         self.room.commit(tag, len)
     }
 }

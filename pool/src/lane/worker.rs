@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::memory::Access;
 use super::ring::{Checks, Consumer, Corrupt, Position, Producer, WORD, padded};
+use super::spin::Spinner;
 use super::sync::{Bell, Half, futex};
-use super::{PART_BYTES, ParentWords, RECALL, Spends, WorkerWords, full_fence, now_ns, reply};
+use super::{PART_BYTES, ParentWords, RECALL, Spends, WorkerWords, asleep, full_fence, now_ns, reply};
 
 /// A sleeping worker looks around this often, so that a lost peer or a broken word cannot keep it asleep for good.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
@@ -25,6 +26,7 @@ pub(crate) struct WorkerEnd {
     /// The last sleep of the parent that this worker rang for.
     rung: u32,
     clock: Clock,
+    spinner: Spinner,
     /// Where replies are made; its memory is used again.
     draft: Vec<u8>,
     bell: Bell,
@@ -119,6 +121,7 @@ impl WorkerEnd {
             recalled: false,
             rung: 0,
             clock: Clock { read_at: now_ns(), ..Clock::default() },
+            spinner: Spinner::default(),
             draft: Vec::new(),
             bell,
             words: Words { down, up },
@@ -140,7 +143,7 @@ impl WorkerEnd {
         if self.words.parent().closed.load(Ordering::Acquire) != 0 {
             return Ok(None);
         }
-        let Self { orders, replies, unit, recalled, rung, clock, draft, bell, words } = self;
+        let Self { orders, replies, unit, recalled, rung, clock, draft, bell, words, .. } = self;
         let record = orders.peek()?.ok_or(Corrupt)?;
         let len = record.len();
         // SAFETY: the parent writes to an order only before it is committed, and frees it only after it is answered;
@@ -164,9 +167,9 @@ impl WorkerEnd {
         self.words.spend(&mut self.clock, Spends::Working);
         let ready = || self.orders.is_ready();
         let closed = || parent.closed.load(Ordering::Acquire) != 0;
-        if spin_ns == 0 || !spin_until(ready, spin_ns) {
+        if !self.spinner.spin_until(spin_ns, ready) {
             while !ready() && !closed() {
-                sleep(&self.words, || ready() || closed());
+                sleep(&self.words, asleep::FOR_ORDERS, || ready() || closed());
             }
         }
         let ready = ready();
@@ -176,30 +179,14 @@ impl WorkerEnd {
 }
 
 /// Sleeps on the doorbell unless `ready` holds once the parent can see that this worker sleeps.
-fn sleep(words: &Words, ready: impl Fn() -> bool) {
+fn sleep(words: &Words, what_for: u32, ready: impl Fn() -> bool) {
     let seen = words.parent().doorbell.load(Ordering::Relaxed);
-    words.own().asleep.store(1, Ordering::Relaxed);
+    words.own().asleep.store(what_for, Ordering::Relaxed);
     full_fence();
     if !ready() {
         futex::wait(&words.parent().doorbell, seen, Some(LONGEST_SLEEP));
     }
-    words.own().asleep.store(0, Ordering::Relaxed);
-}
-
-/// Spins until the condition holds or the time is over; says whether it holds.
-fn spin_until(ready: impl Fn() -> bool, limit_ns: u64) -> bool {
-    let end = now_ns() + limit_ns;
-    loop {
-        for _ in 0..64 {
-            if ready() {
-                return true;
-            }
-            std::hint::spin_loop();
-        }
-        if now_ns() >= end {
-            return ready();
-        }
-    }
+    words.own().asleep.store(asleep::NOT, Ordering::Relaxed);
 }
 
 impl Chunk<'_> {
@@ -390,7 +377,7 @@ impl Chunk<'_> {
                 return;
             }
             self.alarm();
-            sleep(self.words, || self.words.parent().read.load(Ordering::Acquire) != read);
+            sleep(self.words, asleep::FOR_ROOM, || self.words.parent().read.load(Ordering::Acquire) != read);
         }
     }
 

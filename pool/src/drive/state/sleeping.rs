@@ -111,19 +111,15 @@ impl State {
     }
 
     /// Waits for a reply for about as long as a wake-up takes, where workers leave a core free for that.
-    pub(super) fn spin(&mut self) -> bool {
+    fn spin(&mut self) -> bool {
         let busy = self.supervisor.busy();
-        let fits = busy > 0 && busy < self.cpus_to_use && self.jobs.len() == 1;
-        let end = now_ns() + u64::from(SPIN_NS);
-        while fits && now_ns() < end {
-            for _ in 0..32 {
-                if self.has_replies() {
-                    return true;
-                }
-                std::hint::spin_loop();
-            }
+        if busy == 0 || busy >= self.cpus_to_use || self.jobs.len() > 1 {
+            return false;
         }
-        false
+        let mut spinner = std::mem::take(&mut self.spinner);
+        let found = spinner.spin_until(u64::from(SPIN_NS), || self.has_replies());
+        self.spinner = spinner;
+        found
     }
 
     /// Tells the workers how long they may spin.

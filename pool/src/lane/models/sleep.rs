@@ -53,7 +53,7 @@ fn the_parent_waits_for_room() {
 #[test]
 fn a_closed_lane_wakes_its_worker() {
     check(3, || {
-        let (parent, worker) = lane(&Life::endless());
+        let (mut parent, worker) = lane(&Life::endless());
         let worker = thread::spawn(|| worker.work());
         parent.end.close();
         worker.join().unwrap();

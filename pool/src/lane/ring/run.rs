@@ -91,10 +91,10 @@ impl Producer {
         // look there until the header says so.
         unsafe {
             let place = span.at(offset);
-            match value.as_array::<{ WORD as usize }>() {
+            match <&[u8; WORD as usize]>::try_from(value) {
                 // One store, where a copy of any length is a call.
-                Some(word) => place.cast::<[u8; WORD as usize]>().write(*word),
-                None => std::ptr::copy_nonoverlapping(value.as_ptr(), place, value.len()),
+                Ok(word) => place.cast::<[u8; WORD as usize]>().write(*word),
+                Err(_) => std::ptr::copy_nonoverlapping(value.as_ptr(), place, value.len()),
             }
         }
         run.len += slot;
