@@ -5,6 +5,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+mod channels;
 mod jobs;
 mod rounds;
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use pool::worker_task;
 
 use super::{METHODS, builder, time};
+use crate::channels::Channels;
 use crate::rounds::{Contender, Session};
 
 #[worker_task]
@@ -36,9 +37,13 @@ pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
         [("back to back", Duration::ZERO, 2000), ("after 1 ms of rest", Duration::from_millis(1), 100)];
     for (name, pause, calls) in jobs {
         let rayon = rayon::ThreadPoolBuilder::new().num_threads(super::WORKERS).build()?;
-        let mut contenders = vec![Contender::new("rayon, install", || {
-            mean_us(calls, pause, |x| rayon.install(|| add_one(x)))
-        })];
+        let channels = Channels::new(super::WORKERS, add_one);
+        let mut contenders = vec![
+            Contender::new("crossbeam-channel", || {
+                mean_us(calls, pause, |x| channels.map(std::iter::once(x))[0])
+            }),
+            Contender::new("rayon, install", || mean_us(calls, pause, |x| rayon.install(|| add_one(x)))),
+        ];
         for method in METHODS {
             let pool = builder(method).build()?;
             contenders.push(Contender::new(format!("pool, {method}"), move || {

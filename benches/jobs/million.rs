@@ -7,7 +7,8 @@ use std::hint::black_box;
 use pool::worker_task;
 use rayon::prelude::*;
 
-use super::{METHODS, builder, time};
+use super::{METHODS, WORKERS, builder, time};
+use crate::channels::Channels;
 use crate::rounds::{Contender, Session};
 
 const TASKS: u64 = 1_000_000;
@@ -35,10 +36,16 @@ pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
                 .map(|&x| add_one(black_box(x)))
                 .collect()
         };
+        let channels = Channels::new(WORKERS, |x| add_one(black_box(x)));
         let mut contenders = vec![
             Contender::new("serial loop", || per_task(serial)),
             Contender::new("rayon", || per_task(rayon)),
         ];
+        if chunk == Some(1) {
+            contenders.push(Contender::new("crossbeam-channel", || {
+                per_task(|| channels.map(input.iter().copied()))
+            }));
+        }
         for method in METHODS {
             let pool = builder(method).build()?;
             let input = &input;

@@ -11,13 +11,19 @@ mod apply;
 mod broadcast;
 mod death;
 mod million;
+mod payload;
 mod shared;
+mod start;
+mod work;
 
 type Job = fn(&mut Session) -> Result<(), Box<dyn Error>>;
 
 pub(crate) const JOBS: &[(&str, Job)] = &[
     ("million", million::run),
+    ("work", work::run),
     ("apply", apply::run),
+    ("payload", payload::run),
+    ("start", start::run),
     ("death", death::run),
     ("shared", shared::run),
     ("broadcast", broadcast::run),

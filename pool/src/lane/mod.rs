@@ -51,8 +51,9 @@ const WORDS_BYTES: usize = 4096;
 const RING_BYTES: u32 = if cfg!(all(loom, test)) { 56 } else { 8 << 20 };
 const FILE_BYTES: usize = WORDS_BYTES + RING_BYTES as usize;
 
-/// What one part of a payload that is larger than a record holds at most.
-pub(crate) const PART_BYTES: usize = 1 << 20;
+/// What one part of a payload that is larger than a record holds at most. A mebibyte goes in one piece, with what a codec
+/// puts around it.
+pub(crate) const PART_BYTES: usize = (1 << 20) + (4 << 10);
 
 const RECALL: u64 = 1 << 63;
 

@@ -16,7 +16,9 @@ use crate::sys::{fork, inherit, threads};
 
 pub(super) fn start_server(crew: &Crew) -> Result<Server, Error> {
     const WHAT: &str = "the fork server";
-    let threads = threads::count_settled().map_err(|why| Error::start(WHAT, why))?;
+    // Where others are allowed, none of them is waited for.
+    let count = if crew.allow_fork_with_threads { threads::count } else { threads::count_settled };
+    let threads = count().map_err(|why| Error::start(WHAT, why))?;
     if threads > 1 && !crew.allow_fork_with_threads {
         return Err(Error::ForkWithThreads { threads });
     }
