@@ -121,8 +121,8 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     }
 }
 
-/// For so many results memory is reserved before they come: what an iterator says of its length may be wrong.
-const MOST_RESERVED: usize = 1 << 20;
+/// So much memory is reserved for results before they come, and no more: what an iterator says of its length may be wrong.
+const RESERVED_BYTES: usize = 16 << 20;
 
 /// How a job deals with what comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,7 +218,8 @@ where
     ) -> Result<Vec<R>, Error> {
         let pool = self.pool;
         let items = items.into_iter();
-        let mut results: Vec<Option<R>> = Vec::with_capacity(items.size_hint().0.min(MOST_RESERVED));
+        let most = RESERVED_BYTES / size_of::<Option<R>>().max(1);
+        let mut results: Vec<Option<R>> = Vec::with_capacity(items.size_hint().0.min(most));
         let mut running = self.open(items, mode)?;
         running.run(|(index, result)| {
             let index = index as usize;
