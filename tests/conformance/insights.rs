@@ -5,7 +5,7 @@ use std::time::Duration;
 use pool::{Error, StartMethod, WorkerPool, worker_exit, worker_init, worker_task};
 
 use crate::harness::cases;
-use crate::support::{builder, square};
+use crate::support::{assert_usable, builder, square};
 
 cases! {
     All: off_by_default, tasks_and_starts, live, times;
@@ -96,6 +96,8 @@ fn dies_at(x: u64, at: u64) -> u64 {
 fn deaths(method: StartMethod) -> Result<(), Error> {
     let pool = with(method)?;
     dies_at::par_map_outcomes(&pool, (0..20).map(|x| (x, 7)))?;
+    // The other worker may have done all the rest: the next call needs both again.
+    assert_usable(&pool);
     let told = pool.insights();
     assert_eq!(told.workers.iter().map(|worker| worker.deaths).sum::<u32>(), 1, "{told}");
     assert_eq!(told.workers.iter().map(|worker| worker.starts).sum::<u32>(), 3, "{told}");
