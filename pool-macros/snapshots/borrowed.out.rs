@@ -42,7 +42,7 @@ const _: () = {
             out: &mut impl parallel::__private::ItemWriter,
         ) -> ::core::result::Result<(), ::std::string::String> {
             use parallel::__private::ProbeFallback as _;
-            if codec.joins_parts() {
+            if parallel::__private::joins_parts(codec) {
                 parallel::__private::Probe::<&'item str>::encode(codec, &item.0, out)?;
                 parallel::__private::Probe::<
                     (usize, usize),
@@ -61,7 +61,7 @@ const _: () = {
         ) -> ::core::result::Result<Self::Item<'item>, ::std::string::String> {
             use parallel::__private::ProbeFallback as _;
             let mut rest = bytes;
-            if codec.joins_parts() {
+            if parallel::__private::joins_parts(codec) {
                 let item = (
                     parallel::__private::Probe::<&'item str>::decode(codec, &mut rest)?,
                     parallel::__private::Probe::<

@@ -119,13 +119,13 @@ impl Carried {
         } else {
             let parts = (0..items.len()).map(syn::Index::from);
             let encode = quote! {
-                if codec.joins_parts() {
+                if #private::joins_parts(codec) {
                     #(#private::Probe::<#items>::encode(codec, &item.#parts, out)?;)*
                     return ::core::result::Result::Ok(());
                 }
             };
             let decode = quote! {
-                if codec.joins_parts() {
+                if #private::joins_parts(codec) {
                     let item = (#(#private::Probe::<#items>::decode(codec, &mut rest)?),*);
                     #private::all_read(rest)?;
                     return ::core::result::Result::Ok(item);

@@ -80,7 +80,7 @@ pub mod __private {
     pub use crate::chunk::{
         ArrayParam, Chunk, ChunkItem, ChunkMut, Elements, ElementsFallback, ItemWriter, Lend, element,
     };
-    pub use crate::codec::{Codec, all_read};
+    pub use crate::codec::{Codec, all_read, joins_parts};
     pub use crate::registry::{DecodeShared, Entry, REGISTRY, SharedValue};
     pub use crate::task::{
         Argument, ByDefault, ExitContext, ExitOf, InitContext, InitOf, Lends, Named, NoExit, NoShared,

@@ -13,8 +13,8 @@ use crate::support::{assert_usable, builder, panic_message, pool, task_error};
 cases! {
     All: every_task_panics, one_task_panics, with_options, in_apply, names_the_place, non_string_payload,
          worker_survives, outcomes_keep_the_others, imap_goes_on, not_retried, argument_not_encodable,
-         argument_not_decodable, result_not_encodable, result_not_decodable, serializer_panics,
-         bad_and_good_arguments, errors_in_a_row;
+         argument_not_decodable, result_not_encodable, result_not_decodable, result_not_droppable,
+         serializer_panics, bad_and_good_arguments, errors_in_a_row;
 }
 
 #[worker_task]
@@ -278,6 +278,39 @@ fn result_not_encodable(method: StartMethod) -> Result<(), Error> {
             "{error}"
         );
         assert!(outcomes[0].is_ok() && outcomes[2].is_ok());
+    }
+    assert_usable(&pool);
+    Ok(())
+}
+
+/// Some of these panic when they are dropped by the worker that made them.
+#[derive(Serialize, Deserialize)]
+struct Sticky {
+    number: u64,
+    #[serde(skip)]
+    sticks: bool,
+}
+
+impl Drop for Sticky {
+    fn drop(&mut self) {
+        assert!(!self.sticks, "it sticks");
+    }
+}
+
+#[worker_task]
+fn make_sticky(number: u64) -> Sticky {
+    Sticky { number, sticks: number % 7 == 3 }
+}
+
+/// A task has one answer, also if its result is encoded by the time that it turns out bad.
+fn result_not_droppable(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let outcomes = make_sticky::par_map_outcomes(&pool, 0..1000)?;
+    for (number, outcome) in (0..).zip(&outcomes) {
+        match outcome {
+            Ok(sticky) => assert_eq!((sticky.number, number % 7 != 3), (number, true)),
+            Err(error) => assert_eq!((panic_message(error), number % 7), ("it sticks", 3)),
+        }
     }
     assert_usable(&pool);
     Ok(())

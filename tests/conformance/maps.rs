@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::iter;
 
+use pool::shared::SharedCounter;
 use pool::{Error, StartMethod, worker_task};
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,7 @@ use crate::support::{assert_usable, builder, pool, sorted, square, squares};
 cases! {
     All: equals_serial, lengths_of_input, outcomes, single_call, from_the_pools_side, several_arguments,
          no_argument, borrowed_arguments, nested_values, recursive_function, iterable_len_cuts, large_results,
-         many_tiny_tasks, more_workers_than_tasks, calls_in_a_row, map_during_imap;
+         many_tiny_tasks, nobody_waits_behind_one, more_workers_than_tasks, calls_in_a_row, map_during_imap;
 }
 
 fn equals_serial(method: StartMethod) -> Result<(), Error> {
@@ -28,6 +29,28 @@ fn equals_serial(method: StartMethod) -> Result<(), Error> {
     assert_eq!(pool.workers(), pool::cpu_count());
     assert_eq!(pool.start_method(), method);
     assert_usable(&pool);
+    Ok(())
+}
+
+/// Counts itself; the one task of all that waits does so until the others have.
+#[worker_task]
+fn count_or_wait(#[shared] done: &SharedCounter, waits: bool, others: u64) {
+    if !waits {
+        done.fetch_add(1);
+    }
+    while waits && done.get() < others {
+        std::thread::yield_now();
+    }
+}
+
+/// Chunks of one task are handed over together, but none is bound to the fate of another.
+fn nobody_waits_behind_one(method: StartMethod) -> Result<(), Error> {
+    const OTHERS: u64 = 4999;
+    let done = SharedCounter::new(0)?;
+    let pool = builder(method).shared(done.clone()).build()?;
+    let input = (0..=OTHERS).map(|x| (x == OTHERS / 2, OTHERS));
+    count_or_wait::job(&pool).chunk_size(1).map(input)?;
+    assert_eq!(done.get(), OTHERS);
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pool::{Error, StartMethod, TaskErrorKind, WorkerPool, worker_exit, worker_init, worker_task};
 
@@ -12,7 +12,7 @@ use crate::harness::cases;
 use crate::support::{Random, assert_usable, builder, square, squares};
 
 cases! {
-    Processes: in_tasks, in_init, in_exit, at_any_time, orders_cannot_be_written;
+    Processes: in_tasks, in_init, in_exit, at_any_time, wiped, orders_cannot_be_written;
 }
 
 fn rounds() -> u64 {
@@ -103,6 +103,40 @@ fn in_tasks(method: StartMethod) -> Result<(), Error> {
         }
         assert_usable(&pool);
     }
+    Ok(())
+}
+
+/// Answers; if it is told to, a thread takes all answers back for a while, those that come later too.
+#[worker_task]
+fn answer_and_wipe(wipe: bool, x: u64) -> u64 {
+    if wipe {
+        std::thread::spawn(|| {
+            let memory = OpenOptions::new().write(true).open("/proc/self/mem").unwrap();
+            let (start, _) = lane("pool replies");
+            let end = Instant::now() + Duration::from_millis(200);
+            while Instant::now() < end {
+                memory.write_all_at(&[0; 16 << 10], start + 4096).unwrap();
+            }
+        });
+    }
+    x
+}
+
+fn wiped(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).build()?;
+    for round in 0..rounds() / 5 {
+        let input = (0..500).map(|x| (x == round, x));
+        for (x, outcome) in (0..).zip(answer_and_wipe::job(&pool).map_outcomes(input)?) {
+            match outcome {
+                Ok(value) => assert_eq!(value, x, "round {round}"),
+                Err(error) => {
+                    assert!(matches!(error.kind(), TaskErrorKind::Died(_)), "round {round}: {error}");
+                }
+            }
+        }
+    }
+    // The last threads may still be at it.
+    assert_eq!(square::job(&pool).retries(9).map(0..100)?, squares(100));
     Ok(())
 }
 

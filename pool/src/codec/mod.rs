@@ -55,15 +55,6 @@ impl Codec {
         Ok(value)
     }
 
-    /// Whether a tuple's bytes are those of its parts, one after the other. Where they are, the parts are coded on their
-    /// own, each the fastest way for its type.
-    #[inline]
-    #[must_use]
-    #[doc(hidden)]
-    pub fn joins_parts(self) -> bool {
-        matches!(self, Self::Bincode | Self::Postcard)
-    }
-
     /// Decodes the first value of these bytes, and goes past it. Of a codec that does not join parts it is the only one.
     #[inline]
     pub(crate) fn decode_next<'a, T: Deserialize<'a>>(self, bytes: &mut &'a [u8]) -> Result<T, String> {
@@ -96,6 +87,14 @@ impl Codec {
         *bytes = rest;
         Ok(value)
     }
+}
+
+/// Whether a tuple's bytes are those of its parts, one after the other. Where they are, the parts are coded on their own,
+/// each the fastest way for its type.
+#[inline]
+#[must_use]
+pub fn joins_parts(codec: Codec) -> bool {
+    matches!(codec, Codec::Bincode | Codec::Postcard)
 }
 
 /// Asks that nothing is left of a value's bytes.
@@ -212,7 +211,7 @@ mod tests {
             codec.encode(&7u64, &mut parts).unwrap();
             codec.encode(&vec![1.5f32, 2.5], &mut parts).unwrap();
             codec.encode("text", &mut parts).unwrap();
-            assert!(!codec.joins_parts() || whole == parts, "{codec:?}");
+            assert!(!joins_parts(codec) || whole == parts, "{codec:?}");
         }
     }
 

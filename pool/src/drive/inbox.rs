@@ -54,22 +54,7 @@ impl Inbox {
         self.arrivals.clear();
         self.end = None;
     }
-}
 
-impl Arrival {
-    fn outcomes(&self) -> u64 {
-        match &self.what {
-            What::Values { count, .. } => *count as u64,
-            What::Failed(_) => 1,
-        }
-    }
-
-    pub(crate) fn is_failed(&self) -> bool {
-        matches!(self.what, What::Failed(_))
-    }
-}
-
-impl Inbox {
     /// Lays down values that lie at the end of the tape since `start`.
     pub(crate) fn push(&mut self, index: u64, worker: usize, start: usize, len: usize, count: usize) {
         if let Some(Arrival {
@@ -108,5 +93,18 @@ impl Inbox {
             arrival
         }));
         self.end = self.end.take().or(later.end);
+    }
+}
+
+impl Arrival {
+    fn outcomes(&self) -> u64 {
+        match &self.what {
+            What::Values { count, .. } => *count as u64,
+            What::Failed(_) => 1,
+        }
+    }
+
+    pub(crate) fn is_failed(&self) -> bool {
+        matches!(self.what, What::Failed(_))
     }
 }

@@ -117,8 +117,8 @@ impl Post {
     /// what it was.
     pub(super) fn look_at_nap(&mut self) {
         let Child::Process(process) = &self.child else { return };
-        let overslept =
-            self.ready && !self.sent.is_empty() && !self.lane.has_reply() && self.lane.worker_sleeps();
+        // One that is not up does not say so, unless what it said when it was is gone.
+        let overslept = !self.sent.is_empty() && !self.lane.has_reply() && self.lane.worker_sleeps();
         let nap = overslept.then_some((self.answered, self.sent.len()));
         if nap.is_some() && nap == self.nap && process.sleeps() {
             return self.condemn();

@@ -6,10 +6,10 @@
 //! replies' file belongs to the worker, and the parent believes nothing in it: every word is copied out, then
 //! checked, and what no worker writes is [`Corrupt`], the worker's death.
 //!
-//! **Counting.** Each order is one *unit*, a chunk of `n` tasks is `n` units, and each unit is answered by exactly
-//! one reply, in order. So the replies alone tell the parent which orders are done and which part of the ring is
-//! free. `started` names the unit that the worker is at: a worker that dies with `started` past its last reply died
-//! in that unit.
+//! **Counting.** Each order is one *unit*, a chunk of `n` tasks is `n` units, and each unit is answered by exactly one
+//! reply, a record or a value of a run, in order. So the replies alone tell the parent which orders are done and which
+//! part of the ring is free. `started` names the unit that the worker is at: a worker that dies with `started` past its
+//! last reply died in that unit.
 //!
 //! **Recall.** A worker claims units before it runs them, by swapping a new bound into `claim`. The parent takes
 //! unclaimed chunks back by setting the `RECALL` bit there: what the word held is what the worker keeps. A worker

@@ -314,6 +314,10 @@ impl Consumer {
     fn next_header(&mut self) -> Result<Option<Header>, Corrupt> {
         // SYNC: record committed. What the producer wrote before it is visible from here on.
         let mut word = self.span.header(self.at.offset).load(Ordering::Acquire);
+        if self.run.is_begun() && !is_run(Header::unpack(word).tag) {
+            // No producer takes back what it has begun.
+            return Err(Corrupt);
+        }
         if word == 0 {
             return Ok(None);
         }

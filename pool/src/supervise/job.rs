@@ -60,6 +60,15 @@ pub(crate) mod splits {
 }
 
 impl Plan {
+    /// How many tasks a worker may claim at once; 0 for any number. Where the caller says how large a chunk is, no more
+    /// tasks than that wait behind each other.
+    pub(crate) fn most_claimed(&self) -> u16 {
+        match self.chunking {
+            Chunking::Size(size) => u16::try_from(size).unwrap_or(0),
+            Chunking::Adaptive | Chunking::Splits { .. } => 0,
+        }
+    }
+
     /// How many items must be in hand for a whole chunk.
     pub(crate) fn whole_chunk(&self) -> u64 {
         match self.chunking {
@@ -69,17 +78,6 @@ impl Plan {
         }
         .min(self.lifespan.unwrap_or(u64::MAX))
         .min(self.max_active.unwrap_or(u64::MAX))
-    }
-}
-
-impl Plan {
-    /// How many tasks a worker may claim at once; 0 for any number. Where the caller says how large a chunk is, no more
-    /// tasks than that wait behind each other.
-    pub(crate) fn most_claimed(&self) -> u16 {
-        match self.chunking {
-            Chunking::Size(size) => u16::try_from(size).unwrap_or(0),
-            Chunking::Adaptive | Chunking::Splits { .. } => 0,
-        }
     }
 }
 

@@ -112,7 +112,8 @@ fn run_task<T: Task>(
         Ok(item) => {
             lane.note_decoded();
             let output = T::call(cx, item);
-            if let Err(why) = lane.value(|out| output.encode(codec, out)) {
+            // The output ends before the parent can see its bytes: if that panics, the task has one answer.
+            if let Err(why) = lane.value(move |out| output.encode(codec, out)) {
                 reply_failed(Failure::Encode(why), reply::FAILED, lane);
                 lane.alarm();
             }

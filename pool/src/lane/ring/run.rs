@@ -147,11 +147,18 @@ pub(super) struct TakenRun {
     digest: Digest,
 }
 
+impl TakenRun {
+    #[inline]
+    pub(super) fn is_begun(&self) -> bool {
+        self.len > 0
+    }
+}
+
 impl Consumer {
     /// Takes what a run has grown by: how many values of what length. They are appended to `out`, and only that copy is
     /// checked.
     pub(super) fn take_run(&mut self, header: Header, out: &mut Vec<u8>) -> Result<(usize, usize), Corrupt> {
-        if self.run.len == 0 {
+        if !self.run.is_begun() {
             let mut word = [0; WORD as usize];
             if header.len < WORD {
                 return Err(Corrupt);

@@ -116,6 +116,19 @@ fn a_run_that_was_written_over_is_told() {
 }
 
 #[test]
+fn a_run_that_is_gone_is_told() {
+    // Nothing, a wrap, another record: all that a header may say elsewhere.
+    for word in [0, 0xff << 32, 9 << 32] {
+        let mut pair = pair(4096);
+        assert!(pair.producer.push(&[1; 8]));
+        assert_eq!(take(&mut pair).map(|came| came.len()), Ok(1));
+        pair.consumer.span.header(0).store(word, Ordering::Relaxed);
+        assert!(pair.consumer.is_ready());
+        assert_eq!(take(&mut pair), Err(Corrupt), "{word:#x}");
+    }
+}
+
+#[test]
 fn what_was_written_over_between_two_looks_is_told() {
     for word in 0..6 {
         let mut pair = pair(4096);
