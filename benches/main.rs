@@ -5,14 +5,16 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-mod channels;
 mod jobs;
+mod peers;
 mod rounds;
 
 use rounds::Session;
 
 #[pool::main]
 fn main() -> ExitCode {
+    procspawn::init();
+    peers::serve_if_asked();
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,19 +1,13 @@
 //! One task at a time: back to back, and after a pause in which everybody has gone to sleep.
 
 use std::error::Error;
+use std::iter::once;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pool::worker_task;
-
-use super::{METHODS, builder, time};
-use crate::channels::Channels;
+use super::{METHODS, WORKERS, add_one, builder, time};
+use crate::peers::{Channels, Ipc, Spawned};
 use crate::rounds::{Contender, Session};
-
-#[worker_task]
-fn add_one(x: u64) -> u64 {
-    x + 1
-}
 
 /// The mean of so many calls, each after a pause that is not counted.
 fn mean_us(calls: u32, pause: Duration, mut call: impl FnMut(u64) -> u64) -> f64 {
@@ -36,13 +30,15 @@ pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
     let jobs =
         [("back to back", Duration::ZERO, 2000), ("after 1 ms of rest", Duration::from_millis(1), 100)];
     for (name, pause, calls) in jobs {
-        let rayon = rayon::ThreadPoolBuilder::new().num_threads(super::WORKERS).build()?;
-        let channels = Channels::new(super::WORKERS, add_one);
+        let rayon = rayon::ThreadPoolBuilder::new().num_threads(WORKERS).build()?;
+        let channels = Channels::new(WORKERS, add_one);
+        let ipc = Ipc::new(WORKERS, 64, "add_one");
+        let spawned = Spawned::new(WORKERS, add_one);
         let mut contenders = vec![
-            Contender::new("crossbeam-channel", || {
-                mean_us(calls, pause, |x| channels.map(std::iter::once(x))[0])
-            }),
+            Contender::new("crossbeam-channel", || mean_us(calls, pause, |x| channels.map(once(x))[0])),
             Contender::new("rayon, install", || mean_us(calls, pause, |x| rayon.install(|| add_one(x)))),
+            Contender::new("ipc-channel", || mean_us(calls, pause, |x| ipc.map(once(x))[0])),
+            Contender::new("procspawn", || mean_us(calls, pause, |x| spawned.map(once(x))[0])),
         ];
         for method in METHODS {
             let pool = builder(method).build()?;

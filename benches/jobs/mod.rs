@@ -3,31 +3,54 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use pool::{StartMethod, WorkerPool, WorkerPoolBuilder};
+use pool::{StartMethod, WorkerPool, WorkerPoolBuilder, worker_task};
+use serde_bytes::ByteBuf;
 
+use crate::peers;
 use crate::rounds::Session;
 
 mod apply;
 mod broadcast;
+mod chunks;
 mod death;
 mod million;
 mod payload;
+mod programs;
 mod shared;
 mod start;
 mod work;
+mod workers;
 
 type Job = fn(&mut Session) -> Result<(), Box<dyn Error>>;
 
 pub(crate) const JOBS: &[(&str, Job)] = &[
     ("million", million::run),
     ("work", work::run),
+    ("chunks", chunks::run),
     ("apply", apply::run),
     ("payload", payload::run),
     ("start", start::run),
     ("death", death::run),
+    ("workers", workers::run),
     ("shared", shared::run),
     ("broadcast", broadcast::run),
+    ("programs", programs::run),
 ];
+
+/// What the workers of [`peers::Ipc`] can call.
+pub(crate) const REMOTE: &[(&str, fn(&str))] = &[
+    ("add_one", |server| peers::serve(server, add_one)),
+    ("million::add_one_to_all", |server| peers::serve(server, million::add_one_to_all)),
+    ("work::compute", |server| peers::serve(server, work::compute)),
+    ("payload::ends", |server| peers::serve(server, |bytes: ByteBuf| payload::ends(&bytes))),
+    ("payload::filled", |server| peers::serve(server, |byte| ByteBuf::from(payload::filled(byte)))),
+];
+
+/// The task that costs nothing.
+#[worker_task]
+fn add_one(x: u64) -> u64 {
+    x + 1
+}
 
 const METHODS: [StartMethod; 4] =
     [StartMethod::ForkServer, StartMethod::Fork, StartMethod::Spawn, StartMethod::Threads];

@@ -5,21 +5,22 @@ use std::hint::black_box;
 
 use pool::worker_task;
 use rayon::prelude::*;
+use serde_bytes::ByteBuf;
 
 use super::{METHODS, WORKERS, builder, time};
-use crate::channels::Channels;
+use crate::peers::{Channels, Ipc, Spawned};
 use crate::rounds::{Contender, Session};
 
 const BYTES: usize = 1 << 20;
 const TASKS: usize = 200;
 
 #[worker_task]
-fn ends(bytes: &[u8]) -> u64 {
+pub(super) fn ends(bytes: &[u8]) -> u64 {
     u64::from(bytes[0]) + u64::from(bytes[bytes.len() - 1])
 }
 
 #[worker_task]
-fn filled(byte: u8) -> Vec<u8> {
+pub(super) fn filled(byte: u8) -> Vec<u8> {
     vec![byte; BYTES]
 }
 
@@ -44,6 +45,9 @@ pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
         14
     };
     let channels = Channels::new(WORKERS, |bytes: Vec<u8>| ends(&bytes));
+    let ipc = Ipc::<ByteBuf, u64>::new(WORKERS, 2, "payload::ends");
+    let spawned = Spawned::new(WORKERS, |bytes: ByteBuf| ends(&bytes));
+    let owned = |task: usize| ByteBuf::from(input(task).to_vec());
     let mut contenders = vec![
         Contender::new("one copy each, one thread", || {
             us_a_task(|| (0..TASKS).map(|_| copied()).collect(), |_, sum| *sum == 14)
@@ -51,6 +55,8 @@ pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
         Contender::new("crossbeam-channel, cloned", || {
             us_a_task(|| channels.map((0..TASKS).map(|task| input(task).to_vec())), is_right)
         }),
+        Contender::new("ipc-channel, cloned", || us_a_task(|| ipc.map((0..TASKS).map(owned)), is_right)),
+        Contender::new("procspawn, cloned", || us_a_task(|| spawned.map((0..TASKS).map(owned)), is_right)),
     ];
     for method in METHODS {
         let pool = builder(method).build()?;
@@ -62,9 +68,16 @@ pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
 
     let is_right = |task: usize, bytes: &Vec<u8>| bytes.len() == BYTES && bytes[BYTES - 1] == task as u8;
     let byte = |task: usize| task as u8;
-    let mut contenders = vec![Contender::new("rayon", || {
-        us_a_task(|| (0..TASKS).into_par_iter().map(|task| filled(byte(task))).collect(), is_right)
-    })];
+    let is_right_too = |task: usize, bytes: &ByteBuf| is_right(task, bytes);
+    let ipc = Ipc::<u8, ByteBuf>::new(WORKERS, 2, "payload::filled");
+    let spawned = Spawned::new(WORKERS, |byte| ByteBuf::from(filled(byte)));
+    let mut contenders = vec![
+        Contender::new("rayon", || {
+            us_a_task(|| (0..TASKS).into_par_iter().map(|task| filled(byte(task))).collect(), is_right)
+        }),
+        Contender::new("ipc-channel", || us_a_task(|| ipc.map((0..TASKS).map(byte)), is_right_too)),
+        Contender::new("procspawn", || us_a_task(|| spawned.map((0..TASKS).map(byte)), is_right_too)),
+    ];
     for method in METHODS {
         let pool = builder(method).build()?;
         contenders.push(Contender::new(format!("pool, {method}"), move || {

@@ -3,15 +3,9 @@
 use std::error::Error;
 use std::process::Command;
 
-use pool::worker_task;
-
-use super::{METHODS, WORKERS, builder, time};
+use super::{METHODS, WORKERS, add_one, builder, time};
+use crate::peers::{Ipc, Spawned};
 use crate::rounds::{Contender, Session};
-
-#[worker_task]
-fn add_one(x: u64) -> u64 {
-    x + 1
-}
 
 fn ms(call: impl FnOnce()) -> f64 {
     time(call).as_secs_f64() * 1e3
@@ -33,6 +27,12 @@ pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
             let rayon = rayon::ThreadPoolBuilder::new().num_threads(WORKERS).build();
             assert_eq!(rayon.expect("threads can be started").install(|| add_one(1)), 2);
         })
+    }));
+    contenders.push(Contender::new("procspawn", || {
+        ms(|| assert_eq!(Spawned::new(WORKERS, add_one).map(std::iter::once(1)), [2]))
+    }));
+    contenders.push(Contender::new("ipc-channel", || {
+        ms(|| assert_eq!(Ipc::<u64, u64>::new(WORKERS, 64, "add_one").map(std::iter::once(1)), [2]))
     }));
     for method in METHODS {
         contenders.push(Contender::new(format!("pool, {method}"), move || {

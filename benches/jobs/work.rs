@@ -10,12 +10,12 @@ use pool::worker_task;
 use rayon::prelude::*;
 
 use super::{METHODS, WORKERS, builder, time};
-use crate::channels::Channels;
+use crate::peers::{Channels, Ipc, Spawned};
 use crate::rounds::{Contender, Session};
 
 /// What all contenders compute.
 #[worker_task]
-fn compute(steps: u64) -> u64 {
+pub(super) fn compute(steps: u64) -> u64 {
     let mut state = black_box(steps);
     for _ in 0..steps {
         state = (state ^ (state >> 7)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -24,7 +24,7 @@ fn compute(steps: u64) -> u64 {
 }
 
 /// How many steps take a microsecond: the best of some tries.
-fn steps_per_us() -> f64 {
+pub(super) fn steps_per_us() -> f64 {
     const STEPS: u64 = 1 << 20;
     let one = || {
         let start = Instant::now();
@@ -52,7 +52,8 @@ pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
     compare(session, "one of a hundred tasks of 50 µs takes 5 ms, all at the end", &tasks)
 }
 
-fn ms<R: PartialEq>(expected: &R, call: impl FnOnce() -> R) -> f64 {
+/// How long a call takes that must give this.
+pub(super) fn ms<R: PartialEq>(expected: &R, call: impl FnOnce() -> R) -> f64 {
     let mut results = None;
     let took = time(|| results = Some(call()));
     assert!(results.as_ref() == Some(expected), "a result is wrong");
@@ -77,11 +78,18 @@ fn compare(session: &mut Session, job: &str, tasks: &[u64]) -> Result<(), Box<dy
         rayon.install(|| tasks.par_iter().with_max_len(1).map(|steps| compute(*steps)).collect::<Vec<_>>())
     };
     let channels = Channels::new(WORKERS, compute);
+    let ipc = Ipc::new(WORKERS, 64, "work::compute");
+    let spawned = Spawned::new(WORKERS, compute);
     let mut contenders = vec![
         Contender::new("the work alone", || ms(&(), alone)),
         Contender::new("rayon, one by one", || ms(expected, by_rayon)),
         Contender::new("crossbeam-channel", || ms(expected, || channels.map(tasks.iter().copied()))),
+        Contender::new("ipc-channel", || ms(expected, || ipc.map(tasks.iter().copied()))),
     ];
+    // Else it takes seconds a round.
+    if tasks.len() <= 10_000 {
+        contenders.push(Contender::new("procspawn", || ms(expected, || spawned.map(tasks.iter().copied()))));
+    }
     for chunk in [None, Some(1)] {
         for method in METHODS {
             let pool = builder(method).build()?;

@@ -1,0 +1,59 @@
+//! Whether default chunks need no tuning: beside chunks of every size, for tasks of every length, all alike or one in a
+//! hundred a hundred times longer, in a number that is known or not.
+
+use std::error::Error;
+
+use super::work::{compute, ms, steps_per_us};
+use super::{WORKERS, builder};
+use crate::rounds::{Contender, Session};
+use pool::StartMethod;
+
+/// The work of a round, in microseconds; tasks that are longer have one for each worker and round.
+const WORK_US: f64 = 50_000.0;
+
+pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
+    let steps = steps_per_us();
+    for us in [0.05, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6] {
+        let count = ((WORK_US / us) as usize).max(2 * WORKERS);
+        let tasks = vec![(us * steps) as u64; count];
+        compare(session, &format!("tasks of {us} µs"), &tasks, true)?;
+        if us == 1.0 {
+            compare(session, "tasks of 1 µs, unknown how many", &tasks, false)?;
+        }
+    }
+    for us in [0.5, 50.0] {
+        let long = |place: usize| if place % 100 == 57 { 100.0 } else { 1.0 };
+        let count = (WORK_US / us) as usize;
+        let tasks: Vec<u64> = (0..count).map(|place| (us * steps * long(place)) as u64).collect();
+        compare(session, &format!("tasks of {us} µs, one in a hundred 100 times longer"), &tasks, true)?;
+        compare(
+            session,
+            &format!("tasks of {us} µs, one in a hundred 100 times longer, unknown how many"),
+            &tasks,
+            false,
+        )?;
+    }
+    Ok(())
+}
+
+fn compare(session: &mut Session, name: &str, tasks: &[u64], known: bool) -> Result<(), Box<dyn Error>> {
+    let expected: Vec<u64> = tasks.iter().map(|steps| compute(*steps)).collect();
+    let (pool, expected) = (builder(StartMethod::ForkServer).build()?, &expected);
+    let sizes = [1, 4, 16, 64, 256, 1024, 4096, 16384, 65536];
+    let sizes = sizes.into_iter().filter(|size| *size == 1 || size * 2 * WORKERS <= tasks.len());
+    let contenders = std::iter::once(None).chain(sizes.map(Some)).map(|size| {
+        let pool = &pool;
+        let name = size.map_or("default".into(), |size| format!("chunks of {size}"));
+        Contender::new(name, move || {
+            let job = compute::job(pool);
+            let job = if let Some(size) = size { job.chunk_size(size) } else { job };
+            let items = tasks.iter().copied();
+            // A filter may leave any number.
+            ms(expected, || {
+                if known { job.map(items) } else { job.map(items.filter(|_| true)) }.expect("no task fails")
+            })
+        })
+    });
+    session.compare(&format!("chunk sizes: {name}"), "ms", contenders.collect());
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! Three programs by which Ray and MPIRE have compared pools, here on the input that lies beside the examples: numerical
+//! computation over a shared image, stateful prefix counts over documents, and a model that takes a while to load.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use pool::shared::SharedArray;
+use pool::{worker_exit, worker_init, worker_task};
+use rayon::prelude::*;
+
+use super::work::ms;
+use super::{METHODS, WORKERS, builder};
+use crate::rounds::{Contender, Session};
+
+pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
+    numbers(session)?;
+    prefixes(session)?;
+    model(session)
+}
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/data").join(name)
+}
+
+/// A filter of 4 by 4.
+type Filter = [[f32; 4]; 4];
+
+const FILTERS: u32 = 80;
+
+/// Filters that no compiler knows.
+fn filters() -> Vec<Filter> {
+    let mut state = 1u32;
+    let mut random = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f32::from((state >> 16) as u16) / 65536.0 - 0.5
+    };
+    (0..FILTERS).map(|_| [(); 4].map(|()| [(); 4].map(|()| random()))).collect()
+}
+
+/// A gray image; `at` gives the pixel of a place.
+fn convolved(width: usize, height: usize, at: impl Fn(usize) -> f32, filter: &Filter) -> Vec<f32> {
+    // Of every fifth row and column, as in the original.
+    let rows = (0..height - 3).step_by(5);
+    rows.flat_map(|y| (0..width - 3).step_by(5).map(move |x| (x, y)))
+        .map(|(x, y)| {
+            let row = |dy: usize| (0..4).map(move |dx| (dy, dx));
+            (0..4).flat_map(row).map(|(dy, dx)| at((y + dy) * width + x + dx) * filter[3 - dy][3 - dx]).sum()
+        })
+        .collect()
+}
+
+#[worker_task]
+fn convolve(#[shared] image: &(usize, SharedArray<f32>), filter: Filter) -> Vec<f32> {
+    let (width, pixels) = image;
+    convolved(*width, pixels.len() / width, |at| pixels.get(at), &filter)
+}
+
+fn numbers(session: &mut Session) -> Result<(), Box<dyn Error>> {
+    let photo = image::open(data("alpine-landscape.jpg"))?.to_luma32f();
+    let (width, height) = (photo.width() as usize, photo.height() as usize);
+    let (pixels, filters) = (&photo.into_raw(), &filters());
+    let alone = |filter: &Filter| convolved(width, height, |at| pixels[at], filter);
+    let expected: &Vec<Vec<f32>> = &filters.iter().map(alone).collect();
+    let rayon =
+        || rayon::ThreadPoolBuilder::new().num_threads(WORKERS).build().expect("threads can be started");
+    let mut contenders = vec![
+        Contender::new("serial loop", || ms(expected, || filters.iter().map(alone).collect())),
+        Contender::new("rayon", || {
+            ms(expected, || rayon().install(|| filters.par_iter().map(alone).collect()))
+        }),
+    ];
+    for method in METHODS {
+        contenders.push(Contender::new(format!("pool, {method}"), move || {
+            ms(expected, || {
+                let array = SharedArray::from_slice(pixels).expect("there is memory for an image");
+                let pool = builder(method).shared((width, array)).build().expect("a pool can be made");
+                convolve::par_map(&pool, filters.iter().copied()).expect("no task fails")
+            })
+        }));
+    }
+    session.compare("numerical computation: 80 filters over a photograph, pool included", "ms", contenders);
+    Ok(())
+}
+
+type Counts = BTreeMap<String, u64>;
+
+/// Counts the prefixes of a document's words; so much is work for each worker, and the counts stay with it.
+#[worker_task(exit = hand_over)]
+fn count(#[state] counts: &mut Counts, document: &str) {
+    for word in document.split_whitespace() {
+        let ends = word.char_indices().skip(1).map(|(end, _)| end).chain([word.len()]);
+        for prefix in ends.take(3).map(|end| &word[..end]) {
+            match counts.get_mut(prefix) {
+                Some(count) => *count += 1,
+                None => drop(counts.insert(prefix.into(), 1)),
+            }
+        }
+    }
+}
+
+#[worker_exit]
+fn hand_over(#[state] counts: Counts) -> Counts {
+    counts
+}
+
+fn sum(parts: impl IntoIterator<Item = Counts>) -> Counts {
+    let mut sum = Counts::new();
+    for (prefix, count) in parts.into_iter().flatten() {
+        *sum.entry(prefix).or_default() += count;
+    }
+    sum
+}
+
+fn prefixes(session: &mut Session) -> Result<(), Box<dyn Error>> {
+    let folder = fs::read_dir(data("moby-dick"))?;
+    let documents: Vec<String> =
+        folder.map(|entry| fs::read_to_string(entry?.path())).collect::<Result<_, _>>()?;
+    let documents = &documents;
+    let serial = || {
+        let mut counts = Counts::new();
+        documents.iter().for_each(|document| count(&mut counts, document));
+        counts
+    };
+    let expected = &serial();
+    let by_rayon = || {
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(WORKERS).build();
+        let counted = |mut counts: Counts, document: &String| {
+            count(&mut counts, document);
+            counts
+        };
+        let parts = || documents.par_iter().fold(Counts::new, counted).collect::<Vec<_>>();
+        sum(threads.expect("threads can be started").install(parts))
+    };
+    let mut contenders = vec![
+        Contender::new("serial loop", || ms(expected, serial)),
+        Contender::new("rayon", || ms(expected, by_rayon)),
+    ];
+    for method in METHODS {
+        contenders.push(Contender::new(format!("pool, {method}"), move || {
+            ms(expected, || {
+                let pool = builder(method).build().expect("a pool can be made");
+                count::par_map(&pool, documents.iter().map(String::as_str)).expect("no task fails");
+                let counts = pool.join().expect("workers end").exit_results::<hand_over>();
+                sum(counts.expect("the counts come back"))
+            })
+        }));
+    }
+    session.compare("stateful computation: prefixes of Moby Dick's words, pool included", "ms", contenders);
+    Ok(())
+}
+
+struct Digit {
+    pixels: [u8; 64],
+    label: u8,
+}
+
+/// The digits from here on are the ones to recognize; those before it are the model.
+const TRAINING: usize = 1_200;
+/// How often they are.
+const TIMES: usize = 4;
+
+static TABLE: LazyLock<String> =
+    LazyLock::new(|| fs::read_to_string(data("digits.csv")).expect("it lies there"));
+
+fn read_digits() -> Vec<Digit> {
+    let digit = |line: &str| {
+        let mut numbers = line.split(',').map(|number| number.parse().expect("a small number"));
+        let mut next = || numbers.next().expect("65 numbers");
+        Digit { pixels: [(); 64].map(|()| next()), label: next() }
+    };
+    TABLE.lines().map(digit).collect()
+}
+
+/// Takes a while, as models do.
+#[worker_init]
+fn load() -> Vec<Digit> {
+    let mut digits = read_digits();
+    digits.truncate(TRAINING);
+    digits
+}
+
+#[worker_task(init = load)]
+fn classify(#[state] known: &mut Vec<Digit>, pixels: &[u8]) -> u8 {
+    nearest(known, pixels)
+}
+
+fn nearest(known: &[Digit], pixels: &[u8]) -> u8 {
+    let distance = |known: &&Digit| -> u32 {
+        known.pixels.iter().zip(pixels).map(|(&a, &b)| u32::from(a.abs_diff(b)).pow(2)).sum()
+    };
+    known.iter().min_by_key(distance).expect("there are some").label
+}
+
+fn model(session: &mut Session) -> Result<(), Box<dyn Error>> {
+    let digits = read_digits();
+    let digits: Vec<&[u8]> = digits[TRAINING..].iter().map(|digit| &digit.pixels[..]).collect();
+    let digits = &digits.repeat(TIMES);
+    let serial = || {
+        let known = load();
+        digits.iter().map(|pixels| nearest(&known, pixels)).collect::<Vec<_>>()
+    };
+    let expected = &serial();
+    let by_rayon = || {
+        let known = load();
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(WORKERS).build();
+        let all = || digits.par_iter().map(|pixels| nearest(&known, pixels)).collect::<Vec<_>>();
+        threads.expect("threads can be started").install(all)
+    };
+    let mut contenders = vec![
+        Contender::new("serial loop", || ms(expected, serial)),
+        Contender::new("rayon", || ms(expected, by_rayon)),
+    ];
+    for method in METHODS {
+        contenders.push(Contender::new(format!("pool, {method}"), move || {
+            ms(expected, || {
+                let pool = builder(method).build().expect("a pool can be made");
+                classify::par_map(&pool, digits.iter().copied()).expect("no task fails")
+            })
+        }));
+    }
+    session.compare(
+        "expensive initialization: handwritten digits by their neighbours, pool included",
+        "ms",
+        contenders,
+    );
+    Ok(())
+}
