@@ -1,18 +1,25 @@
 //! Arrays of several dimensions: the cases of MPIRE's numpy arrays, and arrays in shared memory.
 
+use std::panic::resume_unwind;
+use std::thread;
+use std::time::Duration;
+
 use ndarray::{
     Array1, Array2, Array3, ArrayD, ArrayView, ArrayView1, ArrayView2, ArrayView3, ArrayViewD, ArrayViewMut2,
     Axis, Ix2, array, s,
 };
 use pool::shared::SharedArray;
-use pool::{ArrayChunk, Error, StartMethod, worker_task};
+use pool::{ArrayChunk, Error, StartMethod, TaskErrorKind, worker_task};
 
 use crate::harness::cases;
-use crate::support::{assert_fails, assert_usable, builder, pool, ready, task_error};
+use crate::support::{
+    Tokens, assert_fails, assert_usable, builder, pool, put_token, ready, take_all_tokens, take_token,
+    task_error,
+};
 
 cases! {
     All: one_axis, two_axes, cuts, other_axes, outputs, no_common_shape, empty, dynamic, strided, in_other_calls, shared,
-        in_place, torn, options;
+        in_place, torn, options, over_when_nobody_reads;
 }
 
 #[worker_task]
@@ -200,5 +207,34 @@ fn options(method: StartMethod) -> Result<(), Error> {
     assert_fails!(wrong, Error::Option { option: "rows_per_chunk", .. });
     let job = halves::job(&pool).concatenate(true);
     assert_fails!(job.map_array(&table(2, 2), Axis(0)), Error::Option { option: "concatenate", .. });
+    Ok(())
+}
+
+#[worker_task]
+fn fail_or_linger(#[chunk] rows: ArrayView1<'_, f64>, #[shared] (started, ended): &(String, String)) -> f64 {
+    if rows[0] > 0.0 {
+        take_token(started);
+        // Without a backtrace, which may take longer than the other task.
+        resume_unwind(Box::new("beside another"));
+    }
+    put_token(started);
+    thread::sleep(Duration::from_millis(300));
+    put_token(ended);
+    rows[0]
+}
+
+/// A failed call over a shared array leaves no task that reads it.
+fn over_when_nobody_reads(method: StartMethod) -> Result<(), Error> {
+    let (started, ended) = (Tokens::new(), Tokens::new());
+    let pool = builder(method).order_tasks(true).shared((started.path(), ended.path())).build()?;
+    assert_usable(&pool);
+    let mut array = SharedArray::from_slice(&[1.0, 0.0])?;
+    let job = fail_or_linger::job(&pool).chunk_size(1).concatenate(false);
+    let error = task_error(job.map_array((&mut array, 2), Axis(0)));
+    assert!(matches!(error.kind(), TaskErrorKind::Panicked(_)), "{error}");
+    // The other has ended or is dead.
+    take_all_tokens(&ended.path());
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(take_all_tokens(&ended.path()), 0, "a task of the call went on");
     Ok(())
 }

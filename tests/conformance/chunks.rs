@@ -1,14 +1,21 @@
 //! Slices to tasks: whole chunks at once, read where they lie.
 
+use std::panic::resume_unwind;
+use std::thread;
+use std::time::Duration;
+
 use pool::shared::SharedArray;
-use pool::{Chunk, Error, StartMethod, WorkerId, worker_task};
+use pool::{Chunk, Error, StartMethod, TaskErrorKind, WorkerId, worker_task};
 
 use crate::harness::cases;
-use crate::support::{assert_fails, assert_usable, builder, die, panic_message, pool, ready, task_error};
+use crate::support::{
+    Tokens, assert_fails, assert_usable, builder, die, panic_message, pool, put_token, ready,
+    take_all_tokens, take_token, task_error,
+};
 
 cases! {
     All: every_source, cuts, outputs, empty, sizes_of_elements, injected, ordered, in_other_calls, large, not_alone,
-        failures, options;
+        failures, options, read_in_place, copied_from_writers, over_when_nobody_reads;
     Processes: deaths;
 }
 
@@ -66,6 +73,7 @@ fn outputs(method: StartMethod) -> Result<(), Error> {
     let (pool, data) = (pool(method)?, numbers(6));
     let apart = halve::job(&pool).chunk_size(4).concatenate(false).map_slice(&data)?;
     assert_eq!(apart, [vec![0.0, 0.5, 1.0, 1.5], vec![2.0, 2.5]]);
+    assert_eq!(text::job(&pool).chunk_size(2).map_slice(b"abcde")?, "abcde");
     // What is no row of its own is kept apart.
     let sums = sum::job(&pool).concatenate(false).n_splits(2).map_slice(&data)?;
     assert_eq!(sums, [3.0, 12.0]);
@@ -224,5 +232,66 @@ fn options(method: StartMethod) -> Result<(), Error> {
         halve::job(&pool).concatenate(true).map_slice(&data),
         Error::Option { option: "concatenate", .. }
     );
+    Ok(())
+}
+
+#[worker_task]
+fn text(#[chunk] rows: &[u8]) -> String {
+    rows.iter().map(|letter| char::from(*letter)).collect()
+}
+
+#[worker_task]
+fn place(#[chunk] rows: &[u64]) -> Vec<usize> {
+    vec![rows.as_ptr().addr()]
+}
+
+/// Chunks lie behind each other for the tasks too.
+fn read_in_place(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(1).build()?;
+    let places = place::job(&pool).chunk_size(10).map_slice(&mut SharedArray::zeroed(100)?)?;
+    assert!(places.iter().enumerate().all(|(chunk, at)| *at == places[0] + chunk * 80), "{places:x?}");
+    Ok(())
+}
+
+#[worker_task]
+fn overwrite(#[chunk] rows: &[u64], #[shared] array: &SharedArray<u64>) -> Vec<u64> {
+    array.fill(7);
+    rows.to_vec()
+}
+
+/// What others write while the task runs, it does not see.
+fn copied_from_writers(method: StartMethod) -> Result<(), Error> {
+    let array = SharedArray::from_slice(&[1, 2, 3])?;
+    let pool = builder(method).shared(array.clone()).build()?;
+    assert_eq!(overwrite::job(&pool).chunk_size(3).map_slice(&array)?, [1, 2, 3]);
+    assert_eq!(array.to_vec(), [7; 3]);
+    Ok(())
+}
+
+#[worker_task]
+fn fail_or_linger(#[chunk] rows: &[f32], #[shared] (started, ended): &(String, String)) -> Vec<f32> {
+    if rows[0] > 0.0 {
+        take_token(started);
+        // Without a backtrace, which may take longer than the other task.
+        resume_unwind(Box::new("beside another"));
+    }
+    put_token(started);
+    thread::sleep(Duration::from_millis(300));
+    put_token(ended);
+    rows.to_vec()
+}
+
+/// A failed call over an array leaves no task that reads it.
+fn over_when_nobody_reads(method: StartMethod) -> Result<(), Error> {
+    let (started, ended) = (Tokens::new(), Tokens::new());
+    let pool = builder(method).order_tasks(true).shared((started.path(), ended.path())).build()?;
+    assert_usable(&pool);
+    let mut array = SharedArray::from_slice(&[1.0, 0.0])?;
+    let error = task_error(fail_or_linger::job(&pool).chunk_size(1).map_slice(&mut array));
+    assert!(matches!(error.kind(), TaskErrorKind::Panicked(_)), "{error}");
+    // The other has ended or is dead.
+    take_all_tokens(&ended.path());
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(take_all_tokens(&ended.path()), 0, "a task of the call went on");
     Ok(())
 }

@@ -1,5 +1,9 @@
 //! Shared arrays worked on in place, chunk by chunk.
 
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -13,9 +17,9 @@ use crate::support::{
 
 cases! {
     All: every_element_once, sizes_of_elements, outputs, first_call, panics, alone, not_alone, fork_in_a_task, options,
-        memory_goes_with_the_array;
+        memory_goes_with_the_array, memory_stays_with_its_users, few_stay_mapped;
     BesideThreads: nobody_writes_after_a_cancelled_call;
-    Processes: deaths, timeouts, retries, nobody_writes_after_an_end;
+    Processes: fork_after_a_task, deaths, timeouts, retries, nobody_writes_after_an_end;
 }
 
 #[worker_task]
@@ -319,24 +323,88 @@ fn options(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Workers keep the mapping, not the memory.
-fn memory_goes_with_the_array(method: StartMethod) -> Result<(), Error> {
-    const BYTES: usize = 64 << 20;
-    let pool = ready(method)?;
-    let before = shared_memory();
-    let mut array = SharedArray::<u32>::zeroed(BYTES / 4)?;
-    add_one::par_chunks_mut(&pool, &mut array, 1 << 20)?;
-    assert!(shared_memory() > before + BYTES / 2);
-    drop(array);
-    assert!(shared_memory() < before + BYTES / 2, "the memory is there still");
+static KEPT: Mutex<Option<SharedArray<u32>>> = Mutex::new(None);
+
+#[worker_task]
+fn keep(array: SharedArray<u32>) {
+    *KEPT.lock().unwrap() = Some(array);
+}
+
+#[worker_task]
+fn kept() -> Option<Vec<u32>> {
+    KEPT.lock().unwrap().take().map(|array| array.to_vec())
+}
+
+/// Who has lent it is not the last to have it.
+fn memory_stays_with_its_users(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(1).build()?;
     assert_usable(&pool);
+    let mut array = SharedArray::from_slice(&[1, 2, 3])?;
+    add_one::par_chunks_mut(&pool, &mut array, 2)?;
+    keep::apply(&pool, array.clone())?;
+    drop(array);
+    assert_eq!(kept::apply(&pool, ())?, Some(vec![2, 3, 4]));
     Ok(())
 }
 
-/// How many bytes of shared memory the machine uses.
-fn shared_memory() -> usize {
-    let info = std::fs::read_to_string("/proc/meminfo").expect("the kernel tells");
-    let line = info.lines().find_map(|line| line.strip_prefix("Shmem:")).expect("it tells of shared memory");
-    let kib = line.trim().trim_end_matches(" kB").trim();
-    kib.parse::<usize>().expect("it is a number") * 1024
+#[worker_task]
+fn mapped() -> usize {
+    let maps = fs::read_to_string("/proc/self/maps").expect("the kernel tells");
+    maps.lines().filter(|line| line.contains("/memfd:pool SharedArray")).count()
+}
+
+/// A worker keeps a few arrays mapped, not all that it ever worked on.
+fn few_stay_mapped(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(1).build()?;
+    // With `Fork` a worker has for good what the process had that started it.
+    assert_usable(&pool);
+    for _ in 0..20 {
+        add_one::par_chunks_mut(&pool, &mut SharedArray::zeroed(4)?, 4)?;
+    }
+    let mapped = mapped::apply(&pool, ())?;
+    assert!(mapped <= 4, "{mapped} are mapped");
+    Ok(())
+}
+
+#[worker_task]
+fn square_in_a_copy(x: u64) -> Result<u64, String> {
+    let copies = WorkerPool::builder().workers(1).start_method(StartMethod::Fork).build();
+    let squared = copies.and_then(|pool| crate::support::square::apply(&pool, x));
+    squared.map_err(|error| error.to_string())
+}
+
+/// Who has worked on a piece may be copied afterwards.
+fn fork_after_a_task(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(1).daemon(false).build()?;
+    add_one::par_chunks_mut(&pool, &mut SharedArray::zeroed(4)?, 2)?;
+    assert_eq!(square_in_a_copy::apply(&pool, 3)?, Ok(9));
+    Ok(())
+}
+
+/// An opening of the array's file, by which to see how much memory it has.
+fn file_of_the_array() -> File {
+    let numbers = fs::read_dir("/proc/self/fd").expect("the kernel tells");
+    let paths = numbers.map(|entry| entry.expect("the kernel tells").path());
+    let is_array = |path: &PathBuf| {
+        fs::read_link(path).is_ok_and(|name| name.to_string_lossy().starts_with("/memfd:pool SharedArray"))
+    };
+    File::open(paths.into_iter().find(is_array).expect("there is an array")).expect("it is there")
+}
+
+fn bytes_of(file: &File) -> u64 {
+    file.metadata().expect("it is open").blocks() * 512
+}
+
+/// Workers keep the mapping, not the memory.
+fn memory_goes_with_the_array(method: StartMethod) -> Result<(), Error> {
+    const BYTES: usize = 8 << 20;
+    let pool = ready(method)?;
+    let mut array = SharedArray::<u32>::zeroed(BYTES / 4)?;
+    let file = file_of_the_array();
+    assert_eq!(bytes_of(&file), BYTES as u64, "its space is taken before anyone touches it");
+    add_one::par_chunks_mut(&pool, &mut array, 1 << 20)?;
+    drop(array);
+    assert_eq!(bytes_of(&file), 0, "the memory is there still");
+    assert_usable(&pool);
+    Ok(())
 }

@@ -1,18 +1,19 @@
 //! Shared arrays, values and counters: what one process writes, all see; and who has the memory for how long.
 
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use pool::shared::{SharedArray, SharedCounter, SharedValue};
+use pool::shared::{SharedArray, SharedBarrier, SharedCounter, SharedValue};
 use pool::{Error, StartMethod, TaskErrorKind, worker_task};
 use serde::{Deserialize, Serialize};
 
 use crate::harness::cases;
-use crate::support::{assert_fails, assert_usable, builder, pool, ready, task_error};
+use crate::support::{assert_fails, assert_usable, builder, panic_message, pool, ready, sorted, task_error};
 
 cases! {
     All: as_shared_value, all_elements, in_tuples, in_structs, as_arguments, moved_into_the_pool, in_nested_pools,
-        as_results, through_every_codec, dropped_too_early, of_another_type, too_large, out_of_range;
+        as_results, through_every_codec, dropped_too_early, of_another_type, too_large, out_of_range, swaps, updates, of_another_type_there, of_another_length;
     Processes: made_by_a_worker, no_descriptors_left;
 }
 
@@ -276,5 +277,76 @@ fn no_descriptors_left(method: StartMethod) -> Result<(), Error> {
         .task_timeout(Duration::from_secs(30))
         .apply(&serde_json::to_string(&numbers).unwrap())?;
     assert!(why.contains("cannot be reached") && why.contains("Too many open files"), "{why}");
+    Ok(())
+}
+
+type Table = (SharedValue<u32>, SharedBarrier);
+
+/// Lays down what it has in hand and takes what lies there, again and again.
+#[worker_task]
+fn exchange(#[shared] (place, both): &Table, hand: u32) -> u32 {
+    both.wait().expect("both come");
+    (0..3_000_000).fold(hand, |hand, _| place.swap(hand))
+}
+
+fn swaps(method: StartMethod) -> Result<(), Error> {
+    let table: Table = (SharedValue::new(0)?, SharedBarrier::new(2)?);
+    let pool = builder(method).order_tasks(true).shared(table.clone()).build()?;
+    let mut hands = exchange::job(&pool).chunk_size(1).map([1, 2])?;
+    hands.push(table.0.get());
+    assert_eq!(sorted(hands), [0, 1, 2], "nothing is lost or there twice");
+    Ok(())
+}
+
+#[worker_task]
+fn draw(#[shared] (next, both): &Table, times: u32) -> u64 {
+    both.wait().expect("both come");
+    let change = |number| {
+        // The other comes in between.
+        thread::yield_now();
+        number + 1
+    };
+    (0..times).map(|_| u64::from(next.fetch_update(change))).sum()
+}
+
+fn updates(method: StartMethod) -> Result<(), Error> {
+    let table: Table = (SharedValue::new(0)?, SharedBarrier::new(2)?);
+    let pool = builder(method).order_tasks(true).shared(table.clone()).build()?;
+    let drawn = draw::job(&pool).chunk_size(1).map([10_000; 2])?;
+    assert_eq!(table.0.get(), 20_000);
+    assert_eq!(drawn.iter().sum::<u64>(), (0..20_000).sum::<u64>(), "each number is drawn once, from 0 on");
+    Ok(())
+}
+
+#[worker_task]
+fn first_float(handle: &str) -> Result<f32, String> {
+    let array: SharedArray<f32> = serde_json::from_str(handle).map_err(|error| error.to_string())?;
+    Ok(array.get(0))
+}
+
+fn of_another_type_there(method: StartMethod) -> Result<(), Error> {
+    let pool = ready(method)?;
+    let numbers = SharedArray::<u32>::zeroed(4)?;
+    let handle = serde_json::to_string(&numbers).unwrap();
+    let why = first_float::apply(&pool, &handle)?.unwrap_err();
+    assert!(why.contains("another type"), "{why}");
+    let error = serde_json::from_str::<SharedValue<u32>>(&handle).unwrap_err();
+    assert!(error.to_string().contains("one element"), "{error}");
+    Ok(())
+}
+
+#[worker_task]
+fn fill_from(numbers: SharedArray<u64>, values: Vec<u64>) {
+    numbers.copy_from_slice(&values);
+}
+
+fn of_another_length(method: StartMethod) -> Result<(), Error> {
+    let (pool, numbers) = (pool(method)?, SharedArray::zeroed(3)?);
+    fill_from::apply(&pool, (numbers.clone(), vec![1, 2, 3]))?;
+    for len in [2, 4] {
+        let error = task_error(fill_from::apply(&pool, (numbers.clone(), vec![7; len])));
+        assert!(panic_message(&error).contains("its own length"), "{error}");
+    }
+    assert_eq!(numbers.to_vec(), [1, 2, 3]);
     Ok(())
 }

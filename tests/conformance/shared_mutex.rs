@@ -15,8 +15,8 @@ use crate::support::{
 };
 
 cases! {
-    All: counts, in_nested_pools, as_argument, poisoned_by_a_panic, fork_with_a_lock;
-    Processes: holder_killed, holder_killed_under_waiters, try_lock_of_another, holder_stopped;
+    All: counts, in_nested_pools, as_argument, poisoned_by_a_panic, fork_with_a_lock, not_poisoned_beside_a_panic, waited_for;
+    Processes: holder_killed, holder_killed_under_waiters, try_lock_of_another, holder_stopped, death_is_noticed_soon;
 }
 
 /// Longer than anything here takes.
@@ -214,5 +214,66 @@ fn fork_with_a_lock(method: StartMethod) -> Result<(), Error> {
     }
     drop(guard);
     assert_usable(&pool);
+    Ok(())
+}
+
+struct CountsInPassing<'a>(&'a Pair);
+
+impl Drop for CountsInPassing<'_> {
+    fn drop(&mut self) {
+        self.0.lock().unwrap()[0] += 1;
+    }
+}
+
+#[worker_task]
+fn panic_beside_lock(#[shared] pair: &Pair) {
+    let _counts = CountsInPassing(pair);
+    panic!("without the lock");
+}
+
+/// As with `std`: taken and given back while its thread unwinds, the value is whole.
+fn not_poisoned_beside_a_panic(method: StartMethod) -> Result<(), Error> {
+    let pair = Pair::new([0, 0])?;
+    let pool = builder(method).shared(pair.clone()).build()?;
+    task_error(panic_beside_lock::apply(&pool, ()));
+    assert_eq!(pair.lock().expect("it is not poisoned")[0], 1);
+    Ok(())
+}
+
+#[worker_task]
+fn take_in_time(#[shared] pair: &Pair, started: &str) -> bool {
+    put_token(started);
+    pair.try_lock_for(LONG).is_ok()
+}
+
+fn waited_for(method: StartMethod) -> Result<(), Error> {
+    let pair = Pair::new([0, 0])?;
+    let pool = builder(method).shared(pair.clone()).build()?;
+    // With `Fork` the workers start before there is a lock.
+    count_pair::apply(&pool, 1)?;
+    let mut started = Tokens::new();
+    let guard = pair.lock().unwrap();
+    let waits = take_in_time::apply_async(&pool, &started.path());
+    started.take(1);
+    thread::sleep(Duration::from_millis(50));
+    drop(guard);
+    assert!(waits.get_timeout(LONG)?);
+    Ok(())
+}
+
+fn death_is_noticed_soon(method: StartMethod) -> Result<(), Error> {
+    let pair = Pair::new([0, 0])?;
+    let pool = builder(method).shared(pair.clone()).build()?;
+    let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+    let (started_path, go_on_path) = (started.path(), go_on.path());
+    let dies = hold_then_die::apply_async(&pool, (&started_path, &go_on_path));
+    started.take(1);
+    let waits = is_poisoned::apply_async(&pool, &started_path);
+    started.take(1);
+    thread::sleep(Duration::from_millis(50));
+    go_on.put(1);
+    task_error(dies.get());
+    // 20 ms on an idle machine.
+    assert!(waits.get_timeout(Duration::from_secs(2))?, "the dead are waited for");
     Ok(())
 }

@@ -12,8 +12,8 @@ use crate::harness::cases;
 use crate::support::{Tokens, assert_fails, builder, die, put_token, take_token, task_error};
 
 cases! {
-    All: no_more_than_permits, barrier_rounds, barrier_gives_up, of_nobody;
-    Processes: permit_holder_killed, waiter_killed_at_barrier;
+    All: no_more_than_permits, barrier_rounds, barrier_gives_up, of_nobody, permit_waited_for, permit_for_each;
+    Processes: permit_holder_killed, waiter_killed_at_barrier, waiters_notice_a_death, last_comer_notices_a_death;
 }
 
 /// Longer than anything here takes.
@@ -153,5 +153,68 @@ fn barrier_gives_up(method: StartMethod) -> Result<(), Error> {
 fn of_nobody(_: StartMethod) -> Result<(), Error> {
     assert_fails!(SharedBarrier::new(0), Error::Option { option: "parties", .. });
     assert_fails!(SharedSemaphore::new(0), Error::Option { option: "permits", .. });
+    Ok(())
+}
+
+#[worker_task]
+fn take_in_time(#[shared] semaphore: &SharedSemaphore, started: &str) -> bool {
+    put_token(started);
+    semaphore.acquire_timeout(LONG).is_some()
+}
+
+fn permit_waited_for(method: StartMethod) -> Result<(), Error> {
+    let semaphore = SharedSemaphore::new(1)?;
+    let pool = builder(method).shared(semaphore.clone()).build()?;
+    let mut started = Tokens::new();
+    let permit = semaphore.acquire();
+    let waits = take_in_time::apply_async(&pool, &started.path());
+    started.take(1);
+    thread::sleep(Duration::from_millis(50));
+    drop(permit);
+    assert!(waits.get_timeout(LONG)?);
+    Ok(())
+}
+
+#[worker_task]
+fn refusals(#[shared] semaphore: &SharedSemaphore, times: usize) -> usize {
+    (0..times).filter(|_| semaphore.try_acquire().is_none()).count()
+}
+
+/// Where there is one for each, nobody is refused, however many come at once.
+fn permit_for_each(method: StartMethod) -> Result<(), Error> {
+    let semaphore = SharedSemaphore::new(2)?;
+    let pool = builder(method).order_tasks(true).shared(semaphore).build()?;
+    assert_eq!(refusals::job(&pool).chunk_size(1).map([20_000; 2])?, [0, 0]);
+    Ok(())
+}
+
+/// Those who wait notice it by themselves.
+fn waiters_notice_a_death(method: StartMethod) -> Result<(), Error> {
+    let rounds: Rounds = (SharedBarrier::new(3)?, SharedArray::zeroed(1)?);
+    let pid = rounds.1.clone();
+    let pool = builder(method).shared(rounds).build()?;
+    let mut started = Tokens::new();
+    let killed = wait_to_be_killed::apply_async(&pool, &started.path());
+    let other = wait_at::apply_async(&pool, &started.path());
+    started.take(2);
+    thread::sleep(Duration::from_millis(200));
+    kill(Pid::from_raw(pid.get(0)), Signal::SIGKILL).unwrap();
+    task_error(killed.get());
+    assert_eq!(other.get_timeout(LONG)?, Err(BarrierError::Broken));
+    Ok(())
+}
+
+/// Who comes last does not go on with the dead.
+fn last_comer_notices_a_death(method: StartMethod) -> Result<(), Error> {
+    let rounds: Rounds = (SharedBarrier::new(2)?, SharedArray::zeroed(1)?);
+    let (barrier, pid) = rounds.clone();
+    let pool = builder(method).shared(rounds).build()?;
+    let mut started = Tokens::new();
+    let killed = wait_to_be_killed::apply_async(&pool, &started.path());
+    started.take(1);
+    thread::sleep(Duration::from_millis(200));
+    kill(Pid::from_raw(pid.get(0)), Signal::SIGKILL).unwrap();
+    task_error(killed.get());
+    assert_eq!(barrier.wait_timeout(LONG), Err(BarrierError::Broken));
     Ok(())
 }

@@ -122,7 +122,7 @@ fn one_call(pool: &WorkerPool, random: &mut Random) {
         (_, Ok((result, echo))) => assert!(*result == x && *echo == bytes),
         (fate, other) => panic!("task {x} of fate {fate}: {:?}", other.err()),
     };
-    let job = live::job(pool).task_timeout(Duration::from_millis(1500));
+    let job = live::job(pool).task_timeout(Duration::from_secs(4));
     let job = if random.below(4) == 0 { job.worker_lifespan(1 + random.below(30) as usize) } else { job };
     let job = if random.below(3) == 0 { job.chunk_size(1 + random.below(9) as usize) } else { job };
     match random.below(5) {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::lock::{Found, LOOK, Patience};
+use super::lock::{Found, LONGEST_HOLD, LOOK, Patience};
 use super::region::{Handle, Kind};
 use super::slots::Slots;
 use super::type_key;
@@ -41,9 +41,6 @@ use crate::sys::futex;
 /// ```
 #[derive(Clone)]
 pub struct SharedBarrier(Slots);
-
-/// For how long the lock is waited for, whatever the limit of the wait itself.
-const LONGEST_HOLD: Duration = Duration::from_millis(100);
 
 /// Why a wait at a [`SharedBarrier`] ended without all having come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -107,7 +104,8 @@ impl SharedBarrier {
         self.broken().load(Relaxed) != 0
     }
 
-    /// Makes the barrier as good as new. Those who wait get [`BarrierError::Broken`].
+    /// Makes the barrier as good as new. Those who wait get [`BarrierError::Broken`]. It stays broken, as
+    /// [`is_broken`](Self::is_broken) tells, where a process has been stopped in the midst of its part in it.
     ///
     /// # Panics
     /// As for [`wait`](Self::wait).

@@ -25,6 +25,9 @@ use crate::sys::futex;
 
 /// How long a sleep lasts before the next look at whoever is waited for.
 pub(super) const LOOK: Duration = Duration::from_millis(20);
+/// For how long a lock is waited for that is held for a few steps at a time, whatever the limit of the wait itself: a
+/// holder that is only kept off its core is back by then.
+pub(super) const LONGEST_HOLD: Duration = Duration::from_secs(2);
 /// So many looks at a taken lock before the first sleep: about a microsecond.
 const SPINS: u32 = 40;
 /// Others wait for the word.

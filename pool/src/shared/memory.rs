@@ -174,6 +174,20 @@ mod tests {
     }
 
     #[test]
+    fn its_space_is_taken_up_front() {
+        let memory = Memory::create("pool test space", 1 << 20).unwrap();
+        assert!(fstat(memory.file()).unwrap().st_blocks * 512 >= 1 << 20);
+    }
+
+    #[test]
+    fn nobody_seals_it_further() {
+        let memory = Memory::create("pool test sealed", 1).unwrap();
+        // It would keep those out who are yet to map it.
+        let future_write = SealFlag::from_bits_retain(libc::F_SEAL_FUTURE_WRITE);
+        assert_eq!(fcntl(memory.file(), FcntlArg::F_ADD_SEALS(future_write)), Err(Errno::EPERM));
+    }
+
+    #[test]
     fn nobody_resizes_it() {
         let memory = Memory::create("pool test sealed", 5000).unwrap();
         let file = fs::File::from(reopen(memory.file()).unwrap());

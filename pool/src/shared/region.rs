@@ -247,3 +247,17 @@ pub(crate) fn keeping<T>(encode: impl FnOnce() -> T) -> (T, Kept) {
     drop(forget);
     (encoded, Kept(kept.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_is_forgotten() {
+        let region = Region::create(Kind { what: "test", key: 1 }, 8).unwrap();
+        let id = region.id;
+        assert!(regions().contains_key(&id));
+        drop(region);
+        assert!(!regions().contains_key(&id));
+    }
+}

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::lock::{LOOK, Patience};
+use super::lock::{LONGEST_HOLD, LOOK, Patience};
 use super::region::{Handle, Kind};
 use super::slots::Slots;
 use super::type_key;
@@ -105,7 +105,7 @@ impl SharedSemaphore {
     fn find(&self, patience: Patience) -> Option<SharedPermit<'_>> {
         let lock = self.slots.lock();
         // It is held for a few steps at a time, if nobody stops; and what a dead holder has left is whole.
-        let (_, number) = lock.take(patience.at_least(LOOK))?;
+        let (_, number) = lock.take(patience.at_least(LONGEST_HOLD))?;
         let slots = self.slots.slots();
         let free = slots.iter().position(|slot| slot.load(Ordering::Acquire) == 0);
         let place = free.or_else(|| (0..slots.len()).find(|&place| self.is_left(place, number)));
