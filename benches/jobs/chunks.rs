@@ -3,12 +3,13 @@
 
 use std::error::Error;
 
+use pool::StartMethod;
+
 use super::work::{compute, ms, steps_per_us};
 use super::{WORKERS, builder};
 use crate::rounds::{Contender, Session};
-use pool::StartMethod;
 
-/// The work of a round, in microseconds; tasks that are longer have one for each worker and round.
+/// The work of a round, in microseconds; of longer tasks there are two for each worker.
 const WORK_US: f64 = 50_000.0;
 
 pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
