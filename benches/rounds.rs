@@ -91,7 +91,9 @@ impl Table {
         let width = self.rows.iter().map(|row| row.contender.chars().count()).max().unwrap_or(0);
         for Row { contender, median, least, most, ratio } in &self.rows {
             let [median, least, most] = [median, least, most].map(|figure| digits(*figure));
-            println!("  {contender:width$}  {median:>9}  ({least} to {most})  x {ratio:.2}");
+            // Nothing has no ratio to nothing.
+            let ratio = if ratio.is_finite() { format!("  x {ratio:.2}") } else { String::new() };
+            println!("  {contender:width$}  {median:>9}  ({least} to {most}){ratio}");
         }
     }
 }
