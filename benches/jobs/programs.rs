@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use pool::shared::SharedArray;
-use pool::{worker_exit, worker_init, worker_task};
+use pool::{StartMethod, worker_exit, worker_init, worker_task};
 use rayon::prelude::*;
 
 use super::work::ms;
@@ -18,7 +18,31 @@ use crate::rounds::{Contender, Session};
 pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
     numbers(session)?;
     prefixes(session)?;
-    model(session)
+    model(session);
+    Ok(())
+}
+
+/// The program by each contender, from start to end.
+fn compare<R: PartialEq>(
+    session: &mut Session,
+    name: &str,
+    serial: impl Fn() -> R,
+    by_rayon: impl Fn() -> R,
+    by_pool: impl Fn(StartMethod) -> R,
+) {
+    let (expected, by_pool) = (&serial(), &by_pool);
+    let mut contenders = vec![
+        Contender::new("serial loop", || ms(expected, &serial)),
+        Contender::new("rayon", || ms(expected, &by_rayon)),
+    ];
+    for method in METHODS {
+        contenders.push(Contender::new(format!("pool, {method}"), move || ms(expected, || by_pool(method))));
+    }
+    session.compare(name, "ms", contenders);
+}
+
+fn threads() -> rayon::ThreadPool {
+    rayon::ThreadPoolBuilder::new().num_threads(WORKERS).build().expect("threads can be started")
 }
 
 fn data(name: &str) -> PathBuf {
@@ -63,25 +87,17 @@ fn numbers(session: &mut Session) -> Result<(), Box<dyn Error>> {
     let (width, height) = (photo.width() as usize, photo.height() as usize);
     let (pixels, filters) = (&photo.into_raw(), &filters());
     let alone = |filter: &Filter| convolved(width, height, |at| pixels[at], filter);
-    let expected: &Vec<Vec<f32>> = &filters.iter().map(alone).collect();
-    let rayon =
-        || rayon::ThreadPoolBuilder::new().num_threads(WORKERS).build().expect("threads can be started");
-    let mut contenders = vec![
-        Contender::new("serial loop", || ms(expected, || filters.iter().map(alone).collect())),
-        Contender::new("rayon", || {
-            ms(expected, || rayon().install(|| filters.par_iter().map(alone).collect()))
-        }),
-    ];
-    for method in METHODS {
-        contenders.push(Contender::new(format!("pool, {method}"), move || {
-            ms(expected, || {
-                let array = SharedArray::from_slice(pixels).expect("there is memory for an image");
-                let pool = builder(method).shared((width, array)).build().expect("a pool can be made");
-                convolve::par_map(&pool, filters.iter().copied()).expect("no task fails")
-            })
-        }));
-    }
-    session.compare("numerical computation: 80 filters over a photograph, pool included", "ms", contenders);
+    compare(
+        session,
+        "numerical computation: 80 filters over a photograph, pool included",
+        || filters.iter().map(alone).collect(),
+        || threads().install(|| filters.par_iter().map(alone).collect()),
+        |method| {
+            let array = SharedArray::from_slice(pixels).expect("there is memory for an image");
+            let pool = builder(method).shared((width, array)).build().expect("a pool can be made");
+            convolve::par_map(&pool, filters.iter().copied()).expect("no task fails")
+        },
+    );
     Ok(())
 }
 
@@ -124,31 +140,21 @@ fn prefixes(session: &mut Session) -> Result<(), Box<dyn Error>> {
         documents.iter().for_each(|document| count(&mut counts, document));
         counts
     };
-    let expected = &serial();
     let by_rayon = || {
-        let threads = rayon::ThreadPoolBuilder::new().num_threads(WORKERS).build();
         let counted = |mut counts: Counts, document: &String| {
             count(&mut counts, document);
             counts
         };
-        let parts = || documents.par_iter().fold(Counts::new, counted).collect::<Vec<_>>();
-        sum(threads.expect("threads can be started").install(parts))
+        sum(threads().install(|| documents.par_iter().fold(Counts::new, counted).collect::<Vec<_>>()))
     };
-    let mut contenders = vec![
-        Contender::new("serial loop", || ms(expected, serial)),
-        Contender::new("rayon", || ms(expected, by_rayon)),
-    ];
-    for method in METHODS {
-        contenders.push(Contender::new(format!("pool, {method}"), move || {
-            ms(expected, || {
-                let pool = builder(method).build().expect("a pool can be made");
-                count::par_map(&pool, documents.iter().map(String::as_str)).expect("no task fails");
-                let counts = pool.join().expect("workers end").exit_results::<hand_over>();
-                sum(counts.expect("the counts come back"))
-            })
-        }));
-    }
-    session.compare("stateful computation: prefixes of Moby Dick's words, pool included", "ms", contenders);
+    let by_pool = |method| {
+        let pool = builder(method).build().expect("a pool can be made");
+        count::par_map(&pool, documents.iter().map(String::as_str)).expect("no task fails");
+        let counts = pool.join().expect("workers end").exit_results::<hand_over>();
+        sum(counts.expect("the counts come back"))
+    };
+    let name = "stateful computation: prefixes of Moby Dick's words, pool included";
+    compare(session, name, serial, by_rayon, by_pool);
     Ok(())
 }
 
@@ -194,7 +200,7 @@ fn nearest(known: &[Digit], pixels: &[u8]) -> u8 {
     known.iter().min_by_key(distance).expect("there are some").label
 }
 
-fn model(session: &mut Session) -> Result<(), Box<dyn Error>> {
+fn model(session: &mut Session) {
     let digits = read_digits();
     let digits: Vec<&[u8]> = digits[TRAINING..].iter().map(|digit| &digit.pixels[..]).collect();
     let digits = &digits.repeat(TIMES);
@@ -202,29 +208,14 @@ fn model(session: &mut Session) -> Result<(), Box<dyn Error>> {
         let known = load();
         digits.iter().map(|pixels| nearest(&known, pixels)).collect::<Vec<_>>()
     };
-    let expected = &serial();
     let by_rayon = || {
         let known = load();
-        let threads = rayon::ThreadPoolBuilder::new().num_threads(WORKERS).build();
-        let all = || digits.par_iter().map(|pixels| nearest(&known, pixels)).collect::<Vec<_>>();
-        threads.expect("threads can be started").install(all)
+        threads().install(|| digits.par_iter().map(|pixels| nearest(&known, pixels)).collect())
     };
-    let mut contenders = vec![
-        Contender::new("serial loop", || ms(expected, serial)),
-        Contender::new("rayon", || ms(expected, by_rayon)),
-    ];
-    for method in METHODS {
-        contenders.push(Contender::new(format!("pool, {method}"), move || {
-            ms(expected, || {
-                let pool = builder(method).build().expect("a pool can be made");
-                classify::par_map(&pool, digits.iter().copied()).expect("no task fails")
-            })
-        }));
-    }
-    session.compare(
-        "expensive initialization: handwritten digits by their neighbours, pool included",
-        "ms",
-        contenders,
-    );
-    Ok(())
+    let by_pool = |method| {
+        let pool = builder(method).build().expect("a pool can be made");
+        classify::par_map(&pool, digits.iter().copied()).expect("no task fails")
+    };
+    let name = "expensive initialization: handwritten digits by their neighbours, pool included";
+    compare(session, name, serial, by_rayon, by_pool);
 }

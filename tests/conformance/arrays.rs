@@ -1,21 +1,15 @@
 //! Arrays of several dimensions: the cases of MPIRE's numpy arrays, and arrays in shared memory.
 
-use std::panic::resume_unwind;
-use std::thread;
-use std::time::Duration;
-
 use ndarray::{
     Array1, Array2, Array3, ArrayD, ArrayView, ArrayView1, ArrayView2, ArrayView3, ArrayViewD, ArrayViewMut2,
     Axis, Ix2, array, s,
 };
 use pool::shared::SharedArray;
-use pool::{ArrayChunk, Error, StartMethod, TaskErrorKind, worker_task};
+use pool::{ArrayChunk, Error, StartMethod, worker_task};
 
+use crate::chunks::{assert_over, fail_or_linger_beside};
 use crate::harness::cases;
-use crate::support::{
-    Tokens, assert_fails, assert_usable, builder, pool, put_token, ready, take_all_tokens, take_token,
-    task_error,
-};
+use crate::support::{Tokens, assert_fails, assert_usable, builder, pool, ready, task_error};
 
 cases! {
     All: one_axis, two_axes, cuts, other_axes, outputs, no_common_shape, empty, dynamic, strided, in_other_calls, shared,
@@ -212,14 +206,7 @@ fn options(method: StartMethod) -> Result<(), Error> {
 
 #[worker_task]
 fn fail_or_linger(#[chunk] rows: ArrayView1<'_, f64>, #[shared] (started, ended): &(String, String)) -> f64 {
-    if rows[0] > 0.0 {
-        take_token(started);
-        // Without a backtrace, which may take longer than the other task.
-        resume_unwind(Box::new("beside another"));
-    }
-    put_token(started);
-    thread::sleep(Duration::from_millis(300));
-    put_token(ended);
+    fail_or_linger_beside(rows[0] > 0.0, started, ended);
     rows[0]
 }
 
@@ -231,10 +218,6 @@ fn over_when_nobody_reads(method: StartMethod) -> Result<(), Error> {
     let mut array = SharedArray::from_slice(&[1.0, 0.0])?;
     let job = fail_or_linger::job(&pool).chunk_size(1).concatenate(false);
     let error = task_error(job.map_array((&mut array, 2), Axis(0)));
-    assert!(matches!(error.kind(), TaskErrorKind::Panicked(_)), "{error}");
-    // The other has ended or is dead.
-    take_all_tokens(&ended.path());
-    thread::sleep(Duration::from_millis(500));
-    assert_eq!(take_all_tokens(&ended.path()), 0, "a task of the call went on");
+    assert_over(&error, &ended);
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use pool::shared::SharedArray;
-use pool::{Chunk, Error, StartMethod, TaskErrorKind, WorkerId, worker_task};
+use pool::{Chunk, Error, StartMethod, TaskError, TaskErrorKind, WorkerId, worker_task};
 
 use crate::harness::cases;
 use crate::support::{
@@ -268,9 +268,9 @@ fn copied_from_writers(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-#[worker_task]
-fn fail_or_linger(#[chunk] rows: &[f32], #[shared] (started, ended): &(String, String)) -> Vec<f32> {
-    if rows[0] > 0.0 {
+/// Of two tasks side by side: fails when the other is at it, or is at it for a while.
+pub(crate) fn fail_or_linger_beside(fails: bool, started: &str, ended: &str) {
+    if fails {
         take_token(started);
         // Without a backtrace, which may take longer than the other task.
         resume_unwind(Box::new("beside another"));
@@ -278,6 +278,19 @@ fn fail_or_linger(#[chunk] rows: &[f32], #[shared] (started, ended): &(String, S
     put_token(started);
     thread::sleep(Duration::from_millis(300));
     put_token(ended);
+}
+
+/// After the call that failed so, the other task has ended or is dead.
+pub(crate) fn assert_over(error: &TaskError, ended: &Tokens) {
+    assert!(matches!(error.kind(), TaskErrorKind::Panicked(_)), "{error}");
+    take_all_tokens(&ended.path());
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(take_all_tokens(&ended.path()), 0, "a task of the call went on");
+}
+
+#[worker_task]
+fn fail_or_linger(#[chunk] rows: &[f32], #[shared] (started, ended): &(String, String)) -> Vec<f32> {
+    fail_or_linger_beside(rows[0] > 0.0, started, ended);
     rows.to_vec()
 }
 
@@ -288,10 +301,6 @@ fn over_when_nobody_reads(method: StartMethod) -> Result<(), Error> {
     assert_usable(&pool);
     let mut array = SharedArray::from_slice(&[1.0, 0.0])?;
     let error = task_error(fail_or_linger::job(&pool).chunk_size(1).map_slice(&mut array));
-    assert!(matches!(error.kind(), TaskErrorKind::Panicked(_)), "{error}");
-    // The other has ended or is dead.
-    take_all_tokens(&ended.path());
-    thread::sleep(Duration::from_millis(500));
-    assert_eq!(take_all_tokens(&ended.path()), 0, "a task of the call went on");
+    assert_over(&error, &ended);
     Ok(())
 }

@@ -13,7 +13,8 @@ use crate::support::{assert_fails, assert_usable, builder, panic_message, pool, 
 
 cases! {
     All: as_shared_value, all_elements, in_tuples, in_structs, as_arguments, moved_into_the_pool, in_nested_pools,
-        as_results, through_every_codec, dropped_too_early, of_another_type, too_large, out_of_range, swaps, updates, of_another_type_there, of_another_length;
+        as_results, through_every_codec, dropped_too_early, of_another_type, too_large, out_of_range,
+        swaps, updates, of_another_type_there, of_another_length;
     Processes: made_by_a_worker, no_descriptors_left;
 }
 

@@ -87,7 +87,7 @@ impl SharedBarrier {
         self.wait_with(Patience::Endless)
     }
 
-    /// The same, at most this long.
+    /// The same, at most this long, and up to 2 seconds longer where a process is stopped in the midst of its part in it.
     ///
     /// # Errors
     /// [`BarrierError::TimedOut`] when the limit has passed; [`BarrierError::Broken`] as for [`wait`](Self::wait).

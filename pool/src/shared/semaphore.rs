@@ -70,7 +70,7 @@ impl SharedSemaphore {
         self.take(Patience::Endless).expect("patience without end does not end")
     }
 
-    /// A permit, if one is free.
+    /// A permit, if one is free. Takes up to 2 seconds where a process is stopped in the midst of its part in it.
     ///
     /// # Panics
     /// As for [`acquire`](Self::acquire).
@@ -79,7 +79,7 @@ impl SharedSemaphore {
         self.take(Patience::None)
     }
 
-    /// Waits for a permit at most this long.
+    /// Waits for a permit at most this long, or as long as [`try_acquire`](Self::try_acquire) takes.
     ///
     /// # Panics
     /// As for [`acquire`](Self::acquire).
