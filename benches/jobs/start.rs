@@ -1,7 +1,9 @@
-//! A pool from start to end, with one trivial task.
+//! A pool from start to end, with one trivial task; and a worker in the place of one that died.
 
 use std::error::Error;
 use std::process::Command;
+
+use pool::worker_task;
 
 use super::{METHODS, WORKERS, add_one, builder, time};
 use crate::peers::{Ipc, Spawned};
@@ -11,9 +13,15 @@ fn ms(call: impl FnOnce()) -> f64 {
     time(call).as_secs_f64() * 1e3
 }
 
-/// Two processes that do nothing, started at once.
-fn two_processes() {
-    let children: Vec<_> = (0..WORKERS).map(|_| Command::new("true").spawn()).collect();
+/// A task that ends its worker.
+#[worker_task]
+fn end() {
+    std::process::exit(1);
+}
+
+/// Processes that do nothing, started at once.
+fn processes(count: usize) {
+    let children: Vec<_> = (0..count).map(|_| Command::new("true").spawn()).collect();
     for child in children {
         let status = child.and_then(|mut child| child.wait()).expect("`true` is there");
         assert!(status.success());
@@ -21,7 +29,7 @@ fn two_processes() {
 }
 
 pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
-    let mut contenders = vec![Contender::new("two processes that do nothing", || ms(two_processes))];
+    let mut contenders = vec![Contender::new("two processes that do nothing", || ms(|| processes(WORKERS)))];
     contenders.push(Contender::new("rayon", || {
         ms(|| {
             let rayon = rayon::ThreadPoolBuilder::new().num_threads(WORKERS).build();
@@ -44,5 +52,15 @@ pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
         }));
     }
     session.compare("start, one task, clean end", "ms", contenders);
+
+    let mut contenders = vec![Contender::new("a process that does nothing", || ms(|| processes(1)))];
+    for method in METHODS.into_iter().filter(|method| method.is_process()) {
+        let pool = builder(method).workers(1).build()?;
+        contenders.push(Contender::new(format!("pool, {method}"), move || {
+            assert!(end::apply(&pool, ()).is_err());
+            ms(|| assert_eq!(add_one::apply(&pool, 1).expect("no task fails"), 2))
+        }));
+    }
+    session.compare("a worker anew, and one task", "ms", contenders);
     Ok(())
 }

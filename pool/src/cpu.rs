@@ -1,23 +1,25 @@
 //! CPUs: how many this process may use, which ones, and which of them each worker gets.
 #![allow(unsafe_code, reason = "affinity masks of any size, which nix does not have")]
 
-use std::fs;
 use std::io;
 use std::os::unix::thread::JoinHandleExt;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::thread::JoinHandle;
 
 use nix::libc;
 
 use crate::error::Error;
+use crate::sys::read_text;
 
 /// How many CPUs this process may use: those in its affinity mask, but no more than the quota of its cgroup gives
-/// time for, rounded up. At least 1.
+/// time for, rounded up, as it was at the first call. At least 1.
 #[must_use]
 pub fn cpu_count() -> usize {
-    let read = |path: &Path| fs::read_to_string(path).ok();
+    // It takes a dozen files to know it.
+    static QUOTA: LazyLock<Option<usize>> = LazyLock::new(|| quota_of_process(|path| read_text(path).ok()));
     let allowed = allowed().len();
-    quota_of_process(read).map_or(allowed, |quota| allowed.min(quota)).max(1)
+    QUOTA.map_or(allowed, |quota| allowed.min(quota)).max(1)
 }
 
 /// The CPUs in this thread's affinity mask.

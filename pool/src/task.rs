@@ -48,6 +48,8 @@ impl<'a, T: Serialize + Deserialize<'a> + Send> Argument<'a> for T {}
 )]
 // The serde traits are no supertraits, for the compiler would complain about each of them on its own.
 pub trait Output: Send + Sized + 'static {
+    /// Its bytes as they lie in memory, where those are its encoding.
+    fn plain(&self, codec: Codec) -> Option<&[u8]>;
     /// Appends its bytes to `out`.
     fn encode(&self, codec: Codec, out: &mut impl Write) -> Result<(), String>;
     /// Decodes exactly these bytes.
@@ -55,6 +57,10 @@ pub trait Output: Send + Sized + 'static {
 }
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + Send + 'static> Output for T {
+    #[inline]
+    fn plain(&self, codec: Codec) -> Option<&[u8]> {
+        codec.plain(self)
+    }
     #[inline]
     fn encode(&self, codec: Codec, out: &mut impl Write) -> Result<(), String> {
         codec.encode(self, out)

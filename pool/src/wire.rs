@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{PanicInfo, TaskErrorKind};
 
-/// The head of a chunk order. The items follow, each behind its length in four bytes.
+/// The head of a chunk order; the items follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ChunkHead {
     /// The task, by its index in the registry.
@@ -13,47 +13,86 @@ pub(crate) struct ChunkHead {
     pub(crate) profile: u32,
     /// How many items follow.
     pub(crate) count: u32,
-    /// How they are carried.
+    /// How the worker treats them.
     pub(crate) carriage: Carriage,
+    pub(crate) packing: Packing,
 }
 
-/// How the items of a chunk are carried.
+/// How a worker treats the items of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Carriage {
     /// The parent wants to know when each task starts.
     pub(crate) timed: bool,
-    /// The one item came in parts before this order.
-    pub(crate) in_parts: bool,
     /// How many tasks the worker claims at once at most; 0 for any number.
     pub(crate) claim: u16,
+}
+
+/// How the items of a chunk lie there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Packing {
+    /// Each behind its length in four bytes.
+    #[default]
+    Prefixed,
+    /// One behind the other: all have this length, which is not 0.
+    Uniform(u8),
+    /// The one item came in parts before this order.
+    InParts,
 }
 
 impl ChunkHead {
     pub(crate) const BYTES: usize = 16;
 
     pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
-        let Carriage { timed, in_parts, claim } = self.carriage;
-        let flags = u32::from(timed) | u32::from(in_parts) << 1 | u32::from(claim) << 16;
+        let Carriage { timed, claim } = self.carriage;
+        let (in_parts, len) = match self.packing {
+            Packing::Prefixed => (false, 0),
+            Packing::Uniform(len) => (false, len),
+            Packing::InParts => (true, 0),
+        };
+        let flags =
+            u32::from(timed) | u32::from(in_parts) << 1 | u32::from(len) << 8 | u32::from(claim) << 16;
         words_to_bytes([self.task, self.profile, self.count, flags])
     }
 
     /// Splits an order into its head and its items.
-    pub(crate) fn split(order: &[u8]) -> Option<(Self, &[u8])> {
-        let ([task, profile, count, flags], items) = split_words(order)?;
-        let carriage =
-            Carriage { timed: flags & 1 != 0, in_parts: flags & 2 != 0, claim: (flags >> 16) as u16 };
-        Some((Self { task, profile, count, carriage }, items))
+    pub(crate) fn split(order: &[u8]) -> Option<(Self, Items<'_>)> {
+        let ([task, profile, count, flags], bytes) = split_words(order)?;
+        let carriage = Carriage { timed: flags & 1 != 0, claim: (flags >> 16) as u16 };
+        let packing = match (flags & 2 != 0, (flags >> 8) as u8) {
+            (true, _) => Packing::InParts,
+            (false, 0) => Packing::Prefixed,
+            (false, len) => Packing::Uniform(len),
+        };
+        Some((Self { task, profile, count, carriage, packing }, Items { bytes, packing }))
     }
 }
 
-/// The length that stands before each item.
+/// The length that stands before an item.
 pub(crate) const ITEM_HEAD: usize = 4;
 
-/// Splits the next item off.
-#[inline]
-pub(crate) fn split_item(items: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (len, rest) = items.split_first_chunk::<ITEM_HEAD>()?;
-    rest.split_at_checked(u32::from_le_bytes(*len) as usize)
+/// The items of a chunk, one after the other.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Items<'c> {
+    pub(crate) bytes: &'c [u8],
+    packing: Packing,
+}
+
+impl<'c> Iterator for Items<'c> {
+    type Item = &'c [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'c [u8]> {
+        let (item, rest) = match self.packing {
+            Packing::Uniform(len) => self.bytes.split_at_checked(usize::from(len))?,
+            Packing::Prefixed => {
+                let (len, rest) = self.bytes.split_first_chunk::<ITEM_HEAD>()?;
+                rest.split_at_checked(u32::from_le_bytes(*len) as usize)?
+            }
+            Packing::InParts => (self.bytes, &[][..]),
+        };
+        self.bytes = rest;
+        Some(item)
+    }
 }
 
 /// An init order: make the state of this profile.
@@ -128,15 +167,19 @@ mod tests {
 
     #[test]
     fn heads_come_back_as_they_went() {
-        for flags in 0..4u32 {
-            let carriage =
-                Carriage { timed: flags & 1 != 0, in_parts: flags & 2 != 0, claim: (flags >> 16) as u16 };
-            let head = ChunkHead { task: 7, profile: 3, count: 900, carriage };
-            let mut order = head.to_bytes().to_vec();
-            order.extend([2, 0, 0, 0, b'h', b'i']);
-            let (split, items) = ChunkHead::split(&order).unwrap();
-            assert_eq!(split, head);
-            assert_eq!(split_item(items), Some((&b"hi"[..], &b""[..])));
+        for (packing, items) in [
+            (Packing::Prefixed, &[2, 0, 0, 0, b'h', b'i', 0, 0, 0, 0][..]),
+            (Packing::Uniform(2), b"hi"),
+            (Packing::InParts, b"hi"),
+        ] {
+            for (timed, claim) in [(false, 0), (true, u16::MAX)] {
+                let carriage = Carriage { timed, claim };
+                let head = ChunkHead { task: 7, profile: 3, count: 900, carriage, packing };
+                let order = [&head.to_bytes(), items].concat();
+                let (split, mut items) = ChunkHead::split(&order).unwrap();
+                assert_eq!(split, head);
+                assert_eq!(items.next(), Some(&b"hi"[..]));
+            }
         }
         for (init, exit) in [(None, None), (Some(4), None), (None, Some(0)), (Some(1), Some(2))] {
             let order = InitOrder { profile: 1, task: 2, init, exit };
@@ -146,8 +189,10 @@ mod tests {
 
     #[test]
     fn short_orders_are_refused() {
-        assert_eq!(ChunkHead::split(&[0; 15]), None);
-        assert_eq!(split_item(&[9, 0, 0, 0, 1]), None);
-        assert_eq!(split_item(&[1, 0]), None);
+        assert!(ChunkHead::split(&[0; 15]).is_none());
+        let next = |packing, bytes| Items { bytes, packing }.next();
+        assert_eq!(next(Packing::Prefixed, &[9, 0, 0, 0, 1]), None);
+        assert_eq!(next(Packing::Prefixed, &[1, 0]), None);
+        assert_eq!(next(Packing::Uniform(8), &[1; 7]), None);
     }
 }

@@ -29,6 +29,12 @@ pub(super) fn number_in<T: ?Sized>(value: &T) -> Option<&[u8]> {
     ask_each!(bytes_of::<T>(value))
 }
 
+/// The bytes of lone numbers, one behind the other.
+#[inline]
+pub(super) fn all_numbers<T>(values: &[T]) -> Option<&[u8]> {
+    ask_each!(bytes_of_all::<T>(values))
+}
+
 /// A lone number from the bytes at the front, if that is what `T` is, and the bytes behind it.
 #[inline]
 pub(super) fn number_from<T>(bytes: &[u8]) -> Option<Result<(T, &[u8]), String>> {
@@ -50,6 +56,13 @@ pub(super) fn numbers_from<T>(bytes: &[u8]) -> Option<Result<(T, &[u8]), String>
 #[inline]
 fn bytes_of<T: ?Sized, N: Pod>(value: &T) -> Option<&[u8]> {
     as_type::<T, N>(value).map(bytemuck::bytes_of)
+}
+
+#[inline]
+fn bytes_of_all<T, N: Pod>(values: &[T]) -> Option<&[u8]> {
+    // SAFETY: the types are the same, so this is the same slice.
+    let numbers = || unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<N>(), values.len()) };
+    is_same::<T, N>().then(|| bytemuck::cast_slice(numbers()))
 }
 
 #[inline]
@@ -88,7 +101,12 @@ fn vec_from<T, N: Pod>(bytes: &[u8]) -> Option<Result<(T, &[u8]), String>> {
     let Some((numbers, rest)) = len.and_then(|len| bytes.split_at_checked(len)) else {
         return Some(Err(format!("{count} numbers are more than {} bytes", bytes.len())));
     };
-    Some(Ok((same(bytemuck::pod_collect_to_vec::<u8, N>(numbers)), rest)))
+    let numbers = match bytemuck::try_cast_slice(numbers) {
+        Ok(numbers) => numbers.to_vec(),
+        // They lie askew.
+        Err(_) => bytemuck::pod_collect_to_vec(numbers),
+    };
+    Some(Ok((same::<Vec<N>, T>(numbers), rest)))
 }
 
 /// The value as what it is.

@@ -28,18 +28,33 @@ pub enum Codec {
 }
 
 impl Codec {
+    /// The value's bytes as they lie in memory, where those are its encoding: a lone number's.
+    #[inline]
+    pub(crate) fn plain<T: ?Sized>(self, value: &T) -> Option<&[u8]> {
+        if self == Self::Bincode { bulk::number_in(value) } else { None }
+    }
+
+    /// The bytes of all of these as they lie in memory, where each is [`plain`](Self::plain).
+    #[inline]
+    pub(crate) fn plain_all<T>(self, values: &[T]) -> Option<&[u8]> {
+        if self == Self::Bincode { bulk::all_numbers(values) } else { None }
+    }
+
     /// Appends the value's bytes to `out`.
     #[inline]
     pub(crate) fn encode<T: Serialize + ?Sized>(self, value: &T, out: &mut impl Write) -> Result<(), String> {
-        if self == Self::Bincode {
-            if let Some(number) = bulk::number_in(value) {
-                return out.write_all(number).map_err(|error| error.to_string());
-            }
-            if let Some((count, numbers)) = bulk::numbers_in(value) {
-                let written =
-                    out.write_all(&(count as u64).to_le_bytes()).and_then(|()| out.write_all(numbers));
-                return written.map_err(|error| error.to_string());
-            }
+        if let Some(number) = self.plain(value) {
+            return out.write_all(number).map_err(|error| error.to_string());
+        }
+        self.encode_any(value, out)
+    }
+
+    fn encode_any<T: Serialize + ?Sized>(self, value: &T, out: &mut impl Write) -> Result<(), String> {
+        if self == Self::Bincode
+            && let Some((count, numbers)) = bulk::numbers_in(value)
+        {
+            let written = out.write_all(&(count as u64).to_le_bytes()).and_then(|()| out.write_all(numbers));
+            return written.map_err(|error| error.to_string());
         }
         match self {
             Self::Bincode => bincode::serde::encode_into_std_write(value, out, BINCODE)

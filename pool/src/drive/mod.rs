@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::lane::now_ns;
 use crate::supervise::{Event, JobId, Plan, Work};
-use crate::wire::ChunkHead;
+use crate::wire::{ChunkHead, ITEM_HEAD};
 
 pub(crate) use inbox::{Arrival, Inbox, Loss, What};
 pub(crate) use post::ChunkWriter;
@@ -48,7 +48,10 @@ pub(crate) trait Feed {
 /// fetches them faster than many small writes do.
 const MANY: u64 = 16;
 
-/// Where such chunks are written.
+/// So many bytes make a chunk a large one: it takes no second item, and the worker hears of it at once.
+const LARGE: usize = 256 << 10;
+
+/// Where chunks of many tasks are written.
 #[derive(Default)]
 struct Draft(Vec<u8>);
 
@@ -102,17 +105,20 @@ impl Core {
         result
     }
 
-    /// Opens a job. Its workers are started, its init orders sent.
+    /// Opens a job. Its workers are started, its init orders sent, and what is encoded already.
     pub(crate) fn open(&self, slot: JobSlot, plan: Plan, kept: Vec<Vec<u8>>) -> Result<JobId, Error> {
         self.change(|state| {
+            let is_encoded = !kept.is_empty();
             let job = state.open(slot, plan, kept)?;
-            state.drive();
+            if is_encoded {
+                state.drive();
+            }
             Ok(job)
         })
     }
 
     /// Moves what can be moved: replies in, deaths and deadlines seen, items out. `taken` is how many results the
-    /// caller has taken since the last turn; since `watched` it has done nothing else. Says when it looked.
+    /// caller has taken since the last turn; since `watched` it has done nothing else. Says when it looked at the workers.
     pub(crate) fn turn(
         &self,
         job: JobId,
@@ -128,24 +134,24 @@ impl Core {
             state.drive();
             state.feed(job, feed);
             state.take_inbox(job, inbox);
-            state.driven_at()
+            state.watched_until()
         })
     }
 
-    /// Sleeps until what is awaited may be there. Returns too early rather than too late; says when all that had
-    /// happened was last taken in.
+    /// Sleeps until what is awaited may be there. Returns too early rather than too late; says until when the workers were
+    /// watched.
     pub(crate) fn wait(&self, awaits: Awaits) -> u64 {
         let mut state = self.lock();
         if state.is_news_for(awaits) {
-            return state.driven_at();
+            return state.watched_until();
         }
         if state.is_led() {
             state.follow(awaits, true);
             let mut state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.follow(awaits, false);
-            return state.driven_at();
+            return state.watched_until();
         }
-        let from = state.driven_at();
+        let from = state.watched_until();
         let sleep = state.lead(awaits);
         drop(state);
         let ended = sleep.map_or_else(Vec::new, |sleep| self.waiter.sleep(sleep));
@@ -154,12 +160,10 @@ impl Core {
         let mut state = self.lock();
         state.stop_leading(ended);
         state.leave_out(absence);
-        state.drive();
-        state.ring_all();
         if state.has_followers() {
             self.changed.notify_all();
         }
-        state.driven_at()
+        state.watched_until()
     }
 
     /// The caller waits for this job no longer.
@@ -240,29 +244,36 @@ impl State {
     /// Writes a chunk of fresh items into the worker's lane.
     fn send_fresh(&mut self, job: JobId, worker: usize, most: u64, feed: &mut dyn Feed) {
         let Some((post, slot, draft)) = self.outlet(worker, job) else { return };
-        let carriage = slot.carriage;
-        let mut head = ChunkHead { task: slot.task, profile: slot.profile, count: 0, carriage };
-        let room = if post.is_clear() { post.lane.reserve(ChunkHead::BYTES + 64) } else { None };
+        let mut head = slot.head(0);
+        // What finds no room is copied twice more, so room is asked for, and items for the room.
+        let item = slot.item_bytes.max(8) + ITEM_HEAD;
+        let least = (ChunkHead::BYTES + item).min(post.lane.longest_order());
+        let room = if post.is_clear() { post.lane.reserve(least) } else { None };
         let Some(mut room) = room else {
             self.supervisor().block(worker, true);
             return;
         };
         let record = room.position();
         let lane = room.bytes();
+        let most = most.min((LARGE / item).max(1) as u64);
         let drafted = most >= MANY;
         let area = if drafted { draft.area(lane) } else { &mut *lane };
         let mut writer = ChunkWriter::new(area);
-        let (count, halt) = feed.write(most.min(u64::from(u32::MAX)), &mut writer);
+        let (count, halt) = feed.write(most, &mut writer);
         head.count = count;
         let (len, overflow) = writer.finish(head);
+        slot.item_bytes = overflow.len().max(len / (count as usize).max(1));
         if drafted {
             let area = draft.area(lane);
             lane[..len].copy_from_slice(&area[..len]);
         }
-        if head.count > 0 {
-            let end = room.commit(crate::lane::order::CHUNK, len, head.count);
-            post.note_chunk(record, len, end, head.count);
-            self.handle(Event::Sent { job, worker, count: u64::from(head.count) });
+        if count > 0 {
+            let end = room.commit(crate::lane::order::CHUNK, len, count);
+            post.note_chunk(record, len, end, count);
+            self.handle(Event::Sent { job, worker, count: u64::from(count) });
+        }
+        if len >= LARGE {
+            self.exchange(worker);
         }
         match halt {
             None => {}

@@ -10,7 +10,7 @@ use crate::insights::WorkerInsights;
 use crate::lane::{Corrupt, PART_BYTES, ParentEnd, Position, Spends, now_ns, order};
 use crate::start::Child;
 use crate::sys::memory::Meter;
-use crate::wire::{ChunkHead, Failure, ITEM_HEAD, split_item};
+use crate::wire::{ChunkHead, Failure, ITEM_HEAD, Packing};
 
 pub(super) struct Post {
     pub(super) lane: ParentEnd,
@@ -189,8 +189,7 @@ impl Post {
                     let Some(mut room) = self.lane.reserve(ChunkHead::BYTES) else {
                         return self.waiting.push_front(Waiting::Large { head, item, out });
                     };
-                    let mut head = head;
-                    head.carriage.in_parts = true;
+                    let head = ChunkHead { packing: Packing::InParts, ..head };
                     room.bytes()[..ChunkHead::BYTES].copy_from_slice(&head.to_bytes());
                     let record = room.position();
                     let end = room.commit(order::CHUNK, ChunkHead::BYTES, 1);
@@ -268,8 +267,7 @@ impl Post {
                 found.push(large.clone());
             } else if let Some((_, items)) = ChunkHead::split(self.lane.sent_payload(sent.record, sent.len)) {
                 let left = (count - found.len() as u64).min(u64::from(sent.units - skipped));
-                let items = std::iter::successors(split_item(items), |(_, rest)| split_item(rest));
-                found.extend(items.skip(skipped as usize).take(left as usize).map(|(item, _)| item.to_vec()));
+                found.extend(items.skip(skipped as usize).take(left as usize).map(<[u8]>::to_vec));
             }
             next = unit.wrapping_add(found.len() as u32);
         }
@@ -298,8 +296,8 @@ impl Waiting {
         match self {
             Self::Large { item, .. } => Some(item.clone()),
             Self::Small { tag: order::CHUNK, payload, .. } => {
-                let (_, items) = ChunkHead::split(payload)?;
-                Some(split_item(items)?.0.to_vec())
+                let (_, mut items) = ChunkHead::split(payload)?;
+                Some(items.next()?.to_vec())
             }
             Self::Small { .. } => None,
         }
@@ -314,16 +312,26 @@ fn is_before(a: u32, b: u32) -> bool {
 /// Writes a chunk straight into the lane, item by item. An item that does not fit goes to `overflow` whole, and the
 /// chunk ends before it.
 pub(crate) struct ChunkWriter<'r> {
+    /// Once it is full, it ends with what is written by then.
     area: &'r mut [u8],
     len: usize,
+    packing: Packing,
     /// Where the item that is being written begins, behind its length.
     item: usize,
+    full: bool,
     overflow: Vec<u8>,
 }
 
 impl<'r> ChunkWriter<'r> {
     pub(super) fn new(area: &'r mut [u8]) -> Self {
-        Self { area, len: ChunkHead::BYTES, item: 0, overflow: Vec::new() }
+        Self {
+            area,
+            len: ChunkHead::BYTES,
+            packing: Packing::Prefixed,
+            item: 0,
+            full: false,
+            overflow: Vec::new(),
+        }
     }
 
     /// Writes one item. `Ok(false)`: it did not fit, and the chunk is over.
@@ -334,28 +342,53 @@ impl<'r> ChunkWriter<'r> {
     ) -> Result<bool, String> {
         let start = self.len;
         self.item = start + ITEM_HEAD;
-        if self.item > self.area.len() {
-            // Not even the length fits: everything goes to the overflow.
+        if self.item <= self.area.len() {
+            self.len = self.item;
+        } else {
             self.item = start;
-            self.area = &mut std::mem::take(&mut self.area)[..start];
+            self.fill_up();
         }
-        self.len = self.item;
-        if let Err(why) = write(self) {
+        let written = write(self);
+        if self.full || written.is_err() {
             self.len = start;
-            self.overflow.clear();
-            return Err(why);
-        }
-        if self.item == start || !self.overflow.is_empty() {
-            self.len = start;
-            return Ok(false);
+            return written.map(|()| false);
         }
         let len = (self.len - self.item) as u32;
-        self.area[start..start + ITEM_HEAD].copy_from_slice(&len.to_le_bytes());
+        self.area[start..self.item].copy_from_slice(&len.to_le_bytes());
         Ok(true)
+    }
+
+    /// Writes numbers that lie one behind the other, each of so many bytes, as many as fit; says how many that are. The
+    /// chunk has nothing else in it.
+    pub(crate) fn numbers(&mut self, len: u8, numbers: &[u8]) -> usize {
+        self.packing = Packing::Uniform(len);
+        let len = usize::from(len);
+        let room = &mut self.area[self.len..];
+        let fits = room.len().min(numbers.len()) / len;
+        room[..fits * len].copy_from_slice(&numbers[..fits * len]);
+        self.len += fits * len;
+        fits
+    }
+
+    /// The item does not fit: from here on it goes to the overflow, with what is written of it.
+    #[cold]
+    fn fill_up(&mut self) {
+        self.full = true;
+        self.overflow.extend_from_slice(&self.area[self.item..self.len]);
+        self.area = &mut std::mem::take(&mut self.area)[..self.len];
+    }
+
+    #[cold]
+    fn overflow(&mut self, bytes: &[u8]) {
+        if !self.full {
+            self.fill_up();
+        }
+        self.overflow.extend_from_slice(bytes);
     }
 
     /// Puts the head before the items; says how long the chunk is, and what did not fit.
     pub(super) fn finish(self, head: ChunkHead) -> (usize, Vec<u8>) {
+        let head = ChunkHead { packing: self.packing, ..head };
         self.area[..ChunkHead::BYTES].copy_from_slice(&head.to_bytes());
         (self.len, self.overflow)
     }
@@ -363,11 +396,11 @@ impl<'r> ChunkWriter<'r> {
 
 impl ItemWriter for ChunkWriter<'_> {
     fn address_of_next(&self, len: usize) -> usize {
-        if self.overflow.is_empty() && len <= self.area.len() - self.len {
+        if !self.full && len <= self.area.len() - self.len {
             return self.area.as_ptr() as usize + self.len;
         }
         // It will lie in a vector of its own.
-        if self.overflow.is_empty() { self.len - self.item } else { self.overflow.len() }
+        if self.full { self.overflow.len() } else { self.len - self.item }
     }
 }
 
@@ -380,14 +413,12 @@ impl Write for ChunkWriter<'_> {
 
     #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.overflow.is_empty() && bytes.len() <= self.area.len() - self.len {
-            self.area[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+        let rest = self.area.get_mut(self.len..).and_then(|rest| rest.get_mut(..bytes.len()));
+        if let Some(place) = rest {
+            place.copy_from_slice(bytes);
             self.len += bytes.len();
         } else {
-            if self.overflow.is_empty() {
-                self.overflow.extend_from_slice(&self.area[self.item..self.len]);
-            }
-            self.overflow.extend_from_slice(bytes);
+            self.overflow(bytes);
         }
         Ok(())
     }

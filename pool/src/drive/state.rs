@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actions::Coming;
+
 use super::Draft;
 use super::inbox::{Arrival, Inbox, Loss, What};
 use super::post::Post;
@@ -19,7 +21,7 @@ use crate::insights::WorkerInsights;
 use crate::lane::{self, Corrupt, Reply, Spinner, now_ns, order, padded, reply};
 use crate::start::{Child, Seat, Starter};
 use crate::supervise::{Action, Cause, Event, Grant, Head, JobCause, JobId, Plan, Supervisor, Work};
-use crate::wire::{Carriage, ChunkHead, Failure, InitOrder};
+use crate::wire::{Carriage, ChunkHead, Failure, InitOrder, Packing};
 
 /// The state of a pool's workers: what profile number stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub(crate) struct JobSlot {
     pub(crate) task: u32,
     pub(crate) profile: u32,
     pub(crate) carriage: Carriage,
+    /// How many bytes an item has had lately.
+    pub(crate) item_bytes: usize,
     pub(crate) inbox: Inbox,
     /// The bytes of items that came back, or were encoded before the job began.
     pub(crate) kept: HashMap<u64, Vec<u8>>,
@@ -45,6 +49,14 @@ pub(crate) struct JobSlot {
     pub(crate) cancelled: bool,
     /// Its caller has items in hand that no worker takes now.
     pub(crate) hungry: bool,
+}
+
+impl JobSlot {
+    /// The head of a chunk of so many tasks.
+    pub(super) fn head(&self, count: u32) -> ChunkHead {
+        let Self { task, profile, carriage, .. } = *self;
+        ChunkHead { task, profile, count, carriage, packing: Packing::Prefixed }
+    }
 }
 
 /// What an exit function gave.
@@ -91,6 +103,7 @@ pub(crate) struct State {
     events: u64,
     supervisor: Supervisor,
     posts: Vec<Option<Post>>,
+    coming: Vec<Coming>,
     /// What workers did that are gone, by their numbers.
     past: Vec<WorkerInsights>,
     jobs: BTreeMap<JobId, JobSlot>,
@@ -123,8 +136,8 @@ pub(crate) struct State {
     looked_at: Looks,
     /// When the state was locked last: the time of all that is done under that lock.
     now: u64,
-    /// When all that had happened was last taken in.
-    driven_at: u64,
+    /// Until when somebody watched the workers: took in what had happened, or slept on the poll set.
+    watched_until: u64,
     cpus_to_use: usize,
     /// How long the workers were told that they may spin.
     spinning: u32,
@@ -149,6 +162,7 @@ impl State {
             events: 0,
             supervisor,
             posts: cpus.iter().map(|_| None).collect(),
+            coming: Vec::new(),
             past: vec![WorkerInsights::default(); cpus.len()],
             jobs: BTreeMap::new(),
             next_job: 0,
@@ -172,16 +186,15 @@ impl State {
             suspects: Vec::new(),
             looked_at: Looks::default(),
             now: now_ns(),
-            driven_at: 0,
+            watched_until: 0,
             cpus_to_use: crate::cpu_count(),
             spinning: 0,
             spinner: Spinner::default(),
         }
     }
 
-    /// When all that had happened was last taken in.
-    pub(super) fn driven_at(&self) -> u64 {
-        self.driven_at
+    pub(super) fn watched_until(&self) -> u64 {
+        self.watched_until
     }
 
     pub(super) fn note_time(&mut self) {
@@ -241,7 +254,7 @@ impl State {
         let kept = items.len() as u64;
         slot.kept = (0..kept).zip(items).collect();
         self.jobs.insert(job, slot);
-        self.handle(Event::Opened { job, plan, kept });
+        self.handle(Event::Opened { job, plan: Box::new(plan), kept });
         Ok(job)
     }
 
@@ -299,15 +312,19 @@ impl State {
     }
 
     /// What it takes to send the worker items of the job.
-    pub(super) fn outlet(&mut self, worker: usize, job: JobId) -> Option<(&mut Post, &JobSlot, &mut Draft)> {
-        Some((self.posts[worker].as_mut()?, self.jobs.get(&job)?, &mut self.draft))
+    pub(super) fn outlet(
+        &mut self,
+        worker: usize,
+        job: JobId,
+    ) -> Option<(&mut Post, &mut JobSlot, &mut Draft)> {
+        Some((self.posts[worker].as_mut()?, self.jobs.get_mut(&job)?, &mut self.draft))
     }
 
     /// Sends a task whose bytes were kept.
     pub(super) fn send_kept(&mut self, job: JobId, Grant { worker, work }: Grant) {
         let Work::Again { index, .. } = work else { return };
         let Some(slot) = self.jobs.get_mut(&job) else { return };
-        let head = ChunkHead { task: slot.task, profile: slot.profile, count: 1, carriage: slot.carriage };
+        let head = slot.head(1);
         let item = slot.kept.remove(&index).unwrap_or_default();
         self.send_alone(job, worker, head, item);
     }
@@ -329,6 +346,14 @@ impl State {
         self.handle(Event::Unsendable { job, worker });
     }
 
+    /// Tells the worker what there is for it, and takes what it has sent by now.
+    pub(super) fn exchange(&mut self, worker: usize) {
+        if let Some(post) = &mut self.posts[worker] {
+            post.lane.ring();
+        }
+        self.drain(worker);
+    }
+
     pub(super) fn ring_all(&mut self) {
         self.let_spin();
         for post in self.posts.iter_mut().flatten() {
@@ -343,7 +368,7 @@ impl State {
         for worker in 0..self.posts.len() {
             self.drain(worker);
         }
-        self.driven_at = self.now;
+        self.watched_until = self.now;
         self.look_around(self.now);
         if self.supervisor.deadline().is_some_and(|deadline| deadline <= self.now) {
             self.handle(Event::Tick);
@@ -376,9 +401,7 @@ impl State {
         while let Some(next) = event.take().or_else(|| self.consequences.pop_front()) {
             self.events += 1;
             self.supervisor.handle(next, self.now, &mut actions);
-            for action in actions.drain(..) {
-                self.act(action);
-            }
+            self.carry_out(&mut actions);
         }
         self.actions = actions;
     }

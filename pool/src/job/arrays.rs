@@ -2,7 +2,7 @@
 
 use ndarray::{Axis, IntoDimension};
 
-use super::{Job, Mode};
+use super::Job;
 use crate::chunk::{ArrayChunk, ArrayChunkMut, Arrays, Outputs, rows_of};
 use crate::error::{Error, TaskError};
 use crate::shared::SharedArray;
@@ -53,7 +53,7 @@ where
         self.options.settles = source.is_on_loan();
         let cuts = self.cut(source.len_of(axis)?)?;
         let items = cuts.map(|rows| source.chunk(axis, rows));
-        let outputs = self.collect(items, Mode::FailFast, |result| result.map_err(Error::Task))?;
+        let outputs = self.map(items)?;
         O::gather(outputs, axis.0)
     }
 

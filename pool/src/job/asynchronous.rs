@@ -37,10 +37,10 @@ struct Arrivals {
 impl Arrivals {
     /// Decodes them, up to the first failure.
     fn open<T: Task>(&self, codec: Codec) -> Result<Vec<T::Output>, Error> {
-        let mut results = Vec::new();
+        let (mut results, mut values) = (Vec::new(), Vec::new());
         for arrival in &self.arrivals {
-            open::<T>(arrival, &self.tape, codec, |(_, result)| {
-                results.push(result?);
+            open::<T>(arrival, &self.tape, codec, &mut values, |_, values| {
+                results.append(values?);
                 Ok(())
             })?;
         }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Job, Mode};
+use super::Job;
 use crate::chunk::{Chunk, ChunkMut, OneAChunk, Outputs, Slices};
 use crate::error::{Error, TaskError};
 use crate::shared::{Loan, Piece, SharedArray};
@@ -67,7 +67,7 @@ where
         self.options.settles = source.is_on_loan();
         let cuts = self.cut(source.len())?;
         let items = cuts.map(|rows| source.chunk(rows));
-        O::gather(self.collect(items, Mode::FailFast, |result| result.map_err(Error::Task))?, 0)
+        O::gather(self.map(items)?, 0)
     }
 
     /// Cuts the array into chunks of so many elements, the last one maybe smaller, and runs the task over them: each
@@ -155,7 +155,7 @@ where
         let cuts = self.cut(rows)?;
         let elements = |rows: &Range<usize>| rows.start * row..rows.end * row;
         let items = cuts.clone().map(|rows| item(loan.piece(&elements(&rows)), rows.len()));
-        let outcomes = self.collect(items, Mode::Outcomes { bounded: false }, Ok)?;
+        let outcomes = self.map_outcomes(items)?;
         let on_rows = |(outcome, rows): (Result<_, TaskError>, _)| {
             outcome.map_err(|error| error.on_rows(elements(&rows)))
         };

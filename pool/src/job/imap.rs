@@ -59,19 +59,29 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Imap<'p, 'i, T, I> {
     fn pump(&mut self, wait: bool) {
         let Self { running, ready, next, ordered, over, .. } = self;
         let Ok(running) = running else { return };
-        *over = running.pump(wait, |(index, result)| {
-            let result = result.map_err(Error::Task);
-            if *ordered {
-                let place = (index - *next) as usize;
-                if ready.len() <= place {
-                    ready.resize_with(place + 1, || None);
+        *over = running.pump(wait, |index, values| {
+            let mut place = if *ordered { (index - *next) as usize } else { ready.len() };
+            match values {
+                Ok(values) => {
+                    for value in values.drain(..) {
+                        lay(ready, place, Ok(value));
+                        place += 1;
+                    }
                 }
-                ready[place] = Some(result);
-            } else {
-                ready.push_back(Some(result));
+                Err(error) => lay(ready, place, Err(Error::Task(error))),
             }
             Ok(())
         });
+    }
+}
+
+/// Lays a result at its place, maybe behind a gap.
+fn lay<R>(ready: &mut VecDeque<Option<R>>, place: usize, result: R) {
+    if place >= ready.len() {
+        ready.resize_with(place, || None);
+        ready.push_back(Some(result));
+    } else {
+        ready[place] = Some(result);
     }
 }
 

@@ -19,6 +19,7 @@ mod chunks;
 mod imap;
 mod options;
 mod running;
+mod runs;
 mod supply;
 
 pub use asynchronous::AsyncResult;
@@ -26,6 +27,7 @@ pub(crate) use asynchronous::Courier;
 pub use imap::Imap;
 pub(crate) use options::Options;
 use running::Running;
+use runs::Runs;
 use supply::Supply;
 
 /// A call that is being put together: options first, then one of `map`, `map_unordered`, `imap`, `imap_unordered`,
@@ -146,8 +148,10 @@ where
     /// [`Error::Task`] with the first task that failed; other variants when an option is not allowed, workers
     /// could not be started, or the call was cancelled.
     pub fn map<'i>(self, items: impl IntoIterator<Item = T::Item<'i>>) -> Result<Vec<T::Output>, Error> {
-        let results = self.collect(items, Mode::FailFast, |result| result.map_err(Error::Task))?;
-        Ok(results)
+        self.collect(items, Mode::FailFast, |results, values| {
+            results.append(values?);
+            Ok(())
+        })
     }
 
     /// Like [`map`](Self::map), but the results are in the order in which they came.
@@ -161,8 +165,8 @@ where
         let mut results = Vec::new();
         let pool = self.pool;
         let mut running = self.open(items.into_iter(), Mode::FailFast)?;
-        running.run(|(_, result)| {
-            results.push(result?);
+        running.run(|_, values| {
+            results.append(values?);
             Ok(())
         })?;
         drop(running);
@@ -178,7 +182,13 @@ where
         self,
         items: impl IntoIterator<Item = T::Item<'i>>,
     ) -> Result<Vec<Result<T::Output, TaskError>>, Error> {
-        self.collect(items, Mode::Outcomes { bounded: false }, Ok)
+        self.collect(items, Mode::Outcomes { bounded: false }, |outcomes, values| {
+            match values {
+                Ok(values) => outcomes.extend(values.drain(..).map(Ok)),
+                Err(error) => outcomes.push(Err(error)),
+            }
+            Ok(())
+        })
     }
 
     /// The results in input order, one by one, while the job goes on.
@@ -214,29 +224,17 @@ where
         self,
         items: impl IntoIterator<Item = T::Item<'i>>,
         mode: Mode,
-        convert: impl Fn(Result<T::Output, TaskError>) -> Result<R, Error>,
+        append: impl Fn(&mut Vec<R>, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
     ) -> Result<Vec<R>, Error> {
         let pool = self.pool;
         let items = items.into_iter();
-        let most = RESERVED_BYTES / size_of::<Option<R>>().max(1);
-        let mut results: Vec<Option<R>> = Vec::with_capacity(items.size_hint().0.min(most));
+        let most = RESERVED_BYTES / size_of::<R>().max(1);
+        let mut results = Runs::with_capacity(items.size_hint().0.min(most));
         let mut running = self.open(items, mode)?;
-        running.run(|(index, result)| {
-            let index = index as usize;
-            let result = convert(result)?;
-            if index == results.len() {
-                results.push(Some(result));
-            } else {
-                if results.len() <= index {
-                    results.resize_with(index + 1, || None);
-                }
-                results[index] = Some(result);
-            }
-            Ok(())
-        })?;
+        running.run(|index, values| append(results.at(index), values))?;
         drop(running);
         pool.after_call()?;
-        Ok(results.into_iter().map(|result| result.expect("every task has an outcome")).collect())
+        Ok(results.into_results())
     }
 
     /// Opens the job: from here on its workers exist.
@@ -258,7 +256,18 @@ where
         let codec = self.pool.codec();
         let settles = self.options.settles;
         let inbox = Default::default();
-        Ok(Running { core, job, supply, chunk, codec, inbox, taken: 0, watched: None, settles })
+        Ok(Running {
+            core,
+            job,
+            supply,
+            chunk,
+            codec,
+            inbox,
+            values: Vec::new(),
+            taken: 0,
+            watched: None,
+            settles,
+        })
     }
 
     /// What the driver keeps of the job; the plan learns its profile.
@@ -269,11 +278,8 @@ where
             task_name: T::entry().name(),
             task,
             profile,
-            carriage: Carriage {
-                timed: plan.task_limit_ns.is_some(),
-                in_parts: false,
-                claim: plan.most_claimed(),
-            },
+            carriage: Carriage { timed: plan.task_limit_ns.is_some(), claim: plan.most_claimed() },
+            item_bytes: 0,
             inbox: Default::default(),
             kept: Default::default(),
             earlier: Default::default(),

@@ -1,6 +1,6 @@
 //! A job that is under way, as its caller drives it: items out, outcomes in.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::codec::Codec;
 use crate::drive::{Arrival, Awaits, Core, Inbox, Loss, What};
@@ -11,9 +11,6 @@ use crate::task::{Output, Task};
 
 use super::supply::Supply;
 
-/// One task's outcome, with its index.
-pub(super) type Outcome<R> = (u64, Result<R, TaskError>);
-
 pub(super) struct Running<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     pub(super) core: &'p Core,
     pub(super) job: JobId,
@@ -22,6 +19,8 @@ pub(super) struct Running<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     pub(super) chunk: u64,
     pub(super) codec: Codec,
     pub(super) inbox: Inbox,
+    /// Kept for its memory.
+    pub(super) values: Vec<T::Output>,
     /// Results taken since the last turn.
     pub(super) taken: u64,
     /// When the workers were looked at last, unless the user's code has run since.
@@ -31,11 +30,11 @@ pub(super) struct Running<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
 }
 
 impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Running<'_, 'i, T, I> {
-    /// Moves the job on; every outcome that came goes to `sink`. `Some` when the job is over.
+    /// Moves the job on; what came goes to `sink`, as [`open`] gives it. `Some` when the job is over.
     pub(super) fn pump(
         &mut self,
         wait: bool,
-        mut sink: impl FnMut(Outcome<T::Output>) -> Result<(), Error>,
+        mut sink: impl FnMut(u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
     ) -> Option<Result<(), Error>> {
         // The user's input takes its own time.
         let pulling = self.supply.pull(self.chunk).as_nanos() as u64;
@@ -52,7 +51,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Running<'_, 'i, T, I> {
         let mut inbox = std::mem::take(&mut self.inbox);
         let mut over = inbox.end.take();
         for arrival in &inbox.arrivals {
-            if let Err(error) = open::<T>(arrival, &inbox.tape, self.codec, &mut sink) {
+            if let Err(error) = open::<T>(arrival, &inbox.tape, self.codec, &mut self.values, &mut sink) {
                 over = Some(Err(error));
                 break;
             }
@@ -65,13 +64,13 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Running<'_, 'i, T, I> {
     /// Moves the job on until it is over.
     pub(super) fn run(
         &mut self,
-        mut sink: impl FnMut(Outcome<T::Output>) -> Result<(), Error>,
+        mut sink: impl FnMut(u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         loop {
             let mut taken = 0;
-            let over = self.pump(true, |outcome| {
-                taken += 1;
-                sink(outcome)
+            let over = self.pump(true, |index, came| {
+                taken += came.as_ref().map_or(1, |values| values.len() as u64);
+                sink(index, came)
             });
             self.taken += taken;
             if let Some(over) = over {
@@ -90,61 +89,57 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Drop for Running<'_, 'i, T, I
     }
 }
 
-/// Decodes what arrived, outcome by outcome.
+/// Decodes what arrived. `sink` gets the index of a task, and the results of that one and those that follow it, or its
+/// error. Results that it leaves in the vector are dropped.
 pub(super) fn open<T: Task>(
     arrival: &Arrival,
     tape: &[u8],
     codec: Codec,
-    mut sink: impl FnMut(Outcome<T::Output>) -> Result<(), Error>,
+    values: &mut Vec<T::Output>,
+    mut sink: impl FnMut(u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let Arrival { index, worker, ref what } = *arrival;
+    let Arrival { mut index, worker, ref what } = *arrival;
     let fail = |index: u64, attempts, argument, kind| {
         TaskError::new(T::entry().name(), index as usize, worker, attempts, argument, kind)
     };
     match what {
         What::Values { start, len, count } => {
-            let mut index = index;
-            let values = (0..*count).map(|place| &tape[*start + place * padded(*len)..][..*len]);
-            decode_each::<T::Output>(codec, values, |value| {
-                let result = value.map_err(|why| fail(index, 1, None, TaskErrorKind::Decode(why)));
-                let outcome = (index, result);
+            let slots = &tape[*start..][..count * padded(*len)];
+            let mut slots = slots.chunks_exact(padded(*len)).map(|slot| &slot[..*len]);
+            loop {
+                values.clear();
+                let failed = decode_each(codec, &mut slots, values);
+                let count = values.len() as u64;
+                sink(index, Ok(values))?;
+                let Some(why) = failed else { return Ok(()) };
+                index += count;
+                sink(index, Err(fail(index, 1, None, TaskErrorKind::Decode(why))))?;
                 index += 1;
-                sink(outcome)
-            })
+            }
         }
         What::Failed(loss) => {
             let Loss { attempts, kind, earlier, item } = &**loss;
             let argument = item.as_ref().and_then(|item| show::<T>(codec, item));
-            sink((index, Err(fail(index, *attempts, argument, kind.clone()).after(earlier.clone()))))
+            sink(index, Err(fail(index, *attempts, argument, kind.clone()).after(earlier.clone())))
         }
     }
 }
 
-/// Decodes values until `sink` has enough. What a worker wrote may make no sense, or make a `Deserialize` impl panic:
-/// that is this value's error.
+/// Decodes values up to the first that cannot be decoded: why not. What a worker wrote may make no sense, or make a
+/// `Deserialize` impl panic.
 fn decode_each<'v, R: Output>(
     codec: Codec,
-    mut values: impl Iterator<Item = &'v [u8]>,
-    mut sink: impl FnMut(Result<R, String>) -> Result<(), Error>,
-) -> Result<(), Error> {
-    loop {
-        // A panic leaves the loop, once for many values: to catch one costs more than to decode a number.
-        let mut decoding = false;
-        let decoded = catch_unwind(AssertUnwindSafe(|| {
-            for value in &mut values {
-                decoding = true;
-                let value = R::decode(codec, value);
-                decoding = false;
-                sink(value)?;
-            }
-            Ok(())
-        }));
-        match decoded {
-            Ok(over) => return over,
-            Err(panic) if !decoding => resume_unwind(panic),
-            Err(_) => sink(Err("its `Deserialize` implementation panicked".into()))?,
+    slots: &mut impl ExactSizeIterator<Item = &'v [u8]>,
+    values: &mut Vec<R>,
+) -> Option<String> {
+    values.reserve(slots.len());
+    let decoded = catch_unwind(AssertUnwindSafe(|| {
+        for slot in slots {
+            values.push(R::decode(codec, slot)?);
         }
-    }
+        Ok(())
+    }));
+    decoded.unwrap_or_else(|_| Err("its `Deserialize` implementation panicked".into())).err()
 }
 
 /// Shows the argument of a failed task, where its type can be shown.

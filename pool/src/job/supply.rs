@@ -73,19 +73,31 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Feed for Supply<'i, T, I> {
 
     fn write(&mut self, most: u64, out: &mut ChunkWriter<'_>) -> (u32, Option<Halt>) {
         let Self { hand, codec, .. } = self;
+        let (front, back) = hand.as_slices();
+        let most = usize::try_from(most).unwrap_or(usize::MAX).min(hand.len());
         let mut count = 0;
+        if let (Some(front), Some(back)) = (codec.plain_all(front), codec.plain_all(back)) {
+            let len = size_of::<T::Item<'i>>();
+            for numbers in [front, back] {
+                let wanted = numbers.len().min((most - count) * len);
+                count += out.numbers(len as u8, &numbers[..wanted]);
+            }
+            hand.drain(..count);
+            return (count as u32, None);
+        }
         let written = catching(|| {
-            while u64::from(count) < most
-                && let Some(item) = hand.pop_front()
-            {
-                if !out.item(|out| T::encode(*codec, &item, out))? {
+            for item in front.iter().chain(back).take(most) {
+                if !out.item(|out| T::encode(*codec, item, out))? {
                     return Ok(Some(Halt::Large));
                 }
                 count += 1;
             }
             Ok(None)
         });
-        (count, written.unwrap_or_else(|why| Some(Halt::Failed(why))))
+        let halt = written.unwrap_or_else(|why| Some(Halt::Failed(why)));
+        // One that ended the chunk is out of hand, too.
+        hand.drain(..count + usize::from(halt.is_some()));
+        (count as u32, halt)
     }
 }
 

@@ -23,7 +23,7 @@ use std::ptr::NonNull;
 use std::slice;
 use std::sync::atomic::Ordering;
 
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use super::sync::Span;
 use run::{OpenRun, TakenRun, is_run};
@@ -96,7 +96,7 @@ impl Checks {
         match self {
             Self::Number => 0,
             // XXH3, 64 bits: <https://github.com/Cyan4973/xxHash>.
-            Self::Payload => (xxh3_64(payload) >> 40) as u32,
+            Self::Payload => (XxHash3_64::oneshot(payload) >> 40) as u32,
         }
     }
 
@@ -363,7 +363,7 @@ impl Consumer {
                 }
             }
             let start = out.len();
-            self.record(header).copy_to(out);
+            self.copy(0, len, out);
             if check != self.checks.of(self.number, &out[start..]) {
                 out.truncate(start);
                 return Err(Corrupt);
@@ -371,6 +371,24 @@ impl Consumer {
             let len = len as usize;
             self.advance(len);
             return Ok(Some(Taken::Record { tag, len }));
+        }
+    }
+
+    /// Appends a copy of a part of the payload that lies ahead, which `next_header` found to lie within the span.
+    #[inline]
+    fn copy(&self, from: u32, len: u32, out: &mut Vec<u8>) {
+        let offset = self.at.offset + WORD + from;
+        let len = len as usize;
+        assert!(offset as usize + len <= self.span.len as usize);
+        self.span.note_read(offset, len as u32);
+        out.reserve(len);
+        // SAFETY: the source lies within the span (just checked), the target is the spare capacity that was just
+        // reserved, and the two do not overlap. A peer that writes to the source at the same time makes the bytes
+        // arbitrary, not the access invalid: every byte is a valid `u8`.
+        unsafe {
+            let end = out.as_mut_ptr().add(out.len());
+            std::ptr::copy_nonoverlapping(self.span.at(offset), end, len);
+            out.set_len(out.len() + len);
         }
     }
 
@@ -399,20 +417,5 @@ impl<'r> Record<'r> {
     pub(super) unsafe fn in_place(self) -> &'r [u8] {
         // SAFETY: `peek` checked that the range lies within the span, and the caller vouches for the producer.
         unsafe { slice::from_raw_parts(self.payload.as_ptr(), self.len()) }
-    }
-
-    /// Appends a copy of the payload.
-    #[inline]
-    fn copy_to(self, out: &mut Vec<u8>) {
-        let len = self.len();
-        out.reserve(len);
-        // SAFETY: the source lies within the span (`peek` checked it), the target is the spare capacity that was
-        // just reserved, and the two do not overlap. A peer that writes to the source at the same time makes the
-        // bytes arbitrary, not the access invalid: every byte is a valid `u8`.
-        unsafe {
-            let end = out.as_mut_ptr().add(out.len());
-            std::ptr::copy_nonoverlapping(self.payload.as_ptr(), end, len);
-            out.set_len(out.len() + len);
-        }
     }
 }

@@ -389,8 +389,9 @@ impl Chunk<'_> {
         self.send(tag, &[]);
     }
 
+    /// Sends a task's value of no more than [`PART_BYTES`] that lies in memory which only this process has.
     #[inline]
-    fn push(&mut self, value: &[u8]) {
+    pub(crate) fn push(&mut self, value: &[u8]) {
         if !self.replies.push(value) {
             self.wait_for_room(WORD as usize + padded(value.len()));
             let pushed = self.replies.push(value);

@@ -1,10 +1,11 @@
 //! Whether there is room for a new object. The kernel has no answer for that: asked for more memory than there is, it
 //! kills a process. So what is plainly too much is refused before it is asked for.
 
-use std::fs;
 use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit};
+
+use crate::sys::read_text;
 
 /// Below this size the kernel is asked without a look first.
 const SMALL_BYTES: u64 = 1 << 20;
@@ -23,7 +24,7 @@ pub(super) fn check(bytes: usize) -> Result<(), String> {
     if bytes < SMALL_BYTES {
         return Ok(());
     }
-    let read = |path: &Path| fs::read_to_string(path).ok();
+    let read = |path: &Path| read_text(path).ok();
     match machine(read) {
         Some(Machine { available, swap }) if bytes > available + swap => {
             return refuse(available + swap, "the machine's memory");

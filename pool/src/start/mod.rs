@@ -102,11 +102,28 @@ pub(crate) enum Shared {
 
 /// A start method at work for one pool. Dropping it ends what it keeps running besides the workers.
 pub(crate) trait Starter: Send {
-    /// Starts a worker. It has found its way into this crate's code, not yet to its lane, when this returns.
-    fn start(&mut self, seat: Seat) -> Result<Child, Error>;
+    /// Begins to start a worker.
+    fn start(&mut self, seat: Seat) -> Result<Newcomer, Error>;
 
     /// From here on, workers that inherit this process's memory get today's, if that can be.
     fn refresh(&mut self) {}
+}
+
+/// A worker on its way. Several can be on their way at once.
+#[derive(Debug)]
+pub(crate) enum Newcomer {
+    Here(Child),
+    Awaited(spawn::Unheard),
+}
+
+impl Newcomer {
+    /// Waits until the worker has found its way into this crate's code. It has not found its lane yet.
+    pub(crate) fn wait(self) -> Result<Child, Error> {
+        match self {
+            Self::Here(child) => Ok(child),
+            Self::Awaited(process) => process.hear().map(Child::Process),
+        }
+    }
 }
 
 /// A worker, as its parent holds it.

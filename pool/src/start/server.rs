@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use nix::unistd::Pid;
 
 use super::protocol::{Birth, SeatOrder};
-use super::{BOOT_LIMIT, Child, Crew, Seat, Starter, fork, forkserver};
+use super::{BOOT_LIMIT, Child, Crew, Newcomer, Seat, Starter, fork, forkserver};
 use crate::error::Error;
 use crate::sys::fd::Fd;
 use crate::sys::lifeline::lifeline;
@@ -101,7 +101,7 @@ impl Forking {
 }
 
 impl Starter for Forking {
-    fn start(&mut self, seat: Seat) -> Result<Child, Error> {
+    fn start(&mut self, seat: Seat) -> Result<Newcomer, Error> {
         let seat = Known::new(seat)?;
         for _ in 0..2 {
             let mut server = match self.server.take() {
@@ -111,7 +111,7 @@ impl Starter for Forking {
             match server.fork_worker(&seat) {
                 Ok(process) => {
                     self.server = Some(server);
-                    return Ok(Child::Process(process));
+                    return Ok(Newcomer::Here(Child::Process(process)));
                 }
                 Err(Failure::Refused(error)) => {
                     self.server = Some(server);
@@ -125,7 +125,7 @@ impl Starter for Forking {
 
     fn refresh(&mut self) {
         // With other threads about, a new copy would be refused: the one that there is goes on.
-        if self.inherits && fork::is_sound(&self.crew) {
+        if self.inherits && self.server.is_some() && fork::is_sound(&self.crew) {
             self.server = None;
         }
     }

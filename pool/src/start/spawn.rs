@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::unistd::Pid;
 
 use super::protocol::{Calling, Fitness, Hello, SeatOrder, SharedHead, fingerprint};
-use super::{Child, Crew, Seat, StartMethod, Starter, boot_limit};
+use super::{Crew, Newcomer, Seat, StartMethod, Starter, boot_limit};
 use crate::boot;
 use crate::error::Error;
 use crate::sys::lifeline::lifeline;
@@ -29,16 +29,33 @@ impl Spawn {
 }
 
 impl Starter for Spawn {
-    fn start(&mut self, seat: Seat) -> Result<Child, Error> {
+    fn start(&mut self, seat: Seat) -> Result<Newcomer, Error> {
         let what = format!("worker {}", seat.id);
-        let (mut process, channel) = start_anew(&self.crew, Calling::Worker, &what, &seat.cpus)?;
+        let (process, channel) = start_anew(&self.crew, Calling::Worker, &what, &seat.cpus)?;
         let fds = [seat.down.as_fd(), seat.up.as_fd(), seat.bell.as_fd()];
         // It is offered its seat before it has said that it is fit: nobody waits twice. If it is gone already, the
         // missing answer tells more than the failing send.
         let _ = channel.send(&SeatOrder { id: seat.id as u64 }, &fds);
-        hear_fitness(&mut process, &channel, boot_limit(&self.crew.shared))
-            .map_err(|why| Error::start(what, why))?;
-        Ok(Child::Process(process))
+        let limit = boot_limit(&self.crew.shared);
+        Ok(Newcomer::Awaited(Unheard { what, process, channel, limit }))
+    }
+}
+
+/// A process that has not said yet whether it is fit for work.
+#[derive(Debug)]
+pub(crate) struct Unheard {
+    what: String,
+    process: Process,
+    channel: Channel,
+    limit: Duration,
+}
+
+impl Unheard {
+    /// Waits until it says so.
+    pub(super) fn hear(mut self) -> Result<Process, Error> {
+        hear_fitness(&mut self.process, &self.channel, self.limit)
+            .map_err(|why| Error::start(self.what, why))?;
+        Ok(self.process)
     }
 }
 

@@ -9,7 +9,7 @@ use std::thread::{Builder, JoinHandle};
 use nix::unistd::write;
 
 use super::newborn::Heritage;
-use super::{Child, Crew, Seat, Starter};
+use super::{Child, Crew, Newcomer, Seat, Starter};
 use crate::cpu;
 use crate::error::Error;
 use crate::task::WorkerId;
@@ -27,11 +27,11 @@ impl Threads {
 }
 
 impl Starter for Threads {
-    fn start(&mut self, seat: Seat) -> Result<Child, Error> {
+    fn start(&mut self, seat: Seat) -> Result<Newcomer, Error> {
         let what = format!("worker {}", seat.id);
         let heritage = Heritage::of(&self.crew).map_err(|why| Error::start(&*what, why))?;
         let thread = start(seat, heritage).map_err(|error| Error::start(what, error))?;
-        Ok(Child::Thread(thread))
+        Ok(Newcomer::Here(Child::Thread(thread)))
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) use supervisor::{Grant, Head, Supervisor, Work};
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
     /// A caller opened a job; so many of its items are encoded already, and then there are no others.
-    Opened { job: JobId, plan: Plan, kept: u64 },
+    Opened { job: JobId, plan: Box<Plan>, kept: u64 },
     /// A chunk that was granted has been sent: so many tasks of it.
     Sent { job: JobId, worker: usize, count: u64 },
     /// The job's next item, meant for this worker, could not be encoded.

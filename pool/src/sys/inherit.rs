@@ -11,7 +11,7 @@ use nix::libc;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::Mode;
 
-use super::named;
+use super::{named, read_text};
 
 /// What a worker ignores. A write to a pipe that nobody reads is an error, as in every Rust program. The other two
 /// stop those who use a terminal from the background, where a worker always is, and nobody would continue it: so
@@ -71,7 +71,7 @@ fn settle_standard_streams() -> io::Result<()> {
 /// Best effort: without /proc, or where it may not be written, the kernel chooses by size alone.
 fn raise_oom_score() {
     const FILE: &str = "/proc/self/oom_score_adj";
-    let score = fs::read_to_string(FILE).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    let score = read_text(FILE).ok().and_then(|text| text.trim().parse::<i32>().ok());
     if let Some(score) = score {
         let _ = fs::write(FILE, (score + OOM_SCORE_STEP).min(1000).to_string());
     }

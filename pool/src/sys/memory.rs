@@ -1,10 +1,11 @@
 //! How much memory a process holds, and whether the kernel has run out of it.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::fd::above_standard;
+use super::read_text;
 
 /// Tells how much memory a process holds.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ fn page_size() -> u64 {
 
 /// How many processes the kernel has killed for want of memory since it started; none if it does not tell.
 pub(crate) fn oom_kills() -> Option<u64> {
-    let text = fs::read_to_string("/proc/vmstat").ok()?;
+    let text = read_text("/proc/vmstat").ok()?;
     text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
 }
 

@@ -12,7 +12,9 @@ pub(crate) mod process;
 pub(crate) mod socket;
 pub(crate) mod threads;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
 use nix::errno::Errno;
 
@@ -32,4 +34,12 @@ fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
             other => return other,
         }
     }
+}
+
+/// The text of a file of the kernel's. Such a file does not say how long it is, and to find out as std does takes many
+/// calls.
+pub(crate) fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
+    let mut text = String::with_capacity(8192);
+    File::open(path)?.read_to_string(&mut text)?;
+    Ok(text)
 }

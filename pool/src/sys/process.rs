@@ -14,7 +14,7 @@ use nix::unistd::{Pid, getpid, setpgid};
 
 use super::fd::Fd;
 use super::lifeline::{Lifeline, Tie};
-use super::{named, retry};
+use super::{named, read_text, retry};
 use crate::error::{Death, DeathCause};
 
 /// How long a process that was sent SIGKILL is waited for. Only one that hangs inside the kernel needs longer.
@@ -66,7 +66,7 @@ impl Process {
     /// Whether it sleeps in the kernel: it neither runs, nor would if it could, nor has anyone stopped it.
     pub(crate) fn sleeps(&self) -> bool {
         // proc_pid_stat(5): the state follows the name, which is in parentheses and may hold anything.
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let stat = read_text(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
         stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('S'))
     }
 

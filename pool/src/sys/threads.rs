@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 
-use super::named;
+use super::{named, read_text};
 
 /// Bit of the kernel's task flags, the ninth field of proc_pid_stat(5): the thread is past its last instruction of
 /// the program. One that was just joined is still listed for a moment.
@@ -21,7 +21,7 @@ pub(crate) fn count() -> Result<usize, String> {
         Ok(threads) => Ok(threads.filter_map(Result::ok).filter(|thread| runs(&thread.path())).count()),
         Err(_) => {
             const FILE: &str = "/proc/self/status";
-            let status = fs::read_to_string(FILE).map_err(|error| named(FILE)(error).to_string())?;
+            let status = read_text(FILE).map_err(|error| named(FILE)(error).to_string())?;
             let threads = status.lines().find_map(|line| line.strip_prefix("Threads:"));
             threads
                 .and_then(|count| count.trim().parse().ok())
@@ -53,7 +53,7 @@ pub(crate) fn count_settled() -> Result<usize, String> {
 }
 
 fn runs(thread: &Path) -> bool {
-    match fs::read_to_string(thread.join("stat")) {
+    match read_text(thread.join("stat")) {
         Ok(stat) => !is_exiting(&stat),
         // It ended between the listing and the look at it.
         Err(error) => error.kind() != ErrorKind::NotFound && error.raw_os_error() != Some(libc::ESRCH),

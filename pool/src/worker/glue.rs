@@ -11,7 +11,7 @@ use crate::registry::SharedValue;
 use crate::task::{
     ExitContext, InitContext, Output, Task, TaskContext, WorkerExit, WorkerId, WorkerInit, shared_of,
 };
-use crate::wire::{ChunkHead, Failure, split_item};
+use crate::wire::{ChunkHead, Failure, Items};
 
 /// How long a claim should last: what the parent takes back is never closer than this.
 const CLAIM_NS: u64 = 50_000;
@@ -28,7 +28,7 @@ pub(crate) struct Bench<'w> {
 /// The glue of a task.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TaskGlue {
-    pub(super) run: fn(Bench<'_>, ChunkHead, &[u8], &mut Chunk<'_>),
+    pub(super) run: fn(Bench<'_>, ChunkHead, Items<'_>, &mut Chunk<'_>),
     pub(super) default_state: fn() -> Option<Box<dyn Any>>,
 }
 
@@ -41,14 +41,13 @@ impl TaskGlue {
     }
 }
 
-fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, items: &[u8], lane: &mut Chunk<'_>) {
+fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, mut items: Items<'_>, lane: &mut Chunk<'_>) {
     let Bench { id, codec, shared, state, memory } = bench;
     let (Some(shared), Some(state)) = (shared_of::<T::Shared>(&**shared), state.downcast_mut::<T::State>())
     else {
         return refuse(head.count, lane, "the worker has no shared value or state of the task's type");
     };
     memory.note_start(lane);
-    let mut items = items;
     let mut left = head.count;
     let most = if head.carriage.claim == 0 { u32::MAX } else { u32::from(head.carriage.claim) };
     let mut claim = 1;
@@ -68,7 +67,7 @@ fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, items: &[u8], lane: &mu
                     lane.start_unit();
                     done += 1;
                     let cx = TaskContext::<T> { worker_id: id, shared, state: &mut *state };
-                    run_task(cx, codec, head, &mut items, lane);
+                    run_task(cx, codec, items.next(), lane);
                     lane.finish_unit();
                 }
             });
@@ -92,26 +91,21 @@ fn claim_for(pace_ns: u64, at_most: u32) -> u32 {
 }
 
 #[inline]
-fn run_task<T: Task>(
-    cx: TaskContext<'_, T>,
-    codec: Codec,
-    head: ChunkHead,
-    items: &mut &[u8],
-    lane: &mut Chunk<'_>,
-) {
-    let item = if head.carriage.in_parts { Some((*items, &items[items.len()..])) } else { split_item(items) };
-    let Some((bytes, rest)) = item else {
+fn run_task<T: Task>(cx: TaskContext<'_, T>, codec: Codec, item: Option<&[u8]>, lane: &mut Chunk<'_>) {
+    let Some(bytes) = item else {
         return reply_failed(
             Failure::Decode("the chunk is shorter than its count".into()),
             reply::FAILED,
             lane,
         );
     };
-    *items = rest;
     match T::decode(codec, bytes) {
         Ok(item) => {
             lane.note_decoded();
             let output = T::call(cx, item);
+            if let Some(bytes) = output.plain(codec) {
+                return lane.push(bytes);
+            }
             // The output ends before the parent can see its bytes: if that panics, the task has one answer.
             if let Err(why) = lane.value(move |out| output.encode(codec, out)) {
                 reply_failed(Failure::Encode(why), reply::FAILED, lane);

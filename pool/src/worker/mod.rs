@@ -8,7 +8,7 @@ use crate::lane::{Chunk, Order, Spends, WorkerEnd, order, reply};
 use crate::registry::{Glue, Registry, SharedValue};
 use crate::sys::fork::flush;
 use crate::task::WorkerId;
-use crate::wire::{ChunkHead, Failure, InitOrder};
+use crate::wire::{ChunkHead, Failure, InitOrder, Packing};
 
 pub(crate) mod glue;
 mod memory;
@@ -135,7 +135,7 @@ impl Worker {
     }
 
     fn run_chunk(&mut self, payload: &[u8], answer: &mut Chunk<'_>) {
-        let Some((head, items)) = ChunkHead::split(payload) else { return };
+        let Some((head, mut items)) = ChunkHead::split(payload) else { return };
         let Some(Glue::Task(task)) = self.registry.entry(head.task).map(|entry| entry.glue) else {
             return glue::refuse(head.count, answer, "the task is not registered in the worker");
         };
@@ -145,8 +145,11 @@ impl Worker {
                 Some(profile) => &mut *profile.state,
                 None => &mut none,
             };
-        let parts = if head.carriage.in_parts { std::mem::take(&mut self.parts) } else { Vec::new() };
-        let items = if head.carriage.in_parts { &parts } else { items };
+        let parts;
+        if head.packing == Packing::InParts {
+            parts = std::mem::take(&mut self.parts);
+            items.bytes = &parts;
+        }
         let bench =
             Bench { id: self.id, codec: self.codec, shared: &self.shared, state, memory: &mut self.memory };
         (task.run)(bench, head, items, answer);

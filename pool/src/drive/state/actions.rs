@@ -1,10 +1,30 @@
 //! What the supervisor wants done.
 
 use super::*;
+use crate::lane::ParentEnd;
+use crate::start::Newcomer;
 use crate::sys::memory::{Meter, oom_kills};
 
+/// A worker on its way, and the parent's end of its lane.
+pub(in crate::drive) struct Coming {
+    worker: usize,
+    lane: ParentEnd,
+    newcomer: Newcomer,
+}
+
 impl State {
-    pub(super) fn act(&mut self, action: Action) {
+    /// Does what the supervisor says. Workers that are started one after the other boot side by side.
+    pub(super) fn carry_out(&mut self, actions: &mut Vec<Action>) {
+        for action in actions.drain(..) {
+            if !matches!(action, Action::Start { .. }) {
+                self.receive();
+            }
+            self.act(action);
+        }
+        self.receive();
+    }
+
+    fn act(&mut self, action: Action) {
         match action {
             Action::Start { worker } => self.start(worker),
             Action::SendInit { worker, profile } => {
@@ -50,30 +70,46 @@ impl State {
         }
     }
 
-    pub(super) fn start(&mut self, worker: usize) {
+    /// Begins to start the worker.
+    fn start(&mut self, worker: usize) {
         // The one before is gone: dropping its post reaps it and unmaps its lane.
         self.forget(worker);
-        let started = self.try_start(worker);
-        // That may have taken long.
-        self.note_time();
-        match started {
-            Ok(post) => self.posts[worker] = Some(post),
-            Err(error) => {
-                self.start_error = Some(error);
-                self.consequences.push_back(Event::NotStarted { worker });
-            }
+        match self.try_start(worker) {
+            Ok(coming) => self.coming.push(coming),
+            Err(error) => self.not_started(worker, error),
         }
     }
 
-    pub(super) fn try_start(&mut self, worker: usize) -> Result<Post, Error> {
+    fn try_start(&mut self, worker: usize) -> Result<Coming, Error> {
         let failed = |error| Error::start(format!("worker {worker}"), error);
-        self.oom_kills = self.oom_kills.or_else(oom_kills);
         let (lane, down, up) = lane::open().map_err(failed)?;
         let bell = self.waiter.bell().map_err(failed)?;
         let seat = Seat { id: worker, down, up, bell, cpus: self.cpus[worker].clone() };
-        let child = self.starter.start(seat)?;
+        let newcomer = self.starter.start(seat)?;
+        Ok(Coming { worker, lane, newcomer })
+    }
+
+    /// Waits for those who are on their way.
+    fn receive(&mut self) {
+        if self.coming.is_empty() {
+            return;
+        }
+        for coming in std::mem::take(&mut self.coming) {
+            let worker = coming.worker;
+            match self.try_receive(coming) {
+                Ok(post) => self.posts[worker] = Some(post),
+                Err(error) => self.not_started(worker, error),
+            }
+        }
+        self.oom_kills = self.oom_kills.or_else(oom_kills);
+        self.note_time();
+    }
+
+    fn try_receive(&mut self, Coming { worker, lane, newcomer }: Coming) -> Result<Post, Error> {
+        let child = newcomer.wait()?;
         if let Child::Process(process) = &child {
-            self.waiter.watch(process.pidfd(), worker).map_err(failed)?;
+            let watched = self.waiter.watch(process.pidfd(), worker);
+            watched.map_err(|error| Error::start(format!("worker {worker}"), error))?;
         }
         let mut post = Post::new(lane, child);
         post.lane.let_spin(self.spinning);
@@ -86,6 +122,13 @@ impl State {
             post.lane.doze(0);
         }
         Ok(post)
+    }
+
+    fn not_started(&mut self, worker: usize, error: Error) {
+        // To find that out may have taken long.
+        self.note_time();
+        self.start_error = Some(error);
+        self.consequences.push_back(Event::NotStarted { worker });
     }
 
     pub(super) fn send(&mut self, worker: usize, tag: u8, payload: &[u8]) {

@@ -67,6 +67,7 @@ impl State {
     /// The leader is awake; these workers have ended.
     pub(in crate::drive) fn stop_leading(&mut self, ended: Vec<usize>) {
         self.leader = None;
+        self.watched_until = self.now;
         self.suspects.extend(ended);
         for post in self.posts.iter().flatten() {
             post.lane.rouse();

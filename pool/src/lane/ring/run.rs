@@ -26,40 +26,55 @@ pub(crate) fn padded(len: usize) -> usize {
     len.max(1).next_multiple_of(WORD as usize)
 }
 
-/// A run's digest so far.
+/// A value of up to a word, with zeros behind it.
+#[inline]
+fn short(value: &[u8]) -> Option<u64> {
+    let mut word = [0; WORD as usize];
+    word.get_mut(..value.len())?.copy_from_slice(value);
+    Some(u64::from_le_bytes(word))
+}
+
+/// A run's digest so far: the sum of its words, each multiplied together with its place and folded. A word does not wait
+/// for the one before it.
 #[derive(Debug, Clone, Copy, Default)]
-struct Digest(u64);
+struct Digest {
+    sum: u64,
+    place: u64,
+}
 
 impl Digest {
     fn of_len(len: u32) -> Self {
-        Self(0).with_word(u64::from(len))
+        Self::default().with_word(u64::from(len))
     }
 
-    /// FxHash as the Rust compiler has it: <https://github.com/rust-lang/rustc-hash>.
+    /// The folded multiplication of wyhash: <https://github.com/wangyi-fudan/wyhash>. The constants are the golden ratio
+    /// and pi.
     #[inline]
     fn with_word(self, word: u64) -> Self {
-        Self((self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95))
+        let place = self.place.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let product = u128::from(word ^ place) * 0x243f_6a88_85a3_08d3;
+        Self { sum: self.sum.wrapping_add(product as u64 ^ (product >> 64) as u64), place }
     }
 
     #[inline]
     fn with_value(self, value: &[u8]) -> Self {
-        const SHORT: usize = 4 * WORD as usize;
-        if value.len() > SHORT {
-            return self.with_word(xxh3_64(value));
+        self.with_word(short(value).unwrap_or_else(|| XxHash3_64::oneshot(value)))
+    }
+
+    /// With values of this length, each [`padded`].
+    #[inline]
+    fn with_values(self, slots: &[u8], len: usize) -> Self {
+        if len == WORD as usize {
+            let words = slots.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
+            return words.fold(self, Self::with_word);
         }
-        let (words, rest) = value.as_chunks();
-        let digest = words.iter().fold(self, |digest, word| digest.with_word(u64::from_le_bytes(*word)));
-        if rest.is_empty() {
-            return digest;
-        }
-        let mut last = [0; WORD as usize];
-        last[..rest.len()].copy_from_slice(rest);
-        digest.with_word(u64::from_le_bytes(last))
+        slots.chunks_exact(padded(len)).fold(self, |digest, slot| digest.with_value(&slot[..len]))
     }
 
     /// The upper bits depend on all of the words.
+    #[inline]
     fn check(self) -> u32 {
-        (self.0 >> 40) as u32
+        (self.sum >> 40) as u32
     }
 }
 
@@ -91,10 +106,10 @@ impl Producer {
         // look there until the header says so.
         unsafe {
             let place = span.at(offset);
-            match <&[u8; WORD as usize]>::try_from(value) {
+            match short(value) {
                 // One store, where a copy of any length is a call.
-                Ok(word) => place.cast::<[u8; WORD as usize]>().write(*word),
-                Err(_) => std::ptr::copy_nonoverlapping(value.as_ptr(), place, value.len()),
+                Some(word) => place.cast::<[u8; WORD as usize]>().write(word.to_le_bytes()),
+                None => std::ptr::copy_nonoverlapping(value.as_ptr(), place, value.len()),
             }
         }
         run.len += slot;
@@ -159,48 +174,37 @@ impl Consumer {
     /// checked.
     pub(super) fn take_run(&mut self, header: Header, out: &mut Vec<u8>) -> Result<(usize, usize), Corrupt> {
         if !self.run.is_begun() {
-            let mut word = [0; WORD as usize];
             if header.len < WORD {
                 return Err(Corrupt);
             }
-            self.copy(0, &mut word);
-            let value = u32::try_from(u64::from_le_bytes(word)).map_err(|_| Corrupt)?;
+            let start = out.len();
+            self.copy(0, WORD, out);
+            let word = short(&out[start..]).ok_or(Corrupt)?;
+            out.truncate(start);
+            let value = u32::try_from(word).map_err(|_| Corrupt)?;
             if value > self.span.len {
                 return Err(Corrupt);
             }
             self.run = TakenRun { seen: 0, len: WORD, value, digest: Digest::of_len(value) };
         }
-        let TakenRun { len, value, mut digest, .. } = self.run;
-        let slot = padded(value as usize);
-        let grown = header.len.checked_sub(len).ok_or(Corrupt)? as usize;
+        let TakenRun { len, value, digest, .. } = self.run;
+        let (slot, value) = (padded(value as usize), value as usize);
+        let grown = header.len.checked_sub(len).ok_or(Corrupt)?;
         let start = out.len();
-        out.resize(start + grown, 0);
-        self.copy(len, &mut out[start..]);
-        let slots = out[start..].chunks_exact(slot);
-        let whole = slots.remainder().is_empty();
-        for place in slots {
-            digest = digest.with_value(&place[..value as usize]);
-        }
-        if !whole || header.check != (self.number ^ digest.check()) & CHECK_MASK {
+        self.copy(len, grown, out);
+        let digest = digest.with_values(&out[start..], value);
+        let grown = grown as usize;
+        if !grown.is_multiple_of(slot) || header.check != (self.number ^ digest.check()) & CHECK_MASK {
             out.truncate(start);
             return Err(Corrupt);
         }
         if header.tag == OPEN_RUN {
+            let value = value as u32;
             self.run = TakenRun { seen: header.pack(), len: header.len, value, digest };
         } else {
             self.run = TakenRun::default();
             self.advance(header.len as usize);
         }
-        Ok((grown / slot, value as usize))
-    }
-
-    /// Copies a part of the payload of the record that lies ahead, which `next_header` found to lie within the span.
-    fn copy(&self, from: u32, to: &mut [u8]) {
-        let offset = self.at.offset + WORD + from;
-        assert!(offset as usize + to.len() <= self.span.len as usize);
-        self.span.note_read(offset, to.len() as u32);
-        // SAFETY: the source lies within the span (just checked) and does not overlap with private memory. A peer that
-        // writes there at the same time makes the bytes arbitrary, not the access invalid.
-        unsafe { std::ptr::copy_nonoverlapping(self.span.at(offset), to.as_mut_ptr(), to.len()) };
+        Ok((grown / slot, value))
     }
 }

@@ -14,10 +14,11 @@ impl Supervisor {
         job.backlog.extend((0..kept).map(|index| (index, 1)));
         self.jobs.insert(id, job);
         self.note_lifespan();
+        let mut due = Vec::new();
         for worker in 0..self.workers.len() {
             if self.workers[worker].phase == Phase::Absent {
                 if self.workers[worker].retry_at.is_none_or(|at| at <= self.now) {
-                    self.start(worker);
+                    due.push(worker);
                 }
                 continue;
             }
@@ -26,6 +27,7 @@ impl Supervisor {
                 self.send_init(worker, profile);
             }
         }
+        self.start(&due);
     }
 
     pub(super) fn sent(&mut self, id: JobId, worker: usize, count: u64) {

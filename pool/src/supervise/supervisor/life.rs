@@ -10,15 +10,23 @@ const BACK_OFF_NS: u64 = 25_000_000;
 const LONGEST_BACK_OFF_NS: u64 = 5_000_000_000;
 
 impl Supervisor {
-    pub(super) fn start(&mut self, worker: usize) {
-        let seat = &mut self.workers[worker];
-        let life = Worker::absent(seat.lives_in_vain);
-        *seat = Worker { phase: Phase::Starting, head_since: self.now, ..life };
-        self.actions.push(Action::Start { worker });
+    /// Starts workers. Each boots while the next is started, and its init orders follow.
+    pub(super) fn start(&mut self, workers: &[usize]) {
+        if workers.is_empty() {
+            return;
+        }
+        for &worker in workers {
+            let seat = &mut self.workers[worker];
+            let life = Worker::absent(seat.lives_in_vain);
+            *seat = Worker { phase: Phase::Starting, head_since: self.now, ..life };
+            self.actions.push(Action::Start { worker });
+        }
         let profiles: Vec<u32> =
             self.jobs.values().filter(|job| job.open).map(|job| job.plan.profile).collect();
-        for profile in profiles {
-            self.send_init(worker, profile);
+        for &worker in workers {
+            for &profile in &profiles {
+                self.send_init(worker, profile);
+            }
         }
     }
 
@@ -138,7 +146,7 @@ impl Supervisor {
             return;
         }
         if !in_vain || self.lives_in_vain() < MOST_LIVES_IN_VAIN {
-            self.start(worker);
+            self.start(&[worker]);
         } else if self.is_at_rest() {
             self.fail_jobs(worker, JobCause::NotStarted, |_| true);
             self.forgive();

@@ -110,7 +110,7 @@ impl Supervisor {
             }
             let seat = &self.workers[worker];
             match (seat.phase, self.overdue(seat)) {
-                (Phase::Absent, _) => self.start(worker),
+                (Phase::Absent, _) => self.start(&[worker]),
                 (Phase::Starting, _) => self.doom(worker, Cause::TimedOut(BOOT_NS)),
                 (_, Some(limit)) => self.doom(worker, Cause::TimedOut(limit)),
                 _ if idle && self.can_rebalance(seat) && seat.head_since + STALL_NS <= self.now => {
