@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
-use std::process::Command;
+use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use pool::{StartMethod, worker_task};
 
 use super::builder;
+use super::start::nothing;
 use crate::rounds::{Contender, Session, median};
 
 const DEATHS: usize = 15;
@@ -52,14 +53,14 @@ fn median_us<W: FnOnce() + Send>(mut born: impl FnMut() -> (Pid, W)) -> f64 {
 
 fn bare() -> f64 {
     median_us(|| {
-        let mut child = Command::new("sleep").arg("1000").spawn().expect("there is a `sleep`");
+        let mut child = nothing(Stdio::piped());
         let pid = child.id();
         // SAFETY: pidfd_open takes integers, and what it returns is nobody else's.
         #[expect(unsafe_code)]
         let pidfd = unsafe { OwnedFd::from_raw_fd(libc::syscall(libc::SYS_pidfd_open, pid, 0) as i32) };
         let wait = move || {
             poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).expect("a pidfd");
-            child.wait().expect("it has ended");
+            assert!(child.wait().is_ok_and(|status| !status.success()));
         };
         (Pid::from_raw(pid.cast_signed()), wait)
     })

@@ -21,6 +21,8 @@ mod start;
 mod work;
 mod workers;
 
+pub(crate) use start::NOTHING;
+
 type Job = fn(&mut Session) -> Result<(), Box<dyn Error>>;
 
 pub(crate) const JOBS: &[(&str, Job)] = &[

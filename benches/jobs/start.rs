@@ -1,7 +1,7 @@
 //! A pool from start to end, with one trivial task; and a worker in the place of one that died.
 
 use std::error::Error;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use pool::worker_task;
 
@@ -19,12 +19,20 @@ fn end() {
     std::process::exit(1);
 }
 
-/// Processes that do nothing, started at once.
+/// With this argument the program ends at once, or when its standard input does.
+pub(crate) const NOTHING: &str = "--nothing";
+
+/// A process of this program that does nothing.
+pub(super) fn nothing(input: Stdio) -> Child {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg(NOTHING).stdin(input).spawn().expect("this program can be started")
+}
+
+/// So many of them, started at once.
 fn processes(count: usize) {
-    let children: Vec<_> = (0..count).map(|_| Command::new("true").spawn()).collect();
-    for child in children {
-        let status = child.and_then(|mut child| child.wait()).expect("`true` is there");
-        assert!(status.success());
+    let children: Vec<_> = (0..count).map(|_| nothing(Stdio::null())).collect();
+    for mut child in children {
+        assert!(child.wait().is_ok_and(|status| status.success()));
     }
 }
 

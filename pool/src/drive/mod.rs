@@ -86,14 +86,22 @@ impl Core {
     /// The state. No user code runs under this lock but `Serialize` impls, whose panics are caught; so what a
     /// poisoned lock guards is whole.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.lock_at(now_ns())
+    }
+
+    fn lock_at(&self, now: u64) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.note_time();
+        state.note_time(now);
         state
     }
 
     /// Changes the state, and wakes those for whom that is news.
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
-        let mut state = self.lock();
+        self.change_at(now_ns(), change)
+    }
+
+    fn change_at<R>(&self, now: u64, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.lock_at(now);
         let result = change(&mut state);
         state.ring_all();
         if state.leader_must_wake() {
@@ -106,7 +114,7 @@ impl Core {
     }
 
     /// Opens a job. Its workers are started, its init orders sent, and what is encoded already.
-    pub(crate) fn open(&self, slot: JobSlot, plan: Plan, kept: Vec<Vec<u8>>) -> Result<JobId, Error> {
+    pub(crate) fn open(&self, slot: Box<JobSlot>, plan: Plan, kept: Vec<Vec<u8>>) -> Result<JobId, Error> {
         self.change(|state| {
             let is_encoded = !kept.is_empty();
             let job = state.open(slot, plan, kept)?;
@@ -127,8 +135,10 @@ impl Core {
         feed: &mut dyn Feed,
         inbox: &mut Inbox,
     ) -> u64 {
-        let absence = watched.map(|from| Absence { from, limit: Duration::ZERO, until: now_ns() });
-        self.change(|state| {
+        // Not when the lock is had: who holds it watches.
+        let now = now_ns();
+        let absence = watched.map(|from| Absence { from, limit: Duration::ZERO, until: now });
+        self.change_at(now, |state| {
             state.leave_out(absence);
             state.taken(job, taken);
             state.drive();
@@ -156,8 +166,9 @@ impl Core {
         drop(state);
         let ended = sleep.map_or_else(Vec::new, |sleep| self.waiter.sleep(sleep));
         let limit = sleep.map_or(Some(Duration::ZERO), |sleep| sleep.limit);
-        let absence = limit.map(|limit| Absence { from, limit, until: now_ns() });
-        let mut state = self.lock();
+        let now = now_ns();
+        let absence = limit.map(|limit| Absence { from, limit, until: now });
+        let mut state = self.lock_at(now);
         state.stop_leading(ended);
         state.leave_out(absence);
         if state.has_followers() {

@@ -106,7 +106,7 @@ pub(crate) struct State {
     coming: Vec<Coming>,
     /// What workers did that are gone, by their numbers.
     past: Vec<WorkerInsights>,
-    jobs: BTreeMap<JobId, JobSlot>,
+    jobs: BTreeMap<JobId, Box<JobSlot>>,
     next_job: JobId,
     profiles: Vec<ProfileDef>,
     starter: Box<dyn Starter>,
@@ -197,8 +197,8 @@ impl State {
         self.watched_until
     }
 
-    pub(super) fn note_time(&mut self) {
-        self.now = now_ns();
+    pub(super) fn note_time(&mut self, now: u64) {
+        self.now = self.now.max(now);
     }
 
     pub(super) fn supervisor(&mut self) -> &mut Supervisor {
@@ -237,7 +237,7 @@ impl State {
 
     pub(super) fn open(
         &mut self,
-        mut slot: JobSlot,
+        mut slot: Box<JobSlot>,
         plan: Plan,
         items: Vec<Vec<u8>>,
     ) -> Result<JobId, Error> {

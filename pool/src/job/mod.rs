@@ -215,7 +215,8 @@ where
     ///
     /// # Errors
     /// As for [`map`](Self::map).
-    pub fn apply(self, item: T::Item<'_>) -> Result<T::Output, Error> {
+    pub fn apply(mut self, item: T::Item<'_>) -> Result<T::Output, Error> {
+        self.options.iterable_len = Some(1);
         let result = self.map(std::iter::once(item))?.pop();
         result.ok_or(Error::Closed)
     }
@@ -271,10 +272,10 @@ where
     }
 
     /// What the driver keeps of the job; the plan learns its profile.
-    fn slot(&self, plan: &mut crate::supervise::Plan) -> Result<JobSlot, Error> {
+    fn slot(&self, plan: &mut crate::supervise::Plan) -> Result<Box<JobSlot>, Error> {
         let (task, profile) = self.pool.functions::<T, I, E>()?;
         plan.profile = profile;
-        Ok(JobSlot {
+        Ok(Box::new(JobSlot {
             task_name: T::entry().name(),
             task,
             profile,
@@ -285,6 +286,6 @@ where
             earlier: Default::default(),
             cancelled: false,
             hungry: false,
-        })
+        }))
     }
 }

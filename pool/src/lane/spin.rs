@@ -29,13 +29,22 @@ impl Spinner {
 }
 
 fn spin_until(limit_ns: u64, ready: impl Fn() -> bool) -> bool {
+    let look = |times| {
+        (0..times).any(|_| {
+            std::hint::spin_loop();
+            ready()
+        })
+    };
+    if ready() || look(24) {
+        return true;
+    }
     let end = now_ns() + limit_ns;
     loop {
-        for _ in 0..64 {
-            if ready() {
-                return true;
-            }
-            std::hint::spin_loop();
+        // Who is waited for may have this core and no other. He gets it, and while both of them would run, the scheduler
+        // moves one to a core that is free; it does not when one of them always sleeps.
+        std::thread::yield_now();
+        if look(8) {
+            return true;
         }
         if now_ns() >= end {
             return ready();

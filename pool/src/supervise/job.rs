@@ -83,7 +83,7 @@ impl Plan {
 
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) plan: Plan,
+    pub(super) plan: Box<Plan>,
     /// The index of the next item that was not handed out yet.
     pub(super) next: u64,
     /// The input has no more items.
@@ -105,7 +105,7 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn new(plan: Plan) -> Self {
+    pub(super) fn new(plan: Box<Plan>) -> Self {
         Self {
             plan,
             next: 0,

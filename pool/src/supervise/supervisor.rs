@@ -57,7 +57,7 @@ impl Supervisor {
     pub(crate) fn handle(&mut self, event: Event, now: u64, actions: &mut Vec<Action>) {
         self.now = self.now.max(now);
         match event {
-            Event::Opened { job, plan, kept } => self.opened(job, *plan, kept),
+            Event::Opened { job, plan, kept } => self.opened(job, plan, kept),
             Event::Sent { job, worker, count } => self.sent(job, worker, count),
             Event::InputEnded { job } => self.input_ended(job),
             Event::Taken { job, count } => {

@@ -102,7 +102,7 @@ impl State {
             }
         }
         self.oom_kills = self.oom_kills.or_else(oom_kills);
-        self.note_time();
+        self.note_time(now_ns());
     }
 
     fn try_receive(&mut self, Coming { worker, lane, newcomer }: Coming) -> Result<Post, Error> {
@@ -126,7 +126,7 @@ impl State {
 
     fn not_started(&mut self, worker: usize, error: Error) {
         // To find that out may have taken long.
-        self.note_time();
+        self.note_time(now_ns());
         self.start_error = Some(error);
         self.consequences.push_back(Event::NotStarted { worker });
     }

@@ -3,7 +3,7 @@
 use super::*;
 
 impl Supervisor {
-    pub(super) fn opened(&mut self, id: JobId, plan: Plan, kept: u64) {
+    pub(super) fn opened(&mut self, id: JobId, plan: Box<Plan>, kept: u64) {
         let profile = plan.profile;
         self.retiring = false;
         self.exit_limit_ns = plan.exit_limit_ns.or(self.exit_limit_ns);
