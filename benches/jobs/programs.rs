@@ -7,7 +7,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use pool::shared::SharedArray;
 use pool::{StartMethod, worker_exit, worker_init, worker_task};
 use rayon::prelude::*;
 
@@ -77,9 +76,9 @@ fn convolved(width: usize, height: usize, at: impl Fn(usize) -> f32, filter: &Fi
 }
 
 #[worker_task]
-fn convolve(#[shared] image: &(usize, SharedArray<f32>), filter: Filter) -> Vec<f32> {
+fn convolve(#[shared] image: &(usize, Vec<f32>), filter: Filter) -> Vec<f32> {
     let (width, pixels) = image;
-    convolved(*width, pixels.len() / width, |at| pixels.get(at), &filter)
+    convolved(*width, pixels.len() / width, |at| pixels[at], &filter)
 }
 
 fn numbers(session: &mut Session) -> Result<(), Box<dyn Error>> {
@@ -93,8 +92,7 @@ fn numbers(session: &mut Session) -> Result<(), Box<dyn Error>> {
         || filters.iter().map(alone).collect(),
         || threads().install(|| filters.par_iter().map(alone).collect()),
         |method| {
-            let array = SharedArray::from_slice(pixels).expect("there is memory for an image");
-            let pool = builder(method).shared((width, array)).build().expect("a pool can be made");
+            let pool = builder(method).shared((width, pixels.clone())).build().expect("a pool can be made");
             convolve::par_map(&pool, filters.iter().copied()).expect("no task fails")
         },
     );

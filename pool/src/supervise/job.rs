@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, VecDeque};
 pub(crate) type JobId = u32;
 
 /// How much work a worker should have queued, and how long a chunk should last.
-const WINDOW_NS: u64 = 400_000;
+const WINDOW_NS: u64 = 2_000_000;
 const CHUNK_NS: u64 = 100_000;
-const LONGEST_WINDOW: u64 = 8192;
+/// What a task is taken to take before that is known.
+const UNKNOWN_PACE_NS: u64 = 400_000;
+const LONGEST_WINDOW: u64 = 32768;
 /// So many workers may die before a task that they had not started, and it is what they died of.
 const MOST_SUSPICIONS: u32 = 3;
 
@@ -146,7 +148,7 @@ impl Job {
     /// How many tasks a worker should have queued, and how many it gets next: where `joins`, several chunks when tasks
     /// are short.
     pub(super) fn window(&self, workers: u64, joins: bool) -> Share {
-        let pace = self.pace_ns.unwrap_or(WINDOW_NS).max(1);
+        let pace = self.pace_ns.unwrap_or(UNKNOWN_PACE_NS).max(1);
         let window = (WINDOW_NS / pace).clamp(2, LONGEST_WINDOW);
         let left = self.plan.total.map_or(u64::MAX, |total| total.saturating_sub(self.next));
         let fair = (left / (2 * workers)).max(1);

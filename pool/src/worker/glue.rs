@@ -14,7 +14,7 @@ use crate::task::{
 use crate::wire::{ChunkHead, Failure, Items};
 
 /// How long a claim should last: what the parent takes back is never closer than this.
-const CLAIM_NS: u64 = 50_000;
+const CLAIM_NS: u64 = 12_500;
 
 /// What a worker brings to every chunk.
 pub(crate) struct Bench<'w> {
