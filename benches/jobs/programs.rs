@@ -76,9 +76,8 @@ fn convolved(width: usize, height: usize, at: impl Fn(usize) -> f32, filter: &Fi
 }
 
 #[worker_task]
-fn convolve(#[shared] image: &(usize, Vec<f32>), filter: Filter) -> Vec<f32> {
-    let (width, pixels) = image;
-    convolved(*width, pixels.len() / width, |at| pixels[at], &filter)
+fn convolve(#[shared] pixels: &Vec<f32>, width: usize, filter: Filter) -> Vec<f32> {
+    convolved(width, pixels.len() / width, |at| pixels[at], &filter)
 }
 
 fn numbers(session: &mut Session) -> Result<(), Box<dyn Error>> {
@@ -92,8 +91,8 @@ fn numbers(session: &mut Session) -> Result<(), Box<dyn Error>> {
         || filters.iter().map(alone).collect(),
         || threads().install(|| filters.par_iter().map(alone).collect()),
         |method| {
-            let pool = builder(method).shared((width, pixels.clone())).build().expect("a pool can be made");
-            convolve::par_map(&pool, filters.iter().copied()).expect("no task fails")
+            let pool = builder(method).shared(pixels.clone()).build().expect("a pool can be made");
+            convolve::par_map(&pool, filters.iter().map(|filter| (width, *filter))).expect("no task fails")
         },
     );
     Ok(())

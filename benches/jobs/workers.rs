@@ -14,7 +14,7 @@ use super::{METHODS, WORKERS, add_one, builder};
 use crate::rounds::{Contender, Session};
 
 /// Tasks of 100 µs.
-const TASKS: usize = 2000;
+const TASKS: usize = 6000;
 
 pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
     idle(session)?;

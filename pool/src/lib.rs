@@ -48,10 +48,14 @@ mod cpu;
 mod drive;
 mod error;
 mod insights;
+#[cfg_attr(not(feature = "progress"), path = "progress/none.rs")]
+mod progress;
 mod start;
 mod supervise;
 mod sys;
 
+#[cfg(feature = "progress")]
+pub use ::indicatif;
 pub use boot::init;
 pub use builder::WorkerPoolBuilder;
 #[cfg(feature = "ndarray")]

@@ -72,14 +72,12 @@ impl Inbox {
         self.arrivals.push(Arrival { index, worker, what: What::Values { start, len, count } });
     }
 
-    /// How many outcomes are there.
-    pub(crate) fn outcomes(&self) -> u64 {
-        self.arrivals.iter().map(Arrival::outcomes).sum()
-    }
-
-    /// Whether a task failed.
-    pub(crate) fn failed(&self) -> bool {
-        self.arrivals.iter().any(Arrival::is_failed)
+    /// How many results there are, and how many tasks without one.
+    pub(crate) fn outcomes(&self) -> (u64, u64) {
+        self.arrivals.iter().fold((0, 0), |(done, failed), arrival| match &arrival.what {
+            What::Values { count, .. } => (done + *count as u64, failed),
+            What::Failed(_) => (done, failed + 1),
+        })
     }
 
     /// Adds what came later.
@@ -97,13 +95,6 @@ impl Inbox {
 }
 
 impl Arrival {
-    fn outcomes(&self) -> u64 {
-        match &self.what {
-            What::Values { count, .. } => *count as u64,
-            What::Failed(_) => 1,
-        }
-    }
-
     pub(crate) fn is_failed(&self) -> bool {
         matches!(self.what, What::Failed(_))
     }

@@ -49,6 +49,8 @@ pub(crate) struct JobSlot {
     pub(crate) cancelled: bool,
     /// Its caller has items in hand that no worker takes now.
     pub(crate) hungry: bool,
+    /// Somebody is shown how far it is.
+    pub(crate) shown: bool,
 }
 
 impl JobSlot {

@@ -9,11 +9,12 @@ use std::task::{Context, Poll, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::running::open;
+use super::running::{End, open};
 use super::{Job, supply};
 use crate::codec::Codec;
 use crate::drive::{Arrival, Awaits, Core, Inbox};
 use crate::error::Error;
+use crate::progress::Progress;
 use crate::supervise::JobId;
 use crate::task::{ExitOf, InitOf, RunsOn, Task};
 
@@ -259,7 +260,7 @@ where
     }
 
     fn try_send_off<'i, R>(
-        self,
+        mut self,
         items: impl Iterator<Item = T::Item<'i>>,
         read: Arc<dyn Fn(&Arrivals) -> Result<R, Error> + Send + Sync>,
     ) -> Result<AsyncResult<R>, Error> {
@@ -277,13 +278,16 @@ where
             })?;
             encoded.push(bytes);
         }
+        let tasks = encoded.len() as u64;
+        let progress = self.options.progress.take().map(|wanted| Progress::new(wanted, Some(tasks)));
         let letter = Arc::new(Letter::default());
         if encoded.is_empty() {
+            progress.iter().for_each(|progress| progress.end(End::Done));
             letter.fill(Ok(Arrivals { arrivals: Vec::new(), tape: Vec::new() }));
             return Ok(AsyncResult { letter, read, core: Weak::new(), job: 0 });
         }
         let core = self.pool.core_arc();
-        let job = self.pool.courier().send(core, |core| core.open(slot, plan, encoded), &letter)?;
+        let job = self.pool.courier().send(core, |core| core.open(slot, plan, encoded), &letter, progress)?;
         Ok(AsyncResult { letter, read, core: Arc::downgrade(core), job })
     }
 }
@@ -296,9 +300,16 @@ pub(crate) struct Courier {
 
 #[derive(Default)]
 struct Desk {
-    letters: HashMap<JobId, (Arc<Letter>, Inbox)>,
+    letters: HashMap<JobId, Mail>,
     thread: Option<JoinHandle<()>>,
     running: bool,
+}
+
+/// A letter that is being written.
+struct Mail {
+    letter: Arc<Letter>,
+    inbox: Inbox,
+    progress: Option<Progress>,
 }
 
 impl Courier {
@@ -312,11 +323,13 @@ impl Courier {
         core: &Arc<Core>,
         open: impl FnOnce(&Core) -> Result<JobId, Error>,
         letter: &Arc<Letter>,
+        progress: Option<Progress>,
     ) -> Result<JobId, Error> {
         let mut desk = self.desk();
         // Workers are started before the courier's thread: a fork wants no other threads.
         let job = open(core)?;
-        desk.letters.insert(job, (Arc::clone(letter), Inbox::default()));
+        let letter = Arc::clone(letter);
+        desk.letters.insert(job, Mail { letter, inbox: Inbox::default(), progress });
         if !desk.running {
             let (courier, core) = (Arc::clone(self), Arc::clone(core));
             crate::sys::threads::expect_own();
@@ -329,7 +342,7 @@ impl Courier {
 
     fn run(&self, core: &Core) {
         loop {
-            let mut finished = Vec::new();
+            let (mut finished, mut moved) = (Vec::new(), Vec::new());
             {
                 let mut desk = self.desk();
                 if desk.letters.is_empty() {
@@ -338,30 +351,37 @@ impl Courier {
                 }
                 core.change(|state| {
                     state.drive();
-                    desk.letters.retain(|job, (letter, inbox)| {
+                    desk.letters.retain(|job, Mail { letter, inbox, progress }| {
                         let mut news = Inbox::default();
                         state.take_inbox(*job, &mut news);
-                        state.taken(*job, news.outcomes());
+                        let (done, failed) = news.outcomes();
+                        state.taken(*job, done + failed);
+                        moved.extend(progress.clone().map(|progress| (progress, done, failed)));
                         inbox.append(news);
-                        let failed = inbox.failed();
-                        if inbox.end.is_none() && !failed {
+                        if inbox.end.is_none() && inbox.outcomes().1 == 0 {
                             return true;
                         }
                         state.close(*job);
-                        finished.push((Arc::clone(letter), std::mem::take(inbox)));
+                        finished.push((Arc::clone(letter), std::mem::take(inbox), progress.take()));
                         false
                     });
                 });
             }
             // Callbacks may have taken their time: what has happened meanwhile is taken in before a sleep.
             let idle = finished.is_empty();
-            for (letter, mut inbox) in finished {
+            for (progress, done, failed) in moved {
+                progress.count(done, failed);
+            }
+            for (letter, mut inbox, progress) in finished {
                 let end = inbox.end.take().unwrap_or(Ok(()));
                 let mut arrivals = inbox.arrivals;
                 arrivals.sort_by_key(|arrival| arrival.index);
                 let failed = arrivals.iter().position(Arrival::is_failed);
                 if let Some(place) = failed {
                     arrivals.drain(..place);
+                }
+                if let Some(progress) = progress {
+                    progress.end(if failed.is_some() { End::Failed } else { End::of(&end) });
                 }
                 letter.fill(match (end, failed) {
                     (Err(error), None) => Err(error),
@@ -381,7 +401,8 @@ impl Courier {
             // The thread catches what callbacks do; if it panicked all the same, its letters are answered below.
             let _ = thread.join();
         }
-        for (_, (letter, _)) in self.desk().letters.drain() {
+        for (_, Mail { letter, progress, .. }) in self.desk().letters.drain() {
+            progress.iter().for_each(|progress| progress.end(End::Interrupted));
             letter.fill(Err(Error::Closed));
         }
     }

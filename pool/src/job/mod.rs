@@ -8,6 +8,9 @@ use crate::chunk::Concatenated;
 use crate::drive::JobSlot;
 use crate::error::{Error, TaskError};
 use crate::pool_type::WorkerPool;
+use crate::progress::Progress;
+#[cfg(feature = "progress")]
+use crate::progress::Wanted;
 use crate::task::{ExitOf, InitOf, RunsOn, Task};
 use crate::wire::Carriage;
 
@@ -26,6 +29,7 @@ pub use asynchronous::AsyncResult;
 pub(crate) use asynchronous::Courier;
 pub use imap::Imap;
 pub(crate) use options::Options;
+pub(crate) use running::End;
 use running::Running;
 use runs::Runs;
 use supply::Supply;
@@ -109,6 +113,40 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     /// Default: 0.
     pub fn retries(mut self, times: u32) -> Self {
         self.options.retries = times;
+        self
+    }
+
+    /// Shows on stderr how far the call is: tasks that are over and how many of them have failed, the time they took and
+    /// will take, and how the call has ended. Without a known length there is no bar, only figures. Nothing is shown
+    /// where stderr is no terminal, nor in a worker, whose terminal is its parent's. Default: `false`.
+    ///
+    /// ```
+    /// use pool::{WorkerPool, worker_task};
+    ///
+    /// #[worker_task]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// # fn main() -> Result<(), pool::Error> {
+    /// let pool = WorkerPool::builder().start_method(pool::StartMethod::Threads).workers(2).build()?;
+    /// let squares = square::job(&pool).progress_bar(true).map(0..1000)?;
+    /// # assert_eq!(squares[999], 998_001);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "progress")]
+    pub fn progress_bar(mut self, show: bool) -> Self {
+        self.options.progress = show.then_some(Wanted::Own);
+        self
+    }
+
+    /// Shows progress on this bar: each task that is over moves it on by one, so several calls can share it. Its length
+    /// is set only if it has none, and its message only when tasks fail. It is finished, as its own
+    /// [`with_finish`](indicatif::ProgressBar::with_finish) says, by the call that brings it to its length.
+    #[cfg(feature = "progress")]
+    pub fn progress(mut self, bar: indicatif::ProgressBar) -> Self {
+        self.options.progress = Some(Wanted::Given(bar));
         self
     }
 
@@ -240,7 +278,7 @@ where
 
     /// Opens the job: from here on its workers exist.
     fn open<'i, C: Iterator<Item = T::Item<'i>>>(
-        self,
+        mut self,
         items: C,
         mode: Mode,
     ) -> Result<Running<'p, 'i, T, C>, Error> {
@@ -250,6 +288,7 @@ where
             plan.max_active = self.pool.default_bound(&plan);
         }
         let chunk = plan.whole_chunk();
+        let tasks = plan.total;
         let slot = self.slot(&mut plan)?;
         let supply = Supply::new(items, self.options.cut(), self.pool.codec());
         let core = self.pool.core();
@@ -257,6 +296,7 @@ where
         let codec = self.pool.codec();
         let settles = self.options.settles;
         let inbox = Default::default();
+        let progress = self.options.progress.take().map(|wanted| Progress::new(wanted, tasks));
         Ok(Running {
             core,
             job,
@@ -265,9 +305,11 @@ where
             codec,
             inbox,
             values: Vec::new(),
+            came: 0,
             taken: 0,
             watched: None,
             settles,
+            progress,
         })
     }
 
@@ -286,6 +328,7 @@ where
             earlier: Default::default(),
             cancelled: false,
             hungry: false,
+            shown: self.options.progress.is_some(),
         }))
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::progress::Wanted;
 use crate::supervise::{Chunking, Plan};
 
 #[derive(Debug, Clone, Default)]
@@ -16,6 +17,7 @@ pub(crate) struct Options {
     pub(super) worker_init_timeout: Option<Duration>,
     pub(super) worker_exit_timeout: Option<Duration>,
     pub(super) retries: u32,
+    pub(super) progress: Option<Wanted>,
     /// The outputs of chunks shall be concatenated, said in so many words.
     pub(super) concatenate: bool,
     /// The call ends when nobody is at work on it any more.

@@ -6,10 +6,30 @@ use crate::codec::Codec;
 use crate::drive::{Arrival, Awaits, Core, Inbox, Loss, What};
 use crate::error::{Error, TaskError, TaskErrorKind};
 use crate::lane::padded;
+use crate::progress::Progress;
 use crate::supervise::JobId;
 use crate::task::{Output, Task};
 
 use super::supply::Supply;
+
+/// How a call has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Done,
+    Failed,
+    /// It was cancelled or left.
+    Interrupted,
+}
+
+impl End {
+    pub(super) fn of(result: &Result<(), Error>) -> Self {
+        match result {
+            Ok(()) => Self::Done,
+            Err(Error::Cancelled | Error::Closed) => Self::Interrupted,
+            Err(_) => Self::Failed,
+        }
+    }
+}
 
 pub(super) struct Running<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     pub(super) core: &'p Core,
@@ -21,12 +41,15 @@ pub(super) struct Running<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     pub(super) inbox: Inbox,
     /// Kept for its memory.
     pub(super) values: Vec<T::Output>,
+    /// What came of tasks in the last turn.
+    pub(super) came: u64,
     /// Results taken since the last turn.
     pub(super) taken: u64,
     /// When the workers were looked at last, unless the user's code has run since.
     pub(super) watched: Option<u64>,
     /// When this ends, nobody is at work on the job any more.
     pub(super) settles: bool,
+    pub(super) progress: Option<Progress>,
 }
 
 impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Running<'_, 'i, T, I> {
@@ -41,7 +64,13 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Running<'_, 'i, T, I> {
         let watched = self.watched.take().map(|at| at.saturating_add(pulling));
         let taken = std::mem::take(&mut self.taken);
         let looked = self.core.turn(self.job, taken, watched, &mut self.supply, &mut self.inbox);
+        if let (Some(progress), Some(tasks)) = (&self.progress, self.supply.total()) {
+            progress.know(tasks);
+        }
         if self.inbox.is_empty() {
+            if let Some(progress) = &self.progress {
+                progress.count(0, 0);
+            }
             self.watched = Some(looked);
             if wait && !self.supply.is_short() {
                 self.watched = Some(self.core.wait(Awaits::Job(self.job)));
@@ -50,15 +79,36 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Running<'_, 'i, T, I> {
         }
         let mut inbox = std::mem::take(&mut self.inbox);
         let mut over = inbox.end.take();
+        let (mut done, mut failed) = (0, 0);
         for arrival in &inbox.arrivals {
-            if let Err(error) = open::<T>(arrival, &inbox.tape, self.codec, &mut self.values, &mut sink) {
+            let opened = open::<T>(arrival, &inbox.tape, self.codec, &mut self.values, |index, came| {
+                match &came {
+                    Ok(values) => done += values.len() as u64,
+                    Err(_) => failed += 1,
+                }
+                sink(index, came)
+            });
+            if let Err(error) = opened {
                 over = Some(Err(error));
                 break;
             }
         }
         inbox.clear();
         self.inbox = inbox;
+        self.came = done + failed;
+        if let Some(progress) = &self.progress {
+            progress.count(done, failed);
+        }
+        if let Some(over) = &over {
+            self.end_progress(End::of(over));
+        }
         over
+    }
+
+    fn end_progress(&mut self, how: End) {
+        if let Some(progress) = self.progress.take() {
+            progress.end(how);
+        }
     }
 
     /// Moves the job on until it is over.
@@ -67,12 +117,8 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Running<'_, 'i, T, I> {
         mut sink: impl FnMut(u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         loop {
-            let mut taken = 0;
-            let over = self.pump(true, |index, came| {
-                taken += came.as_ref().map_or(1, |values| values.len() as u64);
-                sink(index, came)
-            });
-            self.taken += taken;
+            let over = self.pump(true, &mut sink);
+            self.taken += std::mem::take(&mut self.came);
             if let Some(over) = over {
                 return over;
             }
@@ -82,6 +128,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Running<'_, 'i, T, I> {
 
 impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Drop for Running<'_, 'i, T, I> {
     fn drop(&mut self) {
+        self.end_progress(End::Interrupted);
         self.core.close(self.job);
         if self.settles {
             self.core.settle(self.job);

@@ -20,7 +20,8 @@ pub(super) struct Supply<'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     hand: VecDeque<T::Item<'i>>,
     /// How many items to take in hand next time: it grows while the input is fast.
     batch: usize,
-    /// How many items may still be taken from the input.
+    /// How many items were taken from the input, and how many more may be.
+    taken: u64,
     left: u64,
     last: bool,
     codec: Codec,
@@ -28,7 +29,15 @@ pub(super) struct Supply<'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
 
 impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Supply<'i, T, I> {
     pub(super) fn new(items: I, most: u64, codec: Codec) -> Self {
-        Self { items: items.fuse(), hand: VecDeque::new(), batch: 1, left: most, last: most == 0, codec }
+        Self {
+            items: items.fuse(),
+            hand: VecDeque::new(),
+            batch: 1,
+            taken: 0,
+            left: most,
+            last: most == 0,
+            codec,
+        }
     }
 
     /// Takes items in hand: as many as a chunk needs, more while that is quick. Says how long the input took.
@@ -47,6 +56,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Supply<'i, T, I> {
             let wanted = self.left.min(step.min(enough - before) as u64);
             self.hand.extend(self.items.by_ref().take(wanted as usize));
             let pulled = (self.hand.len() - before) as u64;
+            self.taken += pulled;
             self.left = if pulled < wanted { 0 } else { self.left - pulled };
             self.last = self.left == 0;
             took = began.elapsed();
@@ -54,6 +64,11 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Supply<'i, T, I> {
         self.batch =
             if took < PULL_TIME { (self.batch * 2).min(MOST_IN_HAND) } else { (self.batch / 2).max(1) };
         took
+    }
+
+    /// How many items there are, once that is known.
+    pub(super) fn total(&self) -> Option<u64> {
+        self.last.then_some(self.taken)
     }
 
     /// Whether another pull could bring something.

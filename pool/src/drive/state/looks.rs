@@ -7,6 +7,8 @@ use crate::sys::memory::Meter;
 pub(super) const MEMORY_LOOK_NS: u64 = 10_000_000;
 /// How often it is looked whether workers sleep that should not.
 pub(super) const NAP_LOOK_NS: u64 = 1_000_000_000;
+/// How often somebody is shown how far a job is.
+pub(super) const SHOW_NS: u64 = 50_000_000;
 /// A parent that never sleeps looks for deaths this often.
 const DEATH_LOOK_NS: u64 = 1_000_000;
 

@@ -1,6 +1,6 @@
 //! Before and after a sleep of the parent.
 
-use super::looks::{MEMORY_LOOK_NS, NAP_LOOK_NS};
+use super::looks::{MEMORY_LOOK_NS, NAP_LOOK_NS, SHOW_NS};
 use super::*;
 use crate::drive::Absence;
 
@@ -104,7 +104,9 @@ impl State {
             (_, Some(_)) => Some(MEMORY_LOOK_NS),
             (_, None) => Some(NAP_LOOK_NS),
         };
-        Some(Sleep { limit: limit.into_iter().chain(look.map(Duration::from_nanos)).min() })
+        let show = self.jobs.values().any(|slot| slot.shown).then_some(SHOW_NS);
+        let looks = look.into_iter().chain(show).map(Duration::from_nanos);
+        Some(Sleep { limit: limit.into_iter().chain(looks).min() })
     }
 
     pub(super) fn has_replies(&self) -> bool {

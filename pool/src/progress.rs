@@ -1,0 +1,92 @@
+//! Progress bars. What came of tasks is counted where it comes in, so a bar moves within a chunk.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+
+use crate::boot::{self, Role};
+use crate::job::End;
+
+/// The bar that a call asks for.
+#[derive(Debug, Clone)]
+pub(crate) enum Wanted {
+    /// One that is made for it.
+    Own,
+    /// The caller's.
+    Given(ProgressBar),
+}
+
+/// A call's bar.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    /// It is the caller's: other calls may share it.
+    given: bool,
+    failed: Arc<AtomicU64>,
+}
+
+const KNOWN: &str = "{percent:>3}% {bar:30} {human_pos}/{human_len} [{elapsed}<{eta}, {per_sec}]{msg}";
+const UNKNOWN: &str = "{spinner} {human_pos} [{elapsed}, {per_sec}]{msg}";
+
+impl Progress {
+    pub(crate) fn new(wanted: Wanted, tasks: Option<u64>) -> Self {
+        let (bar, given) = match wanted {
+            Wanted::Given(bar) => (bar, true),
+            // A worker has the terminal of its parent, which has a bar there.
+            Wanted::Own if boot::role() != Role::Main => (ProgressBar::hidden(), false),
+            Wanted::Own => (ProgressBar::no_length(), false),
+        };
+        let progress = Self { bar, given, failed: Arc::default() };
+        progress.style(UNKNOWN);
+        if let Some(tasks) = tasks {
+            progress.know(tasks);
+        }
+        progress
+    }
+
+    fn style(&self, template: &str) {
+        if !self.given {
+            self.bar.set_style(ProgressStyle::with_template(template).expect("the template is well-formed"));
+        }
+    }
+
+    /// There are so many tasks.
+    pub(crate) fn know(&self, tasks: u64) {
+        if self.bar.length().is_none() {
+            self.style(KNOWN);
+            self.bar.set_length(tasks);
+        }
+    }
+
+    /// So many tasks more are over; with none, time has passed.
+    pub(crate) fn count(&self, done: u64, failed: u64) {
+        if failed > 0 {
+            let failed = self.failed.fetch_add(failed, Ordering::Relaxed) + failed;
+            self.bar.set_message(format!(" {} failed", HumanCount(failed)));
+        }
+        match done + failed {
+            0 => self.bar.tick(),
+            over => self.bar.inc(over),
+        }
+    }
+
+    /// The call has ended.
+    pub(crate) fn end(&self, how: End) {
+        if self.given {
+            // Others may count on it.
+            if self.bar.length().is_some_and(|tasks| self.bar.position() >= tasks) {
+                self.bar.finish_using_style();
+            }
+            return;
+        }
+        let failed = self.failed.load(Ordering::Relaxed);
+        let (left, told) = match how {
+            End::Done if failed == 0 => (false, " done".into()),
+            End::Done => (false, format!(" done, {} failed", HumanCount(failed))),
+            End::Failed => (true, " failed".into()),
+            End::Interrupted => (true, " interrupted".into()),
+        };
+        if left { self.bar.abandon_with_message(told) } else { self.bar.finish_with_message(told) }
+    }
+}
