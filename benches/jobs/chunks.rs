@@ -39,22 +39,24 @@ pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
 
 fn compare(session: &mut Session, name: &str, tasks: &[u64], known: bool) -> Result<(), Box<dyn Error>> {
     let expected: Vec<u64> = tasks.iter().map(|steps| compute(*steps)).collect();
-    let (pool, expected) = (builder(StartMethod::ForkServer).build()?, &expected);
+    let expected = &expected;
     let sizes = [1, 4, 16, 64, 256, 1024, 4096, 16384, 65536];
     let sizes = sizes.into_iter().filter(|size| *size == 1 || size * 2 * WORKERS <= tasks.len());
-    let contenders = std::iter::once(None).chain(sizes.map(Some)).map(|size| {
-        let pool = &pool;
+    let mut contenders = Vec::new();
+    for size in std::iter::once(None).chain(sizes.map(Some)) {
+        // Large chunks leave a pool's memory otherwise than small ones.
+        let pool = builder(StartMethod::ForkServer).build()?;
         let name = size.map_or("default".into(), |size| format!("chunks of {size}"));
-        Contender::new(name, move || {
-            let job = compute::job(pool);
+        contenders.push(Contender::new(name, move || {
+            let job = compute::job(&pool);
             let job = if let Some(size) = size { job.chunk_size(size) } else { job };
             let items = tasks.iter().copied();
             // A filter may leave any number.
             ms(expected, || {
                 if known { job.map(items) } else { job.map(items.filter(|_| true)) }.expect("no task fails")
             })
-        })
-    });
-    session.compare(&format!("chunk sizes: {name}"), "ms", contenders.collect());
+        }));
+    }
+    session.compare(&format!("chunk sizes: {name}"), "ms", contenders);
     Ok(())
 }

@@ -44,6 +44,7 @@ mod keep_alive;
 mod lifespan;
 mod options;
 mod order_tasks;
+mod progress;
 // What goes wrong.
 mod deaths;
 mod exceptions;
@@ -75,6 +76,7 @@ const TOPICS: &[&[harness::Case]] = &[
     order_tasks::CASES,
     options::CASES,
     insights::CASES,
+    progress::CASES,
     exceptions::CASES,
     deaths::CASES,
     timeouts::CASES,
