@@ -18,6 +18,7 @@ mod payload;
 mod programs;
 mod shared;
 mod start;
+mod watched;
 mod work;
 mod workers;
 
@@ -34,6 +35,7 @@ pub(crate) const JOBS: &[(&str, Job)] = &[
     ("start", start::run),
     ("death", death::run),
     ("workers", workers::run),
+    ("watched", watched::run),
     ("shared", shared::run),
     ("broadcast", broadcast::run),
     ("programs", programs::run),

@@ -65,7 +65,7 @@ pub use chunk::{Chunk, ChunkMut, Concatenate, Concatenated, OneAChunk, Outputs, 
 pub use codec::Codec;
 pub use cpu::{CpuIds, cpu_count};
 pub use error::{Death, Error, PanicInfo, TaskError, TaskErrorKind};
-pub use insights::{Insights, WorkerInsights};
+pub use insights::{Insights, SlowTask, WorkerInsights};
 pub use job::{AsyncResult, Imap, Job};
 #[cfg(fuzzing)]
 #[doc(hidden)]

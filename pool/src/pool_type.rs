@@ -125,11 +125,7 @@ impl<S> WorkerPool<S> {
     /// [`insights(true)`](crate::WorkerPoolBuilder::insights).
     #[must_use]
     pub fn insights(&self) -> Insights {
-        if self.settings.insights {
-            Insights { workers: self.core.lock().insights() }
-        } else {
-            Insights::default()
-        }
+        if self.settings.insights { self.core.lock().insights() } else { Insights::default() }
     }
 
     /// Waits until the workers, which were told to end, have done so.
@@ -145,6 +141,11 @@ impl<S> WorkerPool<S> {
     /// Without `keep_alive` the workers end with the last call that is under way; that call waits for them.
     pub(crate) fn after_call(&self) -> Result<(), Error> {
         if self.settings.keep_alive { Ok(()) } else { self.rest() }
+    }
+
+    /// Whether somebody wants insights.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.settings.insights
     }
 
     pub(crate) fn core(&self) -> &Core {

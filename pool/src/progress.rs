@@ -1,9 +1,10 @@
 //! Progress bars. What came of tasks is counted where it comes in, so a bar moves within a chunk.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::boot::{self, Role};
 use crate::job::End;
@@ -26,8 +27,16 @@ pub(crate) struct Progress {
     failed: Arc<AtomicU64>,
 }
 
-const KNOWN: &str = "{percent:>3}% {bar:30} {human_pos}/{human_len} [{elapsed}<{eta}, {per_sec}]{msg}";
-const UNKNOWN: &str = "{spinner} {human_pos} [{elapsed}, {per_sec}]{msg}";
+const KNOWN: &str = "{percent:>3}% {bar:30} {human_pos}/{human_len} [{elapsed}<{eta}, {rate}]{msg}";
+const UNKNOWN: &str = "{spinner} {human_pos} [{elapsed}, {rate}]{msg}";
+
+/// How many tasks a second, without digits that nobody reads.
+fn rate(state: &ProgressState, out: &mut dyn fmt::Write) {
+    let rate = state.per_sec();
+    // Nobody is left to tell of a terminal that can't be written to.
+    let _ =
+        if rate < 100.0 { write!(out, "{rate:.1}/s") } else { write!(out, "{}/s", HumanCount(rate as u64)) };
+}
 
 impl Progress {
     pub(crate) fn new(wanted: Wanted, tasks: Option<u64>) -> Self {
@@ -47,7 +56,8 @@ impl Progress {
 
     fn style(&self, template: &str) {
         if !self.given {
-            self.bar.set_style(ProgressStyle::with_template(template).expect("the template is well-formed"));
+            let style = ProgressStyle::with_template(template).expect("the template is well-formed");
+            self.bar.set_style(style.with_key("rate", rate));
         }
     }
 

@@ -5,6 +5,7 @@ use std::any::{Any, TypeId};
 use std::fmt;
 use std::io::Write;
 use std::marker::PhantomData;
+use std::panic::catch_unwind;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -100,6 +101,19 @@ pub trait Task: Sized + 'static {
     fn entry() -> &'static Entry;
     /// Calls the function.
     fn call(cx: TaskContext<'_, Self>, item: Self::Item<'_>) -> Self::Output;
+}
+
+/// Shows the argument of a task, where its type can be shown.
+pub(crate) fn show<T: Task>(codec: Codec, item: &[u8]) -> Option<String> {
+    const LONGEST: usize = 200;
+    let debug = T::DEBUG_ITEM?;
+    let shown = || T::decode(codec, item).ok().map(|item| debug(&item));
+    let mut text = catch_unwind(shown).ok()??;
+    if let Some((cut, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(cut);
+        text.push_str("...");
+    }
+    Some(text)
 }
 
 /// A function that makes a worker's state; implemented by `#[worker_init]`.

@@ -23,6 +23,8 @@ pub(crate) struct ChunkHead {
 pub(crate) struct Carriage {
     /// The parent wants to know when each task starts.
     pub(crate) timed: bool,
+    /// It wants to know which tasks take long.
+    pub(crate) watched: bool,
     /// How many tasks the worker claims at once at most; 0 for any number.
     pub(crate) claim: u16,
 }
@@ -43,21 +45,22 @@ impl ChunkHead {
     pub(crate) const BYTES: usize = 16;
 
     pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
-        let Carriage { timed, claim } = self.carriage;
+        let Carriage { timed, watched, claim } = self.carriage;
         let (in_parts, len) = match self.packing {
             Packing::Prefixed => (false, 0),
             Packing::Uniform(len) => (false, len),
             Packing::InParts => (true, 0),
         };
-        let flags =
-            u32::from(timed) | u32::from(in_parts) << 1 | u32::from(len) << 8 | u32::from(claim) << 16;
+        let flags = u32::from(timed) | u32::from(in_parts) << 1 | u32::from(watched) << 2;
+        let flags = flags | u32::from(len) << 8 | u32::from(claim) << 16;
         words_to_bytes([self.task, self.profile, self.count, flags])
     }
 
     /// Splits an order into its head and its items.
     pub(crate) fn split(order: &[u8]) -> Option<(Self, Items<'_>)> {
         let ([task, profile, count, flags], bytes) = split_words(order)?;
-        let carriage = Carriage { timed: flags & 1 != 0, claim: (flags >> 16) as u16 };
+        let carriage =
+            Carriage { timed: flags & 1 != 0, watched: flags & 4 != 0, claim: (flags >> 16) as u16 };
         let packing = match (flags & 2 != 0, (flags >> 8) as u8) {
             (true, _) => Packing::InParts,
             (false, 0) => Packing::Prefixed,
@@ -150,6 +153,14 @@ pub(crate) enum Failure {
     Failed(String),
 }
 
+/// What a worker tells of a task that took long.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Slow {
+    pub(crate) took_ns: u64,
+    /// Its argument, where its type can be shown.
+    pub(crate) argument: Option<String>,
+}
+
 impl From<Failure> for TaskErrorKind {
     fn from(failure: Failure) -> Self {
         match failure {
@@ -172,8 +183,8 @@ mod tests {
             (Packing::Uniform(2), b"hi"),
             (Packing::InParts, b"hi"),
         ] {
-            for (timed, claim) in [(false, 0), (true, u16::MAX)] {
-                let carriage = Carriage { timed, claim };
+            for (timed, watched, claim) in [(false, true, 0), (true, false, u16::MAX)] {
+                let carriage = Carriage { timed, watched, claim };
                 let head = ChunkHead { task: 7, profile: 3, count: 900, carriage, packing };
                 let order = [&head.to_bytes(), items].concat();
                 let (split, mut items) = ChunkHead::split(&order).unwrap();

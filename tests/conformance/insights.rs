@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use pool::shared::SharedValue;
 use pool::{Error, StartMethod, WorkerPool, worker_exit, worker_init, worker_task};
 
 use crate::harness::cases;
 use crate::support::{assert_usable, builder, square};
 
 cases! {
-    All: off_by_default, tasks_and_starts, live, times;
-    Processes: deaths;
+    All: off_by_default, tasks_and_starts, live, times, slowest_tasks, chunks_and_bytes, figures_of_all;
+    Processes: deaths, retries;
 }
 
 fn with(method: StartMethod) -> Result<WorkerPool, Error> {
@@ -38,7 +39,18 @@ fn tasks_and_starts(method: StartMethod) -> Result<(), Error> {
     assert_eq!(told.workers.iter().map(|worker| worker.tasks).sum::<u64>(), 40, "failed ones count");
     assert!(told.workers.iter().map(|worker| worker.starts).sum::<u32>() >= 8, "{told}");
     assert_eq!(told.workers.iter().map(|worker| worker.deaths).sum::<u32>(), 0, "{told}");
-    assert_eq!(told.to_string().lines().count(), 3, "a head, and a line for each worker");
+    let table = told.to_string();
+    for head in [
+        "worker ",
+        "     0 ",
+        "     1 ",
+        "   all ",
+        "  mean ",
+        "  standard deviation ",
+        "  share of the time ",
+    ] {
+        assert!(table.lines().any(|line| line.starts_with(head)), "{head}: {table}");
+    }
     Ok(())
 }
 
@@ -101,5 +113,73 @@ fn deaths(method: StartMethod) -> Result<(), Error> {
     let told = pool.insights();
     assert_eq!(told.workers.iter().map(|worker| worker.deaths).sum::<u32>(), 1, "{told}");
     assert_eq!(told.workers.iter().map(|worker| worker.starts).sum::<u32>(), 3, "{told}");
+    Ok(())
+}
+
+#[worker_task]
+fn nap(ms: u64, _name: &str) {
+    std::thread::sleep(Duration::from_millis(ms));
+}
+
+fn slowest_tasks(method: StartMethod) -> Result<(), Error> {
+    let pool = with(method)?;
+    let naps = [0, 30, 0, 10, 0, 50, 20, 0, 40, 60];
+    nap::par_map(&pool, naps.map(|ms| (ms, "a nap")))?;
+    let told = pool.insights();
+    let slowest: Vec<_> =
+        told.slowest.iter().map(|slow| (slow.index, slow.argument.clone().unwrap())).collect();
+    let expected = [9, 5, 8, 1, 6].map(|index| (index, format!("({}, \"a nap\")", naps[index])));
+    assert_eq!(slowest, expected);
+    for slow in &told.slowest {
+        assert!(slow.task.ends_with("nap") && slow.worker < 2);
+        assert!(slow.took >= Duration::from_millis(naps[slow.index]) * 9 / 10, "{slow:?}");
+    }
+    let table = told.to_string();
+    assert!(table.contains("slowest tasks\n") && table.contains("nap 9 on worker "), "{table}");
+    let json = serde_json::to_string(&told).unwrap();
+    assert_eq!(serde_json::from_str::<pool::Insights>(&json).unwrap(), told);
+    Ok(())
+}
+
+fn chunks_and_bytes(method: StartMethod) -> Result<(), Error> {
+    let pool = with(method)?;
+    square::job(&pool).chunk_size(10).map(0..100)?;
+    let total = pool.insights().total();
+    // A chunk that a worker did not come to is taken back, and goes out task by task.
+    assert!((1..=110).contains(&total.chunks) && (10..=100).contains(&total.largest_chunk), "{total:?}");
+    assert_eq!(total.bytes_received, 800, "a hundred numbers");
+    assert!((800..10_000).contains(&total.bytes_sent), "{total:?}");
+    Ok(())
+}
+
+fn figures_of_all(method: StartMethod) -> Result<(), Error> {
+    let pool = with(method)?;
+    nap::par_map(&pool, [(20, ""), (20, "")])?;
+    let told = pool.insights();
+    let [one, other] = [0, 1].map(|id| told.workers[id].working.as_secs_f64());
+    let (mean, deviation) = told.mean_and_deviation(|worker| worker.working);
+    assert!((mean.as_secs_f64() - (one + other) / 2.0).abs() < 1e-6);
+    assert!((deviation.as_secs_f64() - (one - other).abs() / 2.0).abs() < 1e-6);
+    let total = told.total();
+    assert_eq!((total.tasks, total.starts), (2, 2));
+    assert!((total.ratio(total.working) - total.working_ratio()).abs() < 1e-9);
+    assert!((total.ratio(total.total()) - 1.0).abs() < 1e-9);
+    Ok(())
+}
+
+#[worker_task]
+fn dies_once(#[shared] died: &SharedValue<u8>, x: u64) -> u64 {
+    if x == 3 && died.get() == 0 {
+        died.set(1);
+        std::process::abort();
+    }
+    x
+}
+
+fn retries(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).insights(true).shared(SharedValue::new(0)?).build()?;
+    assert_eq!(dies_once::job(&pool).retries(1).map(0..10)?, (0..10).collect::<Vec<_>>());
+    let total = pool.insights().total();
+    assert_eq!((total.retries, total.deaths), (1, 1), "{total:?}");
     Ok(())
 }

@@ -172,6 +172,9 @@ impl Post {
                     room.bytes()[..payload.len()].copy_from_slice(&payload);
                     let record = room.position();
                     let end = room.commit(tag, payload.len(), units);
+                    if tag == order::CHUNK {
+                        self.count_chunk(1);
+                    }
                     self.note(record, payload.len(), end, units, None);
                 }
                 Waiting::Large { head, item, mut out } => {
@@ -193,6 +196,8 @@ impl Post {
                     room.bytes()[..ChunkHead::BYTES].copy_from_slice(&head.to_bytes());
                     let record = room.position();
                     let end = room.commit(order::CHUNK, ChunkHead::BYTES, 1);
+                    self.count_chunk(1);
+                    self.seen.bytes_sent += item.len() as u64;
                     self.note(record, ChunkHead::BYTES, end, 1, Some(item));
                 }
             }
@@ -201,12 +206,19 @@ impl Post {
 
     fn note(&mut self, record: Position, len: usize, end: Position, units: u32, large: Option<Vec<u8>>) {
         let unit = self.lane.next_unit().wrapping_sub(units);
+        self.seen.bytes_sent += len as u64;
         self.sent.push_back(Sent { unit, units, record, len, end, large });
     }
 
     /// Notes a chunk that was written straight into the lane.
     pub(super) fn note_chunk(&mut self, record: Position, len: usize, end: Position, count: u32) {
+        self.count_chunk(u64::from(count));
         self.note(record, len, end, count, None);
+    }
+
+    fn count_chunk(&mut self, tasks: u64) {
+        self.seen.chunks += 1;
+        self.seen.largest_chunk = self.seen.largest_chunk.max(tasks);
     }
 
     /// Everything before this unit is answered, or void: its room is free.

@@ -17,11 +17,11 @@ use super::post::Post;
 use super::wait::{Sleep, Waiter};
 use crate::codec::Codec;
 use crate::error::{Death, DeathCause, Error, TaskError, TaskErrorKind};
-use crate::insights::WorkerInsights;
+use crate::insights::{Insights, SlowTask, WorkerInsights, note_slow};
 use crate::lane::{self, Corrupt, Reply, Spinner, now_ns, order, padded, reply};
 use crate::start::{Child, Seat, Starter};
 use crate::supervise::{Action, Cause, Event, Grant, Head, JobCause, JobId, Plan, Supervisor, Work};
-use crate::wire::{Carriage, ChunkHead, Failure, InitOrder, Packing};
+use crate::wire::{Carriage, ChunkHead, Failure, InitOrder, Packing, Slow};
 
 /// The state of a pool's workers: what profile number stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +108,7 @@ pub(crate) struct State {
     coming: Vec<Coming>,
     /// What workers did that are gone, by their numbers.
     past: Vec<WorkerInsights>,
+    slowest: Vec<SlowTask>,
     jobs: BTreeMap<JobId, Box<JobSlot>>,
     next_job: JobId,
     profiles: Vec<ProfileDef>,
@@ -165,6 +166,7 @@ impl State {
             supervisor,
             posts: cpus.iter().map(|_| None).collect(),
             coming: Vec::new(),
+            slowest: Vec::new(),
             past: vec![WorkerInsights::default(); cpus.len()],
             jobs: BTreeMap::new(),
             next_job: 0,
@@ -415,13 +417,13 @@ impl State {
         }
     }
 
-    /// What each worker has done so far.
-    pub(crate) fn insights(&self) -> Vec<WorkerInsights> {
-        let mut all = self.past.clone();
-        for (worker, post) in all.iter_mut().zip(&self.posts) {
+    /// What workers have done so far.
+    pub(crate) fn insights(&self) -> Insights {
+        let mut workers = self.past.clone();
+        for (worker, post) in workers.iter_mut().zip(&self.posts) {
             worker.add(&post.as_ref().map(Post::insights).unwrap_or_default());
         }
-        all
+        Insights { workers, slowest: self.slowest.clone() }
     }
 
     // ---- the end ----

@@ -321,7 +321,11 @@ where
             task_name: T::entry().name(),
             task,
             profile,
-            carriage: Carriage { timed: plan.task_limit_ns.is_some(), claim: plan.most_claimed() },
+            carriage: Carriage {
+                timed: plan.task_limit_ns.is_some(),
+                watched: self.pool.is_watched(),
+                claim: plan.most_claimed(),
+            },
             item_bytes: 0,
             inbox: Default::default(),
             kept: Default::default(),

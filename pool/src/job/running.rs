@@ -8,7 +8,7 @@ use crate::error::{Error, TaskError, TaskErrorKind};
 use crate::lane::padded;
 use crate::progress::Progress;
 use crate::supervise::JobId;
-use crate::task::{Output, Task};
+use crate::task::{Output, Task, show};
 
 use super::supply::Supply;
 
@@ -187,17 +187,4 @@ fn decode_each<'v, R: Output>(
         Ok(())
     }));
     decoded.unwrap_or_else(|_| Err("its `Deserialize` implementation panicked".into())).err()
-}
-
-/// Shows the argument of a failed task, where its type can be shown.
-fn show<T: Task>(codec: Codec, item: &[u8]) -> Option<String> {
-    const LONGEST: usize = 200;
-    let debug = T::DEBUG_ITEM?;
-    let shown = || T::decode(codec, item).ok().map(|item| debug(&item));
-    let mut text = catch_unwind(shown).ok()??;
-    if let Some((cut, _)) = text.char_indices().nth(LONGEST) {
-        text.truncate(cut);
-        text.push_str("...");
-    }
-    Some(text)
 }

@@ -84,6 +84,8 @@ pub(crate) mod reply {
     pub(crate) const EXIT_FAILED: u8 = 8;
     /// A part of a large item was taken: its room is free. No unit's reply.
     pub(crate) const TAKEN: u8 = 9;
+    /// The task whose answer follows took long. No unit's reply.
+    pub(crate) const SLOW: u8 = 10;
 }
 
 /// What a worker sleeps for.

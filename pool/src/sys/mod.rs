@@ -11,6 +11,7 @@ pub(crate) mod memory;
 pub(crate) mod process;
 pub(crate) mod socket;
 pub(crate) mod threads;
+pub(crate) mod ticks;
 
 use std::fs::File;
 use std::io::{self, Read};

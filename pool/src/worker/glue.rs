@@ -5,13 +5,14 @@ use std::any::{Any, TypeId};
 
 use super::memory::Memory;
 use super::panics;
+use super::slow::Slowest;
 use crate::codec::Codec;
 use crate::lane::{Chunk, reply};
 use crate::registry::SharedValue;
 use crate::task::{
-    ExitContext, InitContext, Output, Task, TaskContext, WorkerExit, WorkerId, WorkerInit, shared_of,
+    ExitContext, InitContext, Output, Task, TaskContext, WorkerExit, WorkerId, WorkerInit, shared_of, show,
 };
-use crate::wire::{ChunkHead, Failure, Items};
+use crate::wire::{ChunkHead, Failure, Items, Slow};
 
 /// How long a claim should last: what the parent takes back is never closer than this.
 const CLAIM_NS: u64 = 12_500;
@@ -23,6 +24,7 @@ pub(crate) struct Bench<'w> {
     pub(super) shared: &'w SharedValue,
     pub(super) state: &'w mut dyn Any,
     pub(super) memory: &'w mut Memory,
+    pub(super) slowest: &'w mut Slowest,
 }
 
 /// The glue of a task.
@@ -42,7 +44,8 @@ impl TaskGlue {
 }
 
 fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, mut items: Items<'_>, lane: &mut Chunk<'_>) {
-    let Bench { id, codec, shared, state, memory } = bench;
+    let Bench { id, codec, shared, state, memory, slowest } = bench;
+    let mut slowest = head.carriage.watched.then_some(slowest);
     let (Some(shared), Some(state)) = (shared_of::<T::Shared>(&**shared), state.downcast_mut::<T::State>())
     else {
         return refuse(head.count, lane, "the worker has no shared value or state of the task's type");
@@ -58,6 +61,9 @@ fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, mut items: Items<'_>, l
         }
         let mut done = 0;
         while done < claimed {
+            if let Some(slowest) = &mut slowest {
+                slowest.begin();
+            }
             // A panic leaves the loop with the task that it was in unanswered.
             let run = panics::catch(|| {
                 while done < claimed {
@@ -67,7 +73,7 @@ fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, mut items: Items<'_>, l
                     lane.start_unit();
                     done += 1;
                     let cx = TaskContext::<T> { worker_id: id, shared, state: &mut *state };
-                    run_task(cx, codec, items.next(), lane);
+                    run_task(cx, codec, items.next(), slowest.as_deref_mut(), lane);
                     lane.finish_unit();
                 }
             });
@@ -91,7 +97,13 @@ fn claim_for(pace_ns: u64, at_most: u32) -> u32 {
 }
 
 #[inline]
-fn run_task<T: Task>(cx: TaskContext<'_, T>, codec: Codec, item: Option<&[u8]>, lane: &mut Chunk<'_>) {
+fn run_task<T: Task>(
+    cx: TaskContext<'_, T>,
+    codec: Codec,
+    item: Option<&[u8]>,
+    slowest: Option<&mut Slowest>,
+    lane: &mut Chunk<'_>,
+) {
     let Some(bytes) = item else {
         return reply_failed(
             Failure::Decode("the chunk is shorter than its count".into()),
@@ -103,6 +115,10 @@ fn run_task<T: Task>(cx: TaskContext<'_, T>, codec: Codec, item: Option<&[u8]>, 
         Ok(item) => {
             lane.note_decoded();
             let output = T::call(cx, item);
+            if let Some(took_ns) = slowest.and_then(Slowest::end) {
+                // Before the answer, with which the parent may write over the argument.
+                tell_slow::<T>(codec, bytes, took_ns, lane);
+            }
             if let Some(bytes) = output.plain(codec) {
                 return lane.push(bytes);
             }
@@ -117,6 +133,14 @@ fn run_task<T: Task>(cx: TaskContext<'_, T>, codec: Codec, item: Option<&[u8]>, 
             lane.alarm();
         }
     }
+}
+
+/// Tells that the task whose answer comes next took long.
+#[cold]
+fn tell_slow<T: Task>(codec: Codec, item: &[u8], took_ns: u64, lane: &mut Chunk<'_>) {
+    let slow = Slow { took_ns, argument: show::<T>(codec, item) };
+    let told = lane.reply(reply::SLOW, reply::SLOW, |out| Codec::Bincode.encode(&slow, out));
+    debug_assert!(told.is_ok());
 }
 
 /// Answers every task of a chunk that cannot be run.

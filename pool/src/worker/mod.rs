@@ -13,9 +13,11 @@ use crate::wire::{ChunkHead, Failure, InitOrder, Packing};
 pub(crate) mod glue;
 mod memory;
 mod panics;
+pub(crate) mod slow;
 
 use glue::{Bench, ExitGlue, reply_failed};
 use memory::Memory;
+use slow::Slowest;
 
 /// What a new worker is made from.
 pub(crate) struct Boot {
@@ -57,6 +59,7 @@ pub(crate) fn run(boot: Boot) -> Result<(), String> {
         profiles: Vec::new(),
         parts: Vec::new(),
         memory: Memory::default(),
+        slowest: Slowest::default(),
         lives_in,
     };
     loop {
@@ -84,6 +87,7 @@ struct Worker {
     /// The parts of a large item that have come so far.
     parts: Vec<u8>,
     memory: Memory,
+    slowest: Slowest,
     lives_in: LivesIn,
 }
 
@@ -150,8 +154,8 @@ impl Worker {
             parts = std::mem::take(&mut self.parts);
             items.bytes = &parts;
         }
-        let bench =
-            Bench { id: self.id, codec: self.codec, shared: &self.shared, state, memory: &mut self.memory };
+        let (memory, slowest) = (&mut self.memory, &mut self.slowest);
+        let bench = Bench { id: self.id, codec: self.codec, shared: &self.shared, state, memory, slowest };
         (task.run)(bench, head, items, answer);
     }
 

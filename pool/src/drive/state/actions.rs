@@ -53,6 +53,9 @@ impl State {
             }
             Action::Retry { worker, job, index, cause } => {
                 let kind = self.kind_of(worker, cause);
+                if let Some(post) = &mut self.posts[worker] {
+                    post.seen.retries += 1;
+                }
                 if let Some(slot) = self.jobs.get_mut(&job) {
                     slot.earlier.entry(index).or_default().push(kind);
                 }

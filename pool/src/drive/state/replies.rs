@@ -55,19 +55,21 @@ impl State {
         first: u64,
         count: u64,
     ) -> Result<(), Corrupt> {
-        let Self { posts, jobs, .. } = self;
+        let Self { posts, jobs, slowest, .. } = self;
         let Some(post) = &mut posts[worker] else { return Ok(()) };
         let mut void = Inbox::default();
         let slot = jobs.get_mut(&job).filter(|slot| !slot.cancelled);
         let inbox = slot.map_or(&mut void, |slot| &mut slot.inbox);
         let mut done = 0;
         let mut told = None;
+        let mut slow = Vec::new();
         let mut result = Ok(());
         while done < count {
             let start = inbox.tape.len();
             let at_most = usize::try_from(count - done).unwrap_or(usize::MAX);
             let tag = match post.lane.next_reply(&mut inbox.tape, at_most) {
                 Ok(Some(Reply::Values { count, len })) => {
+                    post.seen.bytes_received += (count * len) as u64;
                     inbox.push(first + done, worker, start, len, count);
                     done += count as u64;
                     if post.lane.is_up_to_date() {
@@ -87,6 +89,7 @@ impl State {
                 reply::LARGE_VALUE => {
                     tape.append(&mut post.parts);
                     let len = tape.len() - start;
+                    post.seen.bytes_received += len as u64;
                     tape.resize(start + padded(len), 0);
                     inbox.push(first + done, worker, start, len, 1);
                     done += 1;
@@ -104,6 +107,15 @@ impl State {
                         break;
                     }
                 }
+                reply::SLOW => {
+                    let told = Codec::Bincode.decode::<Slow>(&tape[start..]);
+                    tape.truncate(start);
+                    let Ok(told) = told else {
+                        result = Err(Corrupt);
+                        break;
+                    };
+                    slow.push((first + done, told));
+                }
                 reply::FAILED => {
                     match Codec::Bincode.decode::<Failure>(&tape[start..]) {
                         Ok(failure) => told = Some(failure),
@@ -118,6 +130,11 @@ impl State {
                     break;
                 }
             }
+        }
+        for (index, Slow { took_ns, argument }) in slow {
+            let Some(slot) = jobs.get(&job) else { continue };
+            let (index, took) = (index as usize, Duration::from_nanos(took_ns));
+            note_slow(slowest, SlowTask { task: slot.task_name.into(), index, worker, took, argument });
         }
         let pace_ns = post.lane.pace_ns();
         post.seen.tasks += done + u64::from(told.is_some());

@@ -1,0 +1,52 @@
+//! A clock that costs next to nothing beside a small task. Its unit is known only afterwards.
+#![allow(unsafe_code, reason = "reads the processor's counter")]
+
+use crate::lane::now_ns;
+
+/// A time in ticks.
+#[inline]
+pub(crate) fn now() -> u64 {
+    // SAFETY: every x86-64 processor has the instruction.
+    #[cfg(target_arch = "x86_64")]
+    let ticks = unsafe { std::arch::x86_64::_rdtsc() };
+    #[cfg(not(target_arch = "x86_64"))]
+    let ticks = now_ns();
+    ticks
+}
+
+/// How long a tick is, by how many there have been since this was made.
+#[derive(Debug)]
+pub(crate) struct Scale {
+    ticks: u64,
+    ns: u64,
+}
+
+impl Scale {
+    pub(crate) fn new() -> Self {
+        Self { ticks: now(), ns: now_ns() }
+    }
+
+    /// So many ticks in nanoseconds.
+    pub(crate) fn ns(&self, ticks: u64) -> u64 {
+        let passed = (now().saturating_sub(self.ticks).max(1), now_ns().saturating_sub(self.ns));
+        (u128::from(ticks) * u128::from(passed.1) / u128::from(passed.0)) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn ticks_are_as_long_as_they_are() {
+        let (scale, began) = (Scale::new(), Instant::now());
+        let start = now();
+        while began.elapsed() < Duration::from_millis(20) {
+            std::hint::spin_loop();
+        }
+        let (ticks, took) = (now() - start, began.elapsed().as_nanos() as u64);
+        assert!(scale.ns(ticks).abs_diff(took) < took / 4, "{} of {took} ns", scale.ns(ticks));
+    }
+}
