@@ -103,13 +103,15 @@ pub trait Task: Sized + 'static {
     fn call(cx: TaskContext<'_, Self>, item: Self::Item<'_>) -> Self::Output;
 }
 
+/// So many characters of an argument are shown.
+pub(crate) const LONGEST_SHOWN: usize = 200;
+
 /// Shows the argument of a task, where its type can be shown.
 pub(crate) fn show<T: Task>(codec: Codec, item: &[u8]) -> Option<String> {
-    const LONGEST: usize = 200;
     let debug = T::DEBUG_ITEM?;
     let shown = || T::decode(codec, item).ok().map(|item| debug(&item));
     let mut text = catch_unwind(shown).ok()??;
-    if let Some((cut, _)) = text.char_indices().nth(LONGEST) {
+    if let Some((cut, _)) = text.char_indices().nth(LONGEST_SHOWN) {
         text.truncate(cut);
         text.push_str("...");
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{PanicInfo, TaskErrorKind};
+use crate::task::LONGEST_SHOWN;
 
 /// The head of a chunk order; the items follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,6 +160,13 @@ pub(crate) struct Slow {
     pub(crate) took_ns: u64,
     /// Its argument, where its type can be shown.
     pub(crate) argument: Option<String>,
+}
+
+impl Slow {
+    /// Whether it is no longer than a worker makes it.
+    pub(crate) fn is_short(&self) -> bool {
+        self.argument.as_ref().is_none_or(|argument| argument.chars().count() <= LONGEST_SHOWN + "...".len())
+    }
 }
 
 impl From<Failure> for TaskErrorKind {

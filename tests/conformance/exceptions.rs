@@ -1,6 +1,6 @@
 //! A task that panics, or whose argument or result cannot cross, is an error that says so; the pool lives on.
 
-use std::panic;
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
 
 use pool::{Error, StartMethod, TaskErrorKind, WorkerPool, worker_task};
 use serde::de::Error as _;
@@ -14,7 +14,7 @@ cases! {
     All: every_task_panics, one_task_panics, with_options, in_apply, names_the_place, non_string_payload,
          worker_survives, outcomes_keep_the_others, imap_goes_on, not_retried, argument_not_encodable,
          argument_not_decodable, result_not_encodable, result_not_decodable, result_not_droppable,
-         serializer_panics, bad_and_good_arguments, errors_in_a_row;
+         item_not_droppable,         serializer_panics, bad_and_good_arguments, errors_in_a_row;
 }
 
 #[worker_task]
@@ -313,6 +313,24 @@ fn result_not_droppable(method: StartMethod) -> Result<(), Error> {
         }
     }
     assert_usable(&pool);
+    Ok(())
+}
+
+#[worker_task]
+fn take_sticky(item: Sticky) -> u64 {
+    item.number
+}
+
+/// What the caller's own item does in the caller's own thread is the caller's.
+fn item_not_droppable(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    for bad in [0, 42, 99] {
+        let items = (0..100).map(|number| Sticky { number, sticks: number == bad });
+        let call = AssertUnwindSafe(|| take_sticky::job(&pool).chunk_size(10).map(items));
+        let panic = catch_unwind(call).expect_err("the panic comes out of the call");
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"it sticks"));
+        assert_usable(&pool);
+    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use crate::harness::cases;
 use crate::support::{builder, task_error};
 
 cases! {
-    All: tasks_of_each_worker, with_splits, after_an_error, with_lifespan;
+    All: tasks_of_each_worker, with_splits, after_an_error, with_lifespan, chunks_of_many_bytes;
 }
 
 #[worker_task]
@@ -54,5 +54,21 @@ fn with_lifespan(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).workers(3).order_tasks(true).build()?;
     let ids = who::job(&pool).chunk_size(1).worker_lifespan(2).map(0..20)?;
     assert_eq!(ids, (0..20).map(|task| task % 3).collect::<Vec<_>>());
+    Ok(())
+}
+
+#[worker_task]
+fn who_has(#[worker_id] id: usize, text: &str) -> (usize, usize) {
+    (id, text.len())
+}
+
+fn chunks_of_many_bytes(method: StartMethod) -> Result<(), Error> {
+    const CHUNK: usize = 50;
+    let pool = builder(method).order_tasks(true).build()?;
+    for bytes in [100, 8 << 10, 16 << 10] {
+        let text = "x".repeat(bytes);
+        let outputs = who_has::job(&pool).chunk_size(CHUNK).map((0..500).map(|_| &*text))?;
+        assert!(outputs.into_iter().eq((0..500).map(|task| (task / CHUNK % 2, bytes))), "{bytes} bytes");
+    }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use crate::job::End;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Wanted {}
 
 #[derive(Debug, Clone)]

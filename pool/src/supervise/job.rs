@@ -145,6 +145,16 @@ impl Job {
         self.plan.max_active.map_or(u64::MAX, |most| most.saturating_sub(self.in_flight + self.held))
     }
 
+    /// The number of the chunk that is next; where chunks have no sizes of their own, how many were sent.
+    pub(super) fn chunk(&self) -> u64 {
+        let next = self.backlog.front().map_or(self.next, |(index, _)| *index);
+        match self.plan.chunking {
+            Chunking::Size(size) => next / size,
+            Chunking::Splits { splits, total } => splits::number(splits, total, next),
+            Chunking::Adaptive => self.chunks,
+        }
+    }
+
     /// How many tasks a worker should have queued, and how many it gets next: where `joins`, several chunks when tasks
     /// are short.
     pub(super) fn window(&self, workers: u64, joins: bool) -> Share {
@@ -154,15 +164,16 @@ impl Job {
         let fair = (left / (2 * workers)).max(1);
         let adapted = (CHUNK_NS / pace).clamp(1, window / 2).min(fair);
         let whole = match self.plan.chunking {
-            Chunking::Size(size) => size,
+            // What was too large to go at once ends its chunk with the rest.
+            Chunking::Size(size) => size - self.next % size,
             Chunking::Splits { splits, total } => splits::end(splits, total, self.next) - self.next,
             Chunking::Adaptive => {
                 return Share { window, chunk: adapted.min(self.allowance()), whole: 1 };
             }
         };
         let whole = whole.min(self.plan.max_active.unwrap_or(u64::MAX)).max(1);
-        let several =
-            if joins && matches!(self.plan.chunking, Chunking::Size(_)) { adapted / whole } else { 1 };
+        let is_alike = matches!(self.plan.chunking, Chunking::Size(size) if size == whole);
+        let several = if joins && is_alike { adapted / whole } else { 1 };
         let chunk = (whole * several.max(1)).min(self.allowance());
         Share { window: window.max(whole.saturating_mul(2)), chunk, whole }
     }

@@ -33,7 +33,7 @@ impl Supervisor {
                 && self.life_left(worker) > 0
         };
         let chosen = if self.order_tasks {
-            let worker = (job.chunks % self.workers.len() as u64) as usize;
+            let worker = (job.chunk() % self.workers.len() as u64) as usize;
             fits(&self.workers[worker]).then_some(worker)?
         } else {
             let fitting = self.workers.iter().enumerate().filter(|(_, worker)| fits(worker));
