@@ -48,8 +48,7 @@ pub(crate) trait Feed {
 /// fetches them faster than many small writes do.
 const MANY: u64 = 16;
 
-/// So many bytes make a chunk a large one: where its size is ours to choose it takes no more items, and the worker hears of
-/// it at once.
+/// So many bytes make an order a large one: the rest of the chunk goes with the next, and the worker hears of it at once.
 const LARGE: usize = 256 << 10;
 
 /// Where chunks of many tasks are written.
@@ -245,7 +244,7 @@ impl State {
             let count = most.min(in_hand);
             // Several chunks that go together go whole.
             let torn = if feed.is_last() && count == in_hand { 0 } else { count % whole.max(1) };
-            self.send_fresh(job, grant.worker, count - torn, whole, feed);
+            self.send_fresh(job, grant.worker, count - torn, feed);
         }
         if feed.in_hand() == 0 && feed.is_last() {
             self.end_input(job);
@@ -253,14 +252,13 @@ impl State {
         self.note_hunger(job, feed.in_hand() > 0);
     }
 
-    /// Writes a chunk of fresh items into the worker's lane: so many at most, and so many if they go into one order.
-    fn send_fresh(&mut self, job: JobId, worker: usize, most: u64, whole: u64, feed: &mut dyn Feed) {
+    /// Writes a chunk of fresh items, or what goes into one order of it, into the worker's lane.
+    fn send_fresh(&mut self, job: JobId, worker: usize, most: u64, feed: &mut dyn Feed) {
         let Some((post, slot, draft)) = self.outlet(worker, job) else { return };
         let mut head = slot.head(0);
         // What finds no room is copied twice more, so room is asked for, and items for the room.
         let item = slot.item_bytes.max(8) + ITEM_HEAD;
-        let wanted = item.saturating_mul(usize::try_from(whole.min(most)).unwrap_or(usize::MAX));
-        let least = wanted.saturating_add(ChunkHead::BYTES).min(post.lane.longest_order());
+        let least = (ChunkHead::BYTES + item).min(post.lane.longest_order());
         let room = if post.is_clear() { post.lane.reserve(least) } else { None };
         let Some(mut room) = room else {
             self.supervisor().block(worker, true);
@@ -268,8 +266,8 @@ impl State {
         };
         let record = room.position();
         let lane = room.bytes();
-        let most = most.min(whole.max((LARGE / item) as u64));
-        let drafted = most >= MANY && wanted < LARGE;
+        let most = most.min((LARGE / item).max(1) as u64);
+        let drafted = most >= MANY;
         let area = if drafted { draft.area(lane) } else { &mut *lane };
         let mut writer = ChunkWriter::new(area);
         let (count, halt) = feed.write(most, &mut writer);
