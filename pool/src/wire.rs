@@ -207,6 +207,13 @@ mod tests {
     }
 
     #[test]
+    fn no_worker_shows_more_than_this() {
+        let slow = |characters| Slow { took_ns: 1, argument: Some("ä".repeat(characters)) };
+        assert!(slow(203).is_short() && !slow(204).is_short());
+        assert!(Slow { took_ns: 1, argument: None }.is_short());
+    }
+
+    #[test]
     fn short_orders_are_refused() {
         assert!(ChunkHead::split(&[0; 15]).is_none());
         let next = |packing, bytes| Items { bytes, packing }.next();

@@ -116,6 +116,24 @@ fn a_run_that_was_written_over_is_told() {
 }
 
 #[test]
+fn values_that_have_changed_places_are_told() {
+    for words in [1, 2, 5] {
+        let mut pair = pair(4096);
+        for value in 1..=3 {
+            assert!(pair.producer.push(&vec![value; words as usize * WORD as usize]));
+        }
+        // Behind the header and the length, the first with the last.
+        for word in 2..2 + words {
+            let places = [word, word + 2 * words].map(|word| pair.consumer.span.header(word * WORD));
+            let [first, last] = places.map(|place| place.load(Ordering::Relaxed));
+            places[0].store(last, Ordering::Relaxed);
+            places[1].store(first, Ordering::Relaxed);
+        }
+        assert_eq!(take(&mut pair), Err(Corrupt), "of {words} words");
+    }
+}
+
+#[test]
 fn a_run_that_is_gone_is_told() {
     // Nothing, a wrap, another record: all that a header may say elsewhere.
     for word in [0, 0xff << 32, 9 << 32] {
