@@ -16,6 +16,15 @@
 //!     Ok(())
 //! }
 //! ```
+//!
+//! The [guide] has a page for each question:
+//!
+//! | to | read |
+//! |---|---|
+//! | decide | [why processes](guide::why_processes), [start methods](guide::start_methods) |
+//! | write tasks | [worker state](guide::state), [shared memory](guide::shared_memory) |
+//! | rely on them | [failures](guide::failures), [testing](guide::testing), [performance](guide::performance) |
+//! | move over | [from rayon](guide::from_rayon), [from MPIRE, multiprocessing and their like](guide::from_mpire) |
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -53,6 +62,8 @@ mod progress;
 mod start;
 mod supervise;
 mod sys;
+// For readers.
+pub mod guide;
 
 #[cfg(feature = "progress")]
 pub use ::indicatif;

@@ -1,0 +1,43 @@
+//! The guide: one page for each question. The [front page](crate) has the first program, and each item's own page says
+//! exactly what it does.
+//!
+//! | page | after it |
+//! |---|---|
+//! | [`why_processes`] | you know what a process costs and gives, and when threads are enough |
+//! | [`start_methods`] | you can choose how workers start, and know what they have of your program |
+//! | [`state`] | your workers load their model once, know their number, and hand over what they have counted |
+//! | [`shared_memory`] | your tasks write into one array, in place, and nobody waits for a worker that was killed |
+//! | [`failures`] | you know what becomes of a task that panics, crashes, hangs or eats memory, and of the others |
+//! | [`performance`] | you know what a task costs, and what to change when that is too much |
+//! | [`testing`] | your tests run over worker processes, crashes included |
+//! | [`from_rayon`] | your rayon program runs on processes |
+//! | [`from_mpire`] | your program for MPIRE, multiprocessing, concurrent.futures or joblib runs here |
+//!
+//! All examples run, on worker processes, each time the crate is tested.
+
+#[doc = include_str!("why_processes.md")]
+pub mod why_processes {}
+
+#[doc = include_str!("start_methods.md")]
+pub mod start_methods {}
+
+#[doc = include_str!("state.md")]
+pub mod state {}
+
+#[doc = include_str!("shared_memory.md")]
+pub mod shared_memory {}
+
+#[doc = include_str!("failures.md")]
+pub mod failures {}
+
+#[doc = include_str!("performance.md")]
+pub mod performance {}
+
+#[doc = include_str!("testing.md")]
+pub mod testing {}
+
+#[doc = include_str!("from_rayon.md")]
+pub mod from_rayon {}
+
+#[doc = include_str!("from_mpire.md")]
+pub mod from_mpire {}
