@@ -128,6 +128,7 @@ struct Failure {
     earlier: Vec<TaskErrorKind>,
     /// The elements that it had in place.
     rows: Option<Range<usize>>,
+    last_words: Option<String>,
 }
 
 impl TaskError {
@@ -139,8 +140,8 @@ impl TaskError {
         argument: Option<String>,
         kind: TaskErrorKind,
     ) -> Self {
-        let (earlier, rows) = (Vec::new(), None);
-        Self(Arc::new(Failure { task, index, worker, attempts, argument, kind, earlier, rows }))
+        let (earlier, rows, last_words) = (Vec::new(), None, None);
+        Self(Arc::new(Failure { task, index, worker, attempts, argument, kind, earlier, rows, last_words }))
     }
 
     /// With what ended the attempts before the last.
@@ -155,6 +156,14 @@ impl TaskError {
     pub(crate) fn on_rows(mut self, rows: Range<usize>) -> Self {
         if let Some(failure) = Arc::get_mut(&mut self.0) {
             failure.rows = Some(rows);
+        }
+        self
+    }
+
+    /// With what its worker printed before its end.
+    pub(crate) fn with_last_words(mut self, words: Option<String>) -> Self {
+        if let Some(failure) = Arc::get_mut(&mut self.0) {
+            failure.last_words = words;
         }
         self
     }
@@ -201,6 +210,13 @@ impl TaskError {
         self.0.rows.clone().filter(|_| torn)
     }
 
+    /// What the worker printed to stderr before it died or was killed, the last 2 KiB at most: an assertion of a C library,
+    /// what an allocator complains of. As far as can be known, nothing from before the task.
+    #[must_use]
+    pub fn last_words(&self) -> Option<&str> {
+        self.0.last_words.as_deref()
+    }
+
     /// What went wrong, at the last attempt.
     #[must_use]
     pub fn kind(&self) -> &TaskErrorKind {
@@ -218,14 +234,14 @@ impl std::error::Error for TaskError {}
 
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { task, index, worker, attempts, argument, kind, earlier, .. } = &*self.0;
+        let Failure { task, index, worker, attempts, argument, kind, earlier, last_words, .. } = &*self.0;
         match kind {
             TaskErrorKind::Init(cause) => {
-                return write!(f, "init of worker {worker} for task `{task}` failed: {cause}");
+                write!(f, "init of worker {worker} for task `{task}` failed: {cause}")
             }
-            TaskErrorKind::Exit(cause) => return write!(f, "exit of worker {worker} failed: {cause}"),
-            _ => write!(f, "task {index} of `{task}` on worker {worker} {kind}")?,
-        }
+            TaskErrorKind::Exit(cause) => write!(f, "exit of worker {worker} failed: {cause}"),
+            _ => write!(f, "task {index} of `{task}` on worker {worker} {kind}"),
+        }?;
         if let Some(argument) = argument {
             write!(f, "; its argument was {argument}")?;
         }
@@ -238,8 +254,15 @@ impl fmt::Display for TaskError {
         for (attempt, kind) in (1..).zip(earlier) {
             write!(f, "; attempt {attempt} {kind}")?;
         }
-        Ok(())
+        last_words.as_deref().map_or(Ok(()), |words| write_words(f, words))
     }
+}
+
+/// What a worker printed before its end, behind what is said of that: one line there, several below.
+pub(crate) fn write_words(f: &mut impl fmt::Write, words: &str) -> fmt::Result {
+    f.write_str("; its last words:")?;
+    let gap = if words.contains('\n') { "\n    " } else { " " };
+    words.lines().try_for_each(|line| write!(f, "{gap}{line}"))
 }
 
 /// What went wrong with a task.

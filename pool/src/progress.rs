@@ -1,13 +1,23 @@
 //! Progress bars. What came of tasks is counted where it comes in, so a bar moves within a chunk.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
-use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::boot::{self, Role};
 use crate::job::End;
+
+/// The bars that calls have of their own: a line for each, where several are under way.
+static OWN: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+/// How many of them may move yet.
+static MOVING: AtomicUsize = AtomicUsize::new(0);
+
+/// Does what would disturb bars, and draws them again.
+pub(crate) fn aside<R>(what: impl FnOnce() -> R) -> R {
+    if MOVING.load(Ordering::Relaxed) > 0 { OWN.suspend(what) } else { what() }
+}
 
 /// The bar that a call asks for.
 #[derive(Debug, Clone)]
@@ -22,8 +32,8 @@ pub(crate) enum Wanted {
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
     bar: ProgressBar,
-    /// It is the caller's: other calls may share it.
-    given: bool,
+    /// It has a line of its own. Others are the caller's, who may share them, or are not shown.
+    own: bool,
     failed: Arc<AtomicU64>,
 }
 
@@ -40,13 +50,16 @@ fn rate(state: &ProgressState, out: &mut dyn fmt::Write) {
 
 impl Progress {
     pub(crate) fn new(wanted: Wanted, tasks: Option<u64>) -> Self {
-        let (bar, given) = match wanted {
-            Wanted::Given(bar) => (bar, true),
+        let (bar, own) = match wanted {
+            Wanted::Given(bar) => (bar, false),
             // A worker has the terminal of its parent, which has a bar there.
             Wanted::Own if boot::role() != Role::Main => (ProgressBar::hidden(), false),
-            Wanted::Own => (ProgressBar::no_length(), false),
+            Wanted::Own => {
+                MOVING.fetch_add(1, Ordering::Relaxed);
+                (OWN.add(ProgressBar::no_length()), true)
+            }
         };
-        let progress = Self { bar, given, failed: Arc::default() };
+        let progress = Self { bar, own, failed: Arc::default() };
         progress.style(UNKNOWN);
         if let Some(tasks) = tasks {
             progress.know(tasks);
@@ -55,7 +68,7 @@ impl Progress {
     }
 
     fn style(&self, template: &str) {
-        if !self.given {
+        if self.own {
             let style = ProgressStyle::with_template(template).expect("the template is well-formed");
             self.bar.set_style(style.with_key("rate", rate));
         }
@@ -83,7 +96,7 @@ impl Progress {
 
     /// The call has ended.
     pub(crate) fn end(&self, how: End) {
-        if self.given {
+        if !self.own {
             // Others may count on it.
             if self.bar.length().is_some_and(|tasks| self.bar.position() >= tasks) {
                 self.bar.finish_using_style();
@@ -97,6 +110,11 @@ impl Progress {
             End::Failed => (true, " failed".into()),
             End::Interrupted => (true, " interrupted".into()),
         };
-        if left { self.bar.abandon_with_message(told) } else { self.bar.finish_with_message(told) }
+        if left {
+            self.bar.abandon_with_message(told);
+        } else {
+            self.bar.finish_with_message(told);
+        }
+        MOVING.fetch_sub(1, Ordering::Relaxed);
     }
 }

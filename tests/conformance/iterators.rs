@@ -10,7 +10,8 @@ use crate::support::{Tokens, assert_usable, builder, pool, square, squares, wait
 
 cases! {
     All: infinite_input, bounded_ahead, bounded_behind_a_slow_head, dropped_half_way, dropped_untouched,
-         dropped_while_tasks_run, input_panics, fused, several_at_once, works_before_it_is_asked;
+         dropped_while_tasks_run, input_panics, fused, several_at_once, works_before_it_is_asked,
+         no_result_waits_for_the_next_task;
 }
 
 fn infinite_input(method: StartMethod) -> Result<(), Error> {
@@ -40,6 +41,26 @@ fn bounded_ahead(method: StartMethod) -> Result<(), Error> {
         }
     }
     assert_usable(&pool);
+    Ok(())
+}
+
+fn no_result_waits_for_the_next_task(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(1).build()?;
+    for ordered in [true, false] {
+        for size in [1, 10] {
+            let (started, mut go_on) = (Tokens::new(), Tokens::new());
+            let (started_path, go_on_path) = (started.path(), go_on.path());
+            let job = wait_for_token::job(&pool).chunk_size(size);
+            let input = (0..10).map(|i| (&*started_path, &*go_on_path, i));
+            let mut results: Box<dyn Iterator<Item = _>> =
+                if ordered { Box::new(job.imap(input)) } else { Box::new(job.imap_unordered(input)) };
+            for i in 0..10 {
+                // The next one waits for a token that it gets when this one is here.
+                go_on.put(1);
+                assert_eq!(results.next().transpose()?, Some(i));
+            }
+        }
+    }
     Ok(())
 }
 

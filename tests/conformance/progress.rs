@@ -17,7 +17,8 @@ use crate::support::{builder, square};
 cases! {
     All: a_bar_counts_tasks, failed_tasks_are_counted_apart, one_bar_for_many_calls, it_moves_within_a_chunk,
         a_call_that_is_left, without_a_length, a_terminal_shows_it, nothing_is_shown_elsewhere,
-        nothing_is_shown_in_a_worker;
+        nothing_is_shown_in_a_worker, a_line_for_each_call;
+    Processes: what_workers_print_stands_above;
 }
 
 fn bar(length: Option<u64>) -> ProgressBar {
@@ -116,6 +117,10 @@ fn written(stderr: OwnedFd, reader: OwnedFd, run: impl FnOnce()) -> Vec<u8> {
     written
 }
 
+fn lines(screen: &str) -> Vec<&str> {
+    screen.lines().collect()
+}
+
 /// What a terminal shows when `run` has written to it.
 fn screen(run: impl FnOnce()) -> String {
     let (rows, columns) = (4, 100);
@@ -123,7 +128,9 @@ fn screen(run: impl FnOnce()) -> String {
     let ends = openpty(Some(&size), None).unwrap();
     let mut terminal = vt100::Parser::new(rows, columns, 0);
     terminal.process(&written(ends.slave, ends.master, run));
-    let shown = terminal.screen().contents();
+    // A row that is filled to its end would be joined with the next.
+    let rows: Vec<String> = terminal.screen().rows(0, columns).map(|row| row.trim_end().to_owned()).collect();
+    let shown = rows.join("\n").trim_end().to_owned();
     if std::env::var_os("POOL_SHOW_SCREENS").is_some() {
         eprintln!("{shown}\n");
     }
@@ -185,5 +192,42 @@ fn nothing_is_shown_in_a_worker(method: StartMethod) -> Result<(), Error> {
         pool.join().unwrap();
     });
     assert_eq!(shown, "");
+    Ok(())
+}
+
+/// Prints a line to stderr.
+#[worker_task]
+fn print(x: u64) -> u64 {
+    eprintln!("line {x}");
+    x
+}
+
+fn what_workers_print_stands_above(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).build()?;
+    let shown = screen(|| {
+        let mut results = print::job(&pool).progress_bar(true).chunk_size(1).max_tasks_active(1).imap(0..3);
+        for x in 0..3 {
+            assert_eq!(results.next().unwrap().unwrap(), x);
+        }
+        assert!(results.next().is_none());
+    });
+    let lines = lines(&shown);
+    assert_eq!(lines[..3], ["line 0", "line 1", "line 2"], "{shown}");
+    assert!(lines.len() == 4 && lines[3].starts_with("100% ") && lines[3].ends_with("] done"), "{shown}");
+    Ok(())
+}
+
+fn a_line_for_each_call(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).build()?;
+    let shown = screen(|| {
+        let results = square::job(&pool).progress_bar(true).imap(0..100);
+        let with_one_more: u64 = results
+            .map(|x| x.unwrap() + square::job(&pool).progress_bar(true).map(0..1).unwrap()[0])
+            .take(2)
+            .sum();
+        assert_eq!(with_one_more, 1);
+    });
+    let ends = |end: &str| lines(&shown).iter().filter(|line| line.ends_with(end)).count();
+    assert_eq!((ends("] done"), ends("] interrupted"), lines(&shown).len()), (2, 1, 3), "{shown}");
     Ok(())
 }

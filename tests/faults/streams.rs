@@ -18,7 +18,7 @@ use crate::support::{assert_usable, builder, panic_message, pool, square, square
 
 cases! {
     All: broken_pipe_is_an_error;
-    Processes: closed, broken_output, stdin_is_left_alone, nobody_reads, output_left_at_the_end,
+    Processes: closed, broken_output, stderr_is_passed_on, stdin_is_left_alone, nobody_reads, output_left_at_the_end,
                parent_killed_with_output_left;
     Apart: ends_with_output_left;
 }
@@ -93,7 +93,7 @@ impl<'de> Deserialize<'de> for LooksAtParent {
     }
 }
 
-/// Prints, then says which streams the parent had and which this worker has.
+/// Prints, then says which streams the parent had and which this worker has. Its stderr is a pipe.
 #[worker_task]
 fn print_and_look(#[shared] parent: &LooksAtParent, x: u64) -> (Streams, Streams) {
     println!("task {x}");
@@ -119,7 +119,8 @@ fn closed(method: StartMethod) -> Result<(), Error> {
         for (of_parent, own) in seen {
             assert_eq!(of_parent, expected, "a start took the number of a closed stream");
             let null = || Some("/dev/null".to_owned());
-            assert_eq!(own, [null(), expected[1].clone().or_else(null), expected[2].clone().or_else(null)]);
+            assert_eq!(own[..2], [null(), expected[1].clone().or_else(null)]);
+            assert!(own[2].as_ref().is_some_and(|stderr| stderr.starts_with("pipe:")), "{own:?}");
         }
         assert_eq!(results, squares(100));
     }
@@ -170,11 +171,12 @@ fn broken_output(method: StartMethod) -> Result<(), Error> {
         for (index, outcome) in (0..).zip(result?) {
             match outcome {
                 Ok((process, x)) => {
-                    assert!(index % 10 != 3 && x == index, "{index}: {x}");
+                    // What can't be passed on from stderr is no task's concern.
+                    assert!((index % 10 != 3 || stream == 2) && x == index, "{index}: {x}");
                     processes.push(process);
                 }
                 Err(error) => {
-                    assert!(index % 10 == 3, "{error}");
+                    assert!(index % 10 == 3 && stream == 1, "{error}");
                     assert!(panic_message(&error).contains("Broken pipe"), "{error}");
                 }
             }
@@ -183,6 +185,46 @@ fn broken_output(method: StartMethod) -> Result<(), Error> {
         processes.dedup();
         assert!(processes.len() <= 2, "no worker ended: {processes:?}");
     }
+    Ok(())
+}
+
+/// Prints to stderr, as Rust and as C do it.
+#[worker_task(exit = print_at_the_end)]
+fn print_to_stderr(#[state] _state: &mut u8, x: u64) {
+    eprintln!("task {x}");
+    // SAFETY: the text ends with a zero.
+    #[expect(unsafe_code)]
+    unsafe {
+        libc::perror(c"from C".as_ptr());
+    }
+}
+
+#[worker_exit]
+fn print_at_the_end(#[state] _state: u8) {
+    eprintln!("the end");
+}
+
+fn stderr_is_passed_on(method: StartMethod) -> Result<(), Error> {
+    let (mut reader, writer) = io::pipe().unwrap();
+    let altered = Altered::open_on(&[2], writer);
+    let result = pool(method).and_then(|pool| {
+        print_to_stderr::par_map(&pool, 0..200)?;
+        eprintln!("after the call");
+        print_to_stderr::apply(&pool, 200)?;
+        eprintln!("after the last call");
+        pool.join().map(drop)
+    });
+    drop(altered);
+    result?;
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let place = |line: &str| lines.iter().position(|known| *known == line).expect(line);
+    let (call, last_call) = (place("after the call"), place("after the last call"));
+    assert!((0..200).all(|x| place(&format!("task {x}")) < call), "{text}");
+    assert!((call..last_call).contains(&place("task 200")), "{text}");
+    assert_eq!(text.matches("from C: ").count(), 201, "{text}");
+    assert_eq!(lines[last_call + 1..], ["the end"; 2], "{text}");
     Ok(())
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct Loss {
     pub(crate) earlier: Vec<TaskErrorKind>,
     /// The argument's bytes, where they were still there.
     pub(crate) item: Option<Vec<u8>>,
+    /// What its worker printed last, if it ended.
+    pub(crate) last_words: Option<String>,
 }
 
 impl Inbox {

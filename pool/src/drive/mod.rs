@@ -11,6 +11,7 @@ mod inbox;
 mod post;
 mod state;
 mod wait;
+mod words;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -164,12 +165,12 @@ impl Core {
         let from = state.watched_until();
         let sleep = state.lead(awaits);
         drop(state);
-        let ended = sleep.map_or_else(Vec::new, |sleep| self.waiter.sleep(sleep));
+        let news = sleep.map(|sleep| self.waiter.sleep(sleep)).unwrap_or_default();
         let limit = sleep.map_or(Some(Duration::ZERO), |sleep| sleep.limit);
         let now = now_ns();
         let absence = limit.map(|limit| Absence { from, limit, until: now });
         let mut state = self.lock_at(now);
-        state.stop_leading(ended);
+        state.stop_leading(news);
         state.leave_out(absence);
         if state.has_followers() {
             self.changed.notify_all();

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::time::Duration;
 
+use super::words::Words;
 use crate::chunk::ItemWriter;
 use crate::insights::WorkerInsights;
 use crate::lane::{Corrupt, PART_BYTES, ParentEnd, Position, Spends, now_ns, order};
@@ -15,6 +16,8 @@ use crate::wire::{ChunkHead, Failure, ITEM_HEAD, Packing};
 pub(super) struct Post {
     pub(super) lane: ParentEnd,
     pub(super) child: Child,
+    /// What it prints to stderr, where that is its own.
+    pub(super) words: Option<Words>,
     /// The worker has said that it is up.
     pub(super) ready: bool,
     /// It wrote what no worker writes: its end is on its way.
@@ -69,10 +72,11 @@ enum Waiting {
 }
 
 impl Post {
-    pub(super) fn new(lane: ParentEnd, child: Child) -> Self {
+    pub(super) fn new(lane: ParentEnd, child: Child, words: Option<Words>) -> Self {
         Self {
             lane,
             child,
+            words,
             ready: false,
             meter: None,
             nap: None,
@@ -106,11 +110,12 @@ impl Post {
         }
     }
 
-    /// Says that the parent will sleep, until the worker is half-way through what it has. What waits for room does
-    /// not count: the worker has not got it.
-    pub(super) fn doze(&mut self) {
+    /// Says that the parent will sleep: until the worker has answered something, or if it is `patient`, until the worker
+    /// is half-way through what it has. What waits for room does not count: the worker has not got it.
+    pub(super) fn doze(&mut self, patient: bool) {
         let open = self.lane.next_unit().wrapping_sub(self.answered);
-        self.lane.doze(self.answered.wrapping_add(open.saturating_sub(1) / 2));
+        let awaited = if patient { open.saturating_sub(1) / 2 } else { 0 };
+        self.lane.doze(self.answered.wrapping_add(awaited));
     }
 
     /// The worker says that it sleeps, and has orders: it is woken once more, and if that does not help, it is not

@@ -14,7 +14,8 @@ use actions::Coming;
 use super::Draft;
 use super::inbox::{Arrival, Inbox, Loss, What};
 use super::post::Post;
-use super::wait::{Sleep, Waiter};
+use super::wait::{News, Sleep, Waiter};
+use super::words::{Printed, Words};
 use crate::codec::Codec;
 use crate::error::{Death, DeathCause, Error, TaskError, TaskErrorKind};
 use crate::insights::{Insights, SlowTask, WorkerInsights, note_slow};
@@ -92,7 +93,7 @@ struct Leader {
 /// When it was last looked for what nobody tells.
 #[derive(Default)]
 struct Looks {
-    deaths: u64,
+    news: u64,
     naps: u64,
     memory: u64,
 }
@@ -103,6 +104,8 @@ pub(crate) struct State {
     followers: Vec<Awaits>,
     /// How many events the supervisor has been told of.
     events: u64,
+    /// How many there had been before the last sleep.
+    slept_after: u64,
     supervisor: Supervisor,
     posts: Vec<Option<Post>>,
     coming: Vec<Coming>,
@@ -119,6 +122,8 @@ pub(crate) struct State {
     pub(crate) exit_error: Option<TaskError>,
     start_error: Option<Error>,
     last_death: Death,
+    /// What the worker printed before it.
+    last_words: Option<String>,
     actions: Vec<Action>,
     /// What carrying out actions has led to: the supervisor hears of it when all of them are carried out.
     consequences: VecDeque<Event>,
@@ -136,6 +141,9 @@ pub(crate) struct State {
     ending: bool,
     /// Workers whose ends were signalled.
     suspects: Vec<usize>,
+    /// Workers that have printed what was not taken yet.
+    talkers: Vec<usize>,
+    printed: Printed,
     looked_at: Looks,
     /// When the state was locked last: the time of all that is done under that lock.
     now: u64,
@@ -163,6 +171,7 @@ impl State {
             leader: None,
             followers: Vec::new(),
             events: 0,
+            slept_after: 0,
             supervisor,
             posts: cpus.iter().map(|_| None).collect(),
             coming: Vec::new(),
@@ -178,6 +187,7 @@ impl State {
             exit_error: None,
             start_error: None,
             last_death: Death::new(DeathCause::Unknown),
+            last_words: None,
             actions: Vec::new(),
             consequences: VecDeque::new(),
             scratch: Vec::new(),
@@ -188,6 +198,8 @@ impl State {
             oom_kills: None,
             ending: false,
             suspects: Vec::new(),
+            talkers: Vec::new(),
+            printed: Printed::default(),
             looked_at: Looks::default(),
             now: now_ns(),
             watched_until: 0,
@@ -310,6 +322,9 @@ impl State {
         debug_assert!(empty.is_empty());
         if let Some(slot) = self.jobs.get_mut(&job) {
             std::mem::swap(&mut slot.inbox, empty);
+            if empty.end.is_some() {
+                self.listen_at_the_end();
+            }
         } else {
             empty.end = Some(Err(Error::Closed));
         }
@@ -445,7 +460,8 @@ impl State {
             }
         }
         for post in &mut self.posts {
-            *post = None;
+            let words = post.take().and_then(|post| post.words);
+            words.map(|mut words| self.printed.take_last(&mut words));
         }
     }
 }

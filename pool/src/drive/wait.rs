@@ -1,4 +1,4 @@
-//! What a leader sleeps on: the bell that workers ring, and the workers' ends.
+//! What a leader sleeps on: the bell that workers ring, the workers' ends, and what they print.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,8 +12,9 @@ use nix::unistd::{read, write};
 use crate::sys::fd::{Fd, Known, above_standard};
 use crate::sys::named;
 
-/// The bell's number in the poll set; workers have theirs.
+/// The bell's number in the poll set. Workers have theirs, and what they print has it with a mark.
 const BELL: u64 = u64::MAX;
+const PRINTS: u64 = 1 << 32;
 /// A sleeper looks around this often, whatever it was told.
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -22,6 +23,14 @@ pub(crate) struct Waiter {
     _known: Known,
     set: Epoll,
     bell: Fd,
+}
+
+/// Of which workers there is what.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    pub(super) ended: Vec<usize>,
+    pub(super) printed: Vec<usize>,
+    rung: bool,
 }
 
 /// How long to sleep at most.
@@ -51,31 +60,36 @@ impl Waiter {
         Ok(self.set.add(pidfd, EpollEvent::new(EpollFlags::EPOLLIN, worker as u64))?)
     }
 
+    /// From here on what this worker prints ends a sleep, and is told once.
+    pub(super) fn watch_prints(&self, pipe: BorrowedFd<'_>, worker: usize) -> io::Result<()> {
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+        Ok(self.set.add(pipe, EpollEvent::new(flags, worker as u64 | PRINTS))?)
+    }
+
     /// Wakes the sleeper.
     pub(super) fn wake(&self) {
         // A full counter means that it has been woken already.
         let _ = write(&self.bell, &1u64.to_ne_bytes());
     }
 
-    /// Sleeps until the bell rings, a worker ends, or the time is over; says which workers ended.
-    pub(super) fn sleep(&self, sleep: Sleep) -> Vec<usize> {
+    /// Sleeps until the bell rings, there is news, or the time is over.
+    pub(super) fn sleep(&self, sleep: Sleep) -> News {
         let limit = sleep.limit.unwrap_or(LONGEST).min(LONGEST);
         // Rounded up: a sleep that ends before the deadline would be followed by many short ones.
-        let (ended, rung) = self.poll(limit.as_micros().div_ceil(1000) as i32);
-        if rung {
+        let news = self.poll(limit.as_micros().div_ceil(1000) as i32);
+        if news.rung {
             // Nothing to read means that it does not ring any more.
             let _ = read(&self.bell, &mut [0; 8]);
         }
-        ended
+        news
     }
 
-    /// Which workers have ended by now. The bell is left for the sleeper that it rings for.
-    pub(super) fn look(&self) -> Vec<usize> {
-        self.poll(0).0
+    /// What news there is by now. The bell is left for the sleeper that it rings for.
+    pub(super) fn look(&self) -> News {
+        self.poll(0)
     }
 
-    /// Which workers have ended, and whether the bell rings.
-    fn poll(&self, limit_ms: i32) -> (Vec<usize>, bool) {
+    fn poll(&self, limit_ms: i32) -> News {
         let mut events = [EpollEvent::empty(); 16];
         let timeout = EpollTimeout::try_from(limit_ms).unwrap_or(EpollTimeout::ZERO);
         let found = match self.set.wait(&mut events, timeout) {
@@ -83,8 +97,14 @@ impl Waiter {
             Err(Errno::EINTR) => 0,
             Err(error) => unreachable!("epoll_wait on a valid set fails only for signals: {error}"),
         };
-        let numbers = events[..found].iter().map(EpollEvent::data);
-        let ended = numbers.clone().filter(|number| *number != BELL).map(|worker| worker as usize).collect();
-        (ended, numbers.into_iter().any(|number| number == BELL))
+        let mut news = News::default();
+        for number in events[..found].iter().map(EpollEvent::data) {
+            match number {
+                BELL => news.rung = true,
+                PRINTS.. => news.printed.push((number ^ PRINTS) as usize),
+                worker => news.ended.push(worker as usize),
+            }
+        }
+        news
     }
 }

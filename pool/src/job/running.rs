@@ -165,9 +165,10 @@ pub(super) fn open<T: Task>(
             }
         }
         What::Failed(loss) => {
-            let Loss { attempts, kind, earlier, item } = &**loss;
+            let Loss { attempts, kind, earlier, item, last_words } = &**loss;
             let argument = item.as_ref().and_then(|item| show::<T>(codec, item));
-            sink(index, Err(fail(index, *attempts, argument, kind.clone()).after(earlier.clone())))
+            let error = fail(index, *attempts, argument, kind.clone());
+            sink(index, Err(error.after(earlier.clone()).with_last_words(last_words.clone())))
         }
     }
 }

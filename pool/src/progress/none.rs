@@ -2,6 +2,11 @@
 
 use crate::job::End;
 
+/// Does what would disturb bars.
+pub(crate) fn aside<R>(what: impl FnOnce() -> R) -> R {
+    what()
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Wanted {}
 

@@ -78,6 +78,8 @@ pub(crate) struct Seat {
     pub(crate) up: OwnedFd,
     /// What wakes the parent.
     pub(crate) bell: OwnedFd,
+    /// Its stderr. A thread has its process's.
+    pub(crate) stderr: Option<OwnedFd>,
     /// The CPUs that it may use; empty: those of whoever starts it.
     pub(crate) cpus: Vec<usize>,
 }

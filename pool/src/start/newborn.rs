@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use nix::unistd::dup2_stderr;
+
 use super::protocol::{Birth, Calling, Fitness, Hello, SeatOrder, SharedHead, fingerprint, refusal};
 use super::{Crew, Shared};
 use crate::codec::Codec;
@@ -32,6 +34,7 @@ struct Taken {
     down: Fd,
     up: Fd,
     bell: Fd,
+    stderr: Fd,
 }
 
 /// The whole life of a process that was started anew, with its control socket as stdin.
@@ -196,6 +199,8 @@ fn refuse_threads() -> Result<(), String> {
 fn work(seat: Taken, heritage: &Heritage) -> Result<(), String> {
     inherit::set_name(&format!("pool-worker-{}", seat.id));
     inherit::unblock_signals().map_err(why)?;
+    dup2_stderr(&seat.stderr).map_err(why)?;
+    drop(seat.stderr);
     worker::run(Boot {
         id: WorkerId(seat.id),
         down: seat.down.into_owned(),
@@ -212,8 +217,10 @@ fn work(seat: Taken, heritage: &Heritage) -> Result<(), String> {
 fn seat(order: &SeatOrder, fds: Vec<Fd>) -> Result<(Taken, Option<Tie>), String> {
     let id = usize::try_from(order.id).map_err(why)?;
     let mut fds = fds.into_iter();
-    match (fds.next(), fds.next(), fds.next()) {
-        (Some(down), Some(up), Some(bell)) => Ok((Taken { id, down, up, bell }, fds.next().map(Tie::new))),
+    match (fds.next(), fds.next(), fds.next(), fds.next()) {
+        (Some(down), Some(up), Some(bell), Some(stderr)) => {
+            Ok((Taken { id, down, up, bell, stderr }, fds.next().map(Tie::new)))
+        }
         _ => Err("a seat came without its lane".into()),
     }
 }

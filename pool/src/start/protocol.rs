@@ -36,7 +36,8 @@ pub(super) struct SharedHead {
     pub(super) len: u64,
 }
 
-/// A seat to be taken. Attached: the lane's two files and the bell; for a server also the new worker's tie.
+/// A seat to be taken. Attached: the lane's two files, the bell, and the worker's stderr; for a server also the new
+/// worker's tie.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SeatOrder {
     pub(super) id: u64,

@@ -33,15 +33,15 @@ enum Failure {
 /// all its workers would have this one's lane.
 struct Known {
     id: usize,
-    fds: [Fd; 3],
+    fds: Vec<Fd>,
     cpus: Vec<usize>,
 }
 
 impl Known {
     fn new(seat: Seat) -> Result<Self, Error> {
-        let Seat { id, down, up, bell, cpus } = seat;
-        let fds = || Ok::<_, io::Error>([Fd::new(down)?, Fd::new(up)?, Fd::new(bell)?]);
-        let fds = fds().map_err(|error| Error::start(what(id), error))?;
+        let Seat { id, down, up, bell, stderr, cpus } = seat;
+        let fds = [down, up, bell].into_iter().chain(stderr).map(Fd::new).collect::<io::Result<_>>();
+        let fds = fds.map_err(|error| Error::start(what(id), error))?;
         Ok(Self { id, fds, cpus })
     }
 }

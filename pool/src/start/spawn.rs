@@ -32,7 +32,8 @@ impl Starter for Spawn {
     fn start(&mut self, seat: Seat) -> Result<Newcomer, Error> {
         let what = format!("worker {}", seat.id);
         let (process, channel) = start_anew(&self.crew, Calling::Worker, &what, &seat.cpus)?;
-        let fds = [seat.down.as_fd(), seat.up.as_fd(), seat.bell.as_fd()];
+        let fds = [&seat.down, &seat.up, &seat.bell].into_iter().chain(&seat.stderr);
+        let fds: Vec<_> = fds.map(AsFd::as_fd).collect();
         // It is offered its seat before it has said that it is fit: nobody waits twice. If it is gone already, the
         // missing answer tells more than the failing send.
         let _ = channel.send(&SeatOrder { id: seat.id as u64 }, &fds);

@@ -36,7 +36,7 @@ impl Starter for Threads {
 }
 
 fn start(seat: Seat, heritage: Heritage) -> io::Result<Thread> {
-    let Seat { id, down, up, bell, cpus } = seat;
+    let Seat { id, down, up, bell, cpus, .. } = seat;
     let last = LastWords { bell: bell.try_clone()?, ended: Arc::default() };
     let ended = last.ended.clone();
     let (release, released) = mpsc::channel::<()>();

@@ -8,6 +8,7 @@ pub(crate) mod inherit;
 pub(crate) mod lifeline;
 pub(crate) mod memfile;
 pub(crate) mod memory;
+pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod socket;
 pub(crate) mod threads;

@@ -1,15 +1,20 @@
 //! What the supervisor wants done.
 
+use std::os::fd::AsFd;
+
 use super::*;
+use crate::error::write_words;
 use crate::lane::ParentEnd;
 use crate::start::Newcomer;
 use crate::sys::memory::{Meter, oom_kills};
+use crate::sys::pipe::pipe;
 
 /// A worker on its way, and the parent's end of its lane.
 pub(in crate::drive) struct Coming {
     worker: usize,
     lane: ParentEnd,
     newcomer: Newcomer,
+    words: Option<Words>,
 }
 
 impl State {
@@ -63,7 +68,8 @@ impl State {
             Action::Fail { job, worker, cause } => self.fail(job, worker, cause),
             Action::ExitLost { worker, cause } => {
                 let kind = self.kind_of(worker, cause);
-                self.exit_failed(worker, kind);
+                let last_words = self.last_words_for(cause);
+                self.exit_failed(worker, kind, last_words);
             }
             Action::Complete { job } => {
                 if let Some(slot) = self.jobs.get_mut(&job) {
@@ -87,9 +93,15 @@ impl State {
         let failed = |error| Error::start(format!("worker {worker}"), error);
         let (lane, down, up) = lane::open().map_err(failed)?;
         let bell = self.waiter.bell().map_err(failed)?;
-        let seat = Seat { id: worker, down, up, bell, cpus: self.cpus[worker].clone() };
+        let (words, stderr) = match self.supervisor.has_processes() {
+            true => {
+                pipe().map(|(reader, writer)| (Some(Words::new(reader)), Some(writer))).map_err(failed)?
+            }
+            false => (None, None),
+        };
+        let seat = Seat { id: worker, down, up, bell, stderr, cpus: self.cpus[worker].clone() };
         let newcomer = self.starter.start(seat)?;
-        Ok(Coming { worker, lane, newcomer })
+        Ok(Coming { worker, lane, newcomer, words })
     }
 
     /// Waits for those who are on their way.
@@ -108,13 +120,16 @@ impl State {
         self.note_time(now_ns());
     }
 
-    fn try_receive(&mut self, Coming { worker, lane, newcomer }: Coming) -> Result<Post, Error> {
+    fn try_receive(&mut self, Coming { worker, lane, newcomer, words }: Coming) -> Result<Post, Error> {
         let child = newcomer.wait()?;
-        if let Child::Process(process) = &child {
-            let watched = self.waiter.watch(process.pidfd(), worker);
-            watched.map_err(|error| Error::start(format!("worker {worker}"), error))?;
-        }
-        let mut post = Post::new(lane, child);
+        let watched = match &child {
+            Child::Process(process) => self.waiter.watch(process.pidfd(), worker),
+            Child::Thread(_) => Ok(()),
+        };
+        let watch_prints = |words: &Words| self.waiter.watch_prints(words.pipe.as_fd(), worker);
+        let watched = watched.and_then(|()| words.as_ref().map_or(Ok(()), watch_prints));
+        watched.map_err(|error| Error::start(format!("worker {worker}"), error))?;
+        let mut post = Post::new(lane, child, words);
         post.lane.let_spin(self.spinning);
         if let (Some(limit), Child::Process(process)) = (self.memory_limit, &post.child) {
             post.lane.limit_memory(limit);
@@ -173,6 +188,7 @@ impl State {
         cause: Cause,
     ) {
         let kind = self.kind_of(worker, cause);
+        let last_words = self.last_words_for(cause);
         let Self { posts, jobs, .. } = self;
         let Some(slot) = jobs.get_mut(&job) else { return };
         // The caller decodes the argument to show it, unless that is what has failed, or may have ended the worker.
@@ -183,7 +199,7 @@ impl State {
         let item = posts[worker].as_ref().filter(can_be_shown);
         let item = item.and_then(|post| post.items_from(unit, 1).pop());
         let earlier = slot.earlier.remove(&index).unwrap_or_default();
-        let loss = Box::new(Loss { attempts, kind, earlier, item });
+        let loss = Box::new(Loss { attempts, kind, earlier, item, last_words });
         slot.inbox.arrivals.push(Arrival { index, worker, what: What::Failed(loss) });
     }
 
@@ -192,16 +208,26 @@ impl State {
             JobCause::Init(cause) => {
                 let kind = TaskErrorKind::Init(Box::new(self.kind_of(worker, cause)));
                 let name = self.jobs.get(&job).map_or("", |slot| slot.task_name);
-                Error::Task(TaskError::new(name, 0, worker, 1, None, kind))
+                let last_words = self.last_words_for(cause);
+                Error::Task(TaskError::new(name, 0, worker, 1, None, kind).with_last_words(last_words))
             }
             JobCause::NotStarted => self.start_error.clone().unwrap_or_else(|| {
-                Error::start("workers", format!("the last one that was started {}", self.last_death))
+                let mut reason = format!("the last one that was started {}", self.last_death);
+                let words = self.last_words.as_deref();
+                let written = words.map_or(Ok(()), |words| write_words(&mut reason, words));
+                debug_assert!(written.is_ok());
+                Error::start("workers", reason)
             }),
         };
         if let Some(slot) = self.jobs.get_mut(&job) {
             slot.inbox.end.get_or_insert(Err(error));
             slot.cancelled = true;
         }
+    }
+
+    /// What the worker printed before its end, if that was the end of it.
+    fn last_words_for(&self, cause: Cause) -> Option<String> {
+        self.last_words.clone().filter(|_| cause != Cause::Told)
     }
 
     pub(super) fn kind_of(&mut self, worker: usize, cause: Cause) -> TaskErrorKind {

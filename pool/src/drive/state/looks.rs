@@ -5,12 +5,16 @@ use crate::sys::memory::Meter;
 
 /// How often it is looked how much memory workers hold in the midst of a task.
 pub(super) const MEMORY_LOOK_NS: u64 = 10_000_000;
+/// How long the parent sleeps while results wait for others, so that one wake-up is enough for many.
+pub(super) const PATIENCE_NS: u64 = 2_000_000;
 /// How often it is looked whether workers sleep that should not.
 pub(super) const NAP_LOOK_NS: u64 = 1_000_000_000;
 /// How often somebody is shown how far a job is.
 pub(super) const SHOW_NS: u64 = 50_000_000;
-/// A parent that never sleeps looks for deaths this often.
-const DEATH_LOOK_NS: u64 = 1_000_000;
+/// A parent that never sleeps looks this often for deaths, and for what workers have printed.
+const NEWS_LOOK_NS: u64 = 1_000_000;
+/// A call that ends looks for the latter if the last look was this long ago: beside such a time a look costs nothing.
+const LAST_LOOK_NS: u64 = 20_000;
 
 /// Whether so much time has passed since the last look; then this is the last.
 fn is_due(last: &mut u64, every_ns: u64, now: u64) -> bool {
@@ -25,9 +29,10 @@ impl State {
     /// Looks at all that is due.
     pub(super) fn look_around(&mut self, now: u64) {
         self.look_at_starts();
-        if is_due(&mut self.looked_at.deaths, DEATH_LOOK_NS, now) {
-            self.suspects.extend(self.waiter.look());
+        if is_due(&mut self.looked_at.news, NEWS_LOOK_NS, now) {
+            self.look_for_news();
         }
+        self.listen();
         for worker in std::mem::take(&mut self.suspects) {
             self.look_for_death(worker);
         }
@@ -37,6 +42,40 @@ impl State {
         }
         if is_due(&mut self.looked_at.naps, NAP_LOOK_NS, now) {
             self.posts.iter_mut().flatten().for_each(Post::look_at_nap);
+        }
+    }
+
+    fn look_for_news(&mut self) {
+        let news = self.waiter.look();
+        self.note_news(news);
+    }
+
+    pub(super) fn note_news(&mut self, News { ended, printed, .. }: News) {
+        self.suspects.extend(ended);
+        self.talkers.extend(printed);
+    }
+
+    /// Passes on what workers have printed.
+    fn listen(&mut self) {
+        let Self { talkers, posts, printed, .. } = self;
+        printed.pass_on();
+        talkers.retain(|worker| {
+            let words = posts[*worker].as_mut().and_then(|post| post.words.as_mut());
+            words.is_some_and(|words| !printed.take(words))
+        });
+    }
+
+    /// Passes on what the tasks of a call have printed that ends now. Where nobody has ever printed anything, short calls
+    /// are not made longer for that.
+    pub(super) fn listen_at_the_end(&mut self) {
+        if self.printed.any || is_due(&mut self.looked_at.news, LAST_LOOK_NS, self.now) {
+            self.look_for_news();
+            self.listen();
+            let Self { posts, printed, .. } = self;
+            posts.iter_mut().flatten().filter_map(|post| post.words.as_mut()).for_each(|words| {
+                words.take_line(printed);
+            });
+            printed.pass_on();
         }
     }
 

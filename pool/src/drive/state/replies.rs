@@ -138,7 +138,11 @@ impl State {
             note_slow(slowest, SlowTask { task: slot.task_name.into(), index, worker, took, argument });
         }
         let pace_ns = post.lane.pace_ns();
-        post.seen.tasks += done + u64::from(told.is_some());
+        let answers = done + u64::from(told.is_some());
+        post.seen.tasks += answers;
+        if answers > 0 {
+            post.words.as_mut().map(Words::note_answers);
+        }
         if done > 0 {
             post.answered_before(unit.wrapping_add(done as u32));
             self.handle(Event::Done { worker, count: done, pace_ns });
@@ -203,7 +207,7 @@ impl State {
             }
             reply::EXIT_FAILED => {
                 let failure: Failure = Codec::Bincode.decode(&self.scratch).map_err(|_| Corrupt)?;
-                self.exit_failed(worker, failure.into());
+                self.exit_failed(worker, failure.into(), None);
             }
             reply::TAKEN => return post.part_taken(),
             reply::DONE => {
@@ -215,9 +219,10 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn exit_failed(&mut self, worker: usize, kind: TaskErrorKind) {
+    pub(super) fn exit_failed(&mut self, worker: usize, kind: TaskErrorKind, last_words: Option<String>) {
         let kind = TaskErrorKind::Exit(Box::new(kind));
-        self.exit_error.get_or_insert_with(|| TaskError::new("exit", 0, worker, 1, None, kind));
+        let error = || TaskError::new("exit", 0, worker, 1, None, kind).with_last_words(last_words);
+        self.exit_error.get_or_insert_with(error);
     }
 
     /// Threads end without a sign.
@@ -265,6 +270,7 @@ impl State {
         let at = |unit| if post.corrupt { post.lane.has_started(unit) } else { post.lane.is_running(unit) };
         let running = head.is_some_and(|head| at(head.unit()));
         self.last_death = if post.corrupt { Death::new(DeathCause::Corrupt) } else { death };
+        self.last_words = post.words.as_mut().and_then(|words| self.printed.take_last(words));
         post.seen.deaths = u32::from(post.corrupt || death.exit_code() != Some(0) || running);
         self.handle(Event::Died { worker, running });
         if self.supervisor.is_absent(worker) {

@@ -1,6 +1,6 @@
 //! Before and after a sleep of the parent.
 
-use super::looks::{MEMORY_LOOK_NS, NAP_LOOK_NS, SHOW_NS};
+use super::looks::{MEMORY_LOOK_NS, NAP_LOOK_NS, PATIENCE_NS, SHOW_NS};
 use super::*;
 use crate::drive::Absence;
 
@@ -64,11 +64,11 @@ impl State {
         sleep
     }
 
-    /// The leader is awake; these workers have ended.
-    pub(in crate::drive) fn stop_leading(&mut self, ended: Vec<usize>) {
+    /// The leader is awake, with this news.
+    pub(in crate::drive) fn stop_leading(&mut self, news: News) {
         self.leader = None;
         self.watched_until = self.now;
-        self.suspects.extend(ended);
+        self.note_news(news);
         for post in self.posts.iter().flatten() {
             post.lane.rouse();
         }
@@ -89,8 +89,12 @@ impl State {
         if self.spin() {
             return None;
         }
+        // Half of what a worker has is worth a wake-up where it takes no longer than this; when it has, what is done
+        // already waits for a task that may never end.
+        let patient = self.slept_after != self.events;
+        self.slept_after = self.events;
         for post in self.posts.iter_mut().flatten() {
-            post.doze();
+            post.doze(patient);
         }
         lane::full_fence();
         if self.has_replies() {
@@ -104,8 +108,10 @@ impl State {
             (_, Some(_)) => Some(MEMORY_LOOK_NS),
             (_, None) => Some(NAP_LOOK_NS),
         };
-        let show = self.jobs.values().any(|slot| slot.shown).then_some(SHOW_NS);
-        let looks = look.into_iter().chain(show).map(Duration::from_nanos);
+        let show = self.printed.is_stuck() || self.jobs.values().any(|slot| slot.shown);
+        let show = show.then_some(SHOW_NS);
+        let patience = (patient && self.supervisor.busy() > 0).then_some(PATIENCE_NS);
+        let looks = look.into_iter().chain(show).chain(patience).map(Duration::from_nanos);
         Some(Sleep { limit: limit.into_iter().chain(looks).min() })
     }
 
