@@ -56,7 +56,11 @@ mod boot;
 mod cpu;
 mod drive;
 mod error;
+#[cfg_attr(not(feature = "tracing"), path = "events/none.rs")]
+mod events;
 mod insights;
+#[cfg_attr(not(feature = "logs"), path = "logs/none.rs")]
+mod logs;
 #[cfg_attr(not(feature = "progress"), path = "progress/none.rs")]
 mod progress;
 mod start;

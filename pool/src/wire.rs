@@ -12,6 +12,8 @@ pub(crate) struct ChunkHead {
     pub(crate) task: u32,
     /// The worker state that it runs on; 0 for none.
     pub(crate) profile: u32,
+    /// The index of the first item in the job's input.
+    pub(crate) first: u64,
     /// How many items follow.
     pub(crate) count: u32,
     /// How the worker treats them.
@@ -43,7 +45,7 @@ pub(crate) enum Packing {
 }
 
 impl ChunkHead {
-    pub(crate) const BYTES: usize = 16;
+    pub(crate) const BYTES: usize = 24;
 
     pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
         let Carriage { timed, watched, claim } = self.carriage;
@@ -54,12 +56,14 @@ impl ChunkHead {
         };
         let flags = u32::from(timed) | u32::from(in_parts) << 1 | u32::from(watched) << 2;
         let flags = flags | u32::from(len) << 8 | u32::from(claim) << 16;
-        words_to_bytes([self.task, self.profile, self.count, flags])
+        let (first, last) = (self.first as u32, (self.first >> 32) as u32);
+        words_to_bytes([self.task, self.profile, self.count, flags, first, last])
     }
 
     /// Splits an order into its head and its items.
     pub(crate) fn split(order: &[u8]) -> Option<(Self, Items<'_>)> {
-        let ([task, profile, count, flags], bytes) = split_words(order)?;
+        let ([task, profile, count, flags, first, last], bytes) = split_words(order)?;
+        let first = u64::from(first) | u64::from(last) << 32;
         let carriage =
             Carriage { timed: flags & 1 != 0, watched: flags & 4 != 0, claim: (flags >> 16) as u16 };
         let packing = match (flags & 2 != 0, (flags >> 8) as u8) {
@@ -67,7 +71,7 @@ impl ChunkHead {
             (false, 0) => Packing::Prefixed,
             (false, len) => Packing::Uniform(len),
         };
-        Some((Self { task, profile, count, carriage, packing }, Items { bytes, packing }))
+        Some((Self { task, profile, first, count, carriage, packing }, Items { bytes, packing }))
     }
 }
 
@@ -130,19 +134,22 @@ impl InitOrder {
     }
 }
 
-fn words_to_bytes(words: [u32; 4]) -> [u8; 16] {
-    let mut bytes = [0; 16];
+fn words_to_bytes<const WORDS: usize, const BYTES: usize>(words: [u32; WORDS]) -> [u8; BYTES] {
+    const { assert!(BYTES == 4 * WORDS) };
+    let mut bytes = [0; BYTES];
     for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
         place.copy_from_slice(&word.to_le_bytes());
     }
     bytes
 }
 
-fn split_words(bytes: &[u8]) -> Option<([u32; 4], &[u8])> {
-    let (head, rest) = bytes.split_first_chunk::<16>()?;
-    let word =
-        |i: usize| u32::from_le_bytes([head[4 * i], head[4 * i + 1], head[4 * i + 2], head[4 * i + 3]]);
-    Some(([word(0), word(1), word(2), word(3)], rest))
+fn split_words<const WORDS: usize>(bytes: &[u8]) -> Option<([u32; WORDS], &[u8])> {
+    let (head, rest) = bytes.split_at_checked(4 * WORDS)?;
+    let mut words = [0; WORDS];
+    for (word, bytes) in words.iter_mut().zip(head.as_chunks().0) {
+        *word = u32::from_le_bytes(*bytes);
+    }
+    Some((words, rest))
 }
 
 /// What a worker that lives on tells of a failure.
@@ -193,7 +200,8 @@ mod tests {
         ] {
             for (timed, watched, claim) in [(false, true, 0), (true, false, u16::MAX)] {
                 let carriage = Carriage { timed, watched, claim };
-                let head = ChunkHead { task: 7, profile: 3, count: 900, carriage, packing };
+                let first = (1 << 40) + 2;
+                let head = ChunkHead { task: 7, profile: 3, first, count: 900, carriage, packing };
                 let order = [&head.to_bytes(), items].concat();
                 let (split, mut items) = ChunkHead::split(&order).unwrap();
                 assert_eq!(split, head);
@@ -215,7 +223,7 @@ mod tests {
 
     #[test]
     fn short_orders_are_refused() {
-        assert!(ChunkHead::split(&[0; 15]).is_none());
+        assert!(ChunkHead::split(&[0; 23]).is_none());
         let next = |packing, bytes| Items { bytes, packing }.next();
         assert_eq!(next(Packing::Prefixed, &[9, 0, 0, 0, 1]), None);
         assert_eq!(next(Packing::Prefixed, &[1, 0]), None);

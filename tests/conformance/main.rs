@@ -42,6 +42,7 @@ mod shared_waits;
 mod insights;
 mod keep_alive;
 mod lifespan;
+mod logs;
 mod options;
 mod order_tasks;
 mod progress;
@@ -76,6 +77,7 @@ const TOPICS: &[&[harness::Case]] = &[
     order_tasks::CASES,
     options::CASES,
     insights::CASES,
+    logs::CASES,
     progress::CASES,
     exceptions::CASES,
     deaths::CASES,

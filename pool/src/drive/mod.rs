@@ -111,6 +111,9 @@ impl Core {
         if state.followers_must_wake() {
             self.changed.notify_all();
         }
+        let events = state.take_events();
+        drop(state);
+        events.tell();
         result
     }
 
@@ -234,7 +237,7 @@ impl State {
     /// Sends items of the job as long as the supervisor grants chunks and items are in hand.
     fn feed(&mut self, job: JobId, feed: &mut dyn Feed) {
         while let Some(grant) = self.supervisor().grant(job) {
-            let Work::Fresh { most, whole, .. } = grant.work else {
+            let Work::Fresh { first, most, whole } = grant.work else {
                 self.send_kept(job, grant);
                 continue;
             };
@@ -245,7 +248,7 @@ impl State {
             let count = most.min(in_hand);
             // Several chunks that go together go whole.
             let torn = if feed.is_last() && count == in_hand { 0 } else { count % whole.max(1) };
-            self.send_fresh(job, grant.worker, count - torn, feed);
+            self.send_fresh(job, grant.worker, first, count - torn, feed);
         }
         if feed.in_hand() == 0 && feed.is_last() {
             self.end_input(job);
@@ -254,9 +257,9 @@ impl State {
     }
 
     /// Writes a chunk of fresh items, or what goes into one order of it, into the worker's lane.
-    fn send_fresh(&mut self, job: JobId, worker: usize, most: u64, feed: &mut dyn Feed) {
+    fn send_fresh(&mut self, job: JobId, worker: usize, first: u64, most: u64, feed: &mut dyn Feed) {
         let Some((post, slot, draft)) = self.outlet(worker, job) else { return };
-        let mut head = slot.head(0);
+        let mut head = slot.head(first, 0);
         // What finds no room is copied twice more, so room is asked for, and items for the room.
         let item = slot.item_bytes.max(8) + ITEM_HEAD;
         let least = (ChunkHead::BYTES + item).min(post.lane.longest_order());
@@ -286,7 +289,10 @@ impl State {
         }
         match halt {
             None => {}
-            Some(Halt::Large) => self.send_alone(job, worker, ChunkHead { count: 1, ..head }, overflow),
+            Some(Halt::Large) => {
+                let head = ChunkHead { first: first + u64::from(count), count: 1, ..head };
+                self.send_alone(job, worker, head, overflow);
+            }
             Some(Halt::Failed(why)) => self.unsendable(job, worker, why),
         }
         // Last: what has come may end the job.

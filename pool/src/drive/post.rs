@@ -9,6 +9,7 @@ use super::words::Words;
 use crate::chunk::ItemWriter;
 use crate::insights::WorkerInsights;
 use crate::lane::{Corrupt, PART_BYTES, ParentEnd, Position, Spends, now_ns, order};
+use crate::logs::Log;
 use crate::start::Child;
 use crate::sys::memory::Meter;
 use crate::wire::{ChunkHead, Failure, ITEM_HEAD, Packing};
@@ -18,6 +19,7 @@ pub(super) struct Post {
     pub(super) child: Child,
     /// What it prints to stderr, where that is its own.
     pub(super) words: Option<Words>,
+    pub(super) log: Option<Log>,
     /// The worker has said that it is up.
     pub(super) ready: bool,
     /// It wrote what no worker writes: its end is on its way.
@@ -72,11 +74,12 @@ enum Waiting {
 }
 
 impl Post {
-    pub(super) fn new(lane: ParentEnd, child: Child, words: Option<Words>) -> Self {
+    pub(super) fn new(lane: ParentEnd, child: Child, words: Option<Words>, log: Option<Log>) -> Self {
         Self {
             lane,
             child,
             words,
+            log,
             ready: false,
             meter: None,
             nap: None,

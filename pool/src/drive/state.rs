@@ -18,6 +18,7 @@ use super::wait::{News, Sleep, Waiter};
 use super::words::{Printed, Words};
 use crate::codec::Codec;
 use crate::error::{Death, DeathCause, Error, TaskError, TaskErrorKind};
+use crate::events::Events;
 use crate::insights::{Insights, SlowTask, WorkerInsights, note_slow};
 use crate::lane::{self, Corrupt, Reply, Spinner, now_ns, order, padded, reply};
 use crate::start::{Child, Seat, Starter};
@@ -55,10 +56,10 @@ pub(crate) struct JobSlot {
 }
 
 impl JobSlot {
-    /// The head of a chunk of so many tasks.
-    pub(super) fn head(&self, count: u32) -> ChunkHead {
+    /// The head of a chunk of so many tasks from this one on.
+    pub(super) fn head(&self, first: u64, count: u32) -> ChunkHead {
         let Self { task, profile, carriage, .. } = *self;
-        ChunkHead { task, profile, count, carriage, packing: Packing::Prefixed }
+        ChunkHead { task, profile, first, count, carriage, packing: Packing::Prefixed }
     }
 }
 
@@ -103,9 +104,11 @@ pub(crate) struct State {
     /// What those sleep for who sleep on the condition variable.
     followers: Vec<Awaits>,
     /// How many events the supervisor has been told of.
-    events: u64,
+    changes: u64,
     /// How many there had been before the last sleep.
     slept_after: u64,
+    /// What is to be told when no lock is held.
+    events: Events,
     supervisor: Supervisor,
     posts: Vec<Option<Post>>,
     coming: Vec<Coming>,
@@ -170,7 +173,8 @@ impl State {
         Self {
             leader: None,
             followers: Vec::new(),
-            events: 0,
+            changes: 0,
+            events: Events::default(),
             slept_after: 0,
             supervisor,
             posts: cpus.iter().map(|_| None).collect(),
@@ -215,6 +219,10 @@ impl State {
 
     pub(super) fn note_time(&mut self, now: u64) {
         self.now = self.now.max(now);
+    }
+
+    pub(super) fn take_events(&mut self) -> Events {
+        std::mem::take(&mut self.events)
     }
 
     pub(super) fn supervisor(&mut self) -> &mut Supervisor {
@@ -343,7 +351,7 @@ impl State {
     pub(super) fn send_kept(&mut self, job: JobId, Grant { worker, work }: Grant) {
         let Work::Again { index, .. } = work else { return };
         let Some(slot) = self.jobs.get_mut(&job) else { return };
-        let head = slot.head(1);
+        let head = slot.head(index, 1);
         let item = slot.kept.remove(&index).unwrap_or_default();
         self.send_alone(job, worker, head, item);
     }
@@ -418,7 +426,7 @@ impl State {
         let mut actions = std::mem::take(&mut self.actions);
         let mut event = Some(event);
         while let Some(next) = event.take().or_else(|| self.consequences.pop_front()) {
-            self.events += 1;
+            self.changes += 1;
             self.supervisor.handle(next, self.now, &mut actions);
             self.carry_out(&mut actions);
         }
@@ -459,9 +467,10 @@ impl State {
                 Child::Thread(_) => post.lane.close(),
             }
         }
-        for post in &mut self.posts {
-            let words = post.take().and_then(|post| post.words);
+        for (worker, post) in self.posts.iter_mut().enumerate() {
+            let Some(Post { words, log, .. }) = post.take() else { continue };
             words.map(|mut words| self.printed.take_last(&mut words));
+            log.map(|mut log| log.take(|record| self.events.logged(worker, record)));
         }
     }
 }

@@ -89,7 +89,6 @@ impl Printed {
 
     /// Takes what the worker has printed, and passes it on. False when some of it is left in the pipe.
     pub(super) fn take(&mut self, words: &mut Words) -> bool {
-        self.any = true;
         let room = WAITING.saturating_sub(self.bytes.len());
         let is_all = words.take(&mut self.bytes, room);
         self.pass_on();

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use crate::codec::Codec;
 use crate::error::Error;
+use crate::logs::Loudness;
 use crate::registry::SharedValue;
 use crate::shared::Kept;
 pub(crate) use crate::sys::process::Process;
@@ -80,6 +81,8 @@ pub(crate) struct Seat {
     pub(crate) bell: OwnedFd,
     /// Its stderr. A thread has its process's.
     pub(crate) stderr: Option<OwnedFd>,
+    /// Where it logs, and how much, if somebody listens.
+    pub(crate) log: Option<(OwnedFd, Loudness)>,
     /// The CPUs that it may use; empty: those of whoever starts it.
     pub(crate) cpus: Vec<usize>,
 }

@@ -10,6 +10,7 @@ use nix::unistd::dup2_stderr;
 use super::protocol::{Birth, Calling, Fitness, Hello, SeatOrder, SharedHead, fingerprint, refusal};
 use super::{Crew, Shared};
 use crate::codec::Codec;
+use crate::logs::Loudness;
 use crate::registry::{Registry, SharedValue};
 use crate::shared;
 use crate::sys::fd::Fd;
@@ -35,6 +36,7 @@ struct Taken {
     up: Fd,
     bell: Fd,
     stderr: Fd,
+    log: Option<(OwnedFd, Loudness)>,
 }
 
 /// The whole life of a process that was started anew, with its control socket as stdin.
@@ -206,6 +208,7 @@ fn work(seat: Taken, heritage: &Heritage) -> Result<(), String> {
         down: seat.down.into_owned(),
         up: seat.up.into_owned(),
         bell: seat.bell.into_owned(),
+        log: seat.log,
         codec: heritage.codec,
         shared: heritage.shared.clone(),
         daemon: heritage.daemon,
@@ -219,7 +222,9 @@ fn seat(order: &SeatOrder, fds: Vec<Fd>) -> Result<(Taken, Option<Tie>), String>
     let mut fds = fds.into_iter();
     match (fds.next(), fds.next(), fds.next(), fds.next()) {
         (Some(down), Some(up), Some(bell), Some(stderr)) => {
-            Ok((Taken { id, down, up, bell, stderr }, fds.next().map(Tie::new)))
+            let logs = order.loudness > 0;
+            let log = if logs { fds.next().map(|fd| (fd.into_owned(), order.loudness)) } else { None };
+            Ok((Taken { id, down, up, bell, stderr, log }, fds.next().map(Tie::new)))
         }
         _ => Err("a seat came without its lane".into()),
     }

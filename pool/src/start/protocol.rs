@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::Codec;
 use crate::error::Error;
+use crate::logs::Loudness;
 use crate::registry::Registry;
 use crate::sys::socket::MESSAGE_BYTES;
 
@@ -36,11 +37,13 @@ pub(super) struct SharedHead {
     pub(super) len: u64,
 }
 
-/// A seat to be taken. Attached: the lane's two files, the bell, and the worker's stderr; for a server also the new
-/// worker's tie.
+/// A seat to be taken. Attached: the lane's two files, the bell, the worker's stderr, and where it logs if it is to; for a
+/// server also the new worker's tie.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SeatOrder {
     pub(super) id: u64,
+    /// How much it logs; 0 for nothing.
+    pub(super) loudness: Loudness,
 }
 
 /// The answer to [`Hello`].

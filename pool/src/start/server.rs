@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use super::protocol::{Birth, SeatOrder};
 use super::{BOOT_LIMIT, Child, Crew, Newcomer, Seat, Starter, fork, forkserver};
 use crate::error::Error;
+use crate::logs::Loudness;
 use crate::sys::fd::Fd;
 use crate::sys::lifeline::lifeline;
 use crate::sys::process::Process;
@@ -34,15 +35,18 @@ enum Failure {
 struct Known {
     id: usize,
     fds: Vec<Fd>,
+    loudness: Loudness,
     cpus: Vec<usize>,
 }
 
 impl Known {
     fn new(seat: Seat) -> Result<Self, Error> {
-        let Seat { id, down, up, bell, stderr, cpus } = seat;
-        let fds = [down, up, bell].into_iter().chain(stderr).map(Fd::new).collect::<io::Result<_>>();
+        let Seat { id, down, up, bell, stderr, log, cpus } = seat;
+        let (log, loudness) = log.unzip();
+        let fds =
+            [down, up, bell].into_iter().chain(stderr).chain(log).map(Fd::new).collect::<io::Result<_>>();
         let fds = fds.map_err(|error| Error::start(what(id), error))?;
-        Ok(Self { id, fds, cpus })
+        Ok(Self { id, fds, loudness: loudness.unwrap_or(0), cpus })
     }
 }
 
@@ -59,7 +63,7 @@ impl Server {
         let refused = |why: &dyn Display| Failure::Refused(Error::start(what(seat.id), why));
         let (lifeline, tie) = lifeline().map_err(|error| refused(&error))?;
         let fds: Vec<_> = seat.fds.iter().chain([tie.fd()]).map(AsFd::as_fd).collect();
-        let sent = self.channel.send(&SeatOrder { id: seat.id as u64 }, &fds);
+        let sent = self.channel.send(&SeatOrder { id: seat.id as u64, loudness: seat.loudness }, &fds);
         let answer =
             sent.and_then(|()| self.channel.receive_within::<Birth>(BOOT_LIMIT, self.process.pidfd()));
         match answer {

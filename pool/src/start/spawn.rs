@@ -33,10 +33,11 @@ impl Starter for Spawn {
         let what = format!("worker {}", seat.id);
         let (process, channel) = start_anew(&self.crew, Calling::Worker, &what, &seat.cpus)?;
         let fds = [&seat.down, &seat.up, &seat.bell].into_iter().chain(&seat.stderr);
-        let fds: Vec<_> = fds.map(AsFd::as_fd).collect();
+        let (log, loudness) = seat.log.as_ref().map(|(log, loudness)| (log, *loudness)).unzip();
+        let fds: Vec<_> = fds.chain(log).map(AsFd::as_fd).collect();
         // It is offered its seat before it has said that it is fit: nobody waits twice. If it is gone already, the
         // missing answer tells more than the failing send.
-        let _ = channel.send(&SeatOrder { id: seat.id as u64 }, &fds);
+        let _ = channel.send(&SeatOrder { id: seat.id as u64, loudness: loudness.unwrap_or(0) }, &fds);
         let limit = boot_limit(&self.crew.shared);
         Ok(Newcomer::Awaited(Unheard { what, process, channel, limit }))
     }

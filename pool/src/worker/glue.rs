@@ -8,6 +8,7 @@ use super::panics;
 use super::slow::Slowest;
 use crate::codec::Codec;
 use crate::lane::{Chunk, reply};
+use crate::logs::Teller;
 use crate::registry::SharedValue;
 use crate::task::{
     ExitContext, InitContext, Output, Task, TaskContext, WorkerExit, WorkerId, WorkerInit, shared_of, show,
@@ -25,6 +26,7 @@ pub(crate) struct Bench<'w> {
     pub(super) state: &'w mut dyn Any,
     pub(super) memory: &'w mut Memory,
     pub(super) slowest: &'w mut Slowest,
+    pub(super) teller: &'w Teller,
 }
 
 /// The glue of a task.
@@ -44,7 +46,7 @@ impl TaskGlue {
 }
 
 fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, mut items: Items<'_>, lane: &mut Chunk<'_>) {
-    let Bench { id, codec, shared, state, memory, slowest } = bench;
+    let Bench { id, codec, shared, state, memory, slowest, teller } = bench;
     let mut slowest = head.carriage.watched.then_some(slowest);
     let (Some(shared), Some(state)) = (shared_of::<T::Shared>(&**shared), state.downcast_mut::<T::State>())
     else {
@@ -57,6 +59,7 @@ fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, mut items: Items<'_>, l
     while left > 0 {
         let claimed = claim.min(left);
         if lane.is_closed() || !lane.claim(claimed) {
+            teller.is_at_none();
             return lane.skip(left);
         }
         let mut done = 0;
@@ -71,6 +74,7 @@ fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, mut items: Items<'_>, l
                         lane.stamp();
                     }
                     lane.start_unit();
+                    teller.is_at(head.first + u64::from(head.count - left + done));
                     done += 1;
                     let cx = TaskContext::<T> { worker_id: id, shared, state: &mut *state };
                     run_task(cx, codec, items.next(), slowest.as_deref_mut(), lane);
@@ -89,6 +93,7 @@ fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, mut items: Items<'_>, l
         lane.count(claimed);
         claim = claim_for(lane.pace_ns(), most.min(claimed * 2));
     }
+    teller.is_at_none();
 }
 
 /// How many tasks the next claim takes.

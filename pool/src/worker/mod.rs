@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use crate::codec::Codec;
 use crate::lane::{Chunk, Order, Spends, WorkerEnd, order, reply};
+use crate::logs::{Loudness, Teller};
 use crate::registry::{Glue, Registry, SharedValue};
 use crate::sys::fork::flush;
 use crate::task::WorkerId;
@@ -25,6 +26,7 @@ pub(crate) struct Boot {
     pub(crate) down: OwnedFd,
     pub(crate) up: OwnedFd,
     pub(crate) bell: OwnedFd,
+    pub(crate) log: Option<(OwnedFd, Loudness)>,
     pub(crate) codec: Codec,
     pub(crate) shared: SharedValue,
     pub(crate) daemon: bool,
@@ -40,8 +42,9 @@ pub(crate) enum LivesIn {
 
 /// Works until the exit order is done.
 pub(crate) fn run(boot: Boot) -> Result<(), String> {
-    let Boot { id, down, up, bell, codec, shared, daemon, lives_in } = boot;
+    let Boot { id, down, up, bell, log, codec, shared, daemon, lives_in } = boot;
     panics::capture_on_this_thread();
+    let teller = Teller::new(log, lives_in == LivesIn::Process);
     crate::boot::enter_worker(daemon, lives_in);
     let registry = Registry::get().map_err(|error| error.to_string())?;
     let mut lane =
@@ -60,6 +63,7 @@ pub(crate) fn run(boot: Boot) -> Result<(), String> {
         parts: Vec::new(),
         memory: Memory::default(),
         slowest: Slowest::default(),
+        teller,
         lives_in,
     };
     loop {
@@ -88,6 +92,7 @@ struct Worker {
     parts: Vec<u8>,
     memory: Memory,
     slowest: Slowest,
+    teller: Teller,
     lives_in: LivesIn,
 }
 
@@ -154,8 +159,9 @@ impl Worker {
             parts = std::mem::take(&mut self.parts);
             items.bytes = &parts;
         }
-        let (memory, slowest) = (&mut self.memory, &mut self.slowest);
-        let bench = Bench { id: self.id, codec: self.codec, shared: &self.shared, state, memory, slowest };
+        let (memory, slowest, teller) = (&mut self.memory, &mut self.slowest, &self.teller);
+        let bench =
+            Bench { id: self.id, codec: self.codec, shared: &self.shared, state, memory, slowest, teller };
         (task.run)(bench, head, items, answer);
     }
 

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use super::*;
 use crate::error::write_words;
 use crate::lane::ParentEnd;
+use crate::logs::{self, Log};
 use crate::start::Newcomer;
 use crate::sys::memory::{Meter, oom_kills};
 use crate::sys::pipe::pipe;
@@ -15,6 +16,7 @@ pub(in crate::drive) struct Coming {
     lane: ParentEnd,
     newcomer: Newcomer,
     words: Option<Words>,
+    log: Option<Log>,
 }
 
 impl State {
@@ -62,6 +64,9 @@ impl State {
                     post.seen.retries += 1;
                 }
                 if let Some(slot) = self.jobs.get_mut(&job) {
+                    if let TaskErrorKind::TimedOut(limit) = kind {
+                        self.events.timed_out(worker, slot.task_name, index, limit);
+                    }
                     slot.earlier.entry(index).or_default().push(kind);
                 }
             }
@@ -99,9 +104,10 @@ impl State {
             }
             false => (None, None),
         };
-        let seat = Seat { id: worker, down, up, bell, stderr, cpus: self.cpus[worker].clone() };
+        let (log, logs_to) = logs::open().map_err(failed)?;
+        let seat = Seat { id: worker, down, up, bell, stderr, log: logs_to, cpus: self.cpus[worker].clone() };
         let newcomer = self.starter.start(seat)?;
-        Ok(Coming { worker, lane, newcomer, words })
+        Ok(Coming { worker, lane, newcomer, words, log })
     }
 
     /// Waits for those who are on their way.
@@ -112,7 +118,10 @@ impl State {
         for coming in std::mem::take(&mut self.coming) {
             let worker = coming.worker;
             match self.try_receive(coming) {
-                Ok(post) => self.posts[worker] = Some(post),
+                Ok(post) => {
+                    self.note_started(worker, &post);
+                    self.posts[worker] = Some(post);
+                }
                 Err(error) => self.not_started(worker, error),
             }
         }
@@ -120,16 +129,17 @@ impl State {
         self.note_time(now_ns());
     }
 
-    fn try_receive(&mut self, Coming { worker, lane, newcomer, words }: Coming) -> Result<Post, Error> {
+    fn try_receive(&mut self, Coming { worker, lane, newcomer, words, log }: Coming) -> Result<Post, Error> {
         let child = newcomer.wait()?;
         let watched = match &child {
             Child::Process(process) => self.waiter.watch(process.pidfd(), worker),
             Child::Thread(_) => Ok(()),
         };
-        let watch_prints = |words: &Words| self.waiter.watch_prints(words.pipe.as_fd(), worker);
-        let watched = watched.and_then(|()| words.as_ref().map_or(Ok(()), watch_prints));
+        let pipes = words.iter().map(|words| words.pipe.as_fd()).chain(log.iter().map(Log::pipe));
+        let watched = pipes
+            .fold(watched, |watched, pipe| watched.and_then(|()| self.waiter.watch_prints(pipe, worker)));
         watched.map_err(|error| Error::start(format!("worker {worker}"), error))?;
-        let mut post = Post::new(lane, child, words);
+        let mut post = Post::new(lane, child, words, log);
         post.lane.let_spin(self.spinning);
         if let (Some(limit), Child::Process(process)) = (self.memory_limit, &post.child) {
             post.lane.limit_memory(limit);
@@ -142,7 +152,16 @@ impl State {
         Ok(post)
     }
 
+    fn note_started(&mut self, worker: usize, post: &Post) {
+        let pid = match &post.child {
+            Child::Process(process) => Some(process.pid()),
+            Child::Thread(_) => None,
+        };
+        self.events.started(worker, pid, self.past[worker].starts + 1);
+    }
+
     fn not_started(&mut self, worker: usize, error: Error) {
+        self.events.not_started(worker, &error);
         // To find that out may have taken long.
         self.note_time(now_ns());
         self.start_error = Some(error);
@@ -189,8 +208,11 @@ impl State {
     ) {
         let kind = self.kind_of(worker, cause);
         let last_words = self.last_words_for(cause);
-        let Self { posts, jobs, .. } = self;
+        let Self { posts, jobs, events, .. } = self;
         let Some(slot) = jobs.get_mut(&job) else { return };
+        if let TaskErrorKind::TimedOut(limit) = kind {
+            events.timed_out(worker, slot.task_name, index, limit);
+        }
         // The caller decodes the argument to show it, unless that is what has failed, or may have ended the worker.
         let can_be_shown = |post: &&Post| match cause {
             Cause::Told => matches!(kind, TaskErrorKind::Panicked(_) | TaskErrorKind::Failed(_)),

@@ -55,13 +55,16 @@ impl State {
         self.talkers.extend(printed);
     }
 
-    /// Passes on what workers have printed.
+    /// Passes on what workers have printed and logged.
     fn listen(&mut self) {
-        let Self { talkers, posts, printed, .. } = self;
+        let Self { talkers, posts, printed, events, .. } = self;
         printed.pass_on();
+        printed.any |= !talkers.is_empty();
         talkers.retain(|worker| {
-            let words = posts[*worker].as_mut().and_then(|post| post.words.as_mut());
-            words.is_some_and(|words| !printed.take(words))
+            let Some(Post { words, log, .. }) = &mut posts[*worker] else { return false };
+            let all_printed = words.as_mut().is_none_or(|words| printed.take(words));
+            let all_logged = log.as_mut().is_none_or(|log| log.take(|record| events.logged(*worker, record)));
+            !all_printed || !all_logged
         });
     }
 

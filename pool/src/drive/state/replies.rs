@@ -271,7 +271,14 @@ impl State {
         let running = head.is_some_and(|head| at(head.unit()));
         self.last_death = if post.corrupt { Death::new(DeathCause::Corrupt) } else { death };
         self.last_words = post.words.as_mut().and_then(|words| self.printed.take_last(words));
-        post.seen.deaths = u32::from(post.corrupt || death.exit_code() != Some(0) || running);
+        post.log.as_mut().map(|log| log.take(|record| self.events.logged(worker, record)));
+        let died = post.corrupt || death.exit_code() != Some(0) || running;
+        post.seen.deaths = u32::from(died);
+        if died {
+            self.events.died(worker, self.last_death, self.last_words.as_deref());
+        } else {
+            self.events.ended(worker);
+        }
         self.handle(Event::Died { worker, running });
         if self.supervisor.is_absent(worker) {
             self.forget(worker);

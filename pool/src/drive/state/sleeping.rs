@@ -14,13 +14,13 @@ impl State {
                 !slot.inbox.is_empty() || (slot.hungry && self.supervisor.grant(job).is_some())
             }),
             Awaits::AnyJob => self.jobs.values().any(|slot| !slot.inbox.is_empty()),
-            Awaits::Change { since } => self.events > since,
+            Awaits::Change { since } => self.changes > since,
         }
     }
 
     /// The event after those that were told so far.
     pub(in crate::drive) fn next_change(&self) -> Awaits {
-        Awaits::Change { since: self.events }
+        Awaits::Change { since: self.changes }
     }
 
     pub(in crate::drive) fn is_led(&self) -> bool {
@@ -91,8 +91,8 @@ impl State {
         }
         // Half of what a worker has is worth a wake-up where it takes no longer than this; when it has, what is done
         // already waits for a task that may never end.
-        let patient = self.slept_after != self.events;
-        self.slept_after = self.events;
+        let patient = self.slept_after != self.changes;
+        self.slept_after = self.changes;
         for post in self.posts.iter_mut().flatten() {
             post.doze(patient);
         }
