@@ -144,7 +144,8 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
         self
     }
 
-    /// `true`: [`WorkerPool::insights`] tells where the workers' time went. Default: `false`.
+    /// `true`: [`WorkerPool::insights`] tells where the workers' time went, and [`WorkerPool::timeline`] what they did when.
+    /// Default: `false`.
     pub fn insights(mut self, insights: bool) -> Self {
         self.insights = insights;
         self

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::worker::slow::TOLD;
+use crate::worker::TOLD;
 
 /// Where the time of a pool's workers went; from [`WorkerPool::insights`](crate::WorkerPool::insights).
 ///

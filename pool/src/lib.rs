@@ -66,6 +66,7 @@ mod progress;
 mod start;
 mod supervise;
 mod sys;
+mod timeline;
 // For readers.
 pub mod guide;
 
@@ -89,6 +90,7 @@ pub use pool_macros::{main, worker_exit, worker_init, worker_task};
 pub use pool_type::{CancelHandle, ExitResults, WorkerPool};
 pub use start::StartMethod;
 pub use task::WorkerId;
+pub use timeline::Timeline;
 
 /// What the macros' output names. Not part of the API.
 #[doc(hidden)]

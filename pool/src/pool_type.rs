@@ -15,6 +15,7 @@ use crate::registry::{Registry, type_key};
 use crate::start::{self, Crew, StartMethod};
 use crate::supervise::{Plan, Supervisor};
 use crate::task::{Output, ReadyFor, RunsOn, Task, WorkerExit, WorkerInit};
+use crate::timeline::Timeline;
 
 /// A pool of workers that run tasks.
 ///
@@ -68,8 +69,9 @@ impl<S> WorkerPool<S> {
         let supervisor =
             Supervisor::new(settings.workers, settings.order_tasks, settings.method.is_process());
         let starter = start::starter(settings.method, crew);
-        let Settings { keep_alive, memory_limit, .. } = settings;
-        let state = State::new(supervisor, starter, Arc::clone(&waiter), cpus, keep_alive, memory_limit);
+        let Settings { keep_alive, memory_limit, insights, .. } = settings;
+        let state =
+            State::new(supervisor, starter, Arc::clone(&waiter), cpus, keep_alive, memory_limit, insights);
         Ok(Self {
             core: Arc::new(Core::new(state, waiter)),
             courier: Arc::default(),
@@ -126,6 +128,13 @@ impl<S> WorkerPool<S> {
     #[must_use]
     pub fn insights(&self) -> Insights {
         if self.settings.insights { self.core.lock().insights() } else { Insights::default() }
+    }
+
+    /// What the workers did when, so far, also while calls are under way: a trace, or a picture. Empty unless the pool was
+    /// built with [`insights(true)`](crate::WorkerPoolBuilder::insights).
+    #[must_use]
+    pub fn timeline(&self) -> Timeline {
+        self.core.lock().timeline()
     }
 
     /// Waits until the workers, which were told to end, have done so.

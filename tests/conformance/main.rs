@@ -46,6 +46,7 @@ mod logs;
 mod options;
 mod order_tasks;
 mod progress;
+mod timeline;
 // What goes wrong.
 mod deaths;
 mod exceptions;
@@ -78,6 +79,7 @@ const TOPICS: &[&[harness::Case]] = &[
     options::CASES,
     insights::CASES,
     logs::CASES,
+    timeline::CASES,
     progress::CASES,
     exceptions::CASES,
     deaths::CASES,

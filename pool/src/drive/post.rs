@@ -12,6 +12,7 @@ use crate::lane::{Corrupt, PART_BYTES, ParentEnd, Position, Spends, now_ns, orde
 use crate::logs::Log;
 use crate::start::Child;
 use crate::sys::memory::Meter;
+use crate::timeline::Track;
 use crate::wire::{ChunkHead, Failure, ITEM_HEAD, Packing};
 
 pub(super) struct Post {
@@ -20,6 +21,7 @@ pub(super) struct Post {
     /// What it prints to stderr, where that is its own.
     pub(super) words: Option<Words>,
     pub(super) log: Option<Log>,
+    pub(super) track: Option<Track>,
     /// The worker has said that it is up.
     pub(super) ready: bool,
     /// It wrote what no worker writes: its end is on its way.
@@ -74,12 +76,19 @@ enum Waiting {
 }
 
 impl Post {
-    pub(super) fn new(lane: ParentEnd, child: Child, words: Option<Words>, log: Option<Log>) -> Self {
+    pub(super) fn new(
+        lane: ParentEnd,
+        child: Child,
+        words: Option<Words>,
+        log: Option<Log>,
+        track: Option<Track>,
+    ) -> Self {
         Self {
             lane,
             child,
             words,
             log,
+            track,
             ready: false,
             meter: None,
             nap: None,

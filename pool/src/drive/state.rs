@@ -23,6 +23,7 @@ use crate::insights::{Insights, SlowTask, WorkerInsights, note_slow};
 use crate::lane::{self, Corrupt, Reply, Spinner, now_ns, order, padded, reply};
 use crate::start::{Child, Seat, Starter};
 use crate::supervise::{Action, Cause, Event, Grant, Head, JobCause, JobId, Plan, Supervisor, Work};
+use crate::timeline::{History, Timeline};
 use crate::wire::{Carriage, ChunkHead, Failure, InitOrder, Packing, Slow};
 
 /// The state of a pool's workers: what profile number stands for.
@@ -115,6 +116,8 @@ pub(crate) struct State {
     /// What workers did that are gone, by their numbers.
     past: Vec<WorkerInsights>,
     slowest: Vec<SlowTask>,
+    /// Where somebody wants insights.
+    history: Option<History>,
     jobs: BTreeMap<JobId, Box<JobSlot>>,
     next_job: JobId,
     profiles: Vec<ProfileDef>,
@@ -169,17 +172,19 @@ impl State {
         cpus: Vec<Vec<usize>>,
         keep_alive: bool,
         memory_limit: Option<u64>,
+        watched: bool,
     ) -> Self {
         Self {
             leader: None,
             followers: Vec::new(),
             changes: 0,
-            events: Events::default(),
+            events: Default::default(),
             slept_after: 0,
             supervisor,
             posts: cpus.iter().map(|_| None).collect(),
             coming: Vec::new(),
             slowest: Vec::new(),
+            history: watched.then(|| History::new(cpus.len(), now_ns())),
             past: vec![WorkerInsights::default(); cpus.len()],
             jobs: BTreeMap::new(),
             next_job: 0,
@@ -277,6 +282,9 @@ impl State {
         let job = self.next_job;
         let kept = items.len() as u64;
         slot.kept = (0..kept).zip(items).collect();
+        if let Some(history) = &mut self.history {
+            history.opened(job, slot.task_name, self.now);
+        }
         self.jobs.insert(job, slot);
         self.handle(Event::Opened { job, plan: Box::new(plan), kept });
         Ok(job)
@@ -284,6 +292,9 @@ impl State {
 
     pub(crate) fn close(&mut self, job: JobId) {
         if self.jobs.remove(&job).is_some() {
+            if let Some(history) = &mut self.history {
+                history.closed(job, self.now);
+            }
             self.handle(Event::Closed { job });
             if !self.keep_alive && self.jobs.is_empty() {
                 self.retire();
@@ -447,6 +458,14 @@ impl State {
             worker.add(&post.as_ref().map(Post::insights).unwrap_or_default());
         }
         Insights { workers, slowest: self.slowest.clone() }
+    }
+
+    /// What they did when.
+    pub(crate) fn timeline(&self) -> Timeline {
+        let Some(history) = &self.history else { return Timeline::default() };
+        let now = now_ns();
+        let track = |post: &Option<Post>| post.as_ref()?.track.as_ref().map(|track| track.read(now));
+        history.timeline(self.posts.iter().map(|post| track(post).unwrap_or_default()), now)
     }
 
     // ---- the end ----

@@ -83,6 +83,8 @@ pub(crate) struct Seat {
     pub(crate) stderr: Option<OwnedFd>,
     /// Where it logs, and how much, if somebody listens.
     pub(crate) log: Option<(OwnedFd, Loudness)>,
+    /// Where it notes what it does, if somebody wants to know.
+    pub(crate) track: Option<Vec<u8>>,
     /// The CPUs that it may use; empty: those of whoever starts it.
     pub(crate) cpus: Vec<usize>,
 }

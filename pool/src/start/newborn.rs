@@ -37,6 +37,7 @@ struct Taken {
     bell: Fd,
     stderr: Fd,
     log: Option<(OwnedFd, Loudness)>,
+    track: Option<Vec<u8>>,
 }
 
 /// The whole life of a process that was started anew, with its control socket as stdin.
@@ -53,7 +54,7 @@ pub(crate) fn live() -> ! {
             Calling::Worker => {
                 let Some((order, fds)) = channel.receive().map_err(why)? else { return Ok(()) };
                 drop(channel);
-                let (seat, _) = seat(&order, fds)?;
+                let (seat, _) = seat(order, fds)?;
                 work(seat, &heritage)
             }
         }
@@ -165,7 +166,7 @@ pub(super) fn serve(channel: Channel, tie: Tie, heritage: &Heritage) -> Result<(
 fn fork_workers(channel: &Channel) -> Result<Option<(Taken, Tie)>, String> {
     loop {
         let Some((order, fds)) = channel.receive::<SeatOrder>().map_err(why)? else { return Ok(None) };
-        let (seat, tie) = seat(&order, fds)?;
+        let (seat, tie) = seat(order, fds)?;
         let tie = tie.ok_or("a seat came without a tie")?;
         let (birth, pidfd): (Birth, _) = match fork_one() {
             Ok(Born::Younger) => return Ok(Some((seat, tie))),
@@ -209,6 +210,7 @@ fn work(seat: Taken, heritage: &Heritage) -> Result<(), String> {
         up: seat.up.into_owned(),
         bell: seat.bell.into_owned(),
         log: seat.log,
+        track: seat.track,
         codec: heritage.codec,
         shared: heritage.shared.clone(),
         daemon: heritage.daemon,
@@ -217,14 +219,14 @@ fn work(seat: Taken, heritage: &Heritage) -> Result<(), String> {
 }
 
 /// A seat from its message, and what came besides it.
-fn seat(order: &SeatOrder, fds: Vec<Fd>) -> Result<(Taken, Option<Tie>), String> {
+fn seat(order: SeatOrder, fds: Vec<Fd>) -> Result<(Taken, Option<Tie>), String> {
     let id = usize::try_from(order.id).map_err(why)?;
     let mut fds = fds.into_iter();
     match (fds.next(), fds.next(), fds.next(), fds.next()) {
         (Some(down), Some(up), Some(bell), Some(stderr)) => {
             let logs = order.loudness > 0;
             let log = if logs { fds.next().map(|fd| (fd.into_owned(), order.loudness)) } else { None };
-            Ok((Taken { id, down, up, bell, stderr, log }, fds.next().map(Tie::new)))
+            Ok((Taken { id, down, up, bell, stderr, log, track: order.track }, fds.next().map(Tie::new)))
         }
         _ => Err("a seat came without its lane".into()),
     }

@@ -44,6 +44,8 @@ pub(super) struct SeatOrder {
     pub(super) id: u64,
     /// How much it logs; 0 for nothing.
     pub(super) loudness: Loudness,
+    /// Where it notes what it does.
+    pub(super) track: Option<Vec<u8>>,
 }
 
 /// The answer to [`Hello`].

@@ -9,7 +9,6 @@ use nix::unistd::Pid;
 use super::protocol::{Birth, SeatOrder};
 use super::{BOOT_LIMIT, Child, Crew, Newcomer, Seat, Starter, fork, forkserver};
 use crate::error::Error;
-use crate::logs::Loudness;
 use crate::sys::fd::Fd;
 use crate::sys::lifeline::lifeline;
 use crate::sys::process::Process;
@@ -33,24 +32,24 @@ enum Failure {
 /// A seat whose descriptors are known as the crate's own: a server that is forked now closes its copies of them, or
 /// all its workers would have this one's lane.
 struct Known {
-    id: usize,
     fds: Vec<Fd>,
-    loudness: Loudness,
+    order: SeatOrder,
     cpus: Vec<usize>,
 }
 
 impl Known {
     fn new(seat: Seat) -> Result<Self, Error> {
-        let Seat { id, down, up, bell, stderr, log, cpus } = seat;
+        let Seat { id, down, up, bell, stderr, log, track, cpus } = seat;
         let (log, loudness) = log.unzip();
         let fds =
             [down, up, bell].into_iter().chain(stderr).chain(log).map(Fd::new).collect::<io::Result<_>>();
-        let fds = fds.map_err(|error| Error::start(what(id), error))?;
-        Ok(Self { id, fds, loudness: loudness.unwrap_or(0), cpus })
+        let fds = fds.map_err(|error| Error::start(what(id as u64), error))?;
+        let order = SeatOrder { id: id as u64, loudness: loudness.unwrap_or(0), track };
+        Ok(Self { fds, order, cpus })
     }
 }
 
-fn what(id: usize) -> String {
+fn what(id: u64) -> String {
     format!("worker {id}")
 }
 
@@ -60,10 +59,10 @@ impl Server {
     }
 
     fn fork_worker(&mut self, seat: &Known) -> Result<Process, Failure> {
-        let refused = |why: &dyn Display| Failure::Refused(Error::start(what(seat.id), why));
+        let refused = |why: &dyn Display| Failure::Refused(Error::start(what(seat.order.id), why));
         let (lifeline, tie) = lifeline().map_err(|error| refused(&error))?;
         let fds: Vec<_> = seat.fds.iter().chain([tie.fd()]).map(AsFd::as_fd).collect();
-        let sent = self.channel.send(&SeatOrder { id: seat.id as u64, loudness: seat.loudness }, &fds);
+        let sent = self.channel.send(&seat.order, &fds);
         let answer =
             sent.and_then(|()| self.channel.receive_within::<Birth>(BOOT_LIMIT, self.process.pidfd()));
         match answer {
@@ -124,7 +123,7 @@ impl Starter for Forking {
                 Err(Failure::Lost) => {}
             }
         }
-        Err(Error::start(what(seat.id), "two servers in a row died as they forked it"))
+        Err(Error::start(what(seat.order.id), "two servers in a row died as they forked it"))
     }
 
     fn refresh(&mut self) {

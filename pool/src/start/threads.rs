@@ -36,7 +36,7 @@ impl Starter for Threads {
 }
 
 fn start(seat: Seat, heritage: Heritage) -> io::Result<Thread> {
-    let Seat { id, down, up, bell, log, cpus, .. } = seat;
+    let Seat { id, down, up, bell, log, track, cpus, .. } = seat;
     let last = LastWords { bell: bell.try_clone()?, ended: Arc::default() };
     let ended = last.ended.clone();
     let (release, released) = mpsc::channel::<()>();
@@ -48,8 +48,18 @@ fn start(seat: Seat, heritage: Heritage) -> io::Result<Thread> {
         }
         let _last = last;
         let Heritage { codec, daemon, shared, .. } = heritage;
-        let boot =
-            Boot { id: WorkerId(id), down, up, bell, log, codec, shared, daemon, lives_in: LivesIn::Thread };
+        let boot = Boot {
+            id: WorkerId(id),
+            down,
+            up,
+            bell,
+            log,
+            track,
+            codec,
+            shared,
+            daemon,
+            lives_in: LivesIn::Thread,
+        };
         if let Err(why) = worker::run(boot) {
             eprintln!("pool: worker thread {id} ends: {why}");
         }

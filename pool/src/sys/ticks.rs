@@ -21,6 +21,12 @@ pub(crate) struct Scale {
     ns: u64,
 }
 
+impl Default for Scale {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Scale {
     pub(crate) fn new() -> Self {
         Self { ticks: now(), ns: now_ns() }
@@ -28,8 +34,23 @@ impl Scale {
 
     /// So many ticks in nanoseconds.
     pub(crate) fn ns(&self, ticks: u64) -> u64 {
-        let passed = (now().saturating_sub(self.ticks).max(1), now_ns().saturating_sub(self.ns));
-        (u128::from(ticks) * u128::from(passed.1) / u128::from(passed.0)) as u64
+        let (passed_ticks, passed_ns) = self.passed();
+        (u128::from(ticks) * u128::from(passed_ns) / u128::from(passed_ticks)) as u64
+    }
+
+    /// So many nanoseconds in ticks.
+    pub(crate) fn ticks(&self, ns: u64) -> u64 {
+        let (passed_ticks, passed_ns) = self.passed();
+        (u128::from(ns) * u128::from(passed_ticks) / u128::from(passed_ns)) as u64
+    }
+
+    /// A time since this was made as the monotonic clock has it.
+    pub(crate) fn at(&self, time: u64) -> u64 {
+        self.ns + self.ns(time.saturating_sub(self.ticks))
+    }
+
+    fn passed(&self) -> (u64, u64) {
+        (now().saturating_sub(self.ticks).max(1), now_ns().saturating_sub(self.ns).max(1))
     }
 }
 

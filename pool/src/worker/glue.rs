@@ -5,7 +5,7 @@ use std::any::{Any, TypeId};
 
 use super::memory::Memory;
 use super::panics;
-use super::slow::Slowest;
+use super::watch::Watch;
 use crate::codec::Codec;
 use crate::lane::{Chunk, reply};
 use crate::logs::Teller;
@@ -25,7 +25,7 @@ pub(crate) struct Bench<'w> {
     pub(super) shared: &'w SharedValue,
     pub(super) state: &'w mut dyn Any,
     pub(super) memory: &'w mut Memory,
-    pub(super) slowest: &'w mut Slowest,
+    pub(super) watch: &'w mut Watch,
     pub(super) teller: &'w Teller,
 }
 
@@ -46,8 +46,8 @@ impl TaskGlue {
 }
 
 fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, mut items: Items<'_>, lane: &mut Chunk<'_>) {
-    let Bench { id, codec, shared, state, memory, slowest, teller } = bench;
-    let mut slowest = head.carriage.watched.then_some(slowest);
+    let Bench { id, codec, shared, state, memory, watch, teller } = bench;
+    let mut watch = head.carriage.watched.then_some(watch);
     let (Some(shared), Some(state)) = (shared_of::<T::Shared>(&**shared), state.downcast_mut::<T::State>())
     else {
         return refuse(head.count, lane, "the worker has no shared value or state of the task's type");
@@ -64,8 +64,9 @@ fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, mut items: Items<'_>, l
         }
         let mut done = 0;
         while done < claimed {
-            if let Some(slowest) = &mut slowest {
-                slowest.begin();
+            let index = |done| head.first + u64::from(head.count - left + done);
+            if let Some(watch) = &mut watch {
+                watch.begin(head.task, index(done));
             }
             // A panic leaves the loop with the task that it was in unanswered.
             let run = panics::catch(|| {
@@ -74,20 +75,24 @@ fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, mut items: Items<'_>, l
                         lane.stamp();
                     }
                     lane.start_unit();
-                    teller.is_at(head.first + u64::from(head.count - left + done));
+                    teller.is_at(index(done));
                     done += 1;
                     let cx = TaskContext::<T> { worker_id: id, shared, state: &mut *state };
-                    run_task(cx, codec, items.next(), slowest.as_deref_mut(), lane);
+                    run_task(cx, codec, items.next(), watch.as_deref_mut(), lane);
                     lane.finish_unit();
                 }
             });
             if let Err(panic) = run {
+                watch.as_mut().map(|watch| watch.next());
                 reply_failed(Failure::Panicked(panic), reply::FAILED, lane);
                 lane.finish_unit();
                 lane.alarm();
             }
         }
         left -= claimed;
+        if let Some(watch) = &mut watch {
+            watch.rest();
+        }
         lane.nudge();
         memory.look(lane);
         lane.count(claimed);
@@ -106,7 +111,7 @@ fn run_task<T: Task>(
     cx: TaskContext<'_, T>,
     codec: Codec,
     item: Option<&[u8]>,
-    slowest: Option<&mut Slowest>,
+    watch: Option<&mut Watch>,
     lane: &mut Chunk<'_>,
 ) {
     let Some(bytes) = item else {
@@ -120,7 +125,7 @@ fn run_task<T: Task>(
         Ok(item) => {
             lane.note_decoded();
             let output = T::call(cx, item);
-            if let Some(took_ns) = slowest.and_then(Slowest::end) {
+            if let Some(took_ns) = watch.and_then(Watch::end) {
                 // Before the answer, with which the parent may write over the argument.
                 tell_slow::<T>(codec, bytes, took_ns, lane);
             }
@@ -134,6 +139,7 @@ fn run_task<T: Task>(
             }
         }
         Err(why) => {
+            watch.map(Watch::next);
             reply_failed(Failure::Decode(why), reply::FAILED, lane);
             lane.alarm();
         }

@@ -9,16 +9,18 @@ use crate::logs::{Loudness, Teller};
 use crate::registry::{Glue, Registry, SharedValue};
 use crate::sys::fork::flush;
 use crate::task::WorkerId;
+use crate::timeline::{EXIT, INIT, Recorder};
 use crate::wire::{ChunkHead, Failure, InitOrder, Packing};
 
 pub(crate) mod glue;
 mod memory;
 mod panics;
-pub(crate) mod slow;
+mod watch;
 
 use glue::{Bench, ExitGlue, reply_failed};
 use memory::Memory;
-use slow::Slowest;
+pub(crate) use watch::TOLD;
+use watch::Watch;
 
 /// What a new worker is made from.
 pub(crate) struct Boot {
@@ -27,6 +29,8 @@ pub(crate) struct Boot {
     pub(crate) up: OwnedFd,
     pub(crate) bell: OwnedFd,
     pub(crate) log: Option<(OwnedFd, Loudness)>,
+    /// Where it notes what it does, if somebody wants to know.
+    pub(crate) track: Option<Vec<u8>>,
     pub(crate) codec: Codec,
     pub(crate) shared: SharedValue,
     pub(crate) daemon: bool,
@@ -42,7 +46,7 @@ pub(crate) enum LivesIn {
 
 /// Works until the exit order is done.
 pub(crate) fn run(boot: Boot) -> Result<(), String> {
-    let Boot { id, down, up, bell, log, codec, shared, daemon, lives_in } = boot;
+    let Boot { id, down, up, bell, log, track, codec, shared, daemon, lives_in } = boot;
     panics::capture_on_this_thread();
     let teller = Teller::new(log, lives_in == LivesIn::Process);
     crate::boot::enter_worker(daemon, lives_in);
@@ -62,7 +66,7 @@ pub(crate) fn run(boot: Boot) -> Result<(), String> {
         profiles: Vec::new(),
         parts: Vec::new(),
         memory: Memory::default(),
-        slowest: Slowest::default(),
+        watch: Watch::new(track.as_deref().and_then(Recorder::new)),
         teller,
         lives_in,
     };
@@ -91,7 +95,7 @@ struct Worker {
     /// The parts of a large item that have come so far.
     parts: Vec<u8>,
     memory: Memory,
-    slowest: Slowest,
+    watch: Watch,
     teller: Teller,
     lives_in: LivesIn,
 }
@@ -110,7 +114,9 @@ impl Worker {
             order::INIT => {
                 begin(answer);
                 let held = self.memory.read(answer);
-                self.make_state(order.payload, answer);
+                let mut watch = std::mem::take(&mut self.watch);
+                watch.phase(INIT, || self.make_state(order.payload, answer));
+                self.watch = watch;
                 self.memory.note_init(held, answer);
                 answer.spend(Spends::Init);
                 done(answer);
@@ -128,7 +134,8 @@ impl Worker {
             }
             _ => {
                 begin(answer);
-                self.exit(answer);
+                let mut watch = std::mem::take(&mut self.watch);
+                watch.phase(EXIT, || self.exit(answer));
                 if self.lives_in == LivesIn::Process {
                     // Nobody may read what was printed: here the time limit of the exit order holds, and the worker is
                     // still tied to its parent.
@@ -159,9 +166,9 @@ impl Worker {
             parts = std::mem::take(&mut self.parts);
             items.bytes = &parts;
         }
-        let (memory, slowest, teller) = (&mut self.memory, &mut self.slowest, &self.teller);
+        let (memory, watch, teller) = (&mut self.memory, &mut self.watch, &self.teller);
         let bench =
-            Bench { id: self.id, codec: self.codec, shared: &self.shared, state, memory, slowest, teller };
+            Bench { id: self.id, codec: self.codec, shared: &self.shared, state, memory, watch, teller };
         (task.run)(bench, head, items, answer);
     }
 

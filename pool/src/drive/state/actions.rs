@@ -9,6 +9,7 @@ use crate::logs::{self, Log};
 use crate::start::Newcomer;
 use crate::sys::memory::{Meter, oom_kills};
 use crate::sys::pipe::pipe;
+use crate::timeline::Track;
 
 /// A worker on its way, and the parent's end of its lane.
 pub(in crate::drive) struct Coming {
@@ -17,6 +18,7 @@ pub(in crate::drive) struct Coming {
     newcomer: Newcomer,
     words: Option<Words>,
     log: Option<Log>,
+    track: Option<Track>,
 }
 
 impl State {
@@ -88,6 +90,9 @@ impl State {
     fn start(&mut self, worker: usize) {
         // The one before is gone: dropping its post reaps it and unmaps its lane.
         self.forget(worker);
+        if let Some(history) = &mut self.history {
+            history.started(worker, now_ns());
+        }
         match self.try_start(worker) {
             Ok(coming) => self.coming.push(coming),
             Err(error) => self.not_started(worker, error),
@@ -105,9 +110,12 @@ impl State {
             false => (None, None),
         };
         let (log, logs_to) = logs::open().map_err(failed)?;
-        let seat = Seat { id: worker, down, up, bell, stderr, log: logs_to, cpus: self.cpus[worker].clone() };
+        let track = self.history.as_ref().and_then(|_| Track::new().ok());
+        let handle = track.as_ref().and_then(|track| track.handle().ok());
+        let cpus = self.cpus[worker].clone();
+        let seat = Seat { id: worker, down, up, bell, stderr, log: logs_to, track: handle, cpus };
         let newcomer = self.starter.start(seat)?;
-        Ok(Coming { worker, lane, newcomer, words, log })
+        Ok(Coming { worker, lane, newcomer, words, log, track })
     }
 
     /// Waits for those who are on their way.
@@ -129,7 +137,10 @@ impl State {
         self.note_time(now_ns());
     }
 
-    fn try_receive(&mut self, Coming { worker, lane, newcomer, words, log }: Coming) -> Result<Post, Error> {
+    fn try_receive(
+        &mut self,
+        Coming { worker, lane, newcomer, words, log, track }: Coming,
+    ) -> Result<Post, Error> {
         let child = newcomer.wait()?;
         let watched = match &child {
             Child::Process(process) => self.waiter.watch(process.pidfd(), worker),
@@ -139,7 +150,7 @@ impl State {
         let watched = pipes
             .fold(watched, |watched, pipe| watched.and_then(|()| self.waiter.watch_prints(pipe, worker)));
         watched.map_err(|error| Error::start(format!("worker {worker}"), error))?;
-        let mut post = Post::new(lane, child, words, log);
+        let mut post = Post::new(lane, child, words, log, track);
         post.lane.let_spin(self.spinning);
         if let (Some(limit), Child::Process(process)) = (self.memory_limit, &post.child) {
             post.lane.limit_memory(limit);

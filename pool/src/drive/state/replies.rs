@@ -37,6 +37,9 @@ impl State {
                 _ => return Err(Corrupt),
             }
             post.is_up();
+            if let Some(history) = &mut self.history {
+                history.is_up(worker, now_ns());
+            }
             self.handle(Event::Ready { worker });
             return Ok(());
         }
@@ -278,6 +281,11 @@ impl State {
             self.events.died(worker, self.last_death, self.last_words.as_deref());
         } else {
             self.events.ended(worker);
+        }
+        if let Some(history) = &mut self.history {
+            let now = now_ns();
+            let noted = post.track.as_ref().map(|track| track.read(now)).unwrap_or_default();
+            history.ended(worker, noted, died.then(|| self.last_death.to_string()), now);
         }
         self.handle(Event::Died { worker, running });
         if self.supervisor.is_absent(worker) {

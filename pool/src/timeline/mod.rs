@@ -1,0 +1,115 @@
+//! What a pool did when: a picture of its run.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+mod history;
+mod picture;
+mod slices;
+mod trace;
+mod track;
+
+pub(crate) use history::History;
+pub(crate) use slices::{EXIT, INIT};
+pub(crate) use track::{Recorder, Track};
+
+use history::{Call, Life};
+use slices::Slice;
+
+use crate::registry::Registry;
+
+/// What a pool's workers did when; from [`WorkerPool::timeline`](crate::WorkerPool::timeline).
+///
+/// There is a track for each worker, with its start-ups, init functions, tasks and deaths, and one for the pool's calls. Tasks
+/// that are shorter than a tenth of a millisecond and follow each other are shown together, and longer ones too when the run
+/// gets long: what is kept of a worker is bounded, whatever it does. Of lives and calls the last 1024 are kept.
+///
+/// ```no_run
+/// # #[pool::worker_task]
+/// # fn square(x: u64) -> u64 {
+/// #     x * x
+/// # }
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = pool::WorkerPool::builder().workers(2).insights(true).build()?;
+/// square::par_map(&pool, 0..1000)?;
+/// pool.timeline().save("run.svg")?; // for a browser
+/// pool.timeline().save("run.json")?; // for https://ui.perfetto.dev or chrome://tracing
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Timeline {
+    workers: Vec<WorkerLine>,
+    calls: Vec<Call>,
+    /// From when to when: CLOCK_MONOTONIC in nanoseconds.
+    start: u64,
+    end: u64,
+}
+
+/// What one worker did.
+#[derive(Debug, Clone, Default)]
+struct WorkerLine {
+    slices: Vec<Slice>,
+    lives: Vec<Life>,
+}
+
+impl Timeline {
+    /// Writes a trace in the JSON format of Chrome's trace viewer, which <https://ui.perfetto.dev> opens too. Times are in
+    /// microseconds from the pool's beginning.
+    ///
+    /// # Errors
+    /// What writing gives.
+    pub fn write_trace(&self, out: impl Write) -> io::Result<()> {
+        serde_json::to_writer(out, &trace::of(self)).map_err(io::Error::from)
+    }
+
+    /// Writes a picture, as SVG. A browser tells more of what the pointer is over.
+    ///
+    /// # Errors
+    /// What writing gives.
+    pub fn write_svg(&self, mut out: impl Write) -> io::Result<()> {
+        out.write_all(picture::of(self).as_bytes())
+    }
+
+    /// Writes a picture into a file whose name ends with `.svg`, and a trace into any other.
+    ///
+    /// # Errors
+    /// What making or writing the file gives.
+    pub fn save(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        let path = path.as_ref();
+        let mut out = BufWriter::new(File::create(path)?);
+        if path.extension().is_some_and(|extension| extension == "svg") {
+            self.write_svg(&mut out)?;
+        } else {
+            self.write_trace(&mut out)?;
+        }
+        out.flush()
+    }
+}
+
+/// A function's name, without the path to it.
+fn short(name: &str) -> &str {
+    name.rsplit("::").next().unwrap_or(name)
+}
+
+impl Slice {
+    /// What was done, in one word.
+    fn name(&self) -> &'static str {
+        let name_of = |task| Some(Registry::get().ok()?.entry(task)?.name());
+        match self.task {
+            INIT => "init",
+            EXIT => "exit",
+            task => short(name_of(task).unwrap_or("unknown")),
+        }
+    }
+
+    /// Which tasks, in a few.
+    fn label(&self) -> String {
+        match (self.task, self.count) {
+            (INIT | EXIT, _) => self.name().to_owned(),
+            (_, ..=1) => format!("{} {}", self.name(), self.first),
+            (_, count) => format!("{} from {}, {count} tasks", self.name(), self.first),
+        }
+    }
+}
