@@ -9,6 +9,7 @@
 
 use std::process::ExitCode;
 
+mod executors;
 #[path = "../harness/mod.rs"]
 #[allow(dead_code, reason = "the other test program uses the rest of what they share")]
 mod harness;

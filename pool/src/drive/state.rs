@@ -51,6 +51,8 @@ pub(crate) struct JobSlot {
     pub(crate) hungry: bool,
     /// Somebody is shown how far it is.
     pub(crate) shown: bool,
+    /// The courier takes what comes for it.
+    pub(crate) posted: bool,
 }
 
 impl JobSlot {
@@ -74,8 +76,8 @@ pub(crate) struct ExitValue {
 pub(crate) enum Awaits {
     /// Arrivals for this job, or room for its items.
     Job(JobId),
-    /// Arrivals for any job.
-    AnyJob,
+    /// Arrivals that the courier is to deliver.
+    Mail,
     /// Anything after the event of this number.
     Change { since: u64 },
 }

@@ -333,6 +333,7 @@ where
             cancelled: false,
             hungry: false,
             shown: self.options.progress.is_some(),
+            posted: false,
         }))
     }
 }

@@ -13,7 +13,7 @@ impl State {
             Awaits::Job(job) => self.jobs.get(&job).is_none_or(|slot| {
                 !slot.inbox.is_empty() || (slot.hungry && self.supervisor.grant(job).is_some())
             }),
-            Awaits::AnyJob => self.jobs.values().any(|slot| !slot.inbox.is_empty()),
+            Awaits::Mail => self.jobs.values().any(|slot| slot.posted && !slot.inbox.is_empty()),
             Awaits::Change { since } => self.events > since,
         }
     }
