@@ -1,10 +1,10 @@
 //! What polls futures: executors on this thread only, so that a fork can follow, and wakers that say when they are called.
 
 use std::fs;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::task::{Wake, Waker};
+use std::task::{Poll, Wake, Waker};
 use std::thread;
 
 /// Runs the future in each executor.
@@ -49,4 +49,24 @@ fn courier_state() -> Option<char> {
     let tasks = fs::read_dir("/proc/self/task").expect("/proc is mounted");
     let mut states = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
     states.find_map(|stat| stat.split_once("(pool courier) ")?.1.chars().next())
+}
+
+/// Waits until the pool has no such thread any more.
+pub(crate) fn wait_until_the_courier_is_gone() {
+    while courier_state().is_some() {
+        thread::yield_now();
+    }
+}
+
+/// Lets the other futures of this thread run.
+pub(crate) async fn yield_now() {
+    let mut has_yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut has_yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

@@ -27,6 +27,7 @@ mod combinations;
 mod iterators;
 mod maps;
 mod payloads;
+mod streams;
 mod threads;
 // What workers are given.
 mod daemon;
@@ -56,6 +57,7 @@ const TOPICS: &[&[harness::Case]] = &[
     combinations::CASES,
     iterators::CASES,
     async_results::CASES,
+    streams::CASES,
     threads::CASES,
     payloads::CASES,
     codecs::CASES,

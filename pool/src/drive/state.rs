@@ -4,12 +4,15 @@ mod actions;
 mod looks;
 mod replies;
 mod sleeping;
+#[cfg_attr(not(feature = "stream"), path = "state/streams/none.rs")]
+mod streams;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actions::Coming;
+use streams::Streams;
 
 use super::Draft;
 use super::inbox::{Arrival, Inbox, Loss, What};
@@ -76,7 +79,7 @@ pub(crate) struct ExitValue {
 pub(crate) enum Awaits {
     /// Arrivals for this job, or room for its items.
     Job(JobId),
-    /// Arrivals that the courier is to deliver.
+    /// What the courier is to deliver: arrivals, or news for a stream; or that there is nothing more for it.
     Mail,
     /// Anything after the event of this number.
     Change { since: u64 },
@@ -112,6 +115,7 @@ pub(crate) struct State {
     past: Vec<WorkerInsights>,
     slowest: Vec<SlowTask>,
     jobs: BTreeMap<JobId, Box<JobSlot>>,
+    streams: Streams,
     next_job: JobId,
     profiles: Vec<ProfileDef>,
     starter: Box<dyn Starter>,
@@ -171,6 +175,7 @@ impl State {
             slowest: Vec::new(),
             past: vec![WorkerInsights::default(); cpus.len()],
             jobs: BTreeMap::new(),
+            streams: Streams::default(),
             next_job: 0,
             profiles: Vec::new(),
             starter,

@@ -1,5 +1,5 @@
 //! Calls that nobody waits for yet: their results lie with an [`AsyncResult`], and a *courier* thread drives the
-//! pool while there are any.
+//! pool while there are any, or streams that are open.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -318,7 +318,7 @@ where
     }
 }
 
-/// Drives the pool while asynchronous calls are under way, and delivers their results.
+/// Drives the pool while asynchronous calls are under way, delivers their results, and wakes streams.
 #[derive(Default)]
 pub(crate) struct Courier {
     desk: Mutex<Desk>,
@@ -356,6 +356,20 @@ impl Courier {
         let job = open(core)?;
         let letter = Arc::clone(letter);
         desk.letters.insert(job, Mail { letter, inbox: Inbox::default(), progress });
+        self.start(&mut desk, core)?;
+        Ok(job)
+    }
+
+    /// Drives while the stream of this job is open.
+    #[cfg(feature = "stream")]
+    pub(super) fn attend(self: &Arc<Self>, core: &Arc<Core>, job: JobId) -> Result<(), Error> {
+        let mut desk = self.desk();
+        core.change(|state| state.open_stream(job));
+        self.start(&mut desk, core)
+    }
+
+    /// Sees to it that the thread runs.
+    fn start(self: &Arc<Self>, desk: &mut Desk, core: &Arc<Core>) -> Result<(), Error> {
         if !desk.running {
             let (courier, core) = (Arc::clone(self), Arc::clone(core));
             crate::sys::threads::expect_own();
@@ -363,15 +377,15 @@ impl Courier {
             desk.thread = Some(thread.map_err(|error| Error::start("the courier thread", error))?);
             desk.running = true;
         }
-        Ok(job)
+        Ok(())
     }
 
     fn run(&self, core: &Core) {
         loop {
             let (mut finished, mut moved) = (Vec::new(), Vec::new());
-            {
+            let wakers = {
                 let mut desk = self.desk();
-                if desk.letters.is_empty() {
+                if desk.letters.is_empty() && !core.lock().has_streams() {
                     desk.running = false;
                     return;
                 }
@@ -391,10 +405,14 @@ impl Courier {
                         finished.push((Arc::clone(letter), std::mem::take(inbox), progress.take()));
                         false
                     });
-                });
-            }
+                    state.take_wakers()
+                })
+            };
             // Callbacks may have taken their time: what has happened meanwhile is taken in before a sleep.
-            let idle = finished.is_empty();
+            let idle = finished.is_empty() && wakers.is_empty();
+            for waker in wakers {
+                call_back(Box::new(move || waker.wake()));
+            }
             for (progress, done, failed) in moved {
                 progress.count(done, failed);
             }
@@ -414,7 +432,7 @@ impl Courier {
                     _ => Ok(Arrivals { arrivals, tape: inbox.tape }),
                 });
             }
-            if idle && !self.desk().letters.is_empty() {
+            if idle {
                 core.wait(Awaits::Mail);
             }
         }
