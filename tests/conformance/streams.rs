@@ -26,13 +26,13 @@ use crate::support::{
 
 cases! {
     All: all_results, any_length, either_order, infinite_input, never_more_than_allowed,
-         every_wake_up_comes, failed_tasks_are_items, option_error, fused, bounded_ahead, slow_input,
+         every_wake_up_comes, failed_tasks_are_items, option_error, fused, bounded_ahead, bounded_behind_a_slow_head, slow_input,
          works_before_it_is_polled, others_run_while_it_waits, nobody_polls_while_it_waits,
          the_last_waker_is_called, a_waker_that_calls_the_pool, a_waker_panics, moved_between_threads,
          two_at_once, one_waits_the_other_goes_on, beside_calls_of_another_thread, cancelled, given_up_in_time,
          dropped_half_way, dropped_while_it_waits, dropped_untouched, forgotten, exit_functions_before_the_end,
          an_exit_function_fails, counted_on_a_bar, woken_to_show_the_time;
-    Processes: one_task_dies, time_limits_hold_while_nobody_polls;
+    Processes: one_task_dies, time_limits_hold_while_nobody_polls, time_limits_hold_before_the_first_poll;
 }
 
 /// The result that comes next, if it is there.
@@ -201,6 +201,20 @@ fn time_limits_hold_while_nobody_polls(method: StartMethod) -> Result<(), Error>
     Ok(())
 }
 
+fn time_limits_hold_before_the_first_poll(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).insights(true).build()?;
+    let (started, never) = (Tokens::new(), Tokens::new());
+    let (started_path, never_path) = (started.path(), never.path());
+    let job = wait_for_token::job(&pool).task_timeout(Duration::from_millis(50));
+    let mut results = job.stream([(&*started_path, &*never_path, 0)]);
+    while pool.insights().workers.iter().all(|worker| worker.deaths == 0) {
+        thread::yield_now();
+    }
+    let error = task_error(block_on(results.next()).unwrap());
+    assert!(matches!(error.kind(), TaskErrorKind::TimedOut(_)));
+    Ok(())
+}
+
 fn option_error(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     let mut results = square::job(&pool).max_tasks_active(0).stream(0..10);
@@ -227,12 +241,10 @@ fn fused(method: StartMethod) -> Result<(), Error> {
 fn bounded_ahead(method: StartMethod) -> Result<(), Error> {
     const ACTIVE: u64 = 10;
     let pool = pool(method)?;
-    for (ordered, given) in [(true, true), (false, true), (true, false)] {
+    for ordered in [true, false] {
         let pulled = Cell::new(0);
         let input = (0..).inspect(|_| pulled.set(pulled.get() + 1));
-        let job = square::job(&pool).chunk_size(2);
-        // Two chunks a worker are the default.
-        let job = if given { job.max_tasks_active(ACTIVE as usize) } else { job };
+        let job = square::job(&pool).chunk_size(2).max_tasks_active(ACTIVE as usize);
         let mut results: Box<dyn Stream<Item = _> + Unpin> =
             if ordered { Box::new(job.stream(input)) } else { Box::new(job.stream_unordered(input)) };
         for taken in 1..500u64 {
@@ -247,6 +259,44 @@ fn bounded_ahead(method: StartMethod) -> Result<(), Error> {
         }
     }
     assert_usable(&pool);
+    Ok(())
+}
+
+#[worker_task]
+fn waits_at_zero(started: &str, go_on: &str, x: u64) -> u64 {
+    if x == 0 {
+        put_token(started);
+        take_token(go_on);
+    }
+    x
+}
+
+fn bounded_behind_a_slow_head(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    for given in [true, false] {
+        let (mut started, mut go_on, pulled) = (Tokens::new(), Tokens::new(), Cell::new(0));
+        let (started_path, go_on_path) = (started.path(), go_on.path());
+        let input = (0..).inspect(|_| pulled.set(pulled.get() + 1));
+        let input = input.map(|i| (&*started_path, &*go_on_path, i));
+        let job = waits_at_zero::job(&pool).chunk_size(2);
+        // Two chunks a worker are the default.
+        let mut results = if given { job.max_tasks_active(8) } else { job }.stream(input);
+        started.take(1);
+        let (waker, calls) = waker();
+        loop {
+            assert!(poll(&mut results, &waker).is_pending());
+            // What is in the caller's hands was pulled, but is not under way.
+            assert!(pulled.get() <= 8 + 2048, "{} items were pulled", pulled.get());
+            wait_until_the_courier_sleeps();
+            if calls.try_recv().is_err() {
+                break;
+            }
+        }
+        go_on.put(1);
+        for i in 0..100 {
+            assert_eq!(block_on(results.next()).transpose()?, Some(i));
+        }
+    }
     Ok(())
 }
 
@@ -287,20 +337,19 @@ fn others_run_while_it_waits(method: StartMethod) -> Result<(), Error> {
     let (started, go_on) = (Tokens::new(), RefCell::new(Tokens::new()));
     let (started_path, go_on_path) = (started.path(), go_on.borrow().path());
     in_each(async || {
-        let input = (0..10).map(|i| (&*started_path, &*go_on_path, i));
-        let results = wait_for_token::job(&pool).chunk_size(1).stream(input).try_collect::<Vec<_>>();
-        // Each task ends only by what the other future does, on the same thread.
-        let other = async {
-            let mut let_go = 0;
-            while let_go < 10 {
-                let waiting = take_all_tokens(&started_path);
-                go_on.borrow_mut().put(waiting);
-                let_go += waiting;
-                yield_now().await;
-            }
-        };
-        let (results, ()) = join(results, other).await;
-        assert_eq!(results?, Vec::from_iter(0..10));
+        // So often that a trial has no time for waits that end when the pool looks around.
+        for i in 0..40 {
+            let mut results = wait_for_token::par_stream(&pool, [(&*started_path, &*go_on_path, i)]);
+            // The task ends only by what the other future does, on the same thread.
+            let other = async {
+                while take_all_tokens(&started_path) == 0 {
+                    yield_now().await;
+                }
+                go_on.borrow_mut().put(1);
+            };
+            let (result, ()) = join(results.next(), other).await;
+            assert_eq!(result.transpose()?, Some(i));
+        }
         Ok(())
     })
 }
@@ -480,16 +529,22 @@ fn cancelled(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
     let (started_path, go_on_path) = (started.path(), go_on.path());
-    let mut results = wait_for_token::par_stream(&pool, [(&*started_path, &*go_on_path, 1)]);
-    started.take(1);
-    let (waker, calls) = waker();
-    assert!(poll(&mut results, &waker).is_pending());
-    pool.cancel_handle().cancel();
-    calls.recv().unwrap();
-    assert_fails!(block_on(results.next()).unwrap(), Error::Cancelled);
-    assert!(block_on(results.next()).is_none());
-    go_on.put(1);
-    assert_usable(&pool);
+    // So often that a trial has no time for wake-ups that come only when the pool looks around.
+    for _ in 0..70 {
+        let mut results = wait_for_token::par_stream(&pool, [(&*started_path, &*go_on_path, 1)]);
+        started.take(1);
+        let (waker, calls) = waker();
+        assert!(poll(&mut results, &waker).is_pending());
+        pool.cancel_handle().cancel();
+        calls.recv().unwrap();
+        assert_fails!(block_on(results.next()).unwrap(), Error::Cancelled);
+        assert!(block_on(results.next()).is_none());
+        drop(results);
+        go_on.put(1);
+        assert_usable(&pool);
+        // A task whose worker was killed has left its token.
+        take_all_tokens(&go_on_path);
+    }
     Ok(())
 }
 
