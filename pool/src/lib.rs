@@ -82,6 +82,9 @@ pub use codec::Codec;
 pub use cpu::{CpuIds, cpu_count};
 pub use error::{Death, Error, PanicInfo, TaskError, TaskErrorKind};
 pub use insights::{Insights, SlowTask, WorkerInsights};
+#[cfg(feature = "stream")]
+#[cfg_attr(docsrs, doc(cfg(feature = "stream")))]
+pub use job::ResultStream;
 pub use job::{AsyncResult, Imap, Job};
 #[cfg(fuzzing)]
 #[doc(hidden)]

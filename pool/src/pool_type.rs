@@ -5,6 +5,9 @@ use std::iter::FusedIterator;
 use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 
+#[cfg(feature = "stream")]
+use futures_core::FusedStream;
+
 use crate::builder::WorkerPoolBuilder;
 use crate::codec::Codec;
 use crate::drive::{Core, ExitValue, ProfileDef, State, Waiter};
@@ -279,6 +282,66 @@ impl<S: 'static> WorkerPool<S> {
         T: ReadyFor<S>,
     {
         self.own_job::<T>().imap_unordered(items)
+    }
+
+    /// The results in input order as a stream, while the job goes on.
+    ///
+    /// ```
+    /// use futures::TryStreamExt;
+    /// use pool::{WorkerPool, worker_task};
+    ///
+    /// #[worker_task]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// # fn main() -> Result<(), pool::Error> {
+    /// let pool = WorkerPool::builder().start_method(pool::StartMethod::Threads).workers(2).build()?;
+    /// let squares = pool.stream::<square>(1..=3).try_collect::<Vec<_>>();
+    /// assert_eq!(futures::executor::block_on(squares)?, [1, 4, 9]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "stream")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "stream")))]
+    pub fn stream<'i, T>(
+        &self,
+        items: impl IntoIterator<Item = T::Item<'i>>,
+    ) -> impl FusedStream<Item = Result<T::Output, Error>> + Unpin
+    where
+        T: ReadyFor<S>,
+    {
+        self.own_job::<T>().stream(items)
+    }
+
+    /// The results in the order in which they come as a stream, while the job goes on.
+    ///
+    /// ```
+    /// use futures::StreamExt;
+    /// use pool::{WorkerPool, worker_task};
+    ///
+    /// #[worker_task]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// # fn main() -> Result<(), pool::Error> {
+    /// let pool = WorkerPool::builder().start_method(pool::StartMethod::Threads).workers(2).build()?;
+    /// let results = pool.stream_unordered::<square>(1..=3).count();
+    /// assert_eq!(futures::executor::block_on(results), 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "stream")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "stream")))]
+    pub fn stream_unordered<'i, T>(
+        &self,
+        items: impl IntoIterator<Item = T::Item<'i>>,
+    ) -> impl FusedStream<Item = Result<T::Output, Error>> + Unpin
+    where
+        T: ReadyFor<S>,
+    {
+        self.own_job::<T>().stream_unordered(items)
     }
 
     /// Runs the task once and waits for its result.

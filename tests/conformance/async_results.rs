@@ -1,15 +1,16 @@
 //! Calls that nobody waits for yet.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::mpsc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::future::{Either, join_all, select};
 use nix::sys::signal::Signal;
 use pool::{Error, StartMethod, TaskErrorKind, worker_task};
 
+use crate::executors::{in_each, tokio, wait_until_the_courier_sleeps, waker};
 use crate::harness::cases;
 use crate::support::{
     Tokens, assert_fails, assert_usable, die, panic_message, pool, square, squares, task_error,
@@ -18,7 +19,8 @@ use crate::support::{
 
 cases! {
     All: get_twice, not_ready_then_ready, callbacks, callback_panics, callback_after_the_result, as_futures,
-         cancelled, pool_dropped, map_async, map_async_fails, more_results_than_workers, dropped_result,
+         many_futures_at_once, the_last_waker_is_called, a_future_that_is_given_up, a_waker_panics,
+         nobody_polls_beside_an_iterator, cancelled, pool_dropped, map_async, map_async_fails, more_results_than_workers, dropped_result,
          joined, option_error, another_pool_right_after;
     Processes: death_leaves_the_others, timeout_leaves_the_others;
 }
@@ -117,37 +119,101 @@ fn callback_after_the_result(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Wakes the thread that polls.
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: std::sync::Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    let waker = Waker::from(std::sync::Arc::new(Unpark(thread::current())));
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            return output;
-        }
-        thread::park();
-    }
-}
-
 fn as_futures(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
-    let sum = block_on(async {
+    in_each(async || {
         let mut sum = 0;
         for x in 0..20 {
             sum += square::apply_async(&pool, x).await?;
         }
         assert_eq!(panic_message(&task_error(fails::apply_async(&pool, 2).await)), "never 2");
-        Ok::<u64, Error>(sum)
+        assert_eq!(sum, squares(20).iter().sum::<u64>());
+        Ok(())
+    })
+}
+
+fn many_futures_at_once(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    in_each(async || {
+        let results = join_all((0..500).map(|x| square::apply_async(&pool, x))).await;
+        assert_eq!(results.into_iter().collect::<Result<Vec<_>, _>>()?, squares(500));
+        Ok(())
+    })
+}
+
+fn the_last_waker_is_called(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+    let mut result = pin!(wait_for_token::apply_async(&pool, (&started.path(), &go_on.path(), 7)));
+    started.take(1);
+    let ((first, first_calls), (last, last_calls)) = (waker(), waker());
+    for waker in [&first, &last, &last] {
+        assert!(result.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
+    }
+    go_on.put(1);
+    assert_eq!(last_calls.recv(), Ok(()));
+    assert!(matches!(result.as_mut().poll(&mut Context::from_waker(&first)), Poll::Ready(Ok(7))));
+    drop((first, last));
+    assert_eq!((first_calls.iter().count(), last_calls.iter().count()), (0, 0), "one call for one result");
+    Ok(())
+}
+
+fn a_future_that_is_given_up(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+    let (started_path, go_on_path) = (started.path(), go_on.path());
+    let item = |value| (&*started_path, &*go_on_path, value);
+    tokio().block_on(async {
+        let mut result = wait_for_token::apply_async(&pool, item(1));
+        let in_time = tokio::time::timeout(Duration::from_millis(1), &mut result).await;
+        assert!(in_time.is_err() && !result.ready());
+        // One of two is let go.
+        let other = wait_for_token::apply_async(&pool, item(2));
+        started.take(2);
+        go_on.put(1);
+        let (Either::Left((value, rest)) | Either::Right((value, rest))) = select(result, other).await;
+        go_on.put(1);
+        assert_eq!(value? + rest.await?, 3);
+        // What nobody awaits any more goes on.
+        let unwanted = wait_for_token::apply_async(&pool, item(3));
+        assert!(tokio::time::timeout(Duration::ZERO, unwanted).await.is_err());
+        started.take(1);
+        go_on.put(1);
+        Ok::<_, Error>(())
     })?;
-    assert_eq!(sum, squares(20).iter().sum::<u64>());
+    assert_usable(&pool);
+    Ok(())
+}
+
+fn a_waker_panics(method: StartMethod) -> Result<(), Error> {
+    struct Panics;
+    impl std::task::Wake for Panics {
+        fn wake(self: std::sync::Arc<Self>) {
+            panic!("in a waker");
+        }
+    }
+    let pool = pool(method)?;
+    let mut go_on = Tokens::new();
+    let mut result = wait_for_token::apply_async(&pool, (&go_on.path(), &go_on.path(), 1));
+    let waker = std::sync::Arc::new(Panics).into();
+    assert!(Pin::new(&mut result).poll(&mut Context::from_waker(&waker)).is_pending());
+    go_on.put(1);
+    assert_eq!(result.get()?, 1);
+    assert_eq!(square::apply_async(&pool, 3).get()?, 9);
+    Ok(())
+}
+
+fn nobody_polls_beside_an_iterator(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+    let mut results = square::par_imap(&pool, 0..100);
+    let waits = wait_for_token::apply_async(&pool, (&started.path(), &go_on.path(), 1));
+    started.take(1);
+    // Results of the iterator lie there, and that is no news for whoever waits for the other call.
+    wait_until_the_courier_sleeps();
+    assert_eq!(results.next().transpose()?, Some(0));
+    go_on.put(1);
+    assert_eq!(waits.get()?, 1);
     Ok(())
 }
 

@@ -9,6 +9,7 @@
 
 use std::process::ExitCode;
 
+mod executors;
 #[path = "../harness/mod.rs"]
 #[allow(dead_code, reason = "the other test program uses the rest of what they share")]
 mod harness;
@@ -26,6 +27,7 @@ mod combinations;
 mod iterators;
 mod maps;
 mod payloads;
+mod streams;
 mod threads;
 // What workers are given.
 mod daemon;
@@ -57,6 +59,7 @@ const TOPICS: &[&[harness::Case]] = &[
     combinations::CASES,
     iterators::CASES,
     async_results::CASES,
+    streams::CASES,
     threads::CASES,
     payloads::CASES,
     codecs::CASES,

@@ -4,12 +4,15 @@ mod actions;
 mod looks;
 mod replies;
 mod sleeping;
+#[cfg_attr(not(feature = "stream"), path = "state/streams/none.rs")]
+mod streams;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actions::Coming;
+use streams::Streams;
 
 use super::Draft;
 use super::inbox::{Arrival, Inbox, Loss, What};
@@ -54,6 +57,8 @@ pub(crate) struct JobSlot {
     pub(crate) hungry: bool,
     /// Somebody is shown how far it is.
     pub(crate) shown: bool,
+    /// The courier takes what comes for it.
+    pub(crate) posted: bool,
 }
 
 impl JobSlot {
@@ -77,8 +82,8 @@ pub(crate) struct ExitValue {
 pub(crate) enum Awaits {
     /// Arrivals for this job, or room for its items.
     Job(JobId),
-    /// Arrivals for any job.
-    AnyJob,
+    /// What the courier is to deliver: arrivals, or news for a stream; or that there is nothing more for it.
+    Mail,
     /// Anything after the event of this number.
     Change { since: u64 },
 }
@@ -119,6 +124,7 @@ pub(crate) struct State {
     /// Where somebody wants insights.
     history: Option<History>,
     jobs: BTreeMap<JobId, Box<JobSlot>>,
+    streams: Streams,
     next_job: JobId,
     profiles: Vec<ProfileDef>,
     starter: Box<dyn Starter>,
@@ -187,6 +193,7 @@ impl State {
             history: watched.then(|| History::new(cpus.len(), now_ns())),
             past: vec![WorkerInsights::default(); cpus.len()],
             jobs: BTreeMap::new(),
+            streams: Streams::default(),
             next_job: 0,
             profiles: Vec::new(),
             starter,

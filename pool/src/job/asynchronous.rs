@@ -1,5 +1,5 @@
 //! Calls that nobody waits for yet: their results lie with an [`AsyncResult`], and a *courier* thread drives the
-//! pool while there are any.
+//! pool while there are any, or streams that are open.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -20,7 +20,30 @@ use crate::task::{ExitOf, InitOf, RunsOn, Task};
 
 /// The result of a call that goes on in the background; also a future.
 ///
-/// Dropping it does not end the call. When the pool is dropped first, the result is [`Error::Closed`].
+/// It can be awaited in any executor: what drives the call is a thread of the pool, so a pending future costs its
+/// executor nothing. Dropping it does not end the call, as when a `select!` or a time limit gives it up; for that there
+/// is [`cancel`](Self::cancel). When the pool is dropped first, the result is [`Error::Closed`].
+///
+/// ```
+/// use pool::{WorkerPool, worker_task};
+///
+/// #[worker_task]
+/// fn square(x: u64) -> u64 {
+///     x * x
+/// }
+///
+/// async fn sum_of_squares(pool: &WorkerPool, a: u64, b: u64) -> Result<u64, pool::Error> {
+///     // Both are under way before the first is awaited.
+///     let (a, b) = (square::apply_async(pool, a), square::apply_async(pool, b));
+///     Ok(a.await? + b.await?)
+/// }
+///
+/// # fn main() -> Result<(), pool::Error> {
+/// let pool = WorkerPool::builder().start_method(pool::StartMethod::Threads).workers(2).build()?;
+/// assert_eq!(futures::executor::block_on(sum_of_squares(&pool, 3, 4))?, 25);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "without the result nobody learns how the call went"]
 pub struct AsyncResult<R> {
     letter: Arc<Letter>,
@@ -81,13 +104,13 @@ impl Letter {
             (std::mem::take(&mut state.callbacks), state.waker.take())
         };
         if let Some(waker) = waker {
-            waker.wake();
+            call_back(Box::new(move || waker.wake()));
         }
         callbacks.into_iter().for_each(call_back);
     }
 }
 
-/// A callback that panics harms neither the pool, nor the other callbacks, nor whoever has registered it.
+/// A callback or waker that panics harms neither the pool, nor the others, nor whoever has registered it.
 fn call_back(callback: Callback) {
     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(callback));
 }
@@ -220,9 +243,11 @@ impl<R> Future for AsyncResult<R> {
     type Output = Result<R, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // Wakers are the executor's code: they are cloned and dropped outside the lock.
+        let mut waker = Some(cx.waker().clone());
         let mut state = self.letter.lock();
         if state.content.is_none() {
-            state.waker = Some(cx.waker().clone());
+            std::mem::swap(&mut state.waker, &mut waker);
             return Poll::Pending;
         }
         drop(state);
@@ -266,7 +291,8 @@ where
     ) -> Result<AsyncResult<R>, Error> {
         let mut plan = self.options.plan(items.size_hint(), self.pool.mortal())?;
         plan.fail_fast = true;
-        let slot = self.slot(&mut plan)?;
+        let mut slot = self.slot(&mut plan)?;
+        slot.posted = true;
         let codec = self.pool.codec();
         let mut encoded = Vec::new();
         for (index, item) in items.take(usize::try_from(self.options.cut()).unwrap_or(usize::MAX)).enumerate()
@@ -292,7 +318,7 @@ where
     }
 }
 
-/// Drives the pool while asynchronous calls are under way, and delivers their results.
+/// Drives the pool while asynchronous calls are under way, delivers their results, and wakes streams.
 #[derive(Default)]
 pub(crate) struct Courier {
     desk: Mutex<Desk>,
@@ -330,6 +356,20 @@ impl Courier {
         let job = open(core)?;
         let letter = Arc::clone(letter);
         desk.letters.insert(job, Mail { letter, inbox: Inbox::default(), progress });
+        self.start(&mut desk, core)?;
+        Ok(job)
+    }
+
+    /// Drives while the stream of this job is open.
+    #[cfg(feature = "stream")]
+    pub(super) fn attend(self: &Arc<Self>, core: &Arc<Core>, job: JobId) -> Result<(), Error> {
+        let mut desk = self.desk();
+        core.change(|state| state.open_stream(job));
+        self.start(&mut desk, core)
+    }
+
+    /// Sees to it that the thread runs.
+    fn start(self: &Arc<Self>, desk: &mut Desk, core: &Arc<Core>) -> Result<(), Error> {
         if !desk.running {
             let (courier, core) = (Arc::clone(self), Arc::clone(core));
             crate::sys::threads::expect_own();
@@ -337,15 +377,15 @@ impl Courier {
             desk.thread = Some(thread.map_err(|error| Error::start("the courier thread", error))?);
             desk.running = true;
         }
-        Ok(job)
+        Ok(())
     }
 
     fn run(&self, core: &Core) {
         loop {
             let (mut finished, mut moved) = (Vec::new(), Vec::new());
-            {
+            let wakers = {
                 let mut desk = self.desk();
-                if desk.letters.is_empty() {
+                if desk.letters.is_empty() && !core.lock().has_streams() {
                     desk.running = false;
                     return;
                 }
@@ -365,10 +405,14 @@ impl Courier {
                         finished.push((Arc::clone(letter), std::mem::take(inbox), progress.take()));
                         false
                     });
-                });
-            }
+                    state.take_wakers()
+                })
+            };
             // Callbacks may have taken their time: what has happened meanwhile is taken in before a sleep.
-            let idle = finished.is_empty();
+            let idle = finished.is_empty() && wakers.is_empty();
+            for waker in wakers {
+                call_back(Box::new(move || waker.wake()));
+            }
             for (progress, done, failed) in moved {
                 progress.count(done, failed);
             }
@@ -388,8 +432,8 @@ impl Courier {
                     _ => Ok(Arrivals { arrivals, tape: inbox.tape }),
                 });
             }
-            if idle && !self.desk().letters.is_empty() {
-                core.wait(Awaits::AnyJob);
+            if idle {
+                core.wait(Awaits::Mail);
             }
         }
     }

@@ -105,7 +105,52 @@ macro_rules! task_calls {
                 pool.apply_async::<Self>(item)
             }
         }
+
+        $crate::stream_calls!($task);
     };
+}
+
+/// Gives a task's type its streams.
+#[cfg(feature = "stream")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! stream_calls {
+    ($task:ident) => {
+        #[allow(dead_code)]
+        impl $task {
+            /// The results in input order as a stream, while the job goes on.
+            pub fn par_stream<'pool, 'item, S: 'static, I>(
+                pool: &'pool $crate::WorkerPool<S>,
+                items: I,
+            ) -> $crate::ResultStream<'pool, 'item, Self, I::IntoIter>
+            where
+                Self: $crate::__private::ReadyFor<S>,
+                I: ::core::iter::IntoIterator<Item = <Self as $crate::__private::Task>::Item<'item>>,
+            {
+                pool.own_job::<Self>().stream(items)
+            }
+
+            /// The results in the order in which they come as a stream, while the job goes on.
+            pub fn par_stream_unordered<'pool, 'item, S: 'static, I>(
+                pool: &'pool $crate::WorkerPool<S>,
+                items: I,
+            ) -> $crate::ResultStream<'pool, 'item, Self, I::IntoIter>
+            where
+                Self: $crate::__private::ReadyFor<S>,
+                I: ::core::iter::IntoIterator<Item = <Self as $crate::__private::Task>::Item<'item>>,
+            {
+                pool.own_job::<Self>().stream_unordered(items)
+            }
+        }
+    };
+}
+
+/// Without the feature there are none.
+#[cfg(not(feature = "stream"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! stream_calls {
+    ($task:ident) => {};
 }
 
 /// Gives the type of a task that takes chunks its calls: `slices` or `slices_mut`, and the type of the elements; both

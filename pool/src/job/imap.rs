@@ -1,17 +1,16 @@
-//! Lazy iterators over results.
+//! Results one by one, while the job goes on; as lazy iterators.
 
 use std::collections::VecDeque;
 use std::iter::FusedIterator;
+use std::task::Poll;
 
 use super::running::Running;
 use crate::error::Error;
 use crate::task::Task;
 
-/// The results of a job, one by one, while it goes on; from `par_imap` and `par_imap_unordered`.
-///
-/// The job moves on while the iterator is asked for results. Results that were not asked for yet are bounded by
-/// `max_tasks_active`. Dropping the iterator ends the job; the pool can be used at once.
-pub struct Imap<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
+/// What has come of a job's results, and the job that brings the others.
+pub(super) struct Results<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
+    /// When it is over: the error that ended it, until that is told.
     running: Result<Running<'p, 'i, T, I>, Option<Error>>,
     /// Results that came: in input order with gaps, or as they came.
     ready: VecDeque<Option<Result<T::Output, Error>>>,
@@ -19,45 +18,26 @@ pub struct Imap<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     next: u64,
     ordered: bool,
     over: Option<Result<(), Error>>,
-    /// What follows the end of the job.
-    finish: Option<Box<dyn FnOnce() -> Result<(), Error> + 'p>>,
 }
 
-impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> std::fmt::Debug for Imap<'_, 'i, T, I> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Imap").field("ordered", &self.ordered).finish_non_exhaustive()
-    }
-}
-
-impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Imap<'p, 'i, T, I> {
-    pub(super) fn new(
-        running: Result<Running<'p, 'i, T, I>, Error>,
-        ordered: bool,
-        workers: usize,
-        finish: impl FnOnce() -> Result<(), Error> + 'p,
-    ) -> Self {
+impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
+    pub(super) fn new(running: Result<Running<'p, 'i, T, I>, Error>, ordered: bool, workers: usize) -> Self {
         let running = running.map_err(Some);
-        let mut imap = Self {
-            running,
-            ready: VecDeque::new(),
-            next: 0,
-            ordered,
-            over: None,
-            finish: Some(Box::new(finish)),
-        };
+        let mut results = Self { running, ready: VecDeque::new(), next: 0, ordered, over: None };
         // Work starts with the call, not with the first question: once for each worker, so that a slow input is not
         // waited for longer than that.
         for _ in 0..workers {
-            imap.pump(false);
-            if imap.over.is_some() {
+            results.pump(false);
+            if results.over.is_some() {
                 break;
             }
         }
-        imap
+        results
     }
 
-    fn pump(&mut self, wait: bool) {
-        let Self { running, ready, next, ordered, over, .. } = self;
+    /// The job moves on once; if it `wait`s, at what comes next.
+    pub(super) fn pump(&mut self, wait: bool) {
+        let Self { running, ready, next, ordered, over } = self;
         let Ok(running) = running else { return };
         *over = running.pump(wait, |index, values| {
             let mut place = if *ordered { (index - *next) as usize } else { ready.len() };
@@ -73,6 +53,48 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Imap<'p, 'i, T, I> {
             Ok(())
         });
     }
+
+    /// The next result, if it is there. `None` when there are no more: then the job is closed.
+    pub(super) fn next_now(&mut self) -> Poll<Option<Result<T::Output, Error>>> {
+        if let Some(Some(_)) = self.ready.front() {
+            self.next += 1;
+            if let Ok(running) = &mut self.running {
+                running.taken += 1;
+            }
+            return Poll::Ready(self.ready.pop_front().flatten());
+        }
+        if let Some(end) = self.over.take() {
+            self.running = Err(end.err());
+        }
+        if self.running.is_ok() { Poll::Pending } else { Poll::Ready(None) }
+    }
+
+    /// What the caller has done since the last result is not known.
+    pub(super) fn resume(&mut self) {
+        if let Ok(running) = &mut self.running {
+            running.watched = None;
+        }
+    }
+
+    /// The error that a job that is over has ended with, else what its workers' end has come to; told once.
+    pub(super) fn take_error(&mut self, rested: Result<(), Error>) -> Option<Error> {
+        let ended = self.running.as_mut().err().and_then(Option::take);
+        ended.or(rested.err())
+    }
+}
+
+#[cfg(feature = "stream")]
+impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
+    /// The job, when nothing but its moving on can bring the next result.
+    pub(super) fn awaited(&self) -> Option<&Running<'p, 'i, T, I>> {
+        let is_there = matches!(self.ready.front(), Some(Some(_))) || self.over.is_some();
+        self.running.as_ref().ok().filter(|_| !is_there)
+    }
+
+    /// Whether all that has come of the job was told.
+    pub(super) fn is_told(&self) -> bool {
+        matches!(self.running, Err(None)) && self.ready.is_empty()
+    }
 }
 
 /// Lays a result at its place, maybe behind a gap.
@@ -85,35 +107,48 @@ fn lay<R>(ready: &mut VecDeque<Option<R>>, place: usize, result: R) {
     }
 }
 
+/// The results of a job, one by one, while it goes on; from `par_imap` and `par_imap_unordered`.
+///
+/// The job moves on while the iterator is asked for results. Results that were not asked for yet are bounded by
+/// `max_tasks_active`. Dropping the iterator ends the job; the pool can be used at once.
+pub struct Imap<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
+    results: Results<'p, 'i, T, I>,
+    /// What follows the end of the job.
+    finish: Option<Box<dyn FnOnce() -> Result<(), Error> + Send + 'p>>,
+}
+
+impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> std::fmt::Debug for Imap<'_, 'i, T, I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Imap").field("ordered", &self.results.ordered).finish_non_exhaustive()
+    }
+}
+
+impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Imap<'p, 'i, T, I> {
+    pub(super) fn new(
+        running: Result<Running<'p, 'i, T, I>, Error>,
+        ordered: bool,
+        workers: usize,
+        finish: impl FnOnce() -> Result<(), Error> + Send + 'p,
+    ) -> Self {
+        // What was never opened has no end that something could follow.
+        let finish = running.is_ok().then(|| Box::new(finish) as _);
+        Self { results: Results::new(running, ordered, workers), finish }
+    }
+}
+
 impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Iterator for Imap<'_, 'i, T, I> {
     type Item = Result<T::Output, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Ok(running) = &mut self.running {
-            // What the caller has done since the last result is not known.
-            running.watched = None;
-        }
+        self.results.resume();
         loop {
-            if let Some(Some(_)) = self.ready.front() {
-                self.next += 1;
-                if let Ok(running) = &mut self.running {
-                    running.taken += 1;
+            match self.results.next_now() {
+                Poll::Ready(Some(result)) => return Some(result),
+                Poll::Ready(None) => {
+                    let rested = self.finish.take().map_or(Ok(()), |finish| finish());
+                    return self.results.take_error(rested).map(Err);
                 }
-                return self.ready.pop_front()?;
-            }
-            if let Err(error) = &mut self.running {
-                return error.take().map(Err);
-            }
-            match self.over.take() {
-                Some(end) => {
-                    // The job is closed before what follows its end.
-                    self.running = Err(end.err());
-                    let finished = self.finish.take().map_or(Ok(()), |finish| finish());
-                    if let (Err(error), Err(end)) = (finished, &mut self.running) {
-                        end.get_or_insert(error);
-                    }
-                }
-                None => self.pump(true),
+                Poll::Pending => self.results.pump(true),
             }
         }
     }

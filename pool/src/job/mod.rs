@@ -23,6 +23,8 @@ mod imap;
 mod options;
 mod running;
 mod runs;
+#[cfg(feature = "stream")]
+mod stream;
 mod supply;
 
 pub use asynchronous::AsyncResult;
@@ -32,10 +34,12 @@ pub(crate) use options::Options;
 pub(crate) use running::End;
 use running::Running;
 use runs::Runs;
+#[cfg(feature = "stream")]
+pub use stream::ResultStream;
 use supply::Supply;
 
 /// A call that is being put together: options first, then one of `map`, `map_unordered`, `imap`, `imap_unordered`,
-/// `map_outcomes`, `apply`, `apply_async`, `map_async`; for tasks that take chunks `map_slice`, `chunks_mut`,
+/// `map_outcomes`, `apply`, `apply_async`, `map_async`; with the feature `stream` also `stream`, `stream_unordered`; for tasks that take chunks `map_slice`, `chunks_mut`,
 /// `chunks_mut_outcomes`.
 #[must_use = "a job does nothing until one of its calls is made"]
 pub struct Job<'p, T: Task, S, I = <T as Task>::Init, E = <T as Task>::Exit, O = Concatenated> {
@@ -333,6 +337,7 @@ where
             cancelled: false,
             hungry: false,
             shown: self.options.progress.is_some(),
+            posted: false,
         }))
     }
 }

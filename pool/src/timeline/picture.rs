@@ -55,7 +55,7 @@ impl Canvas<'_> {
         let took = time(end.saturating_sub(start));
         let told = escaped(told);
         self.put(format_args!(
-            r#"<rect x="{x:.2}" y="{y:.1}" width="{width:.2}" height="{ROW}" fill="{colour}" stroke="#fff" stroke-width="0.3"><title>{told}: {took}</title></rect>"#
+            r#"<rect x="{x:.2}" y="{y:.1}" width="{width:.2}" height="{ROW}" fill="{colour}" stroke="white" stroke-width="0.3"><title>{told}: {took}</title></rect>"#
         ));
         if written.len() as f64 * LETTER + 4.0 < width {
             let (x, y, written) = (x + 4.0, y + ROW - 7.0, escaped(written));

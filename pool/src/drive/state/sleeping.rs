@@ -13,13 +13,23 @@ impl State {
             Awaits::Job(job) => self.jobs.get(&job).is_none_or(|slot| {
                 !slot.inbox.is_empty() || (slot.hungry && self.supervisor.grant(job).is_some())
             }),
-            Awaits::AnyJob => self.jobs.values().any(|slot| !slot.inbox.is_empty()),
+            Awaits::Mail => {
+                let mut posted = self.jobs.values().filter(|slot| slot.posted).peekable();
+                (posted.peek().is_none() && !self.has_streams())
+                    || posted.any(|slot| !slot.inbox.is_empty())
+                    || self.streams.awaited().any(|awaits| self.is_news_for(awaits))
+            }
             Awaits::Change { since } => self.changes > since,
         }
     }
 
+    /// Whether a stream is open that somebody must drive.
+    pub(crate) fn has_streams(&self) -> bool {
+        !self.streams.is_empty() && !self.closed
+    }
+
     /// The event after those that were told so far.
-    pub(in crate::drive) fn next_change(&self) -> Awaits {
+    pub(crate) fn next_change(&self) -> Awaits {
         Awaits::Change { since: self.changes }
     }
 

@@ -1,0 +1,72 @@
+//! What polls futures: executors on this thread only, so that a fork can follow, and wakers that say when they are called.
+
+use std::fs;
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::task::{Poll, Wake, Waker};
+use std::thread;
+
+/// Runs the future in each executor.
+pub(crate) fn in_each<F: Future<Output = Result<(), pool::Error>>>(
+    future: impl Fn() -> F,
+) -> Result<(), pool::Error> {
+    futures::executor::block_on(future())?;
+    tokio().block_on(future())
+}
+
+/// A runtime with clocks and no other threads.
+pub(crate) fn tokio() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().expect("there is memory for it")
+}
+
+struct Told(Sender<()>);
+
+impl Wake for Told {
+    fn wake(self: Arc<Self>) {
+        // Whoever no longer listens need not be woken.
+        let _ = self.0.send(());
+    }
+}
+
+/// A waker, and where its calls come.
+pub(crate) fn waker() -> (Waker, Receiver<()>) {
+    let (tell, calls) = channel();
+    (Waker::from(Arc::new(Told(tell))), calls)
+}
+
+/// Waits until the pool's thread sleeps, and goes on sleeping for so long that whoever polls is found out.
+pub(crate) fn wait_until_the_courier_sleeps() {
+    let mut asleep = 0;
+    while asleep < 1000 {
+        asleep = if courier_state() == Some('S') { asleep + 1 } else { 0 };
+        thread::yield_now();
+    }
+}
+
+/// The state of the thread that drives pools in the background, as proc_pid_stat(5) has it.
+fn courier_state() -> Option<char> {
+    let tasks = fs::read_dir("/proc/self/task").expect("/proc is mounted");
+    let mut states = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
+    states.find_map(|stat| stat.split_once("(pool courier) ")?.1.chars().next())
+}
+
+/// Waits until the pool has no such thread any more.
+pub(crate) fn wait_until_the_courier_is_gone() {
+    while courier_state().is_some() {
+        thread::yield_now();
+    }
+}
+
+/// Lets the other futures of this thread run.
+pub(crate) async fn yield_now() {
+    let mut has_yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut has_yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
