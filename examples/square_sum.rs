@@ -17,6 +17,6 @@ fn main() -> Result<(), pool::Error> {
     let pool = WorkerPool::builder().workers(WORKERS).shared(sums.clone()).build()?;
     square_sum::par_map_unordered(&pool, 0..100)?;
     println!("sums of the workers: {:?}", sums.to_vec());
-    assert_eq!(sums.iter().sum::<f32>(), (0..100).map(|x| (x * x) as f32).sum());
+    assert_eq!(sums.iter().sum::<f32>(), (0..100).map(|x| (x * x) as f32).sum::<f32>());
     Ok(())
 }

@@ -24,7 +24,7 @@ fn longest_run(limit: u64) -> (u64, u32) {
         }
     }
     let steps = |start: u64| {
-        let next = |x: &u64| (*x != 1).then(|| if x % 2 == 0 { x / 2 } else { 3 * x + 1 });
+        let next = |x: &u64| (*x != 1).then(|| if x.is_multiple_of(2) { x / 2 } else { 3 * x + 1 });
         std::iter::successors(Some(start), next).count() as u32
     };
     let longest = (1..limit).map(|start| (start, steps(start))).max_by_key(|(_, steps)| *steps);

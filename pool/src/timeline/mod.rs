@@ -60,8 +60,8 @@ impl Timeline {
     ///
     /// # Errors
     /// What writing gives.
-    pub fn write_trace(&self, out: impl Write) -> io::Result<()> {
-        serde_json::to_writer(out, &trace::of(self)).map_err(io::Error::from)
+    pub fn write_trace(&self, mut out: impl Write) -> io::Result<()> {
+        out.write_all(trace::of(self).as_bytes())
     }
 
     /// Writes a picture, as SVG. A browser tells more of what the pointer is over.

@@ -1,103 +1,105 @@
 //! The timeline as a trace: <https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU>.
+//!
+//! Written by hand: a crate for JSON would bring its `PartialEq` impls for numbers into programs that never asked for them,
+//! where the compiler then can't infer what it could before.
 
-use std::borrow::Cow;
-
-use serde::Serialize;
+use std::fmt::Write;
 
 use super::history::{Call, Life};
+use super::slices::Slice;
 use super::{Timeline, short};
 
-/// A trace.
-#[derive(Serialize)]
-pub(super) struct Trace<'t> {
-    #[serde(rename = "traceEvents")]
-    events: Vec<Event<'t>>,
-    #[serde(rename = "displayTimeUnit")]
-    unit: &'static str,
+/// A trace in the making.
+struct Trace<'t> {
+    timeline: &'t Timeline,
+    json: String,
 }
 
-#[derive(Serialize)]
-struct Event<'t> {
-    name: Cow<'t, str>,
-    cat: &'static str,
-    #[serde(rename = "ph")]
-    phase: &'static str,
+impl Trace<'_> {
     /// In microseconds.
-    ts: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dur: Option<f64>,
-    pid: u32,
-    /// The track: workers have theirs from 1 on.
-    tid: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<usize>,
-    /// The track is what an instant belongs to.
-    #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
-    scope: Option<&'static str>,
-    args: Args,
-}
-
-#[derive(Serialize, Default)]
-struct Args {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    first: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tasks: Option<u32>,
-}
-
-impl<'t> Event<'t> {
-    fn new(
-        cat: &'static str,
-        phase: &'static str,
-        name: impl Into<Cow<'t, str>>,
-        ts: f64,
-        tid: usize,
-    ) -> Self {
-        let (name, args) = (name.into(), Args::default());
-        Self { name, cat, phase, ts, dur: None, pid: 1, tid, id: None, scope: None, args }
+    fn at(&self, ns: u64) -> f64 {
+        ns.saturating_sub(self.timeline.start) as f64 / 1e3
     }
 
-    fn named(what: &'static str, name: String, tid: usize) -> Self {
-        Event {
-            args: Args { name: Some(name), ..Args::default() },
-            ..Self::new("__metadata", "M", what, 0.0, tid)
+    /// An event of this kind on this track: workers have theirs from 1 on. `more` are its other fields.
+    fn put(&mut self, kind: &str, category: &str, name: &str, track: usize, more: std::fmt::Arguments<'_>) {
+        let comma = if self.json.ends_with('[') { "" } else { "," };
+        let name = quoted(name);
+        let put = write!(
+            self.json,
+            "{comma}\n{{\"ph\":\"{kind}\",\"cat\":\"{category}\",\"name\":{name},\"pid\":1,\"tid\":{track},{more}}}"
+        );
+        debug_assert!(put.is_ok());
+    }
+
+    fn name(&mut self, what: &str, name: &str, track: usize) {
+        let name = quoted(name);
+        self.put("M", "__metadata", what, track, format_args!("\"args\":{{\"name\":{name}}}"));
+    }
+
+    fn span(&mut self, category: &str, name: &str, track: usize, (start, end): (u64, u64), args: &str) {
+        let (ts, dur) = (self.at(start), self.at(end) - self.at(start));
+        self.put(
+            "X",
+            category,
+            name,
+            track,
+            format_args!("\"ts\":{ts:.3},\"dur\":{dur:.3},\"args\":{{{args}}}"),
+        );
+    }
+}
+
+/// A string of JSON.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            '\0'..' ' => quoted.push(' '),
+            _ => quoted.push(character),
         }
     }
+    quoted.push('"');
+    quoted
 }
 
-pub(super) fn of(timeline: &Timeline) -> Trace<'_> {
-    let at = |ns: u64| ns.saturating_sub(timeline.start) as f64 / 1e3;
-    let span = |cat, name: Cow<'static, str>, start, end, tid| {
-        let dur = Some(at(end) - at(start));
-        Event { dur, ..Event::new(cat, "X", name, at(start), tid) }
-    };
-    let mut events = vec![Event::named("process_name", "pool".into(), 0)];
+pub(super) fn of(timeline: &Timeline) -> String {
+    let mut trace = Trace { timeline, json: "{\"traceEvents\":[".into() };
+    trace.name("process_name", "pool", 0);
     for (worker, line) in timeline.workers.iter().enumerate() {
-        let tid = worker + 1;
-        events.push(Event::named("thread_name", format!("worker {worker}"), tid));
+        let track = worker + 1;
+        trace.name("thread_name", &format!("worker {worker}"), track);
         for slice in &line.slices {
-            let args = Args { first: Some(slice.first), tasks: Some(slice.count), ..Args::default() };
-            events.push(Event { args, ..span("task", slice.label().into(), slice.start, slice.end, tid) });
+            let Slice { first, count, start, end, .. } = *slice;
+            let args = format!("\"first\":{first},\"tasks\":{count}");
+            trace.span("task", &slice.label(), track, (start, end), &args);
         }
         for Life { start, up, end, death, .. } in &line.lives {
             let up = up.or(*end).unwrap_or(timeline.end);
-            events.push(span("life", "start-up".into(), *start, up, tid));
+            trace.span("life", "start-up", track, (*start, up), "");
             if let (Some(end), Some(death)) = (end, death) {
-                let scope = Some("t");
-                events.push(Event {
-                    scope,
-                    ..Event::new("life", "i", format!("died: {death}"), at(*end), tid)
-                });
+                let ts = trace.at(*end);
+                let name = format!("died: {death}");
+                trace.put("i", "life", &name, track, format_args!("\"s\":\"t\",\"ts\":{ts:.3}"));
             }
         }
     }
     for (id, Call { task, start, end }) in timeline.calls.iter().enumerate() {
-        for (phase, time) in [("b", *start), ("e", end.unwrap_or(timeline.end))] {
-            let id = Some(id);
-            events.push(Event { id, ..Event::new("call", phase, short(task), at(time), 0) });
+        for (kind, time) in [("b", *start), ("e", end.unwrap_or(timeline.end))] {
+            let ts = trace.at(time);
+            trace.put(kind, "call", short(task), 0, format_args!("\"id\":{id},\"ts\":{ts:.3}"));
         }
     }
-    Trace { events, unit: "ms" }
+    trace.json.push_str("\n],\"displayTimeUnit\":\"ms\"}\n");
+    trace.json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_text_is_a_string() {
+        assert_eq!(quoted("a \"b\" \\ c\nä"), r#""a \"b\" \\ c ä""#);
+    }
 }
