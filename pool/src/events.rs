@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::error::Death;
-use crate::{logs, progress};
+use crate::logs;
 
 /// What is to be told.
 #[derive(Debug, Default)]
@@ -79,18 +79,13 @@ impl Events {
     /// Tells it. A subscriber that panics ends no call.
     #[inline]
     pub(crate) fn tell(self) {
-        if !self.0.is_empty() {
-            // A subscriber may well print.
-            progress::aside(|| self.0.into_iter().for_each(Event::tell_safely));
+        for event in self.0 {
+            let _ = catch_unwind(AssertUnwindSafe(|| event.tell()));
         }
     }
 }
 
 impl Event {
-    fn tell_safely(self) {
-        let _ = catch_unwind(AssertUnwindSafe(|| self.tell()));
-    }
-
     #[cold]
     fn tell(self) {
         match self {

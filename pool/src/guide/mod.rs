@@ -9,6 +9,7 @@
 //! | [`shared_memory`] | your tasks write into one array, in place, and nobody waits for a worker that was killed |
 //! | [`failures`] | you know what becomes of a task that panics, crashes, hangs or eats memory, and of the others |
 //! | [`performance`] | you know what a task costs, and what to change when that is too much |
+//! | [`watching`] | you see how far a call is, where the time goes, what workers log, and what one said before it died |
 //! | [`testing`] | your tests run over worker processes, crashes included |
 //! | [`from_rayon`] | your rayon program runs on processes |
 //! | [`from_mpire`] | your program for MPIRE, multiprocessing, concurrent.futures or joblib runs here |
@@ -32,6 +33,9 @@ pub mod failures {}
 
 #[doc = include_str!("performance.md")]
 pub mod performance {}
+
+#[doc = include_str!("watching.md")]
+pub mod watching {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}

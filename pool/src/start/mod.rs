@@ -43,7 +43,8 @@ pub enum StartMethod {
     /// call finds no workers and no other threads. The first call is refused while the process has other threads,
     /// which a copy would not have.
     Fork,
-    /// This program started anew for each worker: nothing is inherited, nothing is shared. The slowest start.
+    /// This program started anew for each worker: nothing of its memory is inherited, and a worker that is started later takes
+    /// as long as the first.
     Spawn,
     /// A copy of a server process, which is this program started anew: nothing is inherited, starts are fast, and
     /// the shared value is decoded once for all workers.
