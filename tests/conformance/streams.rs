@@ -527,10 +527,14 @@ fn beside_calls_of_another_thread(method: StartMethod) -> Result<(), Error> {
 
 fn cancelled(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
-    let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
-    let (started_path, go_on_path) = (started.path(), go_on.path());
+    let mut started = Tokens::new();
+    let started_path = started.path();
+    // Each task has its own: a worker that was killed leaves its token, and a thread may take it late.
+    let mut tokens = Vec::new();
     // So often that a trial has no time for wake-ups that come only when the pool looks around.
     for _ in 0..70 {
+        let mut go_on = Tokens::new();
+        let go_on_path = go_on.path();
         let mut results = wait_for_token::par_stream(&pool, [(&*started_path, &*go_on_path, 1)]);
         started.take(1);
         let (waker, calls) = waker();
@@ -542,8 +546,7 @@ fn cancelled(method: StartMethod) -> Result<(), Error> {
         drop(results);
         go_on.put(1);
         assert_usable(&pool);
-        // A task whose worker was killed has left its token.
-        take_all_tokens(&go_on_path);
+        tokens.push(go_on);
     }
     Ok(())
 }
