@@ -85,9 +85,10 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Stream for ResultStream<'_, '
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Self { place, results } = self.get_mut();
         results.resume();
-        let began = Instant::now();
+        // Most results are there already, and no clock is asked for those.
+        let mut began = None;
         loop {
-            match results.next_now() {
+            let began = match results.next_now() {
                 Poll::Ready(Some(result)) => return Poll::Ready(Some(result)),
                 Poll::Ready(None) => {
                     let rested = place.as_ref().map_or(Poll::Ready(Ok(())), |place| place.poll_rest(cx));
@@ -95,8 +96,9 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Stream for ResultStream<'_, '
                     *place = None;
                     return Poll::Ready(error.map(Err));
                 }
-                Poll::Pending => results.pump(false),
-            }
+                Poll::Pending => *began.get_or_insert_with(Instant::now),
+            };
+            results.pump(false);
             let (Some(running), Some(place)) = (results.awaited(), &*place) else { continue };
             if running.supply.is_short() {
                 if began.elapsed() > LONG_POLL {
