@@ -193,8 +193,9 @@ fn a_waker_panics(method: StartMethod) -> Result<(), Error> {
         }
     }
     let pool = pool(method)?;
-    let mut go_on = Tokens::new();
-    let mut result = wait_for_token::apply_async(&pool, (&go_on.path(), &go_on.path(), 1));
+    let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+    let mut result = wait_for_token::apply_async(&pool, (&started.path(), &go_on.path(), 1));
+    started.take(1);
     let waker = std::sync::Arc::new(Panics).into();
     assert!(Pin::new(&mut result).poll(&mut Context::from_waker(&waker)).is_pending());
     go_on.put(1);
