@@ -220,7 +220,9 @@ fn what_workers_print_stands_above(method: StartMethod) -> Result<(), Error> {
 fn a_line_for_each_call(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).build()?;
     let shown = screen(|| {
-        let results = square::job(&pool).progress_bar(true).imap(0..100);
+        // Of so few at once that they are not all done before it is left.
+        let job = square::job(&pool).progress_bar(true).chunk_size(1).max_tasks_active(2);
+        let results = job.imap(0..100);
         let with_one_more: u64 = results
             .map(|x| x.unwrap() + square::job(&pool).progress_bar(true).map(0..1).unwrap()[0])
             .take(2)
