@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use crate::error::Death;
+use crate::error::{Death, TaskErrorKind};
 use crate::logs;
 
 /// What is to be told.
@@ -53,8 +53,11 @@ impl Events {
         self.0.push(Event::NotStarted { worker, error: error.to_string() });
     }
 
-    pub(crate) fn timed_out(&mut self, worker: usize, task: &'static str, index: u64, limit: Duration) {
-        self.0.push(Event::TimedOut { worker, task, index, limit });
+    /// An attempt at a task gave no result. What nobody else tells is that it took too long.
+    pub(crate) fn lost(&mut self, worker: usize, task: &'static str, index: u64, why: &TaskErrorKind) {
+        if let TaskErrorKind::TimedOut(limit) = *why {
+            self.0.push(Event::TimedOut { worker, task, index, limit });
+        }
     }
 
     /// A worker ended that had not been told to.

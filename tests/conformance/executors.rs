@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::task::{Poll, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
+
+use futures::stream::Stream;
 
 /// Runs the future in each executor.
 pub(crate) fn in_each<F: Future<Output = Result<(), pool::Error>>>(
@@ -69,4 +72,9 @@ pub(crate) async fn yield_now() {
         Poll::Pending
     })
     .await;
+}
+
+/// The result that comes next, if it is there.
+pub(crate) fn poll<R>(stream: &mut (impl Stream<Item = R> + Unpin), waker: &Waker) -> Poll<Option<R>> {
+    Pin::new(stream).poll_next(&mut Context::from_waker(waker))
 }

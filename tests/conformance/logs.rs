@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::process;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,11 +14,12 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::harness::cases;
-use crate::support::{assert_usable, builder, pool, sorted, task_error};
+use crate::support::{assert_usable, builder, pool, sorted, square, task_error};
 
 cases! {
     All: records_have_worker_and_task, what_init_and_exit_log, spans_are_told, filtered_by_level,
-         filtered_by_target, log_records_too, a_flood_makes_nobody_wait, to_a_logger, without_a_subscriber;
+         filtered_by_target, log_records_too, a_flood_makes_nobody_wait, to_a_logger, without_a_subscriber,
+         a_subscriber_that_calls_the_pool, a_subscriber_that_panics;
     Processes: logged_before_a_crash, lives_and_deaths;
 }
 
@@ -262,6 +264,53 @@ fn to_a_logger(method: StartMethod) -> Result<(), Error> {
 fn without_a_subscriber(method: StartMethod) -> Result<(), Error> {
     assert_eq!(tell::par_map(&pool(method)?, 0..10)?.len(), 10);
     Ok(())
+}
+
+/// Does this when it is told of a worker.
+struct Acts<F>(F);
+
+impl<S: Subscriber, F: Fn() + Send + Sync + 'static> Layer<S> for Acts<F> {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() == "pool" {
+            self.0();
+        }
+    }
+}
+
+fn a_subscriber_that_calls_the_pool(method: StartMethod) -> Result<(), Error> {
+    let pool = Arc::new(builder(method).insights(true).build()?);
+    let (asked, busy) = (Arc::new(AtomicU32::new(0)), AtomicBool::new(false));
+    let acts = Acts({
+        // The subscriber lives as long as the program.
+        let (pool, asked) = (Arc::downgrade(&pool), Arc::clone(&asked));
+        move || {
+            // It is told of what its own calls bring about, too.
+            if let Some(pool) = pool.upgrade()
+                && !busy.swap(true, Ordering::Relaxed)
+            {
+                assert_eq!(pool.insights().workers.len(), 2);
+                assert_eq!(square::apply(&pool, 3).unwrap(), 9);
+                // Not waited for: it may be the thread that delivers them which tells this.
+                drop(square::apply_async(&pool, 4));
+                asked.fetch_add(1, Ordering::Relaxed);
+                busy.store(false, Ordering::Relaxed);
+            }
+        }
+    });
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(acts)).unwrap();
+    assert_eq!(square::apply_async(&pool, 5).get()?, 25);
+    assert_usable(&pool);
+    assert!(asked.load(Ordering::Relaxed) > 0);
+    Ok(())
+}
+
+fn a_subscriber_that_panics(method: StartMethod) -> Result<(), Error> {
+    let subscriber = tracing_subscriber::registry().with(Acts(|| panic!("in a subscriber")));
+    tracing::subscriber::with_default(subscriber, || {
+        let pool = pool(method)?;
+        assert_usable(&pool);
+        pool.join().map(drop)
+    })
 }
 
 #[worker_task]

@@ -27,6 +27,7 @@ mod combinations;
 mod iterators;
 mod maps;
 mod payloads;
+mod stream_waits;
 mod streams;
 mod threads;
 // What workers are given.
@@ -60,6 +61,7 @@ const TOPICS: &[&[harness::Case]] = &[
     iterators::CASES,
     async_results::CASES,
     streams::CASES,
+    stream_waits::CASES,
     threads::CASES,
     payloads::CASES,
     codecs::CASES,

@@ -14,7 +14,7 @@ use pool::{Error, StartMethod, TaskErrorKind, worker_exit, worker_task};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::harness::{apart, cases};
-use crate::support::{assert_usable, builder, panic_message, pool, square, squares};
+use crate::support::{assert_usable, builder, panic_message, pool, square, squares, task_error};
 
 cases! {
     All: broken_pipe_is_an_error;
@@ -204,6 +204,13 @@ fn print_at_the_end(#[state] _state: u8) {
     eprintln!("the end");
 }
 
+/// Prints half a line to stderr, and fails.
+#[worker_task]
+fn print_and_panic() {
+    eprint!("half a ");
+    panic!("on purpose");
+}
+
 fn stderr_is_passed_on(method: StartMethod) -> Result<(), Error> {
     let (mut reader, writer) = io::pipe().unwrap();
     let altered = Altered::open_on(&[2], writer);
@@ -212,6 +219,8 @@ fn stderr_is_passed_on(method: StartMethod) -> Result<(), Error> {
         eprintln!("after the call");
         print_to_stderr::apply(&pool, 200)?;
         eprintln!("after the last call");
+        assert_eq!(panic_message(&task_error(print_and_panic::par_map(&pool, [()]))), "on purpose");
+        eprintln!("line");
         pool.join().map(drop)
     });
     drop(altered);
@@ -224,7 +233,7 @@ fn stderr_is_passed_on(method: StartMethod) -> Result<(), Error> {
     assert!((0..200).all(|x| place(&format!("task {x}")) < call), "{text}");
     assert!((call..last_call).contains(&place("task 200")), "{text}");
     assert_eq!(text.matches("from C: ").count(), 201, "{text}");
-    assert_eq!(lines[last_call + 1..], ["the end"; 2], "{text}");
+    assert_eq!(lines[last_call + 1..], ["half a line", "the end", "the end"], "{text}");
     Ok(())
 }
 

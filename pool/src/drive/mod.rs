@@ -9,6 +9,7 @@
 
 mod inbox;
 mod post;
+mod slot;
 mod state;
 mod wait;
 mod words;
@@ -23,7 +24,8 @@ use crate::wire::{ChunkHead, ITEM_HEAD};
 
 pub(crate) use inbox::{Arrival, Inbox, Loss, What};
 pub(crate) use post::ChunkWriter;
-pub(crate) use state::{Awaits, ExitValue, JobSlot, ProfileDef, State};
+pub(crate) use slot::JobSlot;
+pub(crate) use state::{Awaits, ExitValue, ProfileDef, State};
 pub(crate) use wait::Waiter;
 
 /// What a pool shares with its callers and its background driver.
@@ -96,12 +98,18 @@ impl Core {
         state
     }
 
-    /// Changes the state, and wakes those for whom that is news.
+    /// Changes the state, wakes those for whom that is news, and tells the program's subscriber of it.
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
-        self.change_at(now_ns(), change)
+        self.change_at(now_ns(), true, change)
     }
 
-    fn change_at<R>(&self, now: u64, change: impl FnOnce(&mut State) -> R) -> R {
+    /// The same, but leaves what there is to tell to the next change: for who holds a lock of another kind. A subscriber is
+    /// the user's code, and may call the pool.
+    pub(crate) fn change_silently<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        self.change_at(now_ns(), false, change)
+    }
+
+    fn change_at<R>(&self, now: u64, tells: bool, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock_at(now);
         let result = change(&mut state);
         state.ring_all();
@@ -111,15 +119,15 @@ impl Core {
         if state.followers_must_wake() {
             self.changed.notify_all();
         }
-        let events = state.take_events();
+        let events = tells.then(|| state.take_events());
         drop(state);
-        events.tell();
+        events.unwrap_or_default().tell();
         result
     }
 
-    /// Opens a job. Its workers are started, its init orders sent, and what is encoded already.
+    /// Opens a job. Its workers are started, its init orders sent, and what is encoded already. Tells nothing yet.
     pub(crate) fn open(&self, slot: Box<JobSlot>, plan: Plan, kept: Vec<Vec<u8>>) -> Result<JobId, Error> {
-        self.change(|state| {
+        self.change_silently(|state| {
             let is_encoded = !kept.is_empty();
             let job = state.open(slot, plan, kept)?;
             if is_encoded {
@@ -142,7 +150,7 @@ impl Core {
         // Not when the lock is had: who holds it watches.
         let now = now_ns();
         let absence = watched.map(|from| Absence { from, limit: Duration::ZERO, until: now });
-        self.change_at(now, |state| {
+        self.change_at(now, true, |state| {
             state.leave_out(absence);
             state.taken(job, taken);
             state.drive();

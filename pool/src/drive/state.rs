@@ -7,16 +7,19 @@ mod sleeping;
 #[cfg_attr(not(feature = "stream"), path = "state/streams/none.rs")]
 mod streams;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actions::Coming;
+use looks::Looks;
+use sleeping::Leader;
 use streams::Streams;
 
 use super::Draft;
 use super::inbox::{Arrival, Inbox, Loss, What};
 use super::post::Post;
+use super::slot::JobSlot;
 use super::wait::{News, Sleep, Waiter};
 use super::words::{Printed, Words};
 use crate::codec::Codec;
@@ -27,7 +30,7 @@ use crate::lane::{self, Corrupt, Reply, Spinner, now_ns, order, padded, reply};
 use crate::start::{Child, Seat, Starter};
 use crate::supervise::{Action, Cause, Event, Grant, Head, JobCause, JobId, Plan, Supervisor, Work};
 use crate::timeline::{History, Timeline};
-use crate::wire::{Carriage, ChunkHead, Failure, InitOrder, Packing, Slow};
+use crate::wire::{ChunkHead, Failure, InitOrder, Slow};
 
 /// The state of a pool's workers: what profile number stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,37 +39,6 @@ pub(crate) struct ProfileDef {
     pub(crate) task: u32,
     pub(crate) init: Option<u32>,
     pub(crate) exit: Option<u32>,
-}
-
-/// What the driver keeps of a job.
-pub(crate) struct JobSlot {
-    pub(crate) task_name: &'static str,
-    pub(crate) task: u32,
-    pub(crate) profile: u32,
-    pub(crate) carriage: Carriage,
-    /// How many bytes an item has had lately.
-    pub(crate) item_bytes: usize,
-    pub(crate) inbox: Inbox,
-    /// The bytes of items that came back, or were encoded before the job began.
-    pub(crate) kept: HashMap<u64, Vec<u8>>,
-    /// What ended earlier attempts at tasks that were tried again.
-    pub(crate) earlier: HashMap<u64, Vec<TaskErrorKind>>,
-    /// The caller was told to stop.
-    pub(crate) cancelled: bool,
-    /// Its caller has items in hand that no worker takes now.
-    pub(crate) hungry: bool,
-    /// Somebody is shown how far it is.
-    pub(crate) shown: bool,
-    /// The courier takes what comes for it.
-    pub(crate) posted: bool,
-}
-
-impl JobSlot {
-    /// The head of a chunk of so many tasks from this one on.
-    pub(super) fn head(&self, first: u64, count: u32) -> ChunkHead {
-        let Self { task, profile, carriage, .. } = *self;
-        ChunkHead { task, profile, first, count, carriage, packing: Packing::Prefixed }
-    }
 }
 
 /// What an exit function gave.
@@ -86,23 +58,6 @@ pub(crate) enum Awaits {
     Mail,
     /// Anything after the event of this number.
     Change { since: u64 },
-}
-
-/// The one that sleeps on the poll set.
-struct Leader {
-    awaits: Awaits,
-    /// When it wakes by itself.
-    until: Option<u64>,
-    /// Somebody rang the bell for it.
-    woken: bool,
-}
-
-/// When it was last looked for what nobody tells.
-#[derive(Default)]
-struct Looks {
-    news: u64,
-    naps: u64,
-    memory: u64,
 }
 
 pub(crate) struct State {
@@ -184,7 +139,7 @@ impl State {
             leader: None,
             followers: Vec::new(),
             changes: 0,
-            events: Default::default(),
+            events: Events::default(),
             slept_after: 0,
             supervisor,
             posts: cpus.iter().map(|_| None).collect(),
@@ -299,6 +254,7 @@ impl State {
 
     pub(crate) fn close(&mut self, job: JobId) {
         if self.jobs.remove(&job).is_some() {
+            self.listen_at_the_end();
             if let Some(history) = &mut self.history {
                 history.closed(job, self.now);
             }

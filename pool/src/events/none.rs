@@ -1,19 +1,17 @@
 //! Without the feature `tracing` nobody is told.
 
-use std::time::Duration;
-
-use crate::error::Death;
+use crate::error::{Death, TaskErrorKind};
 use crate::logs;
 
 #[derive(Debug, Default)]
-pub(crate) struct Events;
+pub(crate) struct Events {}
 
 impl Events {
     pub(crate) fn started(&mut self, _: usize, _: Option<i32>, _: u32) {}
 
     pub(crate) fn not_started(&mut self, _: usize, _: &impl ToString) {}
 
-    pub(crate) fn timed_out(&mut self, _: usize, _: &'static str, _: u64, _: Duration) {}
+    pub(crate) fn lost(&mut self, _: usize, _: &'static str, _: u64, _: &TaskErrorKind) {}
 
     pub(crate) fn died(&mut self, _: usize, _: Death, _: Option<&str>) {}
 

@@ -364,7 +364,7 @@ impl Courier {
     #[cfg(feature = "stream")]
     pub(super) fn attend(self: &Arc<Self>, core: &Arc<Core>, job: JobId) -> Result<(), Error> {
         let mut desk = self.desk();
-        core.change(|state| state.open_stream(job));
+        core.change_silently(|state| state.open_stream(job));
         self.start(&mut desk, core)
     }
 
@@ -389,7 +389,7 @@ impl Courier {
                     desk.running = false;
                     return;
                 }
-                core.change(|state| {
+                core.change_silently(|state| {
                     state.drive();
                     desk.letters.retain(|job, Mail { letter, inbox, progress }| {
                         let mut news = Inbox::default();
@@ -408,6 +408,8 @@ impl Courier {
                     state.take_wakers()
                 })
             };
+            // What there is to tell is told now that the desk is free.
+            core.change(|_| ());
             // Callbacks may have taken their time: what has happened meanwhile is taken in before a sleep.
             let idle = finished.is_empty() && wakers.is_empty();
             for waker in wakers {

@@ -106,12 +106,14 @@ impl Log {
         let mut bytes = &self.rest[..];
         while !self.broken
             && let Some((len, rest)) = bytes.split_first_chunk::<HEAD>()
-            && let Some((record, rest)) = rest.split_at_checked(usize::from(u16::from_le_bytes(*len)))
         {
+            let len = usize::from(u16::from_le_bytes(*len));
+            // Something else was written there, and where the next record begins is not known.
+            self.broken = HEAD + len > AT_ONCE;
+            let Some((record, rest)) = rest.split_at_checked(len) else { break };
             match Codec::Bincode.decode(record) {
-                Ok(record) => tell(record),
-                // Something else was written there, and where the next record begins is not known.
-                Err(_) => self.broken = true,
+                Ok(record) if !self.broken => tell(record),
+                _ => self.broken = true,
             }
             bytes = rest;
         }
@@ -186,11 +188,17 @@ mod tests {
 
     #[test]
     fn nonsense_is_not_told() {
-        let (mut log, mut writer) = log();
-        writer.write_all(&[3, 0, 9, 9, 9]).unwrap();
-        writer.write_all(&record("after").encode()).unwrap();
-        log.take(|record| panic!("{record:?}"));
-        assert!(log.rest.is_empty());
+        let mut long = vec![0; HEAD];
+        Codec::Bincode.encode(&record(&"x".repeat(AT_ONCE)), &mut long).unwrap();
+        let len = (long.len() - HEAD) as u16;
+        long[..HEAD].copy_from_slice(&len.to_le_bytes());
+        for nonsense in [&[3, 0, 9, 9, 9][..], &[255; 9], &long] {
+            let (mut log, mut writer) = log();
+            writer.write_all(nonsense).unwrap();
+            writer.write_all(&record("after").encode()).unwrap();
+            log.take(|record| panic!("{record:?}"));
+            assert!(log.rest.is_empty(), "nothing is kept of it");
+        }
     }
 
     #[test]

@@ -161,3 +161,19 @@ fn tell_logger(worker: usize, record: &Record) {
     builder.file(record.file.as_deref()).module_path(record.module.as_deref());
     log::logger().log(&builder.build());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_cannot_make_up_any_number_of_places() {
+        let place = |line| Place::of(&Record { line: Some(line), ..Record::default() });
+        let first = place(0).site().expect("there is room for it");
+        let told = (1..2 * MOST_PLACES as u32).filter(|line| place(*line).site().is_some()).count();
+        assert!(told < MOST_PLACES, "{told}");
+        assert!(std::ptr::eq(first, place(0).site().expect("it is known")));
+        let unheard_of = Record { level: 9, ..Record::default() };
+        assert!(Place::of(&unheard_of).site().is_none());
+    }
+}

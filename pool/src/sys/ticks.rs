@@ -21,12 +21,6 @@ pub(crate) struct Scale {
     ns: u64,
 }
 
-impl Default for Scale {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Scale {
     pub(crate) fn new() -> Self {
         Self { ticks: now(), ns: now_ns() }

@@ -114,9 +114,9 @@ impl Worker {
             order::INIT => {
                 begin(answer);
                 let held = self.memory.read(answer);
-                let mut watch = std::mem::take(&mut self.watch);
-                watch.phase(INIT, || self.make_state(order.payload, answer));
-                self.watch = watch;
+                self.watch.begin(INIT, 0);
+                self.make_state(order.payload, answer);
+                self.watch.end_phase();
                 self.memory.note_init(held, answer);
                 answer.spend(Spends::Init);
                 done(answer);
@@ -134,8 +134,9 @@ impl Worker {
             }
             _ => {
                 begin(answer);
-                let mut watch = std::mem::take(&mut self.watch);
-                watch.phase(EXIT, || self.exit(answer));
+                self.watch.begin(EXIT, 0);
+                self.exit(answer);
+                self.watch.end_phase();
                 if self.lives_in == LivesIn::Process {
                     // Nobody may read what was printed: here the time limit of the exit order holds, and the worker is
                     // still tied to its parent.

@@ -7,7 +7,7 @@ use crate::timeline::Recorder;
 pub(crate) const TOLD: usize = 5;
 
 /// Watches the tasks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Watch {
     scale: Scale,
     /// When the task that runs began, in ticks.
@@ -58,14 +58,11 @@ impl Watch {
         }
     }
 
-    /// Runs what is no task, but takes its time.
-    pub(super) fn phase<R>(&mut self, what: u32, run: impl FnOnce() -> R) -> R {
-        self.begin(what, 0);
-        let result = run();
+    /// What began last is over, and was no task.
+    pub(super) fn end_phase(&mut self) {
         if let Some(recorder) = &mut self.recorder {
             recorder.end_phase();
         }
-        result
     }
 
     #[cold]

@@ -66,9 +66,7 @@ impl State {
                     post.seen.retries += 1;
                 }
                 if let Some(slot) = self.jobs.get_mut(&job) {
-                    if let TaskErrorKind::TimedOut(limit) = kind {
-                        self.events.timed_out(worker, slot.task_name, index, limit);
-                    }
+                    self.events.lost(worker, slot.task_name, index, &kind);
                     slot.earlier.entry(index).or_default().push(kind);
                 }
             }
@@ -221,9 +219,7 @@ impl State {
         let last_words = self.last_words_for(cause);
         let Self { posts, jobs, events, .. } = self;
         let Some(slot) = jobs.get_mut(&job) else { return };
-        if let TaskErrorKind::TimedOut(limit) = kind {
-            events.timed_out(worker, slot.task_name, index, limit);
-        }
+        events.lost(worker, slot.task_name, index, &kind);
         // The caller decodes the argument to show it, unless that is what has failed, or may have ended the worker.
         let can_be_shown = |post: &&Post| match cause {
             Cause::Told => matches!(kind, TaskErrorKind::Panicked(_) | TaskErrorKind::Failed(_)),

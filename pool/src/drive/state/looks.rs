@@ -16,6 +16,14 @@ const NEWS_LOOK_NS: u64 = 1_000_000;
 /// A call that ends looks for the latter if the last look was this long ago: beside such a time a look costs nothing.
 const LAST_LOOK_NS: u64 = 20_000;
 
+/// When it was last looked.
+#[derive(Default)]
+pub(super) struct Looks {
+    news: u64,
+    naps: u64,
+    memory: u64,
+}
+
 /// Whether so much time has passed since the last look; then this is the last.
 fn is_due(last: &mut u64, every_ns: u64, now: u64) -> bool {
     let due = now.saturating_sub(*last) >= every_ns;
@@ -68,7 +76,7 @@ impl State {
         });
     }
 
-    /// Passes on what the tasks of a call have printed that ends now. Where nobody has ever printed anything, short calls
+    /// Passes on what the tasks of a call have printed and logged that ends now. Where nobody has ever printed anything, short calls
     /// are not made longer for that.
     pub(super) fn listen_at_the_end(&mut self) {
         if self.printed.any || is_due(&mut self.looked_at.news, LAST_LOOK_NS, self.now) {

@@ -4,6 +4,15 @@ use super::looks::{MEMORY_LOOK_NS, NAP_LOOK_NS, PATIENCE_NS, SHOW_NS};
 use super::*;
 use crate::drive::Absence;
 
+/// The one that sleeps on the poll set.
+pub(super) struct Leader {
+    awaits: Awaits,
+    /// When it wakes by itself.
+    until: Option<u64>,
+    /// Somebody rang the bell for it.
+    woken: bool,
+}
+
 impl State {
     // ---- who sleeps, and for what ----
 
@@ -118,7 +127,8 @@ impl State {
             (_, Some(_)) => Some(MEMORY_LOOK_NS),
             (_, None) => Some(NAP_LOOK_NS),
         };
-        let show = self.printed.is_stuck() || self.jobs.values().any(|slot| slot.shown);
+        let unheard = self.printed.is_stuck() || !self.talkers.is_empty();
+        let show = unheard || self.jobs.values().any(|slot| slot.shown);
         let show = show.then_some(SHOW_NS);
         let patience = (patient && self.supervisor.busy() > 0).then_some(PATIENCE_NS);
         let looks = look.into_iter().chain(show).chain(patience).map(Duration::from_nanos);
