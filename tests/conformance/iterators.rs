@@ -1,7 +1,10 @@
 //! Lazy iterators: any length of input in bounded memory, given up at any time, over inputs that fail.
 
 use std::cell::Cell;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use pool::{Error, StartMethod};
 
@@ -44,8 +47,21 @@ fn bounded_ahead(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
+/// Waits until it sleeps, and goes on sleeping for so long that it does not just change hands.
+fn wait_until_the_main_thread_sleeps() {
+    let mut asleep = 0;
+    while asleep < 200 {
+        let stat = fs::read_to_string("/proc/self/stat").expect("/proc is mounted");
+        let sleeps = stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('S'));
+        asleep = if sleeps { asleep + 1 } else { 0 };
+        thread::yield_now();
+    }
+}
+
 fn no_result_waits_for_the_next_task(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).workers(1).build()?;
+    assert_usable(&pool);
+    let began = Instant::now();
     for ordered in [true, false] {
         for size in [1, 10] {
             let (started, mut go_on) = (Tokens::new(), Tokens::new());
@@ -55,12 +71,20 @@ fn no_result_waits_for_the_next_task(method: StartMethod) -> Result<(), Error> {
             let mut results: Box<dyn Iterator<Item = _>> =
                 if ordered { Box::new(job.imap(input)) } else { Box::new(job.imap_unordered(input)) };
             for i in 0..10 {
-                // The next one waits for a token that it gets when this one is here.
-                go_on.put(1);
-                assert_eq!(results.next().transpose()?, Some(i));
+                // The next one waits for a token that it gets when this one is here; and this one comes when the caller
+                // sleeps already.
+                let result = thread::scope(|scope| {
+                    scope.spawn(|| {
+                        wait_until_the_main_thread_sleeps();
+                        go_on.put(1);
+                    });
+                    results.next()
+                });
+                assert_eq!(result.transpose()?, Some(i));
             }
         }
     }
+    assert!(began.elapsed() < Duration::from_secs(30), "results come only when the pool looks around");
     Ok(())
 }
 
@@ -73,7 +97,7 @@ fn bounded_behind_a_slow_head(method: StartMethod) -> Result<(), Error> {
     let input = (0..100).map(|i| (&*started_path, if i == 0 { &*go_on_path } else { &*free_path }, i));
     let mut results = wait_for_token::job(&pool).chunk_size(1).max_tasks_active(ACTIVE).imap(input);
     started.take(1);
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         // The head is let go when others have overtaken it; those in its own worker cannot.
         scope.spawn(|| {
             started.take(2);

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::pty::{Winsize, openpty};
@@ -195,9 +196,10 @@ fn nothing_is_shown_in_a_worker(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Prints a line to stderr.
+/// Prints a line to stderr when the bar is there.
 #[worker_task]
 fn print(x: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(120));
     eprintln!("line {x}");
     x
 }
