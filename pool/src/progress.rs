@@ -8,6 +8,7 @@ use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressState, ProgressS
 
 use crate::boot::{self, Role};
 use crate::job::End;
+use crate::lane::now_ns;
 
 /// The bars that calls have of their own: a line for each, where several are under way.
 static OWN: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
@@ -34,8 +35,22 @@ pub(crate) struct Progress {
     bar: ProgressBar,
     /// It has a line of its own. Others are the caller's, who may share them, or are not shown.
     own: bool,
-    failed: Arc<AtomicU64>,
+    seen: Arc<Seen>,
 }
+
+/// What has come of tasks.
+#[derive(Debug, Default)]
+struct Seen {
+    failed: AtomicU64,
+    /// What the bar has not been told of.
+    untold: AtomicU64,
+    /// When it was told last.
+    told_at: AtomicU64,
+}
+
+/// A bar is told no more often than this: it is drawn at once, and one among others takes long for that. Who waits shows it a
+/// little less often.
+const TELL_NS: u64 = 40_000_000;
 
 const KNOWN: &str = "{percent:>3}% {bar:30} {human_pos}/{human_len} [{elapsed}<{eta}, {rate}]{msg}";
 const UNKNOWN: &str = "{spinner} {human_pos} [{elapsed}, {rate}]{msg}";
@@ -59,7 +74,7 @@ impl Progress {
                 (OWN.add(ProgressBar::no_length()), true)
             }
         };
-        let progress = Self { bar, own, failed: Arc::default() };
+        let progress = Self { bar, own, seen: Arc::default() };
         progress.style(UNKNOWN);
         if let Some(tasks) = tasks {
             progress.know(tasks);
@@ -84,11 +99,22 @@ impl Progress {
 
     /// So many tasks more are over; with none, time has passed.
     pub(crate) fn count(&self, done: u64, failed: u64) {
+        let Seen { failed: all_failed, untold, told_at } = &*self.seen;
+        all_failed.fetch_add(failed, Ordering::Relaxed);
+        untold.fetch_add(done + failed, Ordering::Relaxed);
+        let now = now_ns();
+        if now.saturating_sub(told_at.load(Ordering::Relaxed)) >= TELL_NS {
+            told_at.store(now, Ordering::Relaxed);
+            self.tell();
+        }
+    }
+
+    fn tell(&self) {
+        let failed = self.seen.failed.load(Ordering::Relaxed);
         if failed > 0 {
-            let failed = self.failed.fetch_add(failed, Ordering::Relaxed) + failed;
             self.bar.set_message(format!(" {} failed", HumanCount(failed)));
         }
-        match done + failed {
+        match self.seen.untold.swap(0, Ordering::Relaxed) {
             0 => self.bar.tick(),
             over => self.bar.inc(over),
         }
@@ -96,6 +122,7 @@ impl Progress {
 
     /// The call has ended.
     pub(crate) fn end(&self, how: End) {
+        self.tell();
         if !self.own {
             // Others may count on it.
             if self.bar.length().is_some_and(|tasks| self.bar.position() >= tasks) {
@@ -103,7 +130,7 @@ impl Progress {
             }
             return;
         }
-        let failed = self.failed.load(Ordering::Relaxed);
+        let failed = self.seen.failed.load(Ordering::Relaxed);
         let (left, told) = match how {
             End::Done if failed == 0 => (false, " done".into()),
             End::Done => (false, format!(" done, {} failed", HumanCount(failed))),

@@ -5,7 +5,7 @@ use super::slices::{MOST, Slice, Slices};
 use crate::codec::Codec;
 use crate::error::Error;
 use crate::shared::SharedArray;
-use crate::sys::ticks::{self, Scale};
+use crate::sys::ticks::{self, Dial};
 
 /// Odd while the worker moves slices.
 const VERSION: usize = 0;
@@ -79,7 +79,7 @@ impl Track {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     track: SharedArray<u64>,
-    scale: Scale,
+    dial: Dial,
     slices: Slices,
     /// What is not noted yet; its times are in ticks.
     open: Slice,
@@ -91,9 +91,9 @@ impl Recorder {
     /// None where the memory can't be found: then nothing is noted.
     pub(crate) fn new(handle: &[u8]) -> Option<Self> {
         let track: SharedArray<u64> = Codec::Bincode.decode(handle).ok()?;
-        let (scale, slices) = (Scale::new(), Slices::default());
+        let (dial, slices) = (Dial::new(), Slices::default());
         // How long a tick is, is known when the first task begins.
-        (track.len() == LEN).then_some(Self { track, scale, slices, open: Slice::default(), grain: u64::MAX })
+        (track.len() == LEN).then_some(Self { track, dial, slices, open: Slice::default(), grain: u64::MAX })
     }
 
     /// Tasks begin, with this one.
@@ -106,14 +106,14 @@ impl Recorder {
             self.note();
         }
         if self.grain == u64::MAX {
-            self.grain = self.scale.ticks(self.slices.grain());
+            self.set_dial();
         }
         if self.open.count == 0 {
             self.open = Slice { task, count: 0, first: index, start: now, end: now };
         }
         self.track.set(TASK, task.into());
         self.track.set(INDEX, index);
-        self.track.set(SINCE, self.scale.at(now));
+        self.track.set(SINCE, self.dial.at(now));
     }
 
     /// One of them is over, and the next begins.
@@ -160,7 +160,12 @@ impl Recorder {
         }
         let Slice { task, first, count, end, .. } = self.open;
         self.open = Slice { task, count: 0, first: first + u64::from(count), start: end, end };
-        self.grain = self.scale.ticks(self.slices.grain());
+        self.set_dial();
+    }
+
+    fn set_dial(&mut self) {
+        self.dial.set();
+        self.grain = self.dial.ticks(self.slices.grain());
     }
 
     fn put(&mut self, place: usize, Slice { task, count, first, start, end }: Slice) {
@@ -174,8 +179,8 @@ impl Recorder {
     /// In nanoseconds. How long a tick is becomes known better with time, and no slice begins before the last has ended.
     fn in_ns(&self, slice: Slice) -> Slice {
         let last = self.slices.list().last().map_or(0, |last| last.end);
-        let start = self.scale.at(slice.start).max(last);
-        Slice { start, end: self.scale.at(slice.end).max(start), ..slice }
+        let start = self.dial.at(slice.start).max(last);
+        Slice { start, end: self.dial.at(slice.end).max(start), ..slice }
     }
 }
 
