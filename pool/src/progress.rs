@@ -38,19 +38,16 @@ pub(crate) struct Progress {
     seen: Arc<Seen>,
 }
 
-/// What has come of tasks.
+/// What was seen of a call.
 #[derive(Debug, Default)]
 struct Seen {
     failed: AtomicU64,
-    /// What the bar has not been told of.
-    untold: AtomicU64,
-    /// When it was told last.
-    told_at: AtomicU64,
+    /// When the bar was drawn last because time had passed.
+    ticked_at: AtomicU64,
 }
 
-/// A bar is told no more often than this: it is drawn at once, and one among others takes long for that. Who waits shows it a
-/// little less often.
-const TELL_NS: u64 = 40_000_000;
+/// Where nothing comes, a bar is drawn no more often than this. Who waits looks a little less often.
+const TICK_NS: u64 = 40_000_000;
 
 const KNOWN: &str = "{percent:>3}% {bar:30} {human_pos}/{human_len} [{elapsed}<{eta}, {rate}]{msg}";
 const UNKNOWN: &str = "{spinner} {human_pos} [{elapsed}, {rate}]{msg}";
@@ -99,30 +96,28 @@ impl Progress {
 
     /// So many tasks more are over; with none, time has passed.
     pub(crate) fn count(&self, done: u64, failed: u64) {
-        let Seen { failed: all_failed, untold, told_at } = &*self.seen;
-        all_failed.fetch_add(failed, Ordering::Relaxed);
-        untold.fetch_add(done + failed, Ordering::Relaxed);
-        let now = now_ns();
-        if now.saturating_sub(told_at.load(Ordering::Relaxed)) >= TELL_NS {
-            told_at.store(now, Ordering::Relaxed);
-            self.tell();
+        if failed > 0 {
+            let failed = self.seen.failed.fetch_add(failed, Ordering::Relaxed) + failed;
+            self.bar.set_message(format!(" {} failed", HumanCount(failed)));
+        }
+        match done + failed {
+            0 => self.tick(),
+            // It is drawn now and then.
+            over => self.bar.inc(over),
         }
     }
 
-    fn tell(&self) {
-        let failed = self.seen.failed.load(Ordering::Relaxed);
-        if failed > 0 {
-            self.bar.set_message(format!(" {} failed", HumanCount(failed)));
-        }
-        match self.seen.untold.swap(0, Ordering::Relaxed) {
-            0 => self.bar.tick(),
-            over => self.bar.inc(over),
+    /// A bar among others is drawn whenever it is told to.
+    fn tick(&self) {
+        let now = now_ns();
+        if now.saturating_sub(self.seen.ticked_at.load(Ordering::Relaxed)) >= TICK_NS {
+            self.seen.ticked_at.store(now, Ordering::Relaxed);
+            self.bar.tick();
         }
     }
 
     /// The call has ended.
     pub(crate) fn end(&self, how: End) {
-        self.tell();
         if !self.own {
             // Others may count on it.
             if self.bar.length().is_some_and(|tasks| self.bar.position() >= tasks) {
