@@ -165,7 +165,16 @@ pub(super) fn serve(channel: Channel, tie: Tie, heritage: &Heritage) -> Result<(
 /// Comes back in each new worker with its seat, and in the server, with none, at its end.
 fn fork_workers(channel: &Channel) -> Result<Option<(Taken, Tie)>, String> {
     loop {
-        let Some((order, fds)) = channel.receive::<SeatOrder>().map_err(why)? else { return Ok(None) };
+        let (order, fds) = match channel.receive::<SeatOrder>() {
+            Ok(Some(offered)) => offered,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                // The parent is to know why; some of the seat's descriptors may be left here, so this is the end.
+                let why = why(error);
+                let _ = channel.send(&Birth::Err(refusal(why.clone())), &[]);
+                return Err(why);
+            }
+        };
         let (seat, tie) = seat(order, fds)?;
         let tie = tie.ok_or("a seat came without a tie")?;
         let (birth, pidfd): (Birth, _) = match fork_one() {

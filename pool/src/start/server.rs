@@ -23,8 +23,8 @@ pub(super) struct Server {
 
 /// Why a server gave no worker.
 enum Failure {
-    /// It is gone or broken; another one may do better.
-    Lost,
+    /// It is gone or broken, as far as is known for this reason; another one may do better.
+    Lost(String),
     /// It said why.
     Refused(Error),
 }
@@ -72,13 +72,17 @@ impl Server {
                     .map_err(|error| refused(&error))
             }
             Ok(Some((Err(why), _))) => Err(refused(&why)),
-            _ => {
+            lost => {
                 // A worker that it may have forked is not known here: it still waits at its tie, in the server's
                 // group, and ends with it.
                 self.process.kill();
                 drop(lifeline);
                 self.process.reap_unknown();
-                Err(Failure::Lost)
+                Err(Failure::Lost(match lost {
+                    Err(error) => error.to_string(),
+                    Ok(None) => "it ended without an answer".into(),
+                    Ok(Some(_)) => "its answer was no process".into(),
+                }))
             }
         }
     }
@@ -106,6 +110,7 @@ impl Forking {
 impl Starter for Forking {
     fn start(&mut self, seat: Seat) -> Result<Newcomer, Error> {
         let seat = Known::new(seat)?;
+        let mut lost = String::new();
         for _ in 0..2 {
             let mut server = match self.server.take() {
                 Some(server) => server,
@@ -120,10 +125,13 @@ impl Starter for Forking {
                     self.server = Some(server);
                     return Err(error);
                 }
-                Err(Failure::Lost) => {}
+                Err(Failure::Lost(why)) => lost = why,
             }
         }
-        Err(Error::start(what(seat.order.id), "two servers in a row died as they forked it"))
+        Err(Error::start(
+            what(seat.order.id),
+            format!("two servers in a row were lost as they forked it: {lost}"),
+        ))
     }
 
     fn refresh(&mut self) {

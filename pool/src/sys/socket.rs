@@ -5,6 +5,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, getsockopt, recvmsg,
@@ -79,10 +80,14 @@ impl Channel {
             match recvmsg::<()>(socket, &mut parts, Some(&mut rights), MsgFlags::MSG_CMSG_CLOEXEC) {
                 // A reset: the other side went with messages of ours unread. That is told once, and before what it
                 // sent last: its answer, if there is one, comes next.
-                Err(nix::errno::Errno::EINTR | nix::errno::Errno::ECONNRESET) => {}
+                Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 received => break received?,
             }
         };
+        if received.flags.contains(MsgFlags::MSG_CTRUNC) {
+            // There is room in `rights` for all that is ever sent: it is this process that can have no more.
+            return Err(named("recvmsg")(Errno::EMFILE));
+        }
         let mut fds = Vec::new();
         for message in received.cmsgs()? {
             if let ControlMessageOwned::ScmRights(new) = message {
@@ -91,7 +96,7 @@ impl Channel {
             }
         }
         let fds = fds.into_iter().map(Fd::new).collect::<io::Result<Vec<Fd>>>()?;
-        if received.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
+        if received.flags.contains(MsgFlags::MSG_TRUNC) {
             return Err(io::Error::other("a control message was cut off"));
         }
         let len = received.bytes;
