@@ -62,15 +62,24 @@ thread_local! {
 
 /// Who runs on this thread: what the thread itself is, or else what its process is.
 pub(crate) fn role() -> Role {
-    let of_process = || match PROCESS.load(Ordering::Relaxed) {
+    match THREAD.get() {
+        Role::Main => role_of_process(),
+        worker => worker,
+    }
+}
+
+fn role_of_process() -> Role {
+    match PROCESS.load(Ordering::Relaxed) {
         worker if worker == Role::Worker as u8 => Role::Worker,
         daemonic if daemonic == Role::DaemonicWorker as u8 => Role::DaemonicWorker,
         _ => Role::Main,
-    };
-    match THREAD.get() {
-        Role::Main => of_process(),
-        worker => worker,
     }
+}
+
+/// Whether this process is a worker; with `Threads` workers live in the main process.
+#[cfg(feature = "progress")]
+pub(crate) fn is_worker_process() -> bool {
+    role_of_process() != Role::Main
 }
 
 /// This process, or this thread, is a worker from here on.

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::boot::{self, Role};
 use crate::codec::Codec;
 use crate::cpu::{self, CpuIds};
+use crate::drive::Upkeep;
 use crate::error::Error;
 use crate::pool_type::{Settings, WorkerPool};
 use crate::registry::{Registry, SharedValue, type_key};
@@ -232,10 +233,13 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
             workers,
             method: self.start_method,
             codec: self.codec,
-            keep_alive: self.keep_alive,
             order_tasks: self.order_tasks,
-            insights: self.insights,
-            memory_limit: self.memory_limit,
+            upkeep: Upkeep {
+                keep_alive: self.keep_alive,
+                memory_limit: self.memory_limit,
+                insights: self.insights,
+                nests: self.start_method.is_process() && !self.daemon,
+            },
         };
         WorkerPool::start(settings, crew, cpus)
     }

@@ -10,7 +10,7 @@ use futures_core::FusedStream;
 
 use crate::builder::WorkerPoolBuilder;
 use crate::codec::Codec;
-use crate::drive::{Core, ExitValue, ProfileDef, State, Waiter};
+use crate::drive::{Core, ExitValue, ProfileDef, State, Upkeep, Waiter};
 use crate::error::{Error, TaskError, TaskErrorKind};
 use crate::insights::Insights;
 use crate::job::{AsyncResult, Courier, Job};
@@ -39,10 +39,8 @@ pub(crate) struct Settings {
     pub(crate) workers: usize,
     pub(crate) method: StartMethod,
     pub(crate) codec: Codec,
-    pub(crate) keep_alive: bool,
     pub(crate) order_tasks: bool,
-    pub(crate) insights: bool,
-    pub(crate) memory_limit: Option<u64>,
+    pub(crate) upkeep: Upkeep,
 }
 
 impl<S> std::fmt::Debug for WorkerPool<S> {
@@ -72,9 +70,7 @@ impl<S> WorkerPool<S> {
         let supervisor =
             Supervisor::new(settings.workers, settings.order_tasks, settings.method.is_process());
         let starter = start::starter(settings.method, crew);
-        let Settings { keep_alive, memory_limit, insights, .. } = settings;
-        let state =
-            State::new(supervisor, starter, Arc::clone(&waiter), cpus, keep_alive, memory_limit, insights);
+        let state = State::new(supervisor, starter, Arc::clone(&waiter), cpus, settings.upkeep);
         Ok(Self {
             core: Arc::new(Core::new(state, waiter)),
             courier: Arc::default(),
@@ -130,7 +126,7 @@ impl<S> WorkerPool<S> {
     /// [`insights(true)`](crate::WorkerPoolBuilder::insights).
     #[must_use]
     pub fn insights(&self) -> Insights {
-        if self.settings.insights { self.core.lock().insights() } else { Insights::default() }
+        if self.settings.upkeep.insights { self.core.lock().insights() } else { Insights::default() }
     }
 
     /// What the workers did when, so far, also while calls are under way: a trace, or a picture. Empty unless the pool was
@@ -152,12 +148,12 @@ impl<S> WorkerPool<S> {
 
     /// Without `keep_alive` the workers end with the last call that is under way; that call waits for them.
     pub(crate) fn after_call(&self) -> Result<(), Error> {
-        if self.settings.keep_alive { Ok(()) } else { self.rest() }
+        if self.settings.upkeep.keep_alive { Ok(()) } else { self.rest() }
     }
 
     /// Whether somebody wants insights.
     pub(crate) fn is_watched(&self) -> bool {
-        self.settings.insights
+        self.settings.upkeep.insights
     }
 
     pub(crate) fn core(&self) -> &Core {

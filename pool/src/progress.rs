@@ -1,23 +1,40 @@
 //! Progress bars. What came of tasks is counted where it comes in, so a bar moves within a chunk.
 
-use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
+mod board;
+mod screen;
 
-use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::boot::{self, Role};
+use indicatif::{HumanCount, ProgressBar};
+
+use crate::boot;
 use crate::job::End;
 use crate::lane::now_ns;
+use crate::worker::LivesIn;
 
-/// The bars that calls have of their own: a line for each, where several are under way.
-static OWN: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
-/// How many of them may move yet.
-static MOVING: AtomicUsize = AtomicUsize::new(0);
+pub(crate) use board::Board;
+use board::{Origin, Place};
+use screen::Bar;
+pub(crate) use screen::aside;
 
-/// Does what would disturb bars, and draws them again.
-pub(crate) fn aside<R>(what: impl FnOnce() -> R) -> R {
-    if MOVING.load(Ordering::Relaxed) > 0 { OWN.suspend(what) } else { what() }
+thread_local! {
+    /// Whose calls are made on this thread, as this process sees it.
+    static ORIGIN: Cell<Origin> = const { Cell::new(Origin::HERE) };
+}
+
+/// This process, or this thread, is a worker from here on; what its calls show goes to the board.
+pub(crate) fn enter_worker(worker: usize, lives_in: LivesIn, board: Option<&[u8]>) {
+    match lives_in {
+        LivesIn::Thread => ORIGIN.set(Origin::HERE.of_worker(worker)),
+        LivesIn::Process => {
+            ORIGIN.set(Origin::HERE);
+            // A fork has copies of what its parent shows.
+            screen::forget();
+            board::enter(board);
+        }
+    }
 }
 
 /// The bar that a call asks for.
@@ -32,15 +49,25 @@ pub(crate) enum Wanted {
 /// A call's bar.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
-    bar: ProgressBar,
-    /// It has a line of its own. Others are the caller's, who may share them, or are not shown.
-    own: bool,
+    line: Line,
     seen: Arc<Seen>,
+}
+
+/// Where it is.
+#[derive(Debug, Clone)]
+enum Line {
+    /// With the caller, who may share it with others.
+    Given(ProgressBar),
+    /// On this process's terminal.
+    Here(Bar),
+    /// On that of a process above: this is a worker.
+    Above(Place),
 }
 
 /// What was seen of a call.
 #[derive(Debug, Default)]
 struct Seen {
+    over: AtomicU64,
     failed: AtomicU64,
     /// When the bar was drawn last because time had passed.
     ticked_at: AtomicU64,
@@ -49,94 +76,92 @@ struct Seen {
 /// Where nothing comes, a bar is drawn no more often than this. Who waits looks a little less often.
 const TICK_NS: u64 = 40_000_000;
 
-const KNOWN: &str = "{percent:>3}% {bar:30} {human_pos}/{human_len} [{elapsed}<{eta}, {rate}]{msg}";
-const UNKNOWN: &str = "{spinner} {human_pos} [{elapsed}, {rate}]{msg}";
-
-/// How many tasks a second, without digits that nobody reads.
-fn rate(state: &ProgressState, out: &mut dyn fmt::Write) {
-    let rate = state.per_sec();
-    // Nobody is left to tell of a terminal that can't be written to.
-    let _ =
-        if rate < 100.0 { write!(out, "{rate:.1}/s") } else { write!(out, "{}/s", HumanCount(rate as u64)) };
-}
-
 impl Progress {
-    pub(crate) fn new(wanted: Wanted, tasks: Option<u64>) -> Self {
-        let (bar, own) = match wanted {
-            Wanted::Given(bar) => (bar, false),
-            // A worker has the terminal of its parent, which has a bar there.
-            Wanted::Own if boot::role() != Role::Main => (ProgressBar::hidden(), false),
-            Wanted::Own => {
-                MOVING.fetch_add(1, Ordering::Relaxed);
-                (OWN.add(ProgressBar::no_length()), true)
-            }
+    /// None where it would be seen by no one.
+    pub(crate) fn new(wanted: Wanted, tasks: Option<u64>) -> Option<Self> {
+        let line = match wanted {
+            Wanted::Given(bar) => Line::Given(bar),
+            Wanted::Own => Line::new(ORIGIN.get())?,
         };
-        let progress = Self { bar, own, seen: Arc::default() };
-        progress.style(UNKNOWN);
+        let progress = Self { line, seen: Arc::default() };
         if let Some(tasks) = tasks {
             progress.know(tasks);
         }
-        progress
-    }
-
-    fn style(&self, template: &str) {
-        if self.own {
-            let style = ProgressStyle::with_template(template).expect("the template is well-formed");
-            self.bar.set_style(style.with_key("rate", rate));
-        }
+        Some(progress)
     }
 
     /// There are so many tasks.
     pub(crate) fn know(&self, tasks: u64) {
-        if self.bar.length().is_none() {
-            self.style(KNOWN);
-            self.bar.set_length(tasks);
+        match &self.line {
+            Line::Given(bar) if bar.length().is_none() => bar.set_length(tasks),
+            Line::Given(_) => {}
+            Line::Here(bar) => bar.know(tasks),
+            Line::Above(place) => place.know(tasks),
         }
     }
 
     /// So many tasks more are over; with none, time has passed.
     pub(crate) fn count(&self, done: u64, failed: u64) {
-        if failed > 0 {
-            let failed = self.seen.failed.fetch_add(failed, Ordering::Relaxed) + failed;
-            self.bar.set_message(format!(" {} failed", HumanCount(failed)));
-        }
-        match done + failed {
-            0 => self.tick(),
-            // It is drawn now and then.
-            over => self.bar.inc(over),
+        let over = done + failed;
+        let all_over = add(&self.seen.over, over);
+        let all_failed = add(&self.seen.failed, failed);
+        match &self.line {
+            Line::Given(bar) | Line::Here(Bar { bar, .. }) => {
+                if failed > 0 {
+                    bar.set_message(format!(" {} failed", HumanCount(all_failed)));
+                }
+                match over {
+                    0 => self.tick(bar),
+                    // It is drawn now and then.
+                    over => bar.inc(over),
+                }
+            }
+            Line::Above(place) => place.show(all_over, all_failed),
         }
     }
 
+    /// So many are over by now, as somebody else has counted.
+    fn reach(&self, over: u64, failed: u64) {
+        let more = |by_now: u64, seen: &AtomicU64| by_now.saturating_sub(seen.load(Ordering::Relaxed));
+        let (over, failed) = (more(over, &self.seen.over), more(failed, &self.seen.failed));
+        self.count(over.saturating_sub(failed), failed);
+    }
+
     /// A bar among others is drawn whenever it is told to.
-    fn tick(&self) {
+    fn tick(&self, bar: &ProgressBar) {
         let now = now_ns();
         if now.saturating_sub(self.seen.ticked_at.load(Ordering::Relaxed)) >= TICK_NS {
             self.seen.ticked_at.store(now, Ordering::Relaxed);
-            self.bar.tick();
+            bar.tick();
         }
     }
 
     /// The call has ended.
     pub(crate) fn end(&self, how: End) {
-        if !self.own {
+        match &self.line {
             // Others may count on it.
-            if self.bar.length().is_some_and(|tasks| self.bar.position() >= tasks) {
-                self.bar.finish_using_style();
+            Line::Given(bar) => {
+                if bar.length().is_some_and(|tasks| bar.position() >= tasks) {
+                    bar.finish_using_style();
+                }
             }
-            return;
+            Line::Here(bar) => bar.end(how, self.seen.failed.load(Ordering::Relaxed)),
+            Line::Above(place) => place.end(how),
         }
-        let failed = self.seen.failed.load(Ordering::Relaxed);
-        let (left, told) = match how {
-            End::Done if failed == 0 => (false, " done".into()),
-            End::Done => (false, format!(" done, {} failed", HumanCount(failed))),
-            End::Failed => (true, " failed".into()),
-            End::Interrupted => (true, " interrupted".into()),
-        };
-        if left {
-            self.bar.abandon_with_message(told);
-        } else {
-            self.bar.finish_with_message(told);
-        }
-        MOVING.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+impl Line {
+    fn new(origin: Origin) -> Option<Self> {
+        if boot::is_worker_process() {
+            Place::take(origin).map(Self::Above)
+        } else {
+            Some(Self::Here(Bar::new(origin)))
+        }
+    }
+}
+
+/// Adds to it; says what it is then.
+fn add(sum: &AtomicU64, more: u64) -> u64 {
+    sum.fetch_add(more, Ordering::Relaxed).wrapping_add(more)
 }

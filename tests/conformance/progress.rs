@@ -18,8 +18,9 @@ use crate::support::{builder, square};
 cases! {
     All: a_bar_counts_tasks, failed_tasks_are_counted_apart, one_bar_for_many_calls, it_moves_within_a_chunk,
         a_call_that_is_left, without_a_length, a_terminal_shows_it, nothing_is_shown_elsewhere,
-        nothing_is_shown_in_a_worker, a_line_for_each_call;
-    Processes: what_workers_print_stands_above;
+        a_line_for_each_call, nested_calls_have_a_line_each,
+        nested_calls_that_fail_stay, workers_of_workers_have_lines;
+    Processes: what_workers_print_stands_above, what_is_done_stays, a_terminal_that_hangs_up;
 }
 
 fn bar(length: Option<u64>) -> ProgressBar {
@@ -104,18 +105,77 @@ fn without_a_length(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// What `run` writes to stderr while that is this file.
-fn written(stderr: OwnedFd, reader: OwnedFd, run: impl FnOnce()) -> Vec<u8> {
-    let before = dup(io::stderr()).unwrap();
-    dup2_stderr(&stderr).unwrap();
-    drop(stderr);
-    run();
-    dup2_stderr(&before).unwrap();
-    fcntl(reader.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-    let mut written = Vec::new();
-    // A terminal that nobody has open any more says EIO.
-    let _ = File::from(reader).read_to_end(&mut written);
-    written
+/// Something else in the place of stderr.
+struct Stderr {
+    before: OwnedFd,
+    reader: File,
+}
+
+impl Stderr {
+    fn replace(ends: (OwnedFd, OwnedFd)) -> Self {
+        let (reader, stderr) = ends;
+        let before = dup(io::stderr()).unwrap();
+        dup2_stderr(stderr).unwrap();
+        Self { before, reader: reader.into() }
+    }
+
+    /// What was written that was not read yet.
+    fn restore(mut self) -> Vec<u8> {
+        dup2_stderr(&self.before).unwrap();
+        fcntl(self.reader.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+        let mut written = Vec::new();
+        // A terminal that nobody has open any more says EIO.
+        let _ = self.reader.read_to_end(&mut written);
+        written
+    }
+}
+
+/// A terminal in the place of stderr.
+struct Terminal {
+    stderr: Stderr,
+    parser: vt100::Parser,
+}
+
+const ROWS: u16 = 6;
+const COLUMNS: u16 = 100;
+
+impl Terminal {
+    fn open() -> Self {
+        let size = Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
+        let ends = openpty(Some(&size), None).unwrap();
+        let parser = vt100::Parser::new(ROWS, COLUMNS, 0);
+        Self { stderr: Stderr::replace((ends.master, ends.slave)), parser }
+    }
+
+    /// Waits until it shows what is wanted.
+    fn wait_for(&mut self, is_wanted: impl Fn(&str) -> bool) -> String {
+        let mut bytes = [0; 4096];
+        loop {
+            let screen = text_of(&self.parser);
+            if is_wanted(&screen) {
+                return screen;
+            }
+            let len = self.stderr.reader.read(&mut bytes).unwrap();
+            self.parser.process(&bytes[..len]);
+        }
+    }
+
+    /// What it shows at the end.
+    fn close(self) -> String {
+        let Self { stderr, mut parser } = self;
+        parser.process(&stderr.restore());
+        let shown = text_of(&parser);
+        if std::env::var_os("POOL_SHOW_SCREENS").is_some() {
+            eprintln!("{shown}\n");
+        }
+        shown
+    }
+}
+
+fn text_of(terminal: &vt100::Parser) -> String {
+    // A row that is filled to its end would be joined with the next.
+    let rows = terminal.screen().rows(0, COLUMNS).map(|row| row.trim_end().to_owned());
+    rows.collect::<Vec<_>>().join("\n").trim_end().to_owned()
 }
 
 fn lines(screen: &str) -> Vec<&str> {
@@ -124,18 +184,9 @@ fn lines(screen: &str) -> Vec<&str> {
 
 /// What a terminal shows when `run` has written to it.
 fn screen(run: impl FnOnce()) -> String {
-    let (rows, columns) = (4, 100);
-    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    let ends = openpty(Some(&size), None).unwrap();
-    let mut terminal = vt100::Parser::new(rows, columns, 0);
-    terminal.process(&written(ends.slave, ends.master, run));
-    // A row that is filled to its end would be joined with the next.
-    let rows: Vec<String> = terminal.screen().rows(0, columns).map(|row| row.trim_end().to_owned()).collect();
-    let shown = rows.join("\n").trim_end().to_owned();
-    if std::env::var_os("POOL_SHOW_SCREENS").is_some() {
-        eprintln!("{shown}\n");
-    }
-    shown
+    let terminal = Terminal::open();
+    run();
+    terminal.close()
 }
 
 fn a_terminal_shows_it(method: StartMethod) -> Result<(), Error> {
@@ -171,28 +222,9 @@ fn a_terminal_shows_it(method: StartMethod) -> Result<(), Error> {
 
 fn nothing_is_shown_elsewhere(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).build()?;
-    let (reader, writer) = pipe().unwrap();
-    let written = written(writer, reader, || {
-        square::job(&pool).progress_bar(true).map(0..1000).unwrap();
-    });
-    assert_eq!(String::from_utf8_lossy(&written), "");
-    Ok(())
-}
-
-#[worker_task]
-fn nested(x: u64) -> u64 {
-    let pool = WorkerPool::builder().workers(1).start_method(StartMethod::Threads).build().unwrap();
-    square::job(&pool).progress_bar(true).map(0..x).unwrap().iter().sum()
-}
-
-fn nothing_is_shown_in_a_worker(method: StartMethod) -> Result<(), Error> {
-    let shown = screen(|| {
-        // Its workers have the terminal, too.
-        let pool = builder(method).daemon(false).build().unwrap();
-        assert_eq!(nested::par_map(&pool, [4]).unwrap(), [14]);
-        pool.join().unwrap();
-    });
-    assert_eq!(shown, "");
+    let stderr = Stderr::replace(pipe().unwrap());
+    square::job(&pool).progress_bar(true).map(0..1000)?;
+    assert_eq!(String::from_utf8_lossy(&stderr.restore()), "");
     Ok(())
 }
 
@@ -219,6 +251,34 @@ fn what_workers_print_stands_above(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
+fn what_is_done_stays(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).build()?;
+    let shown = screen(|| {
+        square::job(&pool).progress_bar(true).map(0..1234).unwrap();
+        print::job(&pool).progress_bar(true).map(0..1).unwrap();
+    });
+    let lines = lines(&shown);
+    assert!(lines[0].contains(" 1,234/1,234 ["), "{shown}");
+    assert_eq!(lines[1], "line 0", "{shown}");
+    assert!(lines[2].contains(" 1/1 ["), "{shown}");
+    Ok(())
+}
+
+fn a_terminal_that_hangs_up(method: StartMethod) -> Result<(), Error> {
+    // Its workers are there before the terminal, and have nothing of it.
+    let pool = builder(method).build()?;
+    square::par_map(&pool, 0..10)?;
+    let Stderr { before, reader } = Terminal::open().stderr;
+    let mut results = print::job(&pool).progress_bar(true).chunk_size(1).max_tasks_active(1).imap(0..3);
+    assert_eq!(results.next().transpose()?, Some(0));
+    // As where its window is closed, and the program goes on.
+    drop(reader);
+    let rest: Result<Vec<u64>, Error> = results.collect();
+    dup2_stderr(before).unwrap();
+    assert_eq!(rest?, [1, 2]);
+    Ok(())
+}
+
 fn a_line_for_each_call(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).build()?;
     let shown = screen(|| {
@@ -233,5 +293,85 @@ fn a_line_for_each_call(method: StartMethod) -> Result<(), Error> {
     });
     let ends = |end: &str| lines(&shown).iter().filter(|line| line.ends_with(end)).count();
     assert_eq!((ends("] done"), ends("] interrupted"), lines(&shown).len()), (2, 1, 3), "{shown}");
+    Ok(())
+}
+
+/// Calls a pool of its own, whose tasks wait for the gate when half of them are done. What a worker of a worker does, the deeper
+/// it is the more of them are between.
+#[worker_task]
+fn nesting(#[shared] gate: &SharedValue<u8>, depth: u64, tasks: u64) -> u64 {
+    let builder = WorkerPool::builder().workers(1).shared(gate.clone());
+    if depth > 0 {
+        let inner = builder.start_method(StartMethod::Spawn).daemon(false).build().unwrap();
+        return nesting::apply(&inner, (depth - 1, tasks)).unwrap();
+    }
+    let inner = builder.start_method(StartMethod::Threads).build().unwrap();
+    gated::job(&inner).progress_bar(true).map(0..tasks).unwrap().len() as u64
+}
+
+fn nested_calls_have_a_line_each(method: StartMethod) -> Result<(), Error> {
+    let gate = SharedValue::new(0)?;
+    let mut terminal = Terminal::open();
+    let pool = builder(method).workers(2).shared(gate.clone()).daemon(false).build()?;
+    let outer = nesting::job(&pool).progress_bar(true).map_async([(0, 10), (0, 10)]);
+    let shown = terminal.wait_for(|screen| screen.matches(" 5/10 [").count() == 2);
+    let nested = |worker: u32| {
+        let begin = format!("worker {worker}:  50% ");
+        lines(&shown).iter().filter(|line| line.starts_with(&begin)).count()
+    };
+    assert_eq!((nested(0), nested(1)), (1, 1), "{shown}");
+    assert!(lines(&shown)[0].starts_with("  0% "), "the outer call is the first: {shown}");
+    gate.set(1);
+    assert_eq!(outer.get()?, [10, 10]);
+    let shown = terminal.close();
+    // Those that are done are gone.
+    assert!(lines(&shown).len() == 1 && shown.contains(" 2/2 [") && shown.ends_with("] done"), "{shown}");
+    Ok(())
+}
+
+fn workers_of_workers_have_lines(method: StartMethod) -> Result<(), Error> {
+    let gate = SharedValue::new(0)?;
+    let mut terminal = Terminal::open();
+    let pool = builder(method).workers(1).shared(gate.clone()).daemon(false).build()?;
+    let outer = nesting::job(&pool).map_async([(2, 10)]);
+    let shown = terminal.wait_for(|screen| screen.contains(" 5/10 ["));
+    // Threads are no level of their own.
+    let whose = if method.is_process() { "0/0/0" } else { "0/0" };
+    assert!(shown.starts_with(&format!("worker {whose}:  50% ")), "{shown}");
+    gate.set(1);
+    assert_eq!(outer.get()?, [10]);
+    assert_eq!(terminal.close(), "");
+    Ok(())
+}
+
+/// Ends badly within a call of a pool of its own, or that call does.
+#[worker_task]
+fn failing_within(how: u8) {
+    let inner = WorkerPool::builder().workers(1).start_method(StartMethod::Threads).build().unwrap();
+    let job = || odd::job(&inner).progress_bar(true);
+    if how == 0 {
+        job().map([1, 3, 2]).unwrap();
+    }
+    let mut results = job().imap((0..).map(|x| x * 2 + 1));
+    assert_eq!(results.next().unwrap().unwrap(), 1);
+    if how == 1 {
+        std::process::abort();
+    }
+    panic!("it is left");
+}
+
+fn nested_calls_that_fail_stay(method: StartMethod) -> Result<(), Error> {
+    for (how, end) in [(0, "] failed"), (1, "] interrupted"), (2, "] interrupted")] {
+        if how == 1 && !method.is_process() {
+            continue;
+        }
+        let shown = screen(|| {
+            let pool = builder(method).workers(1).daemon(false).build().unwrap();
+            failing_within::apply(&pool, how).unwrap_err();
+        });
+        let nested: Vec<&str> =
+            lines(&shown).into_iter().filter(|line| line.starts_with("worker 0: ")).collect();
+        assert!(nested.len() == 1 && nested[0].ends_with(end), "{how}: {shown}");
+    }
     Ok(())
 }

@@ -25,7 +25,7 @@ use crate::wire::{ChunkHead, ITEM_HEAD};
 pub(crate) use inbox::{Arrival, Inbox, Loss, What};
 pub(crate) use post::ChunkWriter;
 pub(crate) use slot::JobSlot;
-pub(crate) use state::{Awaits, ExitValue, ProfileDef, State};
+pub(crate) use state::{Awaits, ExitValue, ProfileDef, State, Upkeep};
 pub(crate) use wait::Waiter;
 
 /// What a pool shares with its callers and its background driver.

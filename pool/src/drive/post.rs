@@ -10,6 +10,7 @@ use crate::chunk::ItemWriter;
 use crate::insights::WorkerInsights;
 use crate::lane::{Corrupt, PART_BYTES, ParentEnd, Position, Spends, now_ns, order};
 use crate::logs::Log;
+use crate::progress::Board;
 use crate::start::Child;
 use crate::sys::memory::Meter;
 use crate::timeline::Track;
@@ -22,6 +23,7 @@ pub(super) struct Post {
     pub(super) words: Option<Words>,
     pub(super) log: Option<Log>,
     pub(super) track: Option<Track>,
+    pub(super) board: Option<Board>,
     /// The worker has said that it is up.
     pub(super) ready: bool,
     /// It wrote what no worker writes: its end is on its way.
@@ -82,6 +84,7 @@ impl Post {
         words: Option<Words>,
         log: Option<Log>,
         track: Option<Track>,
+        board: Option<Board>,
     ) -> Self {
         Self {
             lane,
@@ -89,6 +92,7 @@ impl Post {
             words,
             log,
             track,
+            board,
             ready: false,
             meter: None,
             nap: None,

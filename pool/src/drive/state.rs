@@ -60,6 +60,19 @@ pub(crate) enum Awaits {
     Change { since: u64 },
 }
 
+/// How a pool keeps its workers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Upkeep {
+    /// They stay when no job is open.
+    pub(crate) keep_alive: bool,
+    /// How many bytes one may hold between tasks.
+    pub(crate) memory_limit: Option<u64>,
+    /// Somebody wants to know what they did.
+    pub(crate) insights: bool,
+    /// They are processes that may have pools of their own.
+    pub(crate) nests: bool,
+}
+
 pub(crate) struct State {
     leader: Option<Leader>,
     /// What those sleep for who sleep on the condition variable.
@@ -97,10 +110,7 @@ pub(crate) struct State {
     scratch: Vec<u8>,
     draft: Draft,
     pub(crate) closed: bool,
-    /// Workers stay when no job is open.
-    keep_alive: bool,
-    /// How many bytes a worker may hold between tasks.
-    memory_limit: Option<u64>,
+    upkeep: Upkeep,
     /// How many processes the kernel had killed for want of memory when that was last looked at, less those that may
     /// be workers whose deaths are not known yet.
     oom_kills: Option<u64>,
@@ -131,9 +141,7 @@ impl State {
         starter: Box<dyn Starter>,
         waiter: Arc<Waiter>,
         cpus: Vec<Vec<usize>>,
-        keep_alive: bool,
-        memory_limit: Option<u64>,
-        watched: bool,
+        upkeep: Upkeep,
     ) -> Self {
         Self {
             leader: None,
@@ -145,7 +153,7 @@ impl State {
             posts: cpus.iter().map(|_| None).collect(),
             coming: Vec::new(),
             slowest: Vec::new(),
-            history: watched.then(|| History::new(cpus.len(), now_ns())),
+            history: upkeep.insights.then(|| History::new(cpus.len(), now_ns())),
             past: vec![WorkerInsights::default(); cpus.len()],
             jobs: BTreeMap::new(),
             streams: Streams::default(),
@@ -164,8 +172,7 @@ impl State {
             scratch: Vec::new(),
             draft: Draft::default(),
             closed: false,
-            keep_alive,
-            memory_limit,
+            upkeep,
             oom_kills: None,
             ending: false,
             suspects: Vec::new(),
@@ -254,12 +261,12 @@ impl State {
 
     pub(crate) fn close(&mut self, job: JobId) {
         if self.jobs.remove(&job).is_some() {
-            self.listen_at_the_end();
+            self.look_at_the_end();
             if let Some(history) = &mut self.history {
                 history.closed(job, self.now);
             }
             self.handle(Event::Closed { job });
-            if !self.keep_alive && self.jobs.is_empty() {
+            if !self.upkeep.keep_alive && self.jobs.is_empty() {
                 self.retire();
             }
         }
@@ -305,7 +312,7 @@ impl State {
         if let Some(slot) = self.jobs.get_mut(&job) {
             std::mem::swap(&mut slot.inbox, empty);
             if empty.end.is_some() {
-                self.listen_at_the_end();
+                self.look_at_the_end();
             }
         } else {
             empty.end = Some(Err(Error::Closed));

@@ -305,7 +305,7 @@ where
             encoded.push(bytes);
         }
         let tasks = encoded.len() as u64;
-        let progress = self.options.progress.take().map(|wanted| Progress::new(wanted, Some(tasks)));
+        let progress = self.options.progress.take().and_then(|wanted| Progress::new(wanted, Some(tasks)));
         let letter = Arc::new(Letter::default());
         if encoded.is_empty() {
             progress.iter().for_each(|progress| progress.end(End::Done));

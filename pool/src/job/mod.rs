@@ -122,7 +122,8 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
 
     /// Shows on stderr how far the call is: tasks that are over and how many of them have failed, the time they took and
     /// will take, and how the call has ended. Without a known length there is no bar, only figures. Nothing is shown
-    /// where stderr is no terminal, nor in a worker, whose terminal is its parent's. Default: `false`.
+    /// where stderr is no terminal. Calls that a worker makes of a pool of its own have lines there too, which begin with
+    /// the worker's number and go when the calls are done. Default: `false`.
     ///
     /// ```
     /// use pool::{WorkerPool, worker_task};
@@ -300,7 +301,7 @@ where
         let codec = self.pool.codec();
         let settles = self.options.settles;
         let inbox = Default::default();
-        let progress = self.options.progress.take().map(|wanted| Progress::new(wanted, tasks));
+        let progress = self.options.progress.take().and_then(|wanted| Progress::new(wanted, tasks));
         Ok(Running {
             core,
             job,

@@ -25,6 +25,7 @@ use crate::logs::Loudness;
 use crate::registry::SharedValue;
 use crate::shared::Kept;
 pub(crate) use crate::sys::process::Process;
+use crate::worker::Notes;
 
 mod fork;
 mod forkserver;
@@ -84,8 +85,7 @@ pub(crate) struct Seat {
     pub(crate) stderr: Option<OwnedFd>,
     /// Where it logs, and how much, if somebody listens.
     pub(crate) log: Option<(OwnedFd, Loudness)>,
-    /// Where it notes what it does, if somebody wants to know.
-    pub(crate) track: Option<Vec<u8>>,
+    pub(crate) notes: Notes,
     /// The CPUs that it may use; empty: those of whoever starts it.
     pub(crate) cpus: Vec<usize>,
 }

@@ -20,7 +20,7 @@ use crate::sys::memfile::Sealed;
 use crate::sys::socket::Channel;
 use crate::sys::{inherit, threads};
 use crate::task::WorkerId;
-use crate::worker::{self, Boot, LivesIn};
+use crate::worker::{self, Boot, LivesIn, Notes};
 
 /// What a server or worker knows of its pool.
 pub(super) struct Heritage {
@@ -37,7 +37,7 @@ struct Taken {
     bell: Fd,
     stderr: Fd,
     log: Option<(OwnedFd, Loudness)>,
-    track: Option<Vec<u8>>,
+    notes: Notes,
 }
 
 /// The whole life of a process that was started anew, with its control socket as stdin.
@@ -219,7 +219,7 @@ fn work(seat: Taken, heritage: &Heritage) -> Result<(), String> {
         up: seat.up.into_owned(),
         bell: seat.bell.into_owned(),
         log: seat.log,
-        track: seat.track,
+        notes: seat.notes,
         codec: heritage.codec,
         shared: heritage.shared.clone(),
         daemon: heritage.daemon,
@@ -235,7 +235,7 @@ fn seat(order: SeatOrder, fds: Vec<Fd>) -> Result<(Taken, Option<Tie>), String> 
         (Some(down), Some(up), Some(bell), Some(stderr)) => {
             let logs = order.loudness > 0;
             let log = if logs { fds.next().map(|fd| (fd.into_owned(), order.loudness)) } else { None };
-            Ok((Taken { id, down, up, bell, stderr, log, track: order.track }, fds.next().map(Tie::new)))
+            Ok((Taken { id, down, up, bell, stderr, log, notes: order.notes }, fds.next().map(Tie::new)))
         }
         _ => Err("a seat came without its lane".into()),
     }

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::logs::Loudness;
 use crate::registry::Registry;
 use crate::sys::socket::MESSAGE_BYTES;
+use crate::worker::Notes;
 
 /// The first message. Attached: the process's tie, then the shared value's bytes if there is one.
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,8 +45,7 @@ pub(super) struct SeatOrder {
     pub(super) id: u64,
     /// How much it logs; 0 for nothing.
     pub(super) loudness: Loudness,
-    /// Where it notes what it does.
-    pub(super) track: Option<Vec<u8>>,
+    pub(super) notes: Notes,
 }
 
 /// The answer to [`Hello`].

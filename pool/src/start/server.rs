@@ -39,12 +39,12 @@ struct Known {
 
 impl Known {
     fn new(seat: Seat) -> Result<Self, Error> {
-        let Seat { id, down, up, bell, stderr, log, track, cpus } = seat;
+        let Seat { id, down, up, bell, stderr, log, notes, cpus } = seat;
         let (log, loudness) = log.unzip();
         let fds =
             [down, up, bell].into_iter().chain(stderr).chain(log).map(Fd::new).collect::<io::Result<_>>();
         let fds = fds.map_err(|error| Error::start(what(id as u64), error))?;
-        let order = SeatOrder { id: id as u64, loudness: loudness.unwrap_or(0), track };
+        let order = SeatOrder { id: id as u64, loudness: loudness.unwrap_or(0), notes };
         Ok(Self { fds, order, cpus })
     }
 }

@@ -35,7 +35,7 @@ impl Starter for Spawn {
         let fds = [&seat.down, &seat.up, &seat.bell].into_iter().chain(&seat.stderr);
         let (log, loudness) = seat.log.as_ref().map(|(log, loudness)| (log, *loudness)).unzip();
         let fds: Vec<_> = fds.chain(log).map(AsFd::as_fd).collect();
-        let order = SeatOrder { id: seat.id as u64, loudness: loudness.unwrap_or(0), track: seat.track };
+        let order = SeatOrder { id: seat.id as u64, loudness: loudness.unwrap_or(0), notes: seat.notes };
         // It is offered its seat before it has said that it is fit: nobody waits twice. If it is gone already, the
         // missing answer tells more than the failing send.
         let _ = channel.send(&order, &fds);

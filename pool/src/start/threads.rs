@@ -36,7 +36,7 @@ impl Starter for Threads {
 }
 
 fn start(seat: Seat, heritage: Heritage) -> io::Result<Thread> {
-    let Seat { id, down, up, bell, log, track, cpus, .. } = seat;
+    let Seat { id, down, up, bell, log, notes, cpus, .. } = seat;
     let last = LastWords { bell: bell.try_clone()?, ended: Arc::default() };
     let ended = last.ended.clone();
     let (release, released) = mpsc::channel::<()>();
@@ -54,7 +54,7 @@ fn start(seat: Seat, heritage: Heritage) -> io::Result<Thread> {
             up,
             bell,
             log,
-            track,
+            notes,
             codec,
             shared,
             daemon,

@@ -3,9 +3,13 @@
 use std::any::Any;
 use std::os::fd::OwnedFd;
 
+use serde::{Deserialize, Serialize};
+
+use crate::boot;
 use crate::codec::Codec;
 use crate::lane::{Chunk, Order, Spends, WorkerEnd, order, reply};
 use crate::logs::{Loudness, Teller};
+use crate::progress;
 use crate::registry::{Glue, Registry, SharedValue};
 use crate::sys::fork::flush;
 use crate::task::WorkerId;
@@ -29,12 +33,20 @@ pub(crate) struct Boot {
     pub(crate) up: OwnedFd,
     pub(crate) bell: OwnedFd,
     pub(crate) log: Option<(OwnedFd, Loudness)>,
-    /// Where it notes what it does, if somebody wants to know.
-    pub(crate) track: Option<Vec<u8>>,
+    pub(crate) notes: Notes,
     pub(crate) codec: Codec,
     pub(crate) shared: SharedValue,
     pub(crate) daemon: bool,
     pub(crate) lives_in: LivesIn,
+}
+
+/// Handles of memory in which a worker notes what its parent may look at, where somebody wants to know.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Notes {
+    /// What it does when: a [`Track`](crate::timeline::Track).
+    pub(crate) track: Option<Vec<u8>>,
+    /// How far the calls of its own pools are: a [`Board`](crate::progress::Board).
+    pub(crate) board: Option<Vec<u8>>,
 }
 
 /// Where a worker lives.
@@ -46,10 +58,11 @@ pub(crate) enum LivesIn {
 
 /// Works until the exit order is done.
 pub(crate) fn run(boot: Boot) -> Result<(), String> {
-    let Boot { id, down, up, bell, log, track, codec, shared, daemon, lives_in } = boot;
+    let Boot { id, down, up, bell, log, notes, codec, shared, daemon, lives_in } = boot;
     panics::capture_on_this_thread();
     let teller = Teller::new(log, lives_in == LivesIn::Process);
-    crate::boot::enter_worker(daemon, lives_in);
+    boot::enter_worker(daemon, lives_in);
+    progress::enter_worker(id.0, lives_in, notes.board.as_deref());
     let registry = Registry::get().map_err(|error| error.to_string())?;
     let mut lane =
         WorkerEnd::new(&down, &up, bell).map_err(|error| format!("cannot map the lane: {error}"))?;
@@ -66,7 +79,7 @@ pub(crate) fn run(boot: Boot) -> Result<(), String> {
         profiles: Vec::new(),
         parts: Vec::new(),
         memory: Memory::default(),
-        watch: Watch::new(track.as_deref().and_then(Recorder::new)),
+        watch: Watch::new(notes.track.as_deref().and_then(Recorder::new)),
         teller,
         lives_in,
     };

@@ -6,10 +6,12 @@ use super::*;
 use crate::error::write_words;
 use crate::lane::ParentEnd;
 use crate::logs::{self, Log};
+use crate::progress::Board;
 use crate::start::Newcomer;
 use crate::sys::memory::{Meter, oom_kills};
 use crate::sys::pipe::pipe;
 use crate::timeline::Track;
+use crate::worker::Notes;
 
 /// A worker on its way, and the parent's end of its lane.
 pub(in crate::drive) struct Coming {
@@ -19,6 +21,7 @@ pub(in crate::drive) struct Coming {
     words: Option<Words>,
     log: Option<Log>,
     track: Option<Track>,
+    board: Option<Board>,
 }
 
 impl State {
@@ -109,11 +112,15 @@ impl State {
         };
         let (log, logs_to) = logs::open().map_err(failed)?;
         let track = self.history.as_ref().and_then(|_| Track::new().ok());
-        let handle = track.as_ref().and_then(|track| track.handle().ok());
+        let board = if self.upkeep.nests { Board::new() } else { None };
+        let notes = Notes {
+            track: track.as_ref().and_then(|track| track.handle().ok()),
+            board: board.as_ref().and_then(Board::handle),
+        };
         let cpus = self.cpus[worker].clone();
-        let seat = Seat { id: worker, down, up, bell, stderr, log: logs_to, track: handle, cpus };
+        let seat = Seat { id: worker, down, up, bell, stderr, log: logs_to, notes, cpus };
         let newcomer = self.starter.start(seat)?;
-        Ok(Coming { worker, lane, newcomer, words, log, track })
+        Ok(Coming { worker, lane, newcomer, words, log, track, board })
     }
 
     /// Waits for those who are on their way.
@@ -137,7 +144,7 @@ impl State {
 
     fn try_receive(
         &mut self,
-        Coming { worker, lane, newcomer, words, log, track }: Coming,
+        Coming { worker, lane, newcomer, words, log, track, board }: Coming,
     ) -> Result<Post, Error> {
         let child = newcomer.wait()?;
         let watched = match &child {
@@ -148,9 +155,9 @@ impl State {
         let watched = pipes
             .fold(watched, |watched, pipe| watched.and_then(|()| self.waiter.watch_prints(pipe, worker)));
         watched.map_err(|error| Error::start(format!("worker {worker}"), error))?;
-        let mut post = Post::new(lane, child, words, log, track);
+        let mut post = Post::new(lane, child, words, log, track, board);
         post.lane.let_spin(self.spinning);
-        if let (Some(limit), Child::Process(process)) = (self.memory_limit, &post.child) {
+        if let (Some(limit), Child::Process(process)) = (self.upkeep.memory_limit, &post.child) {
             post.lane.limit_memory(limit);
             post.meter = Meter::of(process.pid()).ok();
         }

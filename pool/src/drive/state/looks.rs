@@ -22,6 +22,7 @@ pub(super) struct Looks {
     news: u64,
     naps: u64,
     memory: u64,
+    boards: u64,
 }
 
 /// Whether so much time has passed since the last look; then this is the last.
@@ -45,11 +46,23 @@ impl State {
             self.look_for_death(worker);
         }
         self.look_for_finished_threads();
-        if let Some(limit) = self.memory_limit {
+        if let Some(limit) = self.upkeep.memory_limit {
             self.look_at_memory(limit, now);
         }
         if is_due(&mut self.looked_at.naps, NAP_LOOK_NS, now) {
             self.posts.iter_mut().flatten().for_each(Post::look_at_nap);
+        }
+        if self.upkeep.nests && is_due(&mut self.looked_at.boards, SHOW_NS, now) {
+            self.look_at_boards();
+        }
+    }
+
+    /// Shows how far the calls are that workers make of their own pools.
+    fn look_at_boards(&mut self) {
+        for (worker, post) in self.posts.iter_mut().enumerate() {
+            if let Some(board) = post.as_mut().and_then(|post| post.board.as_mut()) {
+                board.look(worker);
+            }
         }
     }
 
@@ -76,9 +89,10 @@ impl State {
         });
     }
 
-    /// Passes on what the tasks of a call have printed and logged that ends now. Where nobody has ever printed anything, short calls
-    /// are not made longer for that.
-    pub(super) fn listen_at_the_end(&mut self) {
+    /// Passes on what the tasks of a call have shown, printed and logged that ends now. Where nobody has ever printed anything,
+    /// short calls are not made longer for that.
+    pub(super) fn look_at_the_end(&mut self) {
+        self.look_at_boards();
         if self.printed.any || is_due(&mut self.looked_at.news, LAST_LOOK_NS, self.now) {
             self.look_for_news();
             self.listen();

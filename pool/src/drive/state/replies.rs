@@ -274,6 +274,9 @@ impl State {
         let running = head.is_some_and(|head| at(head.unit()));
         self.last_death = if post.corrupt { Death::new(DeathCause::Corrupt) } else { death };
         self.last_words = post.words.as_mut().and_then(|words| self.printed.take_last(words));
+        if let Some(board) = &mut post.board {
+            board.look(worker);
+        }
         post.log.as_mut().map(|log| log.take(|record| self.events.logged(worker, record)));
         let died = post.corrupt || death.exit_code() != Some(0) || running;
         post.seen.deaths = u32::from(died);

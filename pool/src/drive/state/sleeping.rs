@@ -122,13 +122,15 @@ impl State {
         let now = now_ns();
         let until = |deadline: u64| Duration::from_nanos(deadline.saturating_sub(now));
         let limit = self.supervisor.deadline().map(until);
-        let look = match (self.supervisor.busy(), self.memory_limit) {
+        let look = match (self.supervisor.busy(), self.upkeep.memory_limit) {
             (0, _) => None,
             (_, Some(_)) => Some(MEMORY_LOOK_NS),
             (_, None) => Some(NAP_LOOK_NS),
         };
         let unheard = self.printed.is_stuck() || !self.talkers.is_empty();
-        let show = unheard || self.jobs.values().any(|slot| slot.shown);
+        let nested =
+            self.supervisor.busy() > 0 && self.posts.iter().flatten().any(|post| post.board.is_some());
+        let show = unheard || nested || self.jobs.values().any(|slot| slot.shown);
         let show = show.then_some(SHOW_NS);
         let patience = (patient && self.supervisor.busy() > 0).then_some(PATIENCE_NS);
         let looks = look.into_iter().chain(show).chain(patience).map(Duration::from_nanos);

@@ -61,7 +61,7 @@ impl State {
 
     /// What became of the workers that a closed job has sent off, once that is known.
     pub(crate) fn rested(&mut self) -> Option<Result<(), Error>> {
-        if self.keep_alive {
+        if self.upkeep.keep_alive {
             return Some(Ok(()));
         }
         let rested = self.is_at_rest() || !self.is_ending();
