@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::error::{Death, TaskErrorKind};
-use crate::logs;
+use crate::{logs, progress};
 
 /// What is to be told.
 #[derive(Debug, Default)]
@@ -82,6 +82,13 @@ impl Events {
     /// Tells it. A subscriber that panics ends no call.
     #[inline]
     pub(crate) fn tell(self) {
+        if !self.0.is_empty() {
+            // Most subscribers write to stderr.
+            progress::make_room(|| self.tell_all());
+        }
+    }
+
+    fn tell_all(self) {
         for event in self.0 {
             let _ = catch_unwind(AssertUnwindSafe(|| event.tell()));
         }

@@ -18,6 +18,8 @@ pub(crate) use board::Board;
 use board::{Origin, Place};
 use screen::Bar;
 pub(crate) use screen::aside;
+#[cfg(feature = "tracing")]
+pub(crate) use screen::make_room;
 
 thread_local! {
     /// Whose calls are made on this thread, as this process sees it.

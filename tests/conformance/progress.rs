@@ -12,6 +12,10 @@ use pool::indicatif::{ProgressBar, ProgressDrawTarget};
 use pool::shared::SharedValue;
 use pool::{Error, StartMethod, WorkerPool, worker_task};
 
+use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
 use crate::harness::cases;
 use crate::support::{builder, square};
 
@@ -20,7 +24,7 @@ cases! {
         a_call_that_is_left, without_a_length, a_terminal_shows_it, nothing_is_shown_elsewhere,
         a_line_for_each_call, nested_calls_have_a_line_each,
         nested_calls_that_fail_stay, workers_of_workers_have_lines;
-    Processes: what_workers_print_stands_above, what_is_done_stays, a_terminal_that_hangs_up;
+    Processes: what_workers_print_stands_above, what_is_logged_stands_above, what_is_done_stays, a_terminal_that_hangs_up;
 }
 
 fn bar(length: Option<u64>) -> ProgressBar {
@@ -247,6 +251,37 @@ fn what_workers_print_stands_above(method: StartMethod) -> Result<(), Error> {
     });
     let lines = lines(&shown);
     assert_eq!(lines[..3], ["line 0", "line 1", "line 2"], "{shown}");
+    assert!(lines.len() == 4 && lines[3].starts_with("100% ") && lines[3].ends_with("] done"), "{shown}");
+    Ok(())
+}
+
+/// Logs a warning when the bar is there.
+#[worker_task]
+fn warn(x: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(120));
+    tracing::warn!("of {x}");
+    x
+}
+
+/// Writes a line to stderr for each event.
+struct ToStderr;
+
+impl<S: Subscriber> Layer<S> for ToStderr {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        eprintln!("{} from {}", event.metadata().level(), event.metadata().target());
+    }
+}
+
+fn what_is_logged_stands_above(method: StartMethod) -> Result<(), Error> {
+    let subscriber = tracing_subscriber::registry().with(ToStderr).with(LevelFilter::WARN);
+    let shown = screen(|| {
+        tracing::subscriber::with_default(subscriber, || {
+            let pool = builder(method).workers(1).build().unwrap();
+            warn::job(&pool).progress_bar(true).map(0..3).unwrap();
+        });
+    });
+    let lines = lines(&shown);
+    assert_eq!(lines[..3], ["WARN from conformance::progress"; 3], "{shown}");
     assert!(lines.len() == 4 && lines[3].starts_with("100% ") && lines[3].ends_with("] done"), "{shown}");
     Ok(())
 }

@@ -8,6 +8,12 @@ pub(crate) fn aside<R>(what: impl FnOnce() -> R) -> R {
     what()
 }
 
+/// The same for the user's code.
+#[cfg(feature = "tracing")]
+pub(crate) fn make_room<R>(what: impl FnOnce() -> R) -> R {
+    what()
+}
+
 pub(crate) fn enter_worker(_: usize, _: LivesIn, _: Option<&[u8]>) {}
 
 #[derive(Debug, Clone, Copy)]

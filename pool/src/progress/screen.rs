@@ -33,6 +33,20 @@ pub(crate) fn aside<R>(what: impl FnOnce() -> R) -> R {
     if MOVING.load(Ordering::Relaxed) > 0 { BARS.suspend(what) } else { what() }
 }
 
+/// The same for the user's code, which may make bars of its own: nothing is held, so another thread may draw in between.
+#[cfg(feature = "tracing")]
+pub(crate) fn make_room<R>(what: impl FnOnce() -> R) -> R {
+    let moving = || MOVING.load(Ordering::Relaxed) > 0;
+    if moving() {
+        let _ = BARS.clear();
+    }
+    let result = what();
+    if moving() {
+        BARS.suspend(|| ());
+    }
+    result
+}
+
 /// None of them is this process's.
 pub(super) fn forget() {
     MOVING.store(0, Ordering::Relaxed);
