@@ -39,14 +39,20 @@ fn tasks(events: &[Value], name: &str) -> u64 {
     slices(events).iter().filter(of_it).map(|event| event["args"]["tasks"].as_u64().unwrap()).sum()
 }
 
-/// On each track none begins before the one before has ended, and all have times.
+/// On each track none begins before the one before has ended, and all have times. Start-ups overlap with none.
 #[track_caller]
 fn assert_in_order(events: &[Value]) {
-    let mut ends: BTreeMap<u64, f64> = BTreeMap::new();
-    for slice in slices(events) {
-        let end = ends.entry(slice["tid"].as_u64().unwrap()).or_default();
-        assert!(number(&slice["ts"]) >= *end - 0.001 && number(&slice["dur"]) >= 0.0, "{slice}");
-        *end = number(&slice["ts"]) + number(&slice["dur"]);
+    let mut tracks: BTreeMap<u64, Vec<(f64, f64)>> = BTreeMap::new();
+    for slice in events.iter().filter(|event| event["ph"] == "X") {
+        let (start, len) = (number(&slice["ts"]), number(&slice["dur"]));
+        assert!(len >= 0.0, "{slice}");
+        tracks.entry(slice["tid"].as_u64().unwrap()).or_default().push((start, start + len));
+    }
+    for track in tracks.values_mut() {
+        track.sort_by(|a, b| a.0.total_cmp(&b.0));
+        for pair in track.windows(2) {
+            assert!(pair[0].1 <= pair[1].0 + 0.0005, "{pair:?} in {track:?}");
+        }
     }
 }
 
@@ -193,6 +199,7 @@ fn deaths_are_marked(method: StartMethod) -> Result<(), Error> {
         assert_eq!(die_if::apply(&pool, dies).is_err(), dies);
     }
     let events = events(&pool);
+    assert_in_order(&events);
     let marks: Vec<&Value> = events.iter().filter(|event| event["ph"] == "i").collect();
     assert_eq!(marks.len(), 2, "{events:?}");
     assert!(marks.iter().all(|mark| mark["name"] == "died: exited with code 7" && mark["tid"] == 1));

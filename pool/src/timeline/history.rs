@@ -33,6 +33,18 @@ pub(super) struct Life {
     pub(super) death: Option<String>,
 }
 
+impl Life {
+    /// A worker is up when it is at work, though the parent may have heard it later. Slices do not overlap but where one is
+    /// within another, or viewers drop them.
+    fn up_at_work(&self, slices: &[Slice]) -> Self {
+        let around = slices.partition_point(|slice| slice.end <= self.start);
+        let bound =
+            slices.get(around).map(|slice| if slice.start > self.start { slice.start } else { slice.end });
+        let up = self.up.map(|up| bound.map_or(up, |bound| bound.min(up)));
+        Self { up, ..self.clone() }
+    }
+}
+
 /// A call.
 #[derive(Debug, Clone)]
 pub(super) struct Call {
@@ -71,9 +83,7 @@ impl History {
 
     /// The worker is gone.
     pub(crate) fn ended(&mut self, worker: usize, noted: Noted, death: Option<String>, now: u64) {
-        for slice in
-            noted.slices.into_iter().chain(noted.running.map(|running| Slice { end: now, ..running }))
-        {
+        for slice in noted.slices.into_iter().chain(noted.running.map(|running| running.until(now))) {
             self.past[worker].push(slice);
         }
         if let Some(life) = self.life(worker) {
@@ -94,11 +104,11 @@ impl History {
     /// All that is known by now, with what living workers have noted.
     pub(crate) fn timeline(&self, living: impl Iterator<Item = Noted>, now: u64) -> Timeline {
         let workers = self.past.iter().zip(living).enumerate().map(|(worker, (past, living))| {
-            let running = living.running.map(|running| Slice { end: now, ..running });
-            WorkerLine {
-                slices: past.list().iter().copied().chain(living.slices).chain(running).collect(),
-                lives: self.lives.iter().filter(|life| life.worker == worker).cloned().collect(),
-            }
+            let running = living.running.map(|running| running.until(now));
+            let slices: Vec<Slice> =
+                past.list().iter().copied().chain(living.slices).chain(running).collect();
+            let lives = self.lives.iter().filter(|life| life.worker == worker);
+            WorkerLine { lives: lives.map(|life| life.up_at_work(&slices)).collect(), slices }
         });
         let calls = self.calls.iter().chain(self.open.values()).cloned().collect();
         Timeline { workers: workers.collect(), calls, start: self.born, end: now }

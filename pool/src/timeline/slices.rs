@@ -17,6 +17,8 @@ pub(crate) struct Slice {
     /// From when to when: CLOCK_MONOTONIC in nanoseconds.
     pub(crate) start: u64,
     pub(crate) end: u64,
+    /// How much longer than all else in it, in nanoseconds, that took which gives it its name.
+    pub(crate) lead: u64,
 }
 
 /// An init function.
@@ -29,10 +31,20 @@ impl Slice {
         self.end.saturating_sub(self.start)
     }
 
-    /// Takes in the one that follows. What took longer gives its name.
+    /// The same, of one task, as it is by now.
+    pub(crate) fn until(self, now: u64) -> Self {
+        let end = now.max(self.start);
+        Self { end, lead: end - self.start, ..self }
+    }
+
+    /// Takes in the one that follows. What takes more than half of the time gives its name: a vote as by Boyer and Moore.
     fn absorb(&mut self, next: &Self) {
-        if next.task != self.task && next.len() > self.len() {
-            (self.task, self.first) = (next.task, next.first);
+        if next.task == self.task {
+            self.lead = self.lead.saturating_add(next.lead);
+        } else if next.lead > self.lead {
+            (self.task, self.first, self.lead) = (next.task, next.first, next.lead - self.lead);
+        } else {
+            self.lead -= next.lead;
         }
         self.end = next.end;
         self.count = self.count.saturating_add(next.count);
@@ -96,7 +108,7 @@ mod tests {
         let mut slices = Slices::default();
         for first in 0..count {
             let start = first * (len + gap);
-            slices.push(Slice { task: 1, count: 1, first, start, end: start + len });
+            slices.push(Slice { task: 1, count: 1, first, start, end: start + len, lead: len });
         }
         slices
     }
@@ -121,8 +133,13 @@ mod tests {
 
     #[test]
     fn a_slice_is_named_for_what_took_longest() {
-        let mut short = Slice { task: 1, count: 3, first: 9, start: 0, end: 10 };
-        short.absorb(&Slice { task: 2, count: 1, first: 4, start: 12, end: 50 });
-        assert_eq!(short, Slice { task: 2, count: 4, first: 4, start: 0, end: 50 });
+        let slice = |task, first, start, end| Slice { task, count: 1, first, start, end, lead: end - start };
+        let mut short = slice(1, 9, 0, 10);
+        short.absorb(&slice(2, 4, 12, 50));
+        assert_eq!(short, Slice { task: 2, count: 2, first: 4, start: 0, end: 50, lead: 28 });
+        // An init function, and many tasks that are short beside it.
+        let mut many = slice(INIT, 0, 0, 1000);
+        (0..30).for_each(|first| many.absorb(&slice(1, first, 1000 + first * 100, 1100 + first * 100)));
+        assert_eq!((many.task, many.len(), many.lead), (1, 4000, 2000));
     }
 }

@@ -25,9 +25,10 @@ impl Trace<'_> {
     fn put(&mut self, kind: &str, category: &str, name: &str, track: usize, more: std::fmt::Arguments<'_>) {
         let comma = if self.json.ends_with('[') { "" } else { "," };
         let name = quoted(name);
+        let pid = std::process::id();
         let put = write!(
             self.json,
-            "{comma}\n{{\"ph\":\"{kind}\",\"cat\":\"{category}\",\"name\":{name},\"pid\":1,\"tid\":{track},{more}}}"
+            "{comma}\n{{\"ph\":\"{kind}\",\"cat\":\"{category}\",\"name\":{name},\"pid\":{pid},\"tid\":{track},{more}}}"
         );
         debug_assert!(put.is_ok());
     }
@@ -87,7 +88,13 @@ pub(super) fn of(timeline: &Timeline) -> String {
     for (id, Call { task, start, end }) in timeline.calls.iter().enumerate() {
         for (kind, time) in [("b", *start), ("e", end.unwrap_or(timeline.end))] {
             let ts = trace.at(time);
-            trace.put(kind, "call", short(task), 0, format_args!("\"id\":{id},\"ts\":{ts:.3}"));
+            trace.put(
+                kind,
+                "call",
+                short(task),
+                0,
+                format_args!("\"id2\":{{\"local\":\"{id}\"}},\"ts\":{ts:.3}"),
+            );
         }
     }
     trace.json.push_str("\n],\"displayTimeUnit\":\"ms\"}\n");

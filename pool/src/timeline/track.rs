@@ -16,7 +16,7 @@ const TASK: usize = 3;
 const INDEX: usize = 4;
 /// Where slices begin, and what one takes. One more than [`MOST`] has room: the last may be under way.
 const SLICES: usize = 8;
-const SLICE: usize = 4;
+const SLICE: usize = 5;
 const LEN: usize = SLICES + SLICE * (MOST + 1);
 
 /// The parent's side of a track.
@@ -50,15 +50,22 @@ impl Track {
         let mut last = 0;
         let count = usize::try_from(words[COUNT]).unwrap_or(usize::MAX).min(MOST + 1);
         for word in words[SLICES..].as_chunks::<SLICE>().0.iter().take(count) {
-            let [start, end, first, what] = *word;
+            let [start, end, first, what, lead] = *word;
             if last <= start && start <= end && end <= now {
-                noted.slices.push(Slice { task: (what >> 32) as u32, count: what as u32, first, start, end });
+                let (task, count) = ((what >> 32) as u32, what as u32);
+                noted.slices.push(Slice { task, count, first, start, end, lead: lead.min(end - start) });
                 last = end;
             }
         }
-        let (start, task, first) = (words[SINCE], words[TASK] as u32, words[INDEX]);
-        let running = Slice { task, count: 1, first, start, end: start };
-        noted.running = Some(running).filter(|running| (1..=now).contains(&running.start));
+        let (since, task, mut first) = (words[SINCE], words[TASK] as u32, words[INDEX]);
+        if (1..=now).contains(&since) {
+            if let Some(slice) = noted.slices.last().filter(|slice| slice.end > since && slice.task == task) {
+                // Some of those that began then are noted already.
+                first = first.max(slice.first.saturating_add(slice.count.into()));
+            }
+            let start = since.max(last);
+            noted.running = Some(Slice { task, count: 1, first, start, end: start, lead: 0 });
+        }
         noted
     }
 
@@ -109,7 +116,7 @@ impl Recorder {
             self.set_dial();
         }
         if self.open.count == 0 {
-            self.open = Slice { task, count: 0, first: index, start: now, end: now };
+            self.open = Slice { task, count: 0, first: index, start: now, end: now, lead: 0 };
         }
         self.track.set(TASK, task.into());
         self.track.set(INDEX, index);
@@ -159,7 +166,7 @@ impl Recorder {
             self.put(self.slices.list().len() - 1, slice);
         }
         let Slice { task, first, count, end, .. } = self.open;
-        self.open = Slice { task, count: 0, first: first + u64::from(count), start: end, end };
+        self.open = Slice { task, count: 0, first: first + u64::from(count), start: end, end, lead: 0 };
         self.set_dial();
     }
 
@@ -168,9 +175,9 @@ impl Recorder {
         self.grain = self.dial.ticks(self.slices.grain());
     }
 
-    fn put(&mut self, place: usize, Slice { task, count, first, start, end }: Slice) {
+    fn put(&mut self, place: usize, Slice { task, count, first, start, end, lead }: Slice) {
         let what = u64::from(task) << 32 | u64::from(count);
-        for (word, value) in [start, end, first, what].into_iter().enumerate() {
+        for (word, value) in [start, end, first, what, lead].into_iter().enumerate() {
             self.track.set(SLICES + SLICE * place + word, value);
         }
         self.track.set(COUNT, place as u64 + 1);
@@ -180,7 +187,8 @@ impl Recorder {
     fn in_ns(&self, slice: Slice) -> Slice {
         let last = self.slices.list().last().map_or(0, |last| last.end);
         let start = self.dial.at(slice.start).max(last);
-        Slice { start, end: self.dial.at(slice.end).max(start), ..slice }
+        let end = self.dial.at(slice.end).max(start);
+        Slice { start, end, lead: end - start, ..slice }
     }
 }
 
@@ -223,6 +231,22 @@ mod tests {
         assert!(noted.slices[0].start + 1_000_000 >= began && noted.slices[0].first == 0, "{noted:?}");
         let busy: u64 = noted.slices.iter().map(Slice::len).sum();
         assert!(busy >= 4_900_000, "50 tasks of a tenth of a millisecond took {busy} ns");
+    }
+
+    #[test]
+    fn what_runs_begins_where_what_is_noted_ends() {
+        let track = Track::new().unwrap();
+        let mut recorder = Recorder::new(&track.handle().unwrap()).unwrap();
+        recorder.begin(3, 100, ticks::now());
+        for _ in 0..20 {
+            spin(40_000);
+            recorder.end(ticks::now());
+        }
+        let Noted { slices, running } = track.read(now_ns());
+        let (last, running) = (slices.last().unwrap(), running.unwrap());
+        assert!(running.start >= last.end, "{running:?} after {last:?}");
+        assert_eq!(running.first, last.first + u64::from(last.count));
+        assert!(running.first > 100);
     }
 
     #[test]
