@@ -35,6 +35,9 @@ pub mod failures {}
 pub mod performance {}
 
 #[doc = include_str!("watching.md")]
+#[doc = "\n<div style=\"overflow-x: auto\">"]
+#[doc = include_str!("watch.svg")]
+#[doc = "</div>"]
 pub mod watching {}
 
 #[doc = include_str!("testing.md")]

@@ -54,8 +54,10 @@ impl Canvas<'_> {
         let (x, width) = (self.x(start), (self.x(end) - self.x(start)).max(0.5));
         let took = time(end.saturating_sub(start));
         let told = escaped(told);
+        // Of many thin ones nothing would be seen but edges.
+        let edge = if width < 3.0 { "" } else { r#" stroke="white" stroke-width="0.3""# };
         self.put(format_args!(
-            r#"<rect x="{x:.2}" y="{y:.1}" width="{width:.2}" height="{ROW}" fill="{colour}" stroke="white" stroke-width="0.3"><title>{told}: {took}</title></rect>"#
+            r#"<rect x="{x:.2}" y="{y:.1}" width="{width:.2}" height="{ROW}" fill="{colour}"{edge}><title>{told}: {took}</title></rect>"#
         ));
         if written.len() as f64 * LETTER + 4.0 < width {
             let (x, y, written) = (x + 4.0, y + ROW - 7.0, escaped(written));
