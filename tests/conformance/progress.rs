@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::pty::{Winsize, openpty};
+use nix::sys::termios::{FlowArg, tcflow};
 use nix::unistd::{dup, dup2_stderr, pipe};
 use pool::indicatif::{ProgressBar, ProgressDrawTarget};
 use pool::shared::SharedValue;
@@ -23,7 +24,7 @@ cases! {
     All: a_bar_counts_tasks, failed_tasks_are_counted_apart, one_bar_for_many_calls, it_moves_within_a_chunk,
         a_call_that_is_left, without_a_length, a_terminal_shows_it, nothing_is_shown_elsewhere,
         a_line_for_each_call, nested_calls_have_a_line_each,
-        nested_calls_that_fail_stay, workers_of_workers_have_lines;
+        nested_calls_that_fail_stay, a_terminal_that_is_stopped, workers_of_workers_have_lines;
     Processes: what_workers_print_stands_above, what_is_logged_stands_above, what_is_done_stays, a_terminal_that_hangs_up;
 }
 
@@ -296,6 +297,29 @@ fn what_is_done_stays(method: StartMethod) -> Result<(), Error> {
     assert!(lines[0].contains(" 1,234/1,234 ["), "{shown}");
     assert_eq!(lines[1], "line 0", "{shown}");
     assert!(lines[2].contains(" 1/1 ["), "{shown}");
+    Ok(())
+}
+
+#[worker_task]
+fn slow(x: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(60));
+    x
+}
+
+fn a_terminal_that_is_stopped(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).build()?;
+    let terminal = Terminal::open();
+    // As by Ctrl-S.
+    tcflow(io::stderr(), FlowArg::TCOOFF).unwrap();
+    assert_eq!(slow::job(&pool).progress_bar(true).chunk_size(1).map(0..6)?.len(), 6);
+    assert_eq!(slow::job(&pool).progress_bar(true).map_async(0..3).get()?.len(), 3);
+    tcflow(io::stderr(), FlowArg::TCOON).unwrap();
+    square::job(&pool).progress_bar(true).map(0..9)?;
+    let shown = terminal.close();
+    for (line, tasks) in lines(&shown).iter().zip([" 6/6 [", " 3/3 [", " 9/9 ["]) {
+        assert!(line.starts_with("100% ") && line.contains(tasks) && line.ends_with("] done"), "{shown}");
+    }
+    assert_eq!(lines(&shown).len(), 3, "{shown}");
     Ok(())
 }
 

@@ -1,10 +1,11 @@
 //! The terminal of the main process: what its workers print, and ended bars, are text; below it are the bars that still move.
 
 use std::fmt;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use console::Term;
 use indicatif::{
@@ -13,6 +14,7 @@ use indicatif::{
 
 use super::board::Origin;
 use crate::job::End;
+use crate::sys::pipe::write_within;
 
 /// Those that move.
 static BARS: LazyLock<MultiProgress> =
@@ -24,6 +26,8 @@ static CHANGES: Mutex<()> = Mutex::new(());
 
 /// How often they are drawn at most, in a second.
 const DRAWS: u8 = 20;
+/// How long a terminal has to take how a call has ended.
+const LAST_PATIENCE: Duration = Duration::from_millis(100);
 
 const KNOWN: &str = "{prefix}{percent:>3}% {bar:30} {human_pos}/{human_len} [{elapsed}<{eta}, {rate}]{msg}";
 const UNKNOWN: &str = "{prefix}{spinner} {human_pos} [{elapsed}, {rate}]{msg}";
@@ -111,7 +115,9 @@ impl Bar {
         BARS.remove(&self.bar);
         let goes = self.nested && how == End::Done && failed == 0;
         let text = if is_seen() && !goes { self.text(how, failed) } else { String::new() };
-        BARS.suspend(|| write(text.as_bytes()));
+        // Somebody else may be waiting for whoever sees how nested calls have ended.
+        let patience = if self.nested { Duration::ZERO } else { LAST_PATIENCE };
+        BARS.suspend(|| write(&text, patience));
         MOVING.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -137,12 +143,23 @@ fn rate(state: &ProgressState, out: &mut dyn fmt::Write) {
         if rate < 100.0 { write!(out, "{rate:.1}/s") } else { write!(out, "{}/s", HumanCount(rate as u64)) };
 }
 
-/// Nobody is left to tell of a terminal that can't be written to.
-fn write(bytes: &[u8]) {
-    let _ = io::stderr().write_all(bytes);
+/// What the terminal has not taken yet: it may have been stopped, or be at the other end of a slow line. A drawing builds on the
+/// one before, so all is kept, up to so many bytes: at one bar, drawings of minutes. What comes then is left out.
+static UNWRITTEN: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+const KEPT: usize = 512 << 10;
+
+/// Puts it on the terminal, and waits at most so long until that takes it.
+fn write(what: &str, patience: Duration) {
+    let mut unwritten = UNWRITTEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if unwritten.len() + what.len() <= KEPT {
+        unwritten.extend_from_slice(what.as_bytes());
+    }
+    let written = write_within(patience, io::stderr(), &unwritten);
+    unwritten.drain(..written);
 }
 
-/// What bars are drawn with. It never fails: where the terminal has hung up, drawing goes on, and is seen by no one.
+/// What bars are drawn with. It never fails, and never waits: where the terminal has hung up or is stopped, drawing goes on, and is
+/// seen by no one.
 struct Ink {
     text: Arc<Mutex<String>>,
     /// It goes to stderr whenever a drawing is complete.
@@ -225,7 +242,7 @@ impl TermLike for Ink {
     fn flush(&self) -> io::Result<()> {
         if self.flows {
             let text = std::mem::take(&mut *self.text.lock().unwrap_or_else(PoisonError::into_inner));
-            write(text.as_bytes());
+            write(&text, Duration::ZERO);
         }
         Ok(())
     }
