@@ -1,15 +1,16 @@
 //! Progress bars: what they count, and what a terminal shows.
 
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::pty::{Winsize, openpty};
 use nix::sys::termios::{FlowArg, tcflow};
 use nix::unistd::{dup, dup2_stderr, pipe};
-use pool::indicatif::{ProgressBar, ProgressDrawTarget};
+use pool::indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressFinish};
 use pool::shared::SharedValue;
 use pool::{Error, StartMethod, WorkerPool, worker_task};
 
@@ -18,10 +19,10 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::harness::cases;
-use crate::support::{builder, square};
+use crate::support::{builder, square, squares};
 
 cases! {
-    All: a_bar_counts_tasks, failed_tasks_are_counted_apart, one_bar_for_many_calls, it_moves_within_a_chunk,
+    All: a_bar_counts_tasks, failed_tasks_are_counted_apart, one_bar_for_many_calls, bars_of_a_multi_progress, it_moves_within_a_chunk,
         a_call_that_is_left, without_a_length, a_terminal_shows_it, nothing_is_shown_elsewhere,
         a_line_for_each_call, nested_calls_have_a_line_each,
         nested_calls_that_fail_stay, a_terminal_that_is_stopped, workers_of_workers_have_lines;
@@ -66,6 +67,25 @@ fn one_bar_for_many_calls(method: StartMethod) -> Result<(), Error> {
     assert_eq!((bar.position(), bar.is_finished()), (20, false));
     assert_eq!(square::job(&pool).progress(bar.clone()).map_async(0..10).get()?.len(), 10);
     assert_eq!((bar.position(), bar.is_finished()), (30, true));
+    Ok(())
+}
+
+fn bars_of_a_multi_progress(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).build()?;
+    let shown = screen(|| {
+        let bars = MultiProgress::new();
+        let [first, second] =
+            [12, 30].map(|tasks| bars.add(ProgressBar::new(tasks).with_finish(ProgressFinish::Abandon)));
+        let results = square::job(&pool).progress(first).max_tasks_active(2).imap(0..12);
+        let sums = results.map(|x| {
+            let more = square::job(&pool).progress(second.clone()).map(0..2).unwrap();
+            x.unwrap() + more.len() as u64
+        });
+        assert_eq!(sums.sum::<u64>(), squares(12).iter().sum::<u64>() + 24);
+    });
+    let lines = lines(&shown);
+    assert_eq!(lines.len(), 2, "{shown}");
+    assert!(lines[0].ends_with(" 12/12") && lines[1].ends_with(" 24/30"), "{shown}");
     Ok(())
 }
 
@@ -126,19 +146,28 @@ impl Stderr {
 
     /// What was written that was not read yet.
     fn restore(mut self) -> Vec<u8> {
+        // A terminal hands over what is written in its own time, and others may still have it open: this is the last.
+        io::stderr().write_all(END).unwrap();
         dup2_stderr(&self.before).unwrap();
-        fcntl(self.reader.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-        let mut written = Vec::new();
-        // A terminal that nobody has open any more says EIO.
-        let _ = self.reader.read_to_end(&mut written);
+        let (mut written, mut bytes) = (Vec::new(), [0; 4096]);
+        while !written.ends_with(END) {
+            let len = self.reader.read(&mut bytes).unwrap();
+            written.extend_from_slice(&bytes[..len]);
+        }
+        written.truncate(written.len() - END.len());
         written
     }
 }
+
+/// What no one writes; a terminal shows nothing of it.
+const END: &[u8] = b"\x1b]0;the end\x07";
 
 /// A terminal in the place of stderr.
 struct Terminal {
     stderr: Stderr,
     parser: vt100::Parser,
+    /// Reads from it what it has: a terminal itself has little room, and this process no thread to spare.
+    cat: Child,
 }
 
 const ROWS: u16 = 6;
@@ -148,8 +177,12 @@ impl Terminal {
     fn open() -> Self {
         let size = Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
         let ends = openpty(Some(&size), None).unwrap();
+        let (reader, writer) = pipe().unwrap();
+        fcntl(&reader, FcntlArg::F_SETPIPE_SZ(1 << 20)).unwrap();
+        let cat =
+            Command::new("cat").stdin(ends.master).stdout(writer).stderr(Stdio::null()).spawn().unwrap();
         let parser = vt100::Parser::new(ROWS, COLUMNS, 0);
-        Self { stderr: Stderr::replace((ends.master, ends.slave)), parser }
+        Self { stderr: Stderr::replace((reader, ends.slave)), parser, cat }
     }
 
     /// Waits until it shows what is wanted.
@@ -167,8 +200,10 @@ impl Terminal {
 
     /// What it shows at the end.
     fn close(self) -> String {
-        let Self { stderr, mut parser } = self;
+        let Self { stderr, mut parser, mut cat } = self;
         parser.process(&stderr.restore());
+        cat.kill().unwrap();
+        cat.wait().unwrap();
         let shown = text_of(&parser);
         if std::env::var_os("POOL_SHOW_SCREENS").is_some() {
             eprintln!("{shown}\n");
@@ -327,13 +362,14 @@ fn a_terminal_that_hangs_up(method: StartMethod) -> Result<(), Error> {
     // Its workers are there before the terminal, and have nothing of it.
     let pool = builder(method).build()?;
     square::par_map(&pool, 0..10)?;
-    let Stderr { before, reader } = Terminal::open().stderr;
+    let Terminal { stderr, mut cat, .. } = Terminal::open();
     let mut results = print::job(&pool).progress_bar(true).chunk_size(1).max_tasks_active(1).imap(0..3);
     assert_eq!(results.next().transpose()?, Some(0));
     // As where its window is closed, and the program goes on.
-    drop(reader);
+    cat.kill().unwrap();
+    cat.wait().unwrap();
     let rest: Result<Vec<u64>, Error> = results.collect();
-    dup2_stderr(before).unwrap();
+    dup2_stderr(stderr.before).unwrap();
     assert_eq!(rest?, [1, 2]);
     Ok(())
 }

@@ -148,7 +148,9 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
 
     /// Shows progress on this bar: each task that is over moves it on by one, so several calls can share it. Its length
     /// is set only if it has none, and its message only when tasks fail. It is finished, as its own
-    /// [`with_finish`](indicatif::ProgressBar::with_finish) says, by the call that brings it to its length.
+    /// [`with_finish`](indicatif::ProgressBar::with_finish) says, by the call that brings it to its length. It is drawn where
+    /// its maker says: in a [`MultiProgress`](indicatif::MultiProgress), or on stderr, which in a worker process is no
+    /// terminal; there [`progress_bar`](Self::progress_bar) is seen.
     #[cfg(feature = "progress")]
     pub fn progress(mut self, bar: indicatif::ProgressBar) -> Self {
         self.options.progress = Some(Wanted::Given(bar));
