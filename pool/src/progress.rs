@@ -1,6 +1,7 @@
 //! Progress bars. What came of tasks is counted where it comes in, so a bar moves within a chunk.
 
 mod board;
+mod ink;
 mod screen;
 
 use std::cell::Cell;

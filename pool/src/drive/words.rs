@@ -4,7 +4,8 @@
 use std::io;
 
 use crate::progress;
-use crate::sys::pipe::{Reader, write_now};
+use crate::sys::pipe::Reader;
+use crate::sys::write::write_now;
 
 /// So many bytes of last words are kept.
 const KEPT: usize = 2 << 10;

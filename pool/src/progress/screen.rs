@@ -3,18 +3,15 @@
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use console::Term;
-use indicatif::{
-    HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike,
-};
+use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::board::Origin;
+use super::ink::{Ink, write};
 use crate::job::End;
-use crate::sys::pipe::write_within;
 
 /// Those that move.
 static BARS: LazyLock<MultiProgress> =
@@ -24,8 +21,6 @@ static MOVING: AtomicUsize = AtomicUsize::new(0);
 /// Held where that changes.
 static CHANGES: Mutex<()> = Mutex::new(());
 
-/// How often they are drawn at most, in a second.
-const DRAWS: u8 = 20;
 /// How long a terminal has to take how a call has ended.
 const LAST_PATIENCE: Duration = Duration::from_millis(100);
 
@@ -141,111 +136,6 @@ fn rate(state: &ProgressState, out: &mut dyn fmt::Write) {
     // What it is written to has room.
     let _ =
         if rate < 100.0 { write!(out, "{rate:.1}/s") } else { write!(out, "{}/s", HumanCount(rate as u64)) };
-}
-
-/// What the terminal has not taken yet: it may have been stopped, or be at the other end of a slow line. A drawing builds on the
-/// one before, so all is kept, up to so many bytes: at one bar, drawings of minutes. What comes then is left out.
-static UNWRITTEN: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-const KEPT: usize = 512 << 10;
-
-/// Puts it on the terminal, and waits at most so long until that takes it.
-fn write(what: &str, patience: Duration) {
-    let mut unwritten = UNWRITTEN.lock().unwrap_or_else(PoisonError::into_inner);
-    if unwritten.len() + what.len() <= KEPT {
-        unwritten.extend_from_slice(what.as_bytes());
-    }
-    let written = write_within(patience, io::stderr(), &unwritten);
-    unwritten.drain(..written);
-}
-
-/// What bars are drawn with. It never fails, and never waits: where the terminal has hung up or is stopped, drawing goes on, and is
-/// seen by no one.
-struct Ink {
-    text: Arc<Mutex<String>>,
-    /// It goes to stderr whenever a drawing is complete.
-    flows: bool,
-}
-
-impl Ink {
-    fn stderr() -> Self {
-        Self { text: Arc::default(), flows: true }
-    }
-
-    /// One that leaves what it has written.
-    fn text() -> (Self, Arc<Mutex<String>>) {
-        let text = Arc::default();
-        (Self { text: Arc::clone(&text), flows: false }, text)
-    }
-
-    fn target(self) -> ProgressDrawTarget {
-        ProgressDrawTarget::term_like_with_hz(Box::new(self), DRAWS)
-    }
-
-    fn write(&self, what: fmt::Arguments<'_>) -> io::Result<()> {
-        let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
-        text.push_str(&what.to_string());
-        Ok(())
-    }
-
-    /// `direction`: the end of the terminal's code for a move.
-    fn go(&self, lines_or_columns: usize, direction: char) -> io::Result<()> {
-        match lines_or_columns {
-            0 => Ok(()),
-            far => self.write(format_args!("\x1b[{far}{direction}")),
-        }
-    }
-}
-
-impl fmt::Debug for Ink {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ink").field("flows", &self.flows).finish_non_exhaustive()
-    }
-}
-
-impl TermLike for Ink {
-    fn width(&self) -> u16 {
-        Term::stderr().size().1
-    }
-
-    fn height(&self) -> u16 {
-        Term::stderr().size().0
-    }
-
-    fn move_cursor_up(&self, lines: usize) -> io::Result<()> {
-        self.go(lines, 'A')
-    }
-
-    fn move_cursor_down(&self, lines: usize) -> io::Result<()> {
-        self.go(lines, 'B')
-    }
-
-    fn move_cursor_right(&self, columns: usize) -> io::Result<()> {
-        self.go(columns, 'C')
-    }
-
-    fn move_cursor_left(&self, columns: usize) -> io::Result<()> {
-        self.go(columns, 'D')
-    }
-
-    fn write_line(&self, line: &str) -> io::Result<()> {
-        self.write(format_args!("{line}\n"))
-    }
-
-    fn write_str(&self, text: &str) -> io::Result<()> {
-        self.write(format_args!("{text}"))
-    }
-
-    fn clear_line(&self) -> io::Result<()> {
-        self.write(format_args!("\r\x1b[2K"))
-    }
-
-    fn flush(&self) -> io::Result<()> {
-        if self.flows {
-            let text = std::mem::take(&mut *self.text.lock().unwrap_or_else(PoisonError::into_inner));
-            write(&text, Duration::ZERO);
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub(crate) mod process;
 pub(crate) mod socket;
 pub(crate) mod threads;
 pub(crate) mod ticks;
+pub(crate) mod write;
 
 use std::fs::File;
 use std::io::{self, Read};
