@@ -12,6 +12,7 @@ use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, Prog
 use super::board::Origin;
 use super::ink::{Ink, write};
 use crate::job::End;
+use crate::sys::threads;
 
 /// Those that move.
 static BARS: LazyLock<MultiProgress> =
@@ -97,6 +98,7 @@ impl Bar {
         if thread::panicking() {
             // There bars are not drawn.
             let bar = self.clone();
+            threads::expect_own();
             let drawn = thread::Builder::new().spawn(move || bar.leave(how, failed));
             if drawn.is_ok_and(|drawn| drawn.join().is_ok()) {
                 return;
