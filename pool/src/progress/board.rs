@@ -169,8 +169,8 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// None where no place is free, or there is no board. Of those that are free it is the one that ended first, so that the
-    /// ends of others can still be seen.
+    /// None where no place is free, or there is no board. Of those that are free it is the one that was taken first, so that
+    /// the ends of others can still be seen.
     pub(super) fn take(origin: Origin) -> Option<Self> {
         let board = OWN.lock().unwrap_or_else(PoisonError::into_inner);
         let words = board.as_ref()?;
@@ -264,8 +264,15 @@ mod tests {
         for place in [7, 3, 11] {
             calls[place].end(End::Interrupted);
         }
-        let next = |_| Place::take(Origin::HERE).map(|call| call.place);
-        assert_eq!([0; 4].map(next), [Some(3), Some(7), Some(11), None], "{board:?}");
+        let next = [0; 4].map(|_| Place::take(Origin::HERE));
+        let places = |calls: &[Option<Place>]| -> Vec<_> {
+            calls.iter().map(|call| call.as_ref().map(|call| call.place)).collect()
+        };
+        assert_eq!(places(&next), [Some(3), Some(7), Some(11), None], "{board:?}");
+        // The third has been taken again since the fifth was.
+        next[0].as_ref().unwrap().end(End::Done);
+        calls[5].end(End::Done);
+        assert_eq!(places(&[0; 2].map(|_| Place::take(Origin::HERE))), [Some(5), Some(3)], "{board:?}");
         enter(None);
         assert!(Place::take(Origin::HERE).is_none());
         enter(Some(b"nonsense"));
