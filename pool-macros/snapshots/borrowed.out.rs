@@ -87,7 +87,14 @@ const _: () = {
             #[linkme(crate = parallel::__private::linkme)]
             static ENTRY: parallel::__private::Entry = parallel::__private::Entry::task::<
                 words,
-            >(::core::option::Option::Some(|| "count"), ::core::option::Option::None);
+            >(
+                parallel::__private::Package {
+                    name: ::core::option_env!("CARGO_PKG_NAME"),
+                    version: ::core::option_env!("CARGO_PKG_VERSION"),
+                },
+                ::core::option::Option::Some(|| "count"),
+                ::core::option::Option::None,
+            );
             &ENTRY
         }
         #[inline]

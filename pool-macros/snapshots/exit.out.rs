@@ -16,7 +16,14 @@ const _: () = {
             #[linkme(crate = ::pool::__private::linkme)]
             static ENTRY: ::pool::__private::Entry = ::pool::__private::Entry::exit::<
                 count,
-            >(::core::option::Option::None, ::core::option::Option::None);
+            >(
+                ::pool::__private::Package {
+                    name: ::core::option_env!("CARGO_PKG_NAME"),
+                    version: ::core::option_env!("CARGO_PKG_VERSION"),
+                },
+                ::core::option::Option::None,
+                ::core::option::Option::None,
+            );
             ::core::option::Option::Some(&ENTRY)
         }
         fn call(cx: ::pool::__private::ExitContext<'_, Self>) -> Self::Output {

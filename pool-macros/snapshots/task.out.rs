@@ -62,6 +62,10 @@ const _: () = {
             static ENTRY: ::pool::__private::Entry = ::pool::__private::Entry::task::<
                 predict,
             >(
+                ::pool::__private::Package {
+                    name: ::core::option_env!("CARGO_PKG_NAME"),
+                    version: ::core::option_env!("CARGO_PKG_VERSION"),
+                },
                 ::core::option::Option::None,
                 {
                     use ::pool::__private::ProbeFallback as _;

@@ -159,7 +159,14 @@ impl Annotated {
         quote! {
             #[#private::linkme::distributed_slice(#private::REGISTRY)]
             #[linkme(crate = #private::linkme)]
-            static ENTRY: #private::Entry = #private::Entry::#constructor::<#name>(#registered_name, #decode);
+            static ENTRY: #private::Entry = #private::Entry::#constructor::<#name>(
+                #private::Package {
+                    name: ::core::option_env!("CARGO_PKG_NAME"),
+                    version: ::core::option_env!("CARGO_PKG_VERSION"),
+                },
+                #registered_name,
+                #decode,
+            );
         }
     }
 }

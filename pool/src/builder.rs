@@ -14,7 +14,7 @@ use crate::cpu::{self, CpuIds};
 use crate::drive::Upkeep;
 use crate::error::Error;
 use crate::pool_type::{Settings, WorkerPool};
-use crate::registry::{Registry, SharedValue, type_key};
+use crate::registry::{SharedValue, type_key};
 use crate::shared;
 use crate::start::{Crew, Shared, StartMethod};
 use crate::sys::memfile;
@@ -193,8 +193,8 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
     ///
     /// # Errors
     /// [`Error::Option`] for an option that is not allowed, [`Error::NotInitialized`] and [`Error::InitSkipped`] when
-    /// `pool::init()` has not been called, [`Error::Daemonic`] in a worker of a daemonic pool, [`Error::Registry`]
-    /// when two tasks have one name, [`Error::Shared`] when the shared value cannot be encoded.
+    /// `pool::init()` has not been called, [`Error::Daemonic`] in a worker of a daemonic pool, [`Error::Shared`]
+    /// when the shared value cannot be encoded.
     pub fn build(self) -> Result<WorkerPool<S>, Error> {
         if boot::started_as_worker() {
             return Err(Error::InitSkipped);
@@ -206,7 +206,6 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
         if anew && !boot::initialized() {
             return Err(Error::NotInitialized(self.start_method));
         }
-        Registry::get()?;
         let workers = self.workers.unwrap_or_else(crate::cpu_count);
         if workers == 0 {
             return Err(Error::option("workers", 0, "a pool has at least 1 worker"));

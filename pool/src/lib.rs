@@ -105,7 +105,7 @@ pub mod __private {
         ArrayParam, Chunk, ChunkItem, ChunkMut, Elements, ElementsFallback, ItemWriter, Lend, element,
     };
     pub use crate::codec::{Codec, all_read, joins_parts};
-    pub use crate::registry::{DecodeShared, Entry, REGISTRY, SharedValue};
+    pub use crate::registry::{DecodeShared, Entry, Package, REGISTRY, SharedValue};
     pub use crate::task::{
         Argument, ByDefault, ExitContext, ExitOf, InitContext, InitOf, Lends, Named, NoExit, NoShared,
         Output, Probe, ProbeFallback, ReadyFor, RunsOn, Task, TaskContext, WorkerExit, WorkerId, WorkerInit,

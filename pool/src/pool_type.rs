@@ -194,7 +194,7 @@ impl<S> WorkerPool<S> {
 
     /// A task's place in the registry, and the number of the worker state that it runs on; 0 for none.
     pub(crate) fn functions<T: Task, I: WorkerInit, E: WorkerExit>(&self) -> Result<(u32, u32), Error> {
-        let registry = Registry::get()?;
+        let registry = Registry::get();
         let index = |entry: Option<_>| entry.map(|entry| registry.index_of(entry)).transpose();
         let (task, init, exit) = (registry.index_of(T::entry())?, index(I::entry())?, index(E::entry())?);
         if init.is_none() && exit.is_none() && TypeId::of::<T::State>() == TypeId::of::<()>() {
@@ -420,7 +420,7 @@ impl ExitResults {
 
 fn decode_exits<E: WorkerExit>(exits: &[ExitValue], codec: Codec) -> Result<Vec<E::Output>, Error> {
     let Some(entry) = E::entry() else { return Ok(Vec::new()) };
-    let wanted = Registry::get()?.index_of(entry)?;
+    let wanted = Registry::get().index_of(entry)?;
     let decode = |exit: &ExitValue| {
         E::Output::decode(codec, &exit.value).map_err(|why| {
             let kind = TaskErrorKind::Exit(Box::new(TaskErrorKind::Decode(why)));

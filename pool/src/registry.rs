@@ -1,5 +1,9 @@
 //! The registry: every task, init and exit function of the program, sorted by name. Orders name a function by
 //! its index here; both sides of a lane run the same program, which the fingerprint proves.
+//!
+//! A name need not be unique. A program may hold two versions of one library, each with a task of the same path, and its
+//! author can change neither. Functions of one name stay in the linker's order, which is part of the fingerprint, so an
+//! index means the same function on both sides all the same.
 
 use std::any::{Any, TypeId, type_name};
 use std::collections::hash_map::DefaultHasher;
@@ -21,10 +25,21 @@ pub type DecodeShared = fn(Codec, &[u8]) -> Result<SharedValue, String>;
 /// Filled by the linker, one entry for each annotated function of the program.
 pub static REGISTRY: [Entry];
 
+/// The package that a function was compiled for; nothing where something other than cargo compiled it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Package {
+    /// Its name.
+    pub name: Option<&'static str>,
+    /// Its version.
+    pub version: Option<&'static str>,
+}
+
 /// One annotated function.
 #[derive(Debug)]
 pub struct Entry {
     name: fn() -> &'static str,
+    path: fn() -> &'static str,
+    package: Package,
     shared: fn() -> TypeId,
     decode_shared: Option<DecodeShared>,
     pub(crate) glue: Glue,
@@ -40,44 +55,58 @@ pub(crate) enum Glue {
 impl Entry {
     /// The entry of a task; `name` as given with `name = ".."`.
     #[must_use]
-    pub const fn task<T: Task>(name: Option<fn() -> &'static str>, decode: Option<DecodeShared>) -> Self {
-        Self::new::<T, T::Shared>(name, decode, Glue::Task(TaskGlue::of::<T>()))
+    pub const fn task<T: Task>(
+        package: Package,
+        name: Option<fn() -> &'static str>,
+        decode: Option<DecodeShared>,
+    ) -> Self {
+        Self::new::<T, T::Shared>(package, name, decode, Glue::Task(TaskGlue::of::<T>()))
     }
 
     /// The entry of an init function.
     #[must_use]
     pub const fn init<I: WorkerInit>(
+        package: Package,
         name: Option<fn() -> &'static str>,
         decode: Option<DecodeShared>,
     ) -> Self {
-        Self::new::<I, I::Shared>(name, decode, Glue::Init(InitGlue::of::<I>()))
+        Self::new::<I, I::Shared>(package, name, decode, Glue::Init(InitGlue::of::<I>()))
     }
 
     /// The entry of an exit function.
     #[must_use]
     pub const fn exit<E: WorkerExit>(
+        package: Package,
         name: Option<fn() -> &'static str>,
         decode: Option<DecodeShared>,
     ) -> Self {
-        Self::new::<E, E::Shared>(name, decode, Glue::Exit(ExitGlue::of::<E>()))
+        Self::new::<E, E::Shared>(package, name, decode, Glue::Exit(ExitGlue::of::<E>()))
     }
 
     const fn new<F: 'static, S: 'static>(
+        package: Package,
         name: Option<fn() -> &'static str>,
         decode_shared: Option<DecodeShared>,
         glue: Glue,
     ) -> Self {
+        let path = type_name::<F> as fn() -> &'static str;
         let name = match name {
             Some(name) => name,
-            None => type_name::<F> as fn() -> &'static str,
+            None => path,
         };
-        Self { name, shared: TypeId::of::<S>, decode_shared, glue }
+        Self { name, path, package, shared: TypeId::of::<S>, decode_shared, glue }
     }
 
     /// The function's path, as `crate::module::function`, or the name that it was given.
     #[must_use]
     pub fn name(&self) -> &'static str {
         (self.name)()
+    }
+
+    /// Whether one package names two functions alike, which only its `name = ".."` can do. Two of one path are the same
+    /// function of two packages, or two that the language tells apart, such as functions inside functions.
+    fn clashes_with(&self, other: &Self) -> bool {
+        self.name() == other.name() && self.package == other.package && (self.path)() != (other.path)()
     }
 }
 
@@ -89,32 +118,27 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// The registry of this program; an error if two functions have one name.
-    pub(crate) fn get() -> Result<&'static Self, Error> {
-        static SORTED: OnceLock<Result<Registry, Error>> = OnceLock::new();
-        SORTED.get_or_init(|| Self::sort(&REGISTRY)).as_ref().map_err(Clone::clone)
+    /// The registry of this program.
+    pub(crate) fn get() -> &'static Self {
+        static SORTED: OnceLock<Registry> = OnceLock::new();
+        SORTED.get_or_init(|| Self::sort(&REGISTRY))
     }
 
-    fn sort(entries: &'static [Entry]) -> Result<Self, Error> {
+    fn sort(entries: &'static [Entry]) -> Self {
         let mut sorted: Vec<&'static Entry> = entries.iter().collect();
+        // Stable: what has one name stays in the linker's order.
         sorted.sort_by_key(|entry| entry.name());
-        if let Some(pair) = sorted.windows(2).find(|pair| pair[0].name() == pair[1].name()) {
-            return Err(Error::Registry(format!(
-                "two functions are registered as `{}`: give one of them another name with \
-                 `#[worker_task(name = \"..\")]`",
-                pair[0].name()
-            )));
-        }
         // Where the code lies, relative to this very function, tells one build from another; where the program
         // was loaded does not count.
-        let base = Self::sort as fn(&'static [Entry]) -> Result<Self, Error> as usize;
+        let base = Self::sort as fn(&'static [Entry]) -> Self as usize;
         let mut hasher = DefaultHasher::new();
         env!("CARGO_PKG_VERSION").hash(&mut hasher);
         for entry in &sorted {
             entry.name().hash(&mut hasher);
+            entry.package.hash(&mut hasher);
             (std::ptr::from_ref(*entry) as usize).wrapping_sub(base).hash(&mut hasher);
         }
-        Ok(Self { sorted, fingerprint: hasher.finish() })
+        Self { sorted, fingerprint: hasher.finish() }
     }
 
     /// What two processes must have in common to understand each other.
@@ -126,12 +150,23 @@ impl Registry {
         self.sorted.get(usize::try_from(index).ok()?).copied()
     }
 
+    /// The index of a function that a call is about; an error where its name is another one's too, so that no error
+    /// message or timeline could tell which of the two it means.
     pub(crate) fn index_of(&self, entry: &'static Entry) -> Result<u32, Error> {
-        self.sorted
-            .iter()
-            .position(|known| std::ptr::eq(*known, entry))
-            .and_then(|index| u32::try_from(index).ok())
-            .ok_or_else(|| Error::Registry(format!("`{}` is not registered in this program", entry.name())))
+        let index = self.sorted.iter().position(|known| std::ptr::eq(*known, entry)).ok_or_else(|| {
+            Error::Registry(format!("`{}` is not registered in this program", entry.name()))
+        })?;
+        let (before, after) = (self.sorted[..index].iter().rev(), self.sorted[index + 1..].iter());
+        let of_this_name = |known: &&&Entry| known.name() == entry.name();
+        let mut namesakes = before.take_while(of_this_name).chain(after.take_while(of_this_name));
+        if let Some(other) = namesakes.find(|other| entry.clashes_with(other)) {
+            let (name, one, two) = (entry.name(), (entry.path)(), (other.path)());
+            return Err(Error::Registry(format!(
+                "`{one}` and `{two}` are both registered as `{name}`: give one of them another name with `name = \"..\"` \
+                 in its attribute"
+            )));
+        }
+        Ok(u32::try_from(index).expect("a program has fewer than 2^32 functions"))
     }
 
     /// How this program decodes the shared type with this key; none if no function borrows it.
@@ -145,4 +180,53 @@ pub(crate) fn type_key(id: TypeId) -> u64 {
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::{ByDefault, NoExit};
+
+    const fn package(version: &'static str) -> Package {
+        Package { name: Some("library"), version: Some(version) }
+    }
+
+    const NAME: Option<fn() -> &'static str> = Some(|| "name");
+
+    /// The indices that these functions get, or what is wrong with each.
+    fn indices(entries: &'static [Entry]) -> Vec<Result<u32, String>> {
+        let registry = Registry::sort(entries);
+        entries.iter().map(|entry| registry.index_of(entry).map_err(|error| error.to_string())).collect()
+    }
+
+    #[test]
+    fn functions_of_one_path_stay_in_the_linkers_order() {
+        static ENTRIES: [Entry; 4] = [
+            Entry::exit::<NoExit>(package("0.2.0"), None, None),
+            Entry::exit::<NoExit>(package("0.1.0"), None, None),
+            Entry::init::<ByDefault>(package("0.1.0"), None, None),
+            // The same version from another source, or a second function of one path in one package.
+            Entry::exit::<NoExit>(package("0.1.0"), None, None),
+        ];
+        assert_eq!(indices(&ENTRIES), [Ok(1), Ok(2), Ok(0), Ok(3)]);
+    }
+
+    #[test]
+    fn a_given_name_is_unique_in_its_package() {
+        static ENTRIES: [Entry; 5] = [
+            Entry::exit::<NoExit>(package("0.1.0"), NAME, None),
+            Entry::exit::<NoExit>(package("0.2.0"), NAME, None),
+            Entry::init::<ByDefault>(package("0.1.0"), None, None),
+            Entry::init::<ByDefault>(package("0.1.0"), NAME, None),
+            Entry::init::<ByDefault>(package("0.3.0"), NAME, None),
+        ];
+        let indices = indices(&ENTRIES);
+        for clash in [&indices[0], &indices[3]] {
+            let error = clash.as_ref().unwrap_err();
+            for part in ["`name`", "::NoExit`", "::ByDefault`", "name = \"..\""] {
+                assert!(error.contains(part), "{error}");
+            }
+        }
+        assert_eq!((&indices[1], &indices[2], &indices[4]), (&Ok(1), &Ok(4), &Ok(3)));
+    }
 }

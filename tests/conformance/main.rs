@@ -30,6 +30,7 @@ mod payloads;
 mod stream_waits;
 mod streams;
 mod threads;
+mod twins;
 // What workers are given.
 mod daemon;
 mod init_exit;
@@ -63,6 +64,7 @@ const TOPICS: &[&[harness::Case]] = &[
     streams::CASES,
     stream_waits::CASES,
     threads::CASES,
+    twins::CASES,
     payloads::CASES,
     codecs::CASES,
     chunks::CASES,

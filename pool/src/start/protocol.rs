@@ -6,7 +6,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Codec;
-use crate::error::Error;
 use crate::logs::Loudness;
 use crate::registry::Registry;
 use crate::sys::socket::MESSAGE_BYTES;
@@ -60,6 +59,6 @@ pub(super) fn refusal(mut why: String) -> String {
     why
 }
 
-pub(super) fn fingerprint() -> Result<u64, Error> {
-    Registry::get().map(Registry::fingerprint)
+pub(super) fn fingerprint() -> u64 {
+    Registry::get().fingerprint()
 }

@@ -78,7 +78,7 @@ pub(super) fn start_anew(
     }
     let (head, bytes) = SharedHead::of(&crew.shared).map_err(|why| Error::start(what, why))?.unzip();
     let hello = Hello {
-        fingerprint: fingerprint()?,
+        fingerprint: fingerprint(),
         calling,
         codec: crew.codec,
         daemon: crew.daemon,

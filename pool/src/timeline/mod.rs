@@ -96,7 +96,7 @@ fn short(name: &str) -> &str {
 impl Slice {
     /// What was done, in one word.
     fn name(&self) -> &'static str {
-        let name_of = |task| Some(Registry::get().ok()?.entry(task)?.name());
+        let name_of = |task| Some(Registry::get().entry(task)?.name());
         match self.task {
             INIT => "init",
             EXIT => "exit",

@@ -63,7 +63,7 @@ pub(crate) fn run(boot: Boot) -> Result<(), String> {
     let teller = Teller::new(log, lives_in == LivesIn::Process);
     boot::enter_worker(daemon, lives_in);
     progress::enter_worker(id.0, lives_in, notes.board.as_deref());
-    let registry = Registry::get().map_err(|error| error.to_string())?;
+    let registry = Registry::get();
     let mut lane =
         WorkerEnd::new(&down, &up, bell).map_err(|error| format!("cannot map the lane: {error}"))?;
     drop((down, up));
