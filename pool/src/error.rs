@@ -48,6 +48,15 @@ pub enum Error {
         /// How many threads the process has.
         threads: usize,
     },
+    /// The pool was built before a fork, and this process is the copy: the workers are the other process's.
+    #[error(
+        "the pool belongs to process {owner}, and this process is a fork of that one, which has no workers of it: \
+         build the pool after the fork"
+    )]
+    Forked {
+        /// The number of the process that has built the pool.
+        owner: u32,
+    },
     /// Workers could not be started.
     #[error("could not start {what}: {reason}")]
     Start {

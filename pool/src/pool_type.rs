@@ -25,6 +25,9 @@ use crate::timeline::Timeline;
 /// The workers start at the first call and live until [`join`](Self::join), [`terminate`](Self::terminate) or drop.
 /// Calls may come from several threads at once; they share the workers.
 ///
+/// A pool belongs to the process that has built it. In a fork of that process, a daemon's for instance, its calls are
+/// [`Error::Forked`], and its end ends nothing: build a pool there after the fork.
+///
 /// `S` is the type of the shared value, which `#[shared]` parameters borrow.
 pub struct WorkerPool<S = ()> {
     core: Arc<Core>,
@@ -101,6 +104,7 @@ impl<S> WorkerPool<S> {
     /// # Errors
     /// [`Error::Task`] of kind [`TaskErrorKind::Exit`] when an exit function failed.
     pub fn join(self) -> Result<ExitResults, Error> {
+        self.core.check()?;
         self.core.drive_until(|state| state.is_idle());
         self.core.change(State::retire);
         self.rest()?;
@@ -118,26 +122,30 @@ impl<S> WorkerPool<S> {
     /// # Errors
     /// When a value cannot be decoded.
     pub fn exit_results<E: WorkerExit>(&self) -> Result<Vec<E::Output>, Error> {
+        self.core.check()?;
         let exits = self.core.lock().exits.clone();
         decode_exits::<E>(&exits, self.settings.codec)
     }
 
     /// Where the workers' time went so far, also while calls are under way. Empty unless the pool was built with
-    /// [`insights(true)`](crate::WorkerPoolBuilder::insights).
+    /// [`insights(true)`](crate::WorkerPoolBuilder::insights), and in a fork of the process that has built the pool.
     #[must_use]
     pub fn insights(&self) -> Insights {
-        if self.settings.upkeep.insights { self.core.lock().insights() } else { Insights::default() }
+        let is_known = self.settings.upkeep.insights && self.core.is_here();
+        if is_known { self.core.lock().insights() } else { Insights::default() }
     }
 
     /// What the workers did when, so far, also while calls are under way: a trace, or a picture. Empty unless the pool was
-    /// built with [`insights(true)`](crate::WorkerPoolBuilder::insights).
+    /// built with [`insights(true)`](crate::WorkerPoolBuilder::insights), and in a fork of the process that has built the
+    /// pool.
     #[must_use]
     pub fn timeline(&self) -> Timeline {
-        self.core.lock().timeline()
+        if self.core.is_here() { self.core.lock().timeline() } else { Timeline::default() }
     }
 
     /// Waits until the workers, which were told to end, have done so.
     fn rest(&self) -> Result<(), Error> {
+        self.core.check()?;
         // A call that comes from another thread meanwhile keeps the workers.
         self.core.drive_until(|state| state.is_at_rest() || !state.is_ending());
         match self.core.lock().exit_error.take() {
@@ -194,6 +202,7 @@ impl<S> WorkerPool<S> {
 
     /// A task's place in the registry, and the number of the worker state that it runs on; 0 for none.
     pub(crate) fn functions<T: Task, I: WorkerInit, E: WorkerExit>(&self) -> Result<(u32, u32), Error> {
+        self.core.check()?;
         let registry = Registry::get();
         let index = |entry: Option<_>| entry.map(|entry| registry.index_of(entry)).transpose();
         let (task, init, exit) = (registry.index_of(T::entry())?, index(I::entry())?, index(E::entry())?);
@@ -373,6 +382,12 @@ impl<S: 'static> WorkerPool<S> {
 
 impl<S> Drop for WorkerPool<S> {
     fn drop(&mut self) {
+        if !self.core.is_here() {
+            // The descriptors may have been closed by now, the lanes are not mapped, the thread is not there: whatever an
+            // end of these would end is something else's.
+            std::mem::forget((Arc::clone(&self.core), Arc::clone(&self.courier)));
+            return;
+        }
         self.core.change(State::terminate);
         self.courier.finish();
     }
@@ -394,7 +409,7 @@ impl CancelHandle {
     /// Every call that is running ends with [`Error::Cancelled`]; the pool stays usable. Tasks that were started and
     /// do not end soon are killed with their workers.
     pub fn cancel(&self) {
-        if let Some(core) = self.core.upgrade() {
+        if let Some(core) = self.core.upgrade().filter(|core| core.is_here()) {
             core.change(|state| state.cancel_all(&Error::Cancelled));
         }
     }

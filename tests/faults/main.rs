@@ -24,6 +24,7 @@ mod scribble;
 // What a program stands on: its streams, its file, its terminal, its kernel.
 mod builds;
 mod exhaustion;
+mod forked;
 mod sandbox;
 mod streams;
 mod surroundings;
@@ -41,6 +42,7 @@ const TOPICS: &[&[harness::Case]] = &[
     scribble::CASES,
     builds::CASES,
     exhaustion::CASES,
+    forked::CASES,
     sandbox::CASES,
     streams::CASES,
     surroundings::CASES,

@@ -20,6 +20,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::lane::now_ns;
 use crate::supervise::{Event, JobId, Plan, Work};
+use crate::sys::identity::Owner;
 use crate::wire::{ChunkHead, ITEM_HEAD};
 
 pub(crate) use inbox::{Arrival, Inbox, Loss, What};
@@ -34,6 +35,8 @@ pub(crate) struct Core {
     /// For followers.
     changed: Condvar,
     waiter: Arc<Waiter>,
+    /// Whose the workers are.
+    owner: Owner,
 }
 
 /// The caller's side of feeding a job.
@@ -83,7 +86,23 @@ pub(crate) enum Halt {
 
 impl Core {
     pub(crate) fn new(state: State, waiter: Arc<Waiter>) -> Self {
-        Self { state: Mutex::new(state), changed: Condvar::new(), waiter }
+        Self { state: Mutex::new(state), changed: Condvar::new(), waiter, owner: Owner::here() }
+    }
+
+    /// To be called first in whatever a user calls, and again when the user's code has run. A copy of the process has
+    /// neither the workers nor their lanes, and who held the lock when it was made never gives it back there.
+    ///
+    /// # Errors
+    /// [`Error::Forked`] in a copy of the process that has built the pool.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.owner.check()
+    }
+
+    /// For ends, which have nobody to tell: whether this process has a part in the pool that could end.
+    #[inline]
+    pub(crate) fn is_here(&self) -> bool {
+        self.owner.is_here()
     }
 
     /// The state. No user code runs under this lock but `Serialize` impls, whose panics are caught, and the drops of items
@@ -93,6 +112,10 @@ impl Core {
     }
 
     fn lock_at(&self, now: u64) -> MutexGuard<'_, State> {
+        if let Err(forked) = self.check() {
+            // Nothing should come here; what lies behind the lock would be memory that is not there.
+            panic!("{forked}");
+        }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.note_time(now);
         state

@@ -16,6 +16,7 @@ use crate::drive::{Arrival, Awaits, Core, Inbox};
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::supervise::JobId;
+use crate::sys::identity::Owner;
 use crate::task::{ExitOf, InitOf, RunsOn, Task};
 
 /// The result of a call that goes on in the background; also a future.
@@ -73,10 +74,10 @@ impl Arrivals {
 }
 
 /// Where a result is laid down.
-#[derive(Default)]
 struct Letter {
     state: Mutex<LetterState>,
     arrived: Condvar,
+    owner: Owner,
 }
 
 type Callback = Box<dyn FnOnce() + Send>;
@@ -88,7 +89,21 @@ struct LetterState {
     waker: Option<Waker>,
 }
 
+impl Default for Letter {
+    fn default() -> Self {
+        Self { state: Mutex::default(), arrived: Condvar::new(), owner: Owner::here() }
+    }
+}
+
 impl Letter {
+    /// What was laid down, if that was done.
+    fn content(&self) -> Option<Arc<Result<Arrivals, Error>>> {
+        let Err(forked) = self.owner.check() else { return self.lock().content.clone() };
+        // In a copy of the process nobody lays anything down any more, and whoever had the lock never gives it back.
+        let laid = self.state.try_lock().ok().and_then(|state| state.content.clone());
+        Some(laid.unwrap_or_else(|| Arc::new(Err(forked))))
+    }
+
     fn lock(&self) -> MutexGuard<'_, LetterState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -132,11 +147,14 @@ impl<R> AsyncResult<R> {
     /// Whether the result is there.
     #[must_use]
     pub fn ready(&self) -> bool {
-        self.letter.lock().content.is_some()
+        self.letter.content().is_some()
     }
 
     /// Waits for the result, at most this long; without a limit for `None`. Says whether it is there.
     pub fn wait(&self, limit: impl Into<Option<Duration>>) -> bool {
+        if self.ready() {
+            return true;
+        }
         let end = limit.into().and_then(|limit| Instant::now().checked_add(limit));
         let mut state = self.letter.lock();
         while state.content.is_none() {
@@ -181,13 +199,13 @@ impl<R> AsyncResult<R> {
 
     /// Ends the call, unless its result is there already: it becomes [`Error::Cancelled`].
     pub fn cancel(&self) {
-        if let Some(core) = self.core.upgrade() {
+        if let Some(core) = self.core.upgrade().filter(|core| core.is_here()) {
             core.change(|state| state.cancel(self.job, Error::Cancelled));
         }
     }
 
     fn read_now(&self) -> Option<Result<R, Error>> {
-        let content = self.letter.lock().content.clone()?;
+        let content = self.letter.content()?;
         Some(match &*content {
             Ok(arrivals) => (self.read)(arrivals),
             Err(error) => Err(error.clone()),
@@ -195,6 +213,9 @@ impl<R> AsyncResult<R> {
     }
 
     fn when_ready(&self, callback: Callback) {
+        if self.ready() {
+            return call_back(callback);
+        }
         let mut state = self.letter.lock();
         if state.content.is_none() {
             return state.callbacks.push(callback);
@@ -243,6 +264,9 @@ impl<R> Future for AsyncResult<R> {
     type Output = Result<R, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(result) = self.read_now() {
+            return Poll::Ready(result);
+        }
         // Wakers are the executor's code: they are cloned and dropped outside the lock.
         let mut waker = Some(cx.waker().clone());
         let mut state = self.letter.lock();
@@ -382,6 +406,10 @@ impl Courier {
 
     fn run(&self, core: &Core) {
         loop {
+            if !core.is_here() {
+                // A callback has forked: its copy of this thread is the only thread there, and has nobody to serve.
+                return;
+            }
             let (mut finished, mut moved) = (Vec::new(), Vec::new());
             let wakers = {
                 let mut desk = self.desk();

@@ -62,6 +62,7 @@ where
         T: for<'x> Task<Item<'x> = Chunk<'x, X>>,
         O: Outputs<T::Output>,
     {
+        self.pool.core().check()?;
         self.check_outputs()?;
         let source = rows.lend()?;
         self.options.settles = source.is_on_loan();
@@ -139,6 +140,7 @@ where
         rows_per_chunk: usize,
         item: impl Fn(Piece, usize) -> T::Item<'i>,
     ) -> Result<Vec<Result<T::Output, TaskError>>, Error> {
+        self.pool.core().check()?;
         let allowed = "the call itself says how many elements a chunk has: leave the option out";
         if let Some(size) = self.options.chunk_size {
             return Err(Error::option("chunk_size", size, allowed));

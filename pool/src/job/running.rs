@@ -61,6 +61,9 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Running<'_, 'i, T, I> {
     ) -> Option<Result<(), Error>> {
         // The user's input takes its own time.
         let pulling = self.supply.pull(self.chunk).as_nanos() as u64;
+        if let Err(forked) = self.core.check() {
+            return Some(Err(forked));
+        }
         let watched = self.watched.take().map(|at| at.saturating_add(pulling));
         let taken = std::mem::take(&mut self.taken);
         let looked = self.core.turn(self.job, taken, watched, &mut self.supply, &mut self.inbox);
@@ -128,6 +131,10 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Running<'_, 'i, T, I> {
 
 impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Drop for Running<'_, 'i, T, I> {
     fn drop(&mut self) {
+        if !self.core.is_here() {
+            // The bar is the other process's too: whoever drew on it may have had its lock.
+            return std::mem::forget(self.progress.take());
+        }
         self.end_progress(End::Interrupted);
         self.core.close(self.job);
         if self.settles {

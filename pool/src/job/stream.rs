@@ -133,12 +133,17 @@ impl<'p> Place<'p> {
 
     /// Has the task woken when what is awaited may be there; not if it may be there now.
     fn sleep(&self, awaits: Awaits, cx: &Context<'_>) -> bool {
+        // Where nobody would wake it, the next turn says why.
+        if !self.core.is_here() {
+            return false;
+        }
         let mut waker = Some(cx.waker().clone());
         self.core.lock().leave_waker(self.job, awaits, &mut waker)
     }
 
     /// Ready when the workers have ended that were to end with the call.
     fn poll_rest(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
+        self.core.check()?;
         loop {
             let (rested, awaits) = self.core.change(|state| {
                 state.drive();
@@ -156,6 +161,9 @@ impl<'p> Place<'p> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
+        if !self.core.is_here() {
+            return;
+        }
         drop(self.core.change(|state| state.close_stream(self.job)));
     }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod fd;
 pub(crate) mod fork;
 pub(crate) mod futex;
+pub(crate) mod identity;
 pub(crate) mod inherit;
 pub(crate) mod lifeline;
 pub(crate) mod memfile;

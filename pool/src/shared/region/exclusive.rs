@@ -7,6 +7,7 @@ use std::sync::{Arc, TryLockError, Weak};
 use super::super::lease::Exclusive;
 use super::{REGIONS, Region, regions};
 use crate::error::Error;
+use crate::sys::identity::Owner;
 
 /// Who has an object exclusively.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +36,7 @@ impl Region {
             Ok(Some(lease)) => {
                 self.exclusive.store(true, Ordering::Relaxed);
                 self.lent.store(holder == Holder::Call, Ordering::Relaxed);
-                Ok(Excluded { region: self, lease })
+                Ok(Excluded { region: self, lease, owner: Owner::here() })
             }
             Ok(None) => Err(refused(
                 &"another process has it mapped: a worker that has it in its `#[shared]` value or state keeps it as \
@@ -72,10 +73,15 @@ impl Region {
 pub(in crate::shared) struct Excluded<'a> {
     region: &'a Region,
     lease: Exclusive,
+    owner: Owner,
 }
 
 impl Drop for Excluded<'_> {
     fn drop(&mut self) {
+        if !self.owner.is_here() {
+            // A fork's copy has no part in what its parent has for itself, but would end it: the lock is the opening's.
+            return;
+        }
         let _others_wait = regions();
         // What can't be given back stays exclusive, which is safe.
         let ended = self.lease.end();
