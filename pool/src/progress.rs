@@ -3,6 +3,7 @@
 mod board;
 mod ink;
 mod screen;
+mod terminal;
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -68,12 +69,23 @@ enum Line {
 }
 
 /// What was seen of a call.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Seen {
     over: AtomicU64,
     failed: AtomicU64,
+    /// The length that this call has given the bar; [`UNTOLD`] before that, and where the bar has its maker's.
+    told: AtomicU64,
     /// When the bar was drawn last because time had passed.
     ticked_at: AtomicU64,
+}
+
+const UNTOLD: u64 = u64::MAX;
+
+impl Default for Seen {
+    fn default() -> Self {
+        let [over, failed, ticked_at] = [0; 3].map(AtomicU64::new);
+        Self { over, failed, told: AtomicU64::new(UNTOLD), ticked_at }
+    }
 }
 
 /// Where nothing comes, a bar is drawn no more often than this. Who waits looks a little less often.
@@ -93,14 +105,25 @@ impl Progress {
         Some(progress)
     }
 
-    /// There are so many tasks.
+    /// There are so many tasks, as far as is known by now: the caller, or an iterator, may have promised another number
+    /// than comes.
     pub(crate) fn know(&self, tasks: u64) {
+        let tasks = tasks.max(self.seen.over.load(Ordering::Relaxed));
+        let told = self.seen.told.load(Ordering::Relaxed);
         match &self.line {
-            Line::Given(bar) if bar.length().is_none() => bar.set_length(tasks),
-            Line::Given(_) => {}
+            _ if told == tasks => return,
+            Line::Given(bar) => match bar.length() {
+                // Others may have made it longer since.
+                Some(length) if told != UNTOLD => {
+                    bar.set_length(length.saturating_sub(told).saturating_add(tasks));
+                }
+                Some(_) => return,
+                None => bar.set_length(tasks),
+            },
             Line::Here(bar) => bar.know(tasks),
             Line::Above(place) => place.know(tasks),
         }
+        self.seen.told.store(tasks, Ordering::Relaxed);
     }
 
     /// So many tasks more are over; with none, time has passed.
@@ -120,6 +143,10 @@ impl Progress {
                 }
             }
             Line::Above(place) => place.show(all_over, all_failed),
+        }
+        let told = self.seen.told.load(Ordering::Relaxed);
+        if told != UNTOLD && all_over > told {
+            self.know(all_over);
         }
     }
 
@@ -141,6 +168,10 @@ impl Progress {
 
     /// The call has ended.
     pub(crate) fn end(&self, how: End) {
+        if how == End::Done {
+            // No more will come, whatever was promised.
+            self.know(self.seen.over.load(Ordering::Relaxed));
+        }
         match &self.line {
             // Others may count on it.
             Line::Given(bar) => {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -18,14 +19,16 @@ use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-use crate::harness::cases;
+use crate::harness::{apart, cases};
 use crate::support::{builder, square, squares};
 
 cases! {
     All: a_bar_counts_tasks, failed_tasks_are_counted_apart, one_bar_for_many_calls, bars_of_a_multi_progress, it_moves_within_a_chunk,
         a_call_that_is_left, without_a_length, a_terminal_shows_it, nothing_is_shown_elsewhere,
         a_line_for_each_call, nested_calls_have_a_line_each,
-        nested_calls_that_fail_stay, a_terminal_that_is_stopped, workers_of_workers_have_lines;
+        nested_calls_that_fail_stay, a_terminal_that_is_stopped, workers_of_workers_have_lines,
+        it_ends_at_what_came, plain_terminals;
+    Apart: draws_what_the_terminal_can;
     Processes: what_workers_print_stands_above, what_is_logged_stands_above, what_is_done_stays, a_terminal_that_hangs_up;
 }
 
@@ -131,6 +134,63 @@ fn without_a_length(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
+/// An iterator that is wrong about its length.
+struct Promising(usize, std::ops::Range<u64>);
+
+impl Iterator for Promising {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        self.1.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.0, Some(self.0))
+    }
+}
+
+fn it_ends_at_what_came(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).build()?;
+    #[track_caller]
+    fn check(bar: &ProgressBar, tasks: u64) {
+        assert_eq!((bar.position(), bar.length(), bar.is_finished()), (tasks, Some(tasks), true));
+    }
+    let unknown = || (0..60).filter(|_| true);
+    for promised in [0, 10, 59, 60, 61, 100, 1_000_000] {
+        let came = promised.min(60) as u64;
+        let job = |bar: &ProgressBar| square::job(&pool).iterable_len(promised).progress(bar.clone());
+        let [map, unordered, outcomes, imap, both] = [(); 5].map(|()| bar(None));
+        job(&map).map(unknown())?;
+        check(&map, came);
+        job(&unordered).map_unordered(0..60)?;
+        check(&unordered, came);
+        job(&outcomes).chunk_size(7).map_outcomes(unknown())?;
+        check(&outcomes, came);
+        assert_eq!(job(&imap).imap(unknown()).count() as u64, came);
+        check(&imap, came);
+        // It has a length from elsewhere, which other calls may fill.
+        both.set_length(100);
+        job(&both).map(unknown())?;
+        assert_eq!((both.position(), both.length(), both.is_finished()), (came, Some(100), false));
+    }
+    for promised in [0, 10, 59, 61, 100] {
+        let [map, imap] = [(); 2].map(|()| bar(None));
+        square::job(&pool).progress(map.clone()).map(Promising(promised, 0..60))?;
+        check(&map, 60);
+        assert_eq!(square::job(&pool).progress(imap.clone()).imap(Promising(promised, 0..60)).count(), 60);
+        check(&imap, 60);
+        let shown = screen(|| {
+            square::job(&pool).progress_bar(true).map(Promising(promised, 0..60)).unwrap();
+        });
+        assert!(shown.starts_with("100% ") && shown.contains(" 60/60 ["), "{promised}: {shown}");
+    }
+    let shown = screen(|| {
+        odd::job(&pool).iterable_len(100).progress_bar(true).map_outcomes(unknown()).unwrap();
+    });
+    assert!(shown.contains(" 60/60 [") && shown.ends_with("] done, 30 failed"), "{shown}");
+    Ok(())
+}
+
 /// Something else in the place of stderr.
 struct Stderr {
     before: OwnedFd,
@@ -199,6 +259,15 @@ impl Terminal {
         }
     }
 
+    /// What was written to it.
+    fn into_bytes(self) -> Vec<u8> {
+        let Self { stderr, mut cat, .. } = self;
+        let written = stderr.restore();
+        cat.kill().unwrap();
+        cat.wait().unwrap();
+        written
+    }
+
     /// What it shows at the end.
     fn close(self) -> String {
         let Self { stderr, mut parser, mut cat } = self;
@@ -230,6 +299,13 @@ fn screen(run: impl FnOnce()) -> String {
     terminal.close()
 }
 
+/// What `run` has written to a terminal.
+fn drawn(run: impl FnOnce()) -> Vec<u8> {
+    let terminal = Terminal::open();
+    run();
+    terminal.into_bytes()
+}
+
 fn a_terminal_shows_it(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).build()?;
     let done = screen(|| {
@@ -258,6 +334,47 @@ fn a_terminal_shows_it(method: StartMethod) -> Result<(), Error> {
         "{asynchronous}"
     );
     assert_eq!(screen(|| _ = square::job(&pool).progress_bar(false).map(0..9)), "");
+    Ok(())
+}
+
+fn plain_terminals(method: StartMethod) -> Result<(), Error> {
+    for term in [Some("xterm"), Some("dumb"), None] {
+        for locale in ["C.UTF-8", "C", ""] {
+            let mut part = apart(Path::new("/proc/self/exe"), draws_what_the_terminal_can, method);
+            match term {
+                Some(term) => part.env("TERM", term),
+                None => part.env_remove("TERM"),
+            };
+            let part = part.env("LC_ALL", locale).env_remove("LC_CTYPE").env_remove("LANG").output().unwrap();
+            let said = String::from_utf8_lossy(&part.stderr);
+            assert!(part.status.success(), "TERM={term:?} LC_ALL={locale}: {said}");
+        }
+    }
+    Ok(())
+}
+
+fn draws_what_the_terminal_can(method: StartMethod) -> Result<(), Error> {
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    let pool = builder(method).workers(1).daemon(false).build()?;
+    let drawn = drawn(|| {
+        slow::job(&pool).progress_bar(true).map(0..3).unwrap();
+        square::job(&pool).progress_bar(true).imap(0..).next().unwrap().unwrap();
+        failing_within::job(&pool).progress_bar(true).apply(0).unwrap_err();
+    });
+    let text = String::from_utf8(drawn.clone()).unwrap();
+    assert_eq!(drawn.contains(&b'\x1b'), variable("TERM") == "xterm", "{text:?}");
+    assert_eq!(text.is_ascii(), variable("LC_ALL") != "C.UTF-8", "{text:?}");
+    assert!(!text.contains("\x1b[0m") && !text.contains("\x1b[3"), "colours: {text:?}");
+    for end in [" 3/3 [", "] done", "/s] interrupted", "] failed"] {
+        assert!(text.contains(end), "{text:?}");
+    }
+    if variable("TERM") != "xterm" {
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains('[')).collect();
+        assert_eq!(lines.len(), 4, "a line for each call that has ended: {text:?}");
+        let bar = if text.is_ascii() { "#" } else { "█" }.repeat(30);
+        assert!(lines[0].starts_with(&format!("100% {bar} 3/3 [")), "{text:?}");
+        assert!(lines.iter().any(|line| line.starts_with("worker 0: ")), "the nested call: {text:?}");
+    }
     Ok(())
 }
 

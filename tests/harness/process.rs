@@ -46,7 +46,8 @@ pub(super) fn run(case: &Case, method: StartMethod) -> ExitCode {
 /// What runs a trial in a process of its own.
 pub(super) fn command(program: &Path, trial: &str) -> Command {
     let mut command = Command::new(program);
-    command.env(TRIAL, trial);
+    // Whatever shows on a terminal is shown on one of the usual kind.
+    command.env(TRIAL, trial).env("TERM", "xterm").env("LC_ALL", "C.UTF-8");
     command
 }
 

@@ -123,7 +123,9 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     /// Shows on stderr how far the call is: tasks that are over and how many of them have failed, the time they took and
     /// will take, and how the call has ended. Without a known length there is no bar, only figures. Nothing is shown
     /// where stderr is no terminal. Calls that a worker makes of a pool of its own have lines there too, which begin with
-    /// the worker's number and go when the calls are done. Default: `false`.
+    /// the worker's number and go when the calls are done. It ends at the tasks that came, whatever length was promised.
+    /// Where `TERM` is `dumb` or not set there is one line, at the end, and where the locale is not UTF-8 it is in ASCII.
+    /// Default: `false`.
     ///
     /// ```
     /// use pool::{WorkerPool, worker_task};
@@ -147,7 +149,8 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     }
 
     /// Shows progress on this bar: each task that is over moves it on by one, so several calls can share it. Its length
-    /// is set only if it has none, and its message only when tasks fail. It is finished, as its own
+    /// is set only if it has none, and then corrected where another number of tasks comes than was promised, and its message
+    /// only when tasks fail. It is finished, as its own
     /// [`with_finish`](indicatif::ProgressBar::with_finish) says, by the call that brings it to its length. It is drawn where
     /// its maker says: in a [`MultiProgress`](indicatif::MultiProgress), or on stderr, which in a worker process is no
     /// terminal; there [`progress_bar`](Self::progress_bar) is seen.

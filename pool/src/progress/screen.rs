@@ -11,6 +11,7 @@ use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, Prog
 
 use super::board::Origin;
 use super::ink::{Ink, write};
+use super::terminal::Terminal;
 use crate::job::End;
 use crate::sys::threads;
 
@@ -27,6 +28,10 @@ const LAST_PATIENCE: Duration = Duration::from_millis(100);
 
 const KNOWN: &str = "{prefix}{percent:>3}% {bar:30} {human_pos}/{human_len} [{elapsed}<{eta}, {rate}]{msg}";
 const UNKNOWN: &str = "{prefix}{spinner} {human_pos} [{elapsed}, {rate}]{msg}";
+
+/// What bars and spinners consist of where there is nothing but ASCII; the last of them says that it is over.
+const ASCII_BAR: &str = "#-";
+const ASCII_SPINNER: &str = "|/-\\ ";
 
 /// Does what would disturb the bars, and draws them again.
 pub(crate) fn aside<R>(what: impl FnOnce() -> R) -> R {
@@ -69,7 +74,8 @@ impl Bar {
     pub(super) fn new(origin: Origin) -> Self {
         let _changes = CHANGES.lock().unwrap_or_else(PoisonError::into_inner);
         if MOVING.fetch_add(1, Ordering::Relaxed) == 0 {
-            BARS.set_draw_target(if is_seen() {
+            // Elsewhere a bar is seen once, when it has ended.
+            BARS.set_draw_target(if is_seen() && Terminal::of_environment().can_redraw {
                 Ink::stderr().target()
             } else {
                 ProgressDrawTarget::hidden()
@@ -82,15 +88,18 @@ impl Bar {
     }
 
     fn style(&self, template: &str) {
-        let style = ProgressStyle::with_template(template).expect("the template is well-formed");
+        let mut style = ProgressStyle::with_template(template).expect("the template is well-formed");
+        if !Terminal::of_environment().is_utf8 {
+            style = style.progress_chars(ASCII_BAR).tick_chars(ASCII_SPINNER);
+        }
         self.bar.set_style(style.with_key("rate", rate));
     }
 
     pub(super) fn know(&self, tasks: u64) {
         if self.bar.length().is_none() {
             self.style(KNOWN);
-            self.bar.set_length(tasks);
         }
+        self.bar.set_length(tasks);
     }
 
     /// It becomes text, which says how it has ended.
