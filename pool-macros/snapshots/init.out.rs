@@ -33,7 +33,7 @@ const _: () = {
         ) -> ::core::result::Result<Self::State, ::std::string::String> {
             ::core::result::Result::map_err(
                 load_model(cx.shared),
-                |error| ::std::format!("{}", error),
+                |error| ::pool::__private::told(::core::format_args!("{}", error)),
             )
         }
     }

@@ -14,8 +14,8 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
     let (state, call) = match ok_type(result) {
         Some(state) => {
             let error = Ident::new("error", Span::mixed_site());
-            let shown = quote_spanned!(result.span()=> ::std::format!("{}", #error));
-            (state, quote!(::core::result::Result::map_err(#call, |#error| #shown)))
+            let told = quote_spanned!(result.span()=> ::core::format_args!("{}", #error));
+            (state, quote!(::core::result::Result::map_err(#call, |#error| #private::told(#told))))
         }
         None => (result, quote!(::core::result::Result::Ok(#call))),
     };

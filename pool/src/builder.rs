@@ -258,7 +258,7 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
         let write = |out: &mut _| encode(&self.shared, self.codec, out).map_err(Unwritten::Encode);
         let (written, kept) = shared::keeping(|| memfile::sealed("pool shared", write));
         let (file, len) = written.map_err(|why| match why {
-            Unwritten::Encode(why) => Error::Shared(why),
+            Unwritten::Encode(why) => Error::Shared(crate::text::cut(why)),
             Unwritten::System(error) => Error::start("the pool", error),
         })?;
         Ok(Shared::Encoded { key: type_key(TypeId::of::<S>()), bytes: Arc::new(file), len, _kept: kept })

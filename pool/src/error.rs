@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::text;
+
 /// Why a call on a pool, or the building of one, did not succeed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -104,7 +106,7 @@ impl Error {
     }
 
     pub(crate) fn option(option: &'static str, value: impl fmt::Debug, allowed: impl Into<String>) -> Self {
-        Self::Option { option, value: format!("{value:?}"), allowed: allowed.into() }
+        Self::Option { option, value: text::shown(&value), allowed: allowed.into() }
     }
 
     pub(crate) fn shared_memory(what: impl Into<String>, reason: impl fmt::Display) -> Self {
@@ -202,7 +204,8 @@ impl TaskError {
         self.0.attempts
     }
 
-    /// The item, when its type is `Debug` and it was still there to look at; cut off when it is long.
+    /// The item, when its type is `Debug` and it was still there to look at: its first 200 characters. Of an item of more
+    /// than 1 GiB only the size.
     #[must_use]
     pub fn argument(&self) -> Option<&str> {
         self.0.argument.as_deref()
@@ -316,6 +319,9 @@ impl fmt::Display for TaskErrorKind {
     }
 }
 
+/// The longest place of a panic, in bytes.
+const LONGEST_PLACE: usize = 4 << 10;
+
 /// A panic, as it crossed over from the worker.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct PanicInfo {
@@ -329,7 +335,15 @@ impl PanicInfo {
         Self { message, location: location.unwrap_or_else(|| "an unknown place".into()), backtrace }
     }
 
-    /// The panic's message; `non-string payload` for a payload of another type.
+    /// As it crosses over: texts that are too long lose their middle.
+    pub(crate) fn cut(self) -> Self {
+        let Self { message, location, backtrace } = self;
+        let location = text::cut_to(location, LONGEST_PLACE);
+        Self { message: text::cut(message), location, backtrace: backtrace.map(text::cut) }
+    }
+
+    /// The panic's message; `non-string payload` for a payload of another type. One of more than 256 KiB has lost its
+    /// middle: a note there says how many bytes were left out.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
@@ -341,7 +355,7 @@ impl PanicInfo {
         &self.location
     }
 
-    /// The backtrace, when `RUST_BACKTRACE` is set.
+    /// The backtrace, when `RUST_BACKTRACE` is set; cut like a message.
     #[must_use]
     pub fn backtrace(&self) -> Option<&str> {
         self.backtrace.as_deref()

@@ -49,6 +49,7 @@ mod pool_type;
 mod registry;
 pub mod shared;
 mod task;
+mod text;
 mod wire;
 mod worker;
 // Life and death: who starts, who gets what, who ends.
@@ -111,6 +112,7 @@ pub mod __private {
         Output, Probe, ProbeFallback, ReadyFor, RunsOn, Task, TaskContext, WorkerExit, WorkerId, WorkerInit,
         argument, exit_of, init_of,
     };
+    pub use crate::text::told;
     #[cfg(feature = "ndarray")]
     pub use ndarray;
 

@@ -18,6 +18,7 @@ use crate::registry::{Registry, type_key};
 use crate::start::{self, Crew, StartMethod};
 use crate::supervise::{Plan, Supervisor};
 use crate::task::{Output, ReadyFor, RunsOn, Task, WorkerExit, WorkerInit};
+use crate::text;
 use crate::timeline::Timeline;
 
 /// A pool of workers that run tasks.
@@ -438,7 +439,7 @@ fn decode_exits<E: WorkerExit>(exits: &[ExitValue], codec: Codec) -> Result<Vec<
     let wanted = Registry::get().index_of(entry)?;
     let decode = |exit: &ExitValue| {
         E::Output::decode(codec, &exit.value).map_err(|why| {
-            let kind = TaskErrorKind::Exit(Box::new(TaskErrorKind::Decode(why)));
+            let kind = TaskErrorKind::Exit(Box::new(TaskErrorKind::Decode(text::cut(why))));
             Error::Task(TaskError::new(entry.name(), 0, exit.worker, 1, None, kind))
         })
     };

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::chunk::ItemWriter;
 use crate::codec::Codec;
 use crate::registry::Entry;
+use crate::text;
 
 /// The number of a worker in its pool, from 0; a restarted worker keeps the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,7 +91,7 @@ pub trait Task: Sized + 'static {
 
     /// How to make a state without an init function, where the type has a `Default`.
     const DEFAULT_STATE: Option<fn() -> Self::State>;
-    /// How to show an item, where the type is `Debug`.
+    /// How to show an item, where the type is `Debug`; no more of it than is shown.
     const DEBUG_ITEM: Option<fn(&Self::Item<'_>) -> String>;
 
     /// Appends the item's bytes to `out`.
@@ -103,19 +104,17 @@ pub trait Task: Sized + 'static {
     fn call(cx: TaskContext<'_, Self>, item: Self::Item<'_>) -> Self::Output;
 }
 
-/// So many characters of an argument are shown.
-pub(crate) const LONGEST_SHOWN: usize = 200;
+/// An argument of more bytes is not shown: for that it is decoded once more.
+const LARGEST_SHOWN: usize = 1 << 30;
 
 /// Shows the argument of a task, where its type can be shown.
 pub(crate) fn show<T: Task>(codec: Codec, item: &[u8]) -> Option<String> {
     let debug = T::DEBUG_ITEM?;
-    let shown = || T::decode(codec, item).ok().map(|item| debug(&item));
-    let mut text = catch_unwind(shown).ok()??;
-    if let Some((cut, _)) = text.char_indices().nth(LONGEST_SHOWN) {
-        text.truncate(cut);
-        text.push_str("...");
+    if item.len() > LARGEST_SHOWN {
+        return Some(format!("too large to be shown: {} bytes", item.len()));
     }
-    Some(text)
+    let shown = || T::decode(codec, item).ok().map(|item| debug(&item));
+    catch_unwind(shown).ok()?
 }
 
 /// A function that makes a worker's state; implemented by `#[worker_init]`.
@@ -356,7 +355,7 @@ impl<T: Default> Probe<T> {
 
 impl<T: fmt::Debug> Probe<T> {
     /// Its `Debug`.
-    pub const DEBUG: Option<fn(&T) -> String> = Some(|value| format!("{value:?}"));
+    pub const DEBUG: Option<fn(&T) -> String> = Some(|value| text::shown(value));
 }
 
 impl<T: DeserializeOwned + Send + Sync + 'static> Probe<T> {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{PanicInfo, TaskErrorKind};
-use crate::task::LONGEST_SHOWN;
+use crate::text::{self, AND_SO_ON, LONGEST_SHOWN};
 
 /// The head of a chunk order; the items follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,6 +161,18 @@ pub(crate) enum Failure {
     Failed(String),
 }
 
+impl Failure {
+    /// As it is told: with texts that are no longer than a record takes.
+    pub(crate) fn cut(self) -> Self {
+        match self {
+            Self::Panicked(info) => Self::Panicked(info.cut()),
+            Self::Decode(why) => Self::Decode(text::cut(why)),
+            Self::Encode(why) => Self::Encode(text::cut(why)),
+            Self::Failed(why) => Self::Failed(text::cut(why)),
+        }
+    }
+}
+
 /// What a worker tells of a task that took long.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Slow {
@@ -172,7 +184,9 @@ pub(crate) struct Slow {
 impl Slow {
     /// Whether it is no longer than a worker makes it.
     pub(crate) fn is_short(&self) -> bool {
-        self.argument.as_ref().is_none_or(|argument| argument.chars().count() <= LONGEST_SHOWN + "...".len())
+        self.argument
+            .as_ref()
+            .is_none_or(|argument| argument.chars().count() <= LONGEST_SHOWN + AND_SO_ON.len())
     }
 }
 
@@ -211,6 +225,22 @@ mod tests {
         for (init, exit) in [(None, None), (Some(4), None), (None, Some(0)), (Some(1), Some(2))] {
             let order = InitOrder { profile: 1, task: 2, init, exit };
             assert_eq!(InitOrder::from_bytes(&order.to_bytes()), Some(order));
+        }
+    }
+
+    #[test]
+    fn every_failure_fits_in_a_record() {
+        let long = || "ü".repeat(crate::lane::PART_BYTES);
+        let panic = PanicInfo::new(long(), Some(long()), Some(long()));
+        for failure in [
+            Failure::Panicked(panic),
+            Failure::Decode(long()),
+            Failure::Encode(long()),
+            Failure::Failed(long()),
+        ] {
+            let mut record = Vec::new();
+            crate::codec::Codec::Bincode.encode(&failure.cut(), &mut record).unwrap();
+            assert!((1000..=crate::lane::PART_BYTES).contains(&record.len()), "{} bytes", record.len());
         }
     }
 

@@ -54,6 +54,7 @@ mod timeline;
 // What goes wrong.
 mod deaths;
 mod exceptions;
+mod long_texts;
 mod timeouts;
 
 const TOPICS: &[&[harness::Case]] = &[
@@ -85,6 +86,7 @@ const TOPICS: &[&[harness::Case]] = &[
     order_tasks::CASES,
     options::CASES,
     insights::CASES,
+    long_texts::CASES,
     logs::CASES,
     timeline::CASES,
     progress::CASES,

@@ -349,7 +349,7 @@ impl State {
     /// An item of the job could not be encoded.
     pub(super) fn unsendable(&mut self, job: JobId, worker: usize, why: String) {
         if let Some(post) = &mut self.posts[worker] {
-            post.told = Some(Failure::Encode(why));
+            post.told = Some(Failure::Encode(why).cut());
         }
         self.handle(Event::Unsendable { job, worker });
     }

@@ -323,7 +323,7 @@ where
         {
             let mut bytes = Vec::new();
             supply::encode::<T>(codec, &item, &mut bytes).map_err(|why| {
-                let kind = crate::error::TaskErrorKind::Encode(why);
+                let kind = crate::error::TaskErrorKind::Encode(crate::text::cut(why));
                 crate::error::TaskError::new(T::entry().name(), index, 0, 1, None, kind)
             })?;
             encoded.push(bytes);

@@ -9,6 +9,7 @@ use crate::lane::padded;
 use crate::progress::Progress;
 use crate::supervise::JobId;
 use crate::task::{Output, Task, show};
+use crate::text;
 
 use super::supply::Supply;
 
@@ -167,7 +168,7 @@ pub(super) fn open<T: Task>(
                 sink(index, Ok(values))?;
                 let Some(why) = failed else { return Ok(()) };
                 index += count;
-                sink(index, Err(fail(index, 1, None, TaskErrorKind::Decode(why))))?;
+                sink(index, Err(fail(index, 1, None, TaskErrorKind::Decode(text::cut(why)))))?;
                 index += 1;
             }
         }

@@ -15,7 +15,8 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::{LEVELS, Loudness, Record, Value};
-use crate::sys::pipe::never_wait;
+use crate::sys::pipe::{AT_ONCE, never_wait};
+use crate::text;
 
 /// No task runs.
 const NONE: u64 = u64::MAX;
@@ -152,8 +153,18 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Sender {
 impl Visit for SpanText {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         // Writing to a string does not fail, unless the value does.
-        let _ = write!(self.0, " {}={value:?}", field.name());
+        let room = AT_ONCE.saturating_sub(self.0.len());
+        if room == 0 {
+            return;
+        }
+        let _ = write!(self.0, " {}=", field.name());
+        self.0.push_str(&text::beginning(format_args!("{value:?}"), room));
     }
+}
+
+/// As much of a text as one record takes.
+fn beginning(text: &str) -> String {
+    text[..text.floor_char_boundary(AT_ONCE)].to_owned()
 }
 
 impl Record {
@@ -167,7 +178,7 @@ impl Record {
 
 impl Visit for Record {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let text = format!("{value:?}");
+        let text = text::beginning(format_args!("{value:?}"), AT_ONCE);
         match field.name() {
             "message" => self.message = text,
             _ => self.note(field, Value::Text(text)),
@@ -176,8 +187,8 @@ impl Visit for Record {
 
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
-            "message" => self.message = value.to_owned(),
-            _ => self.note(field, Value::Text(value.to_owned())),
+            "message" => self.message = beginning(value),
+            _ => self.note(field, Value::Text(beginning(value))),
         }
     }
 

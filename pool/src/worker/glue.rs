@@ -167,8 +167,8 @@ pub(super) fn refuse(count: u32, lane: &mut Chunk<'_>, why: &str) {
 }
 
 /// Tells of a failure. Failures always travel in the default codec, which any text fits.
-#[expect(clippy::needless_pass_by_value, reason = "a failure is told once")]
 pub(super) fn reply_failed(failure: Failure, tag: u8, lane: &mut Chunk<'_>) {
+    let failure = failure.cut();
     let told = lane.reply(tag, tag, |out| Codec::Bincode.encode(&failure, out));
     debug_assert!(told.is_ok());
 }

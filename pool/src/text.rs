@@ -1,0 +1,219 @@
+//! Text that is made of users' values, in bounded memory: nothing here keeps more of a text than its reader gets.
+//!
+//! A [`Message`] keeps the beginning and the end, where a failed `assert_eq!` of two long vectors has what matters. What a
+//! value is [`shown`] as is cut at its end, and formatting stops there.
+
+use std::fmt::{self, Write};
+
+/// The longest message, in bytes: of a panic, an error or a backtrace. Two of them and a place go into one record.
+pub(crate) const LONGEST_MESSAGE: usize = 256 << 10;
+
+/// Formatting stops when it has left out so much: a `Display` impl may never end.
+const MOST_LEFT_OUT: usize = 64 << 20;
+
+/// What stands for the middle that was left out fits in here.
+const NOTE: usize = 64;
+
+/// A message, cut in the middle if it is too long.
+pub(crate) fn cut(text: String) -> String {
+    cut_to(text, LONGEST_MESSAGE)
+}
+
+/// The same, to another length.
+pub(crate) fn cut_to(text: String, most: usize) -> String {
+    if text.len() <= most {
+        return text;
+    }
+    let mut cut = Message::new(most);
+    cut.left_out = text.len();
+    let half = cut.half();
+    cut.text.push_str(&text[..text.floor_char_boundary(half)]);
+    cut.gap = cut.text.len();
+    cut.text.push_str(&text[text.ceil_char_boundary(text.len() - half)..]);
+    cut.left_out -= cut.text.len();
+    cut.finish()
+}
+
+/// What an error or the like says of itself, cut in the middle if that is too long.
+#[must_use]
+pub fn told(value: impl fmt::Display) -> String {
+    let mut message = Message::new(LONGEST_MESSAGE);
+    // An error is the value's own, or says that enough is left out. What came before it is told.
+    let _ = write!(message, "{value}");
+    message.finish()
+}
+
+/// A text that grows, of which the beginning and the end are kept.
+#[derive(Debug)]
+struct Message {
+    most: usize,
+    /// Up to twice as long.
+    text: String,
+    /// How many bytes were left out, and where.
+    left_out: usize,
+    gap: usize,
+}
+
+impl Message {
+    fn new(most: usize) -> Self {
+        Self { most: most.max(2 * NOTE), text: String::new(), left_out: 0, gap: 0 }
+    }
+
+    /// How much stays on each side of what is left out.
+    fn half(&self) -> usize {
+        (self.most - NOTE) / 2
+    }
+
+    fn leave_out_the_middle(&mut self) {
+        let half = self.half();
+        self.gap = self.text.floor_char_boundary(half);
+        let end = self.text.ceil_char_boundary(self.text.len() - half);
+        self.left_out += end - self.gap;
+        self.text.drain(self.gap..end);
+    }
+
+    fn finish(mut self) -> String {
+        if self.text.len() > self.most || (self.left_out > 0 && self.text.len() > 2 * self.half()) {
+            self.leave_out_the_middle();
+        }
+        if self.left_out > 0 {
+            let least = if self.left_out > MOST_LEFT_OUT { "at least " } else { "" };
+            let note = format!(" [... {least}{} bytes left out ...] ", self.left_out);
+            self.text.insert_str(self.gap, &note);
+        }
+        self.text
+    }
+}
+
+impl Write for Message {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(rest.floor_char_boundary(self.most));
+            self.text.push_str(piece);
+            rest = after;
+            if self.text.len() > 2 * self.most {
+                self.leave_out_the_middle();
+            }
+        }
+        if self.left_out > MOST_LEFT_OUT { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+/// So many characters of a value are shown.
+pub(crate) const LONGEST_SHOWN: usize = 200;
+
+/// What follows them where there are more.
+pub(crate) const AND_SO_ON: &str = "...";
+
+/// A value's `Debug`, as far as it is shown.
+pub(crate) fn shown(value: &(impl fmt::Debug + ?Sized)) -> String {
+    beginning(format_args!("{value:?}"), LONGEST_SHOWN)
+}
+
+/// At most so many characters of a text, and a sign where there are more. Formatting ends with them.
+pub(crate) fn beginning(text: fmt::Arguments<'_>, most: usize) -> String {
+    let mut beginning = Beginning { text: String::new(), room: most };
+    if beginning.write_fmt(text).is_err() {
+        beginning.text.push_str(AND_SO_ON);
+    }
+    beginning.text
+}
+
+/// A text's first characters. It is an error to write more.
+struct Beginning {
+    text: String,
+    room: usize,
+}
+
+impl Write for Beginning {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        match text.char_indices().nth(self.room) {
+            None => {
+                self.room -= text.chars().count();
+                self.text.push_str(text);
+                Ok(())
+            }
+            Some((cut, _)) => {
+                self.room = 0;
+                self.text.push_str(&text[..cut]);
+                Err(fmt::Error)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// Writes a piece of text again and again, and counts how often.
+    struct Repeats<'p>(&'p str, usize, Cell<usize>);
+
+    impl fmt::Display for Repeats<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            (0..self.1).try_for_each(|_| {
+                self.2.set(self.2.get() + 1);
+                f.write_str(self.0)
+            })
+        }
+    }
+
+    impl fmt::Debug for Repeats<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            fmt::Display::fmt(self, f)
+        }
+    }
+
+    #[test]
+    fn long_messages_lose_their_middle() {
+        for most in [200, 201, 1000] {
+            for len in [0, 1, most / 2, most - 1, most, most + 1, 2 * most, 9 * most + 1] {
+                for letter in ["x", "ä", "語"] {
+                    let body = letter.repeat(len / letter.len());
+                    let text = format!("<{body}>");
+                    let mut grown = Message::new(most);
+                    for part in [&text[..1], &text[1..]] {
+                        grown.write_str(part).unwrap();
+                    }
+                    let mut by_letters = Message::new(most);
+                    text.chars().try_for_each(|letter| by_letters.write_char(letter)).unwrap();
+                    for cut in [cut_to(text.clone(), most), grown.finish(), by_letters.finish()] {
+                        if text.len() <= most {
+                            assert_eq!(cut, text);
+                            continue;
+                        }
+                        assert!(cut.len() <= most && cut.len() + 80 > most, "{} of {most}", cut.len());
+                        assert!(cut.starts_with('<') && cut.ends_with('>'));
+                        let (head, rest) = cut.split_once(" [... ").unwrap();
+                        let (note, tail) = rest.split_once(" ...] ").unwrap();
+                        let left_out: usize = note.strip_suffix(" bytes left out").unwrap().parse().unwrap();
+                        assert_eq!(head.len() + left_out + tail.len(), text.len());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_without_end_is_cut() {
+        let endless = Repeats("what an error says ", usize::MAX, Cell::default());
+        let told = told(&endless);
+        assert!(told.len() <= LONGEST_MESSAGE && told.contains("at least"), "{} bytes", told.len());
+        assert!(told.starts_with("what an") && told.ends_with("says "));
+    }
+
+    #[test]
+    fn what_is_shown_ends_at_its_limit() {
+        assert_eq!(shown(&"short"), "\"short\"");
+        assert_eq!(beginning(format_args!("{}{}", "äöü", "x"), 4), "äöüx");
+        assert_eq!(beginning(format_args!("{}{}", "äöü", "xy"), 4), "äöüx...");
+        let endless = Repeats("语言", usize::MAX, Cell::default());
+        assert_eq!(shown(&endless), format!("{}...", "语言".repeat(LONGEST_SHOWN / 2)));
+        assert!(endless.2.get() <= LONGEST_SHOWN / 2 + 1, "formatted {} times", endless.2.get());
+        let exactly = Repeats("x", LONGEST_SHOWN, Cell::default());
+        assert_eq!(shown(&exactly), "x".repeat(LONGEST_SHOWN));
+    }
+}
