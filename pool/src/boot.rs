@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use crate::start::newborn;
+use crate::sys::faults::note_std_handlers;
 use crate::worker::LivesIn;
 
 /// The first argument of a process that this crate starts.
@@ -22,7 +23,11 @@ static INITIALIZED: AtomicBool = AtomicBool::new(false);
 /// ```
 pub fn init() {
     // Once only: later calls come from the main process, or from the user's code inside a worker.
-    if !INITIALIZED.swap(true, Ordering::Relaxed) && has_marker() {
+    if INITIALIZED.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    note_std_handlers();
+    if has_marker() {
         newborn::live();
     }
 }

@@ -31,6 +31,7 @@ pub struct WorkerPoolBuilder<S = ()> {
     keep_alive: bool,
     order_tasks: bool,
     insights: bool,
+    raw_stderr: bool,
     memory_limit: Option<u64>,
     codec: Codec,
     shared: Arc<S>,
@@ -78,6 +79,7 @@ impl WorkerPoolBuilder {
             keep_alive: true,
             order_tasks: false,
             insights: false,
+            raw_stderr: false,
             memory_limit: None,
             codec: Codec::default(),
             shared: Arc::new(()),
@@ -152,6 +154,14 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
         self
     }
 
+    /// `true`: what workers print to stderr is passed on as it is. Default: `false`: control characters but line ends
+    /// and tabs are shown as `\u{1b}`, so that a task's data cannot clear a screen or write over the lines of others.
+    /// Threads print for themselves.
+    pub fn raw_stderr(mut self, raw: bool) -> Self {
+        self.raw_stderr = raw;
+        self
+    }
+
     /// How arguments, results and the shared value are encoded. Default: [`Codec::Bincode`].
     pub fn codec(mut self, codec: Codec) -> Self {
         self.codec = codec;
@@ -182,6 +192,7 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
             keep_alive: self.keep_alive,
             order_tasks: self.order_tasks,
             insights: self.insights,
+            raw_stderr: self.raw_stderr,
             memory_limit: self.memory_limit,
             codec: self.codec,
             shared: Arc::new(value),
@@ -237,6 +248,7 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
                 keep_alive: self.keep_alive,
                 memory_limit: self.memory_limit,
                 insights: self.insights,
+                raw_stderr: self.raw_stderr,
                 nests: self.start_method.is_process() && !self.daemon,
             },
         };

@@ -5,17 +5,25 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) mod backtrace;
+pub(crate) mod plain;
+
 use crate::text;
+use plain::Plain;
 
 /// Why a call on a pool, or the building of one, did not succeed.
-#[derive(Debug, Clone, thiserror::Error)]
+///
+/// `Debug` says what `Display` says, over several lines and with the backtrace of a panic: it is what `unwrap` and a
+/// `main` that returns the error print. Control characters in what a worker or another program has written are shown
+/// as `\u{1b}`.
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// One task failed; the call ended with the first such error.
     #[error(transparent)]
     Task(TaskError),
     /// An option of the pool or of a job has a value that is not allowed.
-    #[error("option `{option}` is {value}: {allowed}")]
+    #[error("option `{option}` is {}: {allowed}", Plain(.value))]
     Option {
         /// The option's name, as in the builder.
         option: &'static str,
@@ -60,7 +68,7 @@ pub enum Error {
         owner: u32,
     },
     /// Workers could not be started.
-    #[error("could not start {what}: {reason}")]
+    #[error("could not start {what}: {}", Plain(.reason))]
     Start {
         /// What was being started.
         what: String,
@@ -71,7 +79,7 @@ pub enum Error {
     #[error("task registry: {0}")]
     Registry(String),
     /// The shared value could not be encoded.
-    #[error("the shared value could not be encoded: {0}")]
+    #[error("the shared value could not be encoded: {}", Plain(.0))]
     Shared(String),
     /// Memory that processes share could not be had: see [`shared`](crate::shared).
     #[error("{what}: {reason}")]
@@ -82,7 +90,7 @@ pub enum Error {
         reason: String,
     },
     /// The outputs of chunks do not fit together.
-    #[error("the outputs of the chunks cannot be concatenated: {0}")]
+    #[error("the outputs of the chunks cannot be concatenated: {}", Plain(.0))]
     Concatenate(String),
     /// The call was cancelled.
     #[error("the call was cancelled")]
@@ -118,17 +126,25 @@ impl Error {
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Task(task) => fmt::Debug::fmt(task, f),
+            _ => fmt::Display::fmt(self, f),
+        }
+    }
+}
+
 impl From<TaskError> for Error {
     fn from(task: TaskError) -> Self {
         Self::Task(task)
     }
 }
 
-/// What became of one task that did not give a result.
-#[derive(Debug, Clone)]
+/// What became of one task that did not give a result. `Debug` says what `Display` says, over several lines.
+#[derive(Clone)]
 pub struct TaskError(Arc<Failure>);
 
-#[derive(Debug)]
 struct Failure {
     task: &'static str,
     index: usize,
@@ -222,8 +238,10 @@ impl TaskError {
         self.0.rows.clone().filter(|_| torn)
     }
 
-    /// What the worker printed to stderr before it died or was killed, the last 2 KiB at most: an assertion of a C library,
-    /// what an allocator complains of. As far as can be known, nothing from before the task.
+    /// What the worker printed to stderr before it died or was killed, the last 2 KiB at most: an assertion of a C
+    /// library, what an allocator complains of, a panic that could not unwind. As far as can be known, nothing from
+    /// before the task. As it was printed: where it is shown, control characters may be better escaped, as this
+    /// error's `Display` does.
     #[must_use]
     pub fn last_words(&self) -> Option<&str> {
         self.0.last_words.as_deref()
@@ -246,27 +264,49 @@ impl std::error::Error for TaskError {}
 
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { task, index, worker, attempts, argument, kind, earlier, last_words, .. } = &*self.0;
+        self.say(f)?;
+        self.say_more(|more| write!(f, "; {more}"))?;
+        self.last_words().map_or(Ok(()), |words| write_words(f, words))
+    }
+}
+
+impl fmt::Debug for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.say(f)?;
+        self.say_more(|more| write!(f, "\n  {}", Indented(&more.to_string(), 4)))?;
+        if let Some(words) = self.last_words() {
+            write!(f, "\n  its last words:\n    {}", Indented(&Plain(words).to_string(), 4))?;
+        }
+        write_backtrace(f, &self.0.kind)
+    }
+}
+
+impl TaskError {
+    /// The task, and what became of it.
+    fn say(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Failure { task, index, worker, kind, .. } = &*self.0;
         match kind {
             TaskErrorKind::Init(cause) => {
                 write!(f, "init of worker {worker} for task `{task}` failed: {cause}")
             }
             TaskErrorKind::Exit(cause) => write!(f, "exit of worker {worker} failed: {cause}"),
             _ => write!(f, "task {index} of `{task}` on worker {worker} {kind}"),
-        }?;
+        }
+    }
+
+    /// What else there is to say, one thing after the other.
+    fn say_more(&self, mut say: impl FnMut(fmt::Arguments<'_>) -> fmt::Result) -> fmt::Result {
+        let Failure { attempts, argument, earlier, .. } = &*self.0;
         if let Some(argument) = argument {
-            write!(f, "; its argument was {argument}")?;
+            say(format_args!("its argument was {}", Plain(argument)))?;
         }
         if let Some(Range { start, end }) = self.torn() {
-            write!(f, "; it left elements {start} to {end} torn")?;
+            say(format_args!("it left elements {start} to {end} torn"))?;
         }
         if *attempts > 1 {
-            write!(f, "; this was attempt {attempts}")?;
+            say(format_args!("this was attempt {attempts}"))?;
         }
-        for (attempt, kind) in (1..).zip(earlier) {
-            write!(f, "; attempt {attempt} {kind}")?;
-        }
-        last_words.as_deref().map_or(Ok(()), |words| write_words(f, words))
+        (1..).zip(earlier).try_for_each(|(attempt, kind)| say(format_args!("attempt {attempt} {kind}")))
     }
 }
 
@@ -274,11 +314,39 @@ impl fmt::Display for TaskError {
 pub(crate) fn write_words(f: &mut impl fmt::Write, words: &str) -> fmt::Result {
     f.write_str("; its last words:")?;
     let gap = if words.contains('\n') { "\n    " } else { " " };
-    words.lines().try_for_each(|line| write!(f, "{gap}{line}"))
+    words.lines().try_for_each(|line| write!(f, "{gap}{}", Plain(line)))
 }
 
-/// What went wrong with a task.
-#[derive(Debug, Clone)]
+/// The backtrace of a panic, below what is said of it.
+fn write_backtrace(f: &mut fmt::Formatter<'_>, kind: &TaskErrorKind) -> fmt::Result {
+    match kind {
+        TaskErrorKind::Init(cause) | TaskErrorKind::Exit(cause) => write_backtrace(f, cause),
+        TaskErrorKind::Panicked(PanicInfo { backtrace: Some(backtrace), .. }) => {
+            write!(f, "\n  backtrace:\n  {}", Indented(&Plain(backtrace.trim_end()).to_string(), 2))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A text whose lines after the first begin with so many spaces.
+struct Indented<'t>(&'t str, usize);
+
+impl fmt::Display for Indented<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(text, spaces) = *self;
+        for (number, line) in text.split('\n').enumerate() {
+            if number > 0 {
+                f.write_str("\n")?;
+            }
+            let spaces = if number > 0 && !line.is_empty() { spaces } else { 0 };
+            write!(f, "{:spaces$}{line}", "")?;
+        }
+        Ok(())
+    }
+}
+
+/// What went wrong with a task. `Debug` says what `Display` says, with the backtrace of a panic.
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum TaskErrorKind {
     /// The task panicked. Its worker lives on.
@@ -304,18 +372,25 @@ pub enum TaskErrorKind {
 impl fmt::Display for TaskErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Panicked(info) => write!(f, "panicked at {}: {}", info.location(), info.message()),
+            Self::Panicked(info) => info.fmt(f),
             Self::Died(death) => write!(f, "died: its worker {death}"),
             Self::TimedOut(limit) => {
                 write!(f, "timed out: it ran longer than {limit:?}, its worker was killed")
             }
-            Self::Encode(why) => write!(f, "could not be sent: encoding failed: {why}"),
-            Self::Decode(why) => write!(f, "could not be received: decoding failed: {why}"),
+            Self::Encode(why) => write!(f, "could not be sent: encoding failed: {}", Plain(why)),
+            Self::Decode(why) => write!(f, "could not be received: decoding failed: {}", Plain(why)),
             Self::Init(cause) => write!(f, "has no worker state: init failed: {cause}"),
             Self::Exit(cause) => write!(f, "exit failed: {cause}"),
-            Self::Failed(why) => write!(f, "returned an error: {why}"),
+            Self::Failed(why) => write!(f, "returned an error: {}", Plain(why)),
             Self::Cancelled => write!(f, "was cancelled"),
         }
+    }
+}
+
+impl fmt::Debug for TaskErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)?;
+        write_backtrace(f, self)
     }
 }
 
@@ -323,22 +398,40 @@ impl fmt::Display for TaskErrorKind {
 const LONGEST_PLACE: usize = 4 << 10;
 
 /// A panic, as it crossed over from the worker.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
 pub struct PanicInfo {
     message: String,
-    location: String,
+    location: Option<String>,
     backtrace: Option<String>,
+}
+
+impl fmt::Display for PanicInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { message, location, .. } = self;
+        write!(
+            f,
+            "panicked at {}: {}",
+            Plain(location.as_deref().unwrap_or("an unknown place")),
+            Plain(message)
+        )
+    }
+}
+
+impl fmt::Debug for PanicInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&TaskErrorKind::Panicked(self.clone()), f)
+    }
 }
 
 impl PanicInfo {
     pub(crate) fn new(message: String, location: Option<String>, backtrace: Option<String>) -> Self {
-        Self { message, location: location.unwrap_or_else(|| "an unknown place".into()), backtrace }
+        Self { message, location, backtrace }
     }
 
     /// As it crosses over: texts that are too long lose their middle.
     pub(crate) fn cut(self) -> Self {
         let Self { message, location, backtrace } = self;
-        let location = text::cut_to(location, LONGEST_PLACE);
+        let location = location.map(|place| text::cut_to(place, LONGEST_PLACE));
         Self { message: text::cut(message), location, backtrace: backtrace.map(text::cut) }
     }
 
@@ -349,21 +442,23 @@ impl PanicInfo {
         &self.message
     }
 
-    /// Where it panicked, as `file:line:column`.
+    /// Where it panicked, as `file:line:column`; `unknown place` for a panic that was passed on and whose place is
+    /// not known.
     #[must_use]
     pub fn location(&self) -> &str {
-        &self.location
+        self.location.as_deref().unwrap_or("unknown place")
     }
 
-    /// The backtrace, when `RUST_BACKTRACE` is set; cut like a message.
+    /// The backtrace, when `RUST_BACKTRACE` is set: from where the user's code panicked to where the worker called
+    /// it. All of it for `RUST_BACKTRACE=full`. Cut like a message.
     #[must_use]
     pub fn backtrace(&self) -> Option<&str> {
         self.backtrace.as_deref()
     }
 }
 
-/// How a worker process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a worker process ended. `Debug` says what `Display` says.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Death {
     pub(crate) cause: DeathCause,
     pub(crate) core_dumped: bool,
@@ -445,5 +540,102 @@ impl fmt::Display for Death {
             write!(f, ", out of memory")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(kind: TaskErrorKind) -> TaskError {
+        TaskError::new("app::convert", 2, 1, 1, Some("\"a\"".into()), kind)
+    }
+
+    fn panicked(message: &str, place: Option<&str>, backtrace: Option<&str>) -> TaskErrorKind {
+        let text = str::to_owned;
+        TaskErrorKind::Panicked(PanicInfo::new(message.into(), place.map(text), backtrace.map(text)))
+    }
+
+    #[test]
+    fn debug_says_what_display_says_over_several_lines() {
+        let killed = || TaskErrorKind::Died(Death::new(DeathCause::Signaled(9)));
+        let backtrace = "   0: app::row\n             at ./src/main.rs:7:5\n   1: app::convert\n";
+        let kind = panicked("left: 1\nright: 2", Some("src/main.rs:7:5"), Some(backtrace));
+        let mut error = error(kind).after(vec![killed()]).with_last_words(Some("so far\nso good".into()));
+        Arc::get_mut(&mut error.0).unwrap().attempts = 2;
+        assert_eq!(
+            error.to_string(),
+            "task 2 of `app::convert` on worker 1 panicked at src/main.rs:7:5: left: 1\nright: 2; its argument was \
+             \"a\"; this was attempt 2; attempt 1 died: its worker was killed by SIGKILL (signal 9); \
+             its last words:\n    so far\n    so good"
+        );
+        let lines = [
+            "task 2 of `app::convert` on worker 1 panicked at src/main.rs:7:5: left: 1",
+            "right: 2",
+            "  its argument was \"a\"",
+            "  this was attempt 2",
+            "  attempt 1 died: its worker was killed by SIGKILL (signal 9)",
+            "  its last words:",
+            "    so far",
+            "    so good",
+            "  backtrace:",
+            "     0: app::row",
+            "               at ./src/main.rs:7:5",
+            "     1: app::convert",
+        ]
+        .join("\n");
+        assert_eq!(format!("{error:?}"), lines);
+        assert_eq!(format!("{:?}", Error::Task(error.clone())), lines);
+        assert_eq!(
+            format!("{:#?}", Err::<(), _>(Error::Task(error))).lines().count(),
+            lines.lines().count() + 2
+        );
+    }
+
+    #[test]
+    fn debug_of_what_an_error_holds_shows_no_structs() {
+        let info = || panicked("no", None, Some("   0: app::convert\n"));
+        let with_backtrace = "panicked at an unknown place: no\n  backtrace:\n     0: app::convert";
+        assert_eq!(format!("{:?}", info()), with_backtrace);
+        let TaskErrorKind::Panicked(panic) = info() else { unreachable!() };
+        assert_eq!((format!("{panic:?}").as_str(), panic.location()), (with_backtrace, "unknown place"));
+        let init = TaskErrorKind::Init(Box::new(info()));
+        assert_eq!(format!("{init:?}"), format!("has no worker state: init failed: {with_backtrace}"));
+        let death = Death::new(DeathCause::Exited(3));
+        assert_eq!(format!("{death:?}"), death.to_string());
+        let option = Error::option("workers", 0, "a pool has at least 1 worker");
+        for error in
+            [option, Error::Cancelled, Error::NotReady(Duration::from_millis(3)), Error::start("it", "no")]
+        {
+            assert_eq!(format!("{error:?}"), error.to_string());
+        }
+    }
+
+    #[test]
+    fn what_a_worker_says_controls_no_terminal() {
+        let says = "\x1b[2Jfine\r\u{9b}K\n\tok";
+        for kind in [
+            panicked(says, Some("\x1b]0;src/main.rs:7:5\x07"), Some("   0: \x1bapp\n")),
+            TaskErrorKind::Failed(says.into()),
+            TaskErrorKind::Decode(says.into()),
+            TaskErrorKind::Encode(says.into()),
+            TaskErrorKind::Init(Box::new(TaskErrorKind::Failed(says.into()))),
+        ] {
+            let error = TaskError::new("f", 0, 0, 1, Some(says.into()), kind.clone());
+            let error = error.after(vec![kind]).with_last_words(Some(format!("{says}\n{says}")));
+            for text in [error.to_string(), format!("{error:?}")] {
+                assert!(text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t')), "{text:?}");
+                assert!(text.contains("\\u{1b}[2Jfine\\u{d}\\u{9b}K\n") && text.contains("\tok"), "{text}");
+            }
+        }
+        for error in [Error::start("it", says), Error::Shared(says.into()), Error::Concatenate(says.into())] {
+            assert!(error.to_string().contains("\\u{1b}[2Jfine"), "{error}");
+        }
     }
 }

@@ -55,6 +55,7 @@ mod timeline;
 mod deaths;
 mod exceptions;
 mod long_texts;
+mod panics;
 mod timeouts;
 
 const TOPICS: &[&[harness::Case]] = &[
@@ -91,6 +92,7 @@ const TOPICS: &[&[harness::Case]] = &[
     timeline::CASES,
     progress::CASES,
     exceptions::CASES,
+    panics::CASES,
     deaths::CASES,
     timeouts::CASES,
 ];

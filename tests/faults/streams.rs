@@ -18,8 +18,8 @@ use crate::support::{assert_usable, builder, panic_message, pool, square, square
 
 cases! {
     All: broken_pipe_is_an_error;
-    Processes: closed, broken_output, stderr_is_passed_on, stdin_is_left_alone, nobody_reads, output_left_at_the_end,
-               parent_killed_with_output_left;
+    Processes: closed, broken_output, stderr_is_passed_on, stderr_controls_nothing, stdin_is_left_alone,
+               nobody_reads, output_left_at_the_end, parent_killed_with_output_left;
     Apart: ends_with_output_left;
 }
 
@@ -234,6 +234,44 @@ fn stderr_is_passed_on(method: StartMethod) -> Result<(), Error> {
     assert!((call..last_call).contains(&place("task 200")), "{text}");
     assert_eq!(text.matches("from C: ").count(), 201, "{text}");
     assert_eq!(lines[last_call + 1..], ["half a line", "the end", "the end"], "{text}");
+    Ok(())
+}
+
+/// Prints these bytes to stderr, and ends as it is told.
+#[worker_task]
+fn print_bytes(bytes: &[u8], dies: bool) {
+    io::stderr().write_all(bytes).unwrap();
+    if dies {
+        std::process::abort();
+    }
+}
+
+/// What would clear a screen or write over a line is shown, unless the program wants it as it is.
+fn stderr_controls_nothing(method: StartMethod) -> Result<(), Error> {
+    const PRINTED: &[u8] = b"\x1b[2J\x1b]0;title\x07 \xc2\x9b1A\rpool: all is well\n\tcaf\xc3\xa9 \xff\n";
+    const SHOWN: &str =
+        "\\u{1b}[2J\\u{1b}]0;title\\u{7} \\u{9b}1A\\u{d}pool: all is well\n\tcaf\u{e9} \\xff\n";
+    for raw in [false, true] {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let altered = Altered::open_on(&[2], writer);
+        let pool = builder(method).workers(1).raw_stderr(raw).build();
+        let error = pool.and_then(|pool| {
+            print_bytes::apply(&pool, (PRINTED, false))?;
+            Ok(task_error(print_bytes::apply(&pool, (PRINTED, true))))
+        });
+        drop(altered);
+        let error = error?;
+        let mut passed_on = Vec::new();
+        reader.read_to_end(&mut passed_on).unwrap();
+        let expected = if raw { PRINTED } else { SHOWN.as_bytes() };
+        assert_eq!(String::from_utf8_lossy(&passed_on), String::from_utf8_lossy(expected).repeat(2));
+        // The program has the text itself, and shows it as the error does.
+        assert!(error.last_words().is_some_and(|words| words.starts_with("\x1b[2J")), "{error}");
+        for text in [error.to_string(), format!("{error:?}")] {
+            assert!(text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t')), "{text}");
+            assert!(text.contains("\\u{1b}[2J"), "{text}");
+        }
+    }
     Ok(())
 }
 

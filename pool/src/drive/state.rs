@@ -71,6 +71,8 @@ pub(crate) struct Upkeep {
     pub(crate) insights: bool,
     /// They are processes that may have pools of their own.
     pub(crate) nests: bool,
+    /// What they print to stderr is passed on with its control characters.
+    pub(crate) raw_stderr: bool,
 }
 
 pub(crate) struct State {
@@ -379,6 +381,7 @@ impl State {
         self.watched_until = self.now;
         self.look_around(self.now);
         if self.supervisor.deadline().is_some_and(|deadline| deadline <= self.now) {
+            self.look_at_panics();
             self.handle(Event::Tick);
         }
         for worker in 0..self.posts.len() {

@@ -3,6 +3,7 @@
 
 use std::io;
 
+use crate::error::plain::push_plain;
 use crate::progress;
 use crate::sys::pipe::Reader;
 use crate::sys::write::write_now;
@@ -20,6 +21,8 @@ const LAST: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Words {
     pub(super) pipe: Reader,
+    /// What it prints is passed on as it is, control characters and all.
+    raw: bool,
     /// A line that is not whole yet.
     line: Vec<u8>,
     /// The last of it.
@@ -30,8 +33,8 @@ pub(super) struct Words {
 }
 
 impl Words {
-    pub(super) fn new(pipe: Reader) -> Self {
-        Self { pipe, line: Vec::new(), tail: Vec::new(), old: 0 }
+    pub(super) fn new(pipe: Reader, raw: bool) -> Self {
+        Self { pipe, raw, line: Vec::new(), tail: Vec::new(), old: 0 }
     }
 
     /// Takes what was printed by now, if it is no more than so much: whole lines go to `out`. False when there is more.
@@ -44,13 +47,22 @@ impl Words {
         self.forget(self.tail.len().saturating_sub(KEPT));
         let whole = self.line.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let whole = if self.line.len() - whole > LINE { self.line.len() } else { whole };
-        out.extend(self.line.drain(..whole));
+        self.pass_on(whole, out);
         is_all
     }
 
     /// Takes the line that is not whole.
     pub(super) fn take_line(&mut self, printed: &mut Printed) {
-        printed.bytes.append(&mut self.line);
+        self.pass_on(self.line.len(), &mut printed.bytes);
+    }
+
+    /// Appends so many bytes of the line to `out`, as they are to be shown.
+    fn pass_on(&mut self, bytes: usize, out: &mut Vec<u8>) {
+        match &self.line[..bytes] {
+            line if self.raw => out.extend_from_slice(line),
+            line => push_plain(out, line),
+        }
+        self.line.drain(..bytes);
     }
 
     fn forget(&mut self, bytes: usize) {
@@ -124,7 +136,7 @@ mod tests {
     #[test]
     fn words_of_answered_tasks_are_forgotten() {
         let (reader, writer) = pipe().unwrap();
-        let (mut words, mut writer) = (Words::new(reader), File::from(writer));
+        let (mut words, mut writer) = (Words::new(reader, false), File::from(writer));
         let mut say = |words: &mut Words, text: &str| {
             writer.write_all(text.as_bytes()).unwrap();
             words.take(&mut Vec::new(), LAST);

@@ -142,7 +142,9 @@ struct WorkerWords {
     /// How many bytes it held after its init, and how many more it holds now; 0 when nobody wants to know.
     baseline: AtomicU64,
     growth: AtomicU64,
-    _line3: [u64; 2],
+    /// The unit that has panicked, plus one.
+    panicked: AtomicU32,
+    _line3: [u32; 3],
 }
 
 /// What the worker has spent its time on, in nanoseconds.
@@ -209,6 +211,7 @@ pub fn read_any(half: &[u8]) {
     let unit = parent.next_unit();
     let _ = (parent.has_reply(), parent.pace_ns(), parent.started_at(), parent.growth(), parent.baseline());
     let _ = (parent.is_running(unit), parent.has_started(unit), parent.has_decoded(unit));
+    let _ = parent.has_panicked(unit);
     let _ = [Spends::Waiting, Spends::Working, Spends::Init, Spends::Exit].map(|what| parent.spent(what));
     if let Ok(recalled) = parent.recall(unit) {
         assert!(recalled.kept_up_to.wrapping_sub(unit) <= parent.next_unit().wrapping_sub(unit));

@@ -253,6 +253,11 @@ impl ParentEnd {
         self.worker_words().decoded.load(Ordering::Acquire) == unit.wrapping_add(1)
     }
 
+    /// Whether the worker says that this unit has panicked, of which it is about to tell.
+    pub(crate) fn has_panicked(&self, unit: u32) -> bool {
+        self.worker_words().panicked.load(Ordering::Acquire) == unit.wrapping_add(1)
+    }
+
     /// When the worker says that it started the unit that it is at.
     pub(crate) fn started_at(&self) -> u64 {
         self.worker_words().started_at.load(Ordering::Relaxed)

@@ -224,6 +224,11 @@ impl Chunk<'_> {
         self.words.own().decoded.store(self.unit.wrapping_add(1), Ordering::Release);
     }
 
+    /// Notes that the unit that is at work has panicked: what comes yet is to tell of that.
+    pub(crate) fn note_panicked(&self) {
+        self.words.own().panicked.store(self.unit.wrapping_add(1), Ordering::Release);
+    }
+
     /// Notes when the next unit is being started, for the parent's time limits; to be called before it is.
     pub(crate) fn stamp(&mut self) {
         self.words.own().started_at.store(now_ns(), Ordering::Relaxed);

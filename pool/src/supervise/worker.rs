@@ -31,6 +31,8 @@ pub(super) struct Worker {
     pub(super) head_since: u64,
     /// The worker has said that it has begun it.
     pub(super) head_began: bool,
+    /// How much longer than its limit the head may take, for what is not the user's code.
+    pub(super) head_extra_ns: u64,
     /// Why it is being killed, and for which unit.
     pub(super) doomed: Option<(u32, Cause)>,
     /// How many of its lives have ended, since it last did a task, before there was one that could explain the end. All
@@ -51,6 +53,7 @@ impl Worker {
             blocked: false,
             head_since: 0,
             head_began: false,
+            head_extra_ns: 0,
             doomed: None,
             lives_in_vain,
             retry_at: None,
@@ -71,6 +74,7 @@ impl Worker {
     pub(super) fn next_head(&mut self, now: u64) {
         self.head_since = now;
         self.head_began = false;
+        self.head_extra_ns = 0;
     }
 
     pub(super) fn push(&mut self, what: What, now: u64) {

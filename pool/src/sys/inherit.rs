@@ -11,7 +11,7 @@ use nix::libc;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::Mode;
 
-use super::{named, read_text};
+use super::{faults, named, read_text};
 
 /// What a worker ignores. A write to a pipe that nobody reads is an error, as in every Rust program. The other two
 /// stop those who use a terminal from the background, where a worker always is, and nobody would continue it: so
@@ -48,7 +48,7 @@ pub(crate) fn set_name(name: &str) {
 
 fn reset_dispositions() {
     // The C library keeps two of the numbers for itself and refuses them, the kernel refuses SIGKILL and SIGSTOP.
-    for signal in 1..=libc::SIGRTMAX() {
+    for signal in (1..=libc::SIGRTMAX()).filter(|signal| !faults::leave_to_std(*signal)) {
         let disposition = if IGNORED.contains(&signal) { libc::SIG_IGN } else { libc::SIG_DFL };
         // SAFETY: neither disposition runs code of this process.
         unsafe { libc::signal(signal, disposition) };

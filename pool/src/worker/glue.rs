@@ -4,7 +4,7 @@
 use std::any::{Any, TypeId};
 
 use super::memory::Memory;
-use super::panics;
+use super::panics::{self, Caught};
 use super::watch::Watch;
 use crate::codec::Codec;
 use crate::lane::{Chunk, reply};
@@ -84,7 +84,7 @@ fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, mut items: Items<'_>, l
             });
             if let Err(panic) = run {
                 watch.as_mut().map(|watch| watch.next());
-                reply_failed(Failure::Panicked(panic), reply::FAILED, lane);
+                reply_failed(panicked(panic, lane), reply::FAILED, lane);
                 lane.finish_unit();
                 lane.alarm();
             }
@@ -171,6 +171,13 @@ pub(super) fn reply_failed(failure: Failure, tag: u8, lane: &mut Chunk<'_>) {
     let failure = failure.cut();
     let told = lane.reply(tag, tag, |out| Codec::Bincode.encode(&failure, out));
     debug_assert!(told.is_ok());
+}
+
+/// What there is to tell of a panic. To find that out is not the user's code, and does not count against its time
+/// limit.
+pub(super) fn panicked(panic: Caught, lane: &Chunk<'_>) -> Failure {
+    lane.note_panicked();
+    Failure::Panicked(panic.describe())
 }
 
 /// The glue of an init function.

@@ -21,7 +21,7 @@ mod memory;
 mod panics;
 mod watch;
 
-use glue::{Bench, ExitGlue, reply_failed};
+use glue::{Bench, ExitGlue, panicked, reply_failed};
 use memory::Memory;
 pub(crate) use watch::TOLD;
 use watch::Watch;
@@ -59,7 +59,7 @@ pub(crate) enum LivesIn {
 /// Works until the exit order is done.
 pub(crate) fn run(boot: Boot) -> Result<(), String> {
     let Boot { id, down, up, bell, log, notes, codec, shared, daemon, lives_in } = boot;
-    panics::capture_on_this_thread();
+    panics::capture_on_this_thread(lives_in);
     let teller = Teller::new(log, lives_in == LivesIn::Process);
     boot::enter_worker(daemon, lives_in);
     progress::enter_worker(id.0, lives_in, notes.board.as_deref());
@@ -187,7 +187,7 @@ impl Worker {
     }
 
     fn make_state(&mut self, payload: &[u8], answer: &mut Chunk<'_>) {
-        match self.new_profile(payload) {
+        match self.new_profile(payload, answer) {
             Ok(profile) => {
                 self.profiles.push(profile);
                 acknowledge(answer);
@@ -196,7 +196,7 @@ impl Worker {
         }
     }
 
-    fn new_profile(&self, payload: &[u8]) -> Result<Profile, Failure> {
+    fn new_profile(&self, payload: &[u8], answer: &Chunk<'_>) -> Result<Profile, Failure> {
         let failed = |why: &str| Failure::Failed(why.to_owned());
         let order = InitOrder::from_bytes(payload).ok_or_else(|| failed("the init order is too short"))?;
         let glue_of = |index| self.registry.entry(index).map(|entry| entry.glue);
@@ -209,12 +209,12 @@ impl Worker {
         };
         let state = match order.init.map(glue_of) {
             Some(Some(Glue::Init(init))) => panics::catch(|| (init.run)(self.id, &self.shared))
-                .map_err(Failure::Panicked)?
+                .map_err(|panic| panicked(panic, answer))?
                 .map_err(Failure::Failed)?,
             Some(_) => return Err(failed("the init function is not registered in the worker")),
             None => match glue_of(order.task) {
                 Some(Glue::Task(task)) => panics::catch(task.default_state)
-                    .map_err(Failure::Panicked)?
+                    .map_err(|panic| panicked(panic, answer))?
                     .ok_or_else(|| failed("the state type has no `Default`"))?,
                 _ => return Err(failed("the task is not registered in the worker")),
             },
@@ -231,7 +231,7 @@ impl Worker {
                 continue;
             };
             let value = panics::catch(|| (exit.run)(self.id, self.codec, &self.shared, state));
-            match value.map_err(Failure::Panicked).flatten() {
+            match value.map_err(|panic| panicked(panic, answer)).flatten() {
                 Ok(value) => {
                     let Ok(()) = answer.reply::<std::convert::Infallible>(
                         reply::EXIT_VALUE,

@@ -106,7 +106,8 @@ impl State {
         let bell = self.waiter.bell().map_err(failed)?;
         let (words, stderr) = match self.supervisor.has_processes() {
             true => {
-                pipe().map(|(reader, writer)| (Some(Words::new(reader)), Some(writer))).map_err(failed)?
+                let (reader, writer) = pipe().map_err(failed)?;
+                (Some(Words::new(reader, self.upkeep.raw_stderr)), Some(writer))
             }
             false => (None, None),
         };

@@ -117,6 +117,15 @@ impl State {
         }
     }
 
+    /// Sees which of the orders that run out of time have panicked, and are only told of yet.
+    pub(super) fn look_at_panics(&mut self) {
+        for (worker, head) in self.supervisor.running_out(self.now) {
+            if self.posts[worker].as_ref().is_some_and(|post| post.lane.has_panicked(head.unit())) {
+                self.supervisor.head_panicked(worker);
+            }
+        }
+    }
+
     /// Sees which workers hold more memory than they may: between tasks they say so, in a task nobody asks them.
     fn look_at_memory(&mut self, limit: u64, now: u64) {
         let look = is_due(&mut self.looked_at.memory, MEMORY_LOOK_NS, now);

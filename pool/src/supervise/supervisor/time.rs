@@ -8,6 +8,9 @@ const ABANDON_NS: u64 = 500_000_000;
 const BOOT_NS: u64 = 30_000_000_000;
 /// How much longer a worker may take that has not even begun: on a busy machine it may not have had its turn.
 const GRACE_NS: u64 = 5_000_000_000;
+/// How much longer a worker may take whose task has panicked: to find the names and places of a backtrace takes as
+/// long as the program is large.
+const TELL_NS: u64 = 30_000_000_000;
 /// How soon it is looked again whether such a worker has begun.
 const LOOK_AGAIN_NS: u64 = 5_000_000;
 /// How long a queue may stand still while another worker has nothing to do, before it is taken back.
@@ -46,17 +49,17 @@ impl Supervisor {
             return None;
         }
         let limit = self.limit_of(worker).map(|limit| {
-            let due = worker.head_since.saturating_add(limit);
+            let due = worker.head_since.saturating_add(limit).saturating_add(worker.head_extra_ns);
             if worker.head_began || self.now < due { due } else { self.now + LOOK_AGAIN_NS }
         });
         let stall = (another_is_idle && self.can_rebalance(worker)).then(|| worker.head_since + STALL_NS);
         limit.into_iter().chain(stall).min()
     }
 
-    /// The limit that the head of the queue has gone past, if it has.
-    fn overdue(&self, worker: &Worker) -> Option<u64> {
-        let grace = if worker.head_began { 0 } else { GRACE_NS };
-        let late = |limit: &u64| worker.head_since.saturating_add(limit.saturating_add(grace)) <= self.now;
+    /// The limit that the head of the queue has gone past by now, if it has.
+    fn overdue(&self, worker: &Worker, now: u64) -> Option<u64> {
+        let grace = if worker.head_began { worker.head_extra_ns } else { GRACE_NS };
+        let late = |limit: &u64| worker.head_since.saturating_add(limit.saturating_add(grace)) <= now;
         self.limit_of(worker).filter(late)
     }
 
@@ -92,6 +95,19 @@ impl Supervisor {
         (seat.head_since, seat.head_began) = (at, true);
     }
 
+    /// The orders that have run out of time by now, each with its worker.
+    pub(crate) fn running_out(&self, now: u64) -> Vec<(usize, Head)> {
+        let overdue = |worker: &usize| self.overdue(&self.workers[*worker], now).is_some();
+        (0..self.workers.len()).filter(overdue).filter_map(|id| Some((id, self.head(id)?))).collect()
+    }
+
+    /// Notes that what runs on the worker has panicked, which it has yet to tell of: once only, for a worker may say so
+    /// without end.
+    pub(crate) fn head_panicked(&mut self, worker: usize) {
+        let seat = &mut self.workers[worker];
+        (seat.head_extra_ns, seat.head_began) = (TELL_NS, true);
+    }
+
     /// What runs now has so much more time.
     pub(super) fn stood_still(&mut self, mut standstill: Standstill) {
         // Several callers may have noticed the same one.
@@ -109,7 +125,7 @@ impl Supervisor {
                 continue;
             }
             let seat = &self.workers[worker];
-            match (seat.phase, self.overdue(seat)) {
+            match (seat.phase, self.overdue(seat, self.now)) {
                 (Phase::Absent, _) => self.start(&[worker]),
                 (Phase::Starting, _) => self.doom(worker, Cause::TimedOut(BOOT_NS)),
                 (_, Some(limit)) => self.doom(worker, Cause::TimedOut(limit)),

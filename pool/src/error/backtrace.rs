@@ -1,0 +1,165 @@
+//! Backtraces of user code, without what is around it.
+
+use std::fmt::Write;
+
+/// What a backtrace ends at that begins in a worker, or in a thread that user code has started.
+const ENDS: [&str; 2] = ["pool::worker::", "__rust_begin_short_backtrace"];
+
+/// What this crate puts between a worker and user code, and what the user's code panics through.
+const GLUE: [&str; 5] = ["pool", "bincode", "postcard", "rmp_serde", "serde_core"];
+const LIBRARY: [&str; 3] = ["std", "core", "alloc"];
+
+/// What is of interest in a backtrace as std shows it: from where user code panicked to where it was called, counted
+/// anew. All of it where no user code is to be found, as in a program without symbols.
+pub(crate) fn of_user_code(backtrace: &str) -> String {
+    let frames = frames(backtrace);
+    let first = frames.iter().position(|frame| !frame.is_library() && !frame.is_of_this_crate());
+    let inner = &frames[first.unwrap_or(frames.len())..];
+    let inner = &inner[..inner.iter().position(Frame::ends).unwrap_or(inner.len())];
+    let is_glue = |frame: &Frame| frame.is_library() || frame.is_glue();
+    let last = inner.iter().rposition(|frame| !is_glue(frame)).map_or(0, |last| last + 1);
+    if last == 0 {
+        return backtrace.to_owned();
+    }
+    let mut text = String::with_capacity(backtrace.len());
+    for (number, Frame { name, place }) in inner[..last].iter().enumerate() {
+        let written = writeln!(text, "{number:4}: {name}");
+        debug_assert!(written.is_ok());
+        place.iter().for_each(|place| text.extend([*place, "\n"]));
+    }
+    text
+}
+
+/// A function in a backtrace, and the line that says where it stands.
+#[derive(Debug)]
+struct Frame<'t> {
+    name: &'t str,
+    place: Option<&'t str>,
+}
+
+fn frames(backtrace: &str) -> Vec<Frame<'_>> {
+    let mut frames: Vec<Frame<'_>> = Vec::new();
+    for line in backtrace.lines() {
+        match line.trim_start().split_once(": ") {
+            Some((number, name)) if number.parse::<u32>().is_ok() => frames.push(Frame { name, place: None }),
+            _ => frames.last_mut().into_iter().for_each(|frame| frame.place = Some(line)),
+        }
+    }
+    frames
+}
+
+impl Frame<'_> {
+    /// The crate that the function's name begins with: that of the type for a method of a trait.
+    fn root(&self) -> &str {
+        let path = self.name.trim_start_matches(['<', '&', '(']).trim_start_matches("mut ");
+        path.split("::").next().unwrap_or(path)
+    }
+
+    /// Whether the function belongs to std, or to what it stands on.
+    fn is_library(&self) -> bool {
+        let at = |part| self.place.is_some_and(|place| place.contains(part));
+        let in_sources = at("/library/") && (at("/rustc/") || at("/rustlib/src/"));
+        // A name without a path is the C library's, or one of the few that rustc makes up.
+        let is_c = !self.name.contains("::") && (at("/csu/") || at("/nptl/") || self.place.is_none());
+        let root = self.root();
+        // `<usize as core::..>`: the type has no path.
+        in_sources || is_c || LIBRARY.contains(&root) || root == "__rustc" || root.ends_with(" as core")
+    }
+
+    fn is_of_this_crate(&self) -> bool {
+        self.root() == "pool"
+    }
+
+    /// Whether this crate, or what it encodes and decodes with, stands in for the user's code.
+    fn is_glue(&self) -> bool {
+        GLUE.contains(&self.root())
+            || [" as pool::", "<impl pool::"].iter().any(|part| self.name.contains(part))
+    }
+
+    fn ends(&self) -> bool {
+        ENDS.iter().any(|end| self.name.contains(end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What std shows of these frames, each a name and a file.
+    fn shown(frames: &[(&str, &str)]) -> String {
+        let frame = |(number, (name, file)): (usize, &(&str, &str))| {
+            let place = if file.is_empty() { String::new() } else { format!("             at {file}:7:5\n") };
+            format!("{number:4}: {name}\n{place}")
+        };
+        frames.iter().enumerate().map(frame).collect()
+    }
+
+    const STD: &str = "/rustc/59807616e1/library/std/src/panicking.rs";
+    const PANIC: [(&str, &str); 7] = [
+        ("pool::worker::panics::note", "./pool/src/worker/panics.rs"),
+        ("<alloc::boxed::Box<dyn Fn()> as core::ops::function::Fn<()>>::call", STD),
+        ("std::panicking::panic_with_hook", STD),
+        ("__rustc::rust_begin_unwind", STD),
+        ("core::panicking::panic_fmt", ""),
+        ("<usize as core::slice::index::SliceIndex<[T]>>::index", ""),
+        ("<alloc::vec::Vec<T> as core::ops::index::Index<I>>::index", STD),
+    ];
+    const WORKER: [(&str, &str); 5] = [
+        ("pool::worker::glue::run_task", "./pool/src/worker/glue.rs"),
+        ("std::panicking::catch_unwind::do_call", STD),
+        ("pool::worker::panics::catch", ""),
+        ("main", ""),
+        ("_start", ""),
+    ];
+
+    #[track_caller]
+    fn assert_left(around: &[&[(&str, &str)]], left: &[(&str, &str)]) {
+        assert_eq!(of_user_code(&shown(&around.concat())), shown(left));
+    }
+
+    #[test]
+    fn a_tasks_backtrace_is_the_users_functions() {
+        let user = [
+            ("app::parse::column", "./src/parse.rs"),
+            ("core::iter::traits::iterator::Iterator::map", STD),
+            ("<app::Table as core::ops::index::Index<usize>>::index", "./src/table.rs"),
+            ("callback_of_a_c_library", "./c/sort.c"),
+            ("app::convert", "./src/main.rs"),
+        ];
+        for glue in [
+            "<app::convert as pool::task::Task>::call",
+            "app::_::<impl pool::task::Task for app::convert>::call",
+        ] {
+            assert_left(&[&PANIC, &user, &[(glue, "./src/main.rs")], &WORKER], &user);
+        }
+    }
+
+    #[test]
+    fn the_codec_of_an_argument_is_no_code_of_the_users() {
+        let user =
+            [("<app::_::<impl serde_core::de::Deserialize for app::Row>::deserialize", "./src/main.rs")];
+        let codec = [
+            ("<&mut bincode::Decoder<R> as serde_core::de::Deserializer>::deserialize_u8", ""),
+            ("pool::codec::Codec::decode", ""),
+        ];
+        assert_left(&[&PANIC, &user, &codec, &WORKER], &user);
+    }
+
+    #[test]
+    fn a_thread_of_the_users_ends_where_it_began() {
+        let user = [("app::convert::{{closure}}", "./src/main.rs")];
+        let thread = [
+            ("std::sys::backtrace::__rust_begin_short_backtrace", STD),
+            ("app::name_that_std_calls", "./src/main.rs"),
+            ("start_thread", "./nptl/pthread_create.c"),
+        ];
+        assert_left(&[&PANIC, &user, &thread], &user);
+    }
+
+    #[test]
+    fn where_there_are_no_names_all_is_shown() {
+        let unknown = [("<unknown>", ""), ("<unknown>", "")];
+        assert_left(&[&unknown], &unknown);
+        assert_left(&[&PANIC, &WORKER], &[&PANIC[..], &WORKER].concat());
+    }
+}

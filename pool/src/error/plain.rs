@@ -1,0 +1,74 @@
+//! Text that others have written, as it is shown: what would control a terminal is written out instead of being sent.
+
+use std::fmt::{self, Write};
+
+/// Shows a text whose control characters are escaped as in Rust's own literals: `\u{1b}`. Lines and tabs stay.
+pub(crate) struct Plain<T>(pub(crate) T);
+
+impl<T: AsRef<str>> fmt::Display for Plain<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.as_ref();
+        let mut shown = 0;
+        for (at, found) in text.match_indices(controls) {
+            f.write_str(&text[shown..at])?;
+            found.chars().try_for_each(|control| write!(f, "{}", control.escape_unicode()))?;
+            shown = at + found.len();
+        }
+        f.write_str(&text[shown..])
+    }
+}
+
+/// Whether a terminal does something with the character besides showing it: the control characters, and those that turn
+/// the direction of what follows, behind which a line can say something else than it shows.
+fn controls(c: char) -> bool {
+    match c {
+        '\n' | '\t' => false,
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        _ => c.is_control(),
+    }
+}
+
+/// Appends bytes that a worker has printed: text as [`Plain`] shows it, what is no text as `\xff`.
+pub(crate) fn push_plain(out: &mut Vec<u8>, bytes: &[u8]) {
+    // Most of what is printed needs no look at its characters.
+    if bytes.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t')) {
+        return out.extend_from_slice(bytes);
+    }
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        let written = write!(text, "{}", Plain(chunk.valid()));
+        debug_assert!(written.is_ok());
+        let written = chunk.invalid().iter().try_for_each(|byte| write!(text, "\\x{byte:02x}"));
+        debug_assert!(written.is_ok());
+    }
+    out.extend_from_slice(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_controls_a_terminal_is_written_out() {
+        for (text, shown) in [
+            ("", ""),
+            ("two\n\tlines, ä and 😀", "two\n\tlines, ä and 😀"),
+            ("\x1b[2J\x1b]0;title\x07", "\\u{1b}[2J\\u{1b}]0;title\\u{7}"),
+            ("50%\rdone\x08\x7f", "50%\\u{d}done\\u{8}\\u{7f}"),
+            ("\u{9b}31m and \u{202e}back", "\\u{9b}31m and \\u{202e}back"),
+        ] {
+            assert_eq!(Plain(text).to_string(), shown);
+            let mut bytes = b"> ".to_vec();
+            push_plain(&mut bytes, text.as_bytes());
+            assert_eq!(bytes, [b"> ", shown.as_bytes()].concat());
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_written_out() {
+        let mut shown = Vec::new();
+        // A terminal of eight bits would take the second for an escape.
+        push_plain(&mut shown, b"a\xff\x9b2J\xe2\x82b\n");
+        assert_eq!(shown, b"a\\xff\\x9b2J\\xe2\\x82b\n");
+    }
+}

@@ -1,0 +1,72 @@
+//! Faults in workers: std's handler says which thread has overflowed its stack, and lets all other faults kill.
+//!
+//! That handler stays in workers, with one of this crate's before it. For std's own takes it for granted that a fault
+//! comes again when it returns, and so lets the first SIGSEGV pass that somebody has sent, where a worker is to die of
+//! it.
+#![allow(unsafe_code, reason = "a signal handler, and what it hands on to")]
+
+use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use nix::libc;
+
+type Handler = unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+
+const FAULTS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
+/// The handlers of [`FAULTS`] that are std's; 0 for none.
+static STD: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+
+/// Notes which handlers of faults are std's: those that are there when `main` begins.
+pub(crate) fn note_std_handlers() {
+    for (signal, noted) in FAULTS.into_iter().zip(&STD) {
+        noted.store(std_handler(signal).unwrap_or(0), Ordering::Relaxed);
+    }
+}
+
+fn action_of(signal: libc::c_int) -> Option<libc::sigaction> {
+    // SAFETY: all zeros is a value of this struct of numbers and a mask.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: no new action is given, and the old one is written to a struct that is there.
+    (unsafe { libc::sigaction(signal, ptr::null(), &raw mut action) } == 0).then_some(action)
+}
+
+fn std_handler(signal: libc::c_int) -> Option<usize> {
+    let action = action_of(signal)?;
+    let is_handler = ![libc::SIG_DFL, libc::SIG_IGN].contains(&action.sa_sigaction);
+    (is_handler && action.sa_flags & libc::SA_SIGINFO != 0).then_some(action.sa_sigaction)
+}
+
+/// Leaves the signal to std, in a worker, if its handler is std's. False if it is somebody else's.
+pub(super) fn leave_to_std(signal: libc::c_int) -> bool {
+    let Some(at) = FAULTS.iter().position(|fault| *fault == signal) else { return false };
+    let (noted, ours) = (STD[at].load(Ordering::Relaxed), on_fault as Handler as usize);
+    let Some(mut action) = action_of(signal).filter(|_| noted != 0) else { return false };
+    if ![noted, ours].contains(&action.sa_sigaction) {
+        return false;
+    }
+    action.sa_sigaction = ours;
+    // SAFETY: `on_fault` has the form that the flags of std's handler ask for, and does what a signal handler may do.
+    (unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) }) == 0
+}
+
+/// Runs on a fault, or when somebody sends such a signal.
+unsafe extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel gives a handler with SA_SIGINFO what it tells of the signal.
+    let is_sent = unsafe { (*info).si_code } <= 0;
+    let noted = FAULTS.iter().zip(&STD).find(|(fault, _)| **fault == signal);
+    let noted = noted.map_or(0, |(_, noted)| noted.load(Ordering::Relaxed));
+    if is_sent || noted == 0 {
+        // SAFETY: both may be called in a handler. The signal is blocked until this returns, and then kills.
+        unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+            libc::raise(signal);
+        }
+        return;
+    }
+    // SAFETY: the number is that of a handler which was installed with SA_SIGINFO, so it is a function of this form; it
+    // was noted at the start of `main`, in this process or in the one that this is a copy of.
+    unsafe {
+        let handler = std::mem::transmute::<usize, Handler>(noted);
+        handler(signal, info, context);
+    }
+}

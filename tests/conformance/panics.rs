@@ -1,0 +1,530 @@
+//! A panic is told with its own message, and with its own place or none, wherever it began and whoever passed it on.
+
+use std::any::Any;
+use std::panic::{self, AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
+use std::path::Path;
+use std::time::Duration;
+
+use pool::{
+    Error, PanicInfo, StartMethod, TaskError, TaskErrorKind, WorkerPool, worker_exit, worker_init,
+    worker_task,
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::harness::{apart, cases};
+use crate::support::{assert_usable, builder, pool, task_error};
+
+cases! {
+    All: passed_on, after_a_handled_one, in_what_surrounds_a_task, hook_of_the_users, backtraces,
+         handled_panics_are_silent;
+    Processes: ends_the_process, ends_in_a_thread_of_the_tasks, out_of_stack, time_of_a_backtrace;
+    Apart: with_backtraces, with_full_backtraces, with_limits, prints_nothing;
+}
+
+const UNKNOWN: &str = "unknown place";
+
+/// Where a panic begins and who passes it on. The text of each has the number in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum How {
+    /// In the task itself.
+    Here,
+    Literal,
+    Unwrap,
+    /// By a thread pool.
+    Rayon,
+    /// In a thread, whose payload the task passes on.
+    Thread,
+    ThreadLiteral,
+    /// Handled, then passed on.
+    Again,
+    /// Never begun: the hook is not called.
+    Made,
+    MadeOfALiteral,
+    /// No text.
+    Number,
+    MadeOfANumber,
+    /// Passed on while another is handled in a drop.
+    OverADrop,
+}
+
+const ALL: [How; 12] = [
+    How::Here,
+    How::Literal,
+    How::Unwrap,
+    How::Rayon,
+    How::Thread,
+    How::ThreadLiteral,
+    How::Again,
+    How::Made,
+    How::MadeOfALiteral,
+    How::Number,
+    How::MadeOfANumber,
+    How::OverADrop,
+];
+
+/// All that can be tried with the method: in this process a thread pool would leave its threads behind.
+fn ways(method: StartMethod) -> impl Iterator<Item = How> {
+    ALL.into_iter().filter(move |how| method.is_process() || *how != How::Rayon)
+}
+
+/// Handles a panic of its own as it is dropped.
+struct Copes;
+
+impl Drop for Copes {
+    fn drop(&mut self) {
+        drop(catch_unwind(|| panic!("handled in a drop")));
+    }
+}
+
+fn begin(how: How, x: u64) -> ! {
+    let thread_payload = |run: fn(u64)| std::thread::spawn(move || run(x)).join().unwrap_err();
+    match how {
+        How::Here => panic!("row {x} is bad"),
+        How::Literal => panic!("a literal"),
+        How::Unwrap => match std::hint::black_box(None::<std::convert::Infallible>).unwrap() {},
+        How::Rayon => {
+            rayon::scope(|scope| scope.spawn(|_| panic!("matrix {x} is singular")));
+            unreachable!("the scope passes it on")
+        }
+        How::Thread => resume_unwind(thread_payload(|x| panic!("thread {x} panicked"))),
+        How::ThreadLiteral => resume_unwind(thread_payload(|_| panic!("a literal of a thread"))),
+        How::Again => {
+            let payload = catch_unwind(|| panic!("passed on, {x}")).unwrap_err();
+            resume_unwind(payload)
+        }
+        How::Made => resume_unwind(Box::new(format!("made of {x}"))),
+        How::MadeOfALiteral => resume_unwind(Box::new("made of a literal")),
+        How::Number => panic_any(x),
+        How::MadeOfANumber => resume_unwind(Box::new(7u8)),
+        How::OverADrop => {
+            let _copes = Copes;
+            panic!("over a drop, {x}")
+        }
+    }
+}
+
+/// What its message is, and a part of the line that its place names in this file; none where nobody can know.
+fn expected(how: How, x: u64) -> (String, Option<&'static str>) {
+    match how {
+        How::Here => (format!("row {x} is bad"), Some("How::Here => panic!")),
+        How::Literal => ("a literal".into(), Some("How::Literal => panic!")),
+        How::Unwrap => ("called `Option::unwrap()` on a `None` value".into(), Some("How::Unwrap => match")),
+        How::Rayon => (format!("matrix {x} is singular"), Some("matrix {x} is singular")),
+        How::Thread => (format!("thread {x} panicked"), Some("thread {x} panicked")),
+        How::ThreadLiteral => ("a literal of a thread".into(), Some("a literal of a thread")),
+        How::Again => (format!("passed on, {x}"), Some("passed on, {x}")),
+        How::Made => (format!("made of {x}"), None),
+        How::MadeOfALiteral => ("made of a literal".into(), None),
+        How::Number => ("non-string payload".into(), Some("How::Number => panic_any")),
+        How::MadeOfANumber => ("non-string payload".into(), None),
+        How::OverADrop => (format!("over a drop, {x}"), Some("over a drop, {x}")),
+    }
+}
+
+#[track_caller]
+fn panic_of(error: &TaskError) -> &PanicInfo {
+    match error.kind() {
+        TaskErrorKind::Panicked(info) => info,
+        TaskErrorKind::Init(cause) | TaskErrorKind::Exit(cause) => match &**cause {
+            TaskErrorKind::Panicked(info) => info,
+            other => panic!("it should have panicked, but it {other}"),
+        },
+        other => panic!("it should have panicked, but it {other}"),
+    }
+}
+
+/// Asserts that the place is a line of this file that says so.
+#[track_caller]
+fn assert_is_at(info: &PanicInfo, text: &str) {
+    let mut place = info.location().rsplitn(3, ':').skip(1);
+    let (line, file) = (place.next().unwrap_or_default(), place.next().unwrap_or_default());
+    assert!(file.ends_with("panics.rs"), "{info:?}");
+    let line = include_str!("panics.rs").lines().nth(line.parse::<usize>().unwrap() - 1).unwrap();
+    assert!(line.contains(text), "{info:?} is not at {text:?} but at {line:?}");
+}
+
+#[track_caller]
+fn assert_is(error: &TaskError, how: How, x: u64) {
+    let (message, line) = expected(how, x);
+    let info = panic_of(error);
+    assert_eq!(info.message(), message, "{how:?}");
+    match line {
+        Some(line) => assert_is_at(info, line),
+        None => assert_eq!(info.location(), UNKNOWN, "{how:?}"),
+    }
+}
+
+/// Handles panics of its own, if it is to, and then has one that it does not handle.
+#[worker_task]
+fn panics(handled: Vec<(How, u64)>, how: Option<How>, x: u64) -> u64 {
+    for (how, x) in handled {
+        drop(catch_unwind(|| begin(how, x)));
+    }
+    how.map_or(x, |how| begin(how, x))
+}
+
+fn passed_on(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(1).build()?;
+    for (x, how) in (0..).zip(ways(method)) {
+        assert_is(&task_error(panics::apply(&pool, (vec![], Some(how), x))), how, x);
+    }
+    assert_usable(&pool);
+    Ok(())
+}
+
+fn after_a_handled_one(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(1).build()?;
+    for how in ways(method) {
+        // In a task before, and in the task itself.
+        for handled in ways(method) {
+            panics::apply(&pool, (vec![(handled, 1)], None, 1))?;
+            assert_is(&task_error(panics::apply(&pool, (vec![], Some(how), 2))), how, 2);
+            let error = task_error(panics::apply(&pool, (vec![(handled, 1), (How::Here, 7)], Some(how), 2)));
+            assert_is(&error, how, 2);
+        }
+    }
+    Ok(())
+}
+
+/// Panics as something is done with it.
+#[derive(Debug, PartialEq)]
+struct Fragile(Way);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Way {
+    Out,
+    In,
+    Not,
+}
+
+impl Serialize for Fragile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        assert!(self.0 != Way::Out, "broke on the way out");
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fragile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let way = Way::deserialize(deserializer)?;
+        assert!(way != Way::In, "broke on the way in");
+        Ok(Self(way))
+    }
+}
+
+/// Something that panics as it is dropped, made in a worker only.
+#[derive(Default, Serialize, Deserialize)]
+struct Brittle(bool);
+
+impl Drop for Brittle {
+    fn drop(&mut self) {
+        assert!(!self.0, "broke as it was dropped");
+    }
+}
+
+/// A payload that panics as it is dropped.
+struct Payload;
+
+impl Drop for Payload {
+    fn drop(&mut self) {
+        panic!("payload broke");
+    }
+}
+
+#[worker_task]
+fn make(way: Way) -> Fragile {
+    Fragile(way)
+}
+
+#[worker_task]
+fn take(item: Fragile) -> bool {
+    item.0 == Way::Not
+}
+
+#[worker_task]
+fn drop_one(kind: u8) {
+    match kind {
+        0 => drop(Brittle(true)),
+        _ => panic_any(Payload),
+    }
+}
+
+#[derive(Debug)]
+struct NoDefault;
+
+impl Default for NoDefault {
+    fn default() -> Self {
+        panic!("no default of this")
+    }
+}
+
+#[worker_task]
+fn with_default(#[state] _state: &mut NoDefault) {}
+
+#[worker_init]
+fn init_panics() -> u8 {
+    drop(catch_unwind(|| panic!("handled in init")));
+    panic!("no init today")
+}
+
+#[worker_task(init = init_panics)]
+fn with_init(#[state] _state: &mut u8) {}
+
+#[worker_exit]
+fn exit_panics(#[state] _state: u8) -> u8 {
+    drop(catch_unwind(|| panic!("handled in exit")));
+    panic!("no exit today")
+}
+
+#[worker_task(exit = exit_panics)]
+fn with_exit(#[state] _state: &mut u8) {}
+
+fn in_what_surrounds_a_task(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(1).build()?;
+    panics::apply(&pool, (vec![(How::Here, 3)], None, 1))?;
+    let told = |error: TaskError, text: &str| {
+        assert_eq!(panic_of(&error).message(), text);
+        assert_is_at(panic_of(&error), text);
+    };
+    told(task_error(make::apply(&pool, Way::Out)), "broke on the way out");
+    told(task_error(take::apply(&pool, Fragile(Way::In))), "broke on the way in");
+    told(task_error(drop_one::apply(&pool, 0)), "broke as it was dropped");
+    let error = task_error(drop_one::apply(&pool, 1));
+    assert_eq!(panic_of(&error).message(), "non-string payload");
+    assert_is_at(panic_of(&error), "panic_any(Payload)");
+    told(task_error(with_default::apply(&pool, ())), "no default of this");
+    told(task_error(with_init::apply(&pool, ())), "no init today");
+    with_exit::apply(&pool, ())?;
+    told(task_error(pool.join()), "no exit today");
+    Ok(())
+}
+
+#[worker_task]
+fn replaces_the_hook(quiet: bool, x: u64) -> u64 {
+    let before = panic::take_hook();
+    panic::set_hook(if quiet { Box::new(|_| {}) } else { before });
+    panic!("told by nobody, {x}")
+}
+
+/// Who replaces the hook has the message still, and one who calls the one before, the place too.
+fn hook_of_the_users(method: StartMethod) -> Result<(), Error> {
+    if method == StartMethod::Threads {
+        // It is the hook of this whole program.
+        return Ok(());
+    }
+    let pool = builder(method).workers(1).build()?;
+    panics::apply(&pool, (vec![(How::Here, 3)], None, 1))?;
+    for (quiet, x) in [(false, 1), (true, 2)] {
+        let error = task_error(replaces_the_hook::apply(&pool, (quiet, x)));
+        assert_eq!(panic_of(&error).message(), format!("told by nobody, {x}"));
+        if quiet {
+            assert_eq!(panic_of(&error).location(), UNKNOWN);
+            assert!(error.to_string().contains("panicked at an unknown place: told by nobody, 2"), "{error}");
+        } else {
+            assert_is_at(panic_of(&error), "told by nobody");
+        }
+    }
+    Ok(())
+}
+
+extern "C" fn called_by_c(row: i32) {
+    panic!("cannot compare row {row}");
+}
+
+/// Panics as another panic unwinds.
+struct Loud;
+
+impl Drop for Loud {
+    fn drop(&mut self) {
+        panic!("second: flush failed");
+    }
+}
+
+#[worker_task]
+fn ends(kind: u8, in_thread: bool) {
+    drop(catch_unwind(|| panic!("this was handled before")));
+    let end = move || match kind {
+        0 => called_by_c(17),
+        _ => {
+            let _loud = Loud;
+            panic!("first: disk full");
+        }
+    };
+    if in_thread { std::thread::spawn(end).join().unwrap() } else { end() }
+}
+
+/// What must be among what is told of the end.
+const OF_THE_ENDS: [&[&str]; 2] =
+    [&["cannot compare row 17", "panics.rs:"], &["first: disk full", "second: flush failed", "panics.rs:"]];
+
+fn assert_ends(pool: &WorkerPool, in_thread: bool) -> Result<(), Error> {
+    for (kind, texts) in (0..).zip(OF_THE_ENDS) {
+        panics::apply(pool, (vec![(How::Thread, 3), (How::Here, 12_345)], None, 1))?;
+        let error = task_error(ends::apply(pool, (kind, in_thread)));
+        assert!(matches!(error.kind(), TaskErrorKind::Died(death) if death.signal() == Some(6)), "{error}");
+        for text in [error.to_string(), format!("{error:?}")] {
+            texts.iter().for_each(|part| assert!(text.contains(part), "no {part:?} in {text}"));
+            assert!(!text.contains("12345"), "that was handled in the task before: {text}");
+        }
+    }
+    assert_usable(pool);
+    Ok(())
+}
+
+fn ends_the_process(method: StartMethod) -> Result<(), Error> {
+    assert_ends(&builder(method).workers(1).build()?, false)
+}
+
+fn ends_in_a_thread_of_the_tasks(method: StartMethod) -> Result<(), Error> {
+    assert_ends(&builder(method).workers(1).build()?, true)
+}
+
+#[worker_task]
+fn recurse(in_thread: bool) -> u64 {
+    fn down(depth: u64) -> u64 {
+        let page = std::hint::black_box([depth; 512]);
+        if depth == u64::MAX { 0 } else { down(depth + 1) + page[7] }
+    }
+    if !in_thread {
+        return down(0);
+    }
+    std::thread::Builder::new().name("deep".into()).spawn(|| down(0)).unwrap().join().unwrap()
+}
+
+/// std's handler of stack overflows is left in place, and what it prints is told.
+fn out_of_stack(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(1).build()?;
+    for in_thread in [false, true] {
+        let error = task_error(recurse::apply(&pool, in_thread));
+        assert!(matches!(error.kind(), TaskErrorKind::Died(_)), "{error}");
+        let text = error.to_string();
+        assert!(text.contains("overflowed its stack") && text.contains("'deep'") == in_thread, "{text}");
+    }
+    Ok(())
+}
+
+#[worker_task]
+fn in_layers(x: u64) -> u64 {
+    layer(x)
+}
+
+#[inline(never)]
+fn layer(x: u64) -> u64 {
+    std::hint::black_box([1u64].map(|y| deepest(x + y))[0])
+}
+
+#[inline(never)]
+fn deepest(x: u64) -> u64 {
+    [1, 2][std::hint::black_box(x as usize + 7)]
+}
+
+fn backtraces(method: StartMethod) -> Result<(), Error> {
+    let play = |full: bool| {
+        let mut part = match full {
+            false => apart(Path::new("/proc/self/exe"), with_backtraces, method),
+            true => apart(Path::new("/proc/self/exe"), with_full_backtraces, method),
+        };
+        let part =
+            part.env("RUST_BACKTRACE", if full { "full" } else { "1" }).env_remove("RUST_LIB_BACKTRACE");
+        assert!(part.status().unwrap().success());
+    };
+    play(false);
+    play(true);
+    Ok(())
+}
+
+fn backtrace_of(method: StartMethod) -> Result<(TaskError, String), Error> {
+    let pool = pool(method)?;
+    let error = task_error(in_layers::apply(&pool, 1));
+    let backtrace = panic_of(&error).backtrace().expect("backtraces are wanted").to_owned();
+    Ok((error, backtrace))
+}
+
+fn with_backtraces(method: StartMethod) -> Result<(), Error> {
+    let (error, backtrace) = backtrace_of(method)?;
+    let names: Vec<_> = backtrace.lines().filter(|line| !line.trim_start().starts_with("at ")).collect();
+    assert!(names[0].contains("0: ") && names[0].ends_with("panics::deepest"), "{backtrace}");
+    assert!(names.iter().any(|name| name.ends_with("panics::layer")), "{backtrace}");
+    assert!(names.last().is_some_and(|name| name.ends_with("panics::in_layers")), "{backtrace}");
+    assert!(!backtrace.contains("pool::worker") && !backtrace.contains("rust_begin_unwind"), "{backtrace}");
+    let shown = format!("{error:?}");
+    assert!(shown.contains("\n  backtrace:\n") && shown.contains("panics::deepest\n"), "{shown}");
+    assert!(!error.to_string().contains("panics::deepest"), "{error}");
+    // A handled one does not lend its own.
+    let pool = builder(method).workers(1).build()?;
+    let error = task_error(panics::apply(&pool, (vec![(How::Here, 1)], Some(How::Made), 2)));
+    assert_eq!((panic_of(&error).location(), panic_of(&error).backtrace()), (UNKNOWN, None));
+    let error = task_error(panics::apply(&pool, (vec![(How::Here, 1)], Some(How::Thread), 2)));
+    assert!(
+        panic_of(&error).backtrace().is_some_and(|backtrace| backtrace.contains("panics::begin")),
+        "{error:?}"
+    );
+    if method != StartMethod::Threads {
+        assert_ends(&pool, false)?;
+        assert_ends(&pool, true)?;
+    }
+    Ok(())
+}
+
+fn with_full_backtraces(method: StartMethod) -> Result<(), Error> {
+    let (_, backtrace) = backtrace_of(method)?;
+    assert!(backtrace.contains("pool::worker") && backtrace.contains("panics::deepest"), "{backtrace}");
+    Ok(())
+}
+
+fn time_of_a_backtrace(method: StartMethod) -> Result<(), Error> {
+    let mut part = apart(Path::new("/proc/self/exe"), with_limits, method);
+    assert!(part.env("RUST_BACKTRACE", "1").env_remove("RUST_LIB_BACKTRACE").status().unwrap().success());
+    Ok(())
+}
+
+/// To find what stands in a backtrace takes longer than this limit, for init as for a task.
+fn with_limits(method: StartMethod) -> Result<(), Error> {
+    let limit = Duration::from_millis(8);
+    let told = |call: &dyn Fn(&WorkerPool) -> TaskError| {
+        // On a busy machine the task itself may take that long.
+        let mut errors = (0..50).map(|_| {
+            let pool = builder(method).workers(1).build().unwrap();
+            assert_usable(&pool);
+            call(&pool)
+        });
+        let is_told = |error: &TaskError| !error.to_string().contains("timed out");
+        let error = errors.find(is_told).expect("it is told as a panic");
+        assert!(panic_of(&error).backtrace().is_some(), "{error}");
+    };
+    told(&|pool| task_error(in_layers::job(pool).task_timeout(limit).apply(1)));
+    told(&|pool| task_error(with_init::job(pool).worker_init_timeout(limit).apply(())));
+    told(&|pool| task_error(with_default::job(pool).worker_init_timeout(limit).apply(())));
+    let pool = builder(method).workers(1).build()?;
+    let endless = task_error(spins::job(&pool).task_timeout(limit).apply(()));
+    assert!(matches!(endless.kind(), TaskErrorKind::TimedOut(after) if *after == limit), "{endless}");
+    Ok(())
+}
+
+#[worker_task]
+fn spins() {
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+/// What was handled, and what is told as an error, is not printed too.
+fn handled_panics_are_silent(method: StartMethod) -> Result<(), Error> {
+    let output = apart(Path::new("/proc/self/exe"), prints_nothing, method).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    Ok(())
+}
+
+fn prints_nothing(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    for how in [How::Here, How::Literal, How::Again, How::Number, How::OverADrop] {
+        panics::apply(&pool, (vec![(how, 1)], None, 1))?;
+        task_error(panics::apply(&pool, (vec![], Some(how), 1)));
+    }
+    let payload: Box<dyn Any + Send> =
+        catch_unwind(AssertUnwindSafe(|| resume_unwind(Box::new(1)))).unwrap_err();
+    assert!(payload.is::<i32>());
+    pool.join()?;
+    Ok(())
+}
