@@ -66,6 +66,8 @@ const _: () = {
     }
     impl<__Given> ::pool::__private::RunsOn<__Given> for halve {}
     {
+        #[deny(elided_lifetimes_in_paths)]
+        #[allow(clippy::too_many_arguments)]
         fn arguments<'item>() {}
     }
     ::pool::__private::array_calls!(halve arrays);

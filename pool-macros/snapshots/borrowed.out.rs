@@ -107,8 +107,14 @@ const _: () = {
     }
     impl<__Given> parallel::__private::RunsOn<__Given> for words {}
     {
-        fn arguments<'item>() {
-            parallel::__private::argument::<&'item str>();
+        #[deny(elided_lifetimes_in_paths)]
+        #[allow(clippy::too_many_arguments)]
+        fn arguments<'item>(
+            _: &'item str,
+            _: (usize, usize),
+            _: Cow<'item, [&'item str]>,
+        ) {
+            parallel::__private::borrowed_argument::<&'item str>();
             parallel::__private::argument::<(usize, usize)>();
             parallel::__private::argument::<Cow<'item, [&'item str]>>();
         }

@@ -78,6 +78,8 @@ const _: () = {
         __Given: ::pool::__private::Lends<f32, scale>,
     > ::pool::__private::RunsOn<__Given> for scale {}
     {
+        #[deny(elided_lifetimes_in_paths)]
+        #[allow(clippy::too_many_arguments)]
         fn arguments<'item>() {
             ::pool::__private::element::<f32>();
         }

@@ -95,8 +95,10 @@ const _: () = {
     ::pool::__private::init_of::<load_model, Model>();
     ::pool::__private::exit_of::<count, Model>();
     {
-        fn arguments<'item>() {
-            ::pool::__private::argument::<&'item str>();
+        #[deny(elided_lifetimes_in_paths)]
+        #[allow(clippy::too_many_arguments)]
+        fn arguments<'item>(_: &'item str) {
+            ::pool::__private::borrowed_argument::<&'item str>();
         }
     }
     ::pool::__private::task_calls!(predict);

@@ -1,8 +1,9 @@
 //! What `#[worker_exit]` writes.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, quote};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::Ident;
+use syn::spanned::Spanned;
 
 use crate::pipeline::{Annotated, cx};
 
@@ -12,16 +13,19 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
         Some(state) => (state.into_token_stream(), quote!(impl #private::ExitOf<#state> for #name {})),
         None => (quote!(()), quote!(impl<State: 'static> #private::ExitOf<State> for #name {})),
     };
+    let state_type = quote_spanned!(state.span()=> type State = #state;);
+    let output_type = quote_spanned!(result.span()=> type Output = #result;);
     let shared = function.shared();
+    let public = function.public();
     let runs_on = function.runs_on();
     let cx = if params.iter().next().is_some() { cx().into_token_stream() } else { quote!(_) };
     let entry = function.entry("exit");
     let arguments = function.arguments();
     quote! {
         impl #private::WorkerExit for #name {
-            type State = #state;
+            #state_type
             type Shared = #shared;
-            type Output = #result;
+            #output_type
             fn entry() -> ::core::option::Option<&'static #private::Entry> {
                 #entry
                 ::core::option::Option::Some(&ENTRY)
@@ -31,6 +35,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
             }
         }
         #exit_of
+        #public
         #runs_on
     }
 }
@@ -50,6 +55,7 @@ pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) 
             }
         }
         impl<State: 'static> #private::ExitOf<State> for #name {}
+        impl #private::Public for #name {}
         impl<__Given> #private::RunsOn<__Given> for #name {}
     }
 }

@@ -19,13 +19,15 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
         }
         None => (result, quote!(::core::result::Result::Ok(#call))),
     };
+    let state_type = quote_spanned!(state.span()=> type State = #state;);
     let shared = function.shared();
+    let public = function.public();
     let runs_on = function.runs_on();
     let cx = if params.iter().next().is_some() { cx().into_token_stream() } else { quote!(_) };
     let entry = function.entry("init");
     quote! {
         impl #private::WorkerInit for #name {
-            type State = #state;
+            #state_type
             type Shared = #shared;
             fn entry() -> ::core::option::Option<&'static #private::Entry> {
                 #entry
@@ -38,6 +40,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
             }
         }
         impl #private::InitOf<#state> for #name {}
+        #public
         #runs_on
     }
 }
@@ -69,6 +72,7 @@ pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) 
             }
         }
         impl<State> #private::InitOf<State> for #name {}
+        impl #private::Public for #name {}
         impl<__Given> #private::RunsOn<__Given> for #name {}
     }
 }

@@ -4,7 +4,12 @@ use proc_macro2::Span;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::visit_mut::{self, VisitMut};
-use syn::{Lifetime, ParenthesizedGenericArguments, Type, TypeBareFn, TypeReference};
+use syn::{
+    GenericArgument, Ident, Lifetime, ParenthesizedGenericArguments, PathArguments, PathSegment, Type,
+    TypeBareFn, TypeReference,
+};
+
+use crate::params::is_view;
 
 /// The type with `'item` for every lifetime that the call decides: the elided ones and the function's own.
 /// `'static` stays.
@@ -38,6 +43,53 @@ pub(crate) fn borrow_in(ty: &Type) -> Option<Span> {
     let mut borrow = Borrow(None);
     borrow.visit_type(ty);
     borrow.0
+}
+
+/// The name of a well-known type in this one that borrows, and whose lifetime is not written. Of other types nobody
+/// can tell here.
+pub(crate) fn hidden_lifetime(ty: &Type) -> Option<&Ident> {
+    let mut hidden = Hidden(None);
+    hidden.visit_type(ty);
+    hidden.0
+}
+
+struct Hidden<'ast>(Option<&'ast Ident>);
+
+impl<'ast> Visit<'ast> for Hidden<'ast> {
+    fn visit_path_segment(&mut self, segment: &'ast PathSegment) {
+        let is_known = segment.ident == "Cow" || is_view(&segment.ident);
+        if let PathArguments::AngleBracketed(arguments) = &segment.arguments
+            && is_known
+            && !arguments.args.iter().any(|argument| matches!(argument, GenericArgument::Lifetime(_)))
+        {
+            self.0.get_or_insert(&segment.ident);
+        }
+        visit::visit_path_segment(self, segment);
+    }
+
+    fn visit_type_bare_fn(&mut self, _: &'ast TypeBareFn) {}
+    fn visit_parenthesized_generic_arguments(&mut self, _: &'ast ParenthesizedGenericArguments) {}
+}
+
+/// A reference that lives for ever in this type: what a decoded value cannot have.
+pub(crate) fn static_reference_in(ty: &Type) -> Option<Span> {
+    let mut found = StaticReference(None);
+    found.visit_type(ty);
+    found.0
+}
+
+struct StaticReference(Option<Span>);
+
+impl<'ast> Visit<'ast> for StaticReference {
+    fn visit_type_reference(&mut self, reference: &'ast TypeReference) {
+        if reference.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident == "static") {
+            self.0.get_or_insert(reference.span());
+        }
+        visit::visit_type_reference(self, reference);
+    }
+
+    fn visit_type_bare_fn(&mut self, _: &'ast TypeBareFn) {}
+    fn visit_parenthesized_generic_arguments(&mut self, _: &'ast ParenthesizedGenericArguments) {}
 }
 
 struct Borrow(Option<Span>);

@@ -1,10 +1,12 @@
 //! What each parameter is for, decided once; everything later matches on [`Param`].
 
-use syn::{Attribute, FnArg, PatType, Signature, Type, TypeReference};
+use std::fmt;
+
+use syn::{Attribute, FnArg, Ident, PatType, Signature, Type, TypeReference};
 
 use crate::errors::Errors;
 use crate::kind::Kind;
-use crate::lifetimes::borrow_in;
+use crate::lifetimes::{borrow_in, hidden_lifetime};
 
 /// The most parameters that are items: serde's tuples end there.
 const MOST_ITEMS: usize = 16;
@@ -212,18 +214,52 @@ fn item(kind: Kind, param: &PatType, errors: &mut Errors) -> Option<Param> {
             );
             None
         }
-        ty => Some(Param::Item(ty.clone())),
+        ty => match hidden_lifetime(ty) {
+            Some(view) if is_view(view) => {
+                errors.at(
+                    ty,
+                    format_args!(
+                        "a view of an array is a chunk\n= help: mark it: `#[chunk] rows: {view}<'_, ..>`, with the \
+                         feature `ndarray`, or take the array owned"
+                    ),
+                );
+                None
+            }
+            Some(hidden) => {
+                errors.at(ty, Unwritten(hidden));
+                None
+            }
+            None => Some(Param::Item(ty.clone())),
+        },
     }
+}
+
+/// Says that a type's lifetime has to be written.
+struct Unwritten<'a>(&'a Ident);
+
+impl fmt::Display for Unwritten<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.0;
+        write!(f, "`{name}` borrows: its lifetime must be written\n= help: write `{name}<'_, ..>`")
+    }
+}
+
+/// Whether this is a view of `ndarray`, by its name.
+pub(crate) fn is_view(name: &Ident) -> bool {
+    name.to_string().starts_with("ArrayView")
 }
 
 fn whole_chunk(ty: &Type, errors: &mut Errors) -> Option<Param> {
     let Type::Reference(TypeReference { lifetime, mutability, elem, .. }) = ty else {
         if let Type::Path(path) = ty
             && let Some(last) = path.path.segments.last()
-            && let name = last.ident.to_string()
-            && name.starts_with("ArrayView")
+            && is_view(&last.ident)
         {
-            let is_mut = name.starts_with("ArrayViewMut");
+            if let Some(hidden) = hidden_lifetime(ty) {
+                errors.at(ty, Unwritten(hidden));
+                return None;
+            }
+            let is_mut = last.ident.to_string().starts_with("ArrayViewMut");
             return Some(Param::Chunk(Chunk::Array { view: ty.clone(), is_mut }));
         }
         errors.at(ty, CHUNKS);

@@ -1,14 +1,15 @@
 //! Parse → classify → check → expand, as one pure function.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, format_ident, quote};
-use syn::{Error, Ident, ReturnType, Type};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::{Error, Ident, ReturnType, Type, Visibility};
 
 use crate::errors::Errors;
 use crate::function::{Function, is_function};
 use crate::kind::Kind;
 use crate::options::Options;
 use crate::params::{Chunk, Param, Params, Pass};
+use crate::signature::self_type;
 use crate::{exit, init, signature, task};
 
 /// An annotated function that is known to be good.
@@ -17,6 +18,8 @@ pub(crate) struct Annotated {
     pub(crate) params: Params,
     pub(crate) result: Type,
     pub(crate) options: Options,
+    /// It is `pub` without limits.
+    pub(crate) is_public: bool,
     /// Where the parameter list is.
     pub(crate) list: Span,
     /// The path of the module that the output refers to.
@@ -51,15 +54,18 @@ pub(crate) fn run(kind: Kind, attr: TokenStream, item: &TokenStream) -> TokenStr
                 ReturnType::Type(_, ty) => (**ty).clone(),
             };
             let list = function.sig.paren_token.span.join();
-            let good = Annotated { name, params, result, options, list, private };
+            let is_public = matches!(function.vis, Visibility::Public(_));
+            let good = Annotated { name, params, result, options, is_public, list, private };
             match kind {
                 Kind::Task => task::expand(&good),
                 Kind::Init => init::expand(&good),
                 Kind::Exit => exit::expand(&good),
             }
         }
-        // A method is no place for a type, so its errors stand alone.
-        Some(calls) if function.sig.receiver().is_some() => return quote!(#(#calls)* #function),
+        // An `impl` block is no place for a type, so the errors stand alone.
+        Some(calls) if function.sig.receiver().is_some() || self_type(&function.sig).is_some() => {
+            return quote!(#(#calls)* #function);
+        }
         Some(calls) => {
             function.sig.variadic = None;
             // The compiler does not complain about a type that has an error in it, wherever that type is used.
@@ -80,6 +86,11 @@ fn companion(kind: Kind, function: &Function, output: &TokenStream) -> TokenStre
     let cfgs: Vec<_> = function.cfgs().collect();
     let docs: Vec<_> = function.docs().collect();
     let gap = (!docs.is_empty()).then(|| quote!(#[doc = ""]));
+    // Where the compiler speaks of the type it points to the function's name; as the macro's, so that no lint does.
+    let place = Span::call_site().located_at(name.span());
+    let mut type_name = name.clone();
+    type_name.set_span(place);
+    let companion = quote_spanned!(place=> #vis enum #type_name {});
     let summary = format!(" The {} `{name}`, as a type.", kind.noun());
     quote! {
         // What is injected is borrowed as the very type that the worker holds.
@@ -90,7 +101,7 @@ fn companion(kind: Kind, function: &Function, output: &TokenStream) -> TokenStre
         #gap
         #[doc = #summary]
         #[allow(non_camel_case_types, clippy::empty_enums)]
-        #vis enum #name {}
+        #companion
         #(#cfgs)*
         #[allow(deprecated, non_camel_case_types)]
         const _: () = { #output };
@@ -130,6 +141,12 @@ impl Annotated {
     pub(crate) fn shared(&self) -> TokenStream {
         let private = &self.private;
         self.params.shared().map_or_else(|| quote!(#private::NoShared), ToTokens::into_token_stream)
+    }
+
+    /// What lets a `pub` task name the function, which has to be `pub` as well.
+    pub(crate) fn public(&self) -> Option<TokenStream> {
+        let Self { name, private, .. } = self;
+        self.is_public.then(|| quote!(impl #private::Public for #name {}))
     }
 
     /// Where the function can run: on every pool, or on those that share what it borrows.

@@ -1,13 +1,15 @@
 //! What the signature of an annotated function may look like.
 
+use proc_macro2::Span;
 use quote::ToTokens;
 use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
-use syn::{GenericParam, ReturnType, Signature, Token, Type, TypeImplTrait};
+use syn::{GenericParam, Path, Receiver, ReturnType, Signature, Token, Type, TypeImplTrait};
 
 use crate::errors::Errors;
 use crate::kind::Kind;
-use crate::lifetimes::borrow_in;
+use crate::lifetimes::{borrow_in, hidden_lifetime, static_reference_in};
 
 /// Notes whatever keeps the function from being one that a worker can call by its name.
 pub(crate) fn check(kind: Kind, sig: &Signature, errors: &mut Errors) {
@@ -29,10 +31,36 @@ pub(crate) fn check(kind: Kind, sig: &Signature, errors: &mut Errors) {
     if let Some(dots) = &sig.variadic {
         qualifier(&dots.dots);
     }
+    if let Some(span) = self_type(sig) {
+        let message = format_args!(
+            "`{}` goes on a free function, which has no `Self`\n= help: move `{}` out of the `impl` block",
+            kind.attribute(),
+            sig.ident
+        );
+        errors.push(syn::Error::new(span, message));
+    }
     generics(kind, sig, errors);
     let mut impl_trait = ImplTrait { kind, sig, errors };
     impl_trait.visit_signature(sig);
-    result(sig, errors);
+    result(kind, sig, errors);
+}
+
+/// Where a function that takes no `self` names the type of its `impl` block.
+pub(crate) fn self_type(sig: &Signature) -> Option<Span> {
+    struct SelfType(Option<Span>);
+    impl<'ast> Visit<'ast> for SelfType {
+        // The type of `self` is no type that was written.
+        fn visit_receiver(&mut self, _: &'ast Receiver) {}
+        fn visit_path(&mut self, path: &'ast Path) {
+            if let Some(first) = path.segments.first().filter(|first| first.ident == "Self") {
+                self.0.get_or_insert(first.span());
+            }
+            visit::visit_path(self, path);
+        }
+    }
+    let mut found = SelfType(None);
+    found.visit_signature(sig);
+    found.0
 }
 
 fn generics(kind: Kind, sig: &Signature, errors: &mut Errors) {
@@ -66,11 +94,14 @@ impl<'ast> Visit<'ast> for ImplTrait<'_> {
     }
 }
 
-fn result(sig: &Signature, errors: &mut Errors) {
+fn result(kind: Kind, sig: &Signature, errors: &mut Errors) {
     let ReturnType::Type(_, ty) = &sig.output else { return };
     if let Type::Never(never) = &**ty {
         errors.at(never, format_args!("`{}` must return: a worker waits for its result", sig.ident));
-    } else if let Some(borrow) = borrow_in(ty) {
+    } else if let Some(borrow) = borrow_in(ty)
+        .or_else(|| hidden_lifetime(ty).map(Spanned::span))
+        .or_else(|| if kind == Kind::Init { None } else { static_reference_in(ty) })
+    {
         errors.push(syn::Error::new(
             borrow,
             "a result outlives its arguments, it cannot borrow\n= help: return an owned value",

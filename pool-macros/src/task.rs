@@ -6,11 +6,11 @@ use syn::spanned::Spanned;
 use syn::{Ident, Path, Type};
 
 use crate::lifetimes::for_one_item;
-use crate::params::Chunk;
+use crate::params::{Chunk, is_view};
 use crate::pipeline::{Annotated, cx, item};
 
 pub(crate) fn expand(function: &Annotated) -> TokenStream {
-    let Annotated { name, params, result, options, list, private } = function;
+    let Annotated { name, params, result, options, list, private, .. } = function;
     let items: Vec<_> = params.items().cloned().map(for_one_item).collect();
     let Carried { item: item_type, debug, encode, decode, calls } = match params.chunk() {
         Some(chunk) => Carried::chunk(chunk, name, private),
@@ -35,9 +35,17 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
     let arguments = function.arguments();
     let runs_on = function.runs_on();
     let checks = checks(function, &state);
+    // What is private beside a `pub` task is told at the token that names it.
+    let item_type = quote_spanned!(item_span(&items, *list)=> type Item<'item> = #item_type;);
+    let output_type = quote_spanned!(result.span()=> type Output = #result;);
+    let state_type = quote_spanned!(state.span()=> type State = #state;);
+    let init_type = quote_spanned!(init.span()=> type Init = #init;);
+    let exit_type = quote_spanned!(exit.span()=> type Exit = #exit;);
     // Each parameter on its own, so that the compiler points to the one at fault.
-    let arguments_cross =
-        items.iter().map(|item| quote_spanned!(item.span()=> #private::argument::<#item>();));
+    let arguments_cross = items.iter().map(|item| {
+        let check = check_of(item);
+        quote_spanned!(item.span()=> #private::#check::<#item>();)
+    });
     let elements = params.chunk().and_then(|chunk| match chunk {
         Chunk::Slice { element, .. } => Some(element),
         Chunk::Array { .. } => None,
@@ -47,12 +55,12 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
         elements.iter().map(|element| quote_spanned!(element.span()=> #private::element::<#element>();));
     quote! {
         impl #private::Task for #name {
-            type Item<'item> = #item_type;
-            type Output = #result;
-            type State = #state;
+            #item_type
+            #output_type
+            #state_type
             type Shared = #shared;
-            type Init = #init;
-            type Exit = #exit;
+            #init_type
+            #exit_type
             const DEFAULT_STATE: ::core::option::Option<fn() -> Self::State> = {
                 use #private::ProbeFallback as _;
                 #private::Probe::<Self::State>::DEFAULT
@@ -87,7 +95,10 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
         #checks
         // In a block of its own, where the name is in nobody's way.
         {
-            fn arguments<'item>() {
+            // An elided lifetime is an error of its own above, with a hint that only this makes a right one.
+            #[deny(elided_lifetimes_in_paths)]
+            #[allow(clippy::too_many_arguments)]
+            fn arguments<'item>(#(_: #items),*) {
                 #(#arguments_cross)*
                 #(#elements_cross)*
             }
@@ -215,7 +226,26 @@ fn checks(function: &Annotated, state: &TokenStream) -> TokenStream {
     let Annotated { options, private, .. } = function;
     let init = options.init.iter().map(|init| quote!(#private::init_of::<#init, #state>();));
     let exit = options.exit.iter().map(|exit| quote!(#private::exit_of::<#exit, #state>();));
-    quote!(#(#init)* #(#exit)*)
+    let named = function.is_public.then(|| options.init.iter().chain(&options.exit)).into_iter().flatten();
+    let public = named.map(|named| quote_spanned!(named.span()=> #private::public::<#named>();));
+    quote!(#(#public)* #(#init)* #(#exit)*)
+}
+
+/// Where the item's type is written: the one parameter, or the list.
+fn item_span(items: &[Type], list: Span) -> Span {
+    if let [one] = items { one.span() } else { list }
+}
+
+/// What asks a parameter's type to be an argument, with the notes that fit its form.
+fn check_of(item: &Type) -> Ident {
+    let check = match item {
+        Type::Reference(_) => "borrowed_argument",
+        Type::Path(path) if path.path.segments.last().is_some_and(|last| is_view(&last.ident)) => {
+            "view_argument"
+        }
+        _ => "argument",
+    };
+    Ident::new(check, Span::call_site())
 }
 
 /// What stands in for a task that has errors, so that its calls raise no others.

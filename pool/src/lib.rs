@@ -108,9 +108,10 @@ pub mod __private {
     pub use crate::codec::{Codec, all_read, joins_parts};
     pub use crate::registry::{DecodeShared, Entry, Package, REGISTRY, SharedValue};
     pub use crate::task::{
-        Argument, ByDefault, ExitContext, ExitOf, InitContext, InitOf, Lends, Named, NoExit, NoShared,
-        Output, Probe, ProbeFallback, ReadyFor, RunsOn, Task, TaskContext, WorkerExit, WorkerId, WorkerInit,
-        argument, exit_of, init_of,
+        Argument, BorrowedArgument, ByDefault, ExitContext, ExitOf, InitContext, InitOf, Lends, Named,
+        NoExit, NoShared, Output, Probe, ProbeFallback, Public, ReadyFor, RunsOn, Task, TaskContext,
+        ViewArgument, WorkerExit, WorkerId, WorkerInit, argument, borrowed_argument, exit_of, init_of,
+        public, view_argument,
     };
     pub use crate::text::told;
     #[cfg(feature = "ndarray")]

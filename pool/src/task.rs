@@ -42,11 +42,35 @@ pub trait Argument<'a>: Serialize + Deserialize<'a> + Send {}
 #[diagnostic::do_not_recommend]
 impl<'a, T: Serialize + Deserialize<'a> + Send> Argument<'a> for T {}
 
+/// The same of a parameter that is a reference.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot cross to a worker",
+    label = "a worker can borrow only what it decodes in place: `&str`, `&[u8]`",
+    note = "take the value itself, without the `&`",
+    note = "or mark what is injected: `#[shared] s: &T`, `#[state] s: &mut T`, `#[chunk] rows: &[T]`"
+)]
+pub trait BorrowedArgument<'a>: Argument<'a> {}
+#[diagnostic::do_not_recommend]
+impl<'a, T: Argument<'a>> BorrowedArgument<'a> for T {}
+
+/// The same of a parameter that has the name of a view of an array.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot cross to a worker",
+    label = "a view of an array is a chunk",
+    note = "mark it, with the feature `ndarray`: `#[chunk] rows: ArrayView2<'_, f64>`",
+    note = "or take the array owned: `Array2<f64>`"
+)]
+pub trait ViewArgument<'a>: Argument<'a> {}
+#[diagnostic::do_not_recommend]
+impl<'a, T: Argument<'a>> ViewArgument<'a> for T {}
+
 /// A value that can come back from a worker.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot cross from a worker",
     label = "this result is not serializable",
-    note = "derive both serde traits: `#[derive(serde::Serialize, serde::Deserialize)]`, and borrow nothing"
+    note = "derive both serde traits: `#[derive(serde::Serialize, serde::Deserialize)]`, and borrow nothing",
+    note = "an error without them (`std::io::Error`, `anyhow::Error`, `Box<dyn Error>`) crosses as text: return \
+            `Result<T, String>`, made by `.map_err(|error| format!(\"{{error:#}}\"))`"
 )]
 // The serde traits are no supertraits, for the compiler would complain about each of them on its own.
 pub trait Output: Send + Sized + 'static {
@@ -379,6 +403,23 @@ impl<'a, T: Argument<'a>> Probe<T> {
 
 /// Asks that this parameter's type be an [`Argument`].
 pub const fn argument<'a, T: Argument<'a>>() {}
+
+/// Asks that this parameter's type, a reference, be an [`Argument`].
+pub const fn borrowed_argument<'a, T: BorrowedArgument<'a>>() {}
+
+/// Asks that this parameter's type, a view by its name, be an [`Argument`].
+pub const fn view_argument<'a, T: ViewArgument<'a>>() {}
+
+/// An init or exit function that is `pub`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not `pub`, but the task that names it is",
+    label = "less visible than the task",
+    note = "the init and exit functions of a `pub` task are `pub` too; their module may be private"
+)]
+pub trait Public {}
+
+/// Asks that this init or exit function be `pub`.
+pub const fn public<F: Public>() {}
 
 /// Asks that this init function make the state.
 pub const fn init_of<I: InitOf<State>, State>() {}
