@@ -58,7 +58,9 @@ pub fn worker_exit(attr: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 /// Puts `pool::init();` before the first statement of `main`, so that workers which start this program anew go no
-/// further. It stands below an attribute that makes an `async fn main` a plain one, such as `#[tokio::main]`.
+/// further. With an attribute that makes an `async fn main` a plain one, such as `#[tokio::main]`, it stands above or
+/// below that: either way the call comes before the runtime is started. `pool::init()` *inside* an `async fn main` comes too
+/// late, for the runtime has threads by then.
 /// Option: `crate = path`.
 #[proc_macro_attribute]
 pub fn main(attr: TokenStream, item: TokenStream) -> TokenStream {

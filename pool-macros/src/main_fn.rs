@@ -2,9 +2,12 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
-use syn::{Error, ItemFn};
+use syn::{Attribute, Error, ItemFn};
 
 use crate::errors::Errors;
+
+/// Attributes that start no runtime.
+const PLAIN: [&str; 8] = ["allow", "cfg", "cfg_attr", "deny", "doc", "expect", "forbid", "warn"];
 
 pub(crate) fn expand(attr: TokenStream, item: &TokenStream) -> TokenStream {
     let Ok(mut main) = syn::parse2::<ItemFn>(item.clone()) else {
@@ -27,11 +30,14 @@ pub(crate) fn expand(attr: TokenStream, item: &TokenStream) -> TokenStream {
         errors.at(&main.sig.ident, "`#[pool::main]` goes on `fn main`");
     }
     let (asyncness, constness) = (&main.sig.asyncness, &main.sig.constness);
-    if let Some(keyword) = asyncness {
+    // Attributes that come later may make it a plain one.
+    let plain = |attribute: &Attribute| PLAIN.iter().any(|name| attribute.path().is_ident(name));
+    let has_runtime = asyncness.is_some() && !main.attrs.iter().all(plain);
+    if let Some(keyword) = asyncness.filter(|_| !has_runtime) {
         errors.at(
             keyword,
-            "`#[pool::main]` needs a plain `fn main`\n= help: put `#[pool::main]` below the attribute that starts the \
-             runtime, which makes `main` plain",
+            "`#[pool::main]` needs a plain `fn main`\n= help: add the attribute that starts the runtime, such as \
+             `#[tokio::main]`, which makes `main` plain",
         );
     }
     if let Some(keyword) = constness {
@@ -46,6 +52,12 @@ pub(crate) fn expand(attr: TokenStream, item: &TokenStream) -> TokenStream {
         }
         // Inside a good `main` the bad one raises no errors of its own.
         return quote!(fn main() { #(#calls)* #[allow(dead_code)] #main });
+    }
+    if has_runtime {
+        // In its own body the call would come when the runtime's threads are there.
+        let (vis, mut sig) = (&main.vis, main.sig.clone());
+        sig.asyncness = None;
+        return quote!(#vis #sig { #krate::init(); #main main() });
     }
     main.block.stmts.insert(0, syn::parse_quote!(#krate::init();));
     main.into_token_stream()

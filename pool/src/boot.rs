@@ -1,6 +1,7 @@
 //! Where a process finds out what it is: the main process, or a worker that this crate has started.
 
 use std::cell::Cell;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use crate::start::newborn;
@@ -9,6 +10,8 @@ use crate::worker::LivesIn;
 
 /// The first argument of a process that this crate starts.
 pub(crate) const MARKER: &str = "__pool_worker__";
+/// The second one. Where it stands, and the first, the process shows what it is.
+pub(crate) const ROOM_FOR_A_TITLE: &str = "(starting)            ";
 
 static INITIALIZED: AtomicBool = AtomicBool::new(false);
 
@@ -43,8 +46,10 @@ pub(crate) fn started_as_worker() -> bool {
     !initialized() && has_marker()
 }
 
+/// Asked once: a worker writes over its arguments.
 fn has_marker() -> bool {
-    std::env::args_os().nth(1).is_some_and(|argument| argument == MARKER)
+    static HAS_MARKER: OnceLock<bool> = OnceLock::new();
+    *HAS_MARKER.get_or_init(|| std::env::args_os().nth(1).is_some_and(|argument| argument == MARKER))
 }
 
 /// Who runs here.

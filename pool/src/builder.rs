@@ -17,7 +17,7 @@ use crate::pool_type::{Settings, WorkerPool};
 use crate::registry::{SharedValue, type_key};
 use crate::shared;
 use crate::start::{Crew, Shared, StartMethod};
-use crate::sys::memfile;
+use crate::sys::{memfile, program};
 
 /// Options of a [`WorkerPool`]; from [`WorkerPool::builder`].
 #[must_use = "a builder does nothing until `build` is called"]
@@ -216,6 +216,14 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
         let anew = matches!(self.start_method, StartMethod::Spawn | StartMethod::ForkServer);
         if anew && !boot::initialized() {
             return Err(Error::NotInitialized(self.start_method));
+        }
+        if anew && program::has_more_rights() {
+            return Err(Error::option(
+                "start_method",
+                self.start_method,
+                "this program has more rights than whoever started it (set-user-id, set-group-id or capabilities of its \
+                 file), and takes no orders where it is started anew; use StartMethod::Fork or Threads",
+            ));
         }
         let workers = self.workers.unwrap_or_else(crate::cpu_count);
         if workers == 0 {

@@ -67,6 +67,21 @@ pub enum Error {
         /// The number of the process that has built the pool.
         owner: u32,
     },
+    /// A process that was started as this program anew ended, or did something else, before it came to
+    /// [`pool::init`](crate::init). It is not tried again.
+    #[error(
+        "could not start {what}: the new process did not reach `pool::init()`: {reason}. All that comes before that call \
+         is done in each process that the pool starts: put `#[pool::main]` on `main`, or make `pool::init();` its first \
+         statement, before arguments are read, anything is printed or a runtime is started{printed}"
+    )]
+    InitNotReached {
+        /// What was being started.
+        what: String,
+        /// What the new process did instead.
+        reason: String,
+        /// The end of what it printed, behind a few words of its own; empty if that was nothing.
+        printed: String,
+    },
     /// Workers could not be started.
     #[error("could not start {what}: {}", Plain(.reason))]
     Start {

@@ -23,6 +23,7 @@ mod victim;
 mod scribble;
 // What a program stands on: its streams, its file, its terminal, its kernel.
 mod builds;
+mod entry;
 mod exhaustion;
 mod forked;
 mod sandbox;
@@ -41,6 +42,7 @@ const TOPICS: &[&[harness::Case]] = &[
     signals::CASES,
     scribble::CASES,
     builds::CASES,
+    entry::CASES,
     exhaustion::CASES,
     forked::CASES,
     sandbox::CASES,
@@ -52,6 +54,7 @@ const TOPICS: &[&[harness::Case]] = &[
 ];
 
 fn main() -> ExitCode {
+    entry::do_as_told();
     pool::init();
     match victim::wanted() {
         Some(scene) => victim::play(&scene),

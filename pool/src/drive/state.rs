@@ -103,6 +103,8 @@ pub(crate) struct State {
     pub(crate) exits: Vec<ExitValue>,
     pub(crate) exit_error: Option<TaskError>,
     start_error: Option<Error>,
+    /// Why no worker can be started, as one of those that were to start together has shown.
+    unfit: Option<Error>,
     last_death: Death,
     /// What the worker printed before it.
     last_words: Option<String>,
@@ -167,6 +169,7 @@ impl State {
             exits: Vec::new(),
             exit_error: None,
             start_error: None,
+            unfit: None,
             last_death: Death::new(DeathCause::Unknown),
             last_words: None,
             actions: Vec::new(),

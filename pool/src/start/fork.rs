@@ -3,9 +3,9 @@
 
 use std::io;
 
-use super::Crew;
-use super::newborn::{Heritage, serve};
+use super::newborn::{Heritage, Titles, serve};
 use super::server::Server;
+use super::{Crew, Unstarted};
 use crate::error::Error;
 use crate::shared;
 use crate::sys::fork::Born;
@@ -14,13 +14,13 @@ use crate::sys::process::Process;
 use crate::sys::socket::Channel;
 use crate::sys::{fork, inherit, threads};
 
-pub(super) fn start_server(crew: &Crew) -> Result<Server, Error> {
+pub(super) fn start_server(crew: &Crew) -> Result<Server, Unstarted> {
     const WHAT: &str = "the fork server";
     // Where others are allowed, none of them is waited for.
     let count = if crew.allow_fork_with_threads { threads::count } else { threads::count_settled };
     let threads = count().map_err(|why| Error::start(WHAT, why))?;
     if threads > 1 && !crew.allow_fork_with_threads {
-        return Err(Error::ForkWithThreads { threads });
+        return Err(Error::ForkWithThreads { threads }.into());
     }
     shared::refuse_fork().map_err(|why| Error::start(WHAT, why))?;
     if threads == 1 {
@@ -28,7 +28,7 @@ pub(super) fn start_server(crew: &Crew) -> Result<Server, Error> {
         fork::flush();
     }
     let heritage = Heritage::of(crew).map_err(|why| Error::start(WHAT, why))?;
-    fork_server(&heritage).map_err(|error| Error::start(WHAT, error))
+    Ok(fork_server(&heritage).map_err(|error| Error::start(WHAT, error))?)
 }
 
 /// Whether a server could be started now.
@@ -51,7 +51,7 @@ fn fork_server(heritage: &Heritage) -> io::Result<Server> {
                 // The parent gave up this server before it knew it.
                 return Ok(());
             }
-            serve(theirs, tie, heritage)
+            serve(theirs, tie, heritage, Titles::OfProgram)
         }),
         Born::Older(pid, pidfd) => Ok(Server::new(Process::adopt(pid, pidfd, lifeline, &tie, &[])?, ours)),
     }

@@ -2,13 +2,11 @@
 
 use super::protocol::Calling;
 use super::server::Server;
-use super::spawn::{hear_fitness, start_anew};
-use super::{Crew, boot_limit};
-use crate::error::Error;
+use super::spawn::start_anew;
+use super::{Crew, Unstarted, boot_limit};
 
-pub(super) fn start_server(crew: &Crew) -> Result<Server, Error> {
-    const WHAT: &str = "the fork server";
-    let (mut process, channel) = start_anew(crew, Calling::Server, WHAT, &[])?;
-    hear_fitness(&mut process, &channel, boot_limit(&crew.shared)).map_err(|why| Error::start(WHAT, why))?;
+pub(super) fn start_server(crew: &Crew) -> Result<Server, Unstarted> {
+    let server = start_anew(crew, Calling::Server, "the fork server", &[])?;
+    let (process, channel) = server.hear(boot_limit(&crew.shared))?;
     Ok(Server::new(process, channel))
 }

@@ -108,10 +108,32 @@ pub(crate) enum Shared {
     Encoded { key: u64, bytes: Arc<OwnedFd>, len: usize, _kept: Kept },
 }
 
+/// Why a worker could not be started.
+#[derive(Debug)]
+pub(crate) struct Unstarted {
+    pub(crate) error: Error,
+    /// To try it again would come to the same.
+    pub(crate) is_final: bool,
+}
+
+impl Unstarted {
+    fn for_good(error: Error) -> Self {
+        Self { error, is_final: true }
+    }
+}
+
+impl From<Error> for Unstarted {
+    fn from(error: Error) -> Self {
+        let is_final =
+            matches!(error, Error::ForkWithThreads { .. } | Error::NotInitialized(_) | Error::Registry(_));
+        Self { error, is_final }
+    }
+}
+
 /// A start method at work for one pool. Dropping it ends what it keeps running besides the workers.
 pub(crate) trait Starter: Send {
     /// Begins to start a worker.
-    fn start(&mut self, seat: Seat) -> Result<Newcomer, Error>;
+    fn start(&mut self, seat: Seat) -> Result<Newcomer, Unstarted>;
 
     /// From here on, workers that inherit this process's memory get today's, if that can be.
     fn refresh(&mut self) {}
@@ -126,7 +148,7 @@ pub(crate) enum Newcomer {
 
 impl Newcomer {
     /// Waits until the worker has found its way into this crate's code. It has not found its lane yet.
-    pub(crate) fn wait(self) -> Result<Child, Error> {
+    pub(crate) fn wait(self) -> Result<Child, Unstarted> {
         match self {
             Self::Here(child) => Ok(child),
             Self::Awaited(process) => process.hear().map(Child::Process),

@@ -7,18 +7,23 @@ use std::sync::Arc;
 
 use nix::unistd::dup2_stderr;
 
-use super::protocol::{Birth, Calling, Fitness, Hello, SeatOrder, SharedHead, fingerprint, refusal};
+use super::protocol::{
+    ARRIVED, Arrived, Birth, Calling, Fitness, Hello, SeatOrder, SharedHead, fingerprint, refusal,
+};
 use super::{Crew, Shared};
+use crate::boot::MARKER;
 use crate::codec::Codec;
 use crate::logs::Loudness;
 use crate::registry::{Registry, SharedValue};
 use crate::shared;
 use crate::sys::fd::Fd;
 use crate::sys::fork::{self, Born, fork_sibling};
+use crate::sys::inheritable::{self, Inheritable};
 use crate::sys::lifeline::Tie;
 use crate::sys::memfile::Sealed;
+use crate::sys::program::{self, Launch};
 use crate::sys::socket::Channel;
-use crate::sys::{inherit, threads};
+use crate::sys::{inherit, standard, threads};
 use crate::task::WorkerId;
 use crate::worker::{self, Boot, LivesIn, Notes};
 
@@ -43,19 +48,37 @@ struct Taken {
 /// The whole life of a process that was started anew, with its control socket as stdin.
 pub(crate) fn live() -> ! {
     fork::live(|| {
+        if program::has_more_rights() {
+            return Err(format!(
+                "it has the argument `{MARKER}` of a pool's process, and more rights than whoever has started it: it takes \
+                 no orders"
+            ));
+        }
         let stdin = io::stdin().as_fd().try_clone_to_owned();
         let channel = stdin
             .and_then(Channel::from_parent)
-            .map_err(|error| format!("it was not started by a pool: {error}"))?;
+            .map_err(|error| {
+                format!(
+                    "it was started with the argument `{MARKER}`, which a pool gives to its own processes, but not by a \
+                     pool ({error}): leave that argument out"
+                )
+            })?;
+        // If that reaches no one, the parent is gone.
+        channel.send(&Arrived { word: ARRIVED }, &[]).map_err(why)?;
+        // Found before the arguments, by which it is found, are written over.
+        let _ = Launch::get();
         inherit::clean("pool-server").map_err(why)?;
         let Some((tie, calling, heritage)) = meet(&channel)? else { return Ok(()) };
         match calling {
-            Calling::Server => serve(channel, tie, &heritage),
+            Calling::Server => {
+                program::show_as_arguments("pool fork server");
+                serve(channel, tie, &heritage, Titles::Anew)
+            }
             Calling::Worker => {
                 let Some((order, fds)) = channel.receive().map_err(why)? else { return Ok(()) };
                 drop(channel);
                 let (seat, _) = seat(order, fds)?;
-                work(seat, &heritage)
+                work(seat, &heritage, Titles::Anew)
             }
         }
     })
@@ -81,14 +104,23 @@ fn fit(hello: &Hello, fds: Vec<Fd>) -> Result<(Tie, Calling, Heritage), String> 
     if fingerprint() != hello.fingerprint {
         return Err(ANOTHER_BUILD.into());
     }
-    let mut fds = fds.into_iter();
+    let mut fds = fds.into_iter().peekable();
     let tie = Tie::new(fds.next().ok_or("the greeting came without a tie")?);
     match hello.calling {
         Calling::Worker => tie.hold(),
         Calling::Server => tie.hold_as_server(),
     }
     .map_err(why)?;
-    let shared = match (&hello.shared, fds.next()) {
+    let mut attached = |is_attached: bool| fds.next_if(|_| is_attached);
+    let shared = attached(hello.shared.is_some());
+    let streams = hello.streams.map(&mut attached);
+    let list = attached(hello.lists);
+    standard::take_over(streams).map_err(why)?;
+    if let Some(list) = list {
+        close_inherited(&list)
+            .map_err(|why| format!("the list of its descriptors could not be read: {why}"))?;
+    }
+    let shared = match (&hello.shared, shared) {
         (Some(head), Some(bytes)) => decode_shared(hello.codec, head.key, head.len, &bytes.into_owned())?,
         _ => Arc::new(()),
     };
@@ -97,6 +129,16 @@ fn fit(hello: &Hello, fds: Vec<Fd>) -> Result<(Tie, Calling, Heritage), String> 
         refuse_threads()?;
     }
     Ok((tie, calling, Heritage { codec, daemon, shared }))
+}
+
+/// Closes what the program has let this process inherit.
+#[expect(unsafe_code, reason = "closes by number")]
+fn close_inherited(list: &Fd) -> Result<(), String> {
+    let list: Vec<Inheritable> = Codec::Bincode.decode(&Sealed::open(list).map_err(why)?)?;
+    // SAFETY: the parent had these open when it started this process. What was opened here since has a number that none of
+    // them had, or belongs to who has closed that one.
+    unsafe { inheritable::close(&list) };
+    Ok(())
 }
 
 const ANOTHER_BUILD: &str =
@@ -147,7 +189,7 @@ fn decode_shared(codec: Codec, key: u64, len: u64, bytes: &OwnedFd) -> Result<Sh
 }
 
 /// A server's life: a worker for each seat that the parent offers, until the parent closes the socket.
-pub(super) fn serve(channel: Channel, tie: Tie, heritage: &Heritage) -> Result<(), String> {
+pub(super) fn serve(channel: Channel, tie: Tie, heritage: &Heritage, titles: Titles) -> Result<(), String> {
     let Some((seat, own_tie)) = fork_workers(&channel)? else {
         // While it is tied: nobody may read what it has printed.
         fork::flush();
@@ -159,7 +201,16 @@ pub(super) fn serve(channel: Channel, tie: Tie, heritage: &Heritage) -> Result<(
         // The parent gave up this worker before it knew it.
         return Ok(());
     }
-    work(seat, heritage)
+    work(seat, heritage, titles)
+}
+
+/// What the arguments of a process are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Titles {
+    /// Its own, with room for what it is.
+    Anew,
+    /// The program's.
+    OfProgram,
 }
 
 /// Comes back in each new worker with its seat, and in the server, with none, at its end.
@@ -201,15 +252,19 @@ fn refuse_threads() -> Result<(), String> {
     match threads::count()? {
         1 => Ok(()),
         threads => Err(format!(
-            "it has {threads} threads, of which a fork would copy one: something started them before `main`, or as \
-             the shared value was decoded; use `StartMethod::Spawn`"
+            "it has {threads} threads, of which a fork would copy one: something started them before `pool::init()`, as \
+             a runtime does that is started first, or as the shared value was decoded; make `pool::init();` the first \
+             statement of a plain `main`, or use `StartMethod::Spawn`"
         )),
     }
 }
 
 /// The rest of a worker's life.
-fn work(seat: Taken, heritage: &Heritage) -> Result<(), String> {
+fn work(seat: Taken, heritage: &Heritage, titles: Titles) -> Result<(), String> {
     inherit::set_name(&format!("pool-worker-{}", seat.id));
+    if titles == Titles::Anew {
+        program::show_as_arguments(&format!("pool worker {}", seat.id));
+    }
     inherit::unblock_signals().map_err(why)?;
     dup2_stderr(&seat.stderr).map_err(why)?;
     drop(seat.stderr);
@@ -264,7 +319,17 @@ mod tests {
 
     fn hello(fingerprint: u64) -> Hello {
         let (codec, calling) = (Codec::Bincode, Calling::Worker);
-        Hello { fingerprint, calling, codec, daemon: true, fork_with_threads: false, shared: None }
+        let (streams, lists) = ([false; 2], false);
+        Hello {
+            fingerprint,
+            calling,
+            codec,
+            daemon: true,
+            fork_with_threads: false,
+            shared: None,
+            streams,
+            lists,
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a parent and the processes that it starts say to each other over their control sockets.
 //!
-//! A process that is started anew is greeted with [`Hello`] and answers whether it is fit for work. Then a worker
+//! A process that is started anew says that it has [`Arrived`], is greeted with [`Hello`] and answers whether it is fit
+//! for work. Then a worker
 //! gets its one seat; a server gets any number of seats, forks a worker for each, and answers with its pid.
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,18 @@ use crate::registry::Registry;
 use crate::sys::socket::MESSAGE_BYTES;
 use crate::worker::Notes;
 
-/// The first message. Attached: the process's tie, then the shared value's bytes if there is one.
+/// What a process that was started anew says first: it has come to this crate's code.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Arrived {
+    /// [`ARRIVED`]; an older or newer release of this crate may have another.
+    pub(super) word: u64,
+}
+
+/// "pool", and the number of this protocol.
+pub(super) const ARRIVED: u64 = u64::from_be_bytes(*b"pool\0\0\0\x02");
+
+/// The first message. Attached: the process's tie, then the shared value's bytes if there is one, the parent's stdout
+/// and stderr if it has them, and which other descriptors came with the start.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Hello {
     /// What both sides must have in common; first, so that it is found whatever follows in another build.
@@ -21,6 +33,10 @@ pub(super) struct Hello {
     pub(super) daemon: bool,
     pub(super) fork_with_threads: bool,
     pub(super) shared: Option<SharedHead>,
+    /// Whether stdout and stderr are attached.
+    pub(super) streams: [bool; 2],
+    /// Whether a list of descriptors is attached.
+    pub(super) lists: bool,
 }
 
 /// What a process is started to be.

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use nix::unistd::Pid;
 
 use super::protocol::{Birth, SeatOrder};
-use super::{BOOT_LIMIT, Child, Crew, Newcomer, Seat, Starter, fork, forkserver};
+use super::{BOOT_LIMIT, Child, Crew, Newcomer, Seat, Starter, Unstarted, fork, forkserver};
 use crate::error::Error;
 use crate::sys::fd::Fd;
 use crate::sys::lifeline::lifeline;
@@ -91,7 +91,7 @@ impl Server {
 /// Starts workers through a server, which it starts when it needs it.
 pub(super) struct Forking {
     crew: Crew,
-    start_server: fn(&Crew) -> Result<Server, Error>,
+    start_server: fn(&Crew) -> Result<Server, Unstarted>,
     server: Option<Server>,
     /// Whether the server's memory is this process's, as it was.
     inherits: bool,
@@ -108,7 +108,7 @@ impl Forking {
 }
 
 impl Starter for Forking {
-    fn start(&mut self, seat: Seat) -> Result<Newcomer, Error> {
+    fn start(&mut self, seat: Seat) -> Result<Newcomer, Unstarted> {
         let seat = Known::new(seat)?;
         let mut lost = String::new();
         for _ in 0..2 {
@@ -123,15 +123,13 @@ impl Starter for Forking {
                 }
                 Err(Failure::Refused(error)) => {
                     self.server = Some(server);
-                    return Err(error);
+                    return Err(error.into());
                 }
                 Err(Failure::Lost(why)) => lost = why,
             }
         }
-        Err(Error::start(
-            what(seat.order.id),
-            format!("two servers in a row were lost as they forked it: {lost}"),
-        ))
+        let why = format!("two servers in a row were lost as they forked it: {lost}");
+        Err(Error::start(what(seat.order.id), why).into())
     }
 
     fn refresh(&mut self) {

@@ -1,21 +1,25 @@
 //! `Spawn`, and what the fork server is started with: this program, anew.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::unistd::Pid;
 
-use super::protocol::{Calling, Fitness, Hello, SeatOrder, SharedHead, fingerprint};
-use super::{Crew, Newcomer, Seat, StartMethod, Starter, boot_limit};
+use super::protocol::{ARRIVED, Arrived, Calling, Fitness, Hello, SeatOrder, SharedHead, fingerprint};
+use super::{BOOT_LIMIT, Child, Crew, Newcomer, Seat, StartMethod, Starter, Unstarted, boot_limit};
 use crate::boot;
+use crate::codec::Codec;
 use crate::error::Error;
 use crate::sys::lifeline::lifeline;
-use crate::sys::named;
 use crate::sys::process::{Process, pidfd_of};
+use crate::sys::program::Launch;
 use crate::sys::socket::Channel;
+use crate::sys::standard::{self, Printed};
+use crate::sys::{inheritable, memfile, named};
 
 /// Starts each worker as this program anew.
 pub(super) struct Spawn {
@@ -29,46 +33,58 @@ impl Spawn {
 }
 
 impl Starter for Spawn {
-    fn start(&mut self, seat: Seat) -> Result<Newcomer, Error> {
+    fn start(&mut self, seat: Seat) -> Result<Newcomer, Unstarted> {
         let what = format!("worker {}", seat.id);
-        let (process, channel) = start_anew(&self.crew, Calling::Worker, &what, &seat.cpus)?;
+        let started = start_anew(&self.crew, Calling::Worker, &what, &seat.cpus)?;
         let fds = [&seat.down, &seat.up, &seat.bell].into_iter().chain(&seat.stderr);
         let (log, loudness) = seat.log.as_ref().map(|(log, loudness)| (log, *loudness)).unzip();
         let fds: Vec<_> = fds.chain(log).map(AsFd::as_fd).collect();
         let order = SeatOrder { id: seat.id as u64, loudness: loudness.unwrap_or(0), notes: seat.notes };
         // It is offered its seat before it has said that it is fit: nobody waits twice. If it is gone already, the
         // missing answer tells more than the failing send.
-        let _ = channel.send(&order, &fds);
+        let _ = started.channel.send(&order, &fds);
         let limit = boot_limit(&self.crew.shared);
-        Ok(Newcomer::Awaited(Unheard { what, process, channel, limit }))
+        if HAS_ARRIVED.load(Ordering::Relaxed) {
+            return Ok(Newcomer::Awaited(Unheard { started, limit }));
+        }
+        // As long as none of this program's processes has come to `init` none may ever: one is enough to find that out.
+        Ok(Newcomer::Here(Child::Process(started.hear(limit)?.0)))
     }
 }
+
+/// Whether a process that was started as this program anew has come to this crate's code.
+static HAS_ARRIVED: AtomicBool = AtomicBool::new(false);
 
 /// A process that has not said yet whether it is fit for work.
 #[derive(Debug)]
 pub(crate) struct Unheard {
-    what: String,
-    process: Process,
-    channel: Channel,
+    started: Started,
     limit: Duration,
 }
 
 impl Unheard {
     /// Waits until it says so.
-    pub(super) fn hear(mut self) -> Result<Process, Error> {
-        hear_fitness(&mut self.process, &self.channel, self.limit)
-            .map_err(|why| Error::start(self.what, why))?;
-        Ok(self.process)
+    pub(super) fn hear(self) -> Result<Process, Unstarted> {
+        Ok(self.started.hear(self.limit)?.0)
     }
 }
 
-/// Starts this program anew and greets it; what it answers is to be heard with [`hear_fitness`].
+/// A process that was started as this program anew.
+#[derive(Debug)]
+pub(super) struct Started {
+    what: String,
+    process: Process,
+    channel: Channel,
+    printed: Printed,
+}
+
+/// Starts this program anew and greets it; what it answers is to be heard with [`Started::hear`].
 pub(super) fn start_anew(
     crew: &Crew,
     calling: Calling,
     what: &str,
     cpus: &[usize],
-) -> Result<(Process, Channel), Error> {
+) -> Result<Started, Error> {
     if !boot::initialized() {
         // The new process would run the user's `main`, come here, and start the next.
         return Err(Error::NotInitialized(match calling {
@@ -77,51 +93,128 @@ pub(super) fn start_anew(
         }));
     }
     let (head, bytes) = SharedHead::of(&crew.shared).map_err(|why| Error::start(what, why))?.unzip();
-    let hello = Hello {
-        fingerprint: fingerprint(),
-        calling,
-        codec: crew.codec,
-        daemon: crew.daemon,
-        fork_with_threads: crew.allow_fork_with_threads,
-        shared: head,
-    };
-    let start = || -> io::Result<(Process, Channel)> {
+    let fingerprint = fingerprint();
+    let start = || -> io::Result<Started> {
         let (ours, theirs) = Channel::pair()?;
         let (lifeline, tie) = lifeline()?;
-        let pid = exec(what, theirs)?;
+        let printed = Printed::new()?;
+        let list = list_of_inheritable()?;
+        let pid = exec(theirs, &printed)?;
         let process = Process::adopt(pid, pidfd_of(pid)?, lifeline, &tie, cpus)?;
-        let fds: Vec<_> = [tie.fd().as_fd()].into_iter().chain(bytes.map(AsFd::as_fd)).collect();
-        ours.send(&hello, &fds)?;
-        Ok((process, ours))
+        let streams = standard::own();
+        let hello = Hello {
+            fingerprint,
+            calling,
+            codec: crew.codec,
+            daemon: crew.daemon,
+            fork_with_threads: crew.allow_fork_with_threads,
+            shared: head,
+            streams: streams.map(|stream| stream.is_some()),
+            lists: list.is_some(),
+        };
+        let fds =
+            [tie.fd().as_fd()].into_iter().chain(bytes.map(AsFd::as_fd)).chain(streams.into_iter().flatten());
+        let fds: Vec<_> = fds.chain(list.as_ref().map(AsFd::as_fd)).collect();
+        match ours.send(&hello, &fds) {
+            // It is gone already: the missing answer tells more.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            sent => sent?,
+        }
+        Ok(Started { what: what.to_owned(), process, channel: ours, printed })
     };
     start().map_err(|error| Error::start(what, error))
 }
 
+/// The program's descriptors that the new process is to close, in a file.
+fn list_of_inheritable() -> io::Result<Option<OwnedFd>> {
+    let list = inheritable::list();
+    if list.is_empty() {
+        return Ok(None);
+    }
+    let (file, _) = memfile::sealed::<io::Error>("pool descriptors", |out| {
+        Codec::Bincode.encode(&list, out).map_err(io::Error::other)
+    })?;
+    Ok(Some(file))
+}
+
 /// Runs this program's own image, whatever has become of its file, with the socket as stdin.
-fn exec(what: &str, socket: Channel) -> io::Result<Pid> {
-    const PROGRAM: &str = "/proc/self/exe";
-    let child = Command::new(PROGRAM)
-        .arg0(format!("pool: {what}"))
-        .arg(boot::MARKER)
+fn exec(socket: Channel, printed: &Printed) -> io::Result<Pid> {
+    let launch = Launch::get()?;
+    let mut command = Command::new(&launch.image);
+    if let Some(name) = std::env::args_os().next().filter(|_| launch.is_direct) {
+        // As what the C library names the program, in `assert` for one.
+        command.arg0(name);
+    }
+    printed.catch(&mut command)?;
+    let child = command
+        .args(&launch.before)
+        .args([boot::MARKER, boot::ROOM_FOR_A_TITLE])
         .stdin(Stdio::from(socket.into_fd().into_owned()))
         .process_group(0)
         .spawn()
-        .map_err(named(PROGRAM))?;
+        .map_err(named(&launch.image.to_string_lossy()))?;
     // Its id is all that is needed: std neither waits for a child nor ends it.
     Ok(Pid::from_raw(child.id().cast_signed()))
 }
 
-/// Waits until the new process says that it is fit for work.
-pub(super) fn hear_fitness(process: &mut Process, channel: &Channel, limit: Duration) -> Result<(), String> {
-    match channel.receive_within::<Fitness>(limit, process.pidfd()) {
-        Ok(Some((fitness, _))) => fitness,
-        Ok(None) => match process.reap_within(Duration::from_secs(1)) {
-            Some(death) => Err(format!("it {death} before it was ready")),
-            None => Err("it closed its control socket before it was ready".into()),
-        },
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-            Err(format!("it was not ready within {limit:?}"))
-        }
-        Err(error) => Err(error.to_string()),
+impl Started {
+    /// Waits until the new process says that it is fit for work.
+    pub(super) fn hear(mut self, limit: Duration) -> Result<(Process, Channel), Unstarted> {
+        self.hear_arrival()?;
+        let fitness = self.channel.receive_within::<Fitness>(limit, self.process.pidfd());
+        let why = match fitness {
+            Ok(Some((Ok(()), _))) => return Ok((self.process, self.channel)),
+            // It will think the same of itself next time.
+            Ok(Some((Err(why), _))) => return Err(Unstarted::for_good(Error::start(self.what, why))),
+            Ok(None) => match self.process.reap_within(Duration::from_secs(1)) {
+                Some(death) => format!("it {death} before it was ready"),
+                None => "it closed its control socket before it was ready".into(),
+            },
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                format!("it was not ready within {limit:?}")
+            }
+            Err(error) => error.to_string(),
+        };
+        Err(Error::start(self.what, why).into())
+    }
+
+    /// Waits until it has come to this crate's code.
+    fn hear_arrival(&mut self) -> Result<(), Unstarted> {
+        let arrived = self.channel.receive_within::<Arrived>(BOOT_LIMIT, self.process.pidfd());
+        let reason = match arrived {
+            Ok(Some((Arrived { word: ARRIVED }, _))) => {
+                HAS_ARRIVED.store(true, Ordering::Relaxed);
+                return Ok(());
+            }
+            Ok(Some(_)) => {
+                let why = "it is another build of this program, with another release of `pool`";
+                return Err(Unstarted::for_good(Error::start(self.what.clone(), why)));
+            }
+            Ok(None) => match self.process.reap_within(Duration::from_secs(1)) {
+                // Somebody has killed it, on its way there.
+                Some(death) if death.signal().is_some() => {
+                    return Err(self.not_reached(format!("it {death}"), false));
+                }
+                Some(death) => format!("it {death}"),
+                None => "it closed its standard input, which is its control socket".into(),
+            },
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                format!("it did not within {BOOT_LIMIT:?}")
+            }
+            Err(error) => error.to_string(),
+        };
+        Err(self.not_reached(reason, true))
+    }
+
+    fn not_reached(&self, reason: String, is_final: bool) -> Unstarted {
+        let told = self.printed.told();
+        let gap = if told.contains('\n') { "\n    " } else { " " };
+        let lines = told.lines().map(|line| format!("{gap}{line}"));
+        let printed = if told.is_empty() {
+            String::new()
+        } else {
+            format!(". It printed:{}", lines.collect::<String>())
+        };
+        Unstarted { error: Error::InitNotReached { what: self.what.clone(), reason, printed }, is_final }
     }
 }

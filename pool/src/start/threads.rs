@@ -9,7 +9,7 @@ use std::thread::{Builder, JoinHandle};
 use nix::unistd::write;
 
 use super::newborn::Heritage;
-use super::{Child, Crew, Newcomer, Seat, Starter};
+use super::{Child, Crew, Newcomer, Seat, Starter, Unstarted};
 use crate::cpu;
 use crate::error::Error;
 use crate::task::WorkerId;
@@ -27,7 +27,7 @@ impl Threads {
 }
 
 impl Starter for Threads {
-    fn start(&mut self, seat: Seat) -> Result<Newcomer, Error> {
+    fn start(&mut self, seat: Seat) -> Result<Newcomer, Unstarted> {
         let what = format!("worker {}", seat.id);
         let heritage = Heritage::of(&self.crew).map_err(|why| Error::start(&*what, why))?;
         let thread = start(seat, heritage).map_err(|error| Error::start(what, error))?;

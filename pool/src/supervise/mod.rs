@@ -29,8 +29,8 @@ pub(crate) enum Event {
     Closed { job: JobId },
     /// A worker is up.
     Ready { worker: usize },
-    /// A worker could not be started.
-    NotStarted { worker: usize },
+    /// A worker could not be started; whether another try would come to the same.
+    NotStarted { worker: usize, is_final: bool },
     /// So many tasks at the head of the worker's queue gave their results.
     Done { worker: usize, count: u64, pace_ns: u64 },
     /// The task, or the init function, at the head of the worker's queue failed, and the worker lives.

@@ -97,7 +97,8 @@ impl World {
             Action::Start { worker } => {
                 assert!(self.workers[worker].is_none(), "worker {worker} is started twice");
                 if !self.calm && self.random.one_in(40) {
-                    self.consequences.push_back(Event::NotStarted { worker });
+                    let is_final = self.random.one_in(4);
+                    self.consequences.push_back(Event::NotStarted { worker, is_final });
                 } else {
                     self.workers[worker] = Some(Process::default());
                 }

@@ -68,7 +68,7 @@ impl Supervisor {
             Event::Unsendable { job, worker } => self.unsendable(job, worker),
             Event::Closed { job } => self.close(job),
             Event::Ready { worker } => self.ready(worker),
-            Event::NotStarted { worker } => self.not_started(worker),
+            Event::NotStarted { worker, is_final } => self.not_started(worker, is_final),
             Event::Done { worker, count, pace_ns } => self.done(worker, count, pace_ns),
             Event::Failed { worker } => self.failed(worker),
             Event::OrderDone { worker } => self.order_done(worker),

@@ -7,7 +7,7 @@ use crate::error::write_words;
 use crate::lane::ParentEnd;
 use crate::logs::{self, Log};
 use crate::progress::Board;
-use crate::start::Newcomer;
+use crate::start::{Newcomer, Unstarted};
 use crate::sys::memory::{Meter, oom_kills};
 use crate::sys::pipe::pipe;
 use crate::timeline::Track;
@@ -34,6 +34,7 @@ impl State {
             self.act(action);
         }
         self.receive();
+        self.unfit = None;
     }
 
     fn act(&mut self, action: Action) {
@@ -94,13 +95,18 @@ impl State {
         if let Some(history) = &mut self.history {
             history.started(worker, now_ns());
         }
-        match self.try_start(worker) {
+        let started = match &self.unfit {
+            // The others that are to be started now would be as unfit.
+            Some(error) => Err(Unstarted { error: error.clone(), is_final: true }),
+            None => self.try_start(worker),
+        };
+        match started {
             Ok(coming) => self.coming.push(coming),
             Err(error) => self.not_started(worker, error),
         }
     }
 
-    fn try_start(&mut self, worker: usize) -> Result<Coming, Error> {
+    fn try_start(&mut self, worker: usize) -> Result<Coming, Unstarted> {
         let failed = |error| Error::start(format!("worker {worker}"), error);
         let (lane, down, up) = lane::open().map_err(failed)?;
         let bell = self.waiter.bell().map_err(failed)?;
@@ -146,7 +152,7 @@ impl State {
     fn try_receive(
         &mut self,
         Coming { worker, lane, newcomer, words, log, track, board }: Coming,
-    ) -> Result<Post, Error> {
+    ) -> Result<Post, Unstarted> {
         let child = newcomer.wait()?;
         let watched = match &child {
             Child::Process(process) => self.waiter.watch(process.pidfd(), worker),
@@ -177,12 +183,15 @@ impl State {
         self.events.started(worker, pid, self.past[worker].starts + 1);
     }
 
-    fn not_started(&mut self, worker: usize, error: Error) {
+    fn not_started(&mut self, worker: usize, Unstarted { error, is_final }: Unstarted) {
+        if is_final {
+            self.unfit = Some(error.clone());
+        }
         self.events.not_started(worker, &error);
         // To find that out may have taken long.
         self.note_time(now_ns());
         self.start_error = Some(error);
-        self.consequences.push_back(Event::NotStarted { worker });
+        self.consequences.push_back(Event::NotStarted { worker, is_final });
     }
 
     pub(super) fn send(&mut self, worker: usize, tag: u8, payload: &[u8]) {

@@ -79,9 +79,9 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn not_started(&mut self, worker: usize) {
+    pub(super) fn not_started(&mut self, worker: usize, is_final: bool) {
         self.note_life_in_vain(worker);
-        self.end(worker, true);
+        self.end(worker, true, is_final);
     }
 
     pub(super) fn died(&mut self, worker: usize, running: bool) {
@@ -134,18 +134,19 @@ impl Supervisor {
             }
             Some((_, What::Resume)) | None => {}
         }
-        self.end(worker, in_vain);
+        self.end(worker, in_vain, false);
     }
 
-    /// A worker is gone: another takes its place if there is work for it, at once or later.
-    fn end(&mut self, worker: usize, in_vain: bool) {
+    /// A worker is gone: another takes its place if there is work for it, at once or later. What is `final` is not tried
+    /// again at once: while others work something may change, and if none does that is the end of the jobs.
+    fn end(&mut self, worker: usize, in_vain: bool, is_final: bool) {
         self.give_back_queue(worker, None);
         let seat = &mut self.workers[worker];
         *seat = Worker::absent(seat.lives_in_vain);
         if !self.needs_workers() {
             return;
         }
-        if !in_vain || self.lives_in_vain() < MOST_LIVES_IN_VAIN {
+        if !in_vain || (!is_final && self.lives_in_vain() < MOST_LIVES_IN_VAIN) {
             self.start(&[worker]);
         } else if self.is_at_rest() {
             self.fail_jobs(worker, JobCause::NotStarted, |_| true);

@@ -1,0 +1,118 @@
+//! The program's descriptors that a process which it starts would have too, since nobody has said that exec closes them:
+//! those of C libraries, and those that the program itself was started with. Whoever waits for the last writer of a pipe
+//! to close it would wait for the workers.
+//!
+//! The new process closes them when it has come to this crate's code. It can't tell them from what was opened since its
+//! start, by a library's constructor for one, so its parent tells it which they are: by number, device and inode. (To
+//! close them on the way, between fork and exec, would take a fork where now the C library starts the process without
+//! copying its parent's page tables.)
+#![allow(unsafe_code, reason = "closes by number what was inherited")]
+
+use std::env;
+use std::fs;
+use std::os::fd::RawFd;
+
+use nix::libc;
+use serde::{Deserialize, Serialize};
+
+/// One that a new process has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Inheritable {
+    number: RawFd,
+    device: u64,
+    inode: u64,
+}
+
+impl Inheritable {
+    fn at(number: RawFd) -> Option<Self> {
+        // SAFETY: all zeroes is a stat.
+        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: the call writes one stat into the place given; the number need not be open.
+        let known = unsafe { libc::fstat(number, &raw mut stat) } == 0;
+        known.then_some(Self { number, device: stat.st_dev, inode: stat.st_ino })
+    }
+}
+
+/// All of this process that a new one would have, but for those that it is to keep: the standard three, and the pipe by
+/// which `make` and `cargo` share out the CPUs, for compilers that a task may run. Those of this crate are not among
+/// them: exec closes them.
+pub(crate) fn list() -> Vec<Inheritable> {
+    let kept: Vec<RawFd> =
+        JOB_FLAGS.iter().filter_map(|name| env::var(name).ok()).flat_map(|flags| jobserver(&flags)).collect();
+    let numbers = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<RawFd>().ok());
+    let inherited = numbers.filter(|number| *number > 2 && !kept.contains(number) && stays_open(*number));
+    inherited.filter_map(Inheritable::at).collect()
+}
+
+/// Closes those of them that this process has.
+///
+/// # Safety
+/// The process was started by one that had these, and has opened nothing since that is one of them.
+pub(crate) unsafe fn close(inherited: &[Inheritable]) {
+    for known in
+        inherited.iter().filter(|known| known.number > 2 && Inheritable::at(known.number) == Some(**known))
+    {
+        // SAFETY: the number is that of an inherited descriptor, the caller's word; nothing in this process owns it, for
+        // it came with the start.
+        unsafe { libc::close(known.number) };
+    }
+}
+
+/// Whether exec leaves it open.
+fn stays_open(number: RawFd) -> bool {
+    // SAFETY: the command takes no argument and touches no memory; the number need not be open.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
+}
+
+/// Where `make` and `cargo` say which their pipe is.
+const JOB_FLAGS: [&str; 3] = ["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"];
+
+/// The two descriptors of the pipe that the flags name last; none where it has a path, or there is none.
+fn jobserver(flags: &str) -> Vec<RawFd> {
+    let value = |flag: &str| {
+        let flag =
+            flag.strip_prefix("--jobserver-auth=").or_else(|| flag.strip_prefix("--jobserver-fds="))?;
+        let (read, write) = flag.split_once(',')?;
+        Some(vec![read.parse().ok()?, write.parse().ok()?])
+    };
+    flags.split_ascii_whitespace().rev().find_map(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn what_exec_leaves_open_is_listed() {
+        let (closed, open) = io::pipe().unwrap();
+        // SAFETY: the flag of a descriptor that this test owns.
+        assert_eq!(unsafe { libc::fcntl(open.as_raw_fd(), libc::F_SETFD, 0) }, 0);
+        let listed = list();
+        let is_listed = |fd: RawFd| listed.iter().any(|known| known.number == fd);
+        assert!(is_listed(open.as_raw_fd()) && !is_listed(closed.as_raw_fd()));
+        assert!(!listed.iter().any(|known| known.number < 3));
+    }
+
+    #[test]
+    fn another_file_at_the_number_stays() {
+        let (one, other) = (io::pipe().unwrap().0, io::pipe().unwrap().0);
+        let known = Inheritable::at(one.as_raw_fd()).unwrap();
+        let moved = Inheritable { number: other.as_raw_fd(), ..known };
+        // SAFETY: nothing has this inode at that number.
+        unsafe { close(&[moved]) };
+        assert!(Inheritable::at(other.as_raw_fd()).is_some());
+    }
+
+    #[test]
+    fn the_pipe_of_make_is_known() {
+        assert_eq!(jobserver(" -j --jobserver-auth=3,4 -- A=b"), [3, 4]);
+        assert_eq!(jobserver("--jobserver-fds=5,6 --jobserver-auth=7,8"), [7, 8]);
+        assert_eq!(jobserver("-j8 --jobserver-auth=fifo:/tmp/x"), [0; 0]);
+        assert_eq!(jobserver(""), [0; 0]);
+    }
+}

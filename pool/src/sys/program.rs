@@ -1,0 +1,164 @@
+//! The program that runs here: how it is started once more, what it is called, and on whose behalf it runs.
+#![allow(unsafe_code, reason = "asks the C library and the kernel about the program")]
+
+use std::ffi::{OsStr, OsString, c_int, c_void};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use nix::libc;
+
+use super::{named, read_text};
+
+/// Whatever has become of its file, what this names is the image that runs.
+const IMAGE: &str = "/proc/self/exe";
+
+/// Whether the program has been given rights that whoever started it does not have: by a set-user-id or set-group-id bit
+/// or a capability of its file.
+pub(crate) fn has_more_rights() -> bool {
+    // SAFETY: the call takes a number and reads what the kernel gave the process at its start.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// How this program is started: an image, and the arguments that come before the program's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Launch {
+    pub(crate) image: PathBuf,
+    pub(crate) before: Vec<OsString>,
+    /// Whether the image is the program itself, and gets the program's name as its own.
+    pub(crate) is_direct: bool,
+}
+
+impl Launch {
+    /// Of this process's program. It stays as it was found first: what it is found by may be written over.
+    pub(crate) fn get() -> io::Result<&'static Self> {
+        static LAUNCH: OnceLock<Launch> = OnceLock::new();
+        if let Some(launch) = LAUNCH.get() {
+            return Ok(launch);
+        }
+        let found = Self::find()?;
+        Ok(LAUNCH.get_or_init(|| found))
+    }
+
+    fn find() -> io::Result<Self> {
+        let direct = Self { image: IMAGE.into(), before: Vec::new(), is_direct: true };
+        // SAFETY: as above.
+        if unsafe { libc::getauxval(libc::AT_BASE) } != 0 {
+            // The kernel has loaded the dynamic loader beside the program, so what it was told to run is the program.
+            return Ok(direct);
+        }
+        // A program that needs no loader, or a loader that was told to run the program.
+        let image = fs::read_link(IMAGE).map_err(named(IMAGE))?;
+        let maps = fs::read(MAPS).map_err(named(MAPS))?;
+        let Some(program) = file_at(&maps, main_program()).filter(|program| *program != image) else {
+            return Ok(direct);
+        };
+        if !program.is_file() {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!(
+                    "this program was started by the loader {}, and its own file is not at {} any more",
+                    image.display(),
+                    program.display()
+                ),
+            ));
+        }
+        let own = std::env::args_os().count();
+        let mut before = options_before(&fs::read(CMDLINE).map_err(named(CMDLINE))?, own);
+        before.push(program.into());
+        Ok(Self { image: IMAGE.into(), before, is_direct: false })
+    }
+}
+
+const MAPS: &str = "/proc/self/maps";
+const CMDLINE: &str = "/proc/self/cmdline";
+
+/// What stands between the loader's name and the program's, which is the first of the program's `own` arguments.
+fn options_before(cmdline: &[u8], own: usize) -> Vec<OsString> {
+    let all: Vec<&[u8]> = cmdline.strip_suffix(&[0]).unwrap_or(cmdline).split(|byte| *byte == 0).collect();
+    let options = all.get(1..all.len().saturating_sub(own)).unwrap_or_default();
+    options.iter().map(|option| OsString::from_vec(option.to_vec())).collect()
+}
+
+/// The file that is mapped there.
+fn file_at(maps: &[u8], address: usize) -> Option<PathBuf> {
+    maps.split(|byte| *byte == b'\n').find_map(|line| {
+        // proc_pid_maps(5): the range, four more fields, and the path, which may hold spaces.
+        let (range, _) = line.split_at_checked(line.iter().position(|byte| *byte == b' ')?)?;
+        let (start, end) = std::str::from_utf8(range).ok()?.split_once('-')?;
+        let number = |text| usize::from_str_radix(text, 16).ok();
+        if !(number(start)?..number(end)?).contains(&address) {
+            return None;
+        }
+        let path = line.get(line.iter().position(|byte| *byte == b'/')?..)?;
+        Some(Path::new(OsStr::from_bytes(path)).to_owned())
+    })
+}
+
+/// An address in the main program: that of its program headers.
+fn main_program() -> usize {
+    /// The main program comes first, and no other is asked for.
+    unsafe extern "C" fn note(info: *mut libc::dl_phdr_info, _: usize, found: *mut c_void) -> c_int {
+        // SAFETY: the C library passes a description that is valid during the call, and `found` is the variable below.
+        unsafe { *found.cast::<usize>() = (*info).dlpi_phdr as usize };
+        1
+    }
+    let mut found = 0usize;
+    // SAFETY: `note` has the signature that is asked for, and writes to `found` alone, which outlives the call.
+    unsafe { libc::dl_iterate_phdr(Some(note), (&raw mut found).cast()) };
+    found
+}
+
+/// Shows this text as the process's arguments, from the second on, where `ps` finds them. The first stays: the C library
+/// and others take the program's name from there. What does not fit is cut off. To be called while the process has one
+/// thread and nobody has borrowed an argument.
+pub(crate) fn show_as_arguments(text: &str) {
+    let Some((start, end)) = arguments() else { return };
+    // SAFETY: between these addresses lie the strings of the process's arguments, each with its zero at the end, as the
+    // kernel has laid them down on the stack of the first thread, which is writable and there for as long as the process.
+    // Nobody else reads or writes them meanwhile. The last byte stays the zero that it is, so each string still ends.
+    let area = unsafe { std::slice::from_raw_parts_mut(start as *mut u8, end - start) };
+    let Some(first) = area.iter().position(|byte| *byte == 0) else { return };
+    let Some((_, area)) = area[first + 1..].split_last_mut() else { return };
+    let len = text.len().min(area.len());
+    area.fill(0);
+    area[..len].copy_from_slice(&text.as_bytes()[..len]);
+}
+
+/// Where the arguments of this process lie, as the kernel knows it.
+fn arguments() -> Option<(usize, usize)> {
+    // proc_pid_stat(5): fields 48 and 49; the third is the first after the name, which may hold anything.
+    let stat = read_text("/proc/self/stat").ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(45);
+    let mut field = || fields.next()?.parse::<usize>().ok().filter(|address| *address > 0);
+    let (start, end) = (field()?, field()?);
+    (start < end).then_some((start, end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_of_the_main_program_is_found() {
+        let maps = fs::read(MAPS).unwrap();
+        assert_eq!(file_at(&maps, main_program()), fs::read_link(IMAGE).ok());
+        assert!(Launch::get().unwrap().is_direct);
+        let maps = b"1000-2000 r-xp 00000000 08:02 7 /a b/c (deleted)\n2000-3000 rw-p 00000000 00:00 0 \n";
+        assert_eq!(file_at(maps, 0x1fff), Some("/a b/c (deleted)".into()));
+        assert_eq!(file_at(maps, 0x2000), None);
+        assert_eq!(file_at(maps, 0xfff), None);
+    }
+
+    #[test]
+    fn options_of_the_loader_are_kept() {
+        let cmdline = b"/lib/ld.so\0--library-path\0/a:/b\0./program\0x\0\0";
+        assert_eq!(options_before(cmdline, 3), ["--library-path", "/a:/b"]);
+        assert_eq!(options_before(b"/lib/ld.so\0./program\0", 1), [""; 0]);
+        // Somebody has written over it.
+        assert_eq!(options_before(b"a title\0", 3), [""; 0]);
+        assert_eq!(options_before(b"", 1), [""; 0]);
+    }
+}

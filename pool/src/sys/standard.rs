@@ -1,0 +1,92 @@
+//! What a process that is started prints. Until it has come to this crate's code that goes into files of memory: what a
+//! program prints before `init` it prints in each of its processes, and nobody wants to read it again, unless that is all
+//! that comes. From then on it has the streams of the process that has started it.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+use std::process::{Command, Stdio};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::sys::stat::Mode;
+use nix::unistd::{dup2_stderr, dup2_stdout};
+
+use super::fd::Fd;
+use super::fork::flush;
+use super::{memfile, named};
+
+/// So much of what was printed is told.
+const TOLD_BYTES: u64 = 2 << 10;
+
+/// The files, as the process has them that starts the other.
+#[derive(Debug)]
+pub(crate) struct Printed {
+    out: Fd,
+    err: Fd,
+}
+
+impl Printed {
+    pub(crate) fn new() -> io::Result<Self> {
+        let file = || Fd::new(memfile::create("pool output")?);
+        Ok(Self { out: file()?, err: file()? })
+    }
+
+    /// Has the command print into the files.
+    pub(crate) fn catch(&self, command: &mut Command) -> io::Result<()> {
+        let stdio = |file: &Fd| file.as_fd().try_clone_to_owned().map(Stdio::from);
+        command.stdout(stdio(&self.out)?).stderr(stdio(&self.err)?);
+        Ok(())
+    }
+
+    /// What it has printed that says most of how it ended: to stderr, or else to stdout.
+    pub(crate) fn told(&self) -> String {
+        let text = |file| String::from_utf8_lossy(&tail(file)).trim().to_owned();
+        Some(text(&self.err)).filter(|text| !text.is_empty()).unwrap_or_else(|| text(&self.out))
+    }
+}
+
+/// The last of the file.
+fn tail(file: &Fd) -> Vec<u8> {
+    let read = || -> io::Result<Vec<u8>> {
+        let file = File::from(file.as_fd().try_clone_to_owned()?);
+        let len = file.metadata()?.len();
+        let told = len.min(TOLD_BYTES);
+        let mut bytes = vec![0; told as usize];
+        file.read_exact_at(&mut bytes, len - told)?;
+        Ok(bytes)
+    };
+    // A process that is still there may make the file shorter.
+    read().unwrap_or_default()
+}
+
+/// This process's own stdout and stderr, for one that it starts; none for one that is closed.
+pub(crate) fn own() -> [Option<BorrowedFd<'static>>; 2] {
+    // std's handles name the numbers 1 and 2, whatever is open there.
+    let is_open = |fd: &BorrowedFd<'_>| !matches!(fcntl(fd, FcntlArg::F_GETFD), Err(Errno::EBADF));
+    [Some(stdout()).filter(is_open), Some(stderr()).filter(is_open)]
+}
+
+fn stdout() -> BorrowedFd<'static> {
+    static STDOUT: std::sync::LazyLock<io::Stdout> = std::sync::LazyLock::new(io::stdout);
+    STDOUT.as_fd()
+}
+
+fn stderr() -> BorrowedFd<'static> {
+    static STDERR: std::sync::LazyLock<io::Stderr> = std::sync::LazyLock::new(io::stderr);
+    STDERR.as_fd()
+}
+
+/// Takes over the streams of the process that has started this one. Where that has none there is nothing to print to.
+pub(crate) fn take_over([out, err]: [Option<Fd>; 2]) -> io::Result<()> {
+    flush();
+    let null = || -> io::Result<Fd> {
+        Fd::new(
+            open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).map_err(named("/dev/null"))?,
+        )
+    };
+    dup2_stdout(out.map_or_else(null, Ok)?)?;
+    dup2_stderr(err.map_or_else(null, Ok)?)?;
+    Ok(())
+}
