@@ -47,6 +47,12 @@ pub(super) fn numbers_in<T: ?Sized>(value: &T) -> Option<(usize, &[u8])> {
     ask_each!(slice_of::<T>(value))
 }
 
+/// The bytes of a `Vec`, slice or boxed slice of them.
+#[inline]
+pub(super) fn bytes_in<T: ?Sized>(value: &T) -> Option<&[u8]> {
+    slice_of::<T, u8>(value).map(|(_, bytes)| bytes)
+}
+
 /// A `Vec` of numbers from the bytes at the front, if that is what `T` is, and the bytes behind it.
 #[inline]
 pub(super) fn numbers_from<T>(bytes: &[u8]) -> Option<Result<(T, &[u8]), String>> {
@@ -79,6 +85,8 @@ fn number_of<T, N: Pod>(bytes: &[u8]) -> Option<Result<(T, &[u8]), String>> {
 #[inline]
 fn slice_of<T: ?Sized, N: Pod>(value: &T) -> Option<(usize, &[u8])> {
     let slice: &[N] = if let Some(vec) = as_type::<T, Vec<N>>(value) {
+        vec
+    } else if let Some(vec) = as_type::<T, &Vec<N>>(value) {
         vec
     } else if let Some(slice) = as_type::<T, &[N]>(value) {
         slice

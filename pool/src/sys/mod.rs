@@ -15,6 +15,7 @@ pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod socket;
+pub(crate) mod stack;
 pub(crate) mod standard;
 pub(crate) mod threads;
 pub(crate) mod ticks;

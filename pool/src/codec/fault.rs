@@ -1,0 +1,170 @@
+//! Why a value could not be encoded or decoded, in words that say what to do.
+
+use std::fmt::{self, Display, Write};
+
+use super::Codec;
+
+/// So many bytes of what a type's own implementation says are kept: it may quote what a worker wrote.
+const LONGEST_SAID: usize = 1 << 10;
+
+/// What the codecs fail with. It is made where something is wrong, and told where the type is known.
+#[derive(Debug)]
+pub(super) struct Fault(Box<Kind>);
+
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// A type's own implementation, or the writer, says why.
+    Said(String),
+    /// The bytes end within the value.
+    Ends,
+    /// So many bytes are left behind the value.
+    LeftOver(usize),
+    /// More elements than the bytes at hand can hold.
+    TooMany { elements: u64, bytes: usize },
+    /// Elements that take no bytes, more than are decoded.
+    TooManyEmpty,
+    /// The stack is too small for a value that is nested so deeply.
+    Deep,
+    /// A type that lets the format say what comes next: what it expects, and what it makes of that.
+    Undescribed { expected: String, made: &'static str },
+    /// A type that wants names where there are none.
+    Unnamed,
+    /// A map or sequence that does not say how long it is.
+    Unmeasured,
+    /// A field is left out of some values.
+    Skipped { of: &'static str, field: &'static str },
+    /// An implementation of `Serialize` that does not write what it has said.
+    Miscounted { said: usize, wrote: usize },
+    /// Other bytes than any value of this kind has.
+    Invalid(&'static str),
+}
+
+pub(super) type Result<T> = std::result::Result<T, Fault>;
+
+impl From<Kind> for Fault {
+    #[cold]
+    fn from(kind: Kind) -> Self {
+        Self(Box::new(kind))
+    }
+}
+
+impl From<std::io::Error> for Fault {
+    #[cold]
+    fn from(error: std::io::Error) -> Self {
+        Kind::Said(error.to_string()).into()
+    }
+}
+
+impl Fault {
+    /// As the user reads it: of which type, by which codec.
+    #[cold]
+    pub(super) fn told(self, codec: Codec, of: &str) -> String {
+        let only =
+            format!("`{of}` needs `Codec::MessagePack`, which does: `WorkerPool::builder().codec(..)`");
+        let other =
+            "a type that reads other fields than it writes, such as one with `#[serde(skip_serializing)]`";
+        match *self.0 {
+            Kind::Said(why) => why,
+            Kind::Ends if codec == Codec::MessagePack => "the value ends before its last byte".into(),
+            Kind::Ends => {
+                format!(
+                    "the value ends before its last byte; if it is {other}, `{of}` needs `Codec::MessagePack`"
+                )
+            }
+            Kind::LeftOver(bytes) => {
+                format!(
+                    "{bytes} bytes were left over: `{of}` reads other bytes than it writes; is it {other}?"
+                )
+            }
+            Kind::TooMany { elements, bytes } => {
+                format!("{elements} elements are more than {bytes} bytes hold")
+            }
+            Kind::TooManyEmpty => {
+                format!("more than {} elements that take no bytes: send their number", super::MOST_EMPTY)
+            }
+            Kind::Deep => format!(
+                "a value of `{of}` is nested too deeply for the stack of this thread: use a flat form (a `Vec` in \
+                 place of a chain of boxes), or a thread with a larger stack"
+            ),
+            Kind::Undescribed { expected, made } => {
+                let why = asks(&expected, made);
+                format!(
+                    "{codec:?} does not write what kind of value comes next, for which {why} asks: {only}"
+                )
+            }
+            Kind::Unnamed => {
+                format!("{codec:?} writes no names, for which `#[serde(flatten)]` and the like ask: {only}")
+            }
+            Kind::Unmeasured => format!(
+                "{codec:?} writes no map or sequence whose length is not known before, such as one with \
+                 `#[serde(flatten)]`: {only}"
+            ),
+            Kind::Skipped { of: parent, field } => format!(
+                "field `{field}` of `{parent}` is left out (`#[serde(skip_serializing_if = ..)]`), and {codec:?} does \
+                 not write which fields there are: {only}"
+            ),
+            Kind::Miscounted { said, wrote } => {
+                format!(
+                    "the `Serialize` implementation of `{of}` said {said} elements or fields, and wrote {wrote}"
+                )
+            }
+            Kind::Invalid(what) => format!("there is no such {what}"),
+        }
+    }
+}
+
+/// Who asks for a description.
+fn asks(expected: &str, made: &str) -> String {
+    let tagged = expected.strip_prefix("internally tagged enum ");
+    if let Some(name) = tagged {
+        format!("`#[serde(tag = ..)]` of the enum `{name}`")
+    } else if made.contains("Content") {
+        "an enum with `#[serde(untagged)]` (or a type that does the same)".into()
+    } else {
+        format!("`{made}` ({expected})")
+    }
+}
+
+impl Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Kind::Said(why) => f.write_str(why),
+            kind => write!(f, "{kind:?}"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl serde::ser::Error for Fault {
+    #[cold]
+    fn custom<T: Display>(why: T) -> Self {
+        said(&why).into()
+    }
+}
+
+impl serde::de::Error for Fault {
+    #[cold]
+    fn custom<T: Display>(why: T) -> Self {
+        said(&why).into()
+    }
+}
+
+fn said(why: &dyn Display) -> Kind {
+    let mut short = Short(String::new());
+    if write!(short, "{why}").is_err() {
+        short.0.push_str("...");
+    }
+    Kind::Said(short.0)
+}
+
+/// A text that takes no more than the start.
+struct Short(String);
+
+impl Write for Short {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = LONGEST_SAID - self.0.len();
+        self.0.push_str(&text[..text.floor_char_boundary(room)]);
+        if text.len() <= room { Ok(()) } else { Err(fmt::Error) }
+    }
+}

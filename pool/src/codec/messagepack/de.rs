@@ -1,0 +1,525 @@
+//! Reading: at most what the bytes at hand can fill is allocated, and at most what the stack can hold is nested.
+
+use rmp::Marker;
+use serde::de::value::SeqDeserializer;
+use serde::de::{DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
+use serde::{Deserializer, forward_to_deserialize_any};
+
+use super::super::fault::{Fault, Kind, Result};
+use super::{BYTES, FOREIGN_EXTENSION, SOMES};
+use crate::sys::stack::Floor;
+
+/// Decodes what these bytes begin with; and the bytes behind it.
+pub(in crate::codec) fn decode<'de, T: serde::Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, &'de [u8])> {
+    let (floor, any_floor) = (Floor::keeping_eighths(4), Floor::keeping_eighths(7));
+    let mut reader = Reader { rest: bytes, floor, any_floor, promised: 0 };
+    let value = T::deserialize(&mut reader)?;
+    Ok((value, reader.rest))
+}
+
+struct Reader<'de> {
+    rest: &'de [u8],
+    /// Half of the stack is kept: what is decoded must be dropped, too, and may be shown.
+    floor: Floor,
+    /// More is kept from types that take whatever comes: serde puts that aside, and goes through it again in its own way.
+    any_floor: Floor,
+    /// Elements for which room may have been made, by those who are told how many there will be. Each takes a byte.
+    promised: usize,
+}
+
+/// So many bytes from the front.
+#[inline]
+fn take<const BYTES: usize>(bytes: &mut &[u8]) -> Result<[u8; BYTES]> {
+    let (front, rest) = bytes.split_first_chunk().ok_or(Kind::Ends)?;
+    *bytes = rest;
+    Ok(*front)
+}
+
+/// What a value begins with, read.
+enum Head<'de> {
+    Nothing,
+    Bool(bool),
+    Unsigned(u64),
+    Signed(i64),
+    F32(f32),
+    F64(f64),
+    Str(&'de str),
+    Bin(&'de [u8]),
+    Array(usize),
+    Map(usize),
+    /// So many options around nothing.
+    Somes(u32),
+    /// Bytes that were a sequence of numbers.
+    Bytes(&'de [u8]),
+}
+
+impl<'de> Reader<'de> {
+    #[inline]
+    fn take<const BYTES: usize>(&mut self) -> Result<[u8; BYTES]> {
+        take(&mut self.rest)
+    }
+
+    #[inline]
+    fn take_slice(&mut self, len: usize) -> Result<&'de [u8]> {
+        let too_many = || Kind::TooMany { elements: len as u64, bytes: self.rest.len() };
+        let (front, rest) = self.rest.split_at_checked(len).ok_or_else(too_many)?;
+        self.rest = rest;
+        Ok(front)
+    }
+
+    #[inline]
+    fn take_u8(&mut self) -> Result<usize> {
+        Ok(usize::from(u8::from_be_bytes(self.take()?)))
+    }
+
+    #[inline]
+    fn take_u16(&mut self) -> Result<usize> {
+        Ok(usize::from(u16::from_be_bytes(self.take()?)))
+    }
+
+    #[inline]
+    fn take_u32(&mut self) -> Result<usize> {
+        Ok(u32::from_be_bytes(self.take()?) as usize)
+    }
+
+    #[inline]
+    fn peek(&self) -> Result<Marker> {
+        self.rest.first().map(|byte| Marker::from_u8(*byte)).ok_or(Kind::Ends.into())
+    }
+
+    #[inline]
+    fn head(&mut self) -> Result<Head<'de>> {
+        let [marker] = self.take()?;
+        Ok(match Marker::from_u8(marker) {
+            Marker::Null => Head::Nothing,
+            Marker::True => Head::Bool(true),
+            Marker::False => Head::Bool(false),
+            Marker::FixPos(number) => Head::Unsigned(number.into()),
+            Marker::FixNeg(number) => Head::Signed(number.into()),
+            Marker::U8 => Head::Unsigned(u8::from_be_bytes(self.take()?).into()),
+            Marker::U16 => Head::Unsigned(u16::from_be_bytes(self.take()?).into()),
+            Marker::U32 => Head::Unsigned(u32::from_be_bytes(self.take()?).into()),
+            Marker::U64 => Head::Unsigned(u64::from_be_bytes(self.take()?)),
+            Marker::I8 => Head::Signed(i8::from_be_bytes(self.take()?).into()),
+            Marker::I16 => Head::Signed(i16::from_be_bytes(self.take()?).into()),
+            Marker::I32 => Head::Signed(i32::from_be_bytes(self.take()?).into()),
+            Marker::I64 => Head::Signed(i64::from_be_bytes(self.take()?)),
+            Marker::F32 => Head::F32(f32::from_be_bytes(self.take()?)),
+            Marker::F64 => Head::F64(f64::from_be_bytes(self.take()?)),
+            Marker::FixStr(len) => self.text(len.into())?,
+            Marker::Str8 => self.take_u8().and_then(|len| self.text(len))?,
+            Marker::Str16 => self.take_u16().and_then(|len| self.text(len))?,
+            Marker::Str32 => self.take_u32().and_then(|len| self.text(len))?,
+            Marker::Bin8 => self.take_u8().and_then(|len| self.take_slice(len)).map(Head::Bin)?,
+            Marker::Bin16 => self.take_u16().and_then(|len| self.take_slice(len)).map(Head::Bin)?,
+            Marker::Bin32 => self.take_u32().and_then(|len| self.take_slice(len)).map(Head::Bin)?,
+            Marker::FixArray(len) => Head::Array(len.into()),
+            Marker::Array16 => Head::Array(self.take_u16()?),
+            Marker::Array32 => Head::Array(self.take_u32()?),
+            Marker::FixMap(len) => Head::Map(len.into()),
+            Marker::Map16 => Head::Map(self.take_u16()?),
+            Marker::Map32 => Head::Map(self.take_u32()?),
+            Marker::FixExt1 => self.extension(1)?,
+            Marker::FixExt2 => self.extension(2)?,
+            Marker::FixExt4 => self.extension(4)?,
+            Marker::FixExt8 => self.extension(8)?,
+            Marker::FixExt16 => self.extension(16)?,
+            Marker::Ext8 => self.take_u8().and_then(|len| self.extension(len))?,
+            Marker::Ext16 => self.take_u16().and_then(|len| self.extension(len))?,
+            Marker::Ext32 => self.take_u32().and_then(|len| self.extension(len))?,
+            Marker::Reserved => return Err(Kind::Invalid("marker").into()),
+        })
+    }
+
+    #[inline]
+    fn text(&mut self, len: usize) -> Result<Head<'de>> {
+        let text = std::str::from_utf8(self.take_slice(len)?);
+        text.map(Head::Str).map_err(|_| Kind::Invalid("text in UTF-8").into())
+    }
+
+    #[inline]
+    fn extension(&mut self, len: usize) -> Result<Head<'de>> {
+        let kind = i8::from_be_bytes(self.take()?);
+        let bytes = self.take_slice(len)?;
+        match (kind, <[u8; 4]>::try_from(bytes)) {
+            (BYTES, _) => Ok(Head::Bytes(bytes)),
+            (SOMES, Ok(somes)) => Ok(Head::Somes(u32::from_le_bytes(somes))),
+            _ => Err(Kind::Invalid("extension").into()),
+        }
+    }
+
+    /// Hands over whatever comes, to one who takes bytes as bytes or as numbers.
+    #[inline]
+    fn visit<V: Visitor<'de>>(&mut self, visitor: V, takes: Takes, any: bool) -> Result<V::Value> {
+        match self.head()? {
+            Head::Nothing => visitor.visit_unit(),
+            Head::Bool(value) => visitor.visit_bool(value),
+            Head::Unsigned(number) => visitor.visit_u64(number),
+            Head::Signed(number) => visitor.visit_i64(number),
+            Head::F32(number) => visitor.visit_f32(number),
+            Head::F64(number) => visitor.visit_f64(number),
+            Head::Str(text) => visitor.visit_borrowed_str(text),
+            Head::Bin(bytes) if takes != Takes::Numbers => visitor.visit_borrowed_bytes(bytes),
+            Head::Bytes(bytes) if takes == Takes::Bytes => visitor.visit_borrowed_bytes(bytes),
+            Head::Bin(bytes) | Head::Bytes(bytes) => {
+                let mut numbers = SeqDeserializer::<_, Fault>::new(bytes.iter().copied());
+                let value = visitor.visit_seq(&mut numbers)?;
+                numbers.end()?;
+                Ok(value)
+            }
+            Head::Array(len) => self.counted(len, any, |values| visitor.visit_seq(values)),
+            Head::Map(len) => self.counted(len, any, |entries| visitor.visit_map(entries)),
+            Head::Somes(somes) => {
+                let floor = if any { &self.any_floor } else { &self.floor };
+                Somes { somes, floor: floor.clone() }.deserialize_any(visitor)
+            }
+        }
+    }
+
+    #[inline]
+    fn visit_known<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+        self.visit(visitor, Takes::Either, false)
+    }
+
+    /// The same for numbers, which are many.
+    #[inline]
+    fn visit_number<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+        let (marker, mut rest) = self.rest.split_first().ok_or(Kind::Ends)?;
+        let value = match Marker::from_u8(*marker) {
+            Marker::FixPos(number) => visitor.visit_u64(number.into()),
+            Marker::FixNeg(number) => visitor.visit_i64(number.into()),
+            Marker::U8 => visitor.visit_u64(u8::from_be_bytes(take(&mut rest)?).into()),
+            Marker::U16 => visitor.visit_u64(u16::from_be_bytes(take(&mut rest)?).into()),
+            Marker::U32 => visitor.visit_u64(u32::from_be_bytes(take(&mut rest)?).into()),
+            Marker::U64 => visitor.visit_u64(u64::from_be_bytes(take(&mut rest)?)),
+            Marker::F32 => visitor.visit_f32(f32::from_be_bytes(take(&mut rest)?)),
+            Marker::F64 => visitor.visit_f64(f64::from_be_bytes(take(&mut rest)?)),
+            _ => return self.visit_known(visitor),
+        };
+        self.rest = rest;
+        value
+    }
+
+    /// The values of an array, or the entries of a map.
+    #[inline]
+    fn counted<V>(
+        &mut self,
+        len: usize,
+        any: bool,
+        visit: impl FnOnce(&mut Counted<'_, 'de>) -> Result<V>,
+    ) -> Result<V> {
+        if any && self.any_floor.is_reached() {
+            return Err(Kind::Deep.into());
+        }
+        self.nest()?;
+        let bytes = self.rest.len();
+        if len > bytes {
+            return Err(Kind::TooMany { elements: len as u64, bytes }.into());
+        }
+        let hint = len.min(bytes.saturating_sub(self.promised));
+        self.promised += hint;
+        let mut values = Counted { reader: self, left: len, hint };
+        let value = visit(&mut values)?;
+        if values.left > 0 {
+            return Err(serde::de::Error::invalid_length(len, &"fewer elements"));
+        }
+        self.promised -= hint;
+        Ok(value)
+    }
+
+    #[inline]
+    fn nest(&mut self) -> Result<()> {
+        if self.floor.is_reached() { Err(Kind::Deep.into()) } else { Ok(()) }
+    }
+}
+
+/// How one takes bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    /// As a sequence of numbers.
+    Numbers,
+    Bytes,
+    /// As they were offered.
+    Either,
+}
+
+macro_rules! known {
+    ($visit:ident: $($deserialize:ident),+) => {
+        $(#[inline]
+        fn $deserialize<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+            self.$visit(visitor)
+        })+
+    };
+}
+
+impl<'de> Deserializer<'de> for &mut Reader<'de> {
+    type Error = Fault;
+
+    known!(visit_number: deserialize_u8, deserialize_u16, deserialize_u32, deserialize_u64, deserialize_i8);
+    known!(visit_number: deserialize_i16, deserialize_i32, deserialize_i64, deserialize_f32, deserialize_f64);
+    known!(visit_known: deserialize_bool, deserialize_char, deserialize_str, deserialize_string, deserialize_unit);
+    known!(visit_known: deserialize_map, deserialize_identifier);
+
+    #[inline]
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(visitor, Takes::Either, true)
+    }
+
+    #[inline]
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(visitor, Takes::Bytes, false)
+    }
+
+    #[inline]
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(visitor, Takes::Bytes, false)
+    }
+
+    #[inline]
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(visitor, Takes::Bytes, false)
+    }
+
+    #[inline]
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(visitor, Takes::Numbers, false)
+    }
+
+    #[inline]
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value> {
+        self.visit(visitor, Takes::Numbers, false)
+    }
+
+    #[inline]
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value> {
+        self.visit(visitor, Takes::Numbers, false)
+    }
+
+    #[inline]
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value> {
+        self.visit(visitor, Takes::Numbers, false)
+    }
+
+    #[inline]
+    fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        match self.head()? {
+            Head::Bin(bytes) => visitor.visit_i128(i128::from_be_bytes(sixteen(bytes)?)),
+            Head::Unsigned(number) => visitor.visit_i128(number.into()),
+            Head::Signed(number) => visitor.visit_i128(number.into()),
+            _ => Err(Kind::Invalid("number").into()),
+        }
+    }
+
+    #[inline]
+    fn deserialize_u128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        match self.head()? {
+            Head::Bin(bytes) => visitor.visit_u128(u128::from_be_bytes(sixteen(bytes)?)),
+            Head::Unsigned(number) => visitor.visit_u128(number.into()),
+            _ => Err(Kind::Invalid("number").into()),
+        }
+    }
+
+    #[inline]
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.nest()?;
+        match self.peek()? {
+            Marker::Null => {
+                self.head()?;
+                visitor.visit_none()
+            }
+            Marker::FixExt4 if self.rest.get(1) == Some(&(SOMES as u8)) => {
+                let Head::Somes(somes) = self.head()? else { return Err(Kind::Invalid("option").into()) };
+                Somes { somes, floor: self.floor.clone() }.deserialize_option(visitor)
+            }
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    #[inline]
+    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value> {
+        if self.peek()? == Marker::FixArray(0) {
+            self.head()?;
+            return visitor.visit_unit();
+        }
+        self.visit(visitor, Takes::Either, false)
+    }
+
+    #[inline]
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value> {
+        if name == FOREIGN_EXTENSION {
+            return Err(Kind::Said("extension types of MessagePack are not carried".into()).into());
+        }
+        self.nest()?;
+        visitor.visit_newtype_struct(self)
+    }
+
+    #[inline]
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value> {
+        self.nest()?;
+        let has_value = match self.peek()? {
+            Marker::FixMap(_) | Marker::Map16 | Marker::Map32 => match self.head()? {
+                Head::Map(1) => true,
+                _ => return Err(Kind::Invalid("variant").into()),
+            },
+            _ => false,
+        };
+        visitor.visit_enum(Variant { reader: self, has_value })
+    }
+
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+}
+
+fn sixteen(bytes: &[u8]) -> Result<[u8; 16]> {
+    bytes.try_into().map_err(|_| Kind::Invalid("number").into())
+}
+
+/// The values of an array, or the entries of a map. Each takes a byte at least.
+struct Counted<'r, 'de> {
+    reader: &'r mut Reader<'de>,
+    left: usize,
+    hint: usize,
+}
+
+impl<'de> SeqAccess<'de> for &mut Counted<'_, 'de> {
+    type Error = Fault;
+
+    #[inline]
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
+        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        self.left = left;
+        seed.deserialize(&mut *self.reader).map(Some)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.hint.min(self.left))
+    }
+}
+
+impl<'de> MapAccess<'de> for &mut Counted<'_, 'de> {
+    type Error = Fault;
+
+    #[inline]
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
+        self.next_element_seed(seed)
+    }
+
+    #[inline]
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value> {
+        seed.deserialize(&mut *self.reader)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.hint.min(self.left))
+    }
+}
+
+/// A variant: its name, or a map from its name to its value.
+struct Variant<'r, 'de> {
+    reader: &'r mut Reader<'de>,
+    has_value: bool,
+}
+
+impl<'de> EnumAccess<'de> for Variant<'_, 'de> {
+    type Error = Fault;
+    type Variant = Self;
+
+    #[inline]
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self)> {
+        Ok((seed.deserialize(&mut *self.reader)?, self))
+    }
+}
+
+impl<'de> Variant<'_, 'de> {
+    /// Goes on to its value.
+    #[inline]
+    fn value(&mut self) -> Result<&mut Reader<'de>> {
+        if self.has_value { Ok(self.reader) } else { Err(Kind::Invalid("variant without a value").into()) }
+    }
+}
+
+impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
+    type Error = Fault;
+
+    #[inline]
+    fn unit_variant(self) -> Result<()> {
+        if self.has_value { serde::Deserialize::deserialize(self.reader) } else { Ok(()) }
+    }
+
+    #[inline]
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(mut self, seed: S) -> Result<S::Value> {
+        seed.deserialize(self.value()?)
+    }
+
+    #[inline]
+    fn tuple_variant<V: Visitor<'de>>(mut self, len: usize, visitor: V) -> Result<V::Value> {
+        self.value()?.deserialize_tuple(len, visitor)
+    }
+
+    #[inline]
+    fn struct_variant<V: Visitor<'de>>(
+        mut self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value> {
+        self.value()?.deserialize_struct("", fields, visitor)
+    }
+}
+
+/// So many options around nothing.
+struct Somes {
+    somes: u32,
+    floor: Floor,
+}
+
+impl<'de> Deserializer<'de> for Somes {
+    type Error = Fault;
+
+    #[inline]
+    fn deserialize_any<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value> {
+        match self.somes.checked_sub(1) {
+            None => visitor.visit_unit(),
+            Some(_) if self.floor.is_reached() => Err(Kind::Deep.into()),
+            Some(somes) => visitor.visit_some(Self { somes, ..self }),
+        }
+    }
+
+    #[inline]
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        if self.somes == 0 { visitor.visit_none() } else { self.deserialize_any(visitor) }
+    }
+
+    #[inline]
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map struct enum identifier ignored_any
+    }
+}

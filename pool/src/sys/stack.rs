@@ -1,0 +1,141 @@
+//! How much of a thread's stack is left. Values nest as deeply as their writer wished, each level takes stack, and a
+//! stack that overflows ends the process.
+#![allow(unsafe_code, reason = "reads the stack pointer, and asks the C library where the stack lies")]
+
+use std::cell::Cell;
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use nix::libc;
+
+/// What is taken for what is left where nobody knows: on a stack that is not the thread's own, such as a coroutine's.
+/// Those have a megabyte as a rule, and 64 KiB at least.
+const UNKNOWN: usize = 48 << 10;
+
+thread_local! {
+    /// Where this thread's stack lies; 0 to 0 before anybody has asked.
+    static STACK: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+}
+
+/// A place on this thread's stack, below which one should not go. It is found when it is asked for first.
+#[derive(Debug, Clone)]
+pub(crate) struct Floor {
+    place: usize,
+    kept: usize,
+}
+
+impl Floor {
+    /// Keeps so many eighths of what is left of the stack.
+    #[inline]
+    pub(crate) const fn keeping_eighths(kept: usize) -> Self {
+        Self { place: usize::MAX, kept }
+    }
+
+    #[inline]
+    pub(crate) fn is_reached(&mut self) -> bool {
+        pointer() < self.place && self.is_found_reached()
+    }
+
+    #[cold]
+    fn is_found_reached(&mut self) -> bool {
+        if self.place < usize::MAX {
+            return true;
+        }
+        let here = pointer();
+        let (low, high) = STACK.get();
+        let low = if (low..high).contains(&here) { low } else { look(here) };
+        self.place = low + (here - low) / 8 * self.kept;
+        here < self.place
+    }
+}
+
+/// Where the stack that this address is on ends.
+#[cold]
+fn look(here: usize) -> usize {
+    if STACK.get() == (0, 0) {
+        // Where the system does not say, the thread is not asked again.
+        let stack = own().unwrap_or(1..1);
+        STACK.set((stack.start, stack.end));
+        if stack.contains(&here) {
+            return stack.start;
+        }
+    }
+    here.saturating_sub(UNKNOWN)
+}
+
+/// Where this thread's own stack lies.
+fn own() -> Option<Range<usize>> {
+    let mut attributes = MaybeUninit::uninit();
+    // SAFETY: the call fills the attributes of the thread that makes it, which lives.
+    if unsafe { libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    // SAFETY: the call above has succeeded.
+    let mut attributes = unsafe { attributes.assume_init() };
+    let (mut low, mut len) = (std::ptr::null_mut(), 0);
+    // SAFETY: the attributes are initialized until they are destroyed, once, and both places can be written.
+    let error = unsafe {
+        let error = libc::pthread_attr_getstack(&raw const attributes, &raw mut low, &raw mut len);
+        libc::pthread_attr_destroy(&raw mut attributes);
+        error
+    };
+    (error == 0).then(|| low.addr()..low.addr().saturating_add(len))
+}
+
+/// The stack pointer. (The address of a local variable is another one under AddressSanitizer.)
+#[inline(always)]
+fn pointer() -> usize {
+    #[cfg(miri)]
+    let pointer = (&raw const *&0u8).addr();
+    #[cfg(not(miri))]
+    let pointer;
+    // SAFETY: copies a register, and changes nothing.
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    unsafe {
+        std::arch::asm!("mov {}, rsp", out(reg) pointer, options(nomem, nostack, preserves_flags));
+    }
+    // SAFETY: as above.
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    unsafe {
+        std::arch::asm!("mov {}, sp", out(reg) pointer, options(nomem, nostack, preserves_flags));
+    }
+    pointer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How deep it comes above the floor, with so many bytes a level, at most to `most`.
+    #[inline(never)]
+    fn depth<const BYTES: usize>(floor: &mut Floor, most: usize) -> usize {
+        let bytes = std::hint::black_box([0u8; BYTES]);
+        if floor.is_reached() || most == 0 {
+            return 0;
+        }
+        let deeper = depth::<BYTES>(floor, most - 1);
+        std::hint::black_box(&bytes);
+        deeper + 1
+    }
+
+    #[test]
+    fn the_floor_leaves_what_was_asked_for() {
+        for stack in [256 << 10, 2 << 20] {
+            let of = |kept| {
+                let thread = std::thread::Builder::new().stack_size(stack);
+                let thread =
+                    thread.spawn(move || depth::<1024>(&mut Floor::keeping_eighths(kept), usize::MAX));
+                thread.unwrap().join().unwrap() * 1024
+            };
+            let (half, most) = (of(4), of(1));
+            assert!(half <= stack / 2 && most <= stack && most > half / 2 * 3, "{half} {most} of {stack}");
+        }
+        assert!(depth::<1024>(&mut Floor::keeping_eighths(4), 20) == 20);
+    }
+
+    #[test]
+    fn a_foreign_stack_has_a_little() {
+        assert_eq!(look(100 << 10), (100 << 10) - UNKNOWN);
+        assert_eq!(look(5), 0);
+    }
+}
