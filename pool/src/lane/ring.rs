@@ -15,6 +15,7 @@
 //! How the producer learns what is free differs by direction, so it is told: [`Producer::free_up_to`].
 #![allow(unsafe_code, reason = "reads and writes memory that two processes share")]
 
+mod digest;
 mod run;
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -23,9 +24,8 @@ use std::ptr::NonNull;
 use std::slice;
 use std::sync::atomic::Ordering;
 
-use twox_hash::XxHash3_64;
-
 use super::sync::Span;
+use digest::{digest, fold};
 use run::{OpenRun, TakenRun, is_run};
 
 pub(crate) use run::padded;
@@ -95,8 +95,7 @@ impl Checks {
     fn digest(self, payload: &[u8]) -> u32 {
         match self {
             Self::Number => 0,
-            // XXH3, 64 bits: <https://github.com/Cyan4973/xxHash>.
-            Self::Payload => (XxHash3_64::oneshot(payload) >> 40) as u32,
+            Self::Payload => (digest(payload) >> 40) as u32,
         }
     }
 

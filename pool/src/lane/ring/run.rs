@@ -47,18 +47,17 @@ impl Digest {
         Self::default().with_word(u64::from(len))
     }
 
-    /// The folded multiplication of wyhash: <https://github.com/wangyi-fudan/wyhash>. The constants are the golden ratio
-    /// and pi.
+    /// The constants are the golden ratio and pi.
     #[inline]
     fn with_word(self, word: u64) -> Self {
         let place = self.place.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let product = u128::from(word ^ place) * 0x243f_6a88_85a3_08d3;
-        Self { sum: self.sum.wrapping_add(product as u64 ^ (product >> 64) as u64), place }
+        let product = fold(word ^ place, 0x243f_6a88_85a3_08d3);
+        Self { sum: self.sum.wrapping_add(product), place }
     }
 
     #[inline]
     fn with_value(self, value: &[u8]) -> Self {
-        self.with_word(short(value).unwrap_or_else(|| XxHash3_64::oneshot(value)))
+        self.with_word(short(value).unwrap_or_else(|| digest(value)))
     }
 
     /// With values of this length, each [`padded`].

@@ -1,0 +1,145 @@
+//! The digest of a payload, against what has gone wild in the producer's process: stray writes, not forgers.
+//!
+//! Users' programs compile this file with the settings of their own profile, so it has to be fast without an optimizer
+//! too, where a small function of another crate is a call. So it is plain arithmetic on words, in eight lanes, which are mixed
+//! at the end. Each word is multiplied to twice its width and folded: every bit of it changes many of its lane's bits, so
+//! that no two changes of a few bits each cancel out.
+
+/// The golden ratio and three from the digits of pi: odd, with bits all over.
+const KEYS: [u64; 4] =
+    [0x9e37_79b9_7f4a_7c15, 0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345, 0xa409_3822_299f_31d1];
+
+/// The folded multiplication of wyhash: <https://github.com/wangyi-fudan/wyhash>.
+#[inline(always)]
+#[expect(clippy::cast_lossless, reason = "`u128::from` is a call where nothing is optimized")]
+pub(super) fn fold(a: u64, b: u64) -> u64 {
+    // Without a check for overflow, which there is none of.
+    let product = (a as u128).wrapping_mul(b as u128);
+    product as u64 ^ (product >> 64) as u64
+}
+
+/// A digest of these bytes and of how many they are.
+#[inline]
+pub(super) fn digest(bytes: &[u8]) -> u64 {
+    let (words, tail) = bytes.as_chunks();
+    let (blocks, words): (&[[[u8; 8]; 8]], _) = words.as_chunks();
+    // The last word may begin in the one before it.
+    let last = bytes.last_chunk().copied().unwrap_or_else(|| short(tail));
+    let mut sum = bytes.len() as u64;
+    if !blocks.is_empty() {
+        sum ^= wide(blocks);
+    }
+    for word in words {
+        sum = fold(sum ^ u64::from_le_bytes(*word), KEYS[1]);
+    }
+    fold(sum ^ u64::from_le_bytes(last), KEYS[2])
+}
+
+#[cold]
+fn short(tail: &[u8]) -> [u8; 8] {
+    let mut word = [0; 8];
+    word[..tail.len()].copy_from_slice(tail);
+    word
+}
+
+/// The digest of whole blocks, a word of each for each lane. The loop counts by hand: without an optimizer an iterator
+/// costs more than the block.
+fn wide(blocks: &[[[u8; 8]; 8]]) -> u64 {
+    let [mut a, mut b, mut c, mut d] = KEYS;
+    let [mut e, mut f, mut g, mut h] = KEYS.map(|key| !key);
+    let mut at = 0;
+    while at < blocks.len() {
+        let block = &blocks[at];
+        a = fold(a ^ u64::from_le_bytes(block[0]), KEYS[0]);
+        b = fold(b ^ u64::from_le_bytes(block[1]), KEYS[0]);
+        c = fold(c ^ u64::from_le_bytes(block[2]), KEYS[0]);
+        d = fold(d ^ u64::from_le_bytes(block[3]), KEYS[0]);
+        e = fold(e ^ u64::from_le_bytes(block[4]), KEYS[0]);
+        f = fold(f ^ u64::from_le_bytes(block[5]), KEYS[0]);
+        g = fold(g ^ u64::from_le_bytes(block[6]), KEYS[0]);
+        h = fold(h ^ u64::from_le_bytes(block[7]), KEYS[0]);
+        at += 1;
+    }
+    let halves = [fold(a ^ KEYS[1], b), fold(c ^ KEYS[2], d), fold(e ^ KEYS[3], f), fold(g ^ KEYS[0], h)];
+    halves[0].wrapping_add(halves[1].rotate_left(17)) ^ halves[2].wrapping_add(halves[3].rotate_left(43))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::time::Instant;
+
+    use super::*;
+
+    fn check(bytes: &[u8]) -> u32 {
+        (digest(bytes) >> 40) as u32
+    }
+
+    #[test]
+    fn every_bit_counts() {
+        for len in [1, 7, 8, 9, 63, 64, 65, 71, 128, 200, 1000] {
+            let mut bytes: Vec<u8> = (0..len).map(|x| (x * 31) as u8).collect();
+            let mut seen = HashSet::from([check(&bytes)]);
+            for bit in 0..8 * len {
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                seen.insert(check(&bytes));
+                bytes[bit / 8] ^= 1 << (bit % 8);
+            }
+            // Of 8,001 values of 24 bits a pair or two may be alike by chance.
+            assert!(seen.len() + 6 > 8 * len + 1, "{} of {} changes of {len} bytes", seen.len(), 8 * len);
+        }
+    }
+
+    #[test]
+    fn the_same_change_twice_does_not_cancel_out() {
+        let bytes: Vec<u8> = (0..512).map(|x| (x * 7) as u8).collect();
+        let whole = digest(&bytes);
+        for change in [0x80_u8, 0xff, 1] {
+            for first in 0..bytes.len() {
+                for second in first + 1..bytes.len() {
+                    let mut changed = bytes.clone();
+                    changed[first] ^= change;
+                    changed[second] ^= change;
+                    assert_ne!(digest(&changed), whole, "{change:x} at {first} and {second}");
+                }
+            }
+        }
+    }
+
+    /// Measured: twice as long as the copy, where the program is not optimized; a digest that is built of small functions
+    /// took a hundred times as long.
+    #[test]
+    fn it_is_fast_without_an_optimizer() {
+        const LEN: usize = 16 << 20;
+        let (bytes, mut copy) = (vec![7_u8; LEN], vec![0_u8; LEN]);
+        let least = |run: &mut dyn FnMut()| {
+            let timed = || {
+                let began = Instant::now();
+                run();
+                began.elapsed()
+            };
+            std::iter::repeat_with(timed).take(7).min().unwrap()
+        };
+        let copied = least(&mut || std::hint::black_box(&mut copy).copy_from_slice(&bytes));
+        let digested = least(&mut || {
+            std::hint::black_box(digest(std::hint::black_box(&bytes)));
+        });
+        assert!(digested < 25 * copied, "a digest takes {digested:?}, a copy {copied:?}");
+    }
+
+    #[test]
+    fn order_and_length_count() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let whole = digest(&bytes);
+        for word in 0..31 {
+            for other in word + 1..32 {
+                let mut swapped = bytes.clone();
+                let (low, high) = swapped.split_at_mut(8 * other);
+                low[8 * word..8 * word + 8].swap_with_slice(&mut high[..8]);
+                assert_ne!(digest(&swapped), whole, "words {word} and {other}");
+            }
+        }
+        let zeros: HashSet<u64> = (0..1000).map(|len| digest(&vec![0; len])).collect();
+        assert_eq!(zeros.len(), 1000);
+    }
+}
