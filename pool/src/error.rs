@@ -490,6 +490,8 @@ pub(crate) enum DeathCause {
     MemoryLimit { limit: u64, held: u64 },
     /// It wrote what no worker writes, and was killed for that.
     Corrupt,
+    /// It was killed, and did not end.
+    Stuck,
     /// It is gone, and somebody else took its status.
     Unknown,
 }
@@ -546,6 +548,10 @@ impl fmt::Display for Death {
                 )?;
             }
             DeathCause::Corrupt => write!(f, "wrote over its lane and was killed")?,
+            DeathCause::Stuck => write!(
+                f,
+                "was killed and does not end (it hangs inside the kernel, or may not be signalled); it was left to itself"
+            )?,
             DeathCause::Unknown => write!(f, "is gone (its exit status was taken by another waiter)")?,
         }
         if self.core_dumped {

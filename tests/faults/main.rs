@@ -23,6 +23,7 @@ mod victim;
 mod scribble;
 // What a program stands on: its streams, its file, its terminal, its kernel.
 mod builds;
+mod descriptors;
 mod entry;
 mod exhaustion;
 mod forked;
@@ -45,6 +46,7 @@ const TOPICS: &[&[harness::Case]] = &[
     entry::CASES,
     exhaustion::CASES,
     forked::CASES,
+    descriptors::CASES,
     sandbox::CASES,
     streams::CASES,
     surroundings::CASES,

@@ -12,7 +12,7 @@ use crate::victim::{Scene, Victim};
 
 cases! {
     Processes: idle, busy, in_init, in_exit, nested, starting, from_a_thread, ended_by_sigterm, server_killed,
-               server_killed_under_tasks, grandchildren;
+               server_killed_under_tasks, grandchildren, beside_children_of_the_program, detached;
 }
 
 fn killed(scene: Scene, times: usize, method: StartMethod) {
@@ -56,6 +56,23 @@ fn starting(method: StartMethod) -> Result<(), Error> {
         thread::sleep(Duration::from_micros(400) * step);
         victim.end(Signal::SIGKILL);
     }
+    Ok(())
+}
+
+fn beside_children_of_the_program(method: StartMethod) -> Result<(), Error> {
+    killed(Scene::IdleWithChild, 1, method);
+    killed(Scene::BusyWithChild, 2, method);
+    killed(Scene::NestedWithChild, 4, method);
+    Ok(())
+}
+
+fn detached(method: StartMethod) -> Result<(), Error> {
+    for scene in [Scene::Elsewhere, Scene::Closed, Scene::Deaf, Scene::Detached] {
+        killed(scene, 2, method);
+    }
+    let mut victim = Victim::new(Scene::IdleAndClosed, method);
+    victim.wait(1);
+    victim.end(Signal::SIGKILL);
     Ok(())
 }
 

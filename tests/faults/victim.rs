@@ -7,9 +7,9 @@ use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::prctl::set_pdeathsig;
+use nix::sys::prctl::{set_name, set_pdeathsig};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, killpg, sigaction};
-use nix::unistd::Pid;
+use nix::unistd::{ForkResult, Pid, fork, getpgid, getppid, pause, setpgid, setsid};
 use pool::{Error, StartMethod, WorkerPool, worker_exit, worker_init, worker_task};
 
 use crate::support::{builder, square};
@@ -33,11 +33,25 @@ pub(super) enum Scene {
     Starting,
     /// The thread that has made the first call is gone.
     FromAThread,
+    /// The program has forked children of its own, which live on; for the last one a worker has done so too.
+    IdleWithChild,
+    BusyWithChild,
+    NestedWithChild,
+    /// In tasks that have left their process group.
+    Elsewhere,
+    /// In tasks that have closed all descriptors.
+    Closed,
+    /// In tasks that have blocked all signals.
+    Deaf,
+    /// In tasks that have done all of that.
+    Detached,
+    /// A task has closed all descriptors, and is done.
+    IdleAndClosed,
     /// In a task that takes longer than it may, unless its parent is stopped meanwhile; then in one that hangs.
     Limited,
 }
 
-const SCENES: [Scene; 8] = [
+const SCENES: [Scene; 16] = [
     Scene::Idle,
     Scene::Busy,
     Scene::InInit,
@@ -45,6 +59,14 @@ const SCENES: [Scene; 8] = [
     Scene::Nested,
     Scene::Starting,
     Scene::FromAThread,
+    Scene::IdleWithChild,
+    Scene::BusyWithChild,
+    Scene::NestedWithChild,
+    Scene::Elsewhere,
+    Scene::Closed,
+    Scene::Deaf,
+    Scene::Detached,
+    Scene::IdleAndClosed,
     Scene::Limited,
 ];
 const METHODS: [StartMethod; 3] = [StartMethod::Fork, StartMethod::Spawn, StartMethod::ForkServer];
@@ -98,7 +120,24 @@ fn stage(scene: Scene, method: StartMethod) -> Result<(), Error> {
             before_exit::job(&pool).chunk_size(1).map([(), ()])?;
             pool.join()?;
         }
-        Scene::Nested => spin_in_a_pool::par_map(&pool, [(), ()]).map(drop)?,
+        Scene::Nested => spin_in_a_pool::par_map(&pool, [false; 2]).map(drop)?,
+        Scene::IdleWithChild | Scene::BusyWithChild | Scene::NestedWithChild => {
+            square::par_map(&pool, 0..10)?;
+            leave_a_child();
+            match scene {
+                Scene::IdleWithChild => ready(),
+                Scene::BusyWithChild => spin::par_map(&pool, [(), ()]).map(drop)?,
+                _ => spin_in_a_pool::par_map(&pool, [true; 2]).map(drop)?,
+            }
+        }
+        Scene::Elsewhere => misbehave::par_map(&pool, [(true, false, false); 2]).map(drop)?,
+        Scene::Closed => misbehave::par_map(&pool, [(false, true, false); 2]).map(drop)?,
+        Scene::Deaf => misbehave::par_map(&pool, [(false, false, true); 2]).map(drop)?,
+        Scene::Detached => misbehave::par_map(&pool, [(true, true, true); 2]).map(drop)?,
+        Scene::IdleAndClosed => {
+            close_all::apply(&pool, ())?;
+            ready();
+        }
         Scene::Limited => {
             take_three_seconds::job(&pool).task_timeout(Duration::from_secs(2)).apply(())?;
             ready();
@@ -159,9 +198,59 @@ fn spin_in_exit(#[state] _state: u8) {
 }
 
 #[worker_task]
-fn spin_in_a_pool() {
+fn spin_in_a_pool(with_child: bool) {
     let pool = WorkerPool::new(2).unwrap();
+    if with_child {
+        square::par_map(&pool, 0..10).unwrap();
+        leave_a_child();
+    }
     drop(spin::par_map(&pool, [(), ()]));
+}
+
+/// What a child of the program's own is called, which lives on.
+pub(super) const BYSTANDER: &str = "bystander";
+
+/// Forks a child that lives on in a session of its own.
+#[expect(unsafe_code)]
+fn leave_a_child() {
+    // SAFETY: the child calls nothing that another thread of its parent may have been in.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Parent { .. } => {}
+        ForkResult::Child => {
+            setsid().unwrap();
+            set_name(c"bystander").unwrap();
+            loop {
+                pause();
+            }
+        }
+    }
+}
+
+/// Does what makes a daemon of a process, or parts of that, then never ends.
+#[worker_task]
+fn misbehave(leaves_group: bool, closes_all: bool, blocks_signals: bool) {
+    if leaves_group {
+        setpgid(Pid::from_raw(0), getpgid(Some(getppid())).unwrap()).unwrap();
+    }
+    if closes_all {
+        close_from_three();
+    }
+    if blocks_signals {
+        SigSet::all().thread_block().unwrap();
+    }
+    spin_for_good();
+}
+
+/// Closes all descriptors but the standard three.
+#[expect(unsafe_code)]
+pub(super) fn close_from_three() {
+    // SAFETY: the call takes integers; who owns the descriptors is to find out: that is the fault.
+    assert_eq!(unsafe { nix::libc::syscall(nix::libc::SYS_close_range, 3, u32::MAX, 0) }, 0);
+}
+
+#[worker_task]
+fn close_all() {
+    close_from_three();
 }
 
 /// The trial's side of a victim.
@@ -238,7 +327,8 @@ impl Victim {
         let since = Instant::now();
         loop {
             // A zombie has no environment left.
-            let left = self.processes();
+            let mut left = self.processes();
+            left.retain(|(_, name)| name != BYSTANDER);
             if left.is_empty() {
                 return since.elapsed();
             }

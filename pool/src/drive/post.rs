@@ -28,6 +28,8 @@ pub(super) struct Post {
     pub(super) ready: bool,
     /// It wrote what no worker writes: its end is on its way.
     pub(super) corrupt: bool,
+    /// It can't wake the parent any more, and was told to leave.
+    pub(super) sent_off: bool,
     /// A recall waits until what is going out is out.
     pub(super) recall_wanted: bool,
     /// Tells how much memory it holds, where there is a limit to that.
@@ -99,6 +101,7 @@ impl Post {
             born: now_ns(),
             seen: WorkerInsights { starts: 1, ..WorkerInsights::default() },
             corrupt: false,
+            sent_off: false,
             recall_wanted: false,
             told: None,
             parts: Vec::new(),
@@ -153,9 +156,19 @@ impl Post {
     /// It wrote what no worker writes: it must end.
     pub(super) fn condemn(&mut self) {
         self.corrupt = true;
-        if let Child::Process(process) = &self.child {
+        if let Child::Process(process) = &mut self.child {
             process.kill();
         }
+    }
+
+    /// Whether it was killed, and is waited for.
+    pub(super) fn is_dying(&self) -> bool {
+        matches!(&self.child, Child::Process(process) if process.is_dying())
+    }
+
+    /// Whether it was killed, and is not to be waited for any longer.
+    pub(super) fn is_stuck(&self) -> bool {
+        matches!(&self.child, Child::Process(process) if process.is_stuck())
     }
 
     /// Whether chunks can be written straight into the lane.

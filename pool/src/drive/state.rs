@@ -29,6 +29,8 @@ use crate::insights::{Insights, SlowTask, WorkerInsights, note_slow};
 use crate::lane::{self, Corrupt, Reply, Spinner, now_ns, order, padded, reply};
 use crate::start::{Child, Seat, Starter};
 use crate::supervise::{Action, Cause, Event, Grant, Head, JobCause, JobId, Plan, Supervisor, Work};
+use crate::sys::memory::OutOfMemory;
+use crate::sys::process::Handle;
 use crate::timeline::{History, Timeline};
 use crate::wire::{ChunkHead, Failure, InitOrder, Slow};
 
@@ -83,6 +85,8 @@ pub(crate) struct State {
     changes: u64,
     /// How many there had been before the last sleep.
     slept_after: u64,
+    /// How long the parent sleeps at most while workers are busy.
+    sleep_ns: u64,
     /// What is to be told when no lock is held.
     events: Events,
     supervisor: Supervisor,
@@ -115,9 +119,9 @@ pub(crate) struct State {
     draft: Draft,
     pub(crate) closed: bool,
     upkeep: Upkeep,
-    /// How many processes the kernel had killed for want of memory when that was last looked at, less those that may
-    /// be workers whose deaths are not known yet.
-    oom_kills: Option<u64>,
+    out_of_memory: OutOfMemory,
+    /// Workers that were killed and do not end, and the jobs that were open then.
+    given_up: Vec<(Arc<Handle>, Vec<JobId>)>,
     /// Workers were told to end.
     ending: bool,
     /// Workers whose ends were signalled.
@@ -153,6 +157,7 @@ impl State {
             changes: 0,
             events: Events::default(),
             slept_after: 0,
+            sleep_ns: 0,
             supervisor,
             posts: cpus.iter().map(|_| None).collect(),
             coming: Vec::new(),
@@ -178,7 +183,8 @@ impl State {
             draft: Draft::default(),
             closed: false,
             upkeep,
-            oom_kills: None,
+            out_of_memory: OutOfMemory::default(),
+            given_up: Vec::new(),
             ending: false,
             suspects: Vec::new(),
             talkers: Vec::new(),
@@ -212,9 +218,9 @@ impl State {
         self.supervisor.is_idle()
     }
 
-    /// Whether the job is open, or a worker may still be at a task of it.
+    /// Whether the job is open, or a worker may still be at a task of it, be it inside the kernel.
     pub(super) fn is_at_work_on(&self, job: JobId) -> bool {
-        self.supervisor.knows(job)
+        self.supervisor.knows(job) || self.given_up.iter().any(|(_, jobs)| jobs.contains(&job))
     }
 
     /// Whether the workers were told to end, and no call has come since.
@@ -457,7 +463,7 @@ impl State {
         self.closed = true;
         self.cancel_all(&Error::Closed);
         for post in self.posts.iter_mut().flatten() {
-            match &post.child {
+            match &mut post.child {
                 Child::Process(process) => process.kill(),
                 Child::Thread(_) => post.lane.close(),
             }

@@ -17,7 +17,8 @@
 //!
 //! **Sleeping.** Who finds nothing to do says that it sleeps, looks once more, and sleeps: the worker on the futex
 //! word `doorbell`, the parent on its poll set. Who has sent something looks whether the other sleeps, and only then
-//! makes the system call that wakes it. Between the store that one side makes and the load of the other's word
+//! makes the system call that wakes it. A worker whose task has closed the descriptor for that says so in `mute`, and
+//! takes no more tasks; a parent that sleeps while workers are busy looks for that, and for replies, now and then. Between the store that one side makes and the load of the other's word
 //! stands a full fence on both sides, so at least one of them sees the other: no wake-up is lost.
 //!
 //! All of this is tried by a model checker: see `models`.
@@ -125,7 +126,9 @@ struct ParentWords {
 struct WorkerWords {
     /// What the worker sleeps on the doorbell for.
     asleep: AtomicU32,
-    _line0: [u32; 15],
+    /// Not zero when the worker can't wake the parent: a task has closed what it did that with.
+    mute: AtomicU32,
+    _line0: [u32; 14],
     /// The bound of the units that the worker has claimed, and the parent's `RECALL` bit.
     claim: AtomicU64,
     _line1: [u64; 7],

@@ -199,6 +199,11 @@ impl ParentEnd {
         }
     }
 
+    /// Whether the worker says that it can't wake the parent any more.
+    pub(crate) fn is_mute(&self) -> bool {
+        self.worker_words().mute.load(Ordering::Relaxed) != 0
+    }
+
     /// Whether the worker says that it sleeps.
     pub(crate) fn worker_sleeps(&self) -> bool {
         self.worker_words().asleep.load(Ordering::Relaxed) != asleep::NOT

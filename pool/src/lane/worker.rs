@@ -10,9 +10,11 @@ use super::ring::{Checks, Consumer, Corrupt, Position, Producer, WORD, padded};
 use super::spin::Spinner;
 use super::sync::{Bell, Half, futex};
 use super::{PART_BYTES, ParentWords, RECALL, Spends, WorkerWords, asleep, full_fence, now_ns, reply};
+use crate::sys::lifeline;
 
-/// A sleeping worker looks around this often, so that a lost peer or a broken word cannot keep it asleep for good.
-const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// A sleeping worker looks around this often: a parent that is gone may have left a child of its own with a copy of what
+/// ties this process to it. So long does a worker outlive its parent then.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// The worker's end of a lane.
 #[derive(Debug)]
@@ -104,7 +106,7 @@ impl WorkerEnd {
     /// Maps the lane. The files are closed when this returns; the mappings stay.
     pub(crate) fn new(down: &OwnedFd, up: &OwnedFd, bell: OwnedFd) -> io::Result<Self> {
         let (down, up) = (Half::map(down, Access::ReadOnly)?, Half::map(up, Access::ReadWrite)?);
-        Ok(Self::over(down, up, Bell::new(bell)))
+        Ok(Self::over(down, up, Bell::new(bell)?))
     }
 
     pub(super) fn over(down: Half, up: Half, bell: Bell) -> Self {
@@ -185,6 +187,7 @@ fn sleep(words: &Words, what_for: u32, ready: impl Fn() -> bool) {
     full_fence();
     if !ready() {
         futex::wait(&words.parent().doorbell, seen, Some(LONGEST_SLEEP));
+        lifeline::end_if_orphaned();
     }
     words.own().asleep.store(asleep::NOT, Ordering::Relaxed);
 }
@@ -251,9 +254,13 @@ impl Chunk<'_> {
 
     /// Takes no more tasks: does to itself what a recall does, until the parent has done the same.
     pub(crate) fn refrain(&mut self) {
+        self.stop_claiming();
+        self.alarm();
+    }
+
+    fn stop_claiming(&mut self) {
         self.words.own().claim.fetch_or(RECALL, Ordering::AcqRel);
         *self.recalled = true;
-        self.alarm();
     }
 
     /// So many tasks are done.
@@ -357,7 +364,11 @@ impl Chunk<'_> {
     #[cold]
     fn ring(&mut self, asleep: u32) {
         *self.rung = asleep;
-        self.bell.ring();
+        if !self.bell.ring() {
+            // The parent finds that when it looks around. A worker that has its descriptors takes this one's place.
+            self.words.own().mute.store(1, Ordering::Relaxed);
+            self.stop_claiming();
+        }
     }
 
     #[inline]

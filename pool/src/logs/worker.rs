@@ -15,6 +15,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::{LEVELS, Loudness, Record, Value};
+use crate::sys::fd::Guarded;
 use crate::sys::pipe::{AT_ONCE, never_wait};
 use crate::text;
 
@@ -42,6 +43,7 @@ impl Teller {
         if never_wait(&pipe).is_err() {
             return quiet;
         }
+        let Ok(pipe) = Guarded::new(pipe) else { return quiet };
         let outlet = Arc::new(Outlet { pipe, index: AtomicU64::new(NONE), lost: AtomicU32::new(0) });
         let sender = Sender { level: LevelFilter::from_level(*level), outlet: Arc::clone(&outlet) };
         let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(sender));
@@ -75,7 +77,7 @@ impl Teller {
 /// Where records go.
 #[derive(Debug)]
 struct Outlet {
-    pipe: OwnedFd,
+    pipe: Guarded,
     /// Which task runs.
     index: AtomicU64,
     /// How many were lost since one went through.
@@ -88,7 +90,9 @@ impl Outlet {
         record.lost = self.lost.swap(0, Ordering::Relaxed);
         let bytes = record.encode();
         // Whole or not at all: records are no longer than that.
-        if bytes.is_empty() || nix::unistd::write(&self.pipe, &bytes).is_err() {
+        // A task may have closed the pipe, and a file of its own may have got the number.
+        let is_sent = !bytes.is_empty() && self.pipe.is_intact();
+        if !is_sent || nix::unistd::write(&self.pipe, &bytes).is_err() {
             self.lost.fetch_add(record.lost + counts, Ordering::Relaxed);
         }
     }

@@ -4,10 +4,12 @@
 //! with the process, however that ends.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
+
+use crate::sys::fd::Guarded;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
@@ -26,7 +28,8 @@ pub(super) fn try_lock(file: &impl AsFd, kind: Kind, at: i64) -> io::Result<bool
 }
 
 /// Whether an opening other than this one has a lock there.
-pub(super) fn is_locked(file: &OwnedFd, at: i64) -> io::Result<bool> {
+pub(super) fn is_locked(file: &Guarded, at: i64) -> io::Result<bool> {
+    let file = file.intact()?;
     let mut found = range(Kind::Exclusive, at);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut found))?;
     Ok(i32::from(found.l_type) != libc::F_UNLCK)
@@ -49,7 +52,7 @@ mod tests {
     #[test]
     fn openings_exclude_each_other() {
         let memory = Memory::create("pool test locks", 1).unwrap();
-        let (one, other) = (reopen(memory.file()).unwrap(), reopen(memory.file()).unwrap());
+        let [one, other] = [(), ()].map(|()| Guarded::new(reopen(memory.file()).unwrap()).unwrap());
         assert!(try_lock(&one, Kind::Shared, 1 << 50).unwrap());
         assert!(try_lock(&other, Kind::Shared, 1 << 50).unwrap());
         assert!(!try_lock(&one, Kind::Exclusive, 1 << 50).unwrap());

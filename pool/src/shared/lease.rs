@@ -20,7 +20,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::filelock::{Kind, try_lock};
 use super::memory::reopen;
-use crate::sys::fd::Fd;
+use crate::sys::fd::{Fd, Guarded};
 
 /// The byte that leases lock.
 const LEASE: i64 = 0;
@@ -35,14 +35,14 @@ pub(super) struct Lease {
 
 impl Lease {
     /// Takes a lease; none if another process has the array for itself.
-    pub(super) fn take(file: &OwnedFd) -> io::Result<Option<Self>> {
-        let opening = reopen(file)?;
+    pub(super) fn take(file: &Guarded) -> io::Result<Option<Self>> {
+        let opening = reopen(file.intact()?)?;
         Ok(carry(&opening)?.map(|page| Self { page: AtomicPtr::new(page.as_ptr()) }))
     }
 
     /// Makes the lease exclusive; none if another process has one. To be called by one thread at a time.
-    pub(super) fn exclude(&self, file: &OwnedFd) -> io::Result<Option<Exclusive>> {
-        let opening = reopen(file)?;
+    pub(super) fn exclude(&self, file: &Guarded) -> io::Result<Option<Exclusive>> {
+        let opening = reopen(file.intact()?)?;
         let Some(page) = carry(&opening)? else { return Ok(None) };
         unmap(self.page.swap(page.as_ptr(), Ordering::Relaxed));
         let opening = Fd::new(opening)?;
@@ -89,7 +89,7 @@ pub(super) struct Exclusive {
 impl Exclusive {
     /// Lets others have leases again; false if the system refuses.
     pub(super) fn end(&self) -> bool {
-        matches!(try_lock(&self.opening, Kind::Shared, LEASE), Ok(true))
+        self.opening.is_intact() && matches!(try_lock(&self.opening, Kind::Shared, LEASE), Ok(true))
     }
 }
 

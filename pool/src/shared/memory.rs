@@ -21,7 +21,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::sys::stat::fstat;
 
-use crate::sys::fd::above_standard;
+use crate::sys::fd::{Guarded, above_standard};
 
 const SEALS: SealFlag = SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW).union(SealFlag::F_SEAL_SEAL);
 
@@ -30,7 +30,7 @@ const SEALS: SealFlag = SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW).uni
 /// children.
 #[derive(Debug)]
 pub(super) struct Memory {
-    file: OwnedFd,
+    file: Guarded,
     base: NonNull<c_void>,
     len: usize,
 }
@@ -87,6 +87,7 @@ impl Memory {
     }
 
     fn map(file: OwnedFd, len: usize) -> io::Result<Self> {
+        let file = Guarded::new(file)?;
         let length = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
@@ -99,10 +100,12 @@ impl Memory {
     pub(super) fn free(&self) {
         let whole = i64::try_from(self.len).unwrap_or(i64::MAX);
         let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        let _ = fallocate(&self.file, flags, 0, whole);
+        if self.file.is_intact() {
+            let _ = fallocate(&self.file, flags, 0, whole);
+        }
     }
 
-    pub(super) fn file(&self) -> &OwnedFd {
+    pub(super) fn file(&self) -> &Guarded {
         &self.file
     }
 
@@ -144,7 +147,7 @@ mod tests {
     use super::*;
 
     fn open_own(memory: &Memory, name: &str, len: usize) -> Result<Memory, Unopened> {
-        Memory::open(std::process::id(), memory.file.as_raw_fd(), name, len)
+        Memory::open(std::process::id(), memory.file.as_fd().as_raw_fd(), name, len)
     }
 
     #[test]
@@ -163,7 +166,7 @@ mod tests {
     #[test]
     fn what_is_no_such_memory_is_not_opened() {
         let memory = Memory::create("pool test gone", 1).unwrap();
-        let number = memory.file.as_raw_fd();
+        let number = memory.file.as_fd().as_raw_fd();
         drop(memory);
         let gone = |process, descriptor| {
             matches!(Memory::open(process, descriptor, "pool test gone", 1), Err(Unopened::Gone))

@@ -14,7 +14,6 @@
 use std::ffi::c_void;
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -24,6 +23,7 @@ use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonym
 use super::filelock::{Kind, is_locked, try_lock};
 use super::lease::PAGE;
 use super::memory::reopen;
+use crate::sys::fd::Guarded;
 
 /// The bits of a word that are no part of a number.
 pub(super) const NUMBER_MASK: u64 = !0b11;
@@ -53,7 +53,7 @@ unsafe impl Sync for Presence {}
 
 impl Presence {
     /// With a number for this process.
-    pub(super) fn new(file: &OwnedFd) -> io::Result<Self> {
+    pub(super) fn new(file: &Guarded) -> io::Result<Self> {
         let length = NonZeroUsize::new(size_of::<Own>()).ok_or(io::ErrorKind::InvalidInput)?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
@@ -70,7 +70,7 @@ impl Presence {
     /// # Panics
     /// In a forked process that can't get a number, for want of descriptors or memory.
     #[inline]
-    pub(super) fn number(&self, file: &OwnedFd) -> u64 {
+    pub(super) fn number(&self, file: &Guarded) -> u64 {
         match self.own().number.load(Ordering::Relaxed) {
             0 => self.join(file).expect("a forked process opens anew what it uses of a shared object"),
             number => number,
@@ -91,14 +91,14 @@ impl Presence {
 
     /// Takes a number.
     #[cold]
-    fn join(&self, file: &OwnedFd) -> io::Result<u64> {
+    fn join(&self, file: &Guarded) -> io::Result<u64> {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let own = self.own();
         if own.number.load(Ordering::Relaxed) != 0 {
             return Ok(own.number.load(Ordering::Relaxed));
         }
-        let opening = reopen(file)?;
+        let opening = reopen(file.intact()?)?;
         let number = loop {
             let number = (random()? % (NUMBERS.1 - NUMBERS.0) + NUMBERS.0) & NUMBER_MASK;
             if try_lock(&opening, Kind::Exclusive, number.cast_signed())? {
@@ -121,7 +121,7 @@ impl Presence {
 }
 
 /// Whether the process with this number is still there, this one excepted. When the kernel does not tell: yes.
-pub(super) fn is_present(file: &OwnedFd, number: u64) -> bool {
+pub(super) fn is_present(file: &Guarded, number: u64) -> bool {
     (NUMBERS.0..NUMBERS.1).contains(&number) && is_locked(file, number.cast_signed()).unwrap_or(true)
 }
 

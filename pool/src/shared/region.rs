@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -20,6 +20,7 @@ use super::memory::{Memory, Unopened};
 use super::presence::{Presence, random};
 use super::room;
 use crate::error::Error;
+use crate::sys::fd::Guarded;
 
 mod exclusive;
 
@@ -146,7 +147,7 @@ impl Region {
             kind: self.kind.key,
             count: count as u64,
             process: std::process::id(),
-            descriptor: self.memory.file().as_raw_fd(),
+            descriptor: self.memory.file().as_fd().as_raw_fd(),
         }
     }
 
@@ -160,7 +161,7 @@ impl Region {
         self.memory.base()
     }
 
-    pub(super) fn file(&self) -> &OwnedFd {
+    pub(super) fn file(&self) -> &Guarded {
         self.memory.file()
     }
 

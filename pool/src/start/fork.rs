@@ -47,12 +47,12 @@ fn fork_server(heritage: &Heritage) -> io::Result<Server> {
         Born::Younger => fork::live(|| {
             shared::leave_lent()?;
             inherit::clean("pool-server").map_err(|error| error.to_string())?;
-            if tie.hold_as_server().is_err() {
+            match tie.hold_as_server() {
+                Ok(tied) => serve(theirs, tied, heritage, Titles::OfProgram),
                 // The parent gave up this server before it knew it.
-                return Ok(());
+                Err(_) => Ok(()),
             }
-            serve(theirs, tie, heritage, Titles::OfProgram)
         }),
-        Born::Older(pid, pidfd) => Ok(Server::new(Process::adopt(pid, pidfd, lifeline, &tie, &[])?, ours)),
+        Born::Older(pid, pidfd) => Ok(Server::new(Process::adopt(pid, pidfd, lifeline, tie, &[])?, ours)),
     }
 }

@@ -19,7 +19,7 @@ use crate::shared;
 use crate::sys::fd::Fd;
 use crate::sys::fork::{self, Born, fork_sibling};
 use crate::sys::inheritable::{self, Inheritable};
-use crate::sys::lifeline::Tie;
+use crate::sys::lifeline::{Tie, Tied};
 use crate::sys::memfile::Sealed;
 use crate::sys::program::{self, Launch};
 use crate::sys::socket::Channel;
@@ -85,7 +85,7 @@ pub(crate) fn live() -> ! {
 }
 
 /// Answers the parent's greeting; none if the parent is gone, or was told that this process is not fit.
-fn meet(channel: &Channel) -> Result<Option<(Tie, Calling, Heritage)>, String> {
+fn meet(channel: &Channel) -> Result<Option<(Tied, Calling, Heritage)>, String> {
     let fit = match channel.receive::<Hello>() {
         Ok(None) => return Ok(None),
         Ok(Some((hello, fds))) => fit(&hello, fds),
@@ -100,13 +100,13 @@ fn meet(channel: &Channel) -> Result<Option<(Tie, Calling, Heritage)>, String> {
     Ok(if channel.send(&answer, &[]).is_ok() { fit } else { None })
 }
 
-fn fit(hello: &Hello, fds: Vec<Fd>) -> Result<(Tie, Calling, Heritage), String> {
+fn fit(hello: &Hello, fds: Vec<Fd>) -> Result<(Tied, Calling, Heritage), String> {
     if fingerprint() != hello.fingerprint {
         return Err(ANOTHER_BUILD.into());
     }
     let mut fds = fds.into_iter().peekable();
     let tie = Tie::new(fds.next().ok_or("the greeting came without a tie")?);
-    match hello.calling {
+    let tied = match hello.calling {
         Calling::Worker => tie.hold(),
         Calling::Server => tie.hold_as_server(),
     }
@@ -128,7 +128,7 @@ fn fit(hello: &Hello, fds: Vec<Fd>) -> Result<(Tie, Calling, Heritage), String> 
     if calling == Calling::Server && !hello.fork_with_threads {
         refuse_threads()?;
     }
-    Ok((tie, calling, Heritage { codec, daemon, shared }))
+    Ok((tied, calling, Heritage { codec, daemon, shared }))
 }
 
 /// Closes what the program has let this process inherit.
@@ -189,19 +189,19 @@ fn decode_shared(codec: Codec, key: u64, len: u64, bytes: &OwnedFd) -> Result<Sh
 }
 
 /// A server's life: a worker for each seat that the parent offers, until the parent closes the socket.
-pub(super) fn serve(channel: Channel, tie: Tie, heritage: &Heritage, titles: Titles) -> Result<(), String> {
+pub(super) fn serve(channel: Channel, tied: Tied, heritage: &Heritage, titles: Titles) -> Result<(), String> {
     let Some((seat, own_tie)) = fork_workers(&channel)? else {
         // While it is tied: nobody may read what it has printed.
         fork::flush();
         return Ok(());
     };
     // Only new workers come here, each with copies of what is the server's.
-    drop((channel, tie));
-    if own_tie.hold().is_err() {
+    drop((channel, tied));
+    match own_tie.hold() {
+        Ok(_tied) => work(seat, heritage, titles),
         // The parent gave up this worker before it knew it.
-        return Ok(());
+        Err(_) => Ok(()),
     }
-    work(seat, heritage, titles)
 }
 
 /// What the arguments of a process are.
@@ -265,6 +265,7 @@ fn work(seat: Taken, heritage: &Heritage, titles: Titles) -> Result<(), String> 
     if titles == Titles::Anew {
         program::show_as_arguments(&format!("pool worker {}", seat.id));
     }
+    inherit::expect_no_mercy();
     inherit::unblock_signals().map_err(why)?;
     dup2_stderr(&seat.stderr).map_err(why)?;
     drop(seat.stderr);

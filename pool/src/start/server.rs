@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use super::protocol::{Birth, SeatOrder};
 use super::{BOOT_LIMIT, Child, Crew, Newcomer, Seat, Starter, Unstarted, fork, forkserver};
 use crate::error::Error;
+use crate::sys::credentials::Credentials;
 use crate::sys::fd::Fd;
 use crate::sys::lifeline::lifeline;
 use crate::sys::process::Process;
@@ -19,6 +20,8 @@ use crate::sys::socket::Channel;
 pub(super) struct Server {
     process: Process,
     channel: Channel,
+    /// Those of this process as the server was started: it has them still, and so would its workers.
+    credentials: Credentials,
 }
 
 /// Why a server gave no worker.
@@ -55,7 +58,7 @@ fn what(id: u64) -> String {
 
 impl Server {
     pub(super) fn new(process: Process, channel: Channel) -> Self {
-        Self { process, channel }
+        Self { process, channel, credentials: Credentials::own() }
     }
 
     fn fork_worker(&mut self, seat: &Known) -> Result<Process, Failure> {
@@ -68,7 +71,7 @@ impl Server {
         match answer {
             Ok(Some((Ok(pid @ 2..), mut pidfd))) if pidfd.len() == 1 => {
                 let pidfd = pidfd.remove(0);
-                Process::adopt(Pid::from_raw(pid), pidfd, lifeline, &tie, &seat.cpus)
+                Process::adopt(Pid::from_raw(pid), pidfd, lifeline, tie, &seat.cpus)
                     .map_err(|error| refused(&error))
             }
             Ok(Some((Err(why), _))) => Err(refused(&why)),
@@ -112,7 +115,9 @@ impl Starter for Forking {
         let seat = Known::new(seat)?;
         let mut lost = String::new();
         for _ in 0..2 {
-            let mut server = match self.server.take() {
+            // What this process may not do any more, fresh workers may not do either.
+            let is_like_us = |server: &Server| server.credentials == Credentials::own();
+            let mut server = match self.server.take().filter(is_like_us) {
                 Some(server) => server,
                 None => (self.start_server)(&self.crew)?,
             };

@@ -100,7 +100,7 @@ pub(super) fn start_anew(
         let printed = Printed::new()?;
         let list = list_of_inheritable()?;
         let pid = exec(theirs, &printed)?;
-        let process = Process::adopt(pid, pidfd_of(pid)?, lifeline, &tie, cpus)?;
+        let process = Process::adopt(pid, pidfd_of(pid)?, lifeline, tie, cpus)?;
         let streams = standard::own();
         let hello = Hello {
             fingerprint,
@@ -112,8 +112,10 @@ pub(super) fn start_anew(
             streams: streams.map(|stream| stream.is_some()),
             lists: list.is_some(),
         };
-        let fds =
-            [tie.fd().as_fd()].into_iter().chain(bytes.map(AsFd::as_fd)).chain(streams.into_iter().flatten());
+        let fds = [process.tie().fd().as_fd()]
+            .into_iter()
+            .chain(bytes.map(AsFd::as_fd))
+            .chain(streams.into_iter().flatten());
         let fds: Vec<_> = fds.chain(list.as_ref().map(AsFd::as_fd)).collect();
         match ours.send(&hello, &fds) {
             // It is gone already: the missing answer tells more.

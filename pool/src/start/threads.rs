@@ -1,7 +1,6 @@
 //! `Threads`: a worker is a thread of this process.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{Builder, JoinHandle};
@@ -12,6 +11,7 @@ use super::newborn::Heritage;
 use super::{Child, Crew, Newcomer, Seat, Starter, Unstarted};
 use crate::cpu;
 use crate::error::Error;
+use crate::sys::fd::Guarded;
 use crate::task::WorkerId;
 use crate::worker::{self, Boot, LivesIn};
 
@@ -37,7 +37,7 @@ impl Starter for Threads {
 
 fn start(seat: Seat, heritage: Heritage) -> io::Result<Thread> {
     let Seat { id, down, up, bell, log, notes, cpus, .. } = seat;
-    let last = LastWords { bell: bell.try_clone()?, ended: Arc::default() };
+    let last = LastWords { bell: Guarded::new(bell.try_clone()?)?, ended: Arc::default() };
     let ended = last.ended.clone();
     let (release, released) = mpsc::channel::<()>();
     crate::sys::threads::expect_own();
@@ -101,7 +101,7 @@ impl Drop for Thread {
 
 /// Tells the parent of a thread's end, also by panic: there is no descriptor that would.
 struct LastWords {
-    bell: OwnedFd,
+    bell: Guarded,
     ended: Arc<AtomicBool>,
 }
 
@@ -109,7 +109,9 @@ impl Drop for LastWords {
     fn drop(&mut self) {
         // SYNC: thread ended
         self.ended.store(true, Ordering::Release);
-        // A bell that can't be rung any higher is ringing already.
-        let _ = write(&self.bell, &1u64.to_ne_bytes());
+        if self.bell.is_intact() {
+            // A bell that can't be rung any higher is ringing already.
+            let _ = write(&self.bell, &1u64.to_ne_bytes());
+        }
     }
 }

@@ -1,31 +1,48 @@
 //! The descriptors that this crate makes: never 0, 1 or 2, closed by exec, and known by number, so that a forked
 //! child can close those of its parent without touching any of the user's.
-#![allow(unsafe_code, reason = "closes by number what a fork copied")]
+//!
+//! The user's code may close them all the same: what makes a daemon of a process closes whatever it does not know, and
+//! the next file that is opened gets a number that has become free. So each descriptor has an [`Identity`], by which
+//! whoever is about to use it after the user's code ran can tell whether the number still stands for it.
+#![allow(
+    unsafe_code,
+    reason = "closes by number what a fork copied; two commands of fcntl that nix does not wrap"
+)]
 
+use std::cell::Cell;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+
+use nix::libc;
+use nix::sys::stat::{SFlag, fstat};
 
 static OPEN: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
 
-/// A descriptor of this crate's own.
+/// A descriptor of this crate's own, known by its number.
 #[derive(Debug)]
 pub(crate) struct Fd {
     // The number is forgotten before it is closed, and may be another's.
     known: Known,
-    fd: OwnedFd,
+    fd: Guarded,
 }
 
 impl Fd {
     /// Takes a descriptor over.
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
-        let fd = above_standard(fd)?;
+        let fd = Guarded::new(fd)?;
         Ok(Self { known: Known::new(&fd), fd })
     }
 
     /// Gives the descriptor away; it is no longer known.
     pub(crate) fn into_owned(self) -> OwnedFd {
-        self.fd
+        self.fd.into_owned()
+    }
+
+    /// Whether the number still stands for this descriptor.
+    pub(crate) fn is_intact(&self) -> bool {
+        self.fd.is_intact()
     }
 }
 
@@ -33,6 +50,116 @@ impl AsFd for Fd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// A descriptor that the user's code may close behind the crate's back. Dropping it closes it, unless the number has
+/// become another's.
+#[derive(Debug)]
+pub(crate) struct Guarded {
+    fd: ManuallyDrop<OwnedFd>,
+    identity: Identity,
+}
+
+impl Guarded {
+    /// Takes a descriptor over.
+    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
+        let fd = above_standard(fd)?;
+        Ok(Self { identity: Identity::give(&fd)?, fd: ManuallyDrop::new(fd) })
+    }
+
+    fn into_owned(self) -> OwnedFd {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: `this` is neither used again nor dropped.
+        unsafe { ManuallyDrop::take(&mut this.fd) }
+    }
+
+    /// Whether the number still stands for this descriptor: false when somebody has closed it, whatever has got the
+    /// number since.
+    pub(crate) fn is_intact(&self) -> bool {
+        Identity::find(&*self.fd).is_ok_and(|found| found == self.identity)
+    }
+
+    /// The descriptor, or an error if it is not intact.
+    pub(crate) fn intact(&self) -> io::Result<&Self> {
+        match self.is_intact() {
+            true => Ok(self),
+            false => Err(io::Error::other("this process has closed a descriptor of the pool's")),
+        }
+    }
+
+    /// The same as [`is_intact`](Self::is_intact) with one system call, for a file of a kind that is marked.
+    #[inline]
+    pub(crate) fn has_its_mark(&self) -> bool {
+        mark(&*self.fd) == self.identity.mark
+    }
+}
+
+impl AsFd for Guarded {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        if self.is_intact() {
+            // SAFETY: this is the end of the descriptor's only owner.
+            unsafe { ManuallyDrop::drop(&mut self.fd) }
+        }
+    }
+}
+
+/// What tells an open file from all others: its inode. Some kinds, such as eventfds, share one inode; those are marked:
+/// they have the number of a signal, which nobody asks for and such files never send. No file of the user's has such a
+/// mark. It goes with the open file into other processes, and stays what the first one has made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: libc::dev_t,
+    inode: libc::ino_t,
+    mark: libc::c_int,
+}
+
+impl Identity {
+    /// Gives an open file its identity, or finds what it has been given.
+    fn give(fd: &impl AsFd) -> io::Result<Self> {
+        let found = Self::find(fd)?;
+        if found.mark != UNMARKED {
+            return Ok(found);
+        }
+        // Most likely another one than a worker's, whose pools have such files too.
+        let own = std::process::id().cast_signed() % MOST_SIGNAL + 1;
+        // Where a sandbox denies it, one eventfd can't be told from another.
+        // SAFETY: the command takes an integer and touches no memory of this process.
+        unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), F_SETSIG, own) };
+        Self::find(fd)
+    }
+
+    fn find(fd: &impl AsFd) -> io::Result<Self> {
+        let stat = fstat(fd)?;
+        let mark = if is_anonymous(stat.st_mode) { mark(fd) } else { NEEDS_NONE };
+        Ok(Self { device: stat.st_dev, inode: stat.st_ino, mark })
+    }
+}
+
+/// fcntl(2); the same numbers on all architectures that the crate runs on, and not in the libc crate.
+pub(super) const F_SETSIG: libc::c_int = 10;
+const F_GETSIG: libc::c_int = 11;
+/// All of them on all architectures are signals to the kernel.
+const MOST_SIGNAL: libc::c_int = 64;
+/// What `F_GETSIG` gives for a file that has no such number.
+const UNMARKED: libc::c_int = 0;
+/// Stands where a file has an inode of its own.
+const NEEDS_NONE: libc::c_int = libc::c_int::MIN;
+
+/// Such a file has an inode of no type, which may be that of many.
+fn is_anonymous(mode: libc::mode_t) -> bool {
+    mode & SFlag::S_IFMT.bits() == 0
+}
+
+/// The number that an open file is marked with.
+fn mark(fd: &impl AsFd) -> libc::c_int {
+    // SAFETY: the command takes no argument and touches no memory of this process.
+    unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), F_GETSIG) }
 }
 
 /// Moves a descriptor if it is one of the standard three, which happens where the program was started with one of
@@ -87,12 +214,91 @@ pub(super) unsafe fn close_inherited(keep: &[&Fd]) {
     });
 }
 
-fn open() -> std::sync::MutexGuard<'static, Vec<RawFd>> {
+thread_local! {
+    /// This thread is about to fork for the crate, and closes what the copy is not to have itself.
+    static FORKS_FOR_CRATE: Cell<bool> = const { Cell::new(false) };
+    /// Held from before a fork until after it, so that the copy finds the list whole.
+    static HELD: Cell<Option<ManuallyDrop<MutexGuard<'static, Vec<RawFd>>>>> = const { Cell::new(None) };
+}
+
+/// Forks with what [`close_in_forks`] does left out: the caller sees to that.
+pub(super) fn fork_for_crate<R>(fork: impl FnOnce() -> R) -> R {
+    FORKS_FOR_CRATE.set(true);
+    let forked = fork();
+    FORKS_FOR_CRATE.set(false);
+    forked
+}
+
+/// From here on, children that the program forks lose this crate's descriptors: as long as a child has a copy of a
+/// lifeline's end, the death of this process is no news to its workers. In the child each number stands for something
+/// that is nobody's until its owner closes it. What the program starts anew never has them, and one that is forked by
+/// other means than the C library keeps them.
+pub(super) fn close_in_forks() -> io::Result<()> {
+    static REGISTERED: OnceLock<libc::c_int> = OnceLock::new();
+    // SAFETY: the three handlers only touch what is this module's, and call what may be called in a copy of a process
+    // that has had other threads.
+    let register = || unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(in_fork)) };
+    match *REGISTERED.get_or_init(register) {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
+/// So often it is tried to get the list. A signal handler that forks may have interrupted whoever has it.
+const TRIES: u32 = 1000;
+
+extern "C" fn before_fork() {
+    if FORKS_FOR_CRATE.get() {
+        return;
+    }
+    for _ in 0..TRIES {
+        let open = match OPEN.try_lock() {
+            Ok(open) => open,
+            Err(TryLockError::Poisoned(open)) => open.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                std::thread::yield_now();
+                continue;
+            }
+        };
+        return HELD.set(Some(ManuallyDrop::new(open)));
+    }
+}
+
+extern "C" fn after_fork() {
+    if let Some(open) = HELD.take() {
+        drop(ManuallyDrop::into_inner(open));
+    }
+}
+
+extern "C" fn in_fork() {
+    let Some(open) = HELD.take() else { return };
+    let open = ManuallyDrop::into_inner(open);
+    if open.is_empty() {
+        return;
+    }
+    // SAFETY: the calls take integers. The numbers are those of this crate's own descriptors, which the copy of a
+    // process has no use for; where nothing can stand in for them they are closed, and `Guarded` closes no other.
+    unsafe {
+        let nothing = libc::eventfd(0, libc::EFD_CLOEXEC);
+        for fd in &*open {
+            if nothing < 0 || libc::dup3(nothing, *fd, libc::O_CLOEXEC) < 0 {
+                libc::close(*fd);
+            }
+        }
+        if nothing >= 0 {
+            libc::close(nothing);
+        }
+    }
+}
+
+fn open() -> MutexGuard<'static, Vec<RawFd>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::FromRawFd;
+
     use super::*;
 
     #[test]
@@ -104,5 +310,48 @@ mod tests {
         let owned = fd.into_owned();
         assert_eq!(owned.as_raw_fd(), number);
         assert!(!open().contains(&number));
+    }
+
+    /// Every kind of file that the crate makes, twice.
+    fn files() -> Vec<[OwnedFd; 2]> {
+        use nix::sys::{epoll, eventfd, memfd, socket};
+
+        let twice = |make: &dyn Fn() -> OwnedFd| [make(), make()];
+        let own = std::process::id();
+        let pidfd = || {
+            // SAFETY: pidfd_open takes integers, and nothing else knows the descriptor that it makes.
+            unsafe { OwnedFd::from_raw_fd(libc::syscall(libc::SYS_pidfd_open, own, 0) as libc::c_int) }
+        };
+        let socket = || {
+            let kind = socket::SockType::SeqPacket;
+            socket::socketpair(socket::AddressFamily::Unix, kind, None, socket::SockFlag::empty()).unwrap().0
+        };
+        vec![
+            twice(&|| io::pipe().unwrap().0.into()),
+            twice(&|| eventfd::EventFd::new().unwrap().into()),
+            twice(&|| epoll::Epoll::new(epoll::EpollCreateFlags::empty()).unwrap().0),
+            twice(&|| memfd::memfd_create("pool test", memfd::MFdFlags::empty()).unwrap()),
+            twice(&pidfd),
+            twice(&socket),
+        ]
+    }
+
+    #[test]
+    fn what_has_got_the_number_is_not_taken_for_it() {
+        for [ours, theirs] in files() {
+            let ours = Guarded::new(ours).unwrap();
+            assert!(ours.is_intact(), "{ours:?}");
+            let is_marked = ours.has_its_mark();
+            let copy = Guarded::new(ours.as_fd().try_clone_to_owned().unwrap()).unwrap();
+            assert_eq!(copy.identity, ours.identity);
+            let number = ours.as_fd().as_raw_fd();
+            // SAFETY: the number is that of a descriptor of this test's own.
+            unsafe { libc::dup2(theirs.as_raw_fd(), number) };
+            assert!(!ours.is_intact() && copy.is_intact(), "{ours:?}");
+            assert!(!is_marked || !ours.has_its_mark());
+            drop(ours);
+            // SAFETY: as above; what stands there now is left open, and closed here.
+            assert_eq!(unsafe { libc::close(number) }, 0);
+        }
     }
 }

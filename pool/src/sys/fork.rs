@@ -33,7 +33,7 @@ pub(crate) unsafe fn fork(keep: &[&Fd]) -> io::Result<Born> {
     // No handler of the user's shall run in a copy that is half born.
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
     // SAFETY: the caller's word.
-    let forked = unsafe { nix::unistd::fork() };
+    let forked = fd::fork_for_crate(|| unsafe { nix::unistd::fork() });
     if let Ok(ForkResult::Child) = forked {
         // SAFETY: this process was just forked; the rest is the caller's word.
         unsafe { fd::close_inherited(keep) };

@@ -18,8 +18,12 @@ use super::{faults, named, read_text};
 /// its writes go through and its reads are errors.
 const IGNORED: [libc::c_int; 3] = [libc::SIGPIPE, libc::SIGTTIN, libc::SIGTTOU];
 
-/// How much likelier than its parent a worker is to be chosen when memory has run out.
-const OOM_SCORE_STEP: i32 = 100;
+/// How much likelier than the main process a worker is to be chosen when memory has run out, in thousandths of all the
+/// memory that there is: so much that not even a main process which holds nearly all of it comes first.
+const OOM_SCORE_OF_WORKER: i32 = 1000;
+/// The same for a process that only starts workers: its end frees little.
+const OOM_SCORE_OF_SERVER: i32 = 900;
+const MOST_OOM_SCORE: i32 = 1000;
 
 /// Makes a new process independent of what its parent was set to. All signals stay blocked: a process that only
 /// forks workers ends by its parent's hand, and a worker unblocks them when it is ready. The process group is the
@@ -29,8 +33,13 @@ pub(crate) fn clean(name: &str) -> io::Result<()> {
     reset_dispositions();
     settle_standard_streams().map_err(named("/dev/null"))?;
     set_name(name);
-    raise_oom_score();
+    raise_oom_score(OOM_SCORE_OF_SERVER);
     Ok(())
+}
+
+/// The kernel ends a worker before it ends whoever starts workers.
+pub(crate) fn expect_no_mercy() {
+    raise_oom_score(OOM_SCORE_OF_WORKER - OOM_SCORE_OF_SERVER);
 }
 
 /// Lets signals come, with the effects that [`clean`] has left them.
@@ -68,11 +77,12 @@ fn settle_standard_streams() -> io::Result<()> {
     }
 }
 
-/// Best effort: without /proc, or where it may not be written, the kernel chooses by size alone.
-fn raise_oom_score() {
+/// Best effort: without /proc, or where it may not be written, the kernel chooses by size alone. It takes no privilege to
+/// raise it, and what workers of workers add to theirs ends at the most that there is.
+fn raise_oom_score(by: i32) {
     const FILE: &str = "/proc/self/oom_score_adj";
     let score = read_text(FILE).ok().and_then(|text| text.trim().parse::<i32>().ok());
     if let Some(score) = score {
-        let _ = fs::write(FILE, (score + OOM_SCORE_STEP).min(1000).to_string());
+        let _ = fs::write(FILE, score.saturating_add(by).min(MOST_OOM_SCORE).to_string());
     }
 }

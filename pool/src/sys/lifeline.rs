@@ -1,9 +1,24 @@
 //! The lifeline: how a process ends with the one that started it, however that one ends.
 //!
 //! A pipe that carries a single byte. The parent holds the only write end, and the child asks the kernel to send
-//! SIGKILL to its whole process group when the pipe hangs up. So a worker that is busy in a loop dies as fast as one
-//! that is idle, no thread watches, and nothing polls. The signal that `PR_SET_PDEATHSIG` gives would come when the
-//! *thread* ends that made the child.
+//! SIGKILL when the pipe hangs up. So a worker that is busy in a loop dies as fast as one that is idle, no thread
+//! watches, and nothing polls. The signal that `PR_SET_PDEATHSIG` gives would come when the *thread* ends that made the
+//! child.
+//!
+//! What can go wrong with one such rope, the other one holds:
+//!
+//! | a task | and still |
+//! |---|---|
+//! | leaves its process group | the tie itself signals the process, whatever its group |
+//! | leaves children in its group | the tie that the child opens for itself signals the group |
+//! | closes all descriptors | the parent has a copy of the tie: what was asked of the open file stays asked |
+//! | blocks signals | SIGKILL can't be blocked |
+//!
+//! | the program | and still |
+//! |---|---|
+//! | forks children, which live on | a child closes its copy of the write end as it is forked: [`fd`](super::fd) |
+//! | makes children that no such handler sees | an idle worker sees that it has another parent: [`end_if_orphaned`] |
+//! | drops its privileges | the kernel asks who armed the signal, not who closes the pipe |
 //!
 //! 1. The child is born. It waits for the byte, and does nothing before.
 //! 2. The parent notes the child, makes it the leader of its own group, pins it, and writes the byte.
@@ -13,27 +28,58 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{getpid, pipe2, read, write};
+use nix::sys::stat::Mode;
+use nix::unistd::{getpid, getppid, pipe2, read, write};
 
-use super::{fd::Fd, named, retry};
+use super::fd::{self, Fd, Guarded};
+use super::{named, retry};
 
-/// The parent's end. Dropping it kills the child's process group.
+/// The parent's end. Dropping it kills the child and its process group.
 #[derive(Debug)]
 pub(crate) struct Lifeline(Fd);
 
-/// The child's end.
+/// The child's end, of which the parent keeps a copy.
 #[derive(Debug)]
 pub(crate) struct Tie(Fd);
 
+/// The tie of a child that lives by it, and the one that it has opened for its group.
+#[derive(Debug)]
+pub(crate) struct Tied {
+    _own: Tie,
+    _group: Option<Guarded>,
+}
+
+/// The parent of this process, since it was tied to it; 0 before.
+static PARENT: AtomicI32 = AtomicI32::new(0);
+
+/// Ends this process and its group if the parent that it is tied to is gone.
+pub(crate) fn end_if_orphaned() {
+    let parent = PARENT.load(Ordering::Relaxed);
+    if parent != 0 && getppid().as_raw() != parent {
+        super::process::kill_own_group();
+        // A task may have left the group that was meant.
+        super::process::kill_self();
+    }
+}
+
 /// Makes a lifeline.
 pub(crate) fn lifeline() -> io::Result<(Lifeline, Tie)> {
+    fd::close_in_forks()?;
     let (tie, lifeline) = pipe2(OFlag::O_CLOEXEC).map_err(named("pipe"))?;
-    Ok((Lifeline(Fd::new(lifeline)?), Tie(Fd::new(tie)?)))
+    let tie = Fd::new(tie)?;
+    let mut lifeline = Fd::new(lifeline)?;
+    if lifeline.as_fd().as_raw_fd() < tie.as_fd().as_raw_fd() {
+        // A process that ends closes its highest descriptor first: the pipe must hang up while the copy of the tie is
+        // there. Numbers are in this order unless one of the standard three was free.
+        lifeline = Fd::new(lifeline.as_fd().try_clone_to_owned()?)?;
+    }
+    Ok((Lifeline(lifeline), Tie(tie)))
 }
 
 impl Lifeline {
@@ -55,46 +101,43 @@ impl Tie {
     }
 
     /// Waits until the parent lets this process go on, and ties its life to the parent's from then on, for as long
-    /// as the tie is held. An error: the parent is gone.
-    pub(crate) fn hold(&self) -> io::Result<()> {
-        self.hold_or(|| self.watch())
+    /// as the tie is held, here or by the parent. An error: the parent is gone.
+    pub(crate) fn hold(self) -> io::Result<Tied> {
+        self.hold_or(Self::watch)
     }
 
     /// The same for a server, which must have no second thread: where the kernel sends no signal, it ends when it sees
     /// that its parent's end of the control socket is closed.
-    pub(crate) fn hold_as_server(&self) -> io::Result<()> {
-        self.hold_or(|| Ok(()))
+    pub(crate) fn hold_as_server(self) -> io::Result<Tied> {
+        self.hold_or(|_| Ok(()))
     }
 
     /// `otherwise`: what is to be done where the kernel sends no signal.
-    fn hold_or(&self, otherwise: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    fn hold_or(self, otherwise: impl FnOnce(&Self) -> io::Result<()>) -> io::Result<Tied> {
         if retry(|| read(&self.0, &mut [0]))? == 0 {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        if self.arm().is_err() {
-            otherwise()?;
+        let (own, group) = (getpid().as_raw(), -getpid().as_raw());
+        // Where there is no other tie for the group, it has the only one: the process is in it, and tasks seldom leave.
+        let again = self.open_again().ok().filter(|again| arm(again, group).is_ok());
+        if arm(&self.0, if again.is_some() { own } else { group }).is_err() {
+            otherwise(&self)?;
         }
+        let parent = getppid().as_raw();
         let mut pipe = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
         match retry(|| poll(&mut pipe, PollTimeout::ZERO))? {
-            0 => Ok(()),
-            _ => Err(io::ErrorKind::BrokenPipe.into()),
+            // The parent was there after it was asked for.
+            0 => PARENT.store(parent, Ordering::Relaxed),
+            _ => return Err(io::ErrorKind::BrokenPipe.into()),
         }
+        Ok(Tied { _own: self, _group: again })
     }
 
-    fn arm(&self) -> io::Result<()> {
-        let fd = self.0.as_fd();
-        let ask = |command, value: libc::c_int| {
-            // SAFETY: both commands take an integer and touch no memory of this process.
-            match unsafe { libc::fcntl(fd.as_raw_fd(), command, value) } {
-                -1 => Err(io::Error::last_os_error()),
-                _ => Ok(()),
-            }
-        };
-        ask(libc::F_SETOWN, -getpid().as_raw())?;
-        ask(F_SETSIG, libc::SIGKILL)?;
-        let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
-        fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_ASYNC))?;
-        Ok(())
+    /// Another opening of the same pipe: what is asked of one is not asked of the other.
+    fn open_again(&self) -> io::Result<Guarded> {
+        let path = format!("/proc/self/fd/{}", self.0.as_fd().as_raw_fd());
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        Guarded::new(open(&*path, flags, Mode::empty())?)
     }
 
     /// The way where the kernel sends no such signal, or a sandbox denies it: a thread that waits for the end of the pipe.
@@ -108,5 +151,19 @@ impl Tie {
     }
 }
 
-/// fcntl(2); the same number on all architectures that the crate runs on, and not in the libc crate.
-const F_SETSIG: libc::c_int = 10;
+/// Has the kernel send SIGKILL to this process or, where the number is negative, group, when the pipe hangs up.
+fn arm(pipe: &impl AsFd, whom: libc::pid_t) -> io::Result<()> {
+    let pipe = pipe.as_fd();
+    let ask = |command, value: libc::c_int| {
+        // SAFETY: both commands take an integer and touch no memory of this process.
+        match unsafe { libc::fcntl(pipe.as_raw_fd(), command, value) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    };
+    ask(libc::F_SETOWN, whom)?;
+    ask(fd::F_SETSIG, libc::SIGKILL)?;
+    let flags = OFlag::from_bits_retain(fcntl(pipe, FcntlArg::F_GETFL)?);
+    fcntl(pipe, FcntlArg::F_SETFL(flags | OFlag::O_ASYNC))?;
+    Ok(())
+}

@@ -1,35 +1,44 @@
 //! How much memory a process holds, and whether the kernel has run out of it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
-use super::fd::above_standard;
+use nix::sys::uio::pread;
+
+use super::fd::Guarded;
+use super::process::Process;
 use super::read_text;
 
 /// Tells how much memory a process holds.
 #[derive(Debug)]
-pub(crate) struct Meter(File);
+pub(crate) struct Meter(Guarded);
 
 impl Meter {
     /// For this process.
     pub(crate) fn own() -> io::Result<Self> {
-        Self::open("/proc/self/statm")
+        Self::open("/proc/self/statm".into())
     }
 
-    /// For a child whose status is not taken yet, so that the number is its own.
-    pub(crate) fn of(child: i32) -> io::Result<Self> {
-        Self::open(&format!("/proc/{child}/statm"))
+    /// For a child; none where /proc does not show it.
+    pub(crate) fn of(child: &Process) -> Option<Self> {
+        Self::open(child.directory()? + "/statm").ok()
     }
 
-    fn open(path: &str) -> io::Result<Self> {
-        Ok(Self(above_standard(File::open(path)?.into())?.into()))
+    fn open(path: String) -> io::Result<Self> {
+        Ok(Self(Guarded::new(File::open(path)?.into())?))
+    }
+
+    /// Whether the user's code has left it its descriptor.
+    pub(crate) fn is_intact(&self) -> bool {
+        self.0.is_intact()
     }
 
     /// The bytes that it holds for itself alone, in memory: what is resident and no file's. 0 when it has ended.
     pub(crate) fn read(&self) -> u64 {
         let mut text = [0; 128];
-        let len = self.0.read_at(&mut text, 0).unwrap_or(0);
+        let len = pread(&self.0, &mut text, 0).unwrap_or(0);
         pages(&text[..len]).unwrap_or(0).saturating_mul(page_size())
     }
 }
@@ -46,9 +55,61 @@ fn page_size() -> u64 {
     size.ok().flatten().and_then(|size| u64::try_from(size).ok()).unwrap_or(4096)
 }
 
-/// How many processes the kernel has killed for want of memory since it started; none if it does not tell.
-pub(crate) fn oom_kills() -> Option<u64> {
-    let text = read_text("/proc/vmstat").ok()?;
+/// How many processes the kernel has killed for want of memory, as far as is known: in each control group by itself. What
+/// has happened to processes of other groups is no news.
+#[derive(Debug, Default)]
+pub(crate) struct OutOfMemory {
+    /// By the files that tell, how many there had been when that was last looked at, less those that are yet to be
+    /// known as deaths.
+    kills: BTreeMap<PathBuf, u64>,
+}
+
+impl OutOfMemory {
+    /// Notes how many there have been in this process's own group, where its workers begin.
+    pub(crate) fn note_own(&mut self) {
+        if self.kills.is_empty()
+            && let Some(file) = read_text("/proc/self/cgroup").ok().and_then(|groups| counter(&groups))
+        {
+            self.kills.insert(file.clone(), kills_in(&file).unwrap_or(0));
+        }
+    }
+
+    /// Whether there has been one in these groups (see proc_pid_cgroup(5)) since that was asked last. It may be the death
+    /// that is looked at; others may be deaths of so many that are looked at next.
+    pub(crate) fn has_news(&mut self, groups: &str, others: u64) -> bool {
+        let Some(file) = counter(groups) else { return false };
+        let Some(now) = kills_in(&file) else { return false };
+        // A group that nobody has heard of was made for this worker.
+        let known = self.kills.entry(file).or_insert(0);
+        let new = now.saturating_sub(*known);
+        *known = now - others.min(new.saturating_sub(1));
+        new > 0
+    }
+}
+
+/// The file that tells how many were killed in these groups. Where no memory is counted by groups: in the whole machine.
+fn counter(groups: &str) -> Option<PathBuf> {
+    counter_in(groups, |path| path.exists())
+}
+
+fn counter_in(groups: &str, exists: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+    let lines = || groups.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+    let first = lines().find(|(controllers, _)| controllers.split(',').any(|name| name == "memory"));
+    let second = lines().find(|(controllers, _)| controllers.is_empty());
+    let places: &[(&str, &str)] = match (first, second) {
+        (Some(_), _) => &[("/sys/fs/cgroup/memory", "memory.oom_control")],
+        _ => &[("/sys/fs/cgroup", "memory.events.local"), ("/sys/fs/cgroup", "memory.events")],
+    };
+    let group = first.or(second).map_or("", |(_, group)| group.trim_start_matches('/'));
+    // Inside a container the group may have its name from outside, where its files stand at the root.
+    let files = places
+        .iter()
+        .flat_map(|(root, file)| [Path::new(root).join(group).join(file), Path::new(root).join(file)]);
+    files.chain([PathBuf::from("/proc/vmstat")]).find(|file| exists(file))
+}
+
+fn kills_in(file: &Path) -> Option<u64> {
+    let text = read_text(file).ok()?;
     text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
 }
 
@@ -61,6 +122,43 @@ mod tests {
         assert_eq!(pages(b"5000 1200 200 10 0 900 0\n"), Some(1000));
         assert_eq!(pages(b"5000 12"), None);
         assert_eq!(pages(b""), None);
+    }
+
+    #[test]
+    fn each_group_has_its_own_counter() {
+        let find = |groups: &str, there: &[&str]| {
+            counter_in(groups, |path| {
+                path == Path::new("/proc/vmstat") || there.iter().any(|it| path == Path::new(it))
+            })
+            .unwrap()
+            .display()
+            .to_string()
+        };
+        let first = "/sys/fs/cgroup/memory/job/memory.oom_control";
+        let second = "/sys/fs/cgroup/job/memory.events.local";
+        let both =
+            [first, second, "/sys/fs/cgroup/memory/memory.oom_control", "/sys/fs/cgroup/memory.events"];
+        assert_eq!(find("4:cpu:/x\n3:rdma,memory:/job\n0::/\n", &both), first);
+        assert_eq!(find("3:memory:/elsewhere\n0::/job\n", &both), both[2], "seen from inside a container");
+        assert_eq!(find("4:cpu:/x\n0::/job\n", &both), second);
+        assert_eq!(
+            find("0::/job\n", &["/sys/fs/cgroup/job/memory.events"]),
+            "/sys/fs/cgroup/job/memory.events"
+        );
+        assert_eq!(find("0::/\n", &[]), "/proc/vmstat");
+    }
+
+    #[test]
+    fn a_kill_is_news_once() {
+        let own = read_text("/proc/self/cgroup").unwrap();
+        let Some(now) = counter(&own).and_then(|file| kills_in(&file)) else { return };
+        let mut known = OutOfMemory::default();
+        known.note_own();
+        assert!(!known.has_news(&own, 0));
+        *known.kills.values_mut().next().unwrap() = now.saturating_sub(2);
+        if now >= 2 {
+            assert!(known.has_news(&own, 1) && known.has_news(&own, 0) && !known.has_news(&own, 0));
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the operating system gives, in the crate's words: descriptors, control sockets, processes and how they are
 //! born, tied to their parent, and ended. Nothing here knows what a pool is.
 
+pub(crate) mod credentials;
 pub(crate) mod faults;
 pub(crate) mod fd;
 pub(crate) mod fork;

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -17,19 +18,42 @@ use super::lifeline::{Lifeline, Tie};
 use super::{named, read_text, retry};
 use crate::error::{Death, DeathCause};
 
-/// How long a process that was sent SIGKILL is waited for. Only one that hangs inside the kernel needs longer.
+/// How long a process that was sent SIGKILL is waited for, by whoever can't go on without knowing. Only one that hangs
+/// inside the kernel, as on a disk that does not answer, needs longer.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
+/// After so long it is given up by those who can go on.
+const GIVE_UP: Duration = Duration::from_secs(1);
+/// How long the children of a process that has ended are waited for, where they have become this process's: they were
+/// killed with it, and die as fast.
+const GROUP_LIMIT: Duration = Duration::from_millis(20);
 
 /// A child process with a process group of its own. Dropping it kills the group and takes the child's status.
 #[derive(Debug)]
 pub(crate) struct Process {
+    handle: Arc<Handle>,
+    /// Cut where a signal is refused.
+    lifeline: Option<Lifeline>,
+    /// A copy of the child's end, for a child that closes its own.
+    tie: Tie,
+    /// When it was sent SIGKILL first.
+    killed: Option<Instant>,
+    death: Option<Death>,
+    /// The control groups in which it was, if SIGKILL has ended it.
+    groups: Option<String>,
+}
+
+/// By what a child is known.
+#[derive(Debug)]
+pub(crate) struct Handle {
     pid: Pid,
     pidfd: Fd,
-    _lifeline: Lifeline,
     /// Who started it. After a fork of the user's own the child has a copy of this value, and no say.
     owner: Pid,
-    death: Option<Death>,
 }
+
+/// Children that did not end when they were killed, and groups that are not all gone. Their statuses are taken by
+/// whoever next starts or ends a child of this crate.
+static LEFT: Mutex<Vec<Arc<Handle>>> = Mutex::new(Vec::new());
 
 impl Process {
     /// Takes over a child that waits at its tie: it gets its own group and its CPUs, and may go on.
@@ -37,10 +61,12 @@ impl Process {
         pid: Pid,
         pidfd: Fd,
         lifeline: Lifeline,
-        tie: &Tie,
+        tie: Tie,
         cpus: &[usize],
     ) -> io::Result<Self> {
-        let process = Self { pid, pidfd, _lifeline: lifeline, owner: getpid(), death: None };
+        reap_left();
+        let handle = Arc::new(Handle { pid, pidfd, owner: getpid() });
+        let process = Self { handle, lifeline: Some(lifeline), tie, killed: None, death: None, groups: None };
         match setpgid(pid, pid) {
             // It was started as the leader of its group and has gone through exec since.
             Ok(()) | Err(Errno::EACCES) => {}
@@ -49,71 +75,114 @@ impl Process {
         if !cpus.is_empty() {
             crate::cpu::pin_process(pid.as_raw(), cpus)?;
         }
-        process._lifeline.release(tie)?;
+        process.lifeline.as_ref().map_or(Ok(()), |lifeline| lifeline.release(&process.tie))?;
         Ok(process)
     }
 
     /// Its number; its own until its status is taken.
     pub(crate) fn pid(&self) -> i32 {
-        self.pid.as_raw()
+        self.handle.pid.as_raw()
     }
 
     /// Readable when the process has ended.
     pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
+        self.handle.pidfd.as_fd()
+    }
+
+    /// The child's end of its lifeline.
+    pub(crate) fn tie(&self) -> &Tie {
+        &self.tie
     }
 
     /// Whether it sleeps in the kernel: it neither runs, nor would if it could, nor has anyone stopped it.
     pub(crate) fn sleeps(&self) -> bool {
         // proc_pid_stat(5): the state follows the name, which is in parentheses and may hold anything.
-        let stat = read_text(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let stat = self.directory().and_then(|dir| read_text(dir + "/stat").ok()).unwrap_or_default();
         stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('S'))
     }
 
-    /// Sends SIGKILL to the process and its group.
-    pub(crate) fn kill(&self) {
-        // Once the status is taken the number may be another's. That goes for a status that someone else has taken
-        // too, and then the process can't be signalled any more.
-        if self.death.is_none() && self.owner == getpid() && self.kill_alone().is_ok() {
-            // No such group: the child has not yet left its parent's.
-            let _ = killpg(self.pid, Signal::SIGKILL);
-        }
+    /// Where /proc tells of it. The /proc that is mounted here may count processes of another namespace, in which
+    /// others have their numbers; it says itself which number this one has there.
+    pub(crate) fn directory(&self) -> Option<String> {
+        let info = read_text(format!("/proc/self/fdinfo/{}", self.pidfd().as_raw_fd())).ok()?;
+        number_in(&info).map(|number| format!("/proc/{number}"))
     }
 
-    fn kill_alone(&self) -> io::Result<()> {
-        match signal(&self.pidfd, libc::SIGKILL) {
-            // A sandbox may deny the call. While the child still runs, its number is its own.
-            Err(error) if error.raw_os_error() != Some(libc::ESRCH) && self.wait(libc::WNOWAIT).is_none() => {
-                Ok(kill(self.pid, Signal::SIGKILL)?)
-            }
-            signalled => signalled,
+    /// Sends SIGKILL to the process and its group. Where that is refused, as to a process that has given up its
+    /// privileges, it cuts the lifeline: then the kernel does it, in the child's own name.
+    pub(crate) fn kill(&mut self) {
+        if self.death.is_some() || !self.handle.is_own() {
+            return;
+        }
+        self.killed.get_or_insert_with(Instant::now);
+        match self.handle.kill_alone() {
+            Ok(()) => self.handle.kill_group(),
+            // It has ended. Its group is looked at when its status is taken.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            Err(_) => self.lifeline = None,
         }
     }
 
     /// How it ended, if it has ended. What is left of its group ends then too.
     pub(crate) fn try_reap(&mut self) -> Option<Death> {
-        if self.death.is_none() && self.owner == getpid() && self.wait(libc::WNOWAIT).is_some() {
-            // As long as the status is not taken, the number is no one else's.
-            let _ = killpg(self.pid, Signal::SIGKILL);
-            self.death = self.wait(0);
+        if self.death.is_none() && self.handle.is_own() {
+            let ended = self.handle.wait(libc::WNOWAIT).ok().flatten();
+            if ended.is_some_and(|death| death.signal() == Some(libc::SIGKILL)) {
+                // Known as long as the status is not taken.
+                self.groups = self.directory().and_then(|dir| read_text(dir + "/cgroup").ok());
+            }
+            self.death = self.handle.try_reap();
         }
         self.death
     }
 
+    /// The control groups in which it was as SIGKILL ended it, as proc_pid_cgroup(5) names them.
+    pub(crate) fn groups(&self) -> Option<&str> {
+        self.groups.as_deref()
+    }
+
     /// The same, waiting at most this long.
     pub(crate) fn reap_within(&mut self, limit: Duration) -> Option<Death> {
-        if self.death.is_none() && self.owner == getpid() {
-            let mut ended = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
-            poll_until(&mut ended, Instant::now() + limit).ok()?;
+        self.reap_until(Instant::now() + limit)
+    }
+
+    fn reap_until(&mut self, deadline: Instant) -> Option<Death> {
+        if self.death.is_none() && self.handle.is_own() {
+            let mut ended = [PollFd::new(self.pidfd(), PollFlags::POLLIN)];
+            poll_until(&mut ended, deadline).ok()?;
         }
         self.try_reap()
+    }
+
+    /// Whether it was killed and has not ended for so long that it is not to be waited for.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.death.is_none() && self.killed.is_some_and(|killed| killed.elapsed() >= GIVE_UP)
+    }
+
+    /// Whether it was sent SIGKILL, and is not known to have ended.
+    pub(crate) fn is_dying(&self) -> bool {
+        self.death.is_none() && self.killed.is_some()
+    }
+
+    /// Leaves it to itself: it ends when the kernel lets it, and its status is taken then. Says by what to know it.
+    pub(crate) fn give_up(&mut self) -> Arc<Handle> {
+        if self.death.is_none() {
+            self.death = Some(Death::new(DeathCause::Stuck));
+            self.lifeline = None;
+            left().push(Arc::clone(&self.handle));
+        }
+        Arc::clone(&self.handle)
     }
 
     /// Takes the statuses of children that were born into this process's group and never became known. To be
     /// called after the group was killed.
     pub(crate) fn reap_unknown(&self) {
+        // Once its status is taken the number may be another's.
+        if self.death.is_some() || !self.handle.is_unreaped() {
+            return;
+        }
         let deadline = Instant::now() + KILL_LIMIT;
-        let group = || waitid(Id::PGid(self.pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
+        let group = || waitid(Id::PGid(self.handle.pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
         while let Ok(status) = retry(group) {
             if status == WaitStatus::StillAlive {
                 if Instant::now() > deadline {
@@ -123,42 +192,185 @@ impl Process {
             }
         }
     }
+}
 
-    /// By hand: nix has no name for the real-time signals that a worker may die of, and loses such a status.
-    fn wait(&self, flags: libc::c_int) -> Option<Death> {
+impl Handle {
+    fn is_own(&self) -> bool {
+        self.owner == getpid()
+    }
+
+    /// Whether it has ended and its status is taken.
+    pub(crate) fn is_gone(&self) -> bool {
+        !self.is_unreaped()
+    }
+
+    /// Whether its status is still to be taken: until then nobody else has its number.
+    fn is_unreaped(&self) -> bool {
+        self.wait(libc::WNOWAIT).is_ok()
+    }
+
+    fn kill_alone(&self) -> io::Result<()> {
+        match signal(&self.pidfd, libc::SIGKILL, 0) {
+            // A sandbox may deny the call.
+            Err(error) if error.raw_os_error() != Some(libc::ESRCH) && self.is_unreaped() => {
+                Ok(kill(self.pid, Signal::SIGKILL)?)
+            }
+            signalled => signalled,
+        }
+    }
+
+    /// What has gone already is no error, nor is a group that the child has never led.
+    fn kill_group(&self) {
+        // Older kernels than 6.9 know a group by its number only.
+        if !self.signal_group(libc::SIGKILL).is_ok_or_gone() && self.is_unreaped() {
+            let _ = killpg(self.pid, Signal::SIGKILL);
+        }
+    }
+
+    /// Signals the group that it leads or has led, whoever has taken its status.
+    fn signal_group(&self, number: libc::c_int) -> Signalled {
+        match signal(&self.pidfd, number, PIDFD_SIGNAL_PROCESS_GROUP) {
+            Ok(()) => Signalled::Sent,
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Signalled::Gone,
+            Err(_) => Signalled::Refused,
+        }
+    }
+
+    fn try_reap(self: &Arc<Self>) -> Option<Death> {
+        let Ok(ended) = self.wait(libc::WNOWAIT) else {
+            // Another waiter of this program took the status, or SIGCHLD is ignored.
+            self.kill_group();
+            return Some(Death::new(DeathCause::Unknown));
+        };
+        ended?;
+        self.kill_group();
+        let death = self.wait(0).ok().flatten().unwrap_or(Death::new(DeathCause::Unknown));
+        if adopts_orphans() && !self.reap_group(Instant::now() + GROUP_LIMIT) {
+            left().push(Arc::clone(self));
+        }
+        Some(death)
+    }
+
+    /// Takes the statuses of its children that have become this process's. False if some may come yet.
+    fn reap_group(&self, deadline: Instant) -> bool {
+        loop {
+            // As long as there is somebody in the group, the kernel gives its number to nobody else. One that does not
+            // say so does not give out a number again this soon.
+            let known = match self.signal_group(0) {
+                Signalled::Gone => return true,
+                Signalled::Sent => true,
+                Signalled::Refused => false,
+            };
+            match retry(|| waitid(Id::PGid(self.pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG)) {
+                Err(Errno::ECHILD) if !known => return true,
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => {
+                    if Instant::now() >= deadline {
+                        return false;
+                    }
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+                // nix has no name for what some have died of.
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
+    /// An error: it is not this process's to wait for, or not any more. By hand: nix has no name for the real-time
+    /// signals that a worker may die of, and loses such a status.
+    fn wait(&self, flags: libc::c_int) -> io::Result<Option<Death>> {
         let flags = libc::WEXITED | libc::WNOHANG | flags;
-        let pidfd = self.pidfd.as_fd().as_raw_fd().cast_unsigned();
+        let (kind, number) = if self.pidfd.is_intact() {
+            (libc::P_PIDFD, self.pidfd.as_fd().as_raw_fd())
+        } else {
+            (libc::P_PID, self.pid.as_raw())
+        };
         // SAFETY: all zeroes is a siginfo.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
         loop {
             // SAFETY: the call writes one siginfo into the place given.
-            match Errno::result(unsafe { libc::waitid(libc::P_PIDFD, pidfd, &raw mut info, flags) }) {
+            match Errno::result(unsafe { libc::waitid(kind, number.cast_unsigned(), &raw mut info, flags) }) {
                 Ok(_) => break,
                 Err(Errno::EINTR) => {}
-                // Another waiter of this program took the status, or SIGCHLD is ignored.
-                Err(_) => return Some(Death::new(DeathCause::Unknown)),
+                Err(error) => return Err(error.into()),
             }
         }
         // SAFETY: a siginfo of waitid has these fields; the call leaves zeroes when the child still runs.
         let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
         if pid == 0 {
-            return None;
+            return Ok(None);
         }
         let cause = match info.si_code {
             libc::CLD_EXITED => DeathCause::Exited(status),
             _ => DeathCause::Signaled(status),
         };
-        Some(Death { core_dumped: info.si_code == libc::CLD_DUMPED, ..Death::new(cause) })
+        Ok(Some(Death { core_dumped: info.si_code == libc::CLD_DUMPED, ..Death::new(cause) }))
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.death.is_none() && self.owner == getpid() {
+        if self.death.is_none() && self.handle.is_own() {
             self.kill();
-            self.reap_within(KILL_LIMIT);
+            // Those that were killed together are waited for together.
+            let killed = self.killed.unwrap_or_else(Instant::now);
+            if self.reap_until(killed + KILL_LIMIT).is_none() {
+                self.give_up();
+            }
         }
+        reap_left();
     }
+}
+
+/// What became of a signal to a group.
+enum Signalled {
+    Sent,
+    /// There is nobody in the group.
+    Gone,
+    /// The kernel can't do that, or does not want to.
+    Refused,
+}
+
+impl Signalled {
+    fn is_ok_or_gone(&self) -> bool {
+        matches!(self, Self::Sent | Self::Gone)
+    }
+}
+
+fn left() -> MutexGuard<'static, Vec<Arc<Handle>>> {
+    LEFT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes what statuses there are by now of children that were left to themselves.
+pub(crate) fn reap_left() {
+    let mut handles = std::mem::take(&mut *left());
+    handles.retain(|handle| handle.is_own() && !handle.is_settled());
+    left().append(&mut handles);
+}
+
+impl Handle {
+    /// Whether nothing of it is left, its children included where those become this process's.
+    fn is_settled(&self) -> bool {
+        match self.wait(libc::WNOWAIT) {
+            Ok(None) => return false,
+            Ok(Some(_)) => {
+                self.kill_group();
+                let _ = self.wait(0);
+            }
+            Err(_) => {}
+        }
+        !adopts_orphans() || self.reap_group(Instant::now())
+    }
+}
+
+/// Whether children of this process's dead descendants become its own.
+fn adopts_orphans() -> bool {
+    getpid().as_raw() == 1 || nix::sys::prctl::get_child_subreaper().unwrap_or(false)
+}
+
+/// The number of a pidfd's process, as the kernel tells of the pidfd: none if the reader can't see it.
+fn number_in(info: &str) -> Option<i32> {
+    let number = info.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+    number.trim().parse().ok().filter(|number| *number > 0)
 }
 
 /// A descriptor for a child that waits at its tie. If there is none to be had, the child ends.
@@ -178,6 +390,11 @@ fn open_pidfd(child: Pid) -> io::Result<Fd> {
     }
     // SAFETY: the kernel has just made this descriptor, and nothing else knows it.
     Fd::new(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
+}
+
+/// Ends this process.
+pub(super) fn kill_self() {
+    let _ = kill(getpid(), Signal::SIGKILL);
 }
 
 /// Ends this process and all of its group.
@@ -200,10 +417,16 @@ pub(super) fn poll_until(fds: &mut [PollFd<'_>], deadline: Instant) -> io::Resul
     }
 }
 
-fn signal(pidfd: &Fd, signal: libc::c_int) -> io::Result<()> {
+/// pidfd_send_signal(2); not in the libc crate.
+const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
+
+fn signal(pidfd: &Fd, signal: libc::c_int, flags: libc::c_uint) -> io::Result<()> {
+    if !pidfd.is_intact() {
+        return Err(Errno::EBADF.into());
+    }
     let (fd, no_info) = (pidfd.as_fd().as_raw_fd(), std::ptr::null::<libc::siginfo_t>());
     // SAFETY: without a siginfo the call takes integers only.
-    match unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, no_info, 0) } {
+    match unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, no_info, flags) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }

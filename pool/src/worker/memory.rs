@@ -16,7 +16,8 @@ impl Memory {
     /// What the worker holds, if there is a limit to it.
     pub(super) fn read(&mut self, lane: &Chunk<'_>) -> Option<u64> {
         lane.memory_limit()?;
-        if self.meter.is_none() {
+        // A task may have closed the last one's descriptor.
+        if !self.meter.as_ref().is_some_and(Meter::is_intact) {
             self.meter = Meter::own().ok();
         }
         self.meter.as_ref().map(Meter::read)

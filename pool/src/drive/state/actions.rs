@@ -8,7 +8,7 @@ use crate::lane::ParentEnd;
 use crate::logs::{self, Log};
 use crate::progress::Board;
 use crate::start::{Newcomer, Unstarted};
-use crate::sys::memory::{Meter, oom_kills};
+use crate::sys::memory::Meter;
 use crate::sys::pipe::pipe;
 use crate::timeline::Track;
 use crate::worker::Notes;
@@ -56,7 +56,7 @@ impl State {
                 self.consequences.extend(recalled);
             }
             Action::Kill { worker } => {
-                if let Some(Post { child: Child::Process(process), .. }) = &self.posts[worker] {
+                if let Some(Post { child: Child::Process(process), .. }) = &mut self.posts[worker] {
                     process.kill();
                 }
             }
@@ -145,7 +145,7 @@ impl State {
                 Err(error) => self.not_started(worker, error),
             }
         }
-        self.oom_kills = self.oom_kills.or_else(oom_kills);
+        self.out_of_memory.note_own();
         self.note_time(now_ns());
     }
 
@@ -166,7 +166,7 @@ impl State {
         post.lane.let_spin(self.spinning);
         if let (Some(limit), Child::Process(process)) = (self.upkeep.memory_limit, &post.child) {
             post.lane.limit_memory(limit);
-            post.meter = Meter::of(process.pid()).ok();
+            post.meter = Meter::of(process);
         }
         if self.is_led() {
             // The leader sleeps on this lane too.

@@ -8,7 +8,12 @@ pub(super) const MEMORY_LOOK_NS: u64 = 10_000_000;
 /// How long the parent sleeps while results wait for others, so that one wake-up is enough for many.
 pub(super) const PATIENCE_NS: u64 = 2_000_000;
 /// How often it is looked whether workers sleep that should not.
-pub(super) const NAP_LOOK_NS: u64 = 1_000_000_000;
+const NAP_LOOK_NS: u64 = 1_000_000_000;
+/// How long the parent sleeps while workers are busy: one of them may be unable to wake it. At first, then twice as long
+/// each time that it wakes for nothing, and at most: so what such a worker has done is found late by as much again as
+/// it took, or by the last of these.
+pub(super) const FIRST_SLEEP_NS: u64 = 10_000_000;
+pub(super) const LONGEST_SLEEP_NS: u64 = 250_000_000;
 /// How often somebody is shown how far a job is.
 pub(super) const SHOW_NS: u64 = 50_000_000;
 /// A parent that never sleeps looks this often for deaths, and for what workers have printed.
@@ -45,7 +50,9 @@ impl State {
         for worker in std::mem::take(&mut self.suspects) {
             self.look_for_death(worker);
         }
+        self.look_for_the_stuck();
         self.look_for_finished_threads();
+        self.look_for_mutes();
         if let Some(limit) = self.upkeep.memory_limit {
             self.look_at_memory(limit, now);
         }
@@ -101,6 +108,26 @@ impl State {
                 words.take_line(printed);
             });
             printed.pass_on();
+        }
+    }
+
+    /// Sees which workers were killed and do not end, and which of those that were given up have ended since.
+    fn look_for_the_stuck(&mut self) {
+        self.given_up.retain(|(handle, _)| !handle.is_gone());
+        for worker in 0..self.posts.len() {
+            if self.posts[worker].as_ref().is_some_and(Post::is_stuck) {
+                self.look_for_death(worker);
+            }
+        }
+    }
+
+    /// Sees which workers can't wake the parent any more. They leave; no task is lost, nor what their exit functions give.
+    fn look_for_mutes(&mut self) {
+        for worker in 0..self.posts.len() {
+            let Some(post) = &mut self.posts[worker] else { continue };
+            if post.lane.is_mute() && !std::mem::replace(&mut post.sent_off, true) {
+                self.handle(Event::Outgrown { worker });
+            }
         }
     }
 

@@ -3,7 +3,6 @@
 use nix::libc;
 
 use super::*;
-use crate::sys::memory::oom_kills;
 
 impl State {
     /// Takes the replies that the worker has sent by now.
@@ -238,14 +237,11 @@ impl State {
         }
     }
 
-    /// Whether the kernel has killed processes for want of memory since this was asked last. One of those may be the
-    /// worker whose death is looked at; others may be workers whose deaths are looked at next.
-    pub(super) fn has_run_out_of_memory(&mut self) -> bool {
-        let (before, now) = (self.oom_kills, oom_kills());
-        let new = before.zip(now).map_or(0, |(before, now)| now.saturating_sub(before));
+    /// Whether the kernel may have killed this worker for want of memory.
+    fn has_run_out_of_memory(&mut self, worker: usize) -> bool {
         let others = self.posts.iter().flatten().count().saturating_sub(1) as u64;
-        self.oom_kills = now.map(|now| now - others.min(new.saturating_sub(1)));
-        new > 0
+        let Some(Post { child: Child::Process(process), .. }) = &self.posts[worker] else { return false };
+        process.groups().is_some_and(|groups| self.out_of_memory.has_news(groups, others))
     }
 
     /// Sees whether the worker has ended. Its last replies are taken first: what it committed counts.
@@ -254,6 +250,11 @@ impl State {
         let mut death = match &mut post.child {
             Child::Process(process) => match process.try_reap() {
                 Some(death) => death,
+                None if process.is_stuck() => {
+                    let jobs = self.jobs.keys().copied().collect();
+                    self.given_up.push((process.give_up(), jobs));
+                    Death::new(DeathCause::Stuck)
+                }
                 None => return,
             },
             Child::Thread(thread) if thread.is_finished() => Death::new(DeathCause::Exited(0)),
@@ -261,7 +262,7 @@ impl State {
         };
         self.drain(worker);
         if death.signal() == Some(libc::SIGKILL) {
-            death.out_of_memory = self.has_run_out_of_memory();
+            death.out_of_memory = self.has_run_out_of_memory(worker);
         }
         if self.posts[worker].as_ref().is_some_and(|post| post.corrupt && !post.ready) {
             // It was up, or it could not have written over what it had said.

@@ -1,6 +1,6 @@
 //! Before and after a sleep of the parent.
 
-use super::looks::{MEMORY_LOOK_NS, NAP_LOOK_NS, PATIENCE_NS, SHOW_NS};
+use super::looks::{FIRST_SLEEP_NS, LONGEST_SLEEP_NS, MEMORY_LOOK_NS, PATIENCE_NS, SHOW_NS};
 use super::*;
 use crate::drive::Absence;
 
@@ -111,6 +111,7 @@ impl State {
         // Half of what a worker has is worth a wake-up where it takes no longer than this; when it has, what is done
         // already waits for a task that may never end.
         let patient = self.slept_after != self.changes;
+        self.sleep_ns = if patient { FIRST_SLEEP_NS } else { (2 * self.sleep_ns).min(LONGEST_SLEEP_NS) };
         self.slept_after = self.changes;
         for post in self.posts.iter_mut().flatten() {
             post.doze(patient);
@@ -123,9 +124,9 @@ impl State {
         let until = |deadline: u64| Duration::from_nanos(deadline.saturating_sub(now));
         let limit = self.supervisor.deadline().map(until);
         let look = match (self.supervisor.busy(), self.upkeep.memory_limit) {
-            (0, _) => None,
+            (0, _) => (self.is_anyone_dying() || !self.given_up.is_empty()).then_some(LONGEST_SLEEP_NS),
             (_, Some(_)) => Some(MEMORY_LOOK_NS),
-            (_, None) => Some(NAP_LOOK_NS),
+            (_, None) => Some(self.sleep_ns),
         };
         let unheard = self.printed.is_stuck() || !self.talkers.is_empty();
         let nested =
@@ -135,6 +136,10 @@ impl State {
         let patience = (patient && self.supervisor.busy() > 0).then_some(PATIENCE_NS);
         let looks = look.into_iter().chain(show).chain(patience).map(Duration::from_nanos);
         Some(Sleep { limit: limit.into_iter().chain(looks).min() })
+    }
+
+    fn is_anyone_dying(&self) -> bool {
+        self.posts.iter().flatten().any(Post::is_dying)
     }
 
     pub(super) fn has_replies(&self) -> bool {

@@ -169,7 +169,7 @@ struct Poll {
 
 impl Bell {
     /// A model's bell is no descriptor.
-    pub(in crate::lane) fn new(_eventfd: OwnedFd) -> Self {
+    pub(in crate::lane) fn new(_eventfd: OwnedFd) -> std::io::Result<Self> {
         unreachable!("a model's lane lies in no file")
     }
 
@@ -177,8 +177,10 @@ impl Bell {
         Self(Arc::new((Mutex::new(Poll::default()), Condvar::new())))
     }
 
-    pub(in crate::lane) fn ring(&self) {
+    #[must_use]
+    pub(in crate::lane) fn ring(&self) -> bool {
         self.change(|poll| poll.rings = true);
+        true
     }
 
     /// The worker has ended, as its pidfd tells.

@@ -1,0 +1,169 @@
+//! A task closes all descriptors, as what makes a daemon of a process does, and opens its own: they get the numbers that
+//! have become free, and nobody but the task uses them.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::unistd::{pipe2, read};
+use pool::shared::{SharedArray, SharedMutex};
+use pool::{Error, StartMethod, worker_exit, worker_task};
+use tracing_subscriber::layer::SubscriberExt;
+
+use crate::harness::cases;
+use crate::support::{assert_usable, builder};
+use crate::victim::close_from_three;
+
+cases! {
+    Processes: replaced_by_files, replaced_by_other_kinds, of_shared_memory, again_and_again;
+}
+
+const MINE: &[u8] = b"mine";
+
+/// Closes all descriptors and opens so many files, which stay open.
+fn replace_by_files(directory: &str, count: usize) {
+    close_from_three();
+    for number in 0..count {
+        let mut file = File::create(Path::new(directory).join(number.to_string())).unwrap();
+        file.write_all(MINE).unwrap();
+        std::mem::forget(file);
+    }
+}
+
+#[worker_task]
+fn work(replaces: Option<&str>, x: u64) -> u64 {
+    if let Some(directory) = replaces {
+        replace_by_files(directory, 16);
+    }
+    tracing::error!("a record of the task");
+    x
+}
+
+/// A directory of the trial's own.
+struct Directory(String);
+
+impl Directory {
+    fn new() -> Self {
+        let path = format!("{}/descriptors-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn assert_untouched(&self) {
+        let files: Vec<_> = fs::read_dir(&self.0).unwrap().flatten().collect();
+        assert!(!files.is_empty());
+        for file in files {
+            assert_eq!(fs::read(file.path()).unwrap(), MINE, "{}", file.path().display());
+        }
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn replaced_by_files(method: StartMethod) -> Result<(), Error> {
+    let directory = Directory::new();
+    // With a subscriber workers have a pipe for what they log, too.
+    let subscriber = tracing_subscriber::registry().with(tracing::level_filters::LevelFilter::ERROR);
+    tracing::subscriber::with_default(subscriber, || {
+        let pool = builder(method).memory_limit(1 << 30).build()?;
+        let results =
+            work::job(&pool).chunk_size(3).map((0..100).map(|x| ((x == 40).then_some(&*directory.0), x)))?;
+        assert_eq!(results, (0..100).collect::<Vec<_>>());
+        for x in 0..20 {
+            let replaces = (x % 10 == 0).then_some(&*directory.0);
+            assert_eq!(work::apply(&pool, (replaces, x))?, x);
+            directory.assert_untouched();
+        }
+        drop(pool);
+        directory.assert_untouched();
+        Ok(())
+    })
+}
+
+/// What a task has opened besides files.
+static OPENED: Mutex<Vec<(OwnedFd, &str)>> = Mutex::new(Vec::new());
+
+#[worker_task(exit = read_all)]
+fn replace_by_other_kinds(#[state] _state: &mut (), x: u64) -> u64 {
+    close_from_three();
+    let mut opened = OPENED.lock().unwrap();
+    for _ in 0..6 {
+        let flags = EfdFlags::EFD_NONBLOCK;
+        opened.push((EventFd::from_flags(flags).unwrap().into(), "an eventfd"));
+        let (reader, writer) = pipe2(nix::fcntl::OFlag::O_NONBLOCK).unwrap();
+        opened.extend([(reader, "a pipe"), (writer, "a pipe")]);
+    }
+    x
+}
+
+/// Says in which of them there is something that the task did not put there.
+#[worker_exit]
+fn read_all(#[state] _state: ()) -> Vec<String> {
+    let opened = OPENED.lock().unwrap();
+    let is_read = |fd: &OwnedFd| matches!(read(fd, &mut [0; 64]), Ok(1..));
+    opened
+        .iter()
+        .filter(|(fd, _)| is_read(fd))
+        .map(|(fd, what)| format!("{what}, {}", fd.as_raw_fd()))
+        .collect()
+}
+
+fn replaced_by_other_kinds(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).build()?;
+    for x in 0..4 {
+        assert_eq!(replace_by_other_kinds::apply(&pool, x)?, x);
+    }
+    assert_usable(&pool);
+    let written: Vec<Vec<String>> = pool.join()?.exit_results::<read_all>()?;
+    assert!(!written.is_empty() && written.iter().all(Vec::is_empty), "{written:?}");
+    Ok(())
+}
+
+#[worker_task]
+fn use_shared(directory: &str, array: SharedArray<u64>, mutex: SharedMutex<u64>) -> u64 {
+    // What a forked process needs of its own it makes at the first use.
+    drop(mutex.lock());
+    replace_by_files(directory, 16);
+    let mut sum = mutex.lock().unwrap();
+    *sum += array.iter().sum::<u64>();
+    let result = *sum;
+    drop(sum);
+    // The last use of both in this process, in most.
+    drop((array, mutex));
+    result
+}
+
+fn of_shared_memory(method: StartMethod) -> Result<(), Error> {
+    let directory = Directory::new();
+    let pool = builder(method).workers(1).build()?;
+    let array = SharedArray::from_slice(&[1u64, 2, 3])?;
+    let mutex = SharedMutex::new(0u64)?;
+    for round in 1..=3 {
+        assert_eq!(use_shared::apply(&pool, (&*directory.0, array.clone(), mutex.clone()))?, 6 * round);
+        directory.assert_untouched();
+    }
+    assert_eq!((array.to_vec(), *mutex.lock().unwrap()), (vec![1, 2, 3], 18));
+    drop(pool);
+    directory.assert_untouched();
+    Ok(())
+}
+
+fn again_and_again(method: StartMethod) -> Result<(), Error> {
+    let directory = Directory::new();
+    let pool = builder(method).build()?;
+    let each = (0..12).map(|x| (Some(&*directory.0), x));
+    let results = work::job(&pool).task_timeout(Duration::from_secs(20)).map(each)?;
+    assert_eq!(results, (0..12).collect::<Vec<_>>());
+    directory.assert_untouched();
+    assert_usable(&pool);
+    Ok(())
+}
