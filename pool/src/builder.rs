@@ -1,7 +1,6 @@
 //! The options of a pool.
 
 use std::any::TypeId;
-use std::fs::File;
 use std::io::{self, BufWriter};
 use std::sync::Arc;
 
@@ -17,7 +16,8 @@ use crate::pool_type::{Settings, WorkerPool};
 use crate::registry::{SharedValue, type_key};
 use crate::shared;
 use crate::start::{Crew, Shared, StartMethod};
-use crate::sys::{memfile, program};
+use crate::sys::memfile::{self, Limited};
+use crate::sys::program;
 
 /// Options of a [`WorkerPool`]; from [`WorkerPool::builder`].
 #[must_use = "a builder does nothing until `build` is called"]
@@ -50,9 +50,9 @@ impl<S> std::fmt::Debug for WorkerPoolBuilder<S> {
 }
 
 /// How a shared value is written out.
-type Encode<S> = fn(&S, Codec, &mut BufWriter<File>) -> Result<(), String>;
+type Encode<S> = fn(&S, Codec, &mut BufWriter<Limited>) -> Result<(), String>;
 
-fn encode<S: Serialize>(value: &S, codec: Codec, out: &mut BufWriter<File>) -> Result<(), String> {
+fn encode<S: Serialize>(value: &S, codec: Codec, out: &mut BufWriter<Limited>) -> Result<(), String> {
     codec.encode(value, out)
 }
 

@@ -3,14 +3,15 @@
 use std::sync::Mutex;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use pool::shared::SharedArray;
 use pool::{Error, StartMethod, TaskErrorKind, worker_init, worker_task};
 
 use crate::harness::cases;
-use crate::support::{assert_fails, assert_usable, builder, pool, square, squares, task_error};
+use crate::support::{assert_fails, assert_usable, builder, pool, ready, square, squares, task_error};
 
 cases! {
     All: wrong_limits;
-    Processes: leaks, within_the_limit, bursts, init_is_the_baseline, few_descriptors, same_descriptors;
+    Processes: leaks, within_the_limit, bursts, init_is_the_baseline, few_descriptors, same_descriptors, small_files;
 }
 
 const MIB: u64 = 1 << 20;
@@ -128,6 +129,53 @@ fn few_descriptors(method: StartMethod) -> Result<(), Error> {
         }
     }
     assert_usable(&pool(method)?);
+    Ok(())
+}
+
+/// Does it with no file longer than that.
+fn with_small_files<R>(bytes: u64, run: impl FnOnce() -> R) -> R {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
+    setrlimit(Resource::RLIMIT_FSIZE, bytes, hard).unwrap();
+    let result = run();
+    setrlimit(Resource::RLIMIT_FSIZE, soft, hard).unwrap();
+    result
+}
+
+/// Makes an array larger than the worker may.
+#[worker_task]
+fn array_in_small_files(bytes: u64) -> Option<String> {
+    with_small_files(bytes, || SharedArray::<u8>::zeroed(1 << 20)).err().map(|error| error.to_string())
+}
+
+/// Each of these would end the program by SIGXFSZ.
+fn small_files(method: StartMethod) -> Result<(), Error> {
+    #[track_caller]
+    fn check<T>(result: Result<Vec<T>, Error>) {
+        match result {
+            Ok(_) => {}
+            Err(Error::Start { reason, .. }) => {
+                assert!(reason.contains("RLIMIT_FSIZE") && reason.contains("ulimit -f"), "{reason}");
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    for bytes in [0, 1, MIB, 16 * MIB] {
+        let squares = || builder(method).build().and_then(|pool| square::par_map(&pool, 0..100));
+        check(with_small_files(bytes, squares));
+        // A worker that was there before, and those that would take its place.
+        let pool = ready(method)?;
+        check(with_small_files(bytes, || square::job(&pool).worker_lifespan(1).map(0..10)));
+        drop(pool);
+        let large = || builder(method).shared(vec![7u8; 32 << 20]).build();
+        check(with_small_files(bytes, || large().and_then(|pool| square::par_map(&pool, 0..100))));
+    }
+    // What makes no file of its own does not mind. What has one says so: where workers inherit the value, none is made.
+    let shared = with_small_files(16 * MIB, || builder(method).shared(vec![7u8; 32 << 20]).build());
+    assert_eq!(shared.is_err(), method != StartMethod::Fork);
+    let pool = ready(method)?;
+    let error = array_in_small_files::apply(&pool, 1 << 16)?.expect("it is too large");
+    assert!(error.contains("RLIMIT_FSIZE"), "{error}");
+    assert_usable(&pool);
     Ok(())
 }
 

@@ -17,6 +17,7 @@ use crate::sys::memfile;
 pub(super) fn create(name: &str, len: usize) -> io::Result<OwnedFd> {
     let file = memfile::create(name)?;
     let size = i64::try_from(len).map_err(io::Error::other)?;
+    memfile::check_len(len as u64)?;
     ftruncate(&file, size)?;
     seal(&file, SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW)?;
     Ok(file)

@@ -3,8 +3,7 @@
 
 use std::path::Path;
 
-use nix::sys::resource::{Resource, getrlimit};
-
+use crate::sys::memfile::check_len;
 use crate::sys::read_text;
 
 /// Below this size the kernel is asked without a look first.
@@ -15,12 +14,7 @@ pub(super) fn check(bytes: usize) -> Result<(), String> {
     let bytes = bytes as u64;
     let refuse =
         |most: u64, of: &str| Err(format!("{bytes} bytes do not fit: {most} bytes are left of {of}"));
-    // Beyond this limit the kernel would not only refuse, but send SIGXFSZ.
-    if let Ok((most, _)) = getrlimit(Resource::RLIMIT_FSIZE)
-        && bytes > most
-    {
-        return refuse(most, "what RLIMIT_FSIZE allows for a file");
-    }
+    check_len(bytes).map_err(|error| error.to_string())?;
     if bytes < SMALL_BYTES {
         return Ok(());
     }

@@ -3,7 +3,7 @@
 
 use std::ffi::c_void;
 use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write};
 use std::num::NonZeroUsize;
 use std::ops::Deref;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,19 +12,67 @@ use std::ptr::NonNull;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::fstat;
 
 use super::fd::above_standard;
 use super::named;
 
+/// An error if a file may not be as long as this. The kernel would not only refuse: it would send SIGXFSZ, which ends the
+/// program and says nothing.
+pub(crate) fn check_len(len: u64) -> io::Result<()> {
+    match getrlimit(Resource::RLIMIT_FSIZE) {
+        Ok((most, _)) if len > most => Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!(
+                "{len} bytes of shared memory are a file larger than RLIMIT_FSIZE allows, which is {most} bytes: raise \
+                 that limit (`ulimit -f`, systemd's `LimitFSIZE=`)"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A file that is written from its begin on, as far as the limit for files allows.
+#[derive(Debug)]
+pub(crate) struct Limited {
+    file: File,
+    len: u64,
+    /// Why no more could be written.
+    refused: Option<io::Error>,
+}
+
+impl Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Err(error) = check_len(self.len + bytes.len() as u64) {
+            let kind = error.kind();
+            self.refused = Some(error);
+            return Err(kind.into());
+        }
+        let written = self.file.write(bytes)?;
+        self.len += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
 /// A sealed memory file that holds what is written, and how many bytes that is.
 pub(crate) fn sealed<E: From<io::Error>>(
     name: &str,
-    write: impl FnOnce(&mut BufWriter<File>) -> Result<(), E>,
+    write: impl FnOnce(&mut BufWriter<Limited>) -> Result<(), E>,
 ) -> Result<(OwnedFd, usize), E> {
-    let mut out = BufWriter::new(File::from(create(name)?));
-    write(&mut out)?;
-    let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let file = Limited { file: File::from(create(name)?), len: 0, refused: None };
+    let mut out = BufWriter::new(file);
+    let written = write(&mut out).and_then(|()| Ok(out.flush()?));
+    // A codec tells of this in words of its own.
+    let (Limited { file, refused, .. }, _) = out.into_parts();
+    if let Some(error) = refused {
+        return Err(error.into());
+    }
+    written?;
     let len = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
     fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::all())).map_err(io::Error::from)?;
     Ok((file.into(), len))
@@ -81,8 +129,6 @@ impl Drop for Sealed {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     #[test]
