@@ -26,14 +26,48 @@ use kind::Kind;
 
 /// Makes a free function a task that workers can run.
 ///
-/// The function stays callable as before; beside it comes a type of the same name with `par_map` and its kin.
-/// Parameters may be marked `#[worker_id]`, `#[shared]` and `#[state]`; the others make up the item.
-/// Or one is marked `#[chunk]`, a `&[T]` or `&mut [T]`: then the item is a whole chunk of a slice or shared array, and
-/// the type has `par_map_slice` or `par_chunks_mut`. With the feature `ndarray` of `pool` it may be an `ArrayView` or
-/// `ArrayViewMut`, and the type has `par_map_array` or `par_array_chunks_mut`.
+/// The function stays callable as before; beside it comes a type of the same name, with these calls:
 ///
-/// Options: `init = f` and `exit = f` name the [`macro@worker_init`] and [`macro@worker_exit`] functions,
-/// `name = ".."` replaces the name in the registry, `crate = path` says where the `pool` crate is.
+/// | call | gives |
+/// |---|---|
+/// | `f::par_map(&pool, items)` | all results, in input order; the first failed task ends the call |
+/// | `f::par_map_unordered(&pool, items)` | the same, in completion order |
+/// | `f::par_map_outcomes(&pool, items)` | one `Result` for each item: a failed task costs itself alone |
+/// | `f::par_imap(&pool, items)`, `f::par_imap_unordered(..)` | an iterator over the results, while the work goes on |
+/// | `f::par_stream(&pool, items)`, `f::par_stream_unordered(..)` | the same as a stream (feature `stream`) |
+/// | `f::apply(&pool, item)` | one result |
+/// | `f::apply_async(&pool, item)` | an `AsyncResult`: wait, await, call back or cancel |
+/// | `f::job(&pool)` | a `Job`: options first, then one of its calls |
+///
+/// It stands on a function in a module or in another function, not in an `impl` block.
+///
+/// # Parameters
+///
+/// The parameters are the item: the value of the one parameter, the tuple of several, `()` for none. Their types are
+/// `Serialize` and `Deserialize`, and may borrow what is decoded in place: `&str`, `&[u8]`, `Cow<'_, str>`. The result's
+/// type is `Serialize` and `DeserializeOwned`. Four marks say what else a worker gives; each stands on one parameter:
+///
+/// | parameter | is |
+/// |---|---|
+/// | `#[worker_id] id: T` | the worker's number, as any `T: From<WorkerId>`, such as `usize` |
+/// | `#[shared] s: &S` | the value that the pool shares; the task runs on a `WorkerPool<S>` only |
+/// | `#[state] s: &mut T` | what the worker keeps from task to task |
+/// | `#[chunk] rows: &[T]` | the item: a whole chunk of a slice or shared array, by `f::par_map_slice` |
+/// | `#[chunk] rows: &mut [T]` | the item: a chunk of a shared array, in place, by `f::par_chunks_mut` |
+///
+/// With the feature `ndarray` a chunk may be an `ArrayView` or `ArrayViewMut`: the calls are `f::par_map_array` and
+/// `f::par_array_chunks_mut`.
+///
+/// # Options
+///
+/// | option | says |
+/// |---|---|
+/// | `init = f` | which [`macro@worker_init`] function makes the state; without it the state type's `Default` does |
+/// | `exit = f` | which [`macro@worker_exit`] function runs when the worker ends |
+/// | `name = ".."` | what messages call the task instead of its path; a package gives a name once |
+/// | `crate = path` | where the `pool` crate is, if not at `::pool` |
+///
+/// The functions that a `pub` task names are `pub`, too.
 #[proc_macro_attribute]
 pub fn worker_task(attr: TokenStream, item: TokenStream) -> TokenStream {
     shown(pipeline::run(Kind::Task, attr.into(), &item.into()))

@@ -19,7 +19,7 @@ static INITIALIZED: AtomicBool = AtomicBool::new(false);
 /// does: start methods `Spawn` and `ForkServer` start this program anew, and a worker's `main` must not go past this
 /// call. The attribute `#[pool::main]` puts it there.
 ///
-/// ```no_run
+/// ```
 /// pool::init();
 /// // Only the main process comes here.
 /// println!("{} CPUs", pool::cpu_count());

@@ -130,14 +130,14 @@ impl Insights {
     /// # fn square(x: u64) -> u64 {
     /// #     x * x
     /// # }
-    /// # fn main() -> Result<(), pool::Error> {
-    /// # let builder = pool::WorkerPool::builder().start_method(pool::StartMethod::Threads).workers(2);
-    /// let pool = builder.insights(true).build()?;
-    /// square::par_map(&pool, 0..1000)?;
-    /// let (mean, deviation) = pool.insights().mean_and_deviation(|worker| worker.working);
-    /// println!("{mean:?} at work, ± {deviation:?}");
-    /// # Ok(())
-    /// # }
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     let pool = pool::WorkerPool::builder().workers(2).insights(true).build()?;
+    ///     square::par_map(&pool, 0..1000)?;
+    ///     let (mean, deviation) = pool.insights().mean_and_deviation(|worker| worker.working);
+    ///     println!("{mean:?} at work, ± {deviation:?}");
+    ///     Ok(())
+    /// }
     /// ```
     #[must_use]
     pub fn mean_and_deviation(&self, time: impl Fn(&WorkerInsights) -> Duration) -> (Duration, Duration) {

@@ -1,7 +1,7 @@
 //! A parallel map over worker **processes**: what threads do, with what only processes give. A crash, a leak, a
 //! hang or a runaway allocation stays inside one worker and costs exactly one task.
 //!
-//! ```no_run
+//! ```
 //! use pool::{WorkerPool, worker_task};
 //!
 //! #[worker_task]
@@ -17,6 +17,7 @@
 //! }
 //! ```
 //!
+//! [`worker_task`] lists the calls that the attribute adds; [`guide::a_task`] is one such task with its calls in full.
 //! The [guide] has a page for each question:
 //!
 //! | to | read |
@@ -25,6 +26,16 @@
 //! | write tasks | [worker state](guide::state), [shared memory](guide::shared_memory) |
 //! | rely on them | [failures](guide::failures), [testing](guide::testing), [performance](guide::performance), [watching](guide::watching) |
 //! | move over | [from rayon](guide::from_rayon), [from MPIRE, multiprocessing and their like](guide::from_mpire) |
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `progress` | yes | [`Job::progress_bar`] and [`Job::progress`]; the crate [`indicatif`] |
+//! | `tracing` | yes | events of workers' lives for the program's `tracing` subscriber |
+//! | `logs` | no | what workers log through `tracing` or `log` reaches the parent's subscriber; with `tracing` |
+//! | `ndarray` | no | tasks that take chunks of arrays of several dimensions: [`Job::map_array`], [`Job::array_chunks_mut`] |
+//! | `stream` | no | results as asynchronous streams: [`ResultStream`], [`Job::stream`] |
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -90,7 +101,44 @@ pub use job::{AsyncResult, Imap, Job};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use lane::read_any as read_any_lane;
-pub use pool_macros::{main, worker_exit, worker_init, worker_task};
+/// ```
+/// use pool::{WorkerPool, worker_task};
+///
+/// #[worker_task]
+/// fn word_count(text: &str) -> usize {
+///     text.split_whitespace().count()
+/// }
+///
+/// #[pool::main]
+/// fn main() -> Result<(), pool::Error> {
+///     let pool = WorkerPool::new(2)?;
+///     assert_eq!(word_count::par_map(&pool, ["one", "and two"])?, [1, 2]);
+///     // The function itself is as it was.
+///     assert_eq!(word_count("and then three"), 3);
+///     Ok(())
+/// }
+/// ```
+///
+/// [`guide::a_task`] shows the calls of such a task in full.
+#[doc(alias(
+    "par_map",
+    "par_map_unordered",
+    "par_map_outcomes",
+    "par_imap",
+    "par_imap_unordered",
+    "par_stream"
+))]
+#[doc(alias(
+    "par_map_slice",
+    "par_chunks_mut",
+    "par_map_array",
+    "par_array_chunks_mut",
+    "apply",
+    "apply_async"
+))]
+#[doc(inline)]
+pub use pool_macros::worker_task;
+pub use pool_macros::{main, worker_exit, worker_init};
 pub use pool_type::{CancelHandle, ExitResults, WorkerPool};
 pub use start::StartMethod;
 pub use task::WorkerId;

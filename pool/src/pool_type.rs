@@ -233,6 +233,7 @@ impl<S: 'static> WorkerPool<S> {
     ///
     /// # Errors
     /// [`Error::Task`] with the first task that failed; see [`Error`] for the others.
+    #[doc(alias = "par_map")]
     pub fn map<'i, T>(&self, items: impl IntoIterator<Item = T::Item<'i>>) -> Result<Vec<T::Output>, Error>
     where
         T: ReadyFor<S>,
@@ -244,6 +245,7 @@ impl<S: 'static> WorkerPool<S> {
     ///
     /// # Errors
     /// As for [`map`](Self::map).
+    #[doc(alias = "par_map_unordered")]
     pub fn map_unordered<'i, T>(
         &self,
         items: impl IntoIterator<Item = T::Item<'i>>,
@@ -258,6 +260,7 @@ impl<S: 'static> WorkerPool<S> {
     ///
     /// # Errors
     /// Only what ends the whole call.
+    #[doc(alias = "par_map_outcomes")]
     pub fn map_outcomes<'i, T>(
         &self,
         items: impl IntoIterator<Item = T::Item<'i>>,
@@ -269,6 +272,7 @@ impl<S: 'static> WorkerPool<S> {
     }
 
     /// The results in input order, one by one, while the job goes on.
+    #[doc(alias = "par_imap")]
     pub fn imap<'i, T>(
         &self,
         items: impl IntoIterator<Item = T::Item<'i>>,
@@ -280,6 +284,7 @@ impl<S: 'static> WorkerPool<S> {
     }
 
     /// The results in the order in which they come, one by one, while the job goes on.
+    #[doc(alias = "par_imap_unordered")]
     pub fn imap_unordered<'i, T>(
         &self,
         items: impl IntoIterator<Item = T::Item<'i>>,
@@ -301,15 +306,17 @@ impl<S: 'static> WorkerPool<S> {
     ///     x * x
     /// }
     ///
-    /// # fn main() -> Result<(), pool::Error> {
-    /// let pool = WorkerPool::builder().start_method(pool::StartMethod::Threads).workers(2).build()?;
-    /// let squares = pool.stream::<square>(1..=3).try_collect::<Vec<_>>();
-    /// assert_eq!(futures::executor::block_on(squares)?, [1, 4, 9]);
-    /// # Ok(())
-    /// # }
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     let pool = WorkerPool::new(2)?;
+    ///     let squares = pool.stream::<square>(1..=3).try_collect::<Vec<_>>();
+    ///     assert_eq!(futures::executor::block_on(squares)?, [1, 4, 9]);
+    ///     Ok(())
+    /// }
     /// ```
     #[cfg(feature = "stream")]
     #[cfg_attr(docsrs, doc(cfg(feature = "stream")))]
+    #[doc(alias = "par_stream")]
     pub fn stream<'i, T>(
         &self,
         items: impl IntoIterator<Item = T::Item<'i>>,
@@ -331,15 +338,17 @@ impl<S: 'static> WorkerPool<S> {
     ///     x * x
     /// }
     ///
-    /// # fn main() -> Result<(), pool::Error> {
-    /// let pool = WorkerPool::builder().start_method(pool::StartMethod::Threads).workers(2).build()?;
-    /// let results = pool.stream_unordered::<square>(1..=3).count();
-    /// assert_eq!(futures::executor::block_on(results), 3);
-    /// # Ok(())
-    /// # }
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     let pool = WorkerPool::new(2)?;
+    ///     let results = pool.stream_unordered::<square>(1..=3).count();
+    ///     assert_eq!(futures::executor::block_on(results), 3);
+    ///     Ok(())
+    /// }
     /// ```
     #[cfg(feature = "stream")]
     #[cfg_attr(docsrs, doc(cfg(feature = "stream")))]
+    #[doc(alias = "par_stream_unordered")]
     pub fn stream_unordered<'i, T>(
         &self,
         items: impl IntoIterator<Item = T::Item<'i>>,

@@ -40,12 +40,13 @@ pub use slices::Slices;
 ///     rows.iter().sum()
 /// }
 ///
-/// # fn main() -> Result<(), pool::Error> {
-/// let pool = WorkerPool::builder().start_method(pool::StartMethod::Threads).workers(2).build()?;
-/// let rows: [&[u32]; 3] = [&[1, 2], &[3], &[4, 5, 6]];
-/// assert_eq!(pool.map::<sum>(rows.map(Chunk::from))?, [3, 3, 15]);
-/// # Ok(())
-/// # }
+/// #[pool::main]
+/// fn main() -> Result<(), pool::Error> {
+///     let pool = WorkerPool::new(2)?;
+///     let rows: [&[u32]; 3] = [&[1, 2], &[3], &[4, 5, 6]];
+///     assert_eq!(pool.map::<sum>(rows.map(Chunk::from))?, [3, 3, 15]);
+///     Ok(())
+/// }
 /// ```
 #[derive(Debug)]
 pub struct Chunk<'a, T>(Rows<'a, T>);

@@ -14,6 +14,8 @@
 //! | [`from_rayon`] | your rayon program runs on processes |
 //! | [`from_mpire`] | your program for MPIRE, multiprocessing, concurrent.futures or joblib runs here |
 //!
+//! | [`a_task`] | you have seen all that `#[worker_task]` adds to a function |
+//!
 //! All examples run, on worker processes, each time the crate is tested.
 
 #[doc = include_str!("why_processes.md")]
@@ -48,3 +50,38 @@ pub mod from_rayon {}
 
 #[doc = include_str!("from_mpire.md")]
 pub mod from_mpire {}
+
+/// What [`worker_task`](crate::worker_task) makes of a function, as a sample: the [function](a_task::word_count()),
+/// which stays as it is, and beside it a [type](type@a_task::word_count) of its name, whose calls are listed on its page.
+///
+/// This module is here for reading only: it exists in the documentation, not in the crate.
+#[cfg(doc)]
+pub mod a_task {
+    /// Counts the words of a text, in a worker.
+    ///
+    /// ```
+    /// use pool::{WorkerPool, worker_task};
+    ///
+    /// #[worker_task]
+    /// fn word_count(text: &str) -> usize {
+    ///     text.split_whitespace().count()
+    /// }
+    ///
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     let pool = WorkerPool::new(2)?;
+    ///     let texts = ["one", "and two", "and then three"];
+    ///     assert_eq!(word_count::par_map(&pool, texts)?, [1, 2, 3]);
+    ///     for count in word_count::par_imap(&pool, texts) {
+    ///         println!("{}", count?);
+    ///     }
+    ///     assert_eq!(word_count::job(&pool).chunk_size(2).map(texts)?, [1, 2, 3]);
+    ///     assert_eq!(word_count::apply_async(&pool, "one more").get()?, 2);
+    ///     Ok(())
+    /// }
+    /// ```
+    #[crate::worker_task]
+    pub fn word_count(text: &str) -> usize {
+        text.split_whitespace().count()
+    }
+}

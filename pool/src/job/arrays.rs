@@ -28,17 +28,19 @@ where
     ///     rows.mapv(|x| x / 2.0)
     /// }
     ///
-    /// # fn main() -> Result<(), pool::Error> {
-    /// let pool = WorkerPool::builder().start_method(pool::StartMethod::Threads).workers(2).build()?;
-    /// let data = array![[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]];
-    /// let halves = halve::par_map_array(&pool, &data, Axis(0))?;
-    /// assert_eq!(halves, array![[0.5, 1.0], [1.5, 2.0], [2.5, 3.0]]);
-    /// # Ok(())
-    /// # }
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     let pool = WorkerPool::new(2)?;
+    ///     let data = array![[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]];
+    ///     let halves = halve::par_map_array(&pool, &data, Axis(0))?;
+    ///     assert_eq!(halves, array![[0.5, 1.0], [1.5, 2.0], [2.5, 3.0]]);
+    ///     Ok(())
+    /// }
     /// ```
     ///
     /// # Errors
     /// As for [`map_slice`](Self::map_slice); [`Error::Option`] for an axis or a shape that the array does not have.
+    #[doc(alias = "par_map_array")]
     pub fn map_array<'i, A: 'i, D: ndarray::Dimension + 'i>(
         mut self,
         array: impl Arrays<'i, A, D>,
@@ -70,17 +72,19 @@ where
     ///     rows.column_mut(0).fill(0.0);
     /// }
     ///
-    /// # fn main() -> Result<(), pool::Error> {
-    /// let pool = WorkerPool::builder().start_method(pool::StartMethod::Threads).workers(2).build()?;
-    /// let mut array = SharedArray::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?;
-    /// clear_first_column::par_array_chunks_mut(&pool, &mut array, (3, 2), 1)?;
-    /// assert_eq!(array.to_vec(), [0.0, 2.0, 0.0, 4.0, 0.0, 6.0]);
-    /// # Ok(())
-    /// # }
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     let pool = WorkerPool::new(2)?;
+    ///     let mut array = SharedArray::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+    ///     clear_first_column::par_array_chunks_mut(&pool, &mut array, (3, 2), 1)?;
+    ///     assert_eq!(array.to_vec(), [0.0, 2.0, 0.0, 4.0, 0.0, 6.0]);
+    ///     Ok(())
+    /// }
     /// ```
     ///
     /// # Errors
     /// As for [`chunks_mut`](Self::chunks_mut); [`Error::Option`] for a shape that has another number of elements.
+    #[doc(alias = "par_array_chunks_mut")]
     pub fn array_chunks_mut<A, Sh: IntoDimension>(
         self,
         array: &mut SharedArray<A>,

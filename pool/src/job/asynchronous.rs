@@ -39,11 +39,12 @@ use crate::task::{ExitOf, InitOf, RunsOn, Task};
 ///     Ok(a.await? + b.await?)
 /// }
 ///
-/// # fn main() -> Result<(), pool::Error> {
-/// let pool = WorkerPool::builder().start_method(pool::StartMethod::Threads).workers(2).build()?;
-/// assert_eq!(futures::executor::block_on(sum_of_squares(&pool, 3, 4))?, 25);
-/// # Ok(())
-/// # }
+/// #[pool::main]
+/// fn main() -> Result<(), pool::Error> {
+///     let pool = WorkerPool::new(2)?;
+///     assert_eq!(futures::executor::block_on(sum_of_squares(&pool, 3, 4))?, 25);
+///     Ok(())
+/// }
 /// ```
 #[must_use = "without the result nobody learns how the call went"]
 pub struct AsyncResult<R> {

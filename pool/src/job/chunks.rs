@@ -43,20 +43,22 @@ where
     ///     rows.iter().map(|x| x / 2.0).collect()
     /// }
     ///
-    /// # fn main() -> Result<(), pool::Error> {
-    /// let pool = WorkerPool::builder().start_method(pool::StartMethod::Threads).workers(2).build()?;
-    /// let data = [1.0, 2.0, 3.0, 4.0, 5.0];
-    /// assert_eq!(halve::par_map_slice(&pool, &data)?, [0.5, 1.0, 1.5, 2.0, 2.5]);
-    /// let apart = halve::job(&pool).chunk_size(3).concatenate(false).map_slice(&data)?;
-    /// assert_eq!(apart, [vec![0.5, 1.0, 1.5], vec![2.0, 2.5]]);
-    /// # Ok(())
-    /// # }
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     let pool = WorkerPool::new(2)?;
+    ///     let data = [1.0, 2.0, 3.0, 4.0, 5.0];
+    ///     assert_eq!(halve::par_map_slice(&pool, &data)?, [0.5, 1.0, 1.5, 2.0, 2.5]);
+    ///     let apart = halve::job(&pool).chunk_size(3).concatenate(false).map_slice(&data)?;
+    ///     assert_eq!(apart, [vec![0.5, 1.0, 1.5], vec![2.0, 2.5]]);
+    ///     Ok(())
+    /// }
     /// ```
     ///
     /// # Errors
     /// As for [`map`](Job::map); [`Error::SharedMemory`] for a `&mut SharedArray` that someone else has, see [`Slices`];
     /// [`Error::Concatenate`] when the outputs do not fit together. Over a `SharedArray` the call ends, also with an
     /// error, only when the tasks that run have ended or were killed.
+    #[doc(alias = "par_map_slice")]
     pub fn map_slice<'i, X: 'i>(mut self, rows: impl Slices<'i, X>) -> Result<O::All, Error>
     where
         T: for<'x> Task<Item<'x> = Chunk<'x, X>>,
@@ -92,18 +94,20 @@ where
     ///     rows.iter_mut().for_each(|x| *x /= 2.0);
     /// }
     ///
-    /// # fn main() -> Result<(), pool::Error> {
-    /// let pool = WorkerPool::builder().start_method(pool::StartMethod::Threads).workers(2).build()?;
-    /// let mut array = SharedArray::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0])?;
-    /// halve::par_chunks_mut(&pool, &mut array, 2)?;
-    /// assert_eq!(array.to_vec(), [0.5, 1.0, 1.5, 2.0, 2.5]);
-    /// # Ok(())
-    /// # }
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     let pool = WorkerPool::new(2)?;
+    ///     let mut array = SharedArray::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0])?;
+    ///     halve::par_chunks_mut(&pool, &mut array, 2)?;
+    ///     assert_eq!(array.to_vec(), [0.5, 1.0, 1.5, 2.0, 2.5]);
+    ///     Ok(())
+    /// }
     /// ```
     ///
     /// # Errors
     /// [`Error::Task`] with the first chunk whose task failed; [`Error::SharedMemory`] when someone else has the array,
     /// as for [`as_mut_slice`](SharedArray::as_mut_slice); others as for [`map`](Job::map).
+    #[doc(alias = "par_chunks_mut")]
     pub fn chunks_mut<X>(
         self,
         array: &mut SharedArray<X>,

@@ -135,12 +135,13 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     ///     x * x
     /// }
     ///
-    /// # fn main() -> Result<(), pool::Error> {
-    /// let pool = WorkerPool::builder().start_method(pool::StartMethod::Threads).workers(2).build()?;
-    /// let squares = square::job(&pool).progress_bar(true).map(0..1000)?;
-    /// # assert_eq!(squares[999], 998_001);
-    /// # Ok(())
-    /// # }
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     let pool = WorkerPool::new(2)?;
+    ///     let squares = square::job(&pool).progress_bar(true).map(0..1000)?;
+    /// #     assert_eq!(squares[999], 998_001);
+    ///     Ok(())
+    /// }
     /// ```
     #[cfg(feature = "progress")]
     pub fn progress_bar(mut self, show: bool) -> Self {
@@ -195,6 +196,7 @@ where
     /// # Errors
     /// [`Error::Task`] with the first task that failed; other variants when an option is not allowed, workers
     /// could not be started, or the call was cancelled.
+    #[doc(alias = "par_map")]
     pub fn map<'i>(self, items: impl IntoIterator<Item = T::Item<'i>>) -> Result<Vec<T::Output>, Error> {
         self.collect(items, Mode::FailFast, |results, values| {
             results.append(values?);
@@ -206,6 +208,7 @@ where
     ///
     /// # Errors
     /// As for [`map`](Self::map).
+    #[doc(alias = "par_map_unordered")]
     pub fn map_unordered<'i>(
         self,
         items: impl IntoIterator<Item = T::Item<'i>>,
@@ -226,6 +229,7 @@ where
     ///
     /// # Errors
     /// Only what ends the whole call; never [`Error::Task`], except when the init function failed.
+    #[doc(alias = "par_map_outcomes")]
     pub fn map_outcomes<'i>(
         self,
         items: impl IntoIterator<Item = T::Item<'i>>,
@@ -240,6 +244,7 @@ where
     }
 
     /// The results in input order, one by one, while the job goes on.
+    #[doc(alias = "par_imap")]
     pub fn imap<'i, C>(self, items: C) -> Imap<'p, 'i, T, C::IntoIter>
     where
         C: IntoIterator<Item = T::Item<'i>>,
@@ -250,6 +255,7 @@ where
     }
 
     /// The results in the order in which they come, one by one, while the job goes on.
+    #[doc(alias = "par_imap_unordered")]
     pub fn imap_unordered<'i, C>(self, items: C) -> Imap<'p, 'i, T, C::IntoIter>
     where
         C: IntoIterator<Item = T::Item<'i>>,

@@ -39,19 +39,20 @@ const LONG_POLL: Duration = Duration::from_micros(200);
 ///     x * x
 /// }
 ///
-/// # fn main() -> Result<(), pool::Error> {
-/// let pool = WorkerPool::builder().start_method(pool::StartMethod::Threads).workers(2).build()?;
-/// futures::executor::block_on(async {
-///     let mut squares = square::par_stream(&pool, 1..);
-///     while let Some(square) = squares.next().await.transpose()? {
-///         if square > 100 {
-///             assert_eq!(square, 121);
-///             break;
+/// #[pool::main]
+/// fn main() -> Result<(), pool::Error> {
+///     let pool = WorkerPool::new(2)?;
+///     futures::executor::block_on(async {
+///         let mut squares = square::par_stream(&pool, 1..);
+///         while let Some(square) = squares.next().await.transpose()? {
+///             if square > 100 {
+///                 assert_eq!(square, 121);
+///                 break;
+///             }
 ///         }
-///     }
-///     Ok(())
-/// })
-/// # }
+///         Ok(())
+///     })
+/// }
 /// ```
 pub struct ResultStream<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     // Before the results: a stream that is given up is not woken at the end of its job.
@@ -187,14 +188,16 @@ where
     ///     x * x
     /// }
     ///
-    /// # fn main() -> Result<(), pool::Error> {
-    /// let pool = WorkerPool::builder().start_method(pool::StartMethod::Threads).workers(2).build()?;
-    /// let squares = square::job(&pool).max_tasks_active(10).stream(1..=3);
-    /// assert_eq!(futures::executor::block_on(squares.try_collect::<Vec<_>>())?, [1, 4, 9]);
-    /// # Ok(())
-    /// # }
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     let pool = WorkerPool::new(2)?;
+    ///     let squares = square::job(&pool).max_tasks_active(10).stream(1..=3);
+    ///     assert_eq!(futures::executor::block_on(squares.try_collect::<Vec<_>>())?, [1, 4, 9]);
+    ///     Ok(())
+    /// }
     /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "stream")))]
+    #[doc(alias = "par_stream")]
     pub fn stream<'i, C>(self, items: C) -> ResultStream<'p, 'i, T, C::IntoIter>
     where
         C: IntoIterator<Item = T::Item<'i>>,
@@ -214,14 +217,16 @@ where
     ///     x * x
     /// }
     ///
-    /// # fn main() -> Result<(), pool::Error> {
-    /// let pool = WorkerPool::builder().start_method(pool::StartMethod::Threads).workers(2).build()?;
-    /// let sum = square::job(&pool).stream_unordered(1..=3).try_fold(0, async |sum, x| Ok(sum + x));
-    /// assert_eq!(futures::executor::block_on(sum)?, 14);
-    /// # Ok(())
-    /// # }
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     let pool = WorkerPool::new(2)?;
+    ///     let sum = square::job(&pool).stream_unordered(1..=3).try_fold(0, async |sum, x| Ok(sum + x));
+    ///     assert_eq!(futures::executor::block_on(sum)?, 14);
+    ///     Ok(())
+    /// }
     /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "stream")))]
+    #[doc(alias = "par_stream_unordered")]
     pub fn stream_unordered<'i, C>(self, items: C) -> ResultStream<'p, 'i, T, C::IntoIter>
     where
         C: IntoIterator<Item = T::Item<'i>>,

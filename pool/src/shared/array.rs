@@ -26,21 +26,21 @@ use crate::error::Error;
 ///
 /// ```
 /// use pool::shared::SharedArray;
-/// use pool::{StartMethod, WorkerPool, worker_task};
+/// use pool::{WorkerPool, worker_task};
 ///
 /// #[worker_task]
 /// fn square(#[shared] squares: &SharedArray<f32>, index: usize) {
 ///     squares.set(index, (index * index) as f32);
 /// }
 ///
-/// # fn main() -> Result<(), pool::Error> {
-/// let squares = SharedArray::zeroed(100)?;
-/// # let method = StartMethod::Threads;
-/// let pool = WorkerPool::builder().workers(2).shared(squares.clone()).start_method(method).build()?;
-/// square::par_map(&pool, 0..100)?;
-/// assert_eq!(squares.get(9), 81.0);
-/// # Ok(())
-/// # }
+/// #[pool::main]
+/// fn main() -> Result<(), pool::Error> {
+///     let squares = SharedArray::zeroed(100)?;
+///     let pool = WorkerPool::builder().workers(2).shared(squares.clone()).build()?;
+///     square::par_map(&pool, 0..100)?;
+///     assert_eq!(squares.get(9), 81.0);
+///     Ok(())
+/// }
 /// ```
 pub struct SharedArray<T> {
     first: NonNull<T>,

@@ -25,18 +25,23 @@ use crate::registry::Registry;
 /// that are shorter than a tenth of a millisecond and follow each other are shown together, and longer ones too when the run
 /// gets long: what is kept of a worker is bounded, whatever it does. Of lives and calls the last 1024 are kept.
 ///
-/// ```no_run
+/// ```
 /// # #[pool::worker_task]
 /// # fn square(x: u64) -> u64 {
 /// #     x * x
 /// # }
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let pool = pool::WorkerPool::builder().workers(2).insights(true).build()?;
-/// square::par_map(&pool, 0..1000)?;
-/// pool.timeline().save("run.svg")?; // for a browser
-/// pool.timeline().save("run.json")?; // for https://ui.perfetto.dev or chrome://tracing
-/// # Ok(())
-/// # }
+/// #[pool::main]
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let pool = pool::WorkerPool::builder().workers(2).insights(true).build()?;
+///     square::par_map(&pool, 0..1000)?;
+/// #   let folder = std::env::temp_dir().join(format!("pool-doctest-{}", std::process::id()));
+/// #   std::fs::create_dir(&folder)?;
+/// #   std::env::set_current_dir(&folder)?;
+///     pool.timeline().save("run.svg")?; // for a browser
+///     pool.timeline().save("run.json")?; // for https://ui.perfetto.dev or chrome://tracing
+/// #   std::fs::remove_dir_all(folder)?;
+///     Ok(())
+/// }
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Timeline {
