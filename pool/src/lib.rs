@@ -83,6 +83,7 @@ mod timeline;
 pub mod guide;
 
 #[cfg(feature = "progress")]
+#[cfg_attr(docsrs, doc(cfg(feature = "progress")))]
 pub use ::indicatif;
 pub use boot::init;
 pub use builder::WorkerPoolBuilder;
@@ -143,6 +144,11 @@ pub use pool_type::{CancelHandle, ExitResults, WorkerPool};
 pub use start::StartMethod;
 pub use task::WorkerId;
 pub use timeline::Timeline;
+
+/// The programs of the README are tried as those of the guide are.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
 
 /// What the macros' output names. Not part of the API.
 #[doc(hidden)]

@@ -144,6 +144,7 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     /// }
     /// ```
     #[cfg(feature = "progress")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "progress")))]
     pub fn progress_bar(mut self, show: bool) -> Self {
         self.options.progress = show.then_some(Wanted::Own);
         self
@@ -156,6 +157,7 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     /// its maker says: in a [`MultiProgress`](indicatif::MultiProgress), or on stderr, which in a worker process is no
     /// terminal; there [`progress_bar`](Self::progress_bar) is seen.
     #[cfg(feature = "progress")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "progress")))]
     pub fn progress(mut self, bar: indicatif::ProgressBar) -> Self {
         self.options.progress = Some(Wanted::Given(bar));
         self
