@@ -30,10 +30,13 @@ const _: () = {
         }
         fn call(
             cx: ::pool::__private::InitContext<'_, Self>,
-        ) -> ::core::result::Result<Self::State, ::std::string::String> {
+        ) -> ::core::result::Result<Self::State, ::pool::__private::ReturnedError> {
             ::core::result::Result::map_err(
                 load_model(cx.shared),
-                |error| ::pool::__private::told(::core::format_args!("{}", error)),
+                |error| ::pool::__private::ReturnedError::new(
+                    ::pool::__private::told(::core::format_args!("{}", error)),
+                    ::pool::__private::sources!(& error),
+                ),
             )
         }
     }

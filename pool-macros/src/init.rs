@@ -15,7 +15,9 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
         Some(state) => {
             let error = Ident::new("error", Span::mixed_site());
             let told = quote_spanned!(result.span()=> ::core::format_args!("{}", #error));
-            (state, quote!(::core::result::Result::map_err(#call, |#error| #private::told(#told))))
+            let returned =
+                quote!(#private::ReturnedError::new(#private::told(#told), #private::sources!(&#error)));
+            (state, quote!(::core::result::Result::map_err(#call, |#error| #returned)))
         }
         None => (result, quote!(::core::result::Result::Ok(#call))),
     };
@@ -35,7 +37,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
             }
             fn call(
                 #cx: #private::InitContext<'_, Self>,
-            ) -> ::core::result::Result<Self::State, ::std::string::String> {
+            ) -> ::core::result::Result<Self::State, #private::ReturnedError> {
                 #call
             }
         }
@@ -67,7 +69,7 @@ pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) 
             }
             fn call(
                 _: #private::InitContext<'_, Self>,
-            ) -> ::core::result::Result<Self::State, ::std::string::String> {
+            ) -> ::core::result::Result<Self::State, #private::ReturnedError> {
                 loop {}
             }
         }

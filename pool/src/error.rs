@@ -7,9 +7,11 @@ use std::time::Duration;
 
 pub(crate) mod backtrace;
 pub(crate) mod plain;
+pub(crate) mod returned;
 
 use crate::text;
 use plain::Plain;
+pub use returned::ReturnedError;
 
 /// Why a call on a pool, or the building of one, did not succeed.
 ///
@@ -275,7 +277,12 @@ impl TaskError {
     }
 }
 
-impl std::error::Error for TaskError {}
+impl std::error::Error for TaskError {
+    /// The error that the function returned, as text; its sources follow it.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.kind.returned().map(ReturnedError::first)
+    }
+}
 
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -379,9 +386,20 @@ pub enum TaskErrorKind {
     /// The worker's exit function failed.
     Exit(Box<TaskErrorKind>),
     /// A function returned this error: the init function said why it could not make the state.
-    Failed(String),
+    Failed(ReturnedError),
     /// The task was cancelled before it was done.
     Cancelled,
+}
+
+impl TaskErrorKind {
+    /// The error that the function returned, if that is what went wrong.
+    fn returned(&self) -> Option<&ReturnedError> {
+        match self {
+            Self::Failed(error) => Some(error),
+            Self::Init(cause) | Self::Exit(cause) => cause.returned(),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for TaskErrorKind {

@@ -93,7 +93,7 @@ pub use chunk::{ArrayChunk, ArrayChunkMut, Arrays};
 pub use chunk::{Chunk, ChunkMut, Concatenate, Concatenated, OneAChunk, Outputs, Slices};
 pub use codec::Codec;
 pub use cpu::{CpuIds, cpu_count};
-pub use error::{Death, Error, PanicInfo, TaskError, TaskErrorKind};
+pub use error::{Death, Error, PanicInfo, ReturnedError, TaskError, TaskErrorKind};
 pub use insights::{Insights, SlowTask, WorkerInsights};
 #[cfg(feature = "stream")]
 #[cfg_attr(docsrs, doc(cfg(feature = "stream")))]
@@ -160,6 +160,7 @@ pub mod __private {
         ArrayParam, Chunk, ChunkItem, ChunkMut, Elements, ElementsFallback, ItemWriter, Lend, element,
     };
     pub use crate::codec::{Codec, all_read, joins_parts};
+    pub use crate::error::returned::{Asked, NoSources, OwnSources, ReturnedError, SourcesOfTarget};
     pub use crate::registry::{DecodeShared, Entry, Package, REGISTRY, SharedValue};
     pub use crate::task::{
         Argument, BorrowedArgument, ByDefault, ExitContext, ExitOf, InitContext, InitOf, Lends, Named,
@@ -171,5 +172,5 @@ pub mod __private {
     #[cfg(feature = "ndarray")]
     pub use ndarray;
 
-    pub use crate::{array_calls, chunk_calls, task_calls};
+    pub use crate::{array_calls, chunk_calls, sources, task_calls};
 }

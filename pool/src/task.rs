@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::chunk::ItemWriter;
 use crate::codec::Codec;
+use crate::error::ReturnedError;
 use crate::registry::Entry;
 use crate::text;
 
@@ -153,8 +154,8 @@ pub trait WorkerInit: Sized + 'static {
     type Shared: 'static;
     /// Its place in the registry; none for [`ByDefault`].
     fn entry() -> Option<&'static Entry>;
-    /// Calls the function; a returned error comes as its `Display`.
-    fn call(cx: InitContext<'_, Self>) -> Result<Self::State, String>;
+    /// Calls the function; a returned error comes as its `Display`, and those of its sources.
+    fn call(cx: InitContext<'_, Self>) -> Result<Self::State, ReturnedError>;
 }
 
 /// A function that runs when a worker ends; implemented by `#[worker_exit]`.
@@ -228,7 +229,7 @@ impl WorkerInit for ByDefault {
     fn entry() -> Option<&'static Entry> {
         None
     }
-    fn call(_: InitContext<'_, Self>) -> Result<(), String> {
+    fn call(_: InitContext<'_, Self>) -> Result<(), ReturnedError> {
         Ok(())
     }
 }
@@ -305,7 +306,7 @@ impl<I: WorkerInit> WorkerInit for Named<I> {
     fn entry() -> Option<&'static Entry> {
         I::entry()
     }
-    fn call(cx: InitContext<'_, Self>) -> Result<Self::State, String> {
+    fn call(cx: InitContext<'_, Self>) -> Result<Self::State, ReturnedError> {
         I::call(InitContext { worker_id: cx.worker_id, shared: cx.shared })
     }
 }

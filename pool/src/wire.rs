@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{PanicInfo, TaskErrorKind};
+use crate::error::{PanicInfo, ReturnedError, TaskErrorKind};
 use crate::text::{self, AND_SO_ON, LONGEST_SHOWN};
 
 /// The head of a chunk order; the items follow.
@@ -158,17 +158,29 @@ pub(crate) enum Failure {
     Panicked(PanicInfo),
     Decode(String),
     Encode(String),
-    Failed(String),
+    /// An error that a function returned, and each of its sources.
+    Failed(Vec<String>),
+}
+
+impl From<ReturnedError> for Failure {
+    fn from(error: ReturnedError) -> Self {
+        Self::Failed(error.into_texts())
+    }
 }
 
 impl Failure {
+    /// Of no function of the user's.
+    pub(crate) fn of(why: impl Into<String>) -> Self {
+        Self::Failed(vec![why.into()])
+    }
+
     /// As it is told: with texts that are no longer than a record takes.
     pub(crate) fn cut(self) -> Self {
         match self {
             Self::Panicked(info) => Self::Panicked(info.cut()),
             Self::Decode(why) => Self::Decode(text::cut(why)),
             Self::Encode(why) => Self::Encode(text::cut(why)),
-            Self::Failed(why) => Self::Failed(text::cut(why)),
+            Self::Failed(texts) => Self::Failed(ReturnedError::from_texts(texts).into_texts()),
         }
     }
 }
@@ -196,7 +208,7 @@ impl From<Failure> for TaskErrorKind {
             Failure::Panicked(info) => Self::Panicked(info),
             Failure::Decode(why) => Self::Decode(why),
             Failure::Encode(why) => Self::Encode(why),
-            Failure::Failed(why) => Self::Failed(why),
+            Failure::Failed(texts) => Self::Failed(ReturnedError::from_texts(texts)),
         }
     }
 }
@@ -236,7 +248,7 @@ mod tests {
             Failure::Panicked(panic),
             Failure::Decode(long()),
             Failure::Encode(long()),
-            Failure::Failed(long()),
+            Failure::Failed(vec![long(); 100]),
         ] {
             let mut record = Vec::new();
             crate::codec::Codec::Bincode.encode(&failure.cut(), &mut record).unwrap();

@@ -1,12 +1,15 @@
 //! Init runs before a worker's first task, exit when it ends; their values and failures reach the caller.
 
+use std::error::Error as StdError;
+
 use pool::{Error, StartMethod, TaskErrorKind, worker_exit, worker_init, worker_task};
 
 use crate::harness::cases;
 use crate::support::{Tokens, assert_usable, builder, pool, put_token, square, take_all_tokens, task_error};
 
 cases! {
-    All: init_once_in_each_worker, init_at_each_restart, init_fails, init_panics, init_fails_everywhere,
+    All: init_once_in_each_worker, init_at_each_restart, init_fails, init_errors_have_sources, init_panics,
+         init_fails_everywhere,
          init_given_to_the_job, state_without_default, exit_results_count, exit_results_so_far, exit_at_each_restart,
          exit_given_to_the_job, exits_by_type, exit_panics, exit_panics_at_restart, exit_without_state,
          large_exit_results, nothing_ran, dropped_without_exit;
@@ -93,6 +96,74 @@ fn init_fails(method: StartMethod) -> Result<(), Error> {
     }
     let text = task_error(refused::apply(&pool, 1)).to_string();
     assert!(text.contains("init of worker") && text.contains("will not"), "{text}");
+    Ok(())
+}
+
+/// Cannot load something, for a reason that has a reason.
+#[derive(Debug)]
+struct NotLoaded(std::io::Error);
+
+impl std::fmt::Display for NotLoaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("cannot load the model")
+    }
+}
+
+impl StdError for NotLoaded {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.0)
+    }
+}
+
+fn no_such_file() -> NotLoaded {
+    NotLoaded(std::io::Error::other(std::fs::read("/no/such/model").unwrap_err()))
+}
+
+#[worker_init]
+fn own_type() -> Result<u64, NotLoaded> {
+    Err(no_such_file())
+}
+
+#[worker_init]
+fn boxed() -> Result<u64, Box<dyn StdError + Send + Sync>> {
+    Err(no_such_file())?
+}
+
+#[worker_init]
+fn number() -> Result<u64, i32> {
+    Err(7)
+}
+
+#[worker_task(init = own_type)]
+fn with_own_type(#[state] _state: &mut u64) {}
+
+#[worker_task(init = boxed)]
+fn with_boxed(#[state] _state: &mut u64) {}
+
+#[worker_task(init = number)]
+fn with_number(#[state] _state: &mut u64) {}
+
+fn init_errors_have_sources(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let chain = |error: &dyn StdError| {
+        let errors = std::iter::successors(error.source(), |&error| error.source());
+        errors.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let reason = "No such file or directory (os error 2)";
+    for error in [with_own_type::apply(&pool, ()), with_boxed::apply(&pool, ())].map(Result::unwrap_err) {
+        let text = format!("returned an error: cannot load the model: {reason}");
+        assert!(error.to_string().ends_with(&text), "{error}");
+        assert!(format!("{error:?}").contains(&text), "{error:?}");
+        for error in [&error as &dyn StdError, error.task().unwrap()] {
+            assert_eq!(chain(error), ["cannot load the model", reason]);
+        }
+    }
+    let error = with_number::apply(&pool, ()).unwrap_err();
+    assert!(error.to_string().ends_with("returned an error: 7"), "{error}");
+    assert_eq!(chain(&error), ["7"]);
+    // What no function returned has no source.
+    assert_eq!(chain(&panicked::apply(&pool, 1).unwrap_err()), [""; 0]);
+    assert_usable(&pool);
     Ok(())
 }
 

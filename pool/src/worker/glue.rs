@@ -160,7 +160,7 @@ pub(super) fn refuse(count: u32, lane: &mut Chunk<'_>, why: &str) {
         return lane.skip(count);
     }
     for _ in 0..count {
-        reply_failed(Failure::Failed(why.to_owned()), reply::FAILED, lane);
+        reply_failed(Failure::of(why), reply::FAILED, lane);
         lane.finish_unit();
     }
     lane.alarm();
@@ -183,16 +183,16 @@ pub(super) fn panicked(panic: Caught, lane: &Chunk<'_>) -> Failure {
 /// The glue of an init function.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct InitGlue {
-    pub(super) run: fn(WorkerId, &SharedValue) -> Result<Box<dyn Any>, String>,
+    pub(super) run: fn(WorkerId, &SharedValue) -> Result<Box<dyn Any>, Failure>,
 }
 
 impl InitGlue {
     pub(crate) const fn of<I: WorkerInit>() -> Self {
         Self {
             run: |worker_id, shared| {
-                let shared =
-                    shared_of(&**shared).ok_or("the worker has no shared value of the init's type")?;
-                I::call(InitContext { worker_id, shared }).map(|state| Box::new(state) as Box<dyn Any>)
+                let shared = shared_of(&**shared)
+                    .ok_or_else(|| Failure::of("the worker has no shared value of the init's type"))?;
+                Ok(Box::new(I::call(InitContext { worker_id, shared })?) as Box<dyn Any>)
             },
         }
     }
@@ -216,7 +216,7 @@ fn run_exit<E: WorkerExit>(
     shared: &SharedValue,
     state: Box<dyn Any>,
 ) -> Result<Vec<u8>, Failure> {
-    let wrong = |what: &str| Failure::Failed(format!("the worker has no {what} of the exit function's type"));
+    let wrong = |what: &str| Failure::of(format!("the worker has no {what} of the exit function's type"));
     let shared = shared_of(&**shared).ok_or_else(|| wrong("shared value"))?;
     // An exit function without `#[state]` runs after any task; what state there is ends here.
     let state: Box<dyn Any> =

@@ -197,7 +197,7 @@ impl Worker {
     }
 
     fn new_profile(&self, payload: &[u8], answer: &Chunk<'_>) -> Result<Profile, Failure> {
-        let failed = |why: &str| Failure::Failed(why.to_owned());
+        let failed = |why: &str| Failure::of(why);
         let order = InitOrder::from_bytes(payload).ok_or_else(|| failed("the init order is too short"))?;
         let glue_of = |index| self.registry.entry(index).map(|entry| entry.glue);
         let exit = match order.exit {
@@ -209,8 +209,8 @@ impl Worker {
         };
         let state = match order.init.map(glue_of) {
             Some(Some(Glue::Init(init))) => panics::catch(|| (init.run)(self.id, &self.shared))
-                .map_err(|panic| panicked(panic, answer))?
-                .map_err(Failure::Failed)?,
+                .map_err(|panic| panicked(panic, answer))
+                .flatten()?,
             Some(_) => return Err(failed("the init function is not registered in the worker")),
             None => match glue_of(order.task) {
                 Some(Glue::Task(task)) => panics::catch(task.default_state)

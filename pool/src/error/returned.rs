@@ -1,0 +1,267 @@
+//! Errors that the user's functions return, as they cross over: texts.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::ops::Deref;
+
+use crate::text::{self, LONGEST_MESSAGE};
+
+/// How many sources of an error are told, and how long each may be: with the error itself they fit in a record. A
+/// chain may lead in a circle.
+const MOST_SOURCES: usize = 16;
+const LONGEST_SOURCE: usize = LONGEST_MESSAGE / MOST_SOURCES;
+
+/// An error that a function returned, with its [sources](std::error::Error::source). It is shown, and derefs, as one
+/// text: `cannot load the model: No such file or directory (os error 2)`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ReturnedError {
+    /// What it says, and what its sources say.
+    text: String,
+    first: Link,
+}
+
+/// One of the errors, as the others see it.
+#[derive(Clone, PartialEq, Eq)]
+struct Link {
+    says: String,
+    source: Option<Box<Self>>,
+}
+
+impl ReturnedError {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(says: String, sources: Vec<String>) -> Self {
+        let mut text = says.clone();
+        let mut source = None;
+        let sources: Vec<String> = sources.into_iter().take(MOST_SOURCES).collect();
+        for source in &sources {
+            // Many errors say what their source says, too.
+            if !text.ends_with(source.as_str()) {
+                text.extend([": ", source]);
+            }
+        }
+        for says in sources.into_iter().rev() {
+            source = Some(Box::new(Link { says, source }));
+        }
+        Self { text, first: Link { says, source } }
+    }
+
+    /// What crosses over: what it says, and what each of its sources says.
+    pub(crate) fn into_texts(self) -> Vec<String> {
+        let mut texts = Vec::new();
+        let mut next = Some(Box::new(self.first));
+        while let Some(link) = next {
+            let most = if texts.is_empty() { LONGEST_MESSAGE } else { LONGEST_SOURCE };
+            texts.push(text::cut_to(link.says, most));
+            next = link.source;
+        }
+        texts
+    }
+
+    pub(crate) fn from_texts(texts: Vec<String>) -> Self {
+        let mut texts = texts.into_iter();
+        Self::new(texts.next().unwrap_or_default(), texts.take(MOST_SOURCES).collect())
+    }
+
+    /// The error itself, whose sources follow it.
+    pub(super) fn first(&self) -> &(dyn StdError + 'static) {
+        &self.first
+    }
+}
+
+impl From<String> for ReturnedError {
+    fn from(says: String) -> Self {
+        Self::new(says, Vec::new())
+    }
+}
+
+impl From<&str> for ReturnedError {
+    fn from(says: &str) -> Self {
+        says.to_owned().into()
+    }
+}
+
+impl Deref for ReturnedError {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl AsRef<str> for ReturnedError {
+    fn as_ref(&self) -> &str {
+        self
+    }
+}
+
+impl PartialEq<str> for ReturnedError {
+    fn eq(&self, other: &str) -> bool {
+        self.text == other
+    }
+}
+
+impl fmt::Display for ReturnedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}
+
+impl fmt::Debug for ReturnedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}
+
+impl StdError for ReturnedError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.first.source()
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.says.fmt(f)
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.says.fmt(f)
+    }
+}
+
+impl StdError for Link {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// An error whose sources are asked for: [`sources!`](crate::sources) finds out what its type can say of them.
+#[derive(Debug)]
+pub struct Asked<'e, E>(pub &'e E);
+
+/// An error type that says what its source is.
+pub trait OwnSources {
+    /// What each of them says.
+    fn sources(&self) -> Vec<String>;
+}
+impl<E: StdError> OwnSources for &&Asked<'_, E> {
+    fn sources(&self) -> Vec<String> {
+        sources_of(self.0.source())
+    }
+}
+
+/// One that only leads to such a type: `Box<dyn Error>`, `anyhow::Error`.
+pub trait SourcesOfTarget {
+    /// What each of them says.
+    fn sources(&self) -> Vec<String>;
+}
+impl<E: Deref<Target: StdError>> SourcesOfTarget for &Asked<'_, E> {
+    fn sources(&self) -> Vec<String> {
+        sources_of(self.0.deref().source())
+    }
+}
+
+/// One that can be shown, or not even that.
+pub trait NoSources {
+    /// None.
+    fn sources(&self) -> Vec<String>;
+}
+impl<E> NoSources for Asked<'_, E> {
+    fn sources(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+fn sources_of(first: Option<&(dyn StdError + 'static)>) -> Vec<String> {
+    std::iter::successors(first, |&error| error.source()).take(MOST_SOURCES).map(text::told).collect()
+}
+
+/// What the sources of an error say, whatever its type.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! sources {
+    ($error:expr) => {{
+        use $crate::__private::{NoSources as _, OwnSources as _, SourcesOfTarget as _};
+        // The compiler takes the first of the three that the type has, from the one with most references on.
+        (&&&$crate::__private::Asked($error)).sources()
+    }};
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Layer(&'static str, Option<Box<Layer>>);
+
+    impl fmt::Display for Layer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl StdError for Layer {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            self.1.as_deref().map(|source| source as _)
+        }
+    }
+
+    fn layers() -> Layer {
+        Layer("no model", Some(Box::new(Layer("no file", Some(Box::new(Layer("no disk", None)))))))
+    }
+
+    /// Leads to an error and is none, as errors that erase a type are.
+    struct Erased(Box<dyn StdError + Send + Sync>);
+
+    impl Deref for Erased {
+        type Target = dyn StdError + Send + Sync;
+        fn deref(&self) -> &Self::Target {
+            &*self.0
+        }
+    }
+
+    #[test]
+    #[expect(unused_imports, reason = "which of the three traits is used depends on the type")]
+    fn every_type_says_what_it_can() {
+        let all = ["no file", "no disk"];
+        assert_eq!(sources!(&layers()), all);
+        assert_eq!(sources!(&Box::new(layers())), all);
+        assert_eq!(sources!(&(Box::new(layers()) as Box<dyn StdError>)), all);
+        assert_eq!(sources!(&(Box::new(layers()) as Box<dyn StdError + Send + Sync>)), all);
+        assert_eq!(sources!(&std::sync::Arc::new(layers())), all);
+        assert_eq!(sources!(&Erased(Box::new(layers()))), all);
+        assert_eq!(sources!(&"text"), [""; 0]);
+        assert_eq!(sources!(&String::from("text")), [""; 0]);
+        assert_eq!(sources!(&7), [""; 0]);
+    }
+
+    #[test]
+    fn the_chain_comes_back_as_it_went() {
+        let error = ReturnedError::new("no model".into(), sources_of(layers().source()));
+        let back = ReturnedError::from_texts(error.clone().into_texts());
+        assert_eq!(back, error);
+        assert_eq!(
+            (back.to_string(), &*back),
+            ("no model: no file: no disk".into(), "no model: no file: no disk")
+        );
+        let says: Vec<_> = std::iter::successors(Some(back.first()), |&error| error.source()).collect();
+        assert_eq!(
+            says.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["no model", "no file", "no disk"]
+        );
+        let twice = ReturnedError::new("bad: no file".into(), vec!["no file".into()]);
+        assert_eq!(
+            (twice.to_string(), twice.source().map(ToString::to_string)),
+            ("bad: no file".into(), Some("no file".into()))
+        );
+    }
+
+    #[test]
+    fn a_worker_makes_no_chain_without_end() {
+        let texts = vec!["again".to_owned(); 1_000_000];
+        assert_eq!(ReturnedError::from_texts(texts).into_texts().len(), 1 + MOST_SOURCES);
+        let nothing = ReturnedError::from_texts(Vec::new());
+        assert_eq!((nothing.to_string(), nothing.source().is_none()), (String::new(), true));
+    }
+}
