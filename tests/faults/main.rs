@@ -20,6 +20,7 @@ mod orphans;
 mod signals;
 mod victim;
 // What a worker can do to its parent.
+mod forged;
 mod scribble;
 // What a program stands on: its streams, its file, its terminal, its kernel.
 mod builds;
@@ -41,6 +42,7 @@ const TOPICS: &[&[harness::Case]] = &[
     limits::CASES,
     orphans::CASES,
     signals::CASES,
+    forged::CASES,
     scribble::CASES,
     builds::CASES,
     entry::CASES,

@@ -8,6 +8,7 @@
 //! state looks for whom that is news, and wakes them.
 
 mod inbox;
+mod parts;
 mod post;
 mod slot;
 mod state;

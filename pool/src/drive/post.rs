@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::time::Duration;
 
+use super::parts::Parts;
+use super::state::ProfileDef;
 use super::words::Words;
 use crate::chunk::ItemWriter;
 use crate::insights::WorkerInsights;
@@ -42,8 +44,10 @@ pub(super) struct Post {
     pub(super) seen: WorkerInsights,
     /// What the worker told last of a failure.
     pub(super) told: Option<Failure>,
-    /// The parts of a large reply that have come so far.
-    pub(super) parts: Vec<u8>,
+    /// A large reply on its way.
+    pub(super) parts: Parts,
+    /// How many exit functions it has told of.
+    pub(super) exits: usize,
     sent: VecDeque<Sent>,
     /// Orders that found no room, in order.
     waiting: VecDeque<Waiting>,
@@ -104,7 +108,8 @@ impl Post {
             sent_off: false,
             recall_wanted: false,
             told: None,
-            parts: Vec::new(),
+            parts: Parts::default(),
+            exits: 0,
             sent: VecDeque::new(),
             waiting: VecDeque::new(),
             answered: 0,
@@ -169,6 +174,14 @@ impl Post {
     /// Whether it was killed, and is not to be waited for any longer.
     pub(super) fn is_stuck(&self) -> bool {
         matches!(&self.child, Child::Process(process) if process.is_stuck())
+    }
+
+    /// One more exit function has told how it ended. There is one for each of the states that workers are asked for, at
+    /// most.
+    pub(super) fn count_exit(&mut self, profiles: &[ProfileDef]) -> Result<(), Corrupt> {
+        self.exits += 1;
+        let most = profiles.iter().filter(|profile| profile.exit.is_some()).count();
+        if self.exits > most { Err(Corrupt) } else { Ok(()) }
     }
 
     /// Whether chunks can be written straight into the lane.

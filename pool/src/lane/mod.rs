@@ -77,7 +77,7 @@ pub(crate) mod reply {
     pub(crate) const FAILED: u8 = 3;
     /// An order that gives no value is done.
     pub(crate) const DONE: u8 = 4;
-    /// A part of a large value; the reply to no order.
+    /// A part of a large value, which was announced; the reply to no order.
     pub(crate) const PART: u8 = 5;
     /// An exit function's value or failure; the reply to no order, the exit order is answered by `DONE`.
     pub(crate) const EXIT_VALUE: u8 = 6;
@@ -87,6 +87,8 @@ pub(crate) mod reply {
     pub(crate) const TAKEN: u8 = 9;
     /// The task whose answer follows took long. No unit's reply.
     pub(crate) const SLOW: u8 = 10;
+    /// A large value comes next, of so many bytes. No unit's reply.
+    pub(crate) const ANNOUNCED: u8 = 11;
 }
 
 /// What a worker sleeps for.

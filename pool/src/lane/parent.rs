@@ -146,7 +146,7 @@ impl ParentEnd {
         let start = out.len();
         Ok(match self.replies.take(out)? {
             None => None,
-            Some(Taken::Record { tag, len }) if (reply::READY..=reply::SLOW).contains(&tag) => {
+            Some(Taken::Record { tag, len }) if (reply::READY..=reply::ANNOUNCED).contains(&tag) => {
                 Some(Reply::Record { tag, len })
             }
             Some(Taken::Record { .. }) => return Err(Corrupt),

@@ -399,6 +399,7 @@ impl Chunk<'_> {
 
     #[cold]
     fn send_large(&mut self, tag: u8, bytes: &[u8]) {
+        self.send(reply::ANNOUNCED, &(bytes.len() as u64).to_le_bytes());
         for part in bytes.chunks(PART_BYTES) {
             self.send(reply::PART, part);
         }

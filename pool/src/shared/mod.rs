@@ -43,7 +43,7 @@ mod filelock;
 mod lease;
 mod memory;
 mod region;
-mod room;
+pub(crate) mod room;
 // Arrays and values.
 mod array;
 mod element;

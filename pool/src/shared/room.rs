@@ -9,15 +9,27 @@ use crate::sys::read_text;
 /// Below this size the kernel is asked without a look first.
 const SMALL_BYTES: u64 = 1 << 20;
 
-/// An error, in words, if so many bytes plainly can't be had now.
+fn refuse(bytes: u64, most: u64, of: &str) -> Result<(), String> {
+    Err(format!("{bytes} bytes do not fit: {most} bytes are left of {of}"))
+}
+
+/// An error, in words, if an object of so many bytes plainly can't be had now.
 pub(super) fn check(bytes: usize) -> Result<(), String> {
     let bytes = bytes as u64;
-    let refuse =
-        |most: u64, of: &str| Err(format!("{bytes} bytes do not fit: {most} bytes are left of {of}"));
     check_len(bytes).map_err(|error| error.to_string())?;
-    if bytes < SMALL_BYTES {
-        return Ok(());
-    }
+    if bytes < SMALL_BYTES { Ok(()) } else { memory(bytes) }
+}
+
+/// All the memory and swap that the machine has, in bytes, be it in use or not; none where that is not told.
+pub(crate) fn whole() -> Option<u64> {
+    let text = read_text("/proc/meminfo").ok()?;
+    let bytes_of = |name| Some(field(&text, name)? << 10);
+    Some(bytes_of("MemTotal:")? + bytes_of("SwapTotal:").unwrap_or(0))
+}
+
+/// An error, in words, if so much memory plainly can't be had now.
+pub(crate) fn memory(bytes: u64) -> Result<(), String> {
+    let refuse = |most: u64, of: &str| refuse(bytes, most, of);
     let read = |path: &Path| read_text(path).ok();
     match machine(read) {
         Some(Machine { available, swap }) if bytes > available + swap => {
@@ -45,21 +57,51 @@ fn machine(read: impl Fn(&Path) -> Option<String>) -> Option<Machine> {
     Some(Machine { available: bytes_of("MemAvailable:")?, swap: bytes_of("SwapFree:").unwrap_or(0) })
 }
 
-/// What the process's control group and those above it leave, in bytes; none without a limit. Version 2 only.
+/// Where a version of control groups has its numbers.
+struct Hierarchy {
+    root: &'static str,
+    limit: &'static str,
+    current: &'static str,
+    /// What pages that only cache a file take: they make room for others.
+    caches: [&'static str; 2],
+}
+
+const FIRST: Hierarchy = Hierarchy {
+    root: "/sys/fs/cgroup/memory",
+    limit: "memory.limit_in_bytes",
+    current: "memory.usage_in_bytes",
+    caches: ["total_inactive_file", "total_active_file"],
+};
+
+const SECOND: Hierarchy = Hierarchy {
+    root: "/sys/fs/cgroup",
+    limit: "memory.max",
+    current: "memory.current",
+    caches: ["inactive_file", "active_file"],
+};
+
+/// What the process's control groups and those above them leave, in bytes; none without a limit.
 fn cgroup(read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
     let groups = read(Path::new("/proc/self/cgroup"))?;
-    let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let root = Path::new("/sys/fs/cgroup");
-    let own = root.join(group);
-    let left_in = |dir: &Path| {
-        let number = |file| read(&dir.join(file))?.trim().parse::<u64>().ok();
-        let (limit, current) = (number("memory.max")?, number("memory.current")?);
-        // Pages that only cache a file make room for others.
-        let stat = read(&dir.join("memory.stat")).unwrap_or_default();
-        let caches = field(&stat, "inactive_file").unwrap_or(0) + field(&stat, "active_file").unwrap_or(0);
-        Some(limit.saturating_sub(current.saturating_sub(caches)))
+    let first = |line: &str| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        controllers.split(',').any(|name| name == "memory").then(|| path.to_owned())
     };
-    own.ancestors().take_while(|dir| dir.starts_with(root)).filter_map(left_in).min()
+    let second = |line: &str| Some(line.strip_prefix("0::")?.to_owned());
+    let left = |hierarchy: Hierarchy, path: Option<String>| {
+        let root = Path::new(hierarchy.root);
+        let own = root.join(path?.trim_start_matches('/'));
+        let left_in = |dir: &Path| {
+            let number = |file| read(&dir.join(file))?.trim().parse::<u64>().ok();
+            let (limit, current) = (number(hierarchy.limit)?, number(hierarchy.current)?);
+            let stat = read(&dir.join("memory.stat")).unwrap_or_default();
+            let caches: u64 = hierarchy.caches.iter().filter_map(|name| field(&stat, name)).sum();
+            Some(limit.saturating_sub(current.saturating_sub(caches)))
+        };
+        own.ancestors().take_while(|dir| dir.starts_with(root)).filter_map(left_in).min()
+    };
+    let first = left(FIRST, groups.lines().find_map(first));
+    first.into_iter().chain(left(SECOND, groups.lines().find_map(second))).min()
 }
 
 /// The number that stands behind a name at the start of a line.
@@ -98,6 +140,19 @@ mod tests {
         ];
         assert_eq!(cgroup(reader(&files)), Some(400));
         assert_eq!(cgroup(reader(&files[..3])), None);
+    }
+
+    #[test]
+    fn control_groups_of_the_first_version_count_too() {
+        let files = [
+            ("/proc/self/cgroup", "11:cpu,cpuacct:/jobs\n5:hugetlb,memory:/jobs/one\n0::/jobs/one\n"),
+            ("/sys/fs/cgroup/memory/jobs/one/memory.limit_in_bytes", "9223372036854771712\n"),
+            ("/sys/fs/cgroup/memory/jobs/one/memory.usage_in_bytes", "10\n"),
+            ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "1000\n"),
+            ("/sys/fs/cgroup/memory/memory.usage_in_bytes", "900\n"),
+            ("/sys/fs/cgroup/memory/memory.stat", "inactive_file 7\ntotal_inactive_file 50\n"),
+        ];
+        assert_eq!(cgroup(reader(&files)), Some(150));
     }
 
     #[test]

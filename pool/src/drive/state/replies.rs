@@ -89,18 +89,43 @@ impl State {
             let tape = &mut inbox.tape;
             match tag {
                 reply::LARGE_VALUE => {
-                    tape.append(&mut post.parts);
-                    let len = tape.len() - start;
+                    let value = match post.parts.finish() {
+                        Ok(Ok(value)) => value,
+                        Ok(Err(why)) => {
+                            told = Some(Failure::Decode(why));
+                            break;
+                        }
+                        Err(corrupt) => {
+                            result = Err(corrupt);
+                            break;
+                        }
+                    };
+                    let len = value.len();
+                    if tape.is_empty() {
+                        *tape = value;
+                    } else {
+                        tape.extend(value);
+                    }
                     post.seen.bytes_received += len as u64;
                     tape.resize(start + padded(len), 0);
                     inbox.push(first + done, worker, start, len, 1);
                     done += 1;
                 }
                 reply::PART => {
-                    post.parts.extend_from_slice(&tape[start..]);
+                    result = post.parts.add(&tape[start..]);
                     tape.truncate(start);
+                    if result.is_err() {
+                        break;
+                    }
                     post.lane.publish_read();
                     post.lane.ring();
+                }
+                reply::ANNOUNCED => {
+                    result = post.parts.announce(&tape[start..]);
+                    tape.truncate(start);
+                    if result.is_err() {
+                        break;
+                    }
                 }
                 reply::TAKEN => {
                     post.answered_before(unit.wrapping_add(done as u32));
@@ -193,21 +218,34 @@ impl State {
             Some(Reply::Values { .. }) => return Err(Corrupt),
         };
         match tag {
+            reply::ANNOUNCED => post.parts.announce(&self.scratch)?,
             reply::PART => {
-                post.parts.extend_from_slice(&self.scratch);
+                post.parts.add(&self.scratch)?;
                 post.lane.publish_read();
                 post.lane.ring();
             }
             reply::EXIT_VALUE | reply::LARGE_EXIT_VALUE => {
-                let mut value = std::mem::take(&mut self.scratch);
-                if tag == reply::LARGE_EXIT_VALUE {
-                    value = std::mem::take(&mut post.parts);
-                }
+                let value = match tag {
+                    reply::LARGE_EXIT_VALUE => post.parts.finish()?,
+                    _ => Ok(std::mem::take(&mut self.scratch)),
+                };
+                post.count_exit(&self.profiles)?;
+                let value = match value {
+                    Ok(value) => value,
+                    Err(why) => {
+                        self.exit_failed(worker, TaskErrorKind::Decode(why), None);
+                        return Ok(());
+                    }
+                };
                 let (exit, value) = value.split_first_chunk().ok_or(Corrupt)?;
                 let exit = u32::from_le_bytes(*exit);
+                if self.profiles.iter().all(|profile| profile.exit != Some(exit)) {
+                    return Err(Corrupt);
+                }
                 self.exits.push(ExitValue { exit, worker, value: value.to_vec() });
             }
             reply::EXIT_FAILED => {
+                post.count_exit(&self.profiles)?;
                 let failure: Failure = Codec::Bincode.decode(&self.scratch).map_err(|_| Corrupt)?;
                 self.exit_failed(worker, failure.into(), None);
             }
