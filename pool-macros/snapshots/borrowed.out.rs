@@ -82,7 +82,7 @@ const _: () = {
         }
         fn entry() -> &'static parallel::__private::Entry {
             #[parallel::__private::linkme::distributed_slice(
-                parallel::__private::REGISTRY
+                parallel::__private::POOL_REGISTRY_0_1
             )]
             #[linkme(crate = parallel::__private::linkme)]
             static ENTRY: parallel::__private::Entry = parallel::__private::Entry::task::<

@@ -42,7 +42,9 @@ const _: () = {
             ::pool::__private::Elements::<f32>::decode(bytes)
         }
         fn entry() -> &'static ::pool::__private::Entry {
-            #[::pool::__private::linkme::distributed_slice(::pool::__private::REGISTRY)]
+            #[::pool::__private::linkme::distributed_slice(
+                ::pool::__private::POOL_REGISTRY_0_1
+            )]
             #[linkme(crate = ::pool::__private::linkme)]
             static ENTRY: ::pool::__private::Entry = ::pool::__private::Entry::task::<
                 scale,

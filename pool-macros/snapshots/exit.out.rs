@@ -12,7 +12,9 @@ const _: () = {
         type Shared = ::pool::__private::NoShared;
         type Output = (WorkerId, u64);
         fn entry() -> ::core::option::Option<&'static ::pool::__private::Entry> {
-            #[::pool::__private::linkme::distributed_slice(::pool::__private::REGISTRY)]
+            #[::pool::__private::linkme::distributed_slice(
+                ::pool::__private::POOL_REGISTRY_0_1
+            )]
             #[linkme(crate = ::pool::__private::linkme)]
             static ENTRY: ::pool::__private::Entry = ::pool::__private::Entry::exit::<
                 count,

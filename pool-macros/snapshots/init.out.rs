@@ -11,7 +11,9 @@ const _: () = {
         type State = Model;
         type Shared = PathBuf;
         fn entry() -> ::core::option::Option<&'static ::pool::__private::Entry> {
-            #[::pool::__private::linkme::distributed_slice(::pool::__private::REGISTRY)]
+            #[::pool::__private::linkme::distributed_slice(
+                ::pool::__private::POOL_REGISTRY_0_1
+            )]
             #[linkme(crate = ::pool::__private::linkme)]
             static ENTRY: ::pool::__private::Entry = ::pool::__private::Entry::init::<
                 load_model,

@@ -57,7 +57,9 @@ const _: () = {
             ::core::result::Result::Ok(item)
         }
         fn entry() -> &'static ::pool::__private::Entry {
-            #[::pool::__private::linkme::distributed_slice(::pool::__private::REGISTRY)]
+            #[::pool::__private::linkme::distributed_slice(
+                ::pool::__private::POOL_REGISTRY_0_1
+            )]
             #[linkme(crate = ::pool::__private::linkme)]
             static ENTRY: ::pool::__private::Entry = ::pool::__private::Entry::task::<
                 predict,

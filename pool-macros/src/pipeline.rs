@@ -174,7 +174,7 @@ impl Annotated {
             }),
         };
         quote! {
-            #[#private::linkme::distributed_slice(#private::REGISTRY)]
+            #[#private::linkme::distributed_slice(#private::POOL_REGISTRY_0_1)]
             #[linkme(crate = #private::linkme)]
             static ENTRY: #private::Entry = #private::Entry::#constructor::<#name>(
                 #private::Package {

@@ -161,7 +161,7 @@ pub mod __private {
     };
     pub use crate::codec::{Codec, all_read, joins_parts};
     pub use crate::error::returned::{Asked, NoSources, OwnSources, ReturnedError, SourcesOfTarget};
-    pub use crate::registry::{DecodeShared, Entry, Package, REGISTRY, SharedValue};
+    pub use crate::registry::{DecodeShared, Entry, POOL_REGISTRY_0_1, Package, SharedValue};
     pub use crate::task::{
         Argument, BorrowedArgument, ByDefault, ExitContext, ExitOf, InitContext, InitOf, Lends, Named,
         NoExit, NoShared, Output, Probe, ProbeFallback, Public, ReadyFor, RunsOn, Task, TaskContext,

@@ -22,8 +22,17 @@ pub type SharedValue = Arc<dyn Any + Send + Sync>;
 pub type DecodeShared = fn(Codec, &[u8]) -> Result<SharedValue, String>;
 
 #[linkme::distributed_slice]
-/// Filled by the linker, one entry for each annotated function of the program.
-pub static REGISTRY: [Entry];
+/// Filled by the linker, one entry for each annotated function of the program. The linker knows one name for the whole
+/// program, in which other crates, and other versions of this one, may have registries of their own.
+pub static POOL_REGISTRY_0_1: [Entry];
+
+const _: () = {
+    let [major, minor] = [env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR")];
+    assert!(
+        matches!((major.as_bytes(), minor.as_bytes()), (b"0", b"1")),
+        "the registry's name has the version"
+    );
+};
 
 /// The package that a function was compiled for; nothing where something other than cargo compiled it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -121,7 +130,7 @@ impl Registry {
     /// The registry of this program.
     pub(crate) fn get() -> &'static Self {
         static SORTED: OnceLock<Registry> = OnceLock::new();
-        SORTED.get_or_init(|| Self::sort(&REGISTRY))
+        SORTED.get_or_init(|| Self::sort(&POOL_REGISTRY_0_1))
     }
 
     fn sort(entries: &'static [Entry]) -> Self {

@@ -7,7 +7,27 @@ use crate::harness::cases;
 use crate::support::{assert_usable, pool};
 
 cases! {
-    All: each_task_is_its_own, inner_functions, given_names, clash_costs_its_tasks_alone;
+    All: each_task_is_its_own, inner_functions, given_names, clash_costs_its_tasks_alone,
+        a_registry_of_the_programs_own;
+}
+
+/// A registry that the linker fills, under the name that it has in many a program.
+mod plugins {
+    use pool::__private::linkme;
+
+    #[linkme::distributed_slice]
+    #[linkme(crate = linkme)]
+    pub(super) static REGISTRY: [fn() -> u64];
+
+    #[linkme::distributed_slice(REGISTRY)]
+    #[linkme(crate = linkme)]
+    static PLUGIN: fn() -> u64 = || 7;
+}
+
+fn a_registry_of_the_programs_own(method: StartMethod) -> Result<(), Error> {
+    assert_usable(&pool(method)?);
+    assert_eq!(plugins::REGISTRY.iter().map(|plugin| plugin()).collect::<Vec<_>>(), [7]);
+    Ok(())
 }
 
 fn each_task_is_its_own(method: StartMethod) -> Result<(), Error> {
