@@ -12,11 +12,11 @@ use pool::{Error, StartMethod, TaskErrorKind, worker_task};
 
 use crate::harness::{apart, cases};
 use crate::orphans::servers;
-use crate::support::{as_a_user_of_its_own, assert_usable, builder, pool, square, squares, task_error};
+use crate::support::{as_a_user_of_its_own, assert_usable, builder, die, pool, square, squares, task_error};
 
 cases! {
-    Processes: out_of_memory, few_processes;
-    Apart: with_few_processes;
+    Processes: out_of_memory, out_of_memory_elsewhere, the_program_is_spared, few_processes;
+    Apart: with_few_processes, with_little_memory;
 }
 
 /// A group of processes that may use so much memory together, where this machine lets this user make one.
@@ -111,6 +111,72 @@ fn out_of_memory(method: StartMethod) -> Result<(), Error> {
     }
     assert_usable(&pool);
     Ok(())
+}
+
+#[worker_task]
+fn be_killed(_x: u64) -> u64 {
+    die(Signal::SIGKILL)
+}
+
+fn out_of_memory_elsewhere(method: StartMethod) -> Result<(), Error> {
+    let Some(group) = MemoryGroup::new(64 << 20) else {
+        println!("nothing is checked: no cgroup with a memory limit can be made here");
+        return Ok(());
+    };
+    let (one, other) = (pool(method)?, pool(method)?);
+    assert_usable(&one);
+    let error = task_error(devour::apply(&other, (Some(group.0.to_str().unwrap()), 0)));
+    assert!(error.to_string().contains("out of memory"), "{error}");
+    let error = task_error(be_killed::apply(&one, 0));
+    let TaskErrorKind::Died(death) = error.kind() else { panic!("{error}") };
+    assert!(death.signal() == Some(Signal::SIGKILL as i32) && !death.out_of_memory(), "{death}");
+    Ok(())
+}
+
+/// Tells the part which group to join.
+const GROUP: &str = "POOL_FAULTS_GROUP";
+
+fn the_program_is_spared(method: StartMethod) -> Result<(), Error> {
+    let Some(group) = MemoryGroup::new(400 << 20) else {
+        println!("nothing is checked: no cgroup with a memory limit can be made here");
+        return Ok(());
+    };
+    let mut part = apart(Path::new("/proc/self/exe"), with_little_memory, method);
+    let status = part.env(GROUP, &group.0).status().unwrap();
+    assert!(status.success(), "{status}");
+    Ok(())
+}
+
+/// Whether the task's process may be chosen no later than its program.
+#[worker_task]
+fn oom_score() -> i32 {
+    fs::read_to_string("/proc/self/oom_score_adj").unwrap().trim().parse().unwrap()
+}
+
+fn with_little_memory(method: StartMethod) -> Result<(), Error> {
+    let group = PathBuf::from(std::env::var_os(GROUP).expect("the trial has said which"));
+    fs::write(group.join("cgroup.procs"), std::process::id().to_string()).unwrap();
+    let held = vec![1u8; 250 << 20];
+    let pool = builder(method).workers(1).build()?;
+    for _ in 0..3 {
+        let error = task_error(devour_here::apply(&pool, 0));
+        assert!(error.to_string().contains("out of memory"), "{error}");
+        assert_eq!(oom_score::apply(&pool, ())?, 1000);
+    }
+    std::hint::black_box(&held);
+    assert_usable(&pool);
+    Ok(())
+}
+
+/// Takes memory until the kernel ends that.
+#[worker_task]
+fn devour_here(_x: u64) -> u64 {
+    let mut held = Vec::new();
+    for _ in 0..2048 {
+        held.push(vec![1u8; 1 << 20]);
+        std::hint::black_box(&held);
+    }
+    panic!("the group's limit has let 2 GiB pass");
 }
 
 fn few_processes(method: StartMethod) -> Result<(), Error> {

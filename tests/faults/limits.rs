@@ -72,7 +72,7 @@ fn burst(bursts: bool, x: u64) -> u64 {
     x
 }
 
-fn bursts(method: StartMethod) -> Result<(), Error> {
+pub(super) fn bursts(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).memory_limit(32 * MIB).build()?;
     let outcomes = burst::par_map_outcomes(&pool, (0..20).map(|x| (x == 7, x)))?;
     for (index, outcome) in outcomes.iter().enumerate() {

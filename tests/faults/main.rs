@@ -28,8 +28,11 @@ mod descriptors;
 mod entry;
 mod exhaustion;
 mod forked;
+mod numbers;
+mod privileges;
 mod sandbox;
 mod streams;
+mod stuck;
 mod surroundings;
 mod thread_pools;
 // Many things at once.
@@ -49,6 +52,9 @@ const TOPICS: &[&[harness::Case]] = &[
     exhaustion::CASES,
     forked::CASES,
     descriptors::CASES,
+    numbers::CASES,
+    privileges::CASES,
+    stuck::CASES,
     sandbox::CASES,
     streams::CASES,
     surroundings::CASES,

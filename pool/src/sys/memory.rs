@@ -1,7 +1,7 @@
 //! How much memory a process holds, and whether the kernel has run out of it.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -64,20 +64,46 @@ pub(crate) struct OutOfMemory {
     kills: BTreeMap<PathBuf, u64>,
 }
 
+/// What is known of a process that SIGKILL has ended.
+#[derive(Debug)]
+pub(crate) struct Killed {
+    /// Its control groups, as proc_pid_cgroup(5) names them.
+    pub(super) groups: String,
+    /// The most memory that it has held, in bytes.
+    pub(super) peak: u64,
+}
+
 impl OutOfMemory {
     /// Notes how many there have been in this process's own group, where its workers begin.
     pub(crate) fn note_own(&mut self) {
         if self.kills.is_empty()
-            && let Some(file) = read_text("/proc/self/cgroup").ok().and_then(|groups| counter(&groups))
+            && let Some(file) = own_groups().and_then(|groups| counter(&groups))
         {
-            self.kills.insert(file.clone(), kills_in(&file).unwrap_or(0));
+            let kills = kills_in(&file).unwrap_or(0);
+            self.kills.insert(file, kills);
         }
     }
 
-    /// Whether there has been one in these groups (see proc_pid_cgroup(5)) since that was asked last. It may be the death
-    /// that is looked at; others may be deaths of so many that are looked at next.
-    pub(crate) fn has_news(&mut self, groups: &str, others: u64) -> bool {
-        let Some(file) = counter(groups) else { return false };
+    /// Whether the kernel has killed somebody in the control group of this worker since that was asked last. It may be
+    /// the death that is looked at; others may be deaths of so many that are looked at next.
+    pub(crate) fn has_killed(&mut self, worker: &Killed, others: u64) -> bool {
+        if !worker.groups.lines().any(is_of_first_version) {
+            return counter(&worker.groups).is_some_and(|file| self.has_news(file, others));
+        }
+        // In the first version of control groups the dead are shown in the root group. It was where this process is,
+        // unless it has gone into a group below; that is believed of one that could have filled such a group.
+        let Some(file) = own_groups().and_then(|groups| counter(&groups)) else { return false };
+        let below = file.parent().map(groups_below).unwrap_or_default();
+        self.has_news(file, others)
+            || below.into_iter().any(|dir| {
+                let limit = read_text(dir.join("memory.limit_in_bytes")).ok();
+                let limit = limit.and_then(|limit| limit.trim().parse::<u64>().ok());
+                limit.is_some_and(|limit| worker.peak >= limit / 2)
+                    && self.has_news(dir.join(FIRST_COUNTER), others)
+            })
+    }
+
+    fn has_news(&mut self, file: PathBuf, others: u64) -> bool {
         let Some(now) = kills_in(&file) else { return false };
         // A group that nobody has heard of was made for this worker.
         let known = self.kills.entry(file).or_insert(0);
@@ -87,20 +113,47 @@ impl OutOfMemory {
     }
 }
 
+/// The file that counts in the first version of control groups.
+const FIRST_COUNTER: &str = "memory.oom_control";
+
+fn own_groups() -> Option<String> {
+    read_text("/proc/self/cgroup").ok()
+}
+
+/// Whether a line of proc_pid_cgroup(5) names the group of the first version that counts memory.
+fn is_of_first_version(line: &str) -> bool {
+    line.split(':').nth(1).is_some_and(|controllers| controllers.split(',').any(|name| name == "memory"))
+}
+
+/// So many groups are looked at, at most.
+const MOST_GROUPS: usize = 1000;
+
+/// The control groups below one, those nearest first.
+fn groups_below(group: &Path) -> Vec<PathBuf> {
+    let mut found = vec![group.to_owned()];
+    let mut next = 0;
+    while next < found.len() && found.len() < MOST_GROUPS {
+        let entries = fs::read_dir(&found[next]).into_iter().flatten().flatten();
+        let dirs = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        found.extend(dirs.map(|dir| dir.path()));
+        next += 1;
+    }
+    found.split_off(1)
+}
+
 /// The file that tells how many were killed in these groups. Where no memory is counted by groups: in the whole machine.
 fn counter(groups: &str) -> Option<PathBuf> {
     counter_in(groups, |path| path.exists())
 }
 
 fn counter_in(groups: &str, exists: impl Fn(&Path) -> bool) -> Option<PathBuf> {
-    let lines = || groups.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
-    let first = lines().find(|(controllers, _)| controllers.split(',').any(|name| name == "memory"));
-    let second = lines().find(|(controllers, _)| controllers.is_empty());
-    let places: &[(&str, &str)] = match (first, second) {
-        (Some(_), _) => &[("/sys/fs/cgroup/memory", "memory.oom_control")],
-        _ => &[("/sys/fs/cgroup", "memory.events.local"), ("/sys/fs/cgroup", "memory.events")],
+    let first = groups.lines().find(|line| is_of_first_version(line));
+    let places: &[(&str, &str)] = match first {
+        Some(_) => &[("/sys/fs/cgroup/memory", FIRST_COUNTER)],
+        None => &[("/sys/fs/cgroup", "memory.events.local"), ("/sys/fs/cgroup", "memory.events")],
     };
-    let group = first.or(second).map_or("", |(_, group)| group.trim_start_matches('/'));
+    let line = first.or_else(|| groups.lines().find(|line| line.starts_with("0::")));
+    let group = line.and_then(|line| line.splitn(3, ':').nth(2)).unwrap_or("").trim_start_matches('/');
     // Inside a container the group may have its name from outside, where its files stand at the root.
     let files = places
         .iter()
@@ -150,14 +203,15 @@ mod tests {
 
     #[test]
     fn a_kill_is_news_once() {
-        let own = read_text("/proc/self/cgroup").unwrap();
-        let Some(now) = counter(&own).and_then(|file| kills_in(&file)) else { return };
+        let Some(file) = own_groups().and_then(|groups| counter(&groups)) else { return };
+        let Some(now) = kills_in(&file) else { return };
         let mut known = OutOfMemory::default();
         known.note_own();
-        assert!(!known.has_news(&own, 0));
-        *known.kills.values_mut().next().unwrap() = now.saturating_sub(2);
+        assert!(!known.has_news(file.clone(), 0));
         if now >= 2 {
-            assert!(known.has_news(&own, 1) && known.has_news(&own, 0) && !known.has_news(&own, 0));
+            known.kills.insert(file.clone(), now - 2);
+            assert!(known.has_news(file.clone(), 1) && known.has_news(file.clone(), 0));
+            assert!(!known.has_news(file, 0));
         }
     }
 

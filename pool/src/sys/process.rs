@@ -15,6 +15,7 @@ use nix::unistd::{Pid, getpid, setpgid};
 
 use super::fd::Fd;
 use super::lifeline::{Lifeline, Tie};
+use super::memory::Killed;
 use super::{named, read_text, retry};
 use crate::error::{Death, DeathCause};
 
@@ -38,8 +39,15 @@ pub(crate) struct Process {
     /// When it was sent SIGKILL first.
     killed: Option<Instant>,
     death: Option<Death>,
-    /// The control groups in which it was, if SIGKILL has ended it.
-    groups: Option<String>,
+    /// What is known of it if SIGKILL has ended it.
+    killed_as: Option<Killed>,
+}
+
+/// What a process has used.
+#[derive(Debug, Default)]
+struct Usage {
+    /// The most memory that it has held, in bytes.
+    peak: u64,
 }
 
 /// By what a child is known.
@@ -66,7 +74,8 @@ impl Process {
     ) -> io::Result<Self> {
         reap_left();
         let handle = Arc::new(Handle { pid, pidfd, owner: getpid() });
-        let process = Self { handle, lifeline: Some(lifeline), tie, killed: None, death: None, groups: None };
+        let process =
+            Self { handle, lifeline: Some(lifeline), tie, killed: None, death: None, killed_as: None };
         match setpgid(pid, pid) {
             // It was started as the leader of its group and has gone through exec since.
             Ok(()) | Err(Errno::EACCES) => {}
@@ -126,19 +135,21 @@ impl Process {
     /// How it ended, if it has ended. What is left of its group ends then too.
     pub(crate) fn try_reap(&mut self) -> Option<Death> {
         if self.death.is_none() && self.handle.is_own() {
-            let ended = self.handle.wait(libc::WNOWAIT).ok().flatten();
+            let mut usage = Usage::default();
+            let ended = self.handle.wait_and_see(libc::WNOWAIT, &mut usage).ok().flatten();
             if ended.is_some_and(|death| death.signal() == Some(libc::SIGKILL)) {
                 // Known as long as the status is not taken.
-                self.groups = self.directory().and_then(|dir| read_text(dir + "/cgroup").ok());
+                let groups = self.directory().and_then(|dir| read_text(dir + "/cgroup").ok());
+                self.killed_as = groups.map(|groups| Killed { groups, peak: usage.peak });
             }
             self.death = self.handle.try_reap();
         }
         self.death
     }
 
-    /// The control groups in which it was as SIGKILL ended it, as proc_pid_cgroup(5) names them.
-    pub(crate) fn groups(&self) -> Option<&str> {
-        self.groups.as_deref()
+    /// What is known of it if SIGKILL has ended it.
+    pub(crate) fn killed_as(&self) -> Option<&Killed> {
+        self.killed_as.as_ref()
     }
 
     /// The same, waiting at most this long.
@@ -278,6 +289,10 @@ impl Handle {
     /// An error: it is not this process's to wait for, or not any more. By hand: nix has no name for the real-time
     /// signals that a worker may die of, and loses such a status.
     fn wait(&self, flags: libc::c_int) -> io::Result<Option<Death>> {
+        self.wait_and_see(flags, &mut Usage::default())
+    }
+
+    fn wait_and_see(&self, flags: libc::c_int, usage: &mut Usage) -> io::Result<Option<Death>> {
         let flags = libc::WEXITED | libc::WNOHANG | flags;
         let (kind, number) = if self.pidfd.is_intact() {
             (libc::P_PIDFD, self.pidfd.as_fd().as_raw_fd())
@@ -286,9 +301,14 @@ impl Handle {
         };
         // SAFETY: all zeroes is a siginfo.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: all zeroes is a rusage.
+        let mut used: libc::rusage = unsafe { std::mem::zeroed() };
         loop {
-            // SAFETY: the call writes one siginfo into the place given.
-            match Errno::result(unsafe { libc::waitid(kind, number.cast_unsigned(), &raw mut info, flags) }) {
+            // SAFETY: the call writes one siginfo and one rusage into the places given. The C library's does not ask for
+            // the latter.
+            let waited =
+                unsafe { libc::syscall(libc::SYS_waitid, kind, number, &raw mut info, flags, &raw mut used) };
+            match Errno::result(waited) {
                 Ok(_) => break,
                 Err(Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
@@ -299,6 +319,7 @@ impl Handle {
         if pid == 0 {
             return Ok(None);
         }
+        usage.peak = u64::try_from(used.ru_maxrss).unwrap_or(0) << 10;
         let cause = match info.si_code {
             libc::CLD_EXITED => DeathCause::Exited(status),
             _ => DeathCause::Signaled(status),

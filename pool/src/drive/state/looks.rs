@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::sys::memory::Meter;
+use crate::sys::process::reap_left;
 
 /// How often it is looked how much memory workers hold in the midst of a task.
 pub(super) const MEMORY_LOOK_NS: u64 = 10_000_000;
@@ -113,7 +114,10 @@ impl State {
 
     /// Sees which workers were killed and do not end, and which of those that were given up have ended since.
     fn look_for_the_stuck(&mut self) {
-        self.given_up.retain(|(handle, _)| !handle.is_gone());
+        if !self.given_up.is_empty() {
+            reap_left();
+            self.given_up.retain(|(handle, _)| !handle.is_gone());
+        }
         for worker in 0..self.posts.len() {
             if self.posts[worker].as_ref().is_some_and(Post::is_stuck) {
                 self.look_for_death(worker);

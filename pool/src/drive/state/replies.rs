@@ -279,7 +279,7 @@ impl State {
     fn has_run_out_of_memory(&mut self, worker: usize) -> bool {
         let others = self.posts.iter().flatten().count().saturating_sub(1) as u64;
         let Some(Post { child: Child::Process(process), .. }) = &self.posts[worker] else { return false };
-        process.groups().is_some_and(|groups| self.out_of_memory.has_news(groups, others))
+        process.killed_as().is_some_and(|killed| self.out_of_memory.has_killed(killed, others))
     }
 
     /// Sees whether the worker has ended. Its last replies are taken first: what it committed counts.

@@ -1,0 +1,82 @@
+//! A program that gives up its privileges after its first call, as one does that begins as root.
+
+use std::path::Path;
+use std::time::Duration;
+
+use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
+use pool::{Error, StartMethod, TaskErrorKind, worker_task};
+
+use crate::harness::{apart, cases};
+use crate::support::{assert_usable, pool, task_error};
+
+cases! {
+    Processes: given_up;
+    Apart: given_up_after_a_call, given_up_with_workers_at_work;
+}
+
+fn given_up(method: StartMethod) -> Result<(), Error> {
+    if !geteuid().is_root() {
+        println!("nothing is checked: this user has no privileges to give up");
+        return Ok(());
+    }
+    let mut parts = [
+        apart(Path::new("/proc/self/exe"), given_up_after_a_call, method),
+        apart(Path::new("/proc/self/exe"), given_up_with_workers_at_work, method),
+    ];
+    for part in &mut parts {
+        let status = part.status().unwrap();
+        assert!(status.success(), "{status}");
+    }
+    Ok(())
+}
+
+/// Becomes a user that nobody else is.
+fn give_up() -> u32 {
+    let user = 1_000_000 + std::process::id();
+    setgroups(&[]).unwrap();
+    setgid(Gid::from_raw(user)).unwrap();
+    setuid(Uid::from_raw(user)).unwrap();
+    user
+}
+
+/// Says whose process this is, and whose its files would be; or never ends.
+#[worker_task]
+fn live(hangs: bool) -> (u32, u32) {
+    if hangs {
+        loop {
+            std::hint::spin_loop();
+        }
+    }
+    (geteuid().as_raw(), nix::unistd::getegid().as_raw())
+}
+
+fn given_up_after_a_call(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    assert_eq!(live::par_map(&pool, [false; 4])?, [(0, 0); 4]);
+    let user = give_up();
+    let hang = || live::job(&pool).task_timeout(Duration::from_millis(200)).chunk_size(1);
+    for _ in 0..2 {
+        let outcomes = hang().map_outcomes([true; 2])?;
+        for outcome in outcomes {
+            assert!(matches!(outcome.unwrap_err().kind(), TaskErrorKind::TimedOut(_)));
+        }
+        // Both have successors now.
+        assert_eq!(live::job(&pool).chunk_size(1).map([false; 8])?, [(user, user); 8]);
+    }
+    assert_usable(&pool);
+    pool.join()?;
+    Ok(())
+}
+
+fn given_up_with_workers_at_work(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    assert_eq!(live::par_map(&pool, [false; 4])?, [(0, 0); 4]);
+    let pending = live::apply_async(&pool, true);
+    give_up();
+    let error = task_error(live::job(&pool).task_timeout(Duration::from_millis(200)).apply(true));
+    assert!(matches!(error.kind(), TaskErrorKind::TimedOut(_)), "{error}");
+    // One of its workers is at work, as root still.
+    drop(pool);
+    assert!(matches!(pending.get(), Err(Error::Closed)));
+    Ok(())
+}
