@@ -113,7 +113,8 @@ impl<S> WorkerPool<S> {
         Ok(ExitResults { exits, codec: self.settings.codec })
     }
 
-    /// Ends the workers now, in the midst of what they do; waiting calls end with [`Error::Closed`].
+    /// Ends the workers now, in the midst of what they do; waiting calls end with [`Error::Closed`]. Those that do nothing
+    /// have half a second to leave in order: see the [guide](crate::guide::state). The same as dropping the pool.
     pub fn terminate(self) {
         drop(self);
     }

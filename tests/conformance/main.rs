@@ -45,6 +45,7 @@ mod shared_waits;
 // How long they live, and who gets what.
 mod insights;
 mod keep_alive;
+mod leaving;
 mod lifespan;
 mod logs;
 mod options;
@@ -83,6 +84,7 @@ const TOPICS: &[&[harness::Case]] = &[
     pinning::CASES,
     daemon::CASES,
     keep_alive::CASES,
+    leaving::CASES,
     lifespan::CASES,
     order_tasks::CASES,
     options::CASES,

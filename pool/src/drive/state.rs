@@ -9,7 +9,7 @@ mod streams;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actions::Coming;
 use looks::Looks;
@@ -139,6 +139,9 @@ pub(crate) struct State {
     spinning: u32,
     spinner: Spinner,
 }
+
+/// How long workers that have nothing to do may take to leave, all together, when a pool is dropped.
+const MOMENT: Duration = Duration::from_millis(500);
 
 /// How long both sides spin before they sleep, where a core is free for it: about one wake-up.
 const SPIN_NS: u32 = 50_000;
@@ -458,14 +461,30 @@ impl State {
         self.handle(Event::Retire);
     }
 
-    /// All workers end now. Waits for killed processes, never for user code.
+    /// All workers end now: those that have something to do are killed, the others leave. Waits for both, for user code no
+    /// longer than a moment.
     pub(crate) fn terminate(&mut self) {
         self.closed = true;
+        for worker in 0..self.posts.len() {
+            // Who has answered everything has nothing to do.
+            self.drain(worker);
+        }
+        let may_leave: Vec<bool> =
+            (0..self.posts.len()).map(|worker| self.supervisor.may_leave(worker)).collect();
         self.cancel_all(&Error::Closed);
-        for post in self.posts.iter_mut().flatten() {
+        for (post, may_leave) in self.posts.iter_mut().zip(may_leave) {
+            let Some(post) = post else { continue };
             match &mut post.child {
-                Child::Process(process) => process.kill(),
-                Child::Thread(_) => post.lane.close(),
+                Child::Process(process) if post.corrupt || !may_leave => process.kill(),
+                Child::Process(_) | Child::Thread(_) => post.lane.close(),
+            }
+        }
+        let end = Instant::now() + MOMENT;
+        for post in self.posts.iter_mut().flatten() {
+            if let Child::Process(process) = &mut post.child
+                && process.reap_within(end.saturating_duration_since(Instant::now())).is_none()
+            {
+                process.kill();
             }
         }
         for (worker, post) in self.posts.iter_mut().enumerate() {

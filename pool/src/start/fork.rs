@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::newborn::{Heritage, Titles, serve};
+use super::newborn::{Ancestry, Heritage, serve};
 use super::server::Server;
 use super::{Crew, Unstarted};
 use crate::error::Error;
@@ -48,7 +48,7 @@ fn fork_server(heritage: &Heritage) -> io::Result<Server> {
             shared::leave_lent()?;
             inherit::clean("pool-server").map_err(|error| error.to_string())?;
             match tie.hold_as_server() {
-                Ok(tied) => serve(theirs, tied, heritage, Titles::OfProgram),
+                Ok(tied) => serve(theirs, tied, heritage, Ancestry::OfProgram),
                 // The parent gave up this server before it knew it.
                 Err(_) => Ok(()),
             }

@@ -23,7 +23,7 @@ use crate::sys::lifeline::{Tie, Tied};
 use crate::sys::memfile::Sealed;
 use crate::sys::program::{self, Launch};
 use crate::sys::socket::Channel;
-use crate::sys::{inherit, standard, threads};
+use crate::sys::{inherit, leave, standard, threads};
 use crate::task::WorkerId;
 use crate::worker::{self, Boot, LivesIn, Notes};
 
@@ -72,13 +72,13 @@ pub(crate) fn live() -> ! {
         match calling {
             Calling::Server => {
                 program::show_as_arguments("pool fork server");
-                serve(channel, tie, &heritage, Titles::Anew)
+                serve(channel, tie, &heritage, Ancestry::Anew)
             }
             Calling::Worker => {
                 let Some((order, fds)) = channel.receive().map_err(why)? else { return Ok(()) };
                 drop(channel);
                 let (seat, _) = seat(order, fds)?;
-                work(seat, &heritage, Titles::Anew)
+                work(seat, &heritage, Ancestry::Anew)
             }
         }
     })
@@ -189,7 +189,12 @@ fn decode_shared(codec: Codec, key: u64, len: u64, bytes: &OwnedFd) -> Result<Sh
 }
 
 /// A server's life: a worker for each seat that the parent offers, until the parent closes the socket.
-pub(super) fn serve(channel: Channel, tied: Tied, heritage: &Heritage, titles: Titles) -> Result<(), String> {
+pub(super) fn serve(
+    channel: Channel,
+    tied: Tied,
+    heritage: &Heritage,
+    ancestry: Ancestry,
+) -> Result<(), String> {
     let Some((seat, own_tie)) = fork_workers(&channel)? else {
         // While it is tied: nobody may read what it has printed.
         fork::flush();
@@ -198,16 +203,16 @@ pub(super) fn serve(channel: Channel, tied: Tied, heritage: &Heritage, titles: T
     // Only new workers come here, each with copies of what is the server's.
     drop((channel, tied));
     match own_tie.hold() {
-        Ok(_tied) => work(seat, heritage, titles),
+        Ok(_tied) => work(seat, heritage, ancestry),
         // The parent gave up this worker before it knew it.
         Err(_) => Ok(()),
     }
 }
 
-/// What the arguments of a process are.
+/// Whose memory a process has, copied or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Titles {
-    /// Its own, with room for what it is.
+pub(super) enum Ancestry {
+    /// That of a process of this crate's own, which was started anew.
     Anew,
     /// The program's.
     OfProgram,
@@ -260,12 +265,14 @@ fn refuse_threads() -> Result<(), String> {
 }
 
 /// The rest of a worker's life.
-fn work(seat: Taken, heritage: &Heritage, titles: Titles) -> Result<(), String> {
+fn work(seat: Taken, heritage: &Heritage, ancestry: Ancestry) -> Result<(), String> {
     inherit::set_name(&format!("pool-worker-{}", seat.id));
-    if titles == Titles::Anew {
-        program::show_as_arguments(&format!("pool worker {}", seat.id));
+    match ancestry {
+        Ancestry::Anew => program::show_as_arguments(&format!("pool worker {}", seat.id)),
+        Ancestry::OfProgram => leave::forget_handlers(),
     }
     inherit::expect_no_mercy();
+    leave::rename_profile();
     inherit::unblock_signals().map_err(why)?;
     dup2_stderr(&seat.stderr).map_err(why)?;
     drop(seat.stderr);
@@ -280,7 +287,9 @@ fn work(seat: Taken, heritage: &Heritage, titles: Titles) -> Result<(), String> 
         shared: heritage.shared.clone(),
         daemon: heritage.daemon,
         lives_in: LivesIn::Process,
-    })
+    })?;
+    // Here, where the process is still tied: what runs now may take its time.
+    leave::leave()
 }
 
 /// A seat from its message, and what came besides it.

@@ -108,6 +108,14 @@ impl Supervisor {
         self.workers[worker].phase == Phase::Absent
     }
 
+    /// Whether the worker has nothing to do, so that it can leave at once, or is about to.
+    pub(crate) fn may_leave(&self, worker: usize) -> bool {
+        let worker = &self.workers[worker];
+        matches!(worker.phase, Phase::Up | Phase::Leaving)
+            && worker.queue.is_empty()
+            && worker.doomed.is_none()
+    }
+
     /// How many workers have something to do.
     pub(crate) fn busy(&self) -> usize {
         self.workers.iter().filter(|worker| !worker.queue.is_empty()).count()

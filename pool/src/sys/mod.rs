@@ -9,6 +9,7 @@ pub(crate) mod futex;
 pub(crate) mod identity;
 pub(crate) mod inherit;
 pub(crate) mod inheritable;
+pub(crate) mod leave;
 pub(crate) mod lifeline;
 pub(crate) mod memfile;
 pub(crate) mod memory;

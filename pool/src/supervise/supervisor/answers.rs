@@ -40,9 +40,14 @@ impl Supervisor {
 
     pub(super) fn order_done(&mut self, worker: usize) {
         let Some(batch) = self.workers[worker].queue.head() else { return };
+        let began = Some(self.workers[worker].head_since).filter(|_| self.workers[worker].head_began);
         self.pop_head(worker, 0);
-        if batch.what == What::Resume {
-            self.workers[worker].recalling = false;
+        let seat = &mut self.workers[worker];
+        match batch.what {
+            What::Resume => seat.recalling = false,
+            // What else the worker does at its end is a part of its exit.
+            What::Exit => (seat.head_since, seat.head_began) = (began.unwrap_or(seat.head_since), true),
+            What::Tasks { .. } | What::Init { .. } => {}
         }
     }
 

@@ -87,6 +87,8 @@ impl Supervisor {
     pub(super) fn died(&mut self, worker: usize, running: bool) {
         let seat = &self.workers[worker];
         let boot = seat.phase == Phase::Starting;
+        // It had answered its exit order.
+        let leaving = seat.phase == Phase::Leaving && seat.queue.is_empty();
         let head = seat.queue.head();
         let mut is_suspect = |batch: &Batch| match batch.what {
             What::Tasks { job, first, .. } => self.jobs.get_mut(&job).is_some_and(|job| job.suspect(first)),
@@ -130,6 +132,9 @@ impl Supervisor {
             }
             Some((_, What::Exit)) => {
                 let cause = doomed.map_or(Cause::Died, |(_, cause)| cause);
+                self.actions.push(Action::ExitLost { worker, cause });
+            }
+            None if leaving && let Some((_, cause)) = doomed => {
                 self.actions.push(Action::ExitLost { worker, cause });
             }
             Some((_, What::Resume)) | None => {}

@@ -11,6 +11,9 @@ const GRACE_NS: u64 = 5_000_000_000;
 /// How much longer a worker may take whose task has panicked: to find the names and places of a backtrace takes as
 /// long as the program is large.
 const TELL_NS: u64 = 30_000_000_000;
+/// How long a worker may take to end that has answered its exit order, where exit functions have no limit: handlers that
+/// the user's code has registered run then.
+const LEAVE_NS: u64 = 10_000_000_000;
 /// How soon it is looked again whether such a worker has begun.
 const LOOK_AGAIN_NS: u64 = 5_000_000;
 /// How long a queue may stand still while another worker has nothing to do, before it is taken back.
@@ -65,7 +68,11 @@ impl Supervisor {
 
     /// How long the head of the queue may take.
     pub(super) fn limit_of(&self, worker: &Worker) -> Option<u64> {
-        let limit = match worker.queue.head()?.what {
+        let Some(head) = worker.queue.head() else {
+            let leaves = worker.phase == Phase::Leaving && self.mortal;
+            return leaves.then(|| self.exit_limit_ns.unwrap_or(LEAVE_NS));
+        };
+        let limit = match head.what {
             What::Tasks { job, .. } => match self.jobs.get(&job) {
                 Some(job) if job.open => job.plan.task_limit_ns,
                 _ => Some(ABANDON_NS),

@@ -1,0 +1,277 @@
+//! Workers that end in order run what their tasks have registered for that, and write out what they have printed.
+
+use std::cell::RefCell;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use nix::libc;
+use pool::{Error, StartMethod, TaskErrorKind, worker_task};
+
+use crate::harness::{apart, cases};
+use crate::support::{Tokens, assert_usable, builder, pool, sorted, task_error, wait_for_token};
+
+cases! {
+    Processes: handlers_run, handlers_of_the_program_do_not, handlers_from_before_main, handlers_that_hang,
+               an_exit_code_is_kept, output_of_a_dropped_pool;
+    Apart: prints_and_drops, has_a_handler;
+}
+
+/// What ends of processes are noted in.
+struct Notes(PathBuf);
+
+impl Notes {
+    fn new() -> Self {
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("notes-{}", std::process::id()));
+        let _ = std::fs::remove_file(&file);
+        Self(file)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("the path of the target directory is text")
+    }
+
+    /// All notes so far, sorted; from here on there are none.
+    fn take(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(&self.0).unwrap_or_default();
+        let _ = std::fs::remove_file(&self.0);
+        sorted(text.lines().map(str::to_owned).collect())
+    }
+}
+
+impl Drop for Notes {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Where this process makes its notes.
+static FILE: OnceLock<PathBuf> = OnceLock::new();
+
+fn note(what: &str) {
+    let Some(file) = FILE.get() else { return };
+    let line = format!("{what} {}\n", std::process::id());
+    OpenOptions::new().append(true).create(true).open(file).unwrap().write_all(line.as_bytes()).unwrap();
+}
+
+fn register(handler: extern "C" fn()) {
+    // SAFETY: the handler takes nothing and may be called at any time.
+    #[expect(unsafe_code)]
+    unsafe {
+        assert_eq!(libc::atexit(handler), 0);
+    }
+}
+
+extern "C" fn note_handler() {
+    note("handler");
+}
+
+struct NotesItsEnd;
+
+impl Drop for NotesItsEnd {
+    fn drop(&mut self) {
+        note("thread-local");
+    }
+}
+
+/// Registers once in each worker; says which process it is.
+#[worker_task]
+fn register_once(file: &str, _x: u64) -> u32 {
+    thread_local! {
+        static LOCAL: RefCell<Option<NotesItsEnd>> = const { RefCell::new(None) };
+    }
+    if FILE.set(file.into()).is_ok() {
+        register(note_handler);
+        LOCAL.set(Some(NotesItsEnd));
+    }
+    std::process::id()
+}
+
+/// What these processes note at their end.
+fn notes_of(processes: &[u32]) -> Vec<String> {
+    let of = |process| [format!("handler {process}"), format!("thread-local {process}")];
+    let mut notes = sorted(processes.iter().flat_map(of).collect());
+    notes.dedup();
+    notes
+}
+
+fn handlers_run(method: StartMethod) -> Result<(), Error> {
+    let notes = Notes::new();
+    let items = || (0..8).map(|x| (notes.path(), x));
+    let joined = pool(method)?;
+    let processes = register_once::job(&joined).chunk_size(1).map(items())?;
+    joined.join()?;
+    assert_eq!(notes.take(), notes_of(&processes), "joined");
+    let fresh = builder(method).keep_alive(false).build()?;
+    let processes = register_once::job(&fresh).chunk_size(1).map(items())?;
+    assert_eq!(notes.take(), notes_of(&processes), "not kept alive");
+    let short = pool(method)?;
+    let processes = register_once::job(&short).chunk_size(1).worker_lifespan(2).map(items())?;
+    short.join()?;
+    assert_eq!(notes.take(), notes_of(&processes), "at the end of their lives");
+    let dropped = pool(method)?;
+    let processes = register_once::job(&dropped).chunk_size(1).map(items())?;
+    drop(dropped);
+    assert_eq!(notes.take(), notes_of(&processes), "dropped, with nothing to do");
+    Ok(())
+}
+
+extern "C" fn note_program() {
+    note("program");
+}
+
+/// By its name the crate calls what measures a process; this program has one that notes it.
+#[unsafe(no_mangle)]
+#[expect(unsafe_code, reason = "has a name that C knows")]
+extern "C" fn __gcov_dump() {
+    if IS_MEASURED.get().is_some() {
+        note("measured");
+    }
+}
+
+static IS_MEASURED: OnceLock<()> = OnceLock::new();
+
+fn has_a_handler(method: StartMethod) -> Result<(), Error> {
+    IS_MEASURED.set(()).unwrap();
+    FILE.set(std::env::var_os(NOTES).unwrap().into()).unwrap();
+    register(note_program);
+    let pool = pool(method)?;
+    assert_usable(&pool);
+    pool.join().map(drop)
+}
+
+/// Names the file for a part's notes.
+const NOTES: &str = "POOL_CONFORMANCE_NOTES";
+
+/// As a library does that is there before `main`.
+mod before_main {
+    extern "C" fn register() {
+        if let Some(file) = std::env::var_os(super::EARLY) {
+            let _ = super::FILE.set(file.into());
+            super::register(super::note_handler);
+        }
+    }
+
+    #[used]
+    #[unsafe(link_section = ".init_array")]
+    #[expect(unsafe_code, reason = "runs before `main`")]
+    static REGISTER: extern "C" fn() = register;
+}
+
+/// Names the file for the notes of handlers that are registered before `main`.
+const EARLY: &str = "POOL_CONFORMANCE_EARLY_NOTES";
+
+fn handlers_of_the_program_do_not(method: StartMethod) -> Result<(), Error> {
+    let notes = Notes::new();
+    let mut part =
+        apart(Path::new("/proc/self/exe"), has_a_handler, method).env(NOTES, &notes.0).spawn().unwrap();
+    let program = format!("program {}", part.id());
+    assert!(part.wait().unwrap().success());
+    let (of_handlers, measured): (Vec<_>, Vec<_>) =
+        notes.take().into_iter().partition(|note| note.starts_with("program"));
+    assert_eq!(of_handlers, [program], "once, in the program itself");
+    assert_eq!(measured.len(), if method == StartMethod::Fork { 2 } else { 0 }, "{measured:?}");
+    Ok(())
+}
+
+fn handlers_from_before_main(method: StartMethod) -> Result<(), Error> {
+    let notes = Notes::new();
+    // SAFETY: this process has one thread.
+    #[expect(unsafe_code)]
+    unsafe {
+        std::env::set_var(EARLY, &notes.0);
+    }
+    let pool = pool(method)?;
+    let processes = register_once::job(&pool).chunk_size(1).map((0..8).map(|x| (notes.path(), x)))?;
+    pool.join()?;
+    if method == StartMethod::Fork {
+        // They would be the program's, which had none.
+        assert_eq!(notes.take(), notes_of(&processes));
+        return Ok(());
+    }
+    // Of both workers, whether they had tasks or not.
+    let noted = notes.take();
+    assert!(
+        noted.len() == 2 && processes.iter().all(|process| noted.contains(&format!("handler {process}"))),
+        "{noted:?}"
+    );
+    Ok(())
+}
+
+extern "C" fn hang() {
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+#[worker_task]
+fn register_what_hangs() {
+    register(hang);
+}
+
+fn handlers_that_hang(method: StartMethod) -> Result<(), Error> {
+    let limit = Duration::from_millis(200);
+    let hanging = pool(method)?;
+    register_what_hangs::job(&hanging).worker_exit_timeout(limit).chunk_size(1).map([(); 4])?;
+    let error = task_error(hanging.join());
+    let TaskErrorKind::Exit(cause) = error.kind() else { panic!("{error}") };
+    assert!(matches!(&**cause, TaskErrorKind::TimedOut(after) if *after == limit), "{error}");
+    let dropped = pool(method)?;
+    register_what_hangs::job(&dropped).chunk_size(1).map([(); 4])?;
+    // The look behind the trial shows that they were killed.
+    drop(dropped);
+    Ok(())
+}
+
+#[worker_task]
+fn exit_with(code: i32) {
+    std::process::exit(code);
+}
+
+fn an_exit_code_is_kept(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    for code in [0, 3] {
+        let error = task_error(exit_with::apply(&pool, code));
+        let TaskErrorKind::Died(death) = error.kind() else { panic!("{error}") };
+        assert_eq!(death.exit_code(), Some(code));
+    }
+    Ok(())
+}
+
+/// Prints what stays in the buffers of Rust and C.
+#[worker_task]
+fn print_in_two_ways(x: u64) -> u64 {
+    print!("<{x}>");
+    // SAFETY: the text ends with a zero and asks for one number.
+    #[expect(unsafe_code)]
+    unsafe {
+        libc::printf(c"{%llu}".as_ptr(), x);
+    }
+    x
+}
+
+fn prints_and_drops(method: StartMethod) -> Result<(), Error> {
+    let (mut started, go_on) = (Tokens::new(), Tokens::new());
+    let pool = pool(method)?;
+    print_in_two_ways::job(&pool).chunk_size(1).map(0..6)?;
+    // One of them has something to do, and is not waited for.
+    let (path, other) = (started.path(), go_on.path());
+    let _waiting = wait_for_token::apply_async(&pool, (path.as_str(), other.as_str(), 7));
+    started.take(1);
+    print_in_two_ways::job(&pool).chunk_size(1).map(6..12)?;
+    Ok(())
+}
+
+fn output_of_a_dropped_pool(method: StartMethod) -> Result<(), Error> {
+    let part = apart(Path::new("/proc/self/exe"), prints_and_drops, method).output().unwrap();
+    let text = String::from_utf8_lossy(&part.stdout);
+    assert!(part.status.success(), "{}", String::from_utf8_lossy(&part.stderr));
+    for x in 6..12 {
+        for printed in [format!("<{x}>"), format!("{{{x}}}")] {
+            assert_eq!(text.matches(&printed).count(), 1, "{printed} in {text}");
+        }
+    }
+    Ok(())
+}
