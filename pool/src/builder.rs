@@ -16,6 +16,7 @@ use crate::pool_type::{Settings, WorkerPool};
 use crate::registry::{SharedValue, type_key};
 use crate::shared;
 use crate::start::{Crew, Shared, StartMethod};
+use crate::sys::fd::Guarded;
 use crate::sys::memfile::{self, Limited};
 use crate::sys::program;
 
@@ -281,6 +282,7 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
             Unwritten::Encode(why) => Error::Shared(crate::text::cut(why)),
             Unwritten::System(error) => Error::start("the pool", error),
         })?;
-        Ok(Shared::Encoded { key: type_key(TypeId::of::<S>()), bytes: Arc::new(file), len, _kept: kept })
+        let bytes = Guarded::new(file).map_err(|error| Error::start("the pool", error))?;
+        Ok(Shared::Encoded { key: type_key(TypeId::of::<S>()), bytes: Arc::new(bytes), len, _kept: kept })
     }
 }

@@ -92,6 +92,11 @@ pub enum Error {
         /// Why that failed.
         reason: String,
     },
+    /// The program has closed descriptors that are the pool's, as what makes a daemon of a process does.
+    #[error(
+        "this process has closed descriptors of the pool's, and the workers have ended with them: close only what the          program has opened, or build the pool afterwards"
+    )]
+    DescriptorsClosed,
     /// The registry of tasks is not usable.
     #[error("task registry: {0}")]
     Registry(String),

@@ -15,10 +15,11 @@ use pool::{Error, StartMethod, worker_exit, worker_task};
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::harness::cases;
-use crate::support::{assert_usable, builder};
+use crate::support::{assert_fails, assert_usable, builder, pool, ready, square};
 use crate::victim::close_from_three;
 
 cases! {
+    All: closed_by_the_program, closed_under_a_call, closed_before_the_first_call;
     Processes: replaced_by_files, replaced_by_other_kinds, of_shared_memory, again_and_again;
 }
 
@@ -32,6 +33,71 @@ fn replace_by_files(directory: &str, count: usize) {
         file.write_all(MINE).unwrap();
         std::mem::forget(file);
     }
+}
+
+/// Files of the program's own, at the numbers that have become free.
+fn own_files(directory: &Directory) -> Vec<File> {
+    let create = |number: usize| {
+        let path = Path::new(&directory.0).join(format!("own-{number}"));
+        let mut file = File::options().read(true).write(true).create_new(true).open(path).unwrap();
+        file.write_all(MINE).unwrap();
+        file
+    };
+    (0..40).map(create).collect()
+}
+
+fn closed_by_the_program(method: StartMethod) -> Result<(), Error> {
+    let directory = Directory::new();
+    let (called, only_dropped) = (ready(method)?, ready(method)?);
+    close_from_three();
+    let files = own_files(&directory);
+    for _ in 0..2 {
+        assert_fails!(square::par_map(&called, 0..100), Error::DescriptorsClosed);
+        assert_fails!(square::apply(&called, 1), Error::DescriptorsClosed);
+    }
+    drop((called, only_dropped));
+    directory.assert_untouched();
+    // All of them are open still.
+    assert!(files.iter().all(|file| file.metadata().is_ok_and(|data| data.len() == MINE.len() as u64)));
+    // One that is built from here on works.
+    assert_usable(&pool(method)?);
+    directory.assert_untouched();
+    Ok(())
+}
+
+#[worker_task]
+fn sleep_for(time: Duration) {
+    std::thread::sleep(time);
+}
+
+fn closed_under_a_call(method: StartMethod) -> Result<(), Error> {
+    let directory = Directory::new();
+    let pool = ready(method)?;
+    let pending = sleep_for::apply_async(&pool, Duration::from_secs(3));
+    assert!(!pending.wait(Duration::from_millis(20)));
+    close_from_three();
+    let files = own_files(&directory);
+    assert_fails!(pending.get(), Error::DescriptorsClosed);
+    drop(pool);
+    directory.assert_untouched();
+    assert!(files.iter().all(|file| file.metadata().is_ok()));
+    Ok(())
+}
+
+fn closed_before_the_first_call(method: StartMethod) -> Result<(), Error> {
+    let directory = Directory::new();
+    let pool = pool(method)?;
+    close_from_three();
+    let files = own_files(&directory);
+    match square::par_map(&pool, 0..100) {
+        Err(Error::DescriptorsClosed) => {}
+        Err(Error::Start { reason, .. }) => assert!(reason.contains("closed a descriptor"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    drop(pool);
+    directory.assert_untouched();
+    assert!(files.iter().all(|file| file.metadata().is_ok()));
+    Ok(())
 }
 
 #[worker_task]

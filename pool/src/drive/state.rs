@@ -122,6 +122,8 @@ pub(crate) struct State {
     out_of_memory: OutOfMemory,
     /// Workers that were killed and do not end, and the jobs that were open then.
     given_up: Vec<(Arc<Handle>, Vec<JobId>)>,
+    /// The program has closed the pool's descriptors.
+    lost: bool,
     /// Workers were told to end.
     ending: bool,
     /// Workers whose ends were signalled.
@@ -188,6 +190,7 @@ impl State {
             upkeep,
             out_of_memory: OutOfMemory::default(),
             given_up: Vec::new(),
+            lost: false,
             ending: false,
             suspects: Vec::new(),
             talkers: Vec::new(),
@@ -255,6 +258,9 @@ impl State {
     ) -> Result<JobId, Error> {
         if self.closed {
             return Err(Error::Closed);
+        }
+        if self.lost {
+            return Err(Error::DescriptorsClosed);
         }
         if self.supervisor.is_at_rest() {
             self.starter.refresh();

@@ -9,19 +9,23 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::{read, write};
 
-use crate::sys::fd::{Fd, Known, above_standard};
+use crate::sys::fd::{Fd, Identity, Known, above_standard};
 use crate::sys::named;
 
 /// The bell's number in the poll set. Workers have theirs, and what they print has it with a mark.
 const BELL: u64 = u64::MAX;
 const PRINTS: u64 = 1 << 32;
+/// Where there is nothing to sleep on, it is looked this often.
+const LOST: Duration = Duration::from_millis(1);
 /// A sleeper looks around this often, whatever it was told.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// The poll set.
 pub(crate) struct Waiter {
     _known: Known,
-    set: Epoll,
+    /// There while this lives.
+    set: Option<Epoll>,
+    identity: Identity,
     bell: Fd,
 }
 
@@ -31,6 +35,17 @@ pub(super) struct News {
     pub(super) ended: Vec<usize>,
     pub(super) printed: Vec<usize>,
     rung: bool,
+    /// The program has closed what the sleeper sleeps on.
+    pub(super) lost: bool,
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        if let Some(set) = self.set.take().filter(|set| !self.identity.is_of(&set.0)) {
+            // What has its number now is not closed.
+            std::mem::forget(set);
+        }
+    }
 }
 
 /// How long to sleep at most.
@@ -47,29 +62,37 @@ impl Waiter {
         let bell = bell.map_err(named("eventfd"))?;
         let bell = Fd::new(bell.into())?;
         set.add(&bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
-        Ok(Self { _known: Known::new(&set.0), set, bell })
+        let identity = Identity::give(&set.0)?;
+        Ok(Self { _known: Known::new(&set.0), set: Some(set), identity, bell })
     }
 
     /// The bell, for a new worker.
     pub(super) fn bell(&self) -> io::Result<OwnedFd> {
-        self.bell.as_fd().try_clone_to_owned()
+        self.bell.intact()?.as_fd().try_clone_to_owned()
+    }
+
+    fn set(&self) -> io::Result<&Epoll> {
+        let set = self.set.as_ref().filter(|set| self.identity.is_of(&set.0));
+        set.ok_or_else(|| io::Error::other("this process has closed a descriptor of the pool's"))
     }
 
     /// From here on the end of this worker ends a sleep, until its pidfd is closed.
     pub(super) fn watch(&self, pidfd: BorrowedFd<'_>, worker: usize) -> io::Result<()> {
-        Ok(self.set.add(pidfd, EpollEvent::new(EpollFlags::EPOLLIN, worker as u64))?)
+        Ok(self.set()?.add(pidfd, EpollEvent::new(EpollFlags::EPOLLIN, worker as u64))?)
     }
 
     /// From here on what this worker prints ends a sleep, and is told once.
     pub(super) fn watch_prints(&self, pipe: BorrowedFd<'_>, worker: usize) -> io::Result<()> {
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
-        Ok(self.set.add(pipe, EpollEvent::new(flags, worker as u64 | PRINTS))?)
+        Ok(self.set()?.add(pipe, EpollEvent::new(flags, worker as u64 | PRINTS))?)
     }
 
     /// Wakes the sleeper.
     pub(super) fn wake(&self) {
-        // A full counter means that it has been woken already.
-        let _ = write(&self.bell, &1u64.to_ne_bytes());
+        if self.bell.is_intact() {
+            // A full counter means that it has been woken already.
+            let _ = write(&self.bell, &1u64.to_ne_bytes());
+        }
     }
 
     /// Sleeps until the bell rings, there is news, or the time is over.
@@ -77,6 +100,9 @@ impl Waiter {
         let limit = sleep.limit.unwrap_or(LONGEST).min(LONGEST);
         // Rounded up: a sleep that ends before the deadline would be followed by many short ones.
         let news = self.poll(limit.as_micros().div_ceil(1000) as i32);
+        if news.lost {
+            std::thread::sleep(limit.min(LOST));
+        }
         if news.rung {
             // Nothing to read means that it does not ring any more.
             let _ = read(&self.bell, &mut [0; 8]);
@@ -90,12 +116,16 @@ impl Waiter {
     }
 
     fn poll(&self, limit_ms: i32) -> News {
+        // The program may have closed it, and the number may be that of a set of its own.
+        let Some(set) = self.set.as_ref().filter(|set| self.identity.has_mark_of(&set.0)) else {
+            return News { lost: true, ..News::default() };
+        };
         let mut events = [EpollEvent::empty(); 16];
         let timeout = EpollTimeout::try_from(limit_ms).unwrap_or(EpollTimeout::ZERO);
-        let found = match self.set.wait(&mut events, timeout) {
+        let found = match set.wait(&mut events, timeout) {
             Ok(found) => found,
             Err(Errno::EINTR) => 0,
-            Err(error) => unreachable!("epoll_wait on a valid set fails only for signals: {error}"),
+            Err(_) => return News { lost: true, ..News::default() },
         };
         let mut news = News::default();
         for number in events[..found].iter().map(EpollEvent::data) {

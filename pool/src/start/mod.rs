@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::logs::Loudness;
 use crate::registry::SharedValue;
 use crate::shared::Kept;
+use crate::sys::fd::Guarded;
 pub(crate) use crate::sys::process::Process;
 use crate::worker::Notes;
 
@@ -105,7 +106,7 @@ pub(crate) enum Shared {
     /// As it is in memory: for workers that inherit memory.
     Here(SharedValue),
     /// Encoded, in a sealed memory file; the key names its type. With what there are handles to among the bytes.
-    Encoded { key: u64, bytes: Arc<OwnedFd>, len: usize, _kept: Kept },
+    Encoded { key: u64, bytes: Arc<Guarded>, len: usize, _kept: Kept },
 }
 
 /// Why a worker could not be started.

@@ -16,7 +16,7 @@ use crate::codec::Codec;
 use crate::logs::Loudness;
 use crate::registry::{Registry, SharedValue};
 use crate::shared;
-use crate::sys::fd::Fd;
+use crate::sys::fd::{Fd, Guarded};
 use crate::sys::fork::{self, Born, fork_sibling};
 use crate::sys::inheritable::{self, Inheritable};
 use crate::sys::lifeline::{Tie, Tied};
@@ -157,9 +157,10 @@ impl Heritage {
 }
 
 impl SharedHead {
-    pub(super) fn of(shared: &Shared) -> Result<Option<(Self, &OwnedFd)>, String> {
+    pub(super) fn of(shared: &Shared) -> Result<Option<(Self, &Guarded)>, String> {
         match shared {
             Shared::Encoded { key, bytes, len, .. } => {
+                let bytes = bytes.intact().map_err(why)?;
                 Ok(Some((Self { key: *key, len: *len as u64 }, bytes)))
             }
             Shared::Here(value) if value.is::<()>() => Ok(None),
@@ -171,7 +172,7 @@ impl SharedHead {
 }
 
 /// Decodes the shared value, if there is a function that borrows its type.
-fn decode_shared(codec: Codec, key: u64, len: u64, bytes: &OwnedFd) -> Result<SharedValue, String> {
+fn decode_shared(codec: Codec, key: u64, len: u64, bytes: &impl AsFd) -> Result<SharedValue, String> {
     let Some(decode) = Registry::get().decoder_of(key) else { return Ok(Arc::new(())) };
     let failed = |why: &str| format!("the shared value could not be decoded: {why}");
     let encoded = Sealed::open(bytes).map_err(|error| failed(&error.to_string()))?;

@@ -44,6 +44,12 @@ impl Fd {
     pub(crate) fn is_intact(&self) -> bool {
         self.fd.is_intact()
     }
+
+    /// This descriptor, or an error if it is not intact.
+    pub(crate) fn intact(&self) -> io::Result<&Self> {
+        self.fd.intact()?;
+        Ok(self)
+    }
 }
 
 impl AsFd for Fd {
@@ -76,7 +82,7 @@ impl Guarded {
     /// Whether the number still stands for this descriptor: false when somebody has closed it, whatever has got the
     /// number since.
     pub(crate) fn is_intact(&self) -> bool {
-        Identity::find(&*self.fd).is_ok_and(|found| found == self.identity)
+        self.identity.is_of(&*self.fd)
     }
 
     /// The descriptor, or an error if it is not intact.
@@ -90,7 +96,7 @@ impl Guarded {
     /// The same as [`is_intact`](Self::is_intact) with one system call, for a file of a kind that is marked.
     #[inline]
     pub(crate) fn has_its_mark(&self) -> bool {
-        mark(&*self.fd) == self.identity.mark
+        self.identity.has_mark_of(&*self.fd)
     }
 }
 
@@ -113,7 +119,7 @@ impl Drop for Guarded {
 /// they have the number of a signal, which nobody asks for and such files never send. No file of the user's has such a
 /// mark. It goes with the open file into other processes, and stays what the first one has made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Identity {
+pub(crate) struct Identity {
     device: libc::dev_t,
     inode: libc::ino_t,
     mark: libc::c_int,
@@ -121,7 +127,7 @@ struct Identity {
 
 impl Identity {
     /// Gives an open file its identity, or finds what it has been given.
-    fn give(fd: &impl AsFd) -> io::Result<Self> {
+    pub(crate) fn give(fd: &impl AsFd) -> io::Result<Self> {
         let found = Self::find(fd)?;
         if found.mark != UNMARKED {
             return Ok(found);
@@ -132,6 +138,17 @@ impl Identity {
         // SAFETY: the command takes an integer and touches no memory of this process.
         unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), F_SETSIG, own) };
         Self::find(fd)
+    }
+
+    /// Whether it has the mark of this number's file: one system call, for a kind that is marked.
+    #[inline]
+    pub(crate) fn has_mark_of(&self, fd: &impl AsFd) -> bool {
+        mark(fd) == self.mark
+    }
+
+    /// Whether it is that of this number.
+    pub(crate) fn is_of(&self, fd: &impl AsFd) -> bool {
+        Self::find(fd).is_ok_and(|found| found == *self)
     }
 
     fn find(fd: &impl AsFd) -> io::Result<Self> {

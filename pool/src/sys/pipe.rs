@@ -35,6 +35,9 @@ pub(crate) fn never_wait(fd: &impl AsFd) -> io::Result<()> {
 impl Reader {
     /// Appends what there is, up to about so many bytes.
     pub(crate) fn read_into(&self, out: &mut Vec<u8>, at_most: usize) {
+        if !self.0.is_intact() {
+            return;
+        }
         let mut bytes = [0; 16 << 10];
         let start = out.len();
         while out.len() - start < at_most {

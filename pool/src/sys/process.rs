@@ -159,8 +159,14 @@ impl Process {
 
     fn reap_until(&mut self, deadline: Instant) -> Option<Death> {
         if self.death.is_none() && self.handle.is_own() {
-            let mut ended = [PollFd::new(self.pidfd(), PollFlags::POLLIN)];
-            poll_until(&mut ended, deadline).ok()?;
+            if self.handle.pidfd.is_intact() {
+                let mut ended = [PollFd::new(self.pidfd(), PollFlags::POLLIN)];
+                poll_until(&mut ended, deadline).ok()?;
+            } else {
+                while self.try_reap().is_none() && Instant::now() < deadline {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
         }
         self.try_reap()
     }

@@ -62,7 +62,7 @@ impl Channel {
         let fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&fds)];
         let rights = if fds.is_empty() { &[][..] } else { &rights[..] };
-        let socket = self.0.as_fd().as_raw_fd();
+        let socket = self.0.intact()?.as_fd().as_raw_fd();
         // The other side reads each message before the next is due, so there is always room: a send that would
         // wait is the sign of a side that does not read.
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
@@ -76,7 +76,7 @@ impl Channel {
         let mut rights = nix::cmsg_space!([RawFd; MESSAGE_FDS]);
         let mut parts = [IoSliceMut::new(&mut bytes)];
         let received = loop {
-            let socket = self.0.as_fd().as_raw_fd();
+            let socket = self.0.intact()?.as_fd().as_raw_fd();
             match recvmsg::<()>(socket, &mut parts, Some(&mut rights), MsgFlags::MSG_CMSG_CLOEXEC) {
                 // A reset: the other side went with messages of ours unread. That is told once, and before what it
                 // sent last: its answer, if there is one, comes next.

@@ -79,9 +79,16 @@ impl State {
         self.note_news(news);
     }
 
-    pub(super) fn note_news(&mut self, News { ended, printed, .. }: News) {
+    pub(super) fn note_news(&mut self, News { ended, printed, lost, .. }: News) {
         self.suspects.extend(ended);
         self.talkers.extend(printed);
+        if lost {
+            // Nobody tells of them any more. The lifelines are closed with the rest.
+            self.suspects = (0..self.posts.len()).collect();
+            if !std::mem::replace(&mut self.lost, true) {
+                self.cancel_all(&Error::DescriptorsClosed);
+            }
+        }
     }
 
     /// Passes on what workers have printed and logged.
