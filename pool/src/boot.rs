@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
+use crate::cpu;
 use crate::start::newborn;
 use crate::sys::faults::note_std_handlers;
 use crate::worker::LivesIn;
@@ -30,6 +31,7 @@ pub fn init() {
         return;
     }
     note_std_handlers();
+    cpu::note_start();
     if has_marker() {
         newborn::live();
     }
@@ -87,7 +89,6 @@ fn role_of_process() -> Role {
 }
 
 /// Whether this process is a worker; with `Threads` workers live in the main process.
-#[cfg(feature = "progress")]
 pub(crate) fn is_worker_process() -> bool {
     role_of_process() != Role::Main
 }

@@ -50,6 +50,10 @@ impl<S> std::fmt::Debug for WorkerPoolBuilder<S> {
     }
 }
 
+/// More workers than any machine has descriptors and process numbers for by default, and few enough to be counted in
+/// memory.
+pub(crate) const MOST_WORKERS: usize = 1 << 16;
+
 /// How a shared value is written out.
 type Encode<S> = fn(&S, Codec, &mut BufWriter<Limited>) -> Result<(), String>;
 
@@ -90,7 +94,7 @@ impl WorkerPoolBuilder {
 }
 
 impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
-    /// How many workers. Default: [`cpu_count`](crate::cpu_count), the CPUs that this process may use.
+    /// How many workers, from 1 to 65536. Default: [`cpu_count`](crate::cpu_count), the CPUs that this process may use.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
         self
@@ -114,7 +118,9 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
         self
     }
 
-    /// Pins workers to CPUs: one CPU or set of CPUs for all workers, or one for each. Default: not pinned.
+    /// Pins workers to CPUs: one CPU or set of CPUs for all workers, or one for each. Default: not pinned; workers
+    /// run on all CPUs that this process may use, also where the thread that builds the pool is pinned to some of
+    /// them.
     pub fn cpu_ids(mut self, sets: impl CpuIds) -> Self {
         self.cpu_ids = Some(sets.into_sets());
         self
@@ -227,8 +233,9 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
             ));
         }
         let workers = self.workers.unwrap_or_else(crate::cpu_count);
-        if workers == 0 {
-            return Err(Error::option("workers", 0, "a pool has at least 1 worker"));
+        if !(1..=MOST_WORKERS).contains(&workers) {
+            let allowed = format!("a pool has at least 1 worker, and at most {MOST_WORKERS}");
+            return Err(Error::option("workers", workers, allowed));
         }
         match self.memory_limit {
             Some(0) => return Err(Error::option("memory_limit", 0, "it must be at least 1 byte")),
@@ -240,7 +247,7 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
         }
         let cpus = match &self.cpu_ids {
             Some(sets) => cpu::check_sets(sets.clone(), workers)?,
-            None => vec![Vec::new(); workers],
+            None => vec![cpu::unless_this_thread_has_all(); workers],
         };
         let crew = Crew {
             codec: self.codec,

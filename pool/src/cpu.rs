@@ -1,33 +1,72 @@
 //! CPUs: how many this process may use, which ones, and which of them each worker gets.
 #![allow(unsafe_code, reason = "affinity masks of any size, which nix does not have")]
 
+use std::fs;
 use std::io;
 use std::os::unix::thread::JoinHandleExt;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 use std::thread::JoinHandle;
 
 use nix::libc;
 
+use crate::boot;
+use crate::builder::MOST_WORKERS;
 use crate::error::Error;
 use crate::sys::read_text;
 
-/// How many CPUs this process may use: those in its affinity mask, but no more than the quota of its cgroup gives
-/// time for, rounded up, as it was at the first call. At least 1.
+/// How many CPUs this process may use, but no more than the quota of its cgroup gives time for, rounded up, as it was
+/// at the first call. At least 1.
+///
+/// They are those in the affinity mask that the process had when it called [`pool::init`](crate::init), as `taskset`,
+/// a batch system or a cgroup's cpuset give it, and those in the masks of its threads: a thread that is pinned later,
+/// as by real-time loops and OpenMP, leaves the others to the process.
 #[must_use]
 pub fn cpu_count() -> usize {
     // It takes a dozen files to know it.
     static QUOTA: LazyLock<Option<usize>> = LazyLock::new(|| quota_of_process(|path| read_text(path).ok()));
-    let allowed = allowed().len();
+    let allowed = of_process().len();
     QUOTA.map_or(allowed, |quota| allowed.min(quota)).max(1)
 }
 
-/// The CPUs in this thread's affinity mask.
-pub(crate) fn allowed() -> Vec<usize> {
+/// What the main thread might use at the start of the program.
+static AT_START: OnceLock<Mask> = OnceLock::new();
+
+/// Notes which CPUs the process has been given, before its threads pin themselves.
+pub(crate) fn note_start() {
+    AT_START.get_or_init(|| mask_of(0));
+}
+
+/// The CPUs that this process may use: what the masks of its threads leave to it, and what it was given at its start. A
+/// worker has those that its pool has given it.
+pub(crate) fn of_process() -> Vec<usize> {
+    let mut all = mask_of(0);
+    if let Some(start) = AT_START.get().filter(|_| !boot::is_worker_process()) {
+        all.add(start);
+    }
+    // Without /proc what is known of this thread must do.
+    for thread in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let number = thread.file_name().to_str().and_then(|name| name.parse().ok());
+        number.into_iter().for_each(|number| all.add(&mask_of(number)));
+    }
+    all.cpus()
+}
+
+/// The CPUs of the process where this thread may not use all of them: what it starts would have its mask. None, which
+/// pins nobody, where it may.
+pub(crate) fn unless_this_thread_has_all() -> Vec<usize> {
+    let (own, all) = (mask_of(0).cpus(), of_process());
+    if own == all { Vec::new() } else { all }
+}
+
+/// The affinity mask of a thread, this one for 0; none where it is not told.
+fn mask_of(thread: libc::pid_t) -> Mask {
     let mut mask = Mask::default();
     // SAFETY: the kernel writes at most the mask's own size.
-    let got = unsafe { libc::sched_getaffinity(0, size_of::<Mask>(), mask.0.as_mut_ptr().cast()) };
-    if got == 0 { mask.cpus() } else { Vec::new() }
+    match unsafe { libc::sched_getaffinity(thread, size_of::<Mask>(), mask.0.as_mut_ptr().cast()) } {
+        0.. => mask,
+        _ => Mask::default(),
+    }
 }
 
 /// Lets a process run on these CPUs only.
@@ -56,7 +95,12 @@ struct Mask([libc::c_ulong; Self::WORDS]);
 
 impl Mask {
     const WORD_BITS: usize = libc::c_ulong::BITS as usize;
-    const WORDS: usize = 8192 / Self::WORD_BITS;
+    const CPUS: usize = 8192;
+    const WORDS: usize = Self::CPUS / Self::WORD_BITS;
+
+    fn add(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word |= other);
+    }
 
     fn of(cpus: &[usize]) -> io::Result<Self> {
         let mut mask = Self::default();
@@ -170,7 +214,8 @@ pub trait CpuIds {
 
 impl<I: IntoIterator<Item: CpuSet>> CpuIds for I {
     fn into_sets(self) -> Vec<Vec<usize>> {
-        self.into_iter().map(CpuSet::into_cpus).collect()
+        // One more than there can be is enough to be refused: a range may have no end to speak of.
+        self.into_iter().take(MOST_WORKERS + 1).map(CpuSet::into_cpus).collect()
     }
 }
 
@@ -224,19 +269,19 @@ impl<const N: usize> CpuSet for &[usize; N] {
 
 impl CpuSet for std::ops::Range<usize> {
     fn into_cpus(self) -> Vec<usize> {
-        self.collect()
+        self.take(Mask::CPUS + 1).collect()
     }
 }
 
 impl CpuSet for std::ops::RangeInclusive<usize> {
     fn into_cpus(self) -> Vec<usize> {
-        self.collect()
+        self.take(Mask::CPUS + 1).collect()
     }
 }
 
 /// One set of CPUs for each worker, or what is wrong with those that were given.
 pub(crate) fn check_sets(sets: Vec<Vec<usize>>, workers: usize) -> Result<Vec<Vec<usize>>, Error> {
-    check_against(&allowed(), sets, workers)
+    check_against(&of_process(), sets, workers)
 }
 
 fn check_against(allowed: &[usize], sets: Vec<Vec<usize>>, workers: usize) -> Result<Vec<Vec<usize>>, Error> {
@@ -338,7 +383,7 @@ mod tests {
 
     #[test]
     fn the_count_is_at_least_one_and_at_most_the_mask() {
-        assert!((1..=allowed().len().max(1)).contains(&cpu_count()));
+        assert!((1..=of_process().len().max(1)).contains(&cpu_count()));
     }
 
     #[test]
@@ -350,12 +395,12 @@ mod tests {
 
     #[test]
     fn a_pinned_thread_has_its_cpus() {
-        let one = allowed()[..1].to_vec();
+        let one = of_process()[..1].to_vec();
         let (pinned, wait) = std::sync::mpsc::channel::<()>();
         let expected = one.clone();
         let thread = std::thread::spawn(move || {
             wait.recv().unwrap();
-            assert_eq!(allowed(), expected);
+            assert_eq!(mask_of(0).cpus(), expected);
         });
         pin_thread(&thread, &one).unwrap();
         pinned.send(()).unwrap();

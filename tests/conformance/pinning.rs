@@ -1,6 +1,6 @@
 //! Workers run on the CPUs that they were given: read back where they run.
 
-use nix::sched::{CpuSet, sched_getaffinity};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use pool::{Error, StartMethod, WorkerPool, worker_task};
 
@@ -9,7 +9,7 @@ use crate::support::{Tokens, assert_usable, builder, put_token, take_token};
 
 cases! {
     All: not_pinned, one_cpu_for_all, one_set_for_all, one_cpu_for_each, one_set_for_each, kept_at_restart,
-         wrong_count, cpu_that_is_not_there, empty_set;
+         wrong_count, cpu_that_is_not_there, empty_set, numbers_beyond_reason, pinned_main_thread;
 }
 
 const WORKERS: usize = 2;
@@ -51,6 +51,35 @@ fn set(mut cpus: Vec<usize>) -> Vec<usize> {
     cpus.sort_unstable();
     cpus.dedup();
     cpus
+}
+
+/// A thread that is pinned leaves the other CPUs to its process.
+fn pinned_main_thread(method: StartMethod) -> Result<(), Error> {
+    let (all, (first, last), count) = (cpus(), first_and_last(), pool::cpu_count());
+    let mut one = CpuSet::new();
+    one.set(first).unwrap();
+    sched_setaffinity(Pid::from_raw(0), &one).unwrap();
+    assert_eq!(cpus(), [first]);
+    assert_eq!(cpus_of_workers(&builder(method).cpu_ids([last]).build()?)?, [[last], [last]]);
+    assert_eq!(cpus_of_workers(&builder(method).cpu_ids([first, last]).build()?)?, [[first], [last]]);
+    assert_eq!(cpus_of_workers(&builder(method).build()?)?, [all.clone(), all]);
+    assert_eq!(pool::cpu_count(), count);
+    Ok(())
+}
+
+fn numbers_beyond_reason(method: StartMethod) -> Result<(), Error> {
+    let refused = |built: Result<WorkerPool, Error>| match built {
+        Err(error @ Error::Option { option: "cpu_ids", .. }) => {
+            assert!(error.to_string().len() < 1000, "{error}");
+        }
+        other => panic!("it should be refused: {other:?}"),
+    };
+    refused(builder(method).cpu_ids([usize::MAX]).build());
+    refused(builder(method).cpu_ids(0..usize::MAX).build());
+    refused(builder(method).cpu_ids([0..1 << 40, 1..usize::MAX]).build());
+    refused(builder(method).cpu_ids([0..=usize::MAX, 0..=usize::MAX]).build());
+    refused(builder(method).cpu_ids([vec![8191, 8192]]).build());
+    Ok(())
 }
 
 fn not_pinned(method: StartMethod) -> Result<(), Error> {
