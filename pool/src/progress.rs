@@ -168,10 +168,6 @@ impl Progress {
 
     /// The call has ended.
     pub(crate) fn end(&self, how: End) {
-        if how == End::Done {
-            // No more will come, whatever was promised.
-            self.know(self.seen.over.load(Ordering::Relaxed));
-        }
         match &self.line {
             // Others may count on it.
             Line::Given(bar) => {
