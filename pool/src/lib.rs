@@ -24,7 +24,7 @@
 //! |---|---|
 //! | decide | [why processes](guide::why_processes), [start methods](guide::start_methods) |
 //! | write tasks | [worker state](guide::state), [shared memory](guide::shared_memory) |
-//! | rely on them | [failures](guide::failures), [testing](guide::testing), [performance](guide::performance), [watching](guide::watching) |
+//! | rely on them | [failures](guide::failures), [promises](guide::promises), [testing](guide::testing), [performance](guide::performance), [watching](guide::watching) |
 //! | move over | [from rayon](guide::from_rayon), [from MPIRE, multiprocessing and their like](guide::from_mpire) |
 //!
 //! # Features

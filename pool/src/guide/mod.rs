@@ -8,6 +8,7 @@
 //! | [`state`] | your workers load their model once, know their number, and hand over what they have counted |
 //! | [`shared_memory`] | your tasks write into one array, in place, and nobody waits for a worker that was killed |
 //! | [`failures`] | you know what becomes of a task that panics, crashes, hangs or eats memory, and of the others |
+//! | [`promises`] | you know what always holds, and where each promise ends |
 //! | [`performance`] | you know what a task costs, and what to change when that is too much |
 //! | [`watching`] | you see how far a call is, where the time goes, what workers log, and what one said before it died |
 //! | [`testing`] | your tests run over worker processes, crashes included |
@@ -32,6 +33,9 @@ pub mod shared_memory {}
 
 #[doc = include_str!("failures.md")]
 pub mod failures {}
+
+#[doc = include_str!("promises.md")]
+pub mod promises {}
 
 #[doc = include_str!("performance.md")]
 pub mod performance {}
