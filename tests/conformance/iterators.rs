@@ -6,15 +6,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pool::{Error, StartMethod};
+use pool::shared::SharedCounter;
+use pool::{Error, StartMethod, worker_task};
 
 use crate::harness::cases;
-use crate::support::{Tokens, assert_usable, builder, pool, square, squares, wait_for_token};
+use crate::support::{
+    Tokens, assert_usable, builder, pool, put_token, square, squares, take_all_tokens, take_token,
+    wait_for_token,
+};
 
 cases! {
     All: infinite_input, bounded_ahead, bounded_behind_a_slow_head, dropped_half_way, dropped_untouched,
          dropped_while_tasks_run, input_panics, fused, several_at_once, works_before_it_is_asked,
-         no_result_waits_for_the_next_task;
+         no_result_waits_for_the_next_task, bounded_by_bytes, results_beyond_the_bound;
+    Processes: bounded_by_bytes_behind_a_death;
 }
 
 fn infinite_input(method: StartMethod) -> Result<(), Error> {
@@ -85,6 +90,80 @@ fn no_result_waits_for_the_next_task(method: StartMethod) -> Result<(), Error> {
         }
     }
     assert!(began.elapsed() < Duration::from_secs(30), "results come only when the pool looks around");
+    Ok(())
+}
+
+/// Gives a mebibyte. The first task waits for a token; if it is told to, it then dies, once.
+#[worker_task]
+fn large(#[shared] (started, go_on, deaths): &(String, String, SharedCounter), x: u64) -> Vec<u8> {
+    put_token(started);
+    if x == 0 {
+        take_token(go_on);
+        if deaths.fetch_add(1) == 0 {
+            std::process::abort();
+        }
+    }
+    vec![x as u8; 1 << 20]
+}
+
+/// How many tasks begin while nothing comes for the caller.
+fn count_behind_the_head(started: &mut Tokens) -> usize {
+    started.take(2);
+    let (mut count, mut quiet) = (2, 0);
+    while quiet < 3 {
+        wait_until_the_main_thread_sleeps();
+        let more = take_all_tokens(&started.path());
+        (count, quiet) = (count + more, if more == 0 { quiet + 1 } else { 0 });
+    }
+    count
+}
+
+fn behind_a_late_head(method: StartMethod, deaths: u64) -> Result<(), Error> {
+    const TASKS: u64 = 300;
+    let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+    let counter = SharedCounter::new(1 - deaths)?;
+    let pool = builder(method).shared((started.path(), go_on.path(), counter)).build()?;
+    // The input does not say how long it is.
+    let mut results = large::job(&pool).retries(1).imap((0..TASKS).filter(|_| true));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let begun = count_behind_the_head(&mut started);
+            go_on.put(2);
+            assert!(begun < 90, "{begun} results of a mebibyte each wait for the first");
+        });
+        for x in 0..TASKS {
+            let result = results.next().expect("there are more").expect("it has a result");
+            assert!(result.len() == 1 << 20 && result[7] == x as u8);
+        }
+    });
+    assert!(results.next().is_none());
+    Ok(())
+}
+
+fn bounded_by_bytes(method: StartMethod) -> Result<(), Error> {
+    behind_a_late_head(method, 0)
+}
+
+/// The task that everything waits for comes back, and goes out again though no other may.
+fn bounded_by_bytes_behind_a_death(method: StartMethod) -> Result<(), Error> {
+    behind_a_late_head(method, 1)
+}
+
+#[worker_task]
+fn larger(x: u8) -> Vec<u8> {
+    vec![x; 70 << 20]
+}
+
+fn results_beyond_the_bound(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    for chunk_size in [1, 3] {
+        for (x, result) in (0..).zip(larger::job(&pool).chunk_size(chunk_size).imap(0..5)) {
+            let result = result?;
+            assert!(result.len() == 70 << 20 && result[1] == x);
+        }
+        assert_eq!(larger::job(&pool).chunk_size(chunk_size).imap_unordered(0..5).count(), 5);
+    }
+    assert_usable(&pool);
     Ok(())
 }
 

@@ -43,6 +43,8 @@ pub(crate) struct Loss {
     pub(crate) item: Option<Vec<u8>>,
     /// What its worker printed last, if it ended.
     pub(crate) last_words: Option<String>,
+    /// What it counts as until the caller takes it.
+    pub(crate) bytes: u64,
 }
 
 impl Inbox {

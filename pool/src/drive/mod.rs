@@ -162,11 +162,11 @@ impl Core {
     }
 
     /// Moves what can be moved: replies in, deaths and deadlines seen, items out. `taken` is how many results the
-    /// caller has taken since the last turn; since `watched` it has done nothing else. Says when it looked at the workers.
+    /// caller has taken since the last turn, of how many bytes; since `watched` it has done nothing else. Says when it looked at the workers.
     pub(crate) fn turn(
         &self,
         job: JobId,
-        taken: u64,
+        taken: (u64, u64),
         watched: Option<u64>,
         feed: &mut dyn Feed,
         inbox: &mut Inbox,
@@ -176,7 +176,7 @@ impl Core {
         let absence = watched.map(|from| Absence { from, limit: Duration::ZERO, until: now });
         self.change_at(now, true, |state| {
             state.leave_out(absence);
-            state.taken(job, taken);
+            state.taken(job, taken.0, taken.1);
             state.drive();
             state.feed(job, feed);
             state.take_inbox(job, inbox);

@@ -309,10 +309,10 @@ impl State {
         }
     }
 
-    /// The caller has taken so many results of the job.
-    pub(crate) fn taken(&mut self, job: JobId, count: u64) {
+    /// The caller has taken so many results of the job, of so many bytes.
+    pub(crate) fn taken(&mut self, job: JobId, count: u64, bytes: u64) {
         if count > 0 {
-            self.handle(Event::Taken { job, count });
+            self.handle(Event::Taken { job, count, bytes });
         }
     }
 

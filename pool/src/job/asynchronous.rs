@@ -65,7 +65,7 @@ impl Arrivals {
     fn open<T: Task>(&self, codec: Codec) -> Result<Vec<T::Output>, Error> {
         let (mut results, mut values) = (Vec::new(), Vec::new());
         for arrival in &self.arrivals {
-            open::<T>(arrival, &self.tape, codec, &mut values, |_, values| {
+            open::<T>(arrival, &self.tape, codec, &mut values, |_, _, values| {
                 results.append(values?);
                 Ok(())
             })?;
@@ -424,7 +424,7 @@ impl Courier {
                         let mut news = Inbox::default();
                         state.take_inbox(*job, &mut news);
                         let (done, failed) = news.outcomes();
-                        state.taken(*job, done + failed);
+                        state.taken(*job, done + failed, 0);
                         moved.extend(progress.clone().map(|progress| (progress, done, failed)));
                         inbox.append(news);
                         if inbox.end.is_none() && inbox.outcomes().1 == 0 {

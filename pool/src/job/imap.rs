@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::iter::FusedIterator;
 use std::task::Poll;
 
+use super::MOST_HELD_BYTES;
 use super::running::Running;
 use crate::error::Error;
 use crate::task::Task;
@@ -13,11 +14,20 @@ pub(super) struct Results<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     /// When it is over: the error that ended it, until that is told.
     running: Result<Running<'p, 'i, T, I>, Option<Error>>,
     /// Results that came: in input order with gaps, or as they came.
-    ready: VecDeque<Option<Result<T::Output, Error>>>,
+    ready: VecDeque<Option<Held<T::Output>>>,
     /// The index of the first of them.
     next: u64,
     ordered: bool,
     over: Option<Result<(), Error>>,
+}
+
+/// When so many bytes of results were taken, the pool hears of it before there is nothing left to take.
+const MANY_BYTES: u64 = MOST_HELD_BYTES / 4;
+
+/// A result that waits to be taken, and how many bytes it counts as.
+struct Held<R> {
+    result: Result<R, Error>,
+    bytes: u64,
 }
 
 impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
@@ -39,16 +49,16 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
     pub(super) fn pump(&mut self, wait: bool) {
         let Self { running, ready, next, ordered, over } = self;
         let Ok(running) = running else { return };
-        *over = running.pump(wait, |index, values| {
+        *over = running.pump(wait, |index, bytes, values| {
             let mut place = if *ordered { (index - *next) as usize } else { ready.len() };
             match values {
                 Ok(values) => {
                     for value in values.drain(..) {
-                        lay(ready, place, Ok(value));
+                        lay(ready, place, Held { result: Ok(value), bytes });
                         place += 1;
                     }
                 }
-                Err(error) => lay(ready, place, Err(Error::Task(error))),
+                Err(error) => lay(ready, place, Held { result: Err(Error::Task(error)), bytes }),
             }
             Ok(())
         });
@@ -56,12 +66,19 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
 
     /// The next result, if it is there. `None` when there are no more: then the job is closed.
     pub(super) fn next_now(&mut self) -> Poll<Option<Result<T::Output, Error>>> {
+        if self.over.is_none() && self.running.as_ref().is_ok_and(|running| running.taken_bytes >= MANY_BYTES)
+        {
+            // Workers may wait for the room.
+            self.pump(false);
+        }
         if let Some(Some(_)) = self.ready.front() {
             self.next += 1;
-            if let Ok(running) = &mut self.running {
+            let held = self.ready.pop_front().flatten();
+            if let (Ok(running), Some(held)) = (&mut self.running, &held) {
                 running.taken += 1;
+                running.taken_bytes += held.bytes;
             }
-            return Poll::Ready(self.ready.pop_front().flatten());
+            return Poll::Ready(held.map(|held| held.result));
         }
         if let Some(end) = self.over.take() {
             self.running = Err(end.err());
@@ -110,7 +127,7 @@ fn lay<R>(ready: &mut VecDeque<Option<R>>, place: usize, result: R) {
 /// The results of a job, one by one, while it goes on; from `par_imap` and `par_imap_unordered`.
 ///
 /// The job moves on while the iterator is asked for results. Results that were not asked for yet are bounded by
-/// `max_tasks_active`. Dropping the iterator ends the job; the pool can be used at once.
+/// `max_tasks_active`; without it by 64 MiB, as they are encoded, and by their number. Dropping the iterator ends the job; the pool can be used at once.
 pub struct Imap<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     results: Results<'p, 'i, T, I>,
     /// What follows the end of the job.

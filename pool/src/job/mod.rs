@@ -80,8 +80,10 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     }
 
     /// How many tasks may be under way, with workers or as results that were not taken yet. Default: as many as keep
-    /// the workers busy for a moment; for iterators also a bound on results that were not taken, `workers × chunk_size × 2`
-    /// where the chunk size is given.
+    /// the workers busy for a moment; for iterators and streams also a bound on results that were not taken: 16,384 of them,
+    /// `workers × chunk_size × 2` where the chunk size is given, and 64 MiB of them, as they are encoded. Beyond that an
+    /// ordered iterator whose next result is late begins no more tasks until it comes. A number given here takes the
+    /// place of all that.
     pub fn max_tasks_active(mut self, tasks: usize) -> Self {
         self.options.max_tasks_active = Some(tasks);
         self
@@ -173,6 +175,10 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
         Job { pool: self.pool, options: self.options, functions: PhantomData }
     }
 }
+
+/// How many bytes of results an iterator or stream holds, as they are encoded, before no more tasks are begun: enough for
+/// 64 of a mebibyte, with which a result that is late by as many task times makes no worker wait.
+const MOST_HELD_BYTES: u64 = 64 << 20;
 
 /// So much memory is reserved for results before they come, and no more: what an iterator says of its length may be wrong.
 const RESERVED_BYTES: usize = 16 << 20;
@@ -304,6 +310,7 @@ where
         plan.fail_fast = mode == Mode::FailFast;
         if mode == (Mode::Outcomes { bounded: true }) && plan.max_active.is_none() {
             plan.max_active = self.pool.default_bound(&plan);
+            plan.max_held_bytes = Some(MOST_HELD_BYTES);
         }
         let chunk = plan.whole_chunk();
         let tasks = plan.total;
@@ -325,6 +332,7 @@ where
             values: Vec::new(),
             came: 0,
             taken: 0,
+            taken_bytes: 0,
             watched: None,
             settles,
             progress,

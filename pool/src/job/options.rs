@@ -71,6 +71,7 @@ impl Options {
             profile: 0,
             chunking,
             max_active: self.max_tasks_active.map(|most| most as u64),
+            max_held_bytes: None,
             lifespan: self.worker_lifespan.map(|tasks| tasks as u64),
             retries: self.retries,
             fail_fast: false,

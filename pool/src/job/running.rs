@@ -44,8 +44,9 @@ pub(super) struct Running<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     pub(super) values: Vec<T::Output>,
     /// What came of tasks in the last turn.
     pub(super) came: u64,
-    /// Results taken since the last turn.
+    /// Results taken since the last turn, and where they are bounded, their bytes.
     pub(super) taken: u64,
+    pub(super) taken_bytes: u64,
     /// When the workers were looked at last, unless the user's code has run since.
     pub(super) watched: Option<u64>,
     /// When this ends, nobody is at work on the job any more.
@@ -58,7 +59,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Running<'_, 'i, T, I> {
     pub(super) fn pump(
         &mut self,
         wait: bool,
-        mut sink: impl FnMut(u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
+        mut sink: impl FnMut(u64, u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
     ) -> Option<Result<(), Error>> {
         // The user's input takes its own time.
         let pulling = self.supply.pull(self.chunk).as_nanos() as u64;
@@ -66,7 +67,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Running<'_, 'i, T, I> {
             return Some(Err(forked));
         }
         let watched = self.watched.take().map(|at| at.saturating_add(pulling));
-        let taken = std::mem::take(&mut self.taken);
+        let taken = (std::mem::take(&mut self.taken), std::mem::take(&mut self.taken_bytes));
         let looked = self.core.turn(self.job, taken, watched, &mut self.supply, &mut self.inbox);
         if let (Some(progress), Some(tasks)) = (&self.progress, self.supply.total()) {
             progress.know(tasks);
@@ -85,13 +86,14 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Running<'_, 'i, T, I> {
         let mut over = inbox.end.take();
         let (mut done, mut failed) = (0, 0);
         for arrival in &inbox.arrivals {
-            let opened = open::<T>(arrival, &inbox.tape, self.codec, &mut self.values, |index, came| {
-                match &came {
-                    Ok(values) => done += values.len() as u64,
-                    Err(_) => failed += 1,
-                }
-                sink(index, came)
-            });
+            let opened =
+                open::<T>(arrival, &inbox.tape, self.codec, &mut self.values, |index, bytes, came| {
+                    match &came {
+                        Ok(values) => done += values.len() as u64,
+                        Err(_) => failed += 1,
+                    }
+                    sink(index, bytes, came)
+                });
             if let Err(error) = opened {
                 over = Some(Err(error));
                 break;
@@ -121,7 +123,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Running<'_, 'i, T, I> {
         mut sink: impl FnMut(u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         loop {
-            let over = self.pump(true, &mut sink);
+            let over = self.pump(true, |index, _, came| sink(index, came));
             self.taken += std::mem::take(&mut self.came);
             if let Some(over) = over {
                 return over;
@@ -144,14 +146,14 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Drop for Running<'_, 'i, T, I
     }
 }
 
-/// Decodes what arrived. `sink` gets the index of a task, and the results of that one and those that follow it, or its
-/// error. Results that it leaves in the vector are dropped.
+/// Decodes what arrived. `sink` gets the index of a task, how many bytes its outcome counts as, and the results of that one
+/// and of those that follow it, each of as many bytes, or its error. Results that it leaves in the vector are dropped.
 pub(super) fn open<T: Task>(
     arrival: &Arrival,
     tape: &[u8],
     codec: Codec,
     values: &mut Vec<T::Output>,
-    mut sink: impl FnMut(u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
+    mut sink: impl FnMut(u64, u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let Arrival { mut index, worker, ref what } = *arrival;
     let fail = |index: u64, attempts, argument, kind| {
@@ -165,18 +167,18 @@ pub(super) fn open<T: Task>(
                 values.clear();
                 let failed = decode_each(codec, &mut slots, values);
                 let count = values.len() as u64;
-                sink(index, Ok(values))?;
+                sink(index, *len as u64, Ok(values))?;
                 let Some(why) = failed else { return Ok(()) };
                 index += count;
-                sink(index, Err(fail(index, 1, None, TaskErrorKind::Decode(text::cut(why)))))?;
+                sink(index, *len as u64, Err(fail(index, 1, None, TaskErrorKind::Decode(text::cut(why)))))?;
                 index += 1;
             }
         }
         What::Failed(loss) => {
-            let Loss { attempts, kind, earlier, item, last_words } = &**loss;
+            let Loss { attempts, kind, earlier, item, last_words, bytes } = &**loss;
             let argument = item.as_ref().and_then(|item| show::<T>(codec, item));
             let error = fail(index, *attempts, argument, kind.clone());
-            sink(index, Err(error.after(earlier.clone()).with_last_words(last_words.clone())))
+            sink(index, *bytes, Err(error.after(earlier.clone()).with_last_words(last_words.clone())))
         }
     }
 }

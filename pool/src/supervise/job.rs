@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     pub(crate) chunking: Chunking,
     /// How many tasks may be under way: with workers, or as results that the caller has not taken.
     pub(crate) max_active: Option<u64>,
+    /// How many bytes of results that the caller has not taken there may be, before no more tasks are begun.
+    pub(crate) max_held_bytes: Option<u64>,
     /// How many tasks a worker does before a fresh one takes its place.
     pub(crate) lifespan: Option<u64>,
     /// How many times a task is run again after its worker died in it.
@@ -94,6 +96,10 @@ pub(super) struct Job {
     pub(super) in_flight: u64,
     /// Results that the caller has not taken yet.
     pub(super) held: u64,
+    /// Their bytes, where these are bounded.
+    held_bytes: u64,
+    /// What a result has had lately; 0 when that is not known.
+    result_bytes: u64,
     /// Tasks that have an outcome.
     pub(super) done: u64,
     /// Tasks that came back from workers, with the number of the attempt that comes.
@@ -114,6 +120,8 @@ impl Job {
             ended: false,
             in_flight: 0,
             held: 0,
+            held_bytes: 0,
+            result_bytes: 0,
             done: 0,
             backlog: VecDeque::new(),
             open: true,
@@ -138,6 +146,39 @@ impl Job {
     /// Whether there is something to hand out.
     pub(super) fn has_work(&self) -> bool {
         self.open && (!self.ended || !self.backlog.is_empty())
+    }
+
+    /// Outcomes have come that wait for the caller.
+    pub(super) fn hold(&mut self, count: u64, bytes: u64) {
+        self.held += count;
+        self.held_bytes += bytes;
+    }
+
+    /// The caller has taken some of them.
+    pub(super) fn release(&mut self, count: u64, bytes: u64) {
+        self.held = self.held.saturating_sub(count);
+        self.held_bytes = self.held_bytes.saturating_sub(bytes);
+    }
+
+    pub(super) fn note_result_bytes(&mut self, bytes: u64) {
+        self.result_bytes = if self.result_bytes == 0 { bytes } else { self.result_bytes.midpoint(bytes) };
+    }
+
+    /// How many of these new tasks may begin for what their results will take. Past the bound none; where they would come
+    /// to be past it, a worker that is idle still gets a whole chunk, so that no worker waits for room alone.
+    ///
+    /// Tasks that came back are not asked for this: the caller may be waiting for one of them, and all they can bring was
+    /// allowed for when they went out first. When the caller waits for a task that was never handed out, it has taken
+    /// all that came before that, so nothing is held.
+    pub(super) fn within_bytes(&self, tasks: u64, whole: u64, to_idle: bool) -> u64 {
+        let Some(room) = self.plan.max_held_bytes.map(|most| most.saturating_sub(self.held_bytes)) else {
+            return tasks;
+        };
+        if room == 0 {
+            return 0;
+        }
+        let fitting = (room / self.result_bytes.max(1)).saturating_sub(self.in_flight);
+        tasks.min(fitting.max(if to_idle { whole } else { 0 }))
     }
 
     /// How many more tasks may be under way.

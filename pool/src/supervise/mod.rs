@@ -23,18 +23,19 @@ pub(crate) enum Event {
     Unsendable { job: JobId, worker: usize },
     /// The job's input has no more items.
     InputEnded { job: JobId },
-    /// The caller took so many results.
-    Taken { job: JobId, count: u64 },
+    /// The caller took so many results, of so many bytes.
+    Taken { job: JobId, count: u64, bytes: u64 },
     /// The caller waits for the job no longer.
     Closed { job: JobId },
     /// A worker is up.
     Ready { worker: usize },
     /// A worker could not be started; whether another try would come to the same.
     NotStarted { worker: usize, is_final: bool },
-    /// So many tasks at the head of the worker's queue gave their results.
-    Done { worker: usize, count: u64, pace_ns: u64 },
-    /// The task, or the init function, at the head of the worker's queue failed, and the worker lives.
-    Failed { worker: usize },
+    /// So many tasks at the head of the worker's queue gave their results, of so many bytes.
+    Done { worker: usize, count: u64, bytes: u64, pace_ns: u64 },
+    /// The task, or the init function, at the head of the worker's queue failed, and the worker lives. It has told why in
+    /// so many bytes.
+    Failed { worker: usize, bytes: u64 },
     /// The order at the head of the worker's queue, which is no task, is done.
     OrderDone { worker: usize },
     /// The worker was told to give back what it had not claimed; it keeps the units before this one.
@@ -83,8 +84,9 @@ pub(crate) enum Action {
         first: u64,
         count: u64,
     },
-    /// This task has no result: it failed, or its worker died in it.
+    /// This task has no result: it failed, or its worker died in it. What there is to tell has so many bytes.
     Lose {
+        bytes: u64,
         worker: usize,
         unit: u32,
         job: JobId,

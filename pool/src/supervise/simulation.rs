@@ -129,12 +129,12 @@ impl World {
                     );
                 }
             }
-            Action::Lose { job, index, attempts, cause, .. } => {
+            Action::Lose { bytes, job, index, attempts, cause, .. } => {
                 let Some(call) = self.calls.get_mut(&job) else { return };
                 if cause != Cause::Told {
                     assert!(attempts > call.plan.retries, "task {index} of job {job} has retries left");
                 }
-                call.settle(job, index, Outcome::Lost);
+                call.settle(job, index, Outcome::Lost, bytes);
                 call.over |= call.plan.fail_fast;
             }
             Action::Fail { job, .. } => {
@@ -179,15 +179,17 @@ impl World {
                         panic!("no task is expected: {head:?}")
                     };
                     assert_eq!((of, first), (job, index), "another task is expected");
+                    let mut bytes = 1;
                     if let Some(call) = self.calls.get_mut(&job) {
-                        call.settle(job, index, Outcome::Value);
+                        bytes = call.result_bytes;
+                        call.settle(job, index, Outcome::Value, bytes);
                     }
                     let pace_ns = self.random.pick(&[0, 10, 1000, 1_000_000]);
-                    self.tell(Event::Done { worker, count: 1, pace_ns });
+                    self.tell(Event::Done { worker, count: 1, bytes, pace_ns });
                 }
                 Reply::Failed(order) => {
                     order.expect(head);
-                    self.tell(Event::Failed { worker });
+                    self.tell(Event::Failed { worker, bytes: 3 });
                     if order == Order::Init
                         && let Some(process) = &mut self.workers[worker]
                     {
@@ -245,10 +247,15 @@ impl World {
                 })
                 .sum();
             let most = call.plan.max_active.unwrap_or(u64::MAX);
+            let held = call.held.len() as u64;
+            assert!(in_lanes as u64 + held <= most, "job {job} has {in_lanes} + {held} under way");
+            // What they may come to: the bound, a chunk for each worker, and what went out before anything was known.
+            let chunks = self.workers.len() as u64 * call.plan.whole_chunk() + call.blind;
+            let may_come = call.held_bytes() + in_lanes as u64 * call.result_bytes;
+            let most = call.plan.max_held_bytes.unwrap_or(u64::MAX);
             assert!(
-                in_lanes as u64 + call.held <= most,
-                "job {job} has {in_lanes} + {} under way",
-                call.held
+                may_come <= most.saturating_add(chunks * call.result_bytes),
+                "job {job} has {in_lanes} under way, {may_come} bytes with those that are held, of {most}"
             );
         }
     }

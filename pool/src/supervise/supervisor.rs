@@ -60,17 +60,17 @@ impl Supervisor {
             Event::Opened { job, plan, kept } => self.opened(job, plan, kept),
             Event::Sent { job, worker, count } => self.sent(job, worker, count),
             Event::InputEnded { job } => self.input_ended(job),
-            Event::Taken { job, count } => {
+            Event::Taken { job, count, bytes } => {
                 if let Some(job) = self.jobs.get_mut(&job) {
-                    job.held = job.held.saturating_sub(count);
+                    job.release(count, bytes);
                 }
             }
             Event::Unsendable { job, worker } => self.unsendable(job, worker),
             Event::Closed { job } => self.close(job),
             Event::Ready { worker } => self.ready(worker),
             Event::NotStarted { worker, is_final } => self.not_started(worker, is_final),
-            Event::Done { worker, count, pace_ns } => self.done(worker, count, pace_ns),
-            Event::Failed { worker } => self.failed(worker),
+            Event::Done { worker, count, bytes, pace_ns } => self.done(worker, count, bytes, pace_ns),
+            Event::Failed { worker, bytes } => self.failed(worker, bytes),
             Event::OrderDone { worker } => self.order_done(worker),
             Event::Recalled { worker, kept_up_to } => self.recalled(worker, kept_up_to),
             Event::Died { worker, running } => self.died(worker, running),

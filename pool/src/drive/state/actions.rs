@@ -61,8 +61,8 @@ impl State {
                 }
             }
             Action::Keep { worker, unit, job, first, count } => self.keep(worker, unit, job, first, count),
-            Action::Lose { worker, unit, job, index, attempts, cause } => {
-                self.lose(worker, unit, job, index, attempts, cause);
+            Action::Lose { bytes, worker, unit, job, index, attempts, cause } => {
+                self.lose(worker, unit, job, index, attempts, cause, bytes);
             }
             Action::Retry { worker, job, index, cause } => {
                 let kind = self.kind_of(worker, cause);
@@ -223,6 +223,7 @@ impl State {
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "they are the action's")]
     pub(super) fn lose(
         &mut self,
         worker: usize,
@@ -231,6 +232,7 @@ impl State {
         index: u64,
         attempts: u32,
         cause: Cause,
+        bytes: u64,
     ) {
         let kind = self.kind_of(worker, cause);
         let last_words = self.last_words_for(cause);
@@ -245,7 +247,7 @@ impl State {
         let item = posts[worker].as_ref().filter(can_be_shown);
         let item = item.and_then(|post| post.items_from(unit, 1).pop());
         let earlier = slot.earlier.remove(&index).unwrap_or_default();
-        let loss = Box::new(Loss { attempts, kind, earlier, item, last_words });
+        let loss = Box::new(Loss { attempts, kind, earlier, item, last_words, bytes });
         slot.inbox.arrivals.push(Arrival { index, worker, what: What::Failed(loss) });
     }
 

@@ -62,7 +62,8 @@ impl State {
         let mut void = Inbox::default();
         let slot = jobs.get_mut(&job).filter(|slot| !slot.cancelled);
         let inbox = slot.map_or(&mut void, |slot| &mut slot.inbox);
-        let mut done = 0;
+        let received = post.seen.bytes_received;
+        let (mut done, mut told_bytes) = (0, 0);
         let mut told = None;
         let mut slow = Vec::new();
         let mut result = Ok(());
@@ -145,6 +146,7 @@ impl State {
                     slow.push((first + done, told));
                 }
                 reply::FAILED => {
+                    told_bytes = (tape.len() - start) as u64;
                     match Codec::Bincode.decode::<Failure>(&tape[start..]) {
                         Ok(failure) => told = Some(failure),
                         Err(_) => result = Err(Corrupt),
@@ -164,7 +166,7 @@ impl State {
             let (index, took) = (index as usize, Duration::from_nanos(took_ns));
             note_slow(slowest, SlowTask { task: slot.task_name.into(), index, worker, took, argument });
         }
-        let pace_ns = post.lane.pace_ns();
+        let (pace_ns, bytes) = (post.lane.pace_ns(), post.seen.bytes_received - received);
         let answers = done + u64::from(told.is_some());
         post.seen.tasks += answers;
         if answers > 0 {
@@ -172,13 +174,13 @@ impl State {
         }
         if done > 0 {
             post.answered_before(unit.wrapping_add(done as u32));
-            self.handle(Event::Done { worker, count: done, pace_ns });
+            self.handle(Event::Done { worker, count: done, bytes, pace_ns });
         }
         if let Some(failure) = told {
             if let Some(post) = &mut self.posts[worker] {
                 post.told = Some(failure);
             }
-            self.handle(Event::Failed { worker });
+            self.handle(Event::Failed { worker, bytes: told_bytes });
             if let Some(post) = &mut self.posts[worker] {
                 post.answered_before(unit.wrapping_add(done as u32 + 1));
             }
@@ -200,7 +202,7 @@ impl State {
             reply::DONE => Event::OrderDone { worker },
             reply::FAILED => {
                 post.told = Some(Codec::Bincode.decode(&self.scratch).map_err(|_| Corrupt)?);
-                Event::Failed { worker }
+                Event::Failed { worker, bytes: 0 }
             }
             _ => return Err(Corrupt),
         };

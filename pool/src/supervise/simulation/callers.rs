@@ -14,8 +14,16 @@ pub(super) struct Call {
     pub(super) outcomes: HashMap<u64, Outcome>,
     pub(super) runs: HashMap<u64, u64>,
     pub(super) deaths: HashMap<u64, u64>,
-    /// Outcomes that the caller has not taken.
-    pub(super) held: u64,
+    /// Outcomes that the caller has not taken, by their tasks, with their bytes.
+    pub(super) held: BTreeMap<u64, u64>,
+    /// The caller takes them in the order of their tasks.
+    pub(super) ordered: bool,
+    /// The next that it takes then.
+    pub(super) next: u64,
+    /// How many bytes each of its results has.
+    pub(super) result_bytes: u64,
+    /// How many tasks were handed out before that was known.
+    pub(super) blind: u64,
     /// It is over for the caller: complete, failed or given up.
     pub(super) over: bool,
 }
@@ -27,11 +35,15 @@ pub(super) enum Outcome {
 }
 
 impl Call {
-    pub(super) fn settle(&mut self, job: JobId, index: u64, outcome: Outcome) {
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.held.values().sum()
+    }
+
+    pub(super) fn settle(&mut self, job: JobId, index: u64, outcome: Outcome, bytes: u64) {
         assert!(index < self.handed_out, "task {index} of job {job} was never handed out");
         let before = self.outcomes.insert(index, outcome);
         assert_eq!(before, None, "task {index} of job {job} has two outcomes");
-        self.held += 1;
+        self.held.insert(index, bytes);
     }
 }
 
@@ -49,6 +61,7 @@ impl World {
             profile: random.below(3) as u32,
             chunking,
             max_active: random.pick(&[None, None, Some(1), Some(2), Some(11)]),
+            max_held_bytes: random.pick(&[None, Some(1), Some(40), Some(500)]),
             lifespan: self.lifespan,
             retries: random.pick(&[0, 0, 1, 3]),
             fail_fast: random.one_in(2),
@@ -68,7 +81,12 @@ impl World {
             outcomes: HashMap::new(),
             runs: HashMap::new(),
             deaths: HashMap::new(),
-            held: 0,
+            held: BTreeMap::new(),
+            // What is encoded beforehand is for callers in the background, who take all that comes.
+            ordered: kept == 0 && self.random.one_in(2),
+            next: 0,
+            result_bytes: self.random.pick(&[1, 7, 60]),
+            blind: kept,
             over: false,
         };
         self.calls.insert(self.next_job, call);
@@ -88,6 +106,11 @@ impl World {
                 }
                 Work::Fresh { first, most, whole } => {
                     assert_eq!(first, call.handed_out);
+                    let held = call.held_bytes();
+                    assert!(
+                        call.plan.max_held_bytes.is_none_or(|most| held < most),
+                        "job {job} gets more while {held} bytes are held"
+                    );
                     let last = self.random.one_in(2) || self.calm;
                     let in_hand = if last { call.left } else { call.left.min(self.random.below(50)) };
                     let is_last = in_hand == call.left;
@@ -101,6 +124,9 @@ impl World {
                     }
                     let count = if self.random.one_in(4) { 1 } else { most.min(in_hand) };
                     (call.left, call.handed_out) = (call.left - count, call.handed_out + count);
+                    if !call.outcomes.values().any(|outcome| *outcome == Outcome::Value) {
+                        call.blind = call.handed_out;
+                    }
                     for index in first..first + count {
                         process.push(Order::Task { job, index });
                     }
@@ -116,9 +142,18 @@ impl World {
 
     pub(super) fn take(&mut self, job: JobId) {
         let Some(call) = self.calls.get_mut(&job) else { return };
-        let count = if self.calm { call.held } else { self.random.below(call.held + 1) };
-        call.held -= count;
-        self.tell(Event::Taken { job, count });
+        let held = call.held.len() as u64;
+        let most = if self.calm { held } else { self.random.below(held + 1) };
+        let (mut count, mut bytes) = (0, 0);
+        while count < most
+            && let Some((index, of)) = call.held.first_key_value().map(|(index, bytes)| (*index, *bytes))
+            && (!call.ordered || index == call.next)
+        {
+            call.held.remove(&index);
+            call.next = index + 1;
+            (count, bytes) = (count + 1, bytes + of);
+        }
+        self.tell(Event::Taken { job, count, bytes });
     }
 
     pub(super) fn close(&mut self, job: JobId) {

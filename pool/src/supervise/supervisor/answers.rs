@@ -3,7 +3,7 @@
 use super::*;
 
 impl Supervisor {
-    pub(super) fn done(&mut self, worker: usize, count: u64, pace_ns: u64) {
+    pub(super) fn done(&mut self, worker: usize, count: u64, bytes: u64, pace_ns: u64) {
         let Some(Batch { what: What::Tasks { job: id, .. }, .. }) = self.workers[worker].queue.head() else {
             return;
         };
@@ -11,7 +11,10 @@ impl Supervisor {
         self.pop_head(worker, count);
         if let Some(job) = self.jobs.get_mut(&id) {
             job.done += count;
-            job.held += if job.open { count } else { 0 };
+            if job.open {
+                job.hold(count, bytes);
+                job.note_result_bytes(bytes / count.max(1));
+            }
             if pace_ns > 0 {
                 let last = job.pace_ns.unwrap_or(pace_ns);
                 job.pace_ns = Some(last.midpoint(pace_ns).max(1));
@@ -20,12 +23,12 @@ impl Supervisor {
         self.settle(id);
     }
 
-    pub(super) fn failed(&mut self, worker: usize) {
+    pub(super) fn failed(&mut self, worker: usize, bytes: u64) {
         let Some(batch) = self.workers[worker].queue.head() else { return };
         match batch.what {
             What::Tasks { job, first, attempt, .. } => {
                 self.pop_head(worker, 1);
-                self.lose(worker, batch.unit, job, first, attempt, Cause::Told);
+                self.lose(worker, batch.unit, job, first, attempt, Cause::Told, bytes);
                 self.settle(job);
             }
             What::Init { profile } => {
@@ -64,6 +67,7 @@ impl Supervisor {
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "they are the action's")]
     pub(super) fn lose(
         &mut self,
         worker: usize,
@@ -72,12 +76,13 @@ impl Supervisor {
         index: u64,
         attempts: u32,
         cause: Cause,
+        bytes: u64,
     ) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.done += 1;
         if job.open {
-            job.held += 1;
-            self.actions.push(Action::Lose { worker, unit, job: id, index, attempts, cause });
+            job.hold(1, bytes);
+            self.actions.push(Action::Lose { bytes, worker, unit, job: id, index, attempts, cause });
             if job.plan.fail_fast {
                 self.close(id);
             }

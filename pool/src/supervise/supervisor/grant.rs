@@ -45,6 +45,7 @@ impl Supervisor {
         }
         let most = share.chunk.min(self.life_left(&self.workers[chosen]));
         let whole = share.whole.min(self.life_left(&self.workers[chosen]));
+        let most = job.within_bytes(most, whole, self.workers[chosen].queue.tasks_of(id) == 0);
         (most > 0 && !job.ended && most >= whole)
             .then_some(Grant { worker: chosen, work: Work::Fresh { first: job.next, most, whole } })
     }

@@ -52,7 +52,7 @@ impl Supervisor {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.next += 1;
         let (index, unit) = (job.next - 1, self.workers[worker].queue.next_unit());
-        self.lose(worker, unit, id, index, 1, Cause::Told);
+        self.lose(worker, unit, id, index, 1, Cause::Told, 0);
         self.settle(id);
     }
 

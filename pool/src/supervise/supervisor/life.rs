@@ -119,7 +119,7 @@ impl Supervisor {
                 if innocent || spare {
                     self.keep(worker, batch.unit, job, first, 1, attempt + u32::from(!innocent));
                 } else {
-                    self.lose(worker, batch.unit, job, first, attempt, cause);
+                    self.lose(worker, batch.unit, job, first, attempt, cause, 0);
                 }
                 self.settle(job);
             }
