@@ -15,6 +15,8 @@ use crate::error::{Error, TaskError, TaskErrorKind};
 use crate::insights::Insights;
 use crate::job::{AsyncResult, Courier, Job};
 use crate::registry::{Registry, type_key};
+use crate::seed::Seeds;
+use crate::shared;
 use crate::start::{self, Crew, StartMethod};
 use crate::supervise::{Plan, Supervisor};
 use crate::task::{Output, ReadyFor, RunsOn, Task, WorkerExit, WorkerInit};
@@ -34,6 +36,7 @@ pub struct WorkerPool<S = ()> {
     core: Arc<Core>,
     courier: Arc<Courier>,
     settings: Settings,
+    seeds: Seeds,
     shares: PhantomData<fn() -> S>,
 }
 
@@ -79,6 +82,7 @@ impl<S> WorkerPool<S> {
             core: Arc::new(Core::new(state, waiter)),
             courier: Arc::default(),
             settings,
+            seeds: Seeds::new(shared::random().map_err(|error| Error::start("the pool", error))?),
             shares: PhantomData,
         })
     }
@@ -164,6 +168,11 @@ impl<S> WorkerPool<S> {
     /// Whether somebody wants insights.
     pub(crate) fn is_watched(&self) -> bool {
         self.settings.upkeep.insights
+    }
+
+    /// The seed of a call that was given none.
+    pub(crate) fn next_seed(&self) -> u64 {
+        self.seeds.next()
     }
 
     pub(crate) fn core(&self) -> &Core {

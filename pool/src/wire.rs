@@ -30,6 +30,8 @@ pub(crate) struct Carriage {
     pub(crate) watched: bool,
     /// How many tasks the worker claims at once at most; 0 for any number.
     pub(crate) claim: u16,
+    /// What the seeds of its tasks are made of.
+    pub(crate) seed: u64,
 }
 
 /// How the items of a chunk lie there.
@@ -45,10 +47,10 @@ pub(crate) enum Packing {
 }
 
 impl ChunkHead {
-    pub(crate) const BYTES: usize = 24;
+    pub(crate) const BYTES: usize = 32;
 
     pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
-        let Carriage { timed, watched, claim } = self.carriage;
+        let Carriage { timed, watched, claim, seed } = self.carriage;
         let (in_parts, len) = match self.packing {
             Packing::Prefixed => (false, 0),
             Packing::Uniform(len) => (false, len),
@@ -56,16 +58,17 @@ impl ChunkHead {
         };
         let flags = u32::from(timed) | u32::from(in_parts) << 1 | u32::from(watched) << 2;
         let flags = flags | u32::from(len) << 8 | u32::from(claim) << 16;
-        let (first, last) = (self.first as u32, (self.first >> 32) as u32);
-        words_to_bytes([self.task, self.profile, self.count, flags, first, last])
+        let [first, seed] = [self.first, seed].map(|long| [long as u32, (long >> 32) as u32]);
+        words_to_bytes([self.task, self.profile, self.count, flags, first[0], first[1], seed[0], seed[1]])
     }
 
     /// Splits an order into its head and its items.
     pub(crate) fn split(order: &[u8]) -> Option<(Self, Items<'_>)> {
-        let ([task, profile, count, flags, first, last], bytes) = split_words(order)?;
-        let first = u64::from(first) | u64::from(last) << 32;
-        let carriage =
-            Carriage { timed: flags & 1 != 0, watched: flags & 4 != 0, claim: (flags >> 16) as u16 };
+        let ([task, profile, count, flags, longs @ ..], bytes): ([_; 8], _) = split_words(order)?;
+        let [first, seed] = [[longs[0], longs[1]], [longs[2], longs[3]]]
+            .map(|[low, high]| u64::from(low) | u64::from(high) << 32);
+        let claim = (flags >> 16) as u16;
+        let carriage = Carriage { timed: flags & 1 != 0, watched: flags & 4 != 0, claim, seed };
         let packing = match (flags & 2 != 0, (flags >> 8) as u8) {
             (true, _) => Packing::InParts,
             (false, 0) => Packing::Prefixed,
@@ -225,7 +228,7 @@ mod tests {
             (Packing::InParts, b"hi"),
         ] {
             for (timed, watched, claim) in [(false, true, 0), (true, false, u16::MAX)] {
-                let carriage = Carriage { timed, watched, claim };
+                let carriage = Carriage { timed, watched, claim, seed: u64::MAX - 5 };
                 let first = (1 << 40) + 2;
                 let head = ChunkHead { task: 7, profile: 3, first, count: 900, carriage, packing };
                 let order = [&head.to_bytes(), items].concat();

@@ -36,6 +36,7 @@ mod daemon;
 mod init_exit;
 mod injection;
 mod pinning;
+mod seeds;
 mod shared;
 mod shared_exclusive;
 mod shared_hammer;
@@ -82,6 +83,7 @@ const TOPICS: &[&[harness::Case]] = &[
     shared_hammer::CASES,
     init_exit::CASES,
     pinning::CASES,
+    seeds::CASES,
     daemon::CASES,
     keep_alive::CASES,
     leaving::CASES,

@@ -122,6 +122,13 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
         self
     }
 
+    /// What [`task_seed`](crate::task_seed) gives in the call's tasks is made of this number: calls with the same one have the
+    /// same seeds. Default: another one for each call.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.options.seed = Some(seed);
+        self
+    }
+
     /// Shows on stderr how far the call is: tasks that are over and how many of them have failed, the time they took and
     /// will take, and how the call has ended. Without a known length there is no bar, only figures. Nothing is shown
     /// where stderr is no terminal. Calls that a worker makes of a pool of its own have lines there too, which begin with
@@ -351,6 +358,7 @@ where
                 timed: plan.task_limit_ns.is_some(),
                 watched: self.pool.is_watched(),
                 claim: plan.most_claimed(),
+                seed: self.options.seed.unwrap_or_else(|| self.pool.next_seed()),
             },
             item_bytes: 0,
             inbox: Default::default(),

@@ -17,6 +17,8 @@ pub(crate) struct Options {
     pub(super) worker_init_timeout: Option<Duration>,
     pub(super) worker_exit_timeout: Option<Duration>,
     pub(super) retries: u32,
+    /// What the seeds of tasks are made of.
+    pub(super) seed: Option<u64>,
     pub(super) progress: Option<Wanted>,
     /// The outputs of chunks shall be concatenated, said in so many words.
     pub(super) concatenate: bool,

@@ -63,6 +63,7 @@ pub use barrier::{BarrierError, SharedBarrier};
 pub use element::Number;
 pub(crate) use loan::{Loan, Piece, ToRead, ToWrite};
 pub use mutex::{SharedMutex, SharedMutexGuard};
+pub(crate) use presence::random;
 pub(crate) use region::{Kept, keeping, leave_lent, refuse_fork};
 pub use semaphore::{SharedPermit, SharedSemaphore};
 pub use slice_mut::SliceMut;

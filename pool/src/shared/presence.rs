@@ -148,7 +148,7 @@ impl Presence {
 }
 
 /// A random number from the kernel.
-pub(super) fn random() -> io::Result<u64> {
+pub(crate) fn random() -> io::Result<u64> {
     let mut bytes = [0u8; 8];
     // SAFETY: the call writes at most so many bytes into the buffer. So few it gives at once or not at all.
     let given = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };

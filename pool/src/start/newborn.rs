@@ -1,5 +1,6 @@
 //! A new process, from its first instruction in this crate until it is a worker at work.
 
+use std::hash::RandomState;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,6 +33,8 @@ pub(super) struct Heritage {
     pub(super) codec: Codec,
     pub(super) daemon: bool,
     pub(super) shared: SharedValue,
+    /// What a fork of this thread has of std's random keys would be that of its next fork too.
+    has_random_keys: bool,
 }
 
 /// A seat, as it came to the one who is to sit there.
@@ -43,6 +46,8 @@ struct Taken {
     stderr: Fd,
     log: Option<(OwnedFd, Loudness)>,
     notes: Notes,
+    /// Another one for each start of a worker.
+    number: u64,
 }
 
 /// The whole life of a process that was started anew, with its control socket as stdin.
@@ -120,15 +125,28 @@ fn fit(hello: &Hello, fds: Vec<Fd>) -> Result<(Tied, Calling, Heritage), String>
         close_inherited(&list)
             .map_err(|why| format!("the list of its descriptors could not be read: {why}"))?;
     }
+    let mut has_random_keys = false;
     let shared = match (&hello.shared, shared) {
-        (Some(head), Some(bytes)) => decode_shared(hello.codec, head.key, head.len, &bytes.into_owned())?,
+        (Some(head), Some(bytes)) => {
+            let bytes = bytes.into_owned();
+            let decode = || decode_shared(hello.codec, head.key, head.len, &bytes);
+            match hello.calling {
+                Calling::Worker => decode()?,
+                // A hash map in it has std make the random keys of the thread that decodes it, which count up from then on.
+                // This thread will be that of all workers: each is to have keys of its own.
+                Calling::Server => threads::elsewhere(decode).unwrap_or_else(|decode| {
+                    has_random_keys = true;
+                    decode()
+                })?,
+            }
+        }
         _ => Arc::new(()),
     };
     let Hello { codec, daemon, calling, .. } = *hello;
     if calling == Calling::Server && !hello.fork_with_threads {
         refuse_threads()?;
     }
-    Ok((tied, calling, Heritage { codec, daemon, shared }))
+    Ok((tied, calling, Heritage { codec, daemon, shared, has_random_keys }))
 }
 
 /// Closes what the program has let this process inherit.
@@ -152,7 +170,7 @@ impl Heritage {
             Shared::Here(value) => value.clone(),
             Shared::Encoded { key, bytes, len, .. } => decode_shared(codec, *key, *len as u64, bytes)?,
         };
-        Ok(Self { codec, daemon, shared })
+        Ok(Self { codec, daemon, shared, has_random_keys: true })
     }
 }
 
@@ -274,6 +292,9 @@ fn work(seat: Taken, heritage: &Heritage, ancestry: Ancestry) -> Result<(), Stri
     }
     inherit::expect_no_mercy();
     leave::rename_profile();
+    if heritage.has_random_keys {
+        advance_random_keys(seat.number);
+    }
     inherit::unblock_signals().map_err(why)?;
     dup2_stderr(&seat.stderr).map_err(why)?;
     drop(seat.stderr);
@@ -293,6 +314,16 @@ fn work(seat: Taken, heritage: &Heritage, ancestry: Ancestry) -> Result<(), Stri
     leave::leave()
 }
 
+/// Moves on what std makes random keys from, which a fork has copied and which counts up by one for each hash map: so that
+/// this process's next thousand are not those of its siblings. As costs grow with the number, it begins anew at times.
+fn advance_random_keys(number: u64) {
+    const OWN: u64 = 1024;
+    const APART: u64 = 256;
+    for _ in 0..(number % APART) * OWN {
+        std::hint::black_box(RandomState::new());
+    }
+}
+
 /// A seat from its message, and what came besides it.
 fn seat(order: SeatOrder, fds: Vec<Fd>) -> Result<(Taken, Option<Tie>), String> {
     let id = usize::try_from(order.id).map_err(why)?;
@@ -301,7 +332,10 @@ fn seat(order: SeatOrder, fds: Vec<Fd>) -> Result<(Taken, Option<Tie>), String> 
         (Some(down), Some(up), Some(bell), Some(stderr)) => {
             let logs = order.loudness > 0;
             let log = if logs { fds.next().map(|fd| (fd.into_owned(), order.loudness)) } else { None };
-            Ok((Taken { id, down, up, bell, stderr, log, notes: order.notes }, fds.next().map(Tie::new)))
+            Ok((
+                Taken { id, down, up, bell, stderr, log, notes: order.notes, number: order.number },
+                fds.next().map(Tie::new),
+            ))
         }
         _ => Err("a seat came without its lane".into()),
     }

@@ -4,6 +4,8 @@
 //! for work. Then a worker
 //! gets its one seat; a server gets any number of seats, forks a worker for each, and answers with its pid.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Codec;
@@ -61,6 +63,14 @@ pub(super) struct SeatOrder {
     /// How much it logs; 0 for nothing.
     pub(super) loudness: Loudness,
     pub(super) notes: Notes,
+    /// How many workers this process has begun to start before.
+    pub(super) number: u64,
+}
+
+/// A number for [`SeatOrder`].
+pub(super) fn next_number() -> u64 {
+    static STARTS: AtomicU64 = AtomicU64::new(1);
+    STARTS.fetch_add(1, Ordering::Relaxed)
 }
 
 /// The answer to [`Hello`].

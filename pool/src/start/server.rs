@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 
 use nix::unistd::Pid;
 
-use super::protocol::{Birth, SeatOrder};
+use super::protocol::{Birth, SeatOrder, next_number};
 use super::{BOOT_LIMIT, Child, Crew, Newcomer, Seat, Starter, Unstarted, fork, forkserver};
 use crate::error::Error;
 use crate::sys::credentials::Credentials;
@@ -47,7 +47,8 @@ impl Known {
         let fds =
             [down, up, bell].into_iter().chain(stderr).chain(log).map(Fd::new).collect::<io::Result<_>>();
         let fds = fds.map_err(|error| Error::start(what(id as u64), error))?;
-        let order = SeatOrder { id: id as u64, loudness: loudness.unwrap_or(0), notes };
+        let order =
+            SeatOrder { id: id as u64, loudness: loudness.unwrap_or(0), notes, number: next_number() };
         Ok(Self { fds, order, cpus })
     }
 }

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
-use super::protocol::{ARRIVED, Arrived, Calling, Fitness, Hello, SeatOrder, SharedHead, fingerprint};
+use super::protocol::{
+    ARRIVED, Arrived, Calling, Fitness, Hello, SeatOrder, SharedHead, fingerprint, next_number,
+};
 use super::{BOOT_LIMIT, Child, Crew, Newcomer, Seat, StartMethod, Starter, Unstarted, boot_limit};
 use crate::boot;
 use crate::codec::Codec;
@@ -39,7 +41,12 @@ impl Starter for Spawn {
         let fds = [&seat.down, &seat.up, &seat.bell].into_iter().chain(&seat.stderr);
         let (log, loudness) = seat.log.as_ref().map(|(log, loudness)| (log, *loudness)).unzip();
         let fds: Vec<_> = fds.chain(log).map(AsFd::as_fd).collect();
-        let order = SeatOrder { id: seat.id as u64, loudness: loudness.unwrap_or(0), notes: seat.notes };
+        let order = SeatOrder {
+            id: seat.id as u64,
+            loudness: loudness.unwrap_or(0),
+            notes: seat.notes,
+            number: next_number(),
+        };
         // It is offered its seat before it has said that it is fit: nobody waits twice. If it is gone already, the
         // missing answer tells more than the failing send.
         let _ = started.channel.send(&order, &fds);

@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
 use nix::libc;
+use nix::sys::resource::{Resource, getrlimit};
 
 use super::{named, read_text};
 
@@ -50,6 +53,22 @@ pub(crate) fn count_settled() -> Result<usize, String> {
         }
         thread::sleep(Duration::from_micros(100));
     }
+}
+
+/// Runs this on a thread of its own, which has ended when this returns. It has as much stack as the first thread of a
+/// process. Where there can be no thread, gives it back.
+pub(crate) fn elsewhere<F: FnOnce() -> T + Send, T: Send>(run: F) -> Result<T, F> {
+    /// Where there is no limit. Only what is used takes memory.
+    const LARGE: u64 = 256 << 20;
+    let limit = getrlimit(Resource::RLIMIT_STACK).map_or(LARGE, |(soft, _)| soft).clamp(1 << 20, LARGE);
+    let run = Mutex::new(Some(run));
+    let take = || run.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let outcome = thread::scope(|scope| {
+        let thread =
+            Builder::new().stack_size(limit as usize).spawn_scoped(scope, || take().map(|run| run()));
+        thread.ok().and_then(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    outcome.ok_or_else(|| take().expect("a thread that never was has taken nothing"))
 }
 
 fn runs(thread: &Path) -> bool {

@@ -10,6 +10,7 @@ use crate::codec::Codec;
 use crate::lane::{Chunk, reply};
 use crate::logs::Teller;
 use crate::registry::SharedValue;
+use crate::seed::Seeded;
 use crate::task::{
     ExitContext, InitContext, Output, Task, TaskContext, WorkerExit, WorkerId, WorkerInit, shared_of, show,
 };
@@ -52,6 +53,7 @@ fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, mut items: Items<'_>, l
     else {
         return refuse(head.count, lane, "the worker has no shared value or state of the task's type");
     };
+    let seeded = Seeded::new(head.carriage.seed);
     memory.note_start(lane);
     let mut left = head.count;
     let most = if head.carriage.claim == 0 { u32::MAX } else { u32::from(head.carriage.claim) };
@@ -76,6 +78,7 @@ fn run_chunk<T: Task>(bench: Bench<'_>, head: ChunkHead, mut items: Items<'_>, l
                     }
                     lane.start_unit();
                     teller.is_at(index(done));
+                    seeded.is_at(index(done));
                     done += 1;
                     let cx = TaskContext::<T> { worker_id: id, shared, state: &mut *state };
                     run_task(cx, codec, items.next(), watch.as_deref_mut(), lane);

@@ -1,0 +1,150 @@
+//! Seeds for random numbers: one for each task, the same whatever worker runs it, and however often.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A seed for this task: a number that depends on the task's position in the input and on the call's
+/// [`seed`](crate::Job::seed), and on nothing else. It is the same in whichever worker and chunk the task runs, under every
+/// start method, and when it is tried again. Each call has a seed of its own unless one is given; with the same one the
+/// results of two runs are the same.
+///
+/// It is asked for by the task itself. A thread that a task starts gets it from the task.
+///
+/// ```
+/// use pool::{WorkerPool, worker_task};
+///
+/// // With the crate `rand`: `let mut rng = SmallRng::seed_from_u64(pool::task_seed());`
+/// #[worker_task]
+/// fn throw_a_die() -> u64 {
+///     pool::task_seed() % 6 + 1
+/// }
+///
+/// # fn main() -> Result<(), pool::Error> {
+/// let pool = WorkerPool::builder().start_method(pool::StartMethod::Threads).workers(2).build()?;
+/// let thrown = throw_a_die::job(&pool).seed(7).map([(); 100])?;
+/// assert_eq!(thrown, throw_a_die::job(&pool).seed(7).chunk_size(3).map([(); 100])?);
+/// assert_ne!(thrown, throw_a_die::job(&pool).seed(8).map([(); 100])?);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Panics
+/// Outside of a task: in the program itself, in an init or exit function, in a thread that a task has started.
+#[must_use]
+pub fn task_seed() -> u64 {
+    let Some(seed) = SEED.get() else {
+        panic!(
+            "`pool::task_seed()` is called outside of a task: call it in the function with `#[worker_task]`, and pass what it \
+             gives on to the threads that this starts"
+        )
+    };
+    of_task(seed, INDEX.get())
+}
+
+thread_local! {
+    /// That of the call whose tasks this thread runs.
+    static SEED: Cell<Option<u64>> = const { Cell::new(None) };
+    /// The position of the task that it runs.
+    static INDEX: Cell<u64> = const { Cell::new(0) };
+}
+
+/// As long as it lives, this thread runs tasks of a call.
+#[derive(Debug)]
+pub(crate) struct Seeded(());
+
+impl Seeded {
+    #[inline]
+    pub(crate) fn new(seed: u64) -> Self {
+        SEED.set(Some(seed));
+        Self(())
+    }
+
+    /// The next task is this one.
+    #[inline]
+    pub(crate) fn is_at(&self, index: u64) {
+        INDEX.set(index);
+    }
+}
+
+impl Drop for Seeded {
+    #[inline]
+    fn drop(&mut self) {
+        SEED.set(None);
+    }
+}
+
+/// The golden ratio, in 64 bits.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The number at this place in the sequence of SplitMix64 that begins with the scattered seed: no two places of one
+/// sequence have the same number. See <https://doi.org/10.1145/2714064.2660195>.
+fn of_task(seed: u64, index: u64) -> u64 {
+    scatter(scatter(seed.wrapping_add(STEP)).wrapping_add(index.wrapping_add(1).wrapping_mul(STEP)))
+}
+
+/// What SplitMix64 makes of its state: one bit more or less in it changes half of the result's.
+fn scatter(mut bits: u64) -> u64 {
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+/// Seeds for the calls of a pool that are given none.
+#[derive(Debug)]
+pub(crate) struct Seeds(AtomicU64);
+
+impl Seeds {
+    pub(crate) fn new(random: u64) -> Self {
+        Self(AtomicU64::new(random))
+    }
+
+    pub(crate) fn next(&self) -> u64 {
+        scatter(self.0.fetch_add(STEP, Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn seeds_stay_as_they_are() {
+        // Somebody has results that were made with these.
+        assert_eq!(of_task(0, 0), scatter(scatter(STEP).wrapping_add(STEP)));
+        assert_eq!([of_task(7, 0), of_task(7, 1), of_task(8, 0)], FIRST);
+    }
+
+    const FIRST: [u64; 3] = [0xb8b4_c297_7eab_ce45, 0xa653_05fd_338e_c8fe, 0x4442_e426_6c0a_c966];
+
+    #[test]
+    fn no_two_tasks_have_the_same() {
+        let of_call = |seed| (0..1000).map(move |index| of_task(seed, index));
+        let all: HashSet<u64> = [0, 1, 7, 8, u64::MAX, STEP].into_iter().flat_map(of_call).collect();
+        assert_eq!(all.len(), 6000);
+        let seeds = Seeds::new(7);
+        let calls: HashSet<u64> = (0..1000).map(|_| seeds.next()).collect();
+        assert_eq!(calls.len(), 1000);
+    }
+
+    #[test]
+    fn each_bit_of_a_seed_and_of_a_place_matters() {
+        for bit in 0..64 {
+            for (one, other) in
+                [(of_task(7, 3), of_task(7 ^ 1 << bit, 3)), (of_task(7, 3), of_task(7, 3 ^ 1 << bit))]
+            {
+                assert!((12..=52).contains(&(one ^ other).count_ones()), "bit {bit}: {one:x} {other:x}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_thread_has_one_while_it_runs_tasks() {
+        let seeded = Seeded::new(5);
+        seeded.is_at(9);
+        assert_eq!(task_seed(), of_task(5, 9));
+        drop(seeded);
+        assert!(std::panic::catch_unwind(task_seed).is_err());
+    }
+}
