@@ -30,7 +30,7 @@ use crate::lane::{self, Corrupt, Reply, Spinner, now_ns, order, padded, reply};
 use crate::start::{Child, Seat, Starter};
 use crate::supervise::{Action, Cause, Event, Grant, Head, JobCause, JobId, Plan, Supervisor, Work};
 use crate::sys::memory::OutOfMemory;
-use crate::sys::process::Handle;
+use crate::sys::process::{Handle, reap_groups};
 use crate::timeline::{History, Timeline};
 use crate::wire::{ChunkHead, Failure, InitOrder, Slow};
 
@@ -498,5 +498,6 @@ impl State {
             words.map(|mut words| self.printed.take_last(&mut words));
             log.map(|mut log| log.take(|record| self.events.logged(worker, record)));
         }
+        reap_groups();
     }
 }

@@ -26,7 +26,7 @@ const KILL_LIMIT: Duration = Duration::from_secs(2);
 const GIVE_UP: Duration = Duration::from_secs(1);
 /// How long the children of a process that has ended are waited for, where they have become this process's: they were
 /// killed with it, and die as fast.
-const GROUP_LIMIT: Duration = Duration::from_millis(20);
+const GROUP_LIMIT: Duration = Duration::from_millis(100);
 
 /// A child process with a process group of its own. Dropping it kills the group and takes the child's status.
 #[derive(Debug)]
@@ -372,6 +372,19 @@ pub(crate) fn reap_left() {
     let mut handles = std::mem::take(&mut *left());
     handles.retain(|handle| handle.is_own() && !handle.is_settled());
     left().append(&mut handles);
+}
+
+/// The same at the end of a pool: waits for children of processes that have ended, which were killed and die as fast.
+pub(crate) fn reap_groups() {
+    let deadline = Instant::now() + KILL_LIMIT;
+    loop {
+        reap_left();
+        let awaits = left().iter().any(|handle| handle.is_gone());
+        if !awaits || Instant::now() >= deadline {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 impl Handle {
