@@ -375,6 +375,21 @@ mod attributes {
         assert_eq!(Kept::apply(&pool_of_one(), 1).unwrap(), 1);
     }
 
+    #[cfg_attr(all(), worker_task)]
+    #[track_caller]
+    fn conditional<'text>(text: &'text str) -> usize
+    where
+        'text: 'text,
+        String: From<&'text str>,
+    {
+        String::from(text).len()
+    }
+
+    #[test]
+    fn stand_beside_conditions() {
+        assert_eq!(conditional::apply(&pool_of_one(), "text").unwrap(), 4);
+    }
+
     #[worker_task(name = "another name")]
     fn fails(_: u8) {
         panic!("so that the error tells the name");

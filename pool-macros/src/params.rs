@@ -324,7 +324,7 @@ fn is_unsized(ty: &Type) -> bool {
 
 /// The type, when it borrows nothing.
 fn owned(what: &str, ty: &Type, errors: &mut Errors) -> Option<Type> {
-    if let Some(borrow) = borrow_in(ty) {
+    if let Some(borrow) = borrow_in(ty).or_else(|| hidden_lifetime(ty).map(Ident::span)) {
         errors.push(syn::Error::new(borrow, format_args!("{what} outlives every task, it cannot borrow")));
         return None;
     }

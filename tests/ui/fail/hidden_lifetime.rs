@@ -17,6 +17,11 @@ fn trimmed(text: &str) -> Cow<str> {
     text.trim().into()
 }
 
+#[worker_task]
+fn prefixed(#[shared] prefix: &Cow<str>, #[state] last: &mut Option<Cow<str>>, text: &str) -> bool {
+    last.is_some() && text.starts_with(&**prefix)
+}
+
 fn main() {
     let pool = WorkerPool::new(1).unwrap();
     let _: Vec<usize> = length::par_map(&pool, [Cow::from("text")]).unwrap();
