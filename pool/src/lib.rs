@@ -93,6 +93,9 @@ pub use builder::WorkerPoolBuilder;
 pub use chunk::{ArrayChunk, ArrayChunkMut, Arrays};
 pub use chunk::{Chunk, ChunkMut, Concatenate, Concatenated, OneAChunk, Outputs, Slices};
 pub use codec::Codec;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use codec::{decode_any, encode_any};
 pub use cpu::{CpuIds, cpu_count};
 pub use error::{Death, Error, PanicInfo, ReturnedError, TaskError, TaskErrorKind};
 pub use insights::{Insights, SlowTask, WorkerInsights};
@@ -103,6 +106,9 @@ pub use job::{AsyncResult, Imap, Job};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use lane::read_any as read_any_lane;
+#[cfg(all(fuzzing, feature = "logs"))]
+#[doc(hidden)]
+pub use logs::read_any as read_any_log;
 /// ```
 /// use pool::{WorkerPool, worker_task};
 ///
@@ -146,6 +152,12 @@ pub use seed::task_seed;
 pub use start::StartMethod;
 pub use task::WorkerId;
 pub use timeline::Timeline;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use timeline::read_any as read_any_track;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use wire::read_any as read_any_record;
 
 /// The programs of the README are tried as those of the guide are.
 #[cfg(doctest)]

@@ -216,6 +216,21 @@ impl From<Failure> for TaskErrorKind {
     }
 }
 
+/// For the fuzzer: the parent reads what a worker tells of a failure, or of a task that took long.
+#[cfg(fuzzing)]
+pub fn read_any(record: &[u8]) {
+    use crate::codec::Codec;
+    use crate::error::TaskError;
+
+    if let Ok(failure) = Codec::Bincode.decode::<Failure>(record) {
+        let error = TaskError::new("task", 0, 0, 1, None, failure.into());
+        assert!(error.to_string().len() <= 20 * record.len() + 1000);
+    }
+    if let Some(slow) = Codec::Bincode.decode::<Slow>(record).ok().filter(Slow::is_short) {
+        assert!(slow.argument.is_none_or(|argument| argument.len() <= 1000));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -40,6 +40,8 @@ const MOST_EMPTY: usize = 1 << 24;
 ///
 /// A value may be nested as deeply as the stack allows: decoding takes half of what the thread has left, encoding three
 /// quarters, and a value that is deeper is an error. A chain of 20,000 boxes may be too deep for a thread of 2 MiB.
+/// Values that MessagePack describes to a type that asks (untagged and tagged enums, `serde_json::Value`) have 256
+/// levels at most, and an eighth of the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Codec {
     /// The format of bincode 2 with fixed-size integers: the fastest. Not self-describing.
@@ -134,6 +136,20 @@ impl Codec {
         *bytes = rest;
         Ok(value)
     }
+}
+
+/// For the fuzzer: decodes a value as the parent does.
+#[cfg(fuzzing)]
+pub fn decode_any<'a, T: Deserialize<'a>>(codec: Codec, bytes: &'a [u8]) -> Result<T, String> {
+    codec.decode(bytes)
+}
+
+/// For the fuzzer: encodes one.
+#[cfg(fuzzing)]
+pub fn encode_any<T: Serialize>(codec: Codec, value: &T) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    codec.encode(value, &mut bytes)?;
+    Ok(bytes)
 }
 
 /// What a type's visitor says that it takes.

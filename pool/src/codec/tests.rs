@@ -418,6 +418,42 @@ fn a_length_is_never_believed() {
     check::<std::collections::LinkedList<Vec<()>>>(1);
 }
 
+/// Each level of a nested value may ask for room by its count, and all of them have the same bytes to fill it with.
+#[test]
+fn all_hints_together_are_what_the_bytes_can_fill() {
+    use std::cell::Cell;
+    thread_local! {
+        static HINTS: Cell<usize> = const { Cell::new(0) };
+    }
+    struct Hints;
+    impl<'de> Deserialize<'de> for Hints {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_seq(Self)
+        }
+    }
+    impl<'de> serde::de::Visitor<'de> for Hints {
+        type Value = Self;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a sequence of the same")
+        }
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut sequence: A) -> Result<Self, A::Error> {
+            HINTS.set(HINTS.get() + sequence.size_hint().unwrap_or(0));
+            while sequence.next_element::<Self>()?.is_some() {}
+            Ok(self)
+        }
+    }
+    for codec in CODECS {
+        let head = match codec {
+            Codec::MessagePack => vec![0xdc, 1, 0],
+            _ => bytes_of(codec, &250u64),
+        };
+        let bytes = head.repeat(100);
+        HINTS.set(0);
+        assert!(codec.decode::<Hints>(&bytes).is_err());
+        assert!((1..=bytes.len()).contains(&HINTS.get()), "{codec:?}: {} of {}", HINTS.get(), bytes.len());
+    }
+}
+
 /// Many small counts add up.
 #[test]
 fn what_takes_no_bytes_is_counted_together() {
@@ -465,6 +501,13 @@ struct Loops(Option<Box<Loops>>);
 enum Untagged {
     Many(Vec<Untagged>),
     One(u8),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "t")]
+#[expect(dead_code, reason = "there to be decoded")]
+enum Tagged {
+    A { next: Option<Box<Tagged>>, room: Option<[u64; 32]> },
 }
 
 /// On each stack, a value of any depth is an error or comes whole, and can be dropped.
@@ -516,6 +559,23 @@ fn no_depth_overflows_a_stack() {
             }
         });
     }
+    // These are put aside as they come, and gone through again with more stack for each level.
+    for stack in [256 << 10, 2 << 20] {
+        on(stack, || {
+            let mut depth = 10;
+            while depth < 5000 {
+                let tagged = [&b"\x82\xa1t\xa1A\xa4next".repeat(depth)[..], b"\xc0"].concat();
+                assert!(is_decoded::<Tagged>(Codec::MessagePack, &tagged) || depth > 10);
+                depth += depth / 8 + 1;
+            }
+        });
+    }
+    on(64 << 20, || {
+        for (depth, comes) in [(250, true), (260, false)] {
+            let value = [vec![0x91; depth], vec![7]].concat();
+            assert_eq!(is_decoded::<serde_json::Value>(Codec::MessagePack, &value), comes, "{depth}");
+        }
+    });
     // One that the worker's stack holds, and the caller's does not.
     on(256 << 20, || {
         let mut chain = None;

@@ -156,6 +156,19 @@ impl Record {
     }
 }
 
+/// For the fuzzer: the parent reads a log into which a worker has written this.
+#[cfg(fuzzing)]
+pub fn read_any(bytes: &[u8]) {
+    use std::io::Write;
+
+    let (pipe, writer) = pipe().expect("a pipe");
+    let mut log = Log { pipe, rest: Vec::new(), broken: false };
+    let bytes = &bytes[..bytes.len().min(AT_ONCE)];
+    std::fs::File::from(writer).write_all(bytes).expect("the pipe is empty");
+    log.take(|record| retell(0, &record));
+    assert!(log.rest.len() <= bytes.len());
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::File;

@@ -93,6 +93,22 @@ impl Timeline {
     }
 }
 
+/// For the fuzzer: the parent reads a track on which a worker has noted this, when it is gone and while another lives.
+#[cfg(fuzzing)]
+pub fn read_any(bytes: &[u8]) {
+    let track = Track::new().expect("memory for a track");
+    let now = 1 << 40;
+    let mut history = History::new(1, 0);
+    for words in bytes.as_chunks::<8>().0.chunks(16_000) {
+        track.note_any(words.iter().map(|word| u64::from_le_bytes(*word)));
+        history.started(0, 1);
+        history.ended(0, track.read(now), None, now);
+    }
+    let timeline = history.timeline(std::iter::once(track.read(now)), now);
+    assert!(timeline.workers.iter().all(|line| line.slices.len() <= 3 * slices::MOST));
+    assert!(trace::of(&timeline).len() + picture::of(&timeline).len() < 8 << 20);
+}
+
 /// A function's name, without the path to it.
 fn short(name: &str) -> &str {
     name.rsplit("::").next().unwrap_or(name)

@@ -69,6 +69,12 @@ impl Track {
         noted
     }
 
+    /// For the fuzzer: as if a worker had written these words.
+    #[cfg(fuzzing)]
+    pub(super) fn note_any(&self, words: impl Iterator<Item = u64>) {
+        words.zip(0..LEN).for_each(|(word, place)| self.0.set(place, word));
+    }
+
     /// A copy of the words, from between two changes if the worker leaves any time there.
     fn consistent_words(&self) -> Vec<u64> {
         for _ in 0..100 {

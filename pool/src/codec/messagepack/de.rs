@@ -12,17 +12,23 @@ use crate::sys::stack::Floor;
 /// Decodes what these bytes begin with; and the bytes behind it.
 pub(in crate::codec) fn decode<'de, T: serde::Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, &'de [u8])> {
     let (floor, any_floor) = (Floor::keeping_eighths(4), Floor::keeping_eighths(7));
-    let mut reader = Reader { rest: bytes, floor, any_floor, promised: 0 };
+    let mut reader = Reader { rest: bytes, floor, any_floor, any_left: DEEPEST_ANY, promised: 0 };
     let value = T::deserialize(&mut reader)?;
     Ok((value, reader.rest))
 }
+
+/// So deep may be what is taken as it comes. That leaves 8 KiB of a stack of 2 MiB for each level of what is made
+/// of it.
+const DEEPEST_ANY: u32 = 256;
 
 struct Reader<'de> {
     rest: &'de [u8],
     /// Half of the stack is kept: what is decoded must be dropped, too, and may be shown.
     floor: Floor,
-    /// More is kept from types that take whatever comes: serde puts that aside, and goes through it again in its own way.
+    /// More is kept from types that take whatever comes: serde puts that aside, and goes through it again in its own
+    /// way.
     any_floor: Floor,
+    any_left: u32,
     /// Elements for which room may have been made, by those who are told how many there will be. Each takes a byte.
     promised: usize,
 }
@@ -170,6 +176,9 @@ impl<'de> Reader<'de> {
             Head::Array(len) => self.counted(len, any, |values| visitor.visit_seq(values)),
             Head::Map(len) => self.counted(len, any, |entries| visitor.visit_map(entries)),
             Head::Somes(somes) => {
+                if any && somes > self.any_left {
+                    return Err(Kind::Deep.into());
+                }
                 let floor = if any { &self.any_floor } else { &self.floor };
                 Somes { somes, floor: floor.clone() }.deserialize_any(visitor)
             }
@@ -208,7 +217,7 @@ impl<'de> Reader<'de> {
         any: bool,
         visit: impl FnOnce(&mut Counted<'_, 'de>) -> Result<V>,
     ) -> Result<V> {
-        if any && self.any_floor.is_reached() {
+        if any && (self.any_left == 0 || self.any_floor.is_reached()) {
             return Err(Kind::Deep.into());
         }
         self.nest()?;
@@ -218,12 +227,14 @@ impl<'de> Reader<'de> {
         }
         let hint = len.min(bytes.saturating_sub(self.promised));
         self.promised += hint;
+        self.any_left -= u32::from(any);
         let mut values = Counted { reader: self, left: len, hint };
         let value = visit(&mut values)?;
         if values.left > 0 {
             return Err(serde::de::Error::invalid_length(len, &"fewer elements"));
         }
         self.promised -= hint;
+        self.any_left += u32::from(any);
         Ok(value)
     }
 
