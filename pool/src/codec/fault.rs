@@ -1,11 +1,9 @@
 //! Why a value could not be encoded or decoded, in words that say what to do.
 
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Display};
 
 use super::Codec;
-
-/// So many bytes of what a type's own implementation says are kept: it may quote what a worker wrote.
-const LONGEST_SAID: usize = 1 << 10;
+use crate::text::told;
 
 /// What the codecs fail with. It is made where something is wrong, and told where the type is known.
 #[derive(Debug)]
@@ -139,32 +137,15 @@ impl std::error::Error for Fault {}
 impl serde::ser::Error for Fault {
     #[cold]
     fn custom<T: Display>(why: T) -> Self {
-        said(&why).into()
+        // It may quote what a worker wrote.
+        Kind::Said(told(why)).into()
     }
 }
 
 impl serde::de::Error for Fault {
     #[cold]
     fn custom<T: Display>(why: T) -> Self {
-        said(&why).into()
-    }
-}
-
-fn said(why: &dyn Display) -> Kind {
-    let mut short = Short(String::new());
-    if write!(short, "{why}").is_err() {
-        short.0.push_str("...");
-    }
-    Kind::Said(short.0)
-}
-
-/// A text that takes no more than the start.
-struct Short(String);
-
-impl Write for Short {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = LONGEST_SAID - self.0.len();
-        self.0.push_str(&text[..text.floor_char_boundary(room)]);
-        if text.len() <= room { Ok(()) } else { Err(fmt::Error) }
+        // It may quote what a worker wrote.
+        Kind::Said(told(why)).into()
     }
 }
