@@ -77,19 +77,29 @@ fn streams_of(process: impl std::fmt::Display) -> Streams {
     (0..3).map(|number| Some(file(number)?.to_string_lossy().into_owned())).collect()
 }
 
-/// Who decodes it looks at its parent, which is starting a process just then.
+/// Who decodes it looks at its parent, which is starting a process just then. It is made of the streams that the parent
+/// should have.
+///
+/// The kernel gives a new descriptor the lowest number that is free, and to move it up is another call: for some
+/// microseconds a closed stream's number may be taken. So it is looked again as long as another look may find another
+/// thing; what keeps such a number is seen each time.
 struct LooksAtParent(Streams);
+
+/// So often.
+const LOOKS: usize = 10_000;
 
 impl Serialize for LooksAtParent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_unit()
+        self.0.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for LooksAtParent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <()>::deserialize(deserializer)?;
-        Ok(Self(streams_of(nix::unistd::getppid())))
+        let expected = Streams::deserialize(deserializer)?;
+        let mut looks = (0..LOOKS).map(|_| streams_of(nix::unistd::getppid()));
+        let seen = looks.find(|seen| *seen == expected);
+        Ok(Self(seen.unwrap_or_else(|| streams_of(nix::unistd::getppid()))))
     }
 }
 
