@@ -38,9 +38,11 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
     // What is private beside a `pub` task is told at the token that names it.
     let item_type = quote_spanned!(item_span(&items, *list)=> type Item<'item> = #item_type;);
     let output_type = quote_spanned!(result.span()=> type Output = #result;);
-    let state_type = quote_spanned!(state.span()=> type State = #state;);
-    let init_type = quote_spanned!(init.span()=> type Init = #init;);
-    let exit_type = quote_spanned!(exit.span()=> type Exit = #exit;);
+    let place = |path: &Option<Path>| path.as_ref().map_or_else(Span::call_site, Spanned::span);
+    let state_place = params.state().map_or_else(|| place(&options.init), Spanned::span);
+    let state_type = quote_spanned!(state_place=> type State = #state;);
+    let init_type = quote_spanned!(place(&options.init)=> type Init = #init;);
+    let exit_type = quote_spanned!(place(&options.exit)=> type Exit = #exit;);
     // Each parameter on its own, so that the compiler points to the one at fault.
     let arguments_cross = items.iter().map(|item| {
         let check = check_of(item);
