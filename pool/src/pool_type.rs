@@ -114,7 +114,7 @@ impl<S> WorkerPool<S> {
         self.core.change(State::retire);
         self.rest()?;
         let exits = std::mem::take(&mut self.core.lock().exits);
-        Ok(ExitResults { exits, codec: self.settings.codec })
+        Ok(ExitResults { exits: exits.into_values(), codec: self.settings.codec })
     }
 
     /// Ends the workers now, in the midst of what they do; waiting calls end with [`Error::Closed`]. Those that do nothing
@@ -123,14 +123,54 @@ impl<S> WorkerPool<S> {
         drop(self);
     }
 
-    /// What exit functions `E` have given so far, in the order in which workers ended.
+    /// What exit functions `E` have given so far, in the order in which workers ended: a copy, for the pool keeps what
+    /// [`join`](Self::join) is to give. What is more than 16 MiB it keeps in files without a name in the directory for
+    /// temporary files, where that takes them; see [`take_exit_results`](Self::take_exit_results).
     ///
     /// # Errors
     /// When a value cannot be decoded.
     pub fn exit_results<E: WorkerExit>(&self) -> Result<Vec<E::Output>, Error> {
         self.core.check()?;
-        let exits = self.core.lock().exits.clone();
+        let Some(exit) = index_of::<E>()? else { return Ok(Vec::new()) };
+        let exits = self.core.lock().exits.of(exit);
         decode_exits::<E>(&exits, self.settings.codec)
+    }
+
+    /// The same, which are then given by no other call, nor by [`join`](Self::join): a pool that lives long, and whose
+    /// workers are replaced, keeps no more than what was not taken.
+    ///
+    /// ```
+    /// use pool::{WorkerPool, worker_exit, worker_task};
+    ///
+    /// #[worker_task(exit = count)]
+    /// fn square(#[state] done: &mut u64, x: u64) -> u64 {
+    ///     *done += 1;
+    ///     x * x
+    /// }
+    ///
+    /// #[worker_exit]
+    /// fn count(#[state] done: u64) -> u64 {
+    ///     done
+    /// }
+    ///
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     let pool = WorkerPool::builder().workers(2).keep_alive(false).build()?;
+    ///     for _ in 0..3 {
+    ///         square::par_map(&pool, 0..10)?;
+    ///         assert_eq!(pool.take_exit_results::<count>()?.iter().sum::<u64>(), 10);
+    ///     }
+    ///     assert!(pool.join()?.exit_results::<count>()?.is_empty());
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// When a value cannot be decoded; then none is taken.
+    pub fn take_exit_results<E: WorkerExit>(&self) -> Result<Vec<E::Output>, Error> {
+        let Some(exit) = index_of::<E>()? else { return Ok(Vec::new()) };
+        let exits = self.core.lock().exits.take(exit);
+        decode_exits::<E>(&exits, self.settings.codec).inspect_err(|_| self.core.lock().exits.put_back(exits))
     }
 
     /// Where the workers' time went so far, also while calls are under way. Empty unless the pool was built with
@@ -453,11 +493,16 @@ impl ExitResults {
     }
 }
 
+/// The exit function's number in the registry; none for no function.
+fn index_of<E: WorkerExit>() -> Result<Option<u32>, Error> {
+    E::entry().map(|entry| Registry::get().index_of(entry)).transpose()
+}
+
 fn decode_exits<E: WorkerExit>(exits: &[ExitValue], codec: Codec) -> Result<Vec<E::Output>, Error> {
-    let Some(entry) = E::entry() else { return Ok(Vec::new()) };
-    let wanted = Registry::get().index_of(entry)?;
+    let (Some(entry), Some(wanted)) = (E::entry(), index_of::<E>()?) else { return Ok(Vec::new()) };
     let decode = |exit: &ExitValue| {
-        E::Output::decode(codec, &exit.value).map_err(|why| {
+        let bytes = exit.bytes().map_err(|error| format!("it could not be read back: {error}"));
+        bytes.and_then(|bytes| E::Output::decode(codec, &bytes)).map_err(|why| {
             let kind = TaskErrorKind::Exit(Box::new(TaskErrorKind::Decode(text::cut(why))));
             Error::Task(TaskError::new(entry.name(), 0, exit.worker, 1, None, kind))
         })

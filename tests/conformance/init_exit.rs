@@ -10,7 +10,9 @@ use crate::support::{Tokens, assert_usable, builder, pool, put_token, square, ta
 cases! {
     All: init_once_in_each_worker, init_at_each_restart, init_fails, init_errors_have_sources, init_panics,
          init_fails_everywhere,
-         init_given_to_the_job, state_without_default, exit_results_count, exit_results_so_far, exit_at_each_restart,
+         init_given_to_the_job, state_without_default, exit_results_count, exit_results_so_far,
+         exit_results_taken, exit_results_kept_in_files,
+         exit_at_each_restart,
          exit_given_to_the_job, exits_by_type, exit_panics, exit_panics_at_restart, exit_without_state,
          large_exit_results, nothing_ran, dropped_without_exit;
 }
@@ -262,6 +264,61 @@ fn exit_results_so_far(method: StartMethod) -> Result<(), Error> {
         assert_eq!(pool.exit_results::<tasks_done>()?.iter().sum::<u64>(), call * 50);
     }
     assert_eq!(pool.join()?.exit_results::<tasks_done>()?.iter().sum::<u64>(), 150);
+    Ok(())
+}
+
+/// What is taken is given once, and only for this exit function.
+fn exit_results_taken(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).keep_alive(false).build()?;
+    assert!(pool.take_exit_results::<tasks_done>()?.is_empty());
+    let mut taken = 0;
+    for call in 1..=4 {
+        counted::par_map(&pool, 0..50)?;
+        counted::job(&pool).worker_exit::<doubled>().map(0..10)?;
+        let so_far = pool.exit_results::<tasks_done>()?.iter().sum::<u64>();
+        assert_eq!(so_far, call * 50 - taken);
+        if call % 2 == 0 {
+            taken += pool.take_exit_results::<tasks_done>()?.iter().sum::<u64>();
+            assert!(pool.exit_results::<tasks_done>()?.is_empty());
+        }
+        assert_eq!(pool.exit_results::<doubled>()?.iter().sum::<u64>(), call * 20);
+    }
+    assert_eq!(taken, 200);
+    let exits = pool.join()?;
+    assert!(exits.exit_results::<tasks_done>()?.is_empty());
+    assert_eq!(exits.exit_results::<doubled>()?.iter().sum::<u64>(), 80);
+    Ok(())
+}
+
+/// A worker's exit gives as many bytes as it did tasks, of a MiB each.
+#[worker_exit]
+fn megabytes(#[state] tasks: u64) -> Vec<u8> {
+    vec![tasks as u8; (tasks as usize) << 20]
+}
+
+#[worker_task(exit = megabytes)]
+fn grows(#[state] tasks: &mut u64, x: u64) -> u64 {
+    *tasks += 1;
+    x
+}
+
+/// Exit values that nobody has taken yet do not stay in the parent's memory.
+fn exit_results_kept_in_files(method: StartMethod) -> Result<(), Error> {
+    const VALUES: usize = 80;
+    let pool = builder(method).workers(1).build()?;
+    let grow = || grows::job(&pool).worker_lifespan(1).map(0..VALUES as u64).map(drop);
+    let held = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() >> 10
+    };
+    grow()?;
+    let before = held();
+    grow()?;
+    let after = held();
+    assert!(after < before + VALUES / 2, "{before} MiB grew to {after} MiB");
+    let values = pool.join()?.exit_results::<megabytes>()?;
+    assert!(values.len() >= 2 * VALUES - 1 && values.iter().all(|value| *value == vec![1; 1 << 20]));
     Ok(())
 }
 

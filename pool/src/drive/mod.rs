@@ -7,6 +7,7 @@
 //! variable until somebody finds something for them, or the leader leaves and one of them leads. Whoever changes the
 //! state looks for whom that is news, and wakes them.
 
+mod exits;
 mod inbox;
 mod parts;
 mod post;
@@ -24,10 +25,11 @@ use crate::supervise::{Event, JobId, Plan, Work};
 use crate::sys::identity::Owner;
 use crate::wire::{ChunkHead, ITEM_HEAD};
 
+pub(crate) use exits::ExitValue;
 pub(crate) use inbox::{Arrival, Inbox, Loss, What};
 pub(crate) use post::ChunkWriter;
 pub(crate) use slot::JobSlot;
-pub(crate) use state::{Awaits, ExitValue, ProfileDef, State, Upkeep};
+pub(crate) use state::{Awaits, ProfileDef, State, Upkeep};
 pub(crate) use wait::Waiter;
 
 /// What a pool shares with its callers and its background driver.

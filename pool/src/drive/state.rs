@@ -17,6 +17,7 @@ use sleeping::Leader;
 use streams::Streams;
 
 use super::Draft;
+use super::exits::Exits;
 use super::inbox::{Arrival, Inbox, Loss, What};
 use super::post::Post;
 use super::slot::JobSlot;
@@ -41,14 +42,6 @@ pub(crate) struct ProfileDef {
     pub(crate) task: u32,
     pub(crate) init: Option<u32>,
     pub(crate) exit: Option<u32>,
-}
-
-/// What an exit function gave.
-#[derive(Debug, Clone)]
-pub(crate) struct ExitValue {
-    pub(crate) exit: u32,
-    pub(crate) worker: usize,
-    pub(crate) value: Vec<u8>,
 }
 
 /// What a sleeper waits for.
@@ -104,7 +97,7 @@ pub(crate) struct State {
     starter: Box<dyn Starter>,
     waiter: Arc<Waiter>,
     cpus: Vec<Vec<usize>>,
-    pub(crate) exits: Vec<ExitValue>,
+    pub(crate) exits: Exits,
     pub(crate) exit_error: Option<TaskError>,
     start_error: Option<Error>,
     /// Why no worker can be started, as one of those that were to start together has shown.
@@ -176,7 +169,7 @@ impl State {
             starter,
             waiter,
             cpus,
-            exits: Vec::new(),
+            exits: Exits::default(),
             exit_error: None,
             start_error: None,
             unfit: None,

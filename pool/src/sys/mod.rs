@@ -38,7 +38,7 @@ pub(crate) fn named<E: Into<io::Error>>(call: &str) -> impl FnOnce(E) -> io::Err
 }
 
 /// Makes a system call again for as long as a signal handler interrupts it.
-fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+pub(crate) fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
     loop {
         match call() {
             Err(Errno::EINTR) => {}

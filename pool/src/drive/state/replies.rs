@@ -244,7 +244,7 @@ impl State {
                 if self.profiles.iter().all(|profile| profile.exit != Some(exit)) {
                     return Err(Corrupt);
                 }
-                self.exits.push(ExitValue { exit, worker, value: value.to_vec() });
+                self.exits.push(exit, worker, value);
             }
             reply::EXIT_FAILED => {
                 post.count_exit(&self.profiles)?;
