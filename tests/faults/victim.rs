@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::prctl::{set_name, set_pdeathsig};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, killpg, sigaction};
-use nix::unistd::{ForkResult, Pid, fork, getpgid, getppid, pause, setpgid, setsid};
+use nix::unistd::{Pid, getpgid, getppid, pause, setpgid, setsid};
 use pool::{Error, StartMethod, WorkerPool, worker_exit, worker_init, worker_task};
 
 use crate::support::{builder, square};
@@ -37,6 +37,8 @@ pub(super) enum Scene {
     IdleWithChild,
     BusyWithChild,
     NestedWithChild,
+    /// The same with a child of which the C library does not know.
+    IdleWithRawChild,
     /// In tasks that have left their process group.
     Elsewhere,
     /// In tasks that have closed all descriptors.
@@ -51,7 +53,7 @@ pub(super) enum Scene {
     Limited,
 }
 
-const SCENES: [Scene; 16] = [
+const SCENES: [Scene; 17] = [
     Scene::Idle,
     Scene::Busy,
     Scene::InInit,
@@ -60,6 +62,7 @@ const SCENES: [Scene; 16] = [
     Scene::Starting,
     Scene::FromAThread,
     Scene::IdleWithChild,
+    Scene::IdleWithRawChild,
     Scene::BusyWithChild,
     Scene::NestedWithChild,
     Scene::Elsewhere,
@@ -123,12 +126,17 @@ fn stage(scene: Scene, method: StartMethod) -> Result<(), Error> {
         Scene::Nested => spin_in_a_pool::par_map(&pool, [false; 2]).map(drop)?,
         Scene::IdleWithChild | Scene::BusyWithChild | Scene::NestedWithChild => {
             square::par_map(&pool, 0..10)?;
-            leave_a_child();
+            leave_a_child(false);
             match scene {
                 Scene::IdleWithChild => ready(),
                 Scene::BusyWithChild => spin::par_map(&pool, [(), ()]).map(drop)?,
                 _ => spin_in_a_pool::par_map(&pool, [true; 2]).map(drop)?,
             }
+        }
+        Scene::IdleWithRawChild => {
+            square::par_map(&pool, 0..10)?;
+            leave_a_child(true);
+            ready();
         }
         Scene::Elsewhere => misbehave::par_map(&pool, [(true, false, false); 2]).map(drop)?,
         Scene::Closed => misbehave::par_map(&pool, [(false, true, false); 2]).map(drop)?,
@@ -202,7 +210,7 @@ fn spin_in_a_pool(with_child: bool) {
     let pool = WorkerPool::new(2).unwrap();
     if with_child {
         square::par_map(&pool, 0..10).unwrap();
-        leave_a_child();
+        leave_a_child(false);
     }
     drop(spin::par_map(&pool, [(), ()]));
 }
@@ -212,16 +220,21 @@ pub(super) const BYSTANDER: &str = "bystander";
 
 /// Forks a child that lives on in a session of its own.
 #[expect(unsafe_code)]
-fn leave_a_child() {
-    // SAFETY: the child calls nothing that another thread of its parent may have been in.
-    match unsafe { fork() }.unwrap() {
-        ForkResult::Parent { .. } => {}
-        ForkResult::Child => {
-            setsid().unwrap();
-            set_name(c"bystander").unwrap();
-            loop {
-                pause();
-            }
+fn leave_a_child(raw: bool) {
+    // SAFETY: the child calls nothing that another thread of its parent may have been in. Without flags and a stack the
+    // raw call is a fork.
+    let child = unsafe {
+        match raw {
+            true => nix::libc::syscall(nix::libc::SYS_clone, nix::libc::SIGCHLD, 0, 0, 0, 0),
+            false => nix::libc::fork().into(),
+        }
+    };
+    assert!(child >= 0);
+    if child == 0 {
+        setsid().unwrap();
+        set_name(c"bystander").unwrap();
+        loop {
+            pause();
         }
     }
 }

@@ -17,7 +17,7 @@
 //! | the program | and still |
 //! |---|---|
 //! | forks children, which live on | a child closes its copy of the write end as it is forked: [`fd`](super::fd) |
-//! | makes children that no such handler sees | an idle worker sees that it has another parent: [`end_if_orphaned`] |
+//! | makes children that no such handler sees | who is idle looks whether it has another parent: [`end_if_orphaned`] |
 //! | drops its privileges | the kernel asks who armed the signal, not who closes the pipe |
 //!
 //! 1. The child is born. It waits for the byte, and does nothing before.
