@@ -344,7 +344,10 @@ impl Drop for Process {
                 self.give_up();
             }
         }
-        reap_left();
+        if self.handle.is_own() {
+            // In a fork another thread of the parent may have held the list.
+            reap_left();
+        }
     }
 }
 
