@@ -44,8 +44,8 @@ use kind::Kind;
 /// # Parameters
 ///
 /// The parameters are the item: the value of the one parameter, the tuple of several, `()` for none. Their types are
-/// `Serialize` and `Deserialize`, and may borrow what is decoded in place: `&str`, `&[u8]`, `Cow<'_, str>`. The result's
-/// type is `Serialize` and `DeserializeOwned`. Four marks say what else a worker gives; each stands on one parameter:
+/// `Serialize` and `Deserialize`, and may borrow what is decoded in place: `&str`, `&[u8]`, `Cow<'_, str>`. The
+/// result's type is `Serialize` and `DeserializeOwned`. Marks say what else a worker gives, each on one parameter:
 ///
 /// | parameter | is |
 /// |---|---|

@@ -1,9 +1,9 @@
 //! The registry: every task, init and exit function of the program, sorted by name. Orders name a function by
 //! its index here; both sides of a lane run the same program, which the fingerprint proves.
 //!
-//! A name need not be unique. A program may hold two versions of one library, each with a task of the same path, and its
-//! author can change neither. Functions of one name stay in the linker's order, which is part of the fingerprint, so an
-//! index means the same function on both sides all the same.
+//! A name need not be unique. A program may hold two versions of one library, each with a task of the same path, and
+//! its author can change neither. Functions of one name stay in the linker's order, which is part of the fingerprint,
+//! so an index means the same function on both sides all the same.
 
 use std::any::{Any, TypeId, type_name};
 use std::collections::hash_map::DefaultHasher;
@@ -171,8 +171,8 @@ impl Registry {
         if let Some(other) = namesakes.find(|other| entry.clashes_with(other)) {
             let (name, one, two) = (entry.name(), (entry.path)(), (other.path)());
             return Err(Error::Registry(format!(
-                "`{one}` and `{two}` are both registered as `{name}`: give one of them another name with `name = \"..\"` \
-                 in its attribute"
+                "`{one}` and `{two}` are both registered as `{name}`: give one of them another name with \
+                 `name = \"..\"` in its attribute"
             )));
         }
         Ok(u32::try_from(index).expect("a program has fewer than 2^32 functions"))

@@ -1,5 +1,6 @@
 //! What a worker may use up: memory, and descriptors of the parent.
 
+use std::path::Path;
 use std::sync::Mutex;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -169,6 +170,14 @@ fn small_files(method: StartMethod) -> Result<(), Error> {
         let large = || builder(method).shared(vec![7u8; 32 << 20]).build();
         check(with_small_files(bytes, || large().and_then(|pool| square::par_map(&pool, 0..100))));
     }
+    let pool = builder(method).insights(true).build()?;
+    assert_usable(&pool);
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("timeline-{}", std::process::id()));
+    let saved = with_small_files(100, || pool.timeline().save(&path)).unwrap_err();
+    std::fs::remove_file(path).unwrap();
+    assert!(saved.to_string().contains("RLIMIT_FSIZE"), "{saved}");
+    with_small_files(100, || pool.timeline().save("/dev/null")).unwrap();
+    drop(pool);
     // What makes no file of its own does not mind. What has one says so: where workers inherit the value, none is made.
     let shared = with_small_files(16 * MIB, || builder(method).shared(vec![7u8; 32 << 20]).build());
     assert_eq!(shared.is_err(), method != StartMethod::Fork);

@@ -18,15 +18,15 @@ use nix::sys::stat::fstat;
 use super::fd::above_standard;
 use super::named;
 
-/// An error if a file may not be as long as this. The kernel would not only refuse: it would send SIGXFSZ, which ends the
-/// program and says nothing.
+/// An error if a file may not be as long as this. The kernel would not only refuse: it would send SIGXFSZ, which ends
+/// the program and says nothing.
 pub(crate) fn check_len(len: u64) -> io::Result<()> {
     match getrlimit(Resource::RLIMIT_FSIZE) {
         Ok((most, _)) if len > most => Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
             format!(
-                "{len} bytes of shared memory are a file larger than RLIMIT_FSIZE allows, which is {most} bytes: raise \
-                 that limit (`ulimit -f`, systemd's `LimitFSIZE=`)"
+                "{len} bytes are more than a file may have, and memory that processes share is one: RLIMIT_FSIZE is \
+                 {most} bytes; raise it (`ulimit -f`, systemd's `LimitFSIZE=`)"
             ),
         )),
         _ => Ok(()),
@@ -38,16 +38,25 @@ pub(crate) fn check_len(len: u64) -> io::Result<()> {
 pub(crate) struct Limited {
     file: File,
     len: u64,
-    /// Why no more could be written.
-    refused: Option<io::Error>,
+    /// The limit is not for terminals, pipes and their like.
+    is_regular: bool,
+    /// The length that it may not have.
+    refused: Option<u64>,
+}
+
+impl Limited {
+    /// One that is empty.
+    pub(crate) fn new(file: File) -> io::Result<Self> {
+        let is_regular = file.metadata()?.is_file();
+        Ok(Self { file, len: 0, is_regular, refused: None })
+    }
 }
 
 impl Write for Limited {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Err(error) = check_len(self.len + bytes.len() as u64) {
-            let kind = error.kind();
-            self.refused = Some(error);
-            return Err(kind.into());
+        let len = self.len + bytes.len() as u64;
+        if self.is_regular {
+            check_len(len).inspect_err(|_| self.refused = Some(len))?;
         }
         let written = self.file.write(bytes)?;
         self.len += written as u64;
@@ -64,13 +73,12 @@ pub(crate) fn sealed<E: From<io::Error>>(
     name: &str,
     write: impl FnOnce(&mut BufWriter<Limited>) -> Result<(), E>,
 ) -> Result<(OwnedFd, usize), E> {
-    let file = Limited { file: File::from(create(name)?), len: 0, refused: None };
-    let mut out = BufWriter::new(file);
+    let mut out = BufWriter::new(Limited::new(File::from(create(name)?))?);
     let written = write(&mut out).and_then(|()| Ok(out.flush()?));
     // A codec tells of this in words of its own.
     let (Limited { file, refused, .. }, _) = out.into_parts();
-    if let Some(error) = refused {
-        return Err(error.into());
+    if let Some(len) = refused {
+        check_len(len)?;
     }
     written?;
     let len = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;

@@ -18,6 +18,7 @@ use history::{Call, Life};
 use slices::Slice;
 
 use crate::registry::Registry;
+use crate::sys::memfile::Limited;
 
 /// What a pool's workers did when; from [`WorkerPool::timeline`](crate::WorkerPool::timeline).
 ///
@@ -83,7 +84,7 @@ impl Timeline {
     /// What making or writing the file gives.
     pub fn save(&self, path: impl AsRef<Path>) -> io::Result<()> {
         let path = path.as_ref();
-        let mut out = BufWriter::new(File::create(path)?);
+        let mut out = BufWriter::new(Limited::new(File::create(path)?)?);
         if path.extension().is_some_and(|extension| extension == "svg") {
             self.write_svg(&mut out)?;
         } else {
