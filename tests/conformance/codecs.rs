@@ -380,11 +380,25 @@ fn lying_exit() -> Bytes<Vec<String>> {
     Bytes([&(1u64 << 40).to_le_bytes()[..], &[1; 40]].concat(), PhantomData)
 }
 
+#[worker_task(exit = deep_exit)]
+fn ends_deep(x: u64) -> u64 {
+    x
+}
+
+#[worker_exit]
+fn deep_exit() -> Bytes<Chain> {
+    chain_of_bytes(10_000_000)
+}
+
 fn exit_values_are_not_believed(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).build()?;
     assert_eq!(ends_with_a_lie::par_map(&pool, [1, 2])?, [1, 2]);
     let error = task_error(pool.join()?.exit_results::<lying_exit>());
     assert!(error.to_string().contains("more than"), "{error}");
+
+    let pool = builder(method).build()?;
+    assert_eq!(ends_deep::par_map(&pool, [1, 2])?, [1, 2]);
+    assert_too_deep(&task_error(pool.join()?.exit_results::<deep_exit>()));
     Ok(())
 }
 
@@ -449,9 +463,9 @@ fn results_are_as_deep_as_the_stack(method: StartMethod) -> Result<(), Error> {
     for codec in CODECS {
         let pool = builder(method).codec(codec).build()?;
         assert_eq!(make_chain::apply(&pool, 50)?.links(), 50);
-        on_a_stack(512 << 10, || {
+        on_a_stack(256 << 10, || {
             for outcome in make_chain::par_map_outcomes(&pool, [20_000; 3]).expect("the call goes on") {
-                assert_too_deep(&outcome.expect_err("half a mebibyte holds no 20,000 links"));
+                assert_too_deep(&outcome.expect_err("a quarter of a mebibyte holds no 20,000 links"));
             }
             if codec != Codec::MessagePack {
                 assert_too_deep(&task_error(make_chain_of_bytes::apply(&pool, 1_000_000)));

@@ -12,6 +12,9 @@ use nix::libc;
 /// Those have a megabyte as a rule, and 64 KiB at least.
 const UNKNOWN: usize = 48 << 10;
 
+/// What is used of a stack at most. One without a limit could take all of the machine's memory.
+const MOST: usize = 1 << 30;
+
 thread_local! {
     /// Where this thread's stack lies; 0 to 0 before anybody has asked.
     static STACK: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
@@ -44,6 +47,7 @@ impl Floor {
         let here = pointer();
         let (low, high) = STACK.get();
         let low = if (low..high).contains(&here) { low } else { look(here) };
+        let low = low.max(here.saturating_sub(MOST));
         self.place = low + (here - low) / 8 * self.kept;
         here < self.place
     }
