@@ -1,13 +1,15 @@
 //! A task closes all descriptors, as what makes a daemon of a process does, and opens its own: they get the numbers that
 //! have become free, and nobody but the task uses them.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use nix::libc;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::{pipe2, read};
 use pool::shared::{SharedArray, SharedMutex};
@@ -19,7 +21,8 @@ use crate::support::{assert_fails, assert_usable, builder, pool, ready, square};
 use crate::victim::close_from_three;
 
 cases! {
-    All: closed_by_the_program, closed_under_a_call, closed_before_the_first_call;
+    All: closed_by_the_program, closed_under_a_call, closed_before_the_first_call,
+         each_closed_alone;
     Processes: replaced_by_files, replaced_by_other_kinds, of_shared_memory, again_and_again;
 }
 
@@ -61,6 +64,65 @@ fn closed_by_the_program(method: StartMethod) -> Result<(), Error> {
     assert!(files.iter().all(|file| file.metadata().is_ok_and(|data| data.len() == MINE.len() as u64)));
     // One that is built from here on works.
     assert_usable(&pool(method)?);
+    directory.assert_untouched();
+    Ok(())
+}
+
+/// The numbers of the open descriptors.
+fn open_numbers() -> BTreeSet<i32> {
+    let numbers = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let numbers: Vec<i32> = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    // That of the directory is gone by now.
+    numbers.into_iter().filter(|number| fs::read_link(format!("/proc/self/fd/{number}")).is_ok()).collect()
+}
+
+#[worker_task]
+fn end_of(dies: bool, x: u64) -> u64 {
+    eprintln!("task {x}");
+    if dies {
+        std::process::abort();
+    }
+    x
+}
+
+/// Whichever one of the descriptors is closed and has become another's: calls end, with an error or without one,
+/// nothing is read from or written to the program's file, and it is not closed.
+fn each_closed_alone(method: StartMethod) -> Result<(), Error> {
+    let directory = Directory::new();
+    let path = Path::new(&directory.0).join("own");
+    fs::write(&path, MINE).unwrap();
+    let file = File::options().read(true).write(true).open(&path).unwrap();
+    let mut count = 1;
+    let mut which = 0;
+    while which < count {
+        let before = open_numbers();
+        let pool = ready(method)?;
+        let own: Vec<i32> = open_numbers().difference(&before).copied().collect();
+        count = own.len();
+        let Some(number) = own.get(which) else { break };
+        // SAFETY: what is replaced is the pool's, which is what this is about.
+        #[expect(unsafe_code)]
+        unsafe {
+            libc::dup2(file.as_raw_fd(), *number);
+        }
+        let _ = square::par_map(&pool, 0..100);
+        if method.is_process() {
+            let _ = end_of::par_map_outcomes(&pool, (0..10).map(|x| (x == 5, x)));
+        }
+        let pending = square::apply_async(&pool, 7);
+        let _ = (square::par_map(&pool, 0..100), pending.get());
+        drop((pool, pending));
+        let at_number = fs::read_link(format!("/proc/self/fd/{number}")).unwrap_or_default();
+        assert_eq!(at_number, path, "descriptor {number} of {own:?} was closed");
+        assert_eq!((&file).stream_position().unwrap(), 0, "descriptor {number} of {own:?} was used");
+        // SAFETY: the descriptor that was made above, and that nobody owns.
+        #[expect(unsafe_code)]
+        unsafe {
+            libc::close(*number);
+        }
+        which += 1;
+    }
+    assert!(count > 1);
     directory.assert_untouched();
     Ok(())
 }

@@ -142,6 +142,11 @@ impl Post {
         self.lane.doze(self.answered.wrapping_add(awaited));
     }
 
+    /// Whether nobody would tell of the worker's end.
+    pub(super) fn is_unwatched(&self) -> bool {
+        matches!(&self.child, Child::Process(process) if process.is_unwatched())
+    }
+
     /// The worker says that it sleeps, and has orders: it is woken once more, and if that does not help, it is not
     /// what it was.
     pub(super) fn look_at_nap(&mut self) {

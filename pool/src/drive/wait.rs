@@ -99,11 +99,13 @@ impl Waiter {
     pub(super) fn sleep(&self, sleep: Sleep) -> News {
         let limit = sleep.limit.unwrap_or(LONGEST).min(LONGEST);
         // Rounded up: a sleep that ends before the deadline would be followed by many short ones.
-        let news = self.poll(limit.as_micros().div_ceil(1000) as i32);
+        let mut news = self.poll(limit.as_micros().div_ceil(1000) as i32);
+        // It rings for as long as workers have it, also where the program has closed it here.
+        news.lost |= news.rung && !self.bell.is_intact();
         if news.lost {
             std::thread::sleep(limit.min(LOST));
         }
-        if news.rung {
+        if news.rung && !news.lost {
             // Nothing to read means that it does not ring any more.
             let _ = read(&self.bell, &mut [0; 8]);
         }

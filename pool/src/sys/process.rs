@@ -98,6 +98,11 @@ impl Process {
         self.handle.pidfd.as_fd()
     }
 
+    /// Whether the program has closed the pidfd: then nobody is told when the process ends.
+    pub(crate) fn is_unwatched(&self) -> bool {
+        !self.handle.pidfd.is_intact()
+    }
+
     /// The child's end of its lifeline.
     pub(crate) fn tie(&self) -> &Tie {
         &self.tie

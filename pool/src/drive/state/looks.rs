@@ -59,6 +59,11 @@ impl State {
         }
         if is_due(&mut self.looked_at.naps, NAP_LOOK_NS, now) {
             self.posts.iter_mut().flatten().for_each(Post::look_at_nap);
+            let unwatched = |worker: &usize| self.posts[*worker].as_ref().is_some_and(Post::is_unwatched);
+            let unwatched: Vec<usize> = (0..self.posts.len()).filter(unwatched).collect();
+            for worker in unwatched {
+                self.look_for_death(worker);
+            }
         }
         if self.upkeep.nests && is_due(&mut self.looked_at.boards, SHOW_NS, now) {
             self.look_at_boards();
