@@ -90,3 +90,8 @@ fn a_stub_beside_errors() {
 fn main_begins_with_init() {
     check("main");
 }
+
+#[test]
+fn init_comes_before_the_runtime_of_an_async_main() {
+    check("main_async");
+}

@@ -224,7 +224,7 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
         if anew && !boot::initialized() {
             return Err(Error::NotInitialized(self.start_method));
         }
-        if anew && program::has_more_rights() {
+        if anew && program::would_have_more_rights() {
             return Err(Error::option(
                 "start_method",
                 self.start_method,

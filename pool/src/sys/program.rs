@@ -5,21 +5,39 @@ use std::ffi::{OsStr, OsString, c_int, c_void};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::ptr;
 use std::sync::OnceLock;
 
 use nix::libc;
+use nix::unistd::{getegid, geteuid, getgid, getuid};
 
 use super::{named, read_text};
 
 /// Whatever has become of its file, what this names is the image that runs.
 const IMAGE: &str = "/proc/self/exe";
 
-/// Whether the program has been given rights that whoever started it does not have: by a set-user-id or set-group-id bit
-/// or a capability of its file.
+/// Whether this process may have been given rights that whoever started it does not have: by a set-user-id or
+/// set-group-id bit or a capability of the program's file, or by a security module as the program was started.
 pub(crate) fn has_more_rights() -> bool {
     // SAFETY: the call takes a number and reads what the kernel gave the process at its start.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// Whether a process that is started as this program anew would have more rights as well. What a security module has done
+/// at this process's start it need not do again.
+pub(crate) fn would_have_more_rights() -> bool {
+    has_more_rights() && (getuid() != geteuid() || getgid() != getegid() || has_marked_file())
+}
+
+fn has_marked_file() -> bool {
+    let set_ids = fs::metadata(IMAGE).is_ok_and(|file| file.mode() & (libc::S_ISUID | libc::S_ISGID) != 0);
+    // SAFETY: both texts end with a zero, and without room the call only says how long the value is.
+    let capabilities = unsafe {
+        libc::getxattr(c"/proc/self/exe".as_ptr(), c"security.capability".as_ptr(), ptr::null_mut(), 0)
+    };
+    set_ids || capabilities > 0
 }
 
 /// How this program is started: an image, and the arguments that come before the program's own.
