@@ -62,6 +62,7 @@ fn starting(method: StartMethod) -> Result<(), Error> {
 fn beside_children_of_the_program(method: StartMethod) -> Result<(), Error> {
     killed(Scene::IdleWithChild, 1, method);
     killed(Scene::IdleWithRawChild, 1, method);
+    killed(Scene::BusyWithRawChild, 2, method);
     killed(Scene::BusyWithChild, 2, method);
     killed(Scene::NestedWithChild, 4, method);
     Ok(())

@@ -39,6 +39,7 @@ pub(super) enum Scene {
     NestedWithChild,
     /// The same with a child of which the C library does not know.
     IdleWithRawChild,
+    BusyWithRawChild,
     /// In tasks that have left their process group.
     Elsewhere,
     /// In tasks that have closed all descriptors.
@@ -53,7 +54,7 @@ pub(super) enum Scene {
     Limited,
 }
 
-const SCENES: [Scene; 17] = [
+const SCENES: [Scene; 18] = [
     Scene::Idle,
     Scene::Busy,
     Scene::InInit,
@@ -63,6 +64,7 @@ const SCENES: [Scene; 17] = [
     Scene::FromAThread,
     Scene::IdleWithChild,
     Scene::IdleWithRawChild,
+    Scene::BusyWithRawChild,
     Scene::BusyWithChild,
     Scene::NestedWithChild,
     Scene::Elsewhere,
@@ -133,10 +135,13 @@ fn stage(scene: Scene, method: StartMethod) -> Result<(), Error> {
                 _ => spin_in_a_pool::par_map(&pool, [true; 2]).map(drop)?,
             }
         }
-        Scene::IdleWithRawChild => {
+        Scene::IdleWithRawChild | Scene::BusyWithRawChild => {
             square::par_map(&pool, 0..10)?;
             leave_a_child(true);
-            ready();
+            match scene {
+                Scene::IdleWithRawChild => ready(),
+                _ => spin::par_map(&pool, [(), ()]).map(drop)?,
+            }
         }
         Scene::Elsewhere => misbehave::par_map(&pool, [(true, false, false); 2]).map(drop)?,
         Scene::Closed => misbehave::par_map(&pool, [(false, true, false); 2]).map(drop)?,

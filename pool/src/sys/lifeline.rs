@@ -2,8 +2,7 @@
 //!
 //! A pipe that carries a single byte. The parent holds the only write end, and the child asks the kernel to send
 //! SIGKILL when the pipe hangs up. So a worker that is busy in a loop dies as fast as one that is idle, no thread
-//! watches, and nothing polls. The signal that `PR_SET_PDEATHSIG` gives would come when the *thread* ends that made the
-//! child.
+//! watches, and nothing polls.
 //!
 //! What can go wrong with one such rope, the other one holds:
 //!
@@ -17,14 +16,14 @@
 //! | the program | and still |
 //! |---|---|
 //! | forks children, which live on | a child closes its copy of the write end as it is forked: [`fd`](super::fd) |
-//! | makes children that no such handler sees | who is idle looks whether it has another parent: [`end_if_orphaned`] |
+//! | makes children that no such handler sees | a worker hears of its parent's end, and looks: [`hear_of_parent`] |
 //! | drops its privileges | the kernel asks who armed the signal, not who closes the pipe |
 //!
 //! 1. The child is born. It waits for the byte, and does nothing before.
 //! 2. The parent notes the child, makes it the leader of its own group, pins it, and writes the byte.
 //! 3. The child reads the byte and arms the signal. If it reads the end of the pipe, the parent is gone: it exits.
 //! 4. The child looks at the pipe once more: a parent that went between 3 and the arming sent no signal.
-#![allow(unsafe_code, reason = "asks for a signal by fcntl, which nix does not wrap")]
+#![allow(unsafe_code, reason = "asks for a signal by fcntl, which nix does not wrap, and handles one")]
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -34,6 +33,8 @@ use std::thread;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::stat::Mode;
 use nix::unistd::{getpid, getppid, pipe2, read, write};
 
@@ -55,16 +56,31 @@ pub(crate) struct Tied {
     _group: Option<Guarded>,
 }
 
-/// The parent of this process, since it was tied to it; 0 before.
+/// This process and its parent, since it was tied to it; 0 before. A fork of a task's has copies of these, and is another.
+static OWN: AtomicI32 = AtomicI32::new(0);
 static PARENT: AtomicI32 = AtomicI32::new(0);
 
-/// Ends this process and its group if the parent that it is tied to is gone.
+/// Ends this process and its group if the parent that it is tied to is gone. Who is idle looks now and then.
 pub(crate) fn end_if_orphaned() {
     let parent = PARENT.load(Ordering::Relaxed);
-    if parent != 0 && getppid().as_raw() != parent {
+    if parent != 0 && getppid().as_raw() != parent && getpid().as_raw() == OWN.load(Ordering::Relaxed) {
         super::process::kill_own_group();
         // A task may have left the group that was meant.
         super::process::kill_self();
+    }
+}
+
+/// Has the kernel send a signal when the *thread* ends that is this process's parent, which may be the end of the
+/// parent and may be nothing. So the signal is one that is nothing by itself, and makes this process look. A task that
+/// handles or blocks it has the other ropes.
+fn hear_of_parent() {
+    extern "C" fn look(_: libc::c_int) {
+        end_if_orphaned();
+    }
+    let action = SigAction::new(SigHandler::Handler(look), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handler makes system calls only, of which those that may fail are the process's last.
+    if unsafe { sigaction(Signal::SIGURG, &action) }.is_ok() {
+        let _ = set_pdeathsig(Signal::SIGURG);
     }
 }
 
@@ -103,7 +119,11 @@ impl Tie {
     /// Waits until the parent lets this process go on, and ties its life to the parent's from then on, for as long
     /// as the tie is held, here or by the parent. An error: the parent is gone.
     pub(crate) fn hold(self) -> io::Result<Tied> {
-        self.hold_or(Self::watch)
+        let tied = self.hold_or(Self::watch)?;
+        hear_of_parent();
+        // It may have gone before this process was to hear of it.
+        end_if_orphaned();
+        Ok(tied)
     }
 
     /// The same for a server, which must have no second thread: where the kernel sends no signal, it ends when it sees
@@ -127,7 +147,10 @@ impl Tie {
         let mut pipe = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
         match retry(|| poll(&mut pipe, PollTimeout::ZERO))? {
             // The parent was there after it was asked for.
-            0 => PARENT.store(parent, Ordering::Relaxed),
+            0 => {
+                OWN.store(own, Ordering::Relaxed);
+                PARENT.store(parent, Ordering::Relaxed);
+            }
             _ => return Err(io::ErrorKind::BrokenPipe.into()),
         }
         Ok(Tied { _own: self, _group: again })
