@@ -59,20 +59,12 @@ impl Fault {
     pub(super) fn told(self, codec: Codec, of: &str) -> String {
         let only =
             format!("`{of}` needs `Codec::MessagePack`, which does: `WorkerPool::builder().codec(..)`");
-        let other =
-            "a type that reads other fields than it writes, such as one with `#[serde(skip_serializing)]`";
         match *self.0 {
             Kind::Said(why) => why,
             Kind::Ends if codec == Codec::MessagePack => "the value ends before its last byte".into(),
-            Kind::Ends => {
-                format!(
-                    "the value ends before its last byte; if it is {other}, `{of}` needs `Codec::MessagePack`"
-                )
-            }
+            Kind::Ends => format!("the value ends before its last byte: {}", reads_other(&format!("`{of}`"))),
             Kind::LeftOver(bytes) => {
-                format!(
-                    "{bytes} bytes were left over: `{of}` reads other bytes than it writes; is it {other}?"
-                )
+                format!("{bytes} bytes were left over: {}", reads_other(&format!("`{of}`")))
             }
             Kind::TooMany { elements, bytes } => {
                 format!("{elements} elements are more than {bytes} bytes hold")
@@ -109,6 +101,14 @@ impl Fault {
             Kind::Invalid(what) => format!("there is no such {what}"),
         }
     }
+}
+
+/// What may be wrong with a type that does not read what it writes.
+pub(super) fn reads_other(of: &str) -> String {
+    format!(
+        "{of} reads other bytes than it writes; with `#[serde(skip_serializing)]` or `#[serde(skip_deserializing)]` \
+         a type needs `Codec::MessagePack`"
+    )
 }
 
 /// Who asks for a description.
