@@ -123,6 +123,9 @@ impl Entry {
 #[derive(Debug)]
 pub(crate) struct Registry {
     sorted: Vec<&'static Entry>,
+    /// Functions whose name is another one's too, so that no error message or timeline could tell which is meant; each
+    /// with that other one.
+    clashes: Vec<(&'static Entry, &'static Entry)>,
     fingerprint: u64,
 }
 
@@ -147,7 +150,15 @@ impl Registry {
             entry.package.hash(&mut hasher);
             (std::ptr::from_ref(*entry) as usize).wrapping_sub(base).hash(&mut hasher);
         }
-        Self { sorted, fingerprint: hasher.finish() }
+        let clash_in = |namesakes: &[&'static Entry], one: &'static Entry| {
+            let other = namesakes.iter().find(|other| one.clashes_with(other))?;
+            Some((one, *other))
+        };
+        let clashes = sorted
+            .chunk_by(|one, other| one.name() == other.name())
+            .flat_map(|namesakes| namesakes.iter().filter_map(|one| clash_in(namesakes, one)))
+            .collect();
+        Self { sorted, clashes, fingerprint: hasher.finish() }
     }
 
     /// What two processes must have in common to understand each other.
@@ -159,23 +170,20 @@ impl Registry {
         self.sorted.get(usize::try_from(index).ok()?).copied()
     }
 
-    /// The index of a function that a call is about; an error where its name is another one's too, so that no error
-    /// message or timeline could tell which of the two it means.
+    /// The index of a function that a call is about; an error where its name is in doubt.
     pub(crate) fn index_of(&self, entry: &'static Entry) -> Result<u32, Error> {
-        let index = self.sorted.iter().position(|known| std::ptr::eq(*known, entry)).ok_or_else(|| {
-            Error::Registry(format!("`{}` is not registered in this program", entry.name()))
-        })?;
-        let (before, after) = (self.sorted[..index].iter().rev(), self.sorted[index + 1..].iter());
-        let of_this_name = |known: &&&Entry| known.name() == entry.name();
-        let mut namesakes = before.take_while(of_this_name).chain(after.take_while(of_this_name));
-        if let Some(other) = namesakes.find(|other| entry.clashes_with(other)) {
-            let (name, one, two) = (entry.name(), (entry.path)(), (other.path)());
+        if let Some((one, other)) = self.clashes.iter().find(|(one, _)| std::ptr::eq(*one, entry)) {
+            let (name, one, other) = (one.name(), (one.path)(), (other.path)());
             return Err(Error::Registry(format!(
-                "`{one}` and `{two}` are both registered as `{name}`: give one of them another name with \
+                "`{one}` and `{other}` are both registered as `{name}`: give one of them another name with \
                  `name = \"..\"` in its attribute"
             )));
         }
-        Ok(u32::try_from(index).expect("a program has fewer than 2^32 functions"))
+        self.sorted
+            .iter()
+            .position(|known| std::ptr::eq(*known, entry))
+            .and_then(|index| u32::try_from(index).ok())
+            .ok_or_else(|| Error::Registry(format!("`{}` is not registered in this program", entry.name())))
     }
 
     /// How this program decodes the shared type with this key; none if no function borrows it.
