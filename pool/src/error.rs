@@ -466,11 +466,23 @@ impl PanicInfo {
         Self { message, location, backtrace }
     }
 
+    /// How many bytes its texts have.
+    pub(crate) fn len(&self) -> usize {
+        let of = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        self.message.len() + of(&self.location) + of(&self.backtrace)
+    }
+
     /// As it crosses over: texts that are too long lose their middle.
     pub(crate) fn cut(self) -> Self {
+        self.cut_to(text::LONGEST_MESSAGE)
+    }
+
+    /// The same, with texts of so many bytes.
+    pub(crate) fn cut_to(self, most: usize) -> Self {
         let Self { message, location, backtrace } = self;
+        let cut = |text| text::cut_to(text, most);
         let location = location.map(|place| text::cut_to(place, LONGEST_PLACE));
-        Self { message: text::cut(message), location, backtrace: backtrace.map(text::cut) }
+        Self { message: cut(message), location, backtrace: backtrace.map(cut) }
     }
 
     /// The panic's message; `non-string payload` for a payload of another type. One of more than 256 KiB has lost its

@@ -186,6 +186,28 @@ impl Failure {
             Self::Failed(texts) => Self::Failed(ReturnedError::from_texts(texts).into_texts()),
         }
     }
+
+    /// How long its record is at most.
+    pub(crate) fn longest(&self) -> usize {
+        let texts = match self {
+            Self::Panicked(info) => info.len(),
+            Self::Decode(why) | Self::Encode(why) => why.len(),
+            Self::Failed(texts) => texts.iter().map(|text| text.len() + 8).sum(),
+        };
+        texts + 64
+    }
+
+    /// As it is told where there is no memory for more.
+    pub(crate) fn cut_short(self) -> Self {
+        const MOST: usize = 4 << 10;
+        let short = |text| text::cut_to(text, MOST);
+        match self {
+            Self::Panicked(info) => Self::Panicked(info.cut_to(MOST)),
+            Self::Decode(why) => Self::Decode(short(why)),
+            Self::Encode(why) => Self::Encode(short(why)),
+            Self::Failed(texts) => Self::Failed(texts.into_iter().take(4).map(short).collect()),
+        }
+    }
 }
 
 /// What a worker tells of a task that took long.

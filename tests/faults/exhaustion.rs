@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
+use pool::shared::SharedArray;
 use pool::{Error, StartMethod, TaskErrorKind, worker_task};
 
 use crate::harness::{apart, cases};
@@ -15,8 +16,9 @@ use crate::orphans::servers;
 use crate::support::{as_a_user_of_its_own, assert_usable, builder, die, pool, square, squares, task_error};
 
 cases! {
+    All: arrays_beyond_the_group;
     Processes: out_of_memory, out_of_memory_elsewhere, the_program_is_spared, few_processes;
-    Apart: with_few_processes, with_little_memory;
+    Apart: with_few_processes, with_little_memory, in_a_small_group;
 }
 
 /// A group of processes that may use so much memory together, where this machine lets this user make one.
@@ -177,6 +179,38 @@ fn devour_here(_x: u64) -> u64 {
         std::hint::black_box(&held);
     }
     panic!("the group's limit has let 2 GiB pass");
+}
+
+fn arrays_beyond_the_group(method: StartMethod) -> Result<(), Error> {
+    let Some(group) = MemoryGroup::new(128 << 20) else {
+        println!("nothing is checked: no cgroup with a memory limit can be made here");
+        return Ok(());
+    };
+    let mut part = apart(Path::new("/proc/self/exe"), in_a_small_group, method);
+    let status = part.env(GROUP, &group.0).status().unwrap();
+    assert!(status.success(), "{status}");
+    Ok(())
+}
+
+/// More than the group has is an error, at once and after some of it is taken; what it has can be used.
+fn in_a_small_group(method: StartMethod) -> Result<(), Error> {
+    let group = PathBuf::from(std::env::var_os(GROUP).expect("the trial has said which"));
+    fs::write(group.join("cgroup.procs"), std::process::id().to_string()).unwrap();
+    let pool = pool(method)?;
+    assert_usable(&pool);
+    let refused = |bytes: usize| {
+        let error = SharedArray::<u8>::zeroed(bytes).unwrap_err().to_string();
+        assert!(error.contains("the control group's memory"), "{error}");
+    };
+    refused(1 << 30);
+    refused(128 << 20);
+    let mut array = SharedArray::<u8>::zeroed(40 << 20)?;
+    array.as_mut_slice()?.fill(1);
+    refused(100 << 20);
+    drop(array);
+    drop(SharedArray::<u8>::zeroed(40 << 20)?);
+    assert_usable(&pool);
+    Ok(())
 }
 
 fn few_processes(method: StartMethod) -> Result<(), Error> {

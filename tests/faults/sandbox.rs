@@ -10,18 +10,19 @@ use nix::sys::signal::Signal;
 use pool::{Error, StartMethod, TaskErrorKind, worker_task};
 
 use crate::harness::{apart, cases};
-use crate::support::{assert_usable, die, pool, square, squares};
+use crate::support::{assert_usable, die, panic_message, pool, square, squares, task_error};
 
 cases! {
+    All: no_memory_for_lanes;
     Processes: denied_calls, parent_killed;
-    Apart: in_a_sandbox, busy_in_a_sandbox;
+    Apart: in_a_sandbox, busy_in_a_sandbox, without_memory_for_lanes;
 }
 
-/// What is denied: calls of this number, or those of them that have this second argument.
+/// What is denied: calls of this number, or those of them that have this argument, which is named by its place.
 struct Denied {
     name: &'static str,
     call: libc::c_long,
-    argument: Option<u32>,
+    argument: Option<(u32, u32)>,
     promise: Promise,
 }
 
@@ -49,7 +50,7 @@ const DENIED: [Denied; 10] = [
     denied("pidfd_send_signal", libc::SYS_pidfd_send_signal, Promise::Works),
     denied("close_range", libc::SYS_close_range, Promise::Works),
     denied("sched_getaffinity", libc::SYS_sched_getaffinity, Promise::Works),
-    Denied { argument: Some(F_SETSIG), ..denied("fcntl", libc::SYS_fcntl, Promise::Works) },
+    Denied { argument: Some((1, F_SETSIG)), ..denied("fcntl", libc::SYS_fcntl, Promise::Works) },
 ];
 const ERRNOS: [(i32, &str); 2] =
     [(libc::EPERM, "Operation not permitted"), (libc::ENOSYS, "Function not implemented")];
@@ -60,15 +61,16 @@ impl Denied {
         const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
         const IS: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
         const ANSWER: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-        /// Where seccomp_data has the call's number, and the lower half of its second argument.
+        /// Where seccomp_data has the call's number, and the lower half of its first argument.
         const NUMBER: u32 = 0;
-        const SECOND: u32 = 24;
+        const FIRST: u32 = 16;
         let step = |code, k, otherwise| libc::sock_filter { code, jt: 0, jf: otherwise, k };
         let mut steps = vec![step(LOAD, NUMBER, 0)];
         match self.argument {
             None => steps.push(step(IS, self.call as u32, 1)),
-            Some(value) => {
-                steps.extend([step(IS, self.call as u32, 3), step(LOAD, SECOND, 0), step(IS, value, 1)]);
+            Some((place, value)) => {
+                let load = step(LOAD, FIRST + 8 * place, 0);
+                steps.extend([step(IS, self.call as u32, 3), load, step(IS, value, 1)]);
             }
         }
         steps.push(step(ANSWER, libc::SECCOMP_RET_ERRNO | errno.cast_unsigned(), 0));
@@ -95,6 +97,65 @@ fn denied_calls(method: StartMethod) -> Result<(), Error> {
             assert!(status.success(), "{} denied with {errno}: {status}", denied.name);
         }
     }
+    Ok(())
+}
+
+/// What a lane asks for before it uses more of its memory.
+const MORE_MEMORY: Denied = Denied {
+    argument: Some((2, libc::MADV_POPULATE_WRITE as u32)),
+    ..denied("madvise", libc::SYS_madvise, Promise::Works)
+};
+
+/// The system gives lanes no more memory than they begin with, as under a limit of what may be committed: what does not
+/// fit goes in shorter parts.
+fn no_memory_for_lanes(method: StartMethod) -> Result<(), Error> {
+    // What a kernel answers to a fault that finds no memory, in general and for memory files.
+    for errno in [libc::ENOMEM, libc::EFAULT] {
+        let mut part = apart(Path::new("/proc/self/exe"), without_memory_for_lanes, method);
+        let status = part.env(CASE, errno.to_string()).status().unwrap();
+        assert!(status.success(), "refused with {errno}: {status}");
+    }
+    Ok(())
+}
+
+#[worker_task]
+fn turned(bytes: Vec<u8>) -> Vec<u8> {
+    bytes.into_iter().rev().collect()
+}
+
+#[worker_task]
+fn says(len: usize) {
+    panic!("{}", "x".repeat(len))
+}
+
+fn without_memory_for_lanes(method: StartMethod) -> Result<(), Error> {
+    let errno = std::env::var(CASE).unwrap().parse().unwrap();
+    if let Err(error) = MORE_MEMORY.install(errno) {
+        println!("nothing is checked: no sandbox can be made here: {error}");
+        return Ok(());
+    }
+    let pool = pool(method)?;
+    assert_usable(&pool);
+    let bytes = |len: usize| (0..len).map(|x| (x * 7 + len) as u8).collect::<Vec<u8>>();
+    let lengths =
+        [10, 10_000, 60_000, 65_400, 65_600, 100_000, 128 << 10, 1 << 20, (1 << 20) + 5000, 9 << 20];
+    for len in lengths {
+        let expected = turned(bytes(len));
+        assert!(turned::apply(&pool, bytes(len))? == expected, "{len} bytes");
+        assert!(turned::apply_async(&pool, bytes(len)).get()? == expected, "{len} bytes");
+    }
+    for chunk_size in [1, 5] {
+        let items = || lengths.into_iter().chain(lengths).map(bytes);
+        let job = turned::job(&pool).chunk_size(chunk_size).retries(1);
+        assert!(job.map(items())?.into_iter().eq(items().map(turned)));
+    }
+    for len in [10, 10_000, 70_000, 300_000, 2 << 20] {
+        let error = task_error(says::apply(&pool, len));
+        let message = panic_message(&error);
+        assert!(message.starts_with("xxx") && message.ends_with("xxx"), "{len} bytes");
+        assert!(message.len() == len || message.contains(" bytes left out "), "{len} bytes");
+    }
+    assert_usable(&pool);
     Ok(())
 }
 

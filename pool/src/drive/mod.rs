@@ -296,7 +296,12 @@ impl State {
         let mut head = slot.head(first, 0);
         // What finds no room is copied twice more, so room is asked for, and items for the room.
         let item = slot.item_bytes.max(8) + ITEM_HEAD;
-        let least = (ChunkHead::BYTES + item).min(post.lane.longest_order());
+        let mut least = (ChunkHead::BYTES + item).min(post.lane.longest_order());
+        let most = most.min((LARGE / item).max(1) as u64);
+        // All of the chunk shall find room. Where there is no memory for that, what does not fit goes alone, in parts.
+        if !post.lane.takes(ChunkHead::BYTES + item * most as usize) && !post.lane.takes(least) {
+            least = ChunkHead::BYTES + ITEM_HEAD;
+        }
         let room = if post.is_clear() { post.lane.reserve(least) } else { None };
         let Some(mut room) = room else {
             self.supervisor().block(worker, true);
@@ -304,7 +309,6 @@ impl State {
         };
         let record = room.position();
         let lane = room.bytes();
-        let most = most.min((LARGE / item).max(1) as u64);
         let drafted = most >= MANY;
         let area = if drafted { draft.area(lane) } else { &mut *lane };
         let mut writer = ChunkWriter::new(area);

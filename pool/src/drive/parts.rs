@@ -1,11 +1,11 @@
 //! A large reply on its way. The worker announces how long it will be, then sends it part by part, then says what it was.
 //!
-//! Nothing is taken on trust: each part is exactly as long as it must be, all of them together are what was announced,
+//! Nothing is taken on trust: no part is short but the last, all of them together are what was announced,
 //! and memory is taken as bytes really come. So no worker makes the parent hold more than it has announced, and that is
 //! no more than there is: what the machine could never hold, no worker can have made, and what does not fit now is
 //! thrown away as it comes. Then the task has failed, and its worker lives.
 
-use crate::lane::{Corrupt, PART_BYTES};
+use crate::lane::{Corrupt, LEAST_PART, PART_BYTES};
 use crate::shared::room;
 
 /// For less than this nobody asks the system whether there is room.
@@ -26,7 +26,7 @@ impl Parts {
     /// The worker says how long its reply will be.
     pub(super) fn announce(&mut self, record: &[u8]) -> Result<(), Corrupt> {
         let bytes = u64::from_le_bytes(record.try_into().map_err(|_| Corrupt)?);
-        let is_large = usize::try_from(bytes).is_ok_and(|bytes| bytes > PART_BYTES);
+        let is_large = usize::try_from(bytes).is_ok_and(|bytes| bytes > LEAST_PART);
         if self.announced.is_some() || !is_large {
             return Err(Corrupt);
         }
@@ -43,7 +43,8 @@ impl Parts {
     /// The next part.
     pub(super) fn add(&mut self, part: &[u8]) -> Result<(), Corrupt> {
         let left = self.announced.ok_or(Corrupt)?.saturating_sub(self.come);
-        if part.is_empty() || part.len() as u64 != left.min(PART_BYTES as u64) {
+        let is_last = part.len() as u64 == left && left > 0;
+        if part.len() as u64 > left || !is_last && !(LEAST_PART..=PART_BYTES).contains(&part.len()) {
             return Err(Corrupt);
         }
         self.come += part.len() as u64;

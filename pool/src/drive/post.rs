@@ -10,7 +10,7 @@ use super::state::ProfileDef;
 use super::words::Words;
 use crate::chunk::ItemWriter;
 use crate::insights::WorkerInsights;
-use crate::lane::{Corrupt, PART_BYTES, ParentEnd, Position, Spends, now_ns, order};
+use crate::lane::{Corrupt, LEAST_PART, PART_BYTES, ParentEnd, Position, Spends, now_ns, order};
 use crate::logs::Log;
 use crate::progress::Board;
 use crate::start::Child;
@@ -217,6 +217,12 @@ impl Post {
     pub(super) fn flush(&mut self) {
         while let Some(next) = self.waiting.pop_front() {
             match next {
+                Waiting::Small { tag: order::CHUNK, payload, .. } if !self.lane.takes(payload.len()) => {
+                    // There is no memory for it in one piece.
+                    let Some((head, mut items)) = ChunkHead::split(&payload) else { continue };
+                    let item = items.next().unwrap_or_default().to_vec();
+                    self.waiting.push_front(Waiting::Large { head, item, out: 0 });
+                }
                 Waiting::Small { tag, payload, units } => {
                     let Some(mut room) = self.lane.reserve(payload.len().max(1)) else {
                         return self.waiting.push_front(Waiting::Small { tag, payload, units });
@@ -230,8 +236,9 @@ impl Post {
                     self.note(record, payload.len(), end, units, None);
                 }
                 Waiting::Large { head, item, mut out } => {
+                    let part_bytes = if self.lane.takes(PART_BYTES) { PART_BYTES } else { LEAST_PART };
                     while out < item.len() {
-                        let part = &item[out..item.len().min(out + PART_BYTES)];
+                        let part = &item[out..item.len().min(out + part_bytes)];
                         let Some(mut room) = self.lane.reserve(part.len()) else {
                             return self.waiting.push_front(Waiting::Large { head, item, out });
                         };

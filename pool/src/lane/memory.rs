@@ -2,14 +2,16 @@
 #![allow(unsafe_code, reason = "maps memory that two processes share")]
 
 use std::ffi::c_void;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
 
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
-use nix::unistd::ftruncate;
+use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+use nix::unistd::{Pid, ftruncate};
 
 use crate::sys::memfile;
 
@@ -21,6 +23,52 @@ pub(super) fn create(name: &str, len: usize) -> io::Result<OwnedFd> {
     ftruncate(&file, size)?;
     seal(&file, SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW)?;
     Ok(file)
+}
+
+/// Takes the space of the file's first bytes now. What is touched later, when there is no memory left, is a SIGBUS at
+/// whoever touches it.
+pub(super) fn take_space(file: &OwnedFd, len: usize) -> io::Result<()> {
+    let len = i64::try_from(len).map_err(io::Error::other)?;
+    loop {
+        match fallocate(file, FallocateFlags::empty(), 0, len) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            // A sandbox, or a kernel that is none: what is touched later takes its chances.
+            Err(Errno::ENOSYS | Errno::EPERM | Errno::EOPNOTSUPP) => return Ok(()),
+            // What memory files say for that.
+            Err(Errno::ENOSPC) => return Err(Errno::ENOMEM.into()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Takes the space of these bytes now, and says whether there was any.
+///
+/// # Safety
+/// They must lie in one mapping of a lane's file that can be written to.
+pub(super) unsafe fn populate(start: NonNull<u8>, len: usize) -> bool {
+    let page = 4096;
+    let skip = start.as_ptr().addr() % page;
+    // SAFETY: mappings begin at a page, so the begin of this page lies in it too. The advice changes no byte.
+    let result = unsafe {
+        let begin = start.as_ptr().sub(skip);
+        nix::libc::madvise(begin.cast(), len + skip, nix::libc::MADV_POPULATE_WRITE)
+    };
+    match Errno::result(result) {
+        Ok(_) | Err(Errno::EINTR | Errno::EAGAIN | Errno::ENOSYS | Errno::EPERM) => true,
+        // Before Linux 5.14.
+        Err(Errno::EINVAL) => peek(start.as_ptr().addr() - skip, len + skip, page),
+        Err(_) => false,
+    }
+}
+
+/// Lets the kernel read a byte of each page: that takes its space as well, and a fault is an error here.
+fn peek(begin: usize, len: usize, page: usize) -> bool {
+    (begin..begin + len).step_by(page).all(|base| {
+        let (mut byte, from) = ([0], [RemoteIoVec { base, len: 1 }]);
+        let read = process_vm_readv(Pid::this(), &mut [IoSliceMut::new(&mut byte)], &from);
+        !matches!(read, Ok(0) | Err(Errno::EFAULT | Errno::ENOMEM))
+    })
 }
 
 /// From here on the file can be mapped for reading only; mappings that exist keep their rights.
@@ -78,5 +126,53 @@ impl Drop for Mapping {
         // SAFETY: the range is exactly the mapping that `new` made, and nothing that borrows from it is left.
         let unmapped = unsafe { munmap(self.base, self.len) };
         debug_assert!(unmapped.is_ok());
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    use nix::sys::stat::fstat;
+
+    use super::*;
+
+    const LEN: usize = 2 << 20;
+
+    fn taken(file: &OwnedFd) -> i64 {
+        fstat(file).unwrap().st_blocks * 512
+    }
+
+    #[test]
+    fn space_is_taken_before_it_is_touched() {
+        let file = create("pool test space", LEN).unwrap();
+        assert_eq!(taken(&file), 0);
+        take_space(&file, 10_000).unwrap();
+        assert!((10_000..100_000).contains(&taken(&file)));
+        let mapping = Mapping::new(&file, LEN, Access::ReadWrite).unwrap();
+        // SAFETY: the range lies in the mapping, which can be written to.
+        assert!(unsafe { populate(mapping.base().add(100_000), 500_000) });
+        assert!((500_000..600_000).contains(&taken(&file)));
+        assert!(peek(mapping.base().as_ptr().addr(), LEN, 4096));
+        assert_eq!(taken(&file), LEN as i64);
+    }
+
+    /// A page that the system has none of: touching it would end the process.
+    #[test]
+    fn no_space_is_no_fault() {
+        let huge = memfd_create("pool test huge", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_HUGETLB);
+        let Ok(file) = huge else { return println!("nothing is checked: no huge pages here") };
+        let pages = std::fs::read_to_string("/proc/sys/vm/nr_hugepages").unwrap();
+        if pages.trim() != "0" || ftruncate(&file, LEN as i64).is_err() {
+            return println!("nothing is checked: there are huge pages");
+        }
+        let (len, flags) = (NonZeroUsize::new(LEN).unwrap(), MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE);
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
+        let mapped = unsafe { mmap(None, len, protection, flags, &file, 0) };
+        let Ok(base) = mapped else { return println!("nothing is checked: huge pages are reserved at once") };
+        let mapping = Mapping { base, len: LEN };
+        // SAFETY: the range lies in the mapping, which can be written to.
+        assert!(!unsafe { populate(mapping.base(), 4096) });
+        assert!(!peek(mapping.base().as_ptr().addr(), LEN, 4096));
     }
 }

@@ -15,6 +15,11 @@
 //! unclaimed chunks back by setting the `RECALL` bit there: what the word held is what the worker keeps. A worker
 //! that sees the bit skips chunks until it meets the `Resume` order, which answers the recall.
 //!
+//! **Memory.** The files are sparse: a page of theirs takes memory when it is touched first, and when there is none, that
+//! is a SIGBUS. So each producer asks the system for the pages before it goes beyond those that it has
+//! ([`BACKED_BYTES`] to begin with). Where it gets none, its ring stays as short as it is, and what does not fit there goes
+//! in shorter parts.
+//!
 //! **Sleeping.** Who finds nothing to do says that it sleeps, looks once more, and sleeps: the worker on the futex
 //! word `doorbell`, the parent on its poll set. Who has sent something looks whether the other sleeps, and only then
 //! makes the system call that wakes it. A worker whose task has closed the descriptor for that says so in `mute`, and
@@ -55,6 +60,13 @@ const FILE_BYTES: usize = WORDS_BYTES + RING_BYTES as usize;
 /// What one part of a payload that is larger than a record holds at most. A mebibyte goes in one piece, with what a codec
 /// puts around it.
 pub(crate) const PART_BYTES: usize = (1 << 20) + (4 << 10);
+
+/// The shortest part of such a payload but the last: a lane that gets no more memory has room for that.
+pub(crate) const LEAST_PART: usize = 16 << 10;
+
+/// So much of a ring has memory from the start: twice the hot part, so that a record of half of that fits whenever the
+/// ring is empty. More of it is had before it is touched, or is not used.
+const BACKED_BYTES: u32 = 128 << 10;
 
 const RECALL: u64 = 1 << 63;
 
@@ -192,6 +204,9 @@ const _: () = assert!(RING_BYTES.is_multiple_of(ring::WORD));
 pub(crate) fn open() -> io::Result<(ParentEnd, OwnedFd, OwnedFd)> {
     let down = memory::create("pool orders", FILE_BYTES)?;
     let up = memory::create("pool replies", FILE_BYTES)?;
+    for file in [&down, &up] {
+        memory::take_space(file, WORDS_BYTES + BACKED_BYTES as usize)?;
+    }
     let end = ParentEnd::new(Half::map(&down, Access::ReadWrite)?, Half::map(&up, Access::ReadWrite)?);
     memory::seal_future_writes(&down)?;
     Ok((end, down, up))

@@ -115,8 +115,17 @@ impl ParentEnd {
         self.orders.longest()
     }
 
+    /// Whether an order of this length can ever be sent in one piece: there is memory for it.
+    #[inline]
+    pub(crate) fn takes(&mut self, len: usize) -> bool {
+        self.orders.takes(len + SPARE as usize)
+    }
+
     /// Room for an order of at least `least` bytes, if there is any now.
     pub(crate) fn reserve(&mut self, least: usize) -> Option<OrderRoom<'_>> {
+        if self.orders.reserve(least, SPARE).is_none() && !self.orders.make_room(least, SPARE) {
+            return None;
+        }
         let room = self.orders.reserve(least, SPARE)?;
         Some(OrderRoom { room, sent: &mut self.sent, has_news: &mut self.news.orders })
     }

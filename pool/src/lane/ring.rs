@@ -114,6 +114,10 @@ pub(super) struct Producer {
     freed: Position,
     number: u32,
     run: Option<OpenRun>,
+    /// How much of the ring has memory: as long as the ring is for now.
+    backed: u32,
+    /// The system gave no more when it was asked last.
+    refused: bool,
 }
 
 impl Producer {
@@ -121,12 +125,51 @@ impl Producer {
     /// The span must be mapped for writing; no other producer may write there.
     pub(super) unsafe fn new(span: Span, checks: Checks) -> Self {
         let (at, freed) = Default::default();
-        Self { span, checks, at, freed, number: 0, run: None }
+        let backed = span.backed();
+        Self { span, checks, at, freed, number: 0, run: None, backed, refused: false }
     }
 
     /// The longest payload that fits whenever the ring is empty.
     pub(super) fn longest(&self) -> usize {
         (self.span.len / 2 - 4 * WORD) as usize
+    }
+
+    /// Whether a record of this length fits whenever the ring is empty; the ring gets longer for that if it can.
+    #[inline]
+    pub(super) fn takes(&mut self, len: usize) -> bool {
+        len + 4 * WORD as usize <= (self.backed / 2) as usize
+            || self.backed == self.span.len
+            || self.lengthen_for(len)
+    }
+
+    #[cold]
+    fn lengthen_for(&mut self, len: usize) -> bool {
+        if len > self.longest() {
+            return false;
+        }
+        self.refused = false;
+        self.lengthen(2 * (len as u32 + 4 * WORD))
+    }
+
+    /// There was no room for a record of this length: makes the ring longer, if it can be and if that helps.
+    #[cold]
+    pub(super) fn make_room(&mut self, least: usize, spare: u32) -> bool {
+        let Ok(least) = u32::try_from(least) else { return false };
+        let end = least.saturating_add(self.at.offset + spare + 2 * WORD);
+        let helps = self.at.lap == self.freed.lap && end <= self.span.len && end > self.backed;
+        helps && !self.refused && (self.lengthen(end.max(2 * self.backed)) || self.lengthen(end))
+    }
+
+    /// Makes the ring at least so long.
+    fn lengthen(&mut self, to: u32) -> bool {
+        let to = to.next_multiple_of(HOT_BYTES).min(self.span.len);
+        if to > self.backed {
+            self.refused = !self.span.back(self.backed, to);
+            if !self.refused {
+                self.backed = to;
+            }
+        }
+        to <= self.backed
     }
 
     /// Tells that the consumer has done with everything before this place.
@@ -158,7 +201,7 @@ impl Producer {
 
     /// The longest payload that fits at the current place: a header before it, and one for the record to come.
     fn ahead(&self) -> Option<u32> {
-        let end = if self.at.lap == self.freed.lap { self.span.len } else { self.freed.offset };
+        let end = if self.at.lap == self.freed.lap { self.backed } else { self.freed.offset };
         (end - self.at.offset).checked_sub(2 * WORD)
     }
 
@@ -255,6 +298,8 @@ pub(super) struct Consumer {
     number: u32,
     /// The run that lies ahead.
     run: TakenRun,
+    /// How much of the ring is known to have memory.
+    backed: u32,
 }
 
 /// A committed record. Its bytes are read in place.
@@ -281,7 +326,12 @@ pub(super) enum Taken {
 
 impl Consumer {
     pub(super) fn new(span: Span, checks: Checks) -> Self {
-        Self { span, checks, at: Position::default(), number: 0, run: TakenRun::default() }
+        let backed = match checks {
+            // The producer has seen to it.
+            Checks::Number => span.len,
+            Checks::Payload => span.backed(),
+        };
+        Self { span, checks, at: Position::default(), number: 0, run: TakenRun::default(), backed }
     }
 
     /// Everything before this place has been read.
@@ -334,7 +384,22 @@ impl Consumer {
         if is_wrong || header.len > room || header.tag == WRAP || header.tag == 0 {
             return Err(Corrupt);
         }
+        let end = self.at.offset + 2 * WORD + header.len;
+        if end > self.backed && !self.reach(end) {
+            return Err(Corrupt);
+        }
         Ok(Some(header))
+    }
+
+    /// What lies there must have memory before it is read. The producer says that it does, and need not be believed.
+    #[cold]
+    fn reach(&mut self, end: u32) -> bool {
+        let end = end.next_multiple_of(HOT_BYTES).min(self.span.len);
+        let is_backed = self.span.back(self.backed, end);
+        if is_backed {
+            self.backed = end;
+        }
+        is_backed
     }
 
     /// The record that lies ahead, by its header.

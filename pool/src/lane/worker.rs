@@ -9,7 +9,9 @@ use super::memory::Access;
 use super::ring::{Checks, Consumer, Corrupt, Position, Producer, WORD, padded};
 use super::spin::Spinner;
 use super::sync::{Bell, Half, futex};
-use super::{PART_BYTES, ParentWords, RECALL, Spends, WorkerWords, asleep, full_fence, now_ns, reply};
+use super::{
+    LEAST_PART, PART_BYTES, ParentWords, RECALL, Spends, WorkerWords, asleep, full_fence, now_ns, reply,
+};
 use crate::sys::lifeline;
 
 /// A sleeping worker looks around this often: a parent that is gone may have left a child of its own with a copy of what
@@ -294,7 +296,7 @@ impl Chunk<'_> {
     #[inline]
     pub(crate) fn value<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
         self.draft(write, |lane, value| match value.len() {
-            ..=PART_BYTES => lane.push(value),
+            len @ ..=PART_BYTES if lane.takes(len) => lane.push(value),
             _ => lane.send_large(reply::LARGE_VALUE, value),
         })
     }
@@ -309,9 +311,15 @@ impl Chunk<'_> {
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
         self.draft(write, |lane, payload| match payload.len() {
-            ..=PART_BYTES => lane.send(tag, payload),
+            len @ ..=PART_BYTES if tag == large || lane.takes(len) => lane.send(tag, payload),
             _ => lane.send_large(large, payload),
         })
+    }
+
+    /// Whether a reply of this length can be sent in one piece: there is memory for it.
+    #[inline]
+    pub(crate) fn takes(&mut self, len: usize) -> bool {
+        self.replies.takes(len + 2 * WORD as usize)
     }
 
     /// A reply is filled in memory that only this process has, and gets its digest there: what has gone wild in the lane
@@ -375,7 +383,7 @@ impl Chunk<'_> {
     fn has_room(&mut self, least: usize) -> bool {
         self.replies.reserve(least, 0).is_some() || {
             self.learn_read();
-            self.replies.reserve(least, 0).is_some()
+            self.replies.reserve(least, 0).is_some() || self.replies.make_room(least, 0)
         }
     }
 
@@ -400,7 +408,8 @@ impl Chunk<'_> {
     #[cold]
     fn send_large(&mut self, tag: u8, bytes: &[u8]) {
         self.send(reply::ANNOUNCED, &(bytes.len() as u64).to_le_bytes());
-        for part in bytes.chunks(PART_BYTES) {
+        let part_bytes = if self.takes(PART_BYTES) { PART_BYTES } else { LEAST_PART };
+        for part in bytes.chunks(part_bytes) {
             self.send(reply::PART, part);
         }
         self.send(tag, &[]);

@@ -171,7 +171,10 @@ pub(super) fn refuse(count: u32, lane: &mut Chunk<'_>, why: &str) {
 
 /// Tells of a failure. Failures always travel in the default codec, which any text fits.
 pub(super) fn reply_failed(failure: Failure, tag: u8, lane: &mut Chunk<'_>) {
-    let failure = failure.cut();
+    let mut failure = failure.cut();
+    if !lane.takes(failure.longest()) {
+        failure = failure.cut_short();
+    }
     let told = lane.reply(tag, tag, |out| Codec::Bincode.encode(&failure, out));
     debug_assert!(told.is_ok());
 }

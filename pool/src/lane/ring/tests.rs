@@ -22,6 +22,66 @@ pub(super) fn pair(len: u32) -> Pair {
     Pair { _memory: memory, producer, consumer }
 }
 
+/// A ring whose system gives it so much memory and no more.
+fn pair_with_memory(len: u32, most: u32) -> Pair {
+    let mut pair = pair(len);
+    let (at_first, whole) = (pair.producer.backed, len);
+    assert_eq!(at_first, whole);
+    let base = NonNull::new(pair._memory.as_mut_ptr().cast()).unwrap();
+    // SAFETY: as in `pair`; the ends that it has made are dropped.
+    let span = || unsafe { Span::new(base, len) }.given_up_to(most);
+    // SAFETY: the vector can be written to, and the other producer is dropped.
+    pair.producer = unsafe { Producer::new(span(), Checks::Payload) };
+    pair.consumer = Consumer::new(span(), Checks::Payload);
+    pair
+}
+
+#[test]
+fn a_ring_gets_longer_where_it_is_full() {
+    let mut pair = pair_with_memory(4 << 20, 4 << 20);
+    let record = vec![7; 50_000];
+    let mut sent = 0;
+    loop {
+        if send(&mut pair.producer, 1, &record) {
+            sent += 1;
+        } else if !pair.producer.make_room(record.len(), 0) {
+            break;
+        }
+    }
+    assert_eq!(pair.producer.backed, 4 << 20);
+    assert!(sent > 80, "{sent} records");
+    while receive(&mut pair.consumer).is_some() {}
+    assert_eq!(pair.consumer.backed, 4 << 20);
+}
+
+#[test]
+fn what_is_taken_never_lies_beyond_the_memory() {
+    const MEMORY: u32 = 300 << 10;
+    let mut pair = pair_with_memory(4 << 20, MEMORY);
+    assert!(pair.producer.takes(60_000) && pair.producer.takes(120_000) && !pair.producer.takes(200_000));
+    let backed = pair.producer.backed;
+    assert!((240_000..=MEMORY).contains(&backed));
+    for round in 0..1000_usize {
+        let record = vec![round as u8; round * 7919 % 120_000];
+        if !send(&mut pair.producer, 1, &record) {
+            assert!(!pair.producer.make_room(record.len(), 0) || pair.producer.backed <= MEMORY);
+            while receive(&mut pair.consumer).is_some() {}
+            pair.producer.free_up_to(pair.consumer.position());
+            assert!(send(&mut pair.producer, 1, &record), "what it takes fits an empty ring, at {round}");
+        }
+        assert!(pair.producer.position().offset + WORD <= backed);
+    }
+    assert!(!send(&mut pair.producer, 1, &vec![0; 200_000]));
+}
+
+#[test]
+fn a_header_that_says_more_than_there_is_memory_is_corrupt() {
+    let mut pair = pair_with_memory(4 << 20, 300 << 10);
+    let header = Header { len: 1 << 20, tag: 1, check: 0 };
+    pair.producer.span.header(0).store(header.pack(), Ordering::Release);
+    assert_eq!(pair.consumer.take(&mut Vec::new()), Err(Corrupt));
+}
+
 pub(super) fn send(producer: &mut Producer, tag: u8, bytes: &[u8]) -> bool {
     let Some(room) = producer.reserve(bytes.len(), 0) else { return false };
     room.send(tag, bytes);

@@ -85,6 +85,15 @@ impl Span {
         Self { memory: Arc::new(Memory { words, bytes }), len, life: Life::endless() }
     }
 
+    /// All of it is there.
+    pub(in crate::lane) fn backed(&self) -> u32 {
+        self.len
+    }
+
+    pub(in crate::lane) fn back(&self, _from: u32, _to: u32) -> bool {
+        true
+    }
+
     /// The same memory, as somebody sees it whose life this is.
     pub(in crate::lane) fn seen_by(&self, life: &Life) -> Self {
         Self { life: life.clone(), ..self.clone() }

@@ -6,8 +6,8 @@ use std::os::fd::AsFd;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
-use crate::lane::memory::{Access, Mapping};
-use crate::lane::{FILE_BYTES, RING_BYTES, WORDS_BYTES, ring};
+use crate::lane::memory::{Access, Mapping, populate};
+use crate::lane::{BACKED_BYTES, FILE_BYTES, RING_BYTES, WORDS_BYTES, ring};
 
 /// One direction's file, mapped.
 #[derive(Debug)]
@@ -33,7 +33,9 @@ impl Half {
     pub(in crate::lane) unsafe fn ring(&self) -> Span {
         // SAFETY: behind the page of words there are so many bytes, zeroed at first; the caller keeps them mapped; both
         // ends reach them by spans only.
-        unsafe { Span::new(self.mapping.base().add(WORDS_BYTES), RING_BYTES) }
+        let mut span = unsafe { Span::new(self.mapping.base().add(WORDS_BYTES), RING_BYTES) };
+        span.backing = Backing::Pages;
+        span
     }
 }
 
@@ -42,6 +44,19 @@ impl Half {
 pub(in crate::lane) struct Span {
     base: NonNull<u8>,
     pub(in crate::lane) len: u32,
+    backing: Backing,
+}
+
+/// What a span's memory is made of.
+#[derive(Debug)]
+enum Backing {
+    /// It is all there.
+    Whole,
+    /// Pages that are made when they are touched first, but for those at the begin.
+    Pages,
+    /// The same, and there are no more than this.
+    #[cfg(test)]
+    UpTo(u32),
 }
 
 // SAFETY: the span is memory of the process, valid wherever its owner goes.
@@ -52,7 +67,35 @@ impl Span {
     /// `base` must be 8-aligned and point to `len` bytes, zeroed at first, that stay mapped while the span is used, and
     /// whoever else has them mapped must touch header words only as atomics.
     pub(in crate::lane) unsafe fn new(base: NonNull<u8>, len: u32) -> Self {
-        Self { base, len }
+        Self { base, len, backing: Backing::Whole }
+    }
+
+    /// A span that has its first bytes, and can be given so many.
+    #[cfg(test)]
+    pub(in crate::lane) fn given_up_to(mut self, most: u32) -> Self {
+        self.backing = Backing::UpTo(most);
+        self
+    }
+
+    /// How many bytes have memory from the start.
+    pub(in crate::lane) fn backed(&self) -> u32 {
+        match self.backing {
+            Backing::Whole => self.len,
+            _ => BACKED_BYTES.min(self.len),
+        }
+    }
+
+    /// Gives these bytes memory; false when there is none. To touch them without that may end the process.
+    pub(in crate::lane) fn back(&self, from: u32, to: u32) -> bool {
+        debug_assert!(from <= to && to <= self.len);
+        match self.backing {
+            Backing::Whole => true,
+            // SAFETY: the range lies within the span, whose half is mapped for writing: who reads only is told by its
+            // peer of nothing that has no memory, and does not come here.
+            Backing::Pages => unsafe { populate(self.base.add(from as usize), (to - from) as usize) },
+            #[cfg(test)]
+            Backing::UpTo(most) => to <= most,
+        }
     }
 
     pub(in crate::lane) fn header(&self, offset: u32) -> &AtomicU64 {
