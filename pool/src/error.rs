@@ -94,7 +94,8 @@ pub enum Error {
     },
     /// The program has closed descriptors that are the pool's, as what makes a daemon of a process does.
     #[error(
-        "this process has closed descriptors of the pool's, and the workers have ended with them: close only what the          program has opened, or build the pool afterwards"
+        "this process has closed descriptors of the pool's, and the workers have ended with them: close only what the \
+         program has opened, or build the pool afterwards"
     )]
     DescriptorsClosed,
     /// The registry of tasks is not usable.

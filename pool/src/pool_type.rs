@@ -476,10 +476,16 @@ impl CancelHandle {
 }
 
 /// What the workers' exit functions gave; from [`WorkerPool::join`].
-#[derive(Debug)]
 pub struct ExitResults {
     exits: Vec<ExitValue>,
     codec: Codec,
+}
+
+impl std::fmt::Debug for ExitResults {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Not the values, which may be long, and are of types that are not known here.
+        f.debug_struct("ExitResults").field("values", &self.exits.len()).finish_non_exhaustive()
+    }
 }
 
 impl ExitResults {
