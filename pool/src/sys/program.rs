@@ -145,8 +145,14 @@ pub(crate) fn show_as_arguments(text: &str) {
     area[..len].copy_from_slice(&text.as_bytes()[..len]);
 }
 
-/// Where the arguments of this process lie, as the kernel knows it.
+/// Where the arguments of this process lie, and those of each fork of it: so the kernel is asked once.
 fn arguments() -> Option<(usize, usize)> {
+    static PLACE: OnceLock<Option<(usize, usize)>> = OnceLock::new();
+    *PLACE.get_or_init(find_arguments)
+}
+
+/// The same, as the kernel knows it.
+fn find_arguments() -> Option<(usize, usize)> {
     // proc_pid_stat(5): fields 48 and 49; the third is the first after the name, which may hold anything.
     let stat = read_text("/proc/self/stat").ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(45);
