@@ -112,16 +112,18 @@ impl Waiter {
         news
     }
 
-    /// What news there is by now. The bell is left for the sleeper that it rings for.
+    /// What news there is by now. The bell is left for the sleeper that it rings for. Who is about to sleep has looked a
+    /// moment ago, so that it is enough to be careful here.
     pub(super) fn look(&self) -> News {
-        self.poll(0)
+        // The program may have closed the set, and the number may be that of a set of its own.
+        match &self.set {
+            Some(set) if self.identity.has_mark_of(&set.0) => self.poll(0),
+            _ => News { lost: true, ..News::default() },
+        }
     }
 
     fn poll(&self, limit_ms: i32) -> News {
-        // The program may have closed it, and the number may be that of a set of its own.
-        let Some(set) = self.set.as_ref().filter(|set| self.identity.has_mark_of(&set.0)) else {
-            return News { lost: true, ..News::default() };
-        };
+        let Some(set) = &self.set else { return News { lost: true, ..News::default() } };
         let mut events = [EpollEvent::empty(); 16];
         let timeout = EpollTimeout::try_from(limit_ms).unwrap_or(EpollTimeout::ZERO);
         let found = match set.wait(&mut events, timeout) {

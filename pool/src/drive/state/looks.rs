@@ -85,8 +85,10 @@ impl State {
     }
 
     pub(super) fn note_news(&mut self, News { ended, printed, lost, .. }: News) {
-        self.suspects.extend(ended);
-        self.talkers.extend(printed);
+        // A set of the program's own that has got the number of the pool's may tell of anything.
+        let workers = 0..self.posts.len();
+        self.suspects.extend(ended.into_iter().filter(|worker| workers.contains(worker)));
+        self.talkers.extend(printed.into_iter().filter(|worker| workers.contains(worker)));
         if lost {
             // Nobody tells of them any more. The lifelines are closed with the rest.
             self.suspects = (0..self.posts.len()).collect();
