@@ -32,7 +32,7 @@ const MOST_EMPTY: usize = 1 << 24;
 /// | | `Bincode`, `Postcard` | `MessagePack` |
 /// |---|---|---|
 /// | `#[serde(skip_serializing_if)]`, where a field is left out | an error | yes |
-/// | only one of `#[serde(skip_serializing)]`, `#[serde(skip_deserializing)]` | an error, unless bytes fit by chance | yes |
+/// | only one of `#[serde(skip_serializing)]` and `skip_deserializing` | an error, unless bytes fit by chance | yes |
 /// | `#[serde(flatten)]`, `#[serde(untagged)]`, `#[serde(tag = ..)]`, `serde_json::Value` | an error | yes |
 /// | `Some(None)`, `Some(())` and the like | yes | yes |
 /// | `&[u8]`, alone or inside of another type | yes | yes |
