@@ -9,12 +9,39 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signa
 use pool::{Error, StartMethod, TaskErrorKind, worker_task};
 
 use crate::harness::cases;
-use crate::support::{assert_usable, pool};
+use crate::support::{assert_usable, builder, pool};
 use crate::victim::{Scene, Victim};
 
 cases! {
     Processes: ctrl_c, ctrl_c_twice, hang_up, stopped_and_continued, stopped_time_does_not_count, fresh_masks, worker_ignores_sigterm,
-               host_ignores_sigchld;
+               host_ignores_sigchld, urgent;
+}
+
+/// Signals itself and a fork of itself; says which process it is.
+#[worker_task]
+#[expect(unsafe_code)]
+fn signal_all() -> u32 {
+    // SAFETY: the child makes system calls only.
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            libc::raise(libc::SIGURG);
+            libc::_exit(7);
+        }
+        libc::raise(libc::SIGURG);
+        let mut status = 0;
+        assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
+        assert_eq!(libc::WEXITSTATUS(status), 7);
+    }
+    std::process::id()
+}
+
+/// What makes a worker look for its parent harms nobody whose parent is another.
+fn urgent(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(1).build()?;
+    let first = signal_all::apply(&pool, ())?;
+    assert_eq!(signal_all::apply(&pool, ())?, first);
+    Ok(())
 }
 
 fn ctrl_c(method: StartMethod) -> Result<(), Error> {
