@@ -10,7 +10,7 @@ use serde::de::{
 
 use super::super::fault::{Fault, Kind, Result};
 use super::super::{MOST_EMPTY, expected};
-use super::{Format, take, take_slice};
+use super::{Format, take_slice};
 use crate::sys::stack::Floor;
 
 /// Decodes what these bytes begin with; and the bytes behind it.
@@ -43,7 +43,7 @@ struct Reader<'de, F> {
 impl<'de, F: Format> Reader<'de, F> {
     #[inline]
     fn take_len(&mut self) -> Result<u64> {
-        F::take_u64(&mut self.rest)
+        F::take(&mut self.rest)
     }
 
     #[inline]
@@ -88,11 +88,11 @@ impl<'de, F: Format> Reader<'de, F> {
     }
 }
 
-macro_rules! numbers {
-    ($($deserialize:ident $take:ident $visit:ident),+) => {
+macro_rules! atoms {
+    ($($deserialize:ident $visit:ident),+) => {
         $(#[inline]
         fn $deserialize<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-            visitor.$visit(F::$take(&mut self.rest)?)
+            visitor.$visit(F::take(&mut self.rest)?)
         })+
     };
 }
@@ -100,43 +100,12 @@ macro_rules! numbers {
 impl<'de, F: Format> Deserializer<'de> for &mut Reader<'de, F> {
     type Error = Fault;
 
-    numbers!(
-        deserialize_u16 take_u16 visit_u16, deserialize_u32 take_u32 visit_u32,
-        deserialize_u64 take_u64 visit_u64, deserialize_u128 take_u128 visit_u128,
-        deserialize_i16 take_i16 visit_i16, deserialize_i32 take_i32 visit_i32,
-        deserialize_i64 take_i64 visit_i64, deserialize_i128 take_i128 visit_i128,
-        deserialize_char take_char visit_char
+    atoms!(
+        deserialize_u8 visit_u8, deserialize_u16 visit_u16, deserialize_u32 visit_u32, deserialize_u64 visit_u64,
+        deserialize_u128 visit_u128, deserialize_i8 visit_i8, deserialize_i16 visit_i16, deserialize_i32 visit_i32,
+        deserialize_i64 visit_i64, deserialize_i128 visit_i128, deserialize_f32 visit_f32, deserialize_f64 visit_f64,
+        deserialize_bool visit_bool, deserialize_char visit_char
     );
-
-    #[inline]
-    fn deserialize_u8<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let [number] = take(&mut self.rest)?;
-        visitor.visit_u8(number)
-    }
-
-    #[inline]
-    fn deserialize_i8<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        visitor.visit_i8(i8::from_le_bytes(take(&mut self.rest)?))
-    }
-
-    #[inline]
-    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        visitor.visit_f32(f32::from_le_bytes(take(&mut self.rest)?))
-    }
-
-    #[inline]
-    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        visitor.visit_f64(f64::from_le_bytes(take(&mut self.rest)?))
-    }
-
-    #[inline]
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        match take(&mut self.rest)? {
-            [0] => visitor.visit_bool(false),
-            [1] => visitor.visit_bool(true),
-            _ => Err(Kind::Invalid("truth value").into()),
-        }
-    }
 
     #[inline]
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -161,11 +130,7 @@ impl<'de, F: Format> Deserializer<'de> for &mut Reader<'de, F> {
     #[inline]
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         self.nest()?;
-        match take(&mut self.rest)? {
-            [0] => visitor.visit_none(),
-            [1] => visitor.visit_some(self),
-            _ => Err(Kind::Invalid("option").into()),
-        }
+        if F::take::<bool>(&mut self.rest)? { visitor.visit_some(self) } else { visitor.visit_none() }
     }
 
     #[inline]
@@ -256,7 +221,7 @@ impl<'de, F: Format> EnumAccess<'de> for &mut Reader<'de, F> {
 
     #[inline]
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self)> {
-        let variant = F::take_u32(&mut self.rest)?;
+        let variant: u32 = F::take(&mut self.rest)?;
         Ok((seed.deserialize(IntoDeserializer::<Fault>::into_deserializer(variant))?, self))
     }
 }

@@ -37,7 +37,7 @@ impl<F: Format, W: Write> Writer<'_, F, W> {
 
     #[inline]
     fn put_len(&mut self, len: usize) -> Result<()> {
-        Ok(F::put_u64(len as u64, self.out)?)
+        F::put(len as u64, self.out)
     }
 
     #[inline]
@@ -48,7 +48,7 @@ impl<F: Format, W: Write> Writer<'_, F, W> {
 
     #[inline]
     fn put_variant(&mut self, variant: u32) -> Result<()> {
-        Ok(F::put_u32(variant, self.out)?)
+        F::put(variant, self.out)
     }
 
     /// Goes one level down.
@@ -58,11 +58,11 @@ impl<F: Format, W: Write> Writer<'_, F, W> {
     }
 }
 
-macro_rules! numbers {
-    ($($serialize:ident $number:ident $put:ident),+) => {
+macro_rules! atoms {
+    ($($serialize:ident $atom:ident),+) => {
         $(#[inline]
-        fn $serialize(self, number: $number) -> Result<()> {
-            Ok(F::$put(number, self.out)?)
+        fn $serialize(self, atom: $atom) -> Result<()> {
+            F::put(atom, self.out)
         })+
     };
 }
@@ -78,36 +78,11 @@ impl<'o, 'w, F: Format, W: Write> Serializer for &'o mut Writer<'w, F, W> {
     type SerializeStruct = Struct<'o, 'w, F, W>;
     type SerializeStructVariant = Struct<'o, 'w, F, W>;
 
-    numbers!(
-        serialize_u16 u16 put_u16, serialize_u32 u32 put_u32, serialize_u64 u64 put_u64, serialize_u128 u128 put_u128,
-        serialize_i16 i16 put_i16, serialize_i32 i32 put_i32, serialize_i64 i64 put_i64, serialize_i128 i128 put_i128,
-        serialize_char char put_char
+    atoms!(
+        serialize_u8 u8, serialize_u16 u16, serialize_u32 u32, serialize_u64 u64, serialize_u128 u128,
+        serialize_i8 i8, serialize_i16 i16, serialize_i32 i32, serialize_i64 i64, serialize_i128 i128,
+        serialize_f32 f32, serialize_f64 f64, serialize_bool bool, serialize_char char
     );
-
-    #[inline]
-    fn serialize_u8(self, number: u8) -> Result<()> {
-        self.put(&[number])
-    }
-
-    #[inline]
-    fn serialize_i8(self, number: i8) -> Result<()> {
-        self.put(&number.to_le_bytes())
-    }
-
-    #[inline]
-    fn serialize_f32(self, number: f32) -> Result<()> {
-        self.put(&number.to_le_bytes())
-    }
-
-    #[inline]
-    fn serialize_f64(self, number: f64) -> Result<()> {
-        self.put(&number.to_le_bytes())
-    }
-
-    #[inline]
-    fn serialize_bool(self, value: bool) -> Result<()> {
-        self.put(&[u8::from(value)])
-    }
 
     #[inline]
     fn serialize_str(self, text: &str) -> Result<()> {
