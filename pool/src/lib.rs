@@ -31,11 +31,11 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
-//! | `progress` | yes | [`Job::progress_bar`] and [`Job::progress`]; the crate [`indicatif`] |
+//! | `progress` | yes | `Job::progress_bar` and `Job::progress`; the crate `indicatif` |
 //! | `tracing` | yes | events of workers' lives for the program's `tracing` subscriber |
 //! | `logs` | no | what workers log through `tracing` or `log` reaches the parent's subscriber; with `tracing` |
-//! | `ndarray` | no | tasks that take chunks of arrays: [`Job::map_array`], [`Job::array_chunks_mut`] |
-//! | `stream` | no | results as asynchronous streams: [`ResultStream`], [`Job::stream`] |
+//! | `ndarray` | no | tasks that take chunks of arrays: `Job::map_array`, `Job::array_chunks_mut` |
+//! | `stream` | no | results as asynchronous streams: `ResultStream`, `Job::stream` |
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

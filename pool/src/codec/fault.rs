@@ -23,6 +23,8 @@ pub(super) enum Kind {
     TooManyEmpty,
     /// The stack is too small for a value that is nested so deeply.
     Deep,
+    /// A value of a kind that the format describes has more levels than are followed.
+    DeepDescribed,
     /// A type that lets the format say what comes next: what it expects, and what it makes of that.
     Undescribed { expected: String, made: &'static str },
     /// A type that wants names where there are none.
@@ -75,6 +77,11 @@ impl Fault {
             Kind::Deep => format!(
                 "a value of `{of}` is nested too deeply for the stack of this thread: use a flat form (a `Vec` in \
                  place of a chain of boxes), or a thread with a larger stack"
+            ),
+            Kind::DeepDescribed => format!(
+                "a value of `{of}`, whose kind is found out as it is read, is nested too deeply: it may have {} \
+                 levels, and an eighth of the thread's stack; send a deeper one as text",
+                super::messagepack::MOST_DESCRIBED
             ),
             Kind::Undescribed { expected, made } => {
                 let why = asks(&expected, made);

@@ -128,6 +128,7 @@ fn lay<R>(ready: &mut VecDeque<Option<R>>, place: usize, result: R) {
 ///
 /// The job moves on while the iterator is asked for results. Results that were not asked for yet are bounded by
 /// `max_tasks_active`; without it by 64 MiB, as they are encoded, and by their number. Dropping the iterator ends the job; the pool can be used at once.
+#[must_use = "its results come as they are asked for, and dropping it ends the call"]
 pub struct Imap<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     results: Results<'p, 'i, T, I>,
     /// What follows the end of the job.

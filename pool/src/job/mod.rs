@@ -115,8 +115,8 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
         self
     }
 
-    /// How many times a task is run again after its worker died in it or it timed out; a panic is not retried.
-    /// Default: 0.
+    /// How many times a task is run again after its worker died in it or it timed out; a panic is not retried. Another
+    /// attempt may be another worker's, and end that one with its state. Default: 0.
     pub fn retries(mut self, times: u32) -> Self {
         self.options.retries = times;
         self

@@ -54,6 +54,7 @@ const LONG_POLL: Duration = Duration::from_micros(200);
 ///     })
 /// }
 /// ```
+#[must_use = "its results come as they are asked for, and dropping it ends the call"]
 pub struct ResultStream<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     // Before the results: a stream that is given up is not woken at the end of its job.
     place: Option<Place<'p>>,

@@ -12,14 +12,14 @@ use crate::sys::stack::Floor;
 /// Decodes what these bytes begin with; and the bytes behind it.
 pub(in crate::codec) fn decode<'de, T: serde::Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, &'de [u8])> {
     let (floor, any_floor) = (Floor::keeping_eighths(4), Floor::keeping_eighths(7));
-    let mut reader = Reader { rest: bytes, floor, any_floor, any_left: DEEPEST_ANY, promised: 0 };
+    let mut reader = Reader { rest: bytes, floor, any_floor, any_left: MOST_DESCRIBED, promised: 0 };
     let value = T::deserialize(&mut reader)?;
     Ok((value, reader.rest))
 }
 
 /// So deep may be what is taken as it comes. That leaves 8 KiB of a stack of 2 MiB for each level of what is made
 /// of it.
-const DEEPEST_ANY: u32 = 256;
+pub(in crate::codec) const MOST_DESCRIBED: u32 = 256;
 
 struct Reader<'de> {
     rest: &'de [u8],
@@ -177,7 +177,7 @@ impl<'de> Reader<'de> {
             Head::Map(len) => self.counted(len, any, |entries| visitor.visit_map(entries)),
             Head::Somes(somes) => {
                 if any && somes > self.any_left {
-                    return Err(Kind::Deep.into());
+                    return Err(Kind::DeepDescribed.into());
                 }
                 let floor = if any { &self.any_floor } else { &self.floor };
                 Somes { somes, floor: floor.clone() }.deserialize_any(visitor)
@@ -218,7 +218,7 @@ impl<'de> Reader<'de> {
         visit: impl FnOnce(&mut Counted<'_, 'de>) -> Result<V>,
     ) -> Result<V> {
         if any && (self.any_left == 0 || self.any_floor.is_reached()) {
-            return Err(Kind::Deep.into());
+            return Err(Kind::DeepDescribed.into());
         }
         self.nest()?;
         let bytes = self.rest.len();

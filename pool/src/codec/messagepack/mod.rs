@@ -9,7 +9,7 @@
 mod de;
 mod ser;
 
-pub(super) use de::decode;
+pub(super) use de::{MOST_DESCRIBED, decode};
 pub(super) use ser::encode;
 
 /// The kind of extension that is so many `Some` around nothing, as a number of four bytes.
