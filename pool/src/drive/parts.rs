@@ -96,13 +96,13 @@ mod tests {
 
     #[test]
     fn no_other_lengths_are_believed() {
-        for bytes in [0, 1, PART_BYTES as u64, 1 << 60, u64::MAX] {
+        for bytes in [0, 1, LEAST_PART as u64, 1 << 60, u64::MAX] {
             assert!(announced(bytes).is_err(), "{bytes}");
         }
         assert_eq!(Parts::default().announce(&[1; 7]), Err(Corrupt));
         let (part, rest) = (vec![1; PART_BYTES], [1; 10]);
         for parts in [
-            &[&part[1..]][..],
+            &[&part[..LEAST_PART - 1]][..],
             &[&rest],
             &[&[]],
             &[&part, &rest[1..]],
