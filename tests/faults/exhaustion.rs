@@ -17,7 +17,8 @@ use crate::support::{as_a_user_of_its_own, assert_usable, builder, die, pool, sq
 
 cases! {
     All: arrays_beyond_the_group;
-    Processes: out_of_memory, out_of_memory_elsewhere, the_program_is_spared, few_processes;
+    Processes: out_of_memory, out_of_memory_elsewhere, the_program_is_spared, few_processes,
+        results_without_memory;
     Apart: with_few_processes, with_little_memory, in_a_small_group;
 }
 
@@ -264,6 +265,51 @@ fn with_few_processes(method: StartMethod) -> Result<(), Error> {
         Err(Error::Start { reason, .. }) => assert!(is_told(&reason), "{reason}"),
         other => panic!("{other:?}"),
     }
+    assert_usable(&pool);
+    Ok(())
+}
+
+#[worker_task]
+fn zeros(bytes: usize) -> Vec<u8> {
+    vec![0; bytes]
+}
+
+#[worker_task]
+fn text(bytes: usize) -> String {
+    "x".repeat(bytes)
+}
+
+/// However little memory the program may have: a result that it cannot take is that task's error.
+fn results_without_memory(method: StartMethod) -> Result<(), Error> {
+    const BYTES: usize = 100 << 20;
+    let pool = pool(method)?;
+    assert_usable(&pool);
+    let statm = fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = statm.split(' ').next().unwrap().parse().unwrap();
+    let (_, hard) = getrlimit(Resource::RLIMIT_AS).unwrap();
+    let mut refused = 0;
+    for more in (20..=400).step_by(20) {
+        setrlimit(Resource::RLIMIT_AS, (pages * 4096 + (more << 20)).min(hard), hard).unwrap();
+        let lengths = [
+            zeros::apply(&pool, BYTES).map(|zeros| zeros.len()),
+            text::apply(&pool, BYTES).map(|text| text.len()),
+        ];
+        for length in lengths {
+            match length {
+                Ok(length) => assert_eq!(length, BYTES),
+                error => {
+                    let error = task_error(error);
+                    assert!(
+                        matches!(error.kind(), TaskErrorKind::Decode(why) if why.contains("memory")),
+                        "{error}"
+                    );
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(refused > 0, "no limit was too small");
+    setrlimit(Resource::RLIMIT_AS, hard, hard).unwrap();
     assert_usable(&pool);
     Ok(())
 }

@@ -109,12 +109,17 @@ fn vec_from<T, N: Pod>(bytes: &[u8]) -> Option<Result<(T, &[u8]), String>> {
     let Some((numbers, rest)) = len.and_then(|len| bytes.split_at_checked(len)) else {
         return Some(Err(format!("{count} numbers are more than {} bytes", bytes.len())));
     };
-    let numbers = match bytemuck::try_cast_slice(numbers) {
-        Ok(numbers) => numbers.to_vec(),
+    let mut vec = Vec::new();
+    // The bytes are here, and so large a result may leave no memory for a second copy.
+    if let Err(error) = vec.try_reserve_exact(numbers.len() / size_of::<N>()) {
+        return Some(Err(format!("there is no memory for {count} numbers: {error}")));
+    }
+    match bytemuck::try_cast_slice(numbers) {
+        Ok(numbers) => vec.extend_from_slice(numbers),
         // They lie askew.
-        Err(_) => bytemuck::pod_collect_to_vec(numbers),
-    };
-    Some(Ok((same::<Vec<N>, T>(numbers), rest)))
+        Err(_) => vec.extend(numbers.chunks_exact(size_of::<N>()).map(bytemuck::pod_read_unaligned::<N>)),
+    }
+    Some(Ok((same::<Vec<N>, T>(vec), rest)))
 }
 
 /// The value as what it is.

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use super::Codec;
+use super::{Codec, MOST_EMPTY};
 use crate::text::told;
 
 /// What the codecs fail with. It is made where something is wrong, and told where the type is known.
@@ -68,12 +68,13 @@ impl Fault {
             Kind::LeftOver(bytes) => {
                 format!("{bytes} bytes were left over: {}", reads_other(&format!("`{of}`")))
             }
-            Kind::TooMany { elements, bytes } => {
-                format!("{elements} elements are more than {bytes} bytes hold")
-            }
-            Kind::TooManyEmpty => {
-                format!("more than {} elements that take no bytes: send their number", super::MOST_EMPTY)
-            }
+            Kind::TooMany { elements, bytes } => format!(
+                "{elements} elements are more than {bytes} bytes hold; of those that take no bytes there may be {MOST_EMPTY}"
+            ),
+            Kind::TooManyEmpty => format!(
+                "elements that take no bytes are more than {MOST_EMPTY}, or fill as many bytes of memory: send their \
+                 number"
+            ),
             Kind::Deep => format!(
                 "a value of `{of}` is nested too deeply for the stack of this thread: use a flat form (a `Vec` in \
                  place of a chain of boxes), or a thread with a larger stack"

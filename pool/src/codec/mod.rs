@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use fault::{Fault, Kind};
 
-/// So many elements that take no bytes are decoded at most, together: they cost time, and nothing else bounds their
-/// number. That takes some ten milliseconds.
+/// The most elements without bytes that are decoded together, and the most bytes of memory that they may fill: nothing
+/// else bounds their number. That takes some ten milliseconds.
 const MOST_EMPTY: usize = 1 << 24;
 
 /// How arguments, results and shared values are encoded.

@@ -193,9 +193,26 @@ fn decode_each<'v, R: Output>(
     values.reserve(slots.len());
     let decoded = catch_unwind(AssertUnwindSafe(|| {
         for slot in slots {
+            check_room(slot.len())?;
             values.push(R::decode(codec, slot)?);
         }
         Ok(())
     }));
     decoded.unwrap_or_else(|_| Err("its `Deserialize` implementation panicked".into())).err()
+}
+
+/// A result of so many bytes is not decoded before there is memory for that: types take it without asking, and a
+/// program that gets none aborts.
+const LARGE: usize = 16 << 20;
+
+#[inline]
+fn check_room(bytes: usize) -> Result<(), String> {
+    if bytes < LARGE { Ok(()) } else { try_room(bytes) }
+}
+
+#[cold]
+fn try_room(bytes: usize) -> Result<(), String> {
+    let mut copy = Vec::<u8>::new();
+    copy.try_reserve_exact(bytes)
+        .map_err(|error| format!("there is no memory to decode a result of {bytes} bytes: {error}"))
 }
