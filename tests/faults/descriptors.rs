@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{Seek, Write};
+use std::io::{Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::Mutex;
@@ -16,14 +16,15 @@ use pool::shared::{SharedArray, SharedMutex};
 use pool::{Error, StartMethod, worker_exit, worker_task};
 use tracing_subscriber::layer::SubscriberExt;
 
+use crate::forked::{Way, in_a_copy};
 use crate::harness::cases;
 use crate::support::{assert_fails, assert_usable, builder, pool, ready, square};
 use crate::victim::close_from_three;
 
 cases! {
     All: closed_by_the_program, closed_under_a_call, closed_before_the_first_call,
-         each_closed_alone;
-    Processes: replaced_by_files, replaced_by_other_kinds, of_shared_memory, again_and_again;
+         each_closed_alone, in_a_fork_of_the_program;
+    Processes: in_a_forked_worker, replaced_by_files, replaced_by_other_kinds, of_shared_memory, again_and_again;
 }
 
 const MINE: &[u8] = b"mine";
@@ -159,6 +160,70 @@ fn closed_before_the_first_call(method: StartMethod) -> Result<(), Error> {
     drop(pool);
     directory.assert_untouched();
     assert!(files.iter().all(|file| file.metadata().is_ok()));
+    Ok(())
+}
+
+/// What the program has opened at the numbers of a pool is there in its children, whichever numbers are free.
+fn in_a_fork_of_the_program(method: StartMethod) -> Result<(), Error> {
+    let directory = Directory::new();
+    let _closed = ready(method)?;
+    close_from_three();
+    let mut files: Vec<Option<File>> = own_files(&directory).into_iter().map(Some).collect();
+    let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    // Its descriptors have numbers among those of the first, and beyond.
+    let later = ready(method)?;
+    let look = |free: Option<usize>, files: &[Option<File>]| {
+        for (number, file) in files.iter().enumerate().filter_map(|(at, file)| Some((at, file.as_ref()?))) {
+            let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap_or_default();
+            let name = format!("own-{number}");
+            assert!(path.ends_with(&name), "{name} has become {}, free: {free:?}", path.display());
+        }
+        event.write(1).unwrap();
+        (&writer).write_all(&[1]).unwrap();
+    };
+    for free in (0..files.len()).map(Some).chain([None]) {
+        let freed = free.and_then(|free| files[free].take());
+        let number = freed.as_ref().map(AsRawFd::as_raw_fd);
+        drop(freed);
+        in_a_copy(Way::Fork, || {
+            look(free, &files);
+            // A copy of a copy.
+            in_a_copy(Way::Fork, || look(free, &files));
+        });
+        assert_eq!((event.read(), (&reader).read(&mut [0; 8]).ok()), (Ok(2), Some(2)), "free: {number:?}");
+        if let Some(free) = free {
+            let path = Path::new(&directory.0).join(format!("own-{free}"));
+            files[free] = Some(File::open(path).unwrap());
+        }
+    }
+    assert_usable(&later);
+    directory.assert_untouched();
+    Ok(())
+}
+
+/// What stands at each of these numbers.
+#[worker_task]
+fn what_stands_at(numbers: Vec<i32>) -> Vec<String> {
+    let name = |number| fs::read_link(format!("/proc/self/fd/{number}")).unwrap_or_default();
+    numbers.into_iter().map(|number| name(number).to_string_lossy().into_owned()).collect()
+}
+
+/// A worker that inherits the program's files has all of them, those at the numbers of an earlier pool too.
+fn in_a_forked_worker(method: StartMethod) -> Result<(), Error> {
+    let directory = Directory::new();
+    let closed = ready(method)?;
+    close_from_three();
+    let files = own_files(&directory);
+    let pool = ready(method)?;
+    let numbers = files.iter().map(AsRawFd::as_raw_fd).collect();
+    let found = what_stands_at::apply(&pool, numbers)?;
+    for (number, found) in found.into_iter().enumerate() {
+        let is_own = found.ends_with(&format!("/own-{number}"));
+        assert_eq!(is_own, method == StartMethod::Fork, "own-{number} is {found}");
+    }
+    drop((closed, pool));
+    directory.assert_untouched();
     Ok(())
 }
 

@@ -22,14 +22,14 @@ cases! {
 
 /// How a program is copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     Fork,
     /// Without the C library, whose handlers hear nothing of it.
     Clone,
 }
 
 /// Does something in a copy of this process, which then ends without running anything else.
-fn in_a_copy(way: Way, act: impl FnOnce()) {
+pub(super) fn in_a_copy(way: Way, act: impl FnOnce()) {
     // SAFETY: the copy's threads are gone, and it uses nothing that they may have held: that is what is tested.
     #[expect(unsafe_code)]
     let child = unsafe {

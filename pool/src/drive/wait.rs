@@ -63,7 +63,7 @@ impl Waiter {
         let bell = Fd::new(bell.into())?;
         set.add(&bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         let identity = Identity::give(&set.0)?;
-        Ok(Self { _known: Known::new(&set.0), set: Some(set), identity, bell })
+        Ok(Self { _known: Known::new(&set.0, identity), set: Some(set), identity, bell })
     }
 
     /// The bell, for a new worker.

@@ -13,12 +13,33 @@ use std::cell::Cell;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use nix::libc;
 use nix::sys::stat::{SFlag, fstat};
 
-static OPEN: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
+static OPEN: Mutex<Vec<Number>> = Mutex::new(Vec::new());
+
+/// A number, and the open file that it stood for as the crate got it.
+#[derive(Debug)]
+struct Number {
+    /// Two entries may have the same number: the user has closed the first one's.
+    entry: u64,
+    number: RawFd,
+    identity: Identity,
+}
+
+impl Number {
+    /// Whether it stands for that file beyond doubt: where a sandbox has denied the mark it may be a file of the user's.
+    ///
+    /// Only makes system calls: a copy of a process that has had other threads may call it.
+    fn is_ours(&self) -> bool {
+        // SAFETY: the borrow ends here, and is only looked at: to fstat and fcntl a number that is closed is an error.
+        let fd = unsafe { BorrowedFd::borrow_raw(self.number) };
+        self.identity.mark != UNMARKED && self.identity.is_of(&fd)
+    }
+}
 
 /// A descriptor of this crate's own, known by its number.
 #[derive(Debug)]
@@ -32,7 +53,7 @@ impl Fd {
     /// Takes a descriptor over.
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
         let fd = Guarded::new(fd)?;
-        Ok(Self { known: Known::new(&fd), fd })
+        Ok(Self { known: Known::new(&fd, fd.identity), fd })
     }
 
     /// Gives the descriptor away; it is no longer known.
@@ -190,26 +211,28 @@ pub(crate) fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
 /// While it lives, the number is known as that of a descriptor of this crate's own. For those that another type
 /// owns; to be dropped before them.
 #[derive(Debug)]
-pub(crate) struct Known(RawFd);
+pub(crate) struct Known(u64);
 
 impl Known {
-    pub(crate) fn new(fd: &impl AsFd) -> Self {
-        let number = fd.as_fd().as_raw_fd();
-        open().push(number);
-        Self(number)
+    pub(crate) fn new(fd: &impl AsFd, identity: Identity) -> Self {
+        static ENTRIES: AtomicU64 = AtomicU64::new(0);
+        let entry = ENTRIES.fetch_add(1, Ordering::Relaxed);
+        open().push(Number { entry, number: fd.as_fd().as_raw_fd(), identity });
+        Self(entry)
     }
 }
 
 impl Drop for Known {
     fn drop(&mut self) {
         let mut open = open();
-        if let Some(at) = open.iter().position(|known| *known == self.0) {
+        if let Some(at) = open.iter().position(|known| known.entry == self.0) {
             open.swap_remove(at);
         }
     }
 }
 
-/// Closes the descriptors of this crate that a fork copied, except those to keep.
+/// Closes the descriptors of this crate that a fork copied, except those to keep. Numbers that have become the user's
+/// stay as they are.
 ///
 /// # Safety
 /// The process was just forked, and no `Fd` of the parent's is used or dropped in it, except those to keep.
@@ -222,11 +245,11 @@ pub(super) unsafe fn close_inherited(keep: &[&Fd]) {
         Err(TryLockError::WouldBlock) => return,
     };
     open.retain(|fd| {
-        let kept = keep.iter().any(|keep| keep.known.0 == *fd);
-        if !kept {
-            // SAFETY: the number is that of a descriptor of this crate's own, whose owner is never used here: the
-            // caller's word.
-            unsafe { libc::close(*fd) };
+        let kept = keep.iter().any(|keep| keep.known.0 == fd.entry);
+        if !kept && fd.is_ours() {
+            // SAFETY: the number still stands for the crate's own file, and its owner is never used here: the caller's
+            // word.
+            unsafe { libc::close(fd.number) };
         }
         kept
     });
@@ -236,7 +259,7 @@ thread_local! {
     /// This thread is about to fork for the crate, and closes what the copy is not to have itself.
     static FORKS_FOR_CRATE: Cell<bool> = const { Cell::new(false) };
     /// Held from before a fork until after it, so that the copy finds the list whole.
-    static HELD: Cell<Option<ManuallyDrop<MutexGuard<'static, Vec<RawFd>>>>> = const { Cell::new(None) };
+    static HELD: Cell<Option<ManuallyDrop<MutexGuard<'static, Vec<Number>>>>> = const { Cell::new(None) };
 }
 
 /// Forks with what [`close_in_forks`] does left out: the caller sees to that.
@@ -249,7 +272,7 @@ pub(super) fn fork_for_crate<R>(fork: impl FnOnce() -> R) -> R {
 
 /// From here on, children that the program forks lose this crate's descriptors: as long as a child has a copy of a
 /// lifeline's end, the death of this process is no news to its workers. In the child each number stands for something
-/// that is nobody's until its owner closes it. What the program starts anew never has them, and one that is forked by
+/// that is nobody's, unless the user's code has closed it before: then it stays what it has become. What the program starts anew never has them, and one that is forked by
 /// other means than the C library keeps them.
 pub(super) fn close_in_forks() -> io::Result<()> {
     static REGISTERED: OnceLock<libc::c_int> = OnceLock::new();
@@ -294,13 +317,14 @@ extern "C" fn in_fork() {
     if open.is_empty() {
         return;
     }
-    // SAFETY: the calls take integers. The numbers are those of this crate's own descriptors, which the copy of a
-    // process has no use for; where nothing can stand in for them they are closed, and `Guarded` closes no other.
+    // SAFETY: the calls take integers. Each number still stands for a file of this crate's own, which the copy of a
+    // process has no use for; where nothing can stand in for it, it is closed, and `Guarded` closes no other. `nothing`
+    // may have a number that is in the list because the user has closed it: it has no mark, so it is not taken for ours.
     unsafe {
         let nothing = libc::eventfd(0, libc::EFD_CLOEXEC);
-        for fd in &*open {
-            if nothing < 0 || libc::dup3(nothing, *fd, libc::O_CLOEXEC) < 0 {
-                libc::close(*fd);
+        for fd in open.iter().filter(|fd| fd.is_ours()) {
+            if nothing < 0 || libc::dup3(nothing, fd.number, libc::O_CLOEXEC) < 0 {
+                libc::close(fd.number);
             }
         }
         if nothing >= 0 {
@@ -309,7 +333,7 @@ extern "C" fn in_fork() {
     }
 }
 
-fn open() -> MutexGuard<'static, Vec<RawFd>> {
+fn open() -> MutexGuard<'static, Vec<Number>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -324,10 +348,11 @@ mod tests {
         let (end, _other) = io::pipe().unwrap();
         let fd = Fd::new(end.into()).unwrap();
         let number = fd.as_fd().as_raw_fd();
-        assert!(open().contains(&number));
+        let is_known = || open().iter().any(|known| known.number == number);
+        assert!(is_known());
         let owned = fd.into_owned();
         assert_eq!(owned.as_raw_fd(), number);
-        assert!(!open().contains(&number));
+        assert!(!is_known());
     }
 
     /// Every kind of file that the crate makes, twice.
