@@ -1,21 +1,24 @@
 //! A sandbox that denies a system call: the pool works without it, or says which call it was.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use nix::libc;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use pool::{Error, StartMethod, TaskErrorKind, worker_task};
 
 use crate::harness::{apart, cases};
+use crate::streams::Altered;
 use crate::support::{assert_usable, die, panic_message, pool, square, squares, task_error};
 
 cases! {
     All: no_memory_for_lanes;
-    Processes: denied_calls, parent_killed;
-    Apart: in_a_sandbox, busy_in_a_sandbox, without_memory_for_lanes;
+    Processes: denied_calls, parent_killed, nothing_for_stdin, no_null;
+    Apart: in_a_sandbox, busy_in_a_sandbox, without_memory_for_lanes, with_nothing_for_stdin, with_no_null;
 }
 
 /// What is denied: calls of this number, or those of them that have this argument, which is named by its place.
@@ -156,6 +159,84 @@ fn without_memory_for_lanes(method: StartMethod) -> Result<(), Error> {
         assert!(message.len() == len || message.contains(" bytes left out "), "{len} bytes");
     }
     assert_usable(&pool);
+    Ok(())
+}
+
+/// What a new process asks for as its standard input: `/dev/null`, or else a pipe that exec leaves open.
+const STDIN: [Denied; 2] = [
+    Denied {
+        argument: Some((2, libc::O_RDWR as u32)),
+        ..denied("/dev/null", libc::SYS_openat, Promise::Error)
+    },
+    Denied { argument: Some((1, 0)), ..denied("pipe", libc::SYS_pipe2, Promise::Error) },
+];
+
+/// A new process that can't be made a worker says why, in the error.
+fn nothing_for_stdin(method: StartMethod) -> Result<(), Error> {
+    let part = apart(Path::new("/proc/self/exe"), with_nothing_for_stdin, method).output().unwrap();
+    let printed = String::from_utf8_lossy(&part.stderr);
+    assert!(part.status.success() && !printed.contains("/dev/null"), "{} {printed}", part.status);
+    Ok(())
+}
+
+fn with_nothing_for_stdin(method: StartMethod) -> Result<(), Error> {
+    for denied in STDIN {
+        if let Err(error) = denied.install(libc::EPERM) {
+            println!("nothing is checked: no system call can be denied here: {error}");
+            return Ok(());
+        }
+    }
+    for _ in 0..2 {
+        match pool(method).and_then(|pool| square::par_map(&pool, 0..10)) {
+            Err(Error::Start { reason, .. }) => {
+                let is_named = reason.contains("/dev/null: Operation not permitted");
+                assert!(is_named && reason.matches("/dev/null").count() == 1, "{reason}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    Ok(())
+}
+
+/// What a worker reads from its standard input, and whether it can print.
+#[worker_task]
+fn read_and_print() -> (Vec<u8>, bool) {
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().read_to_end(&mut bytes);
+    println!("a line");
+    eprintln!("a line");
+    (bytes, read.is_ok() && std::io::stdout().flush().is_ok())
+}
+
+/// A container may have no `/dev/null`: workers read nothing, as elsewhere, and what has no stream to go to goes nowhere.
+fn no_null(method: StartMethod) -> Result<(), Error> {
+    for streams in ["open", "closed"] {
+        let mut part = apart(Path::new("/proc/self/exe"), with_no_null, method);
+        let status = part.env(CASE, streams).status().unwrap();
+        assert!(status.success(), "{status}");
+    }
+    Ok(())
+}
+
+fn with_no_null(method: StartMethod) -> Result<(), Error> {
+    let none = None::<&str>;
+    let made = unshare(CloneFlags::CLONE_NEWNS).and_then(|()| {
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+        mount(none, "/dev", Some("tmpfs"), MsFlags::empty(), none)
+    });
+    if let Err(error) = made {
+        println!("nothing is checked: no /dev of its own can be made here: {error}");
+        return Ok(());
+    }
+    assert!(!Path::new("/dev/null").exists());
+    let closed: &[i32] = if std::env::var(CASE).unwrap() == "closed" { &[0, 1] } else { &[] };
+    let _closed = Altered::closed(closed);
+    let pool = pool(method)?;
+    assert_usable(&pool);
+    for read in read_and_print::job(&pool).chunk_size(1).map([(); 4])? {
+        assert_eq!(read, (Vec::new(), true));
+    }
+    pool.join()?;
     Ok(())
 }
 

@@ -27,7 +27,7 @@ cases! {
 pub(super) struct Altered(Vec<(i32, OwnedFd)>);
 
 impl Altered {
-    fn closed(numbers: &[i32]) -> Self {
+    pub(super) fn closed(numbers: &[i32]) -> Self {
         let altered = Self::save(numbers);
         for number in numbers {
             // SAFETY: std asks the kernel for these numbers each time, and owns none of them.

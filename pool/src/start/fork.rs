@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::newborn::{Ancestry, Heritage, serve};
+use super::newborn::{Ancestry, Heritage, refuse_work, serve};
 use super::server::Server;
 use super::{Crew, Unstarted};
 use crate::error::Error;
@@ -45,10 +45,16 @@ fn fork_server(heritage: &Heritage) -> io::Result<Server> {
     // lives on from here with the two descriptors that it keeps, and never returns to a frame that owns others.
     match unsafe { fork::fork(&[theirs.fd(), tie.fd()])? } {
         Born::Younger => fork::live(|| {
-            shared::leave_lent()?;
-            inherit::clean("pool-server").map_err(|error| error.to_string())?;
+            let clean = || inherit::clean("pool-server").map_err(|error| error.to_string());
+            let prepared = shared::leave_lent().and_then(|()| clean());
             match tie.hold_as_server() {
-                Ok(tied) => serve(theirs, tied, heritage, Ancestry::OfProgram),
+                Ok(tied) => match prepared {
+                    Ok(()) => serve(theirs, tied, heritage, Ancestry::OfProgram),
+                    Err(why) => {
+                        refuse_work(&theirs, why);
+                        Ok(())
+                    }
+                },
                 // The parent gave up this server before it knew it.
                 Err(_) => Ok(()),
             }

@@ -244,9 +244,9 @@ fn fork_workers(channel: &Channel) -> Result<Option<(Taken, Tie)>, String> {
             Ok(Some(offered)) => offered,
             Ok(None) => return Ok(None),
             Err(error) => {
-                // The parent is to know why; some of the seat's descriptors may be left here, so this is the end.
+                // Some of the seat's descriptors may be left here, so this is the end.
                 let why = why(error);
-                let _ = channel.send(&Birth::Err(refusal(why.clone())), &[]);
+                refuse_work(channel, why.clone());
                 return Err(why);
             }
         };
@@ -260,6 +260,12 @@ fn fork_workers(channel: &Channel) -> Result<Option<(Taken, Tie)>, String> {
         let pidfd: Vec<_> = pidfd.iter().map(AsFd::as_fd).collect();
         channel.send(&birth, &pidfd).map_err(why)?;
     }
+}
+
+/// Tells the parent why this server, which is at its end, forks nothing.
+pub(super) fn refuse_work(channel: &Channel, why: String) {
+    // If that reaches no one, the parent is gone.
+    let _ = channel.send(&Birth::Err(refusal(why)), &[]);
 }
 
 #[expect(unsafe_code, reason = "forks")]

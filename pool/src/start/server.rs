@@ -66,7 +66,11 @@ impl Server {
         let refused = |why: &dyn Display| Failure::Refused(Error::start(what(seat.order.id), why));
         let (lifeline, tie) = lifeline().map_err(|error| refused(&error))?;
         let fds: Vec<_> = seat.fds.iter().chain([tie.fd()]).map(AsFd::as_fd).collect();
-        let sent = self.channel.send(&seat.order, &fds);
+        let sent = match self.channel.send(&seat.order, &fds) {
+            // It is gone already: what it said last tells more.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            sent => sent,
+        };
         let answer =
             sent.and_then(|()| self.channel.receive_within::<Birth>(BOOT_LIMIT, self.process.pidfd()));
         match answer {

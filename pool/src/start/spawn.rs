@@ -184,6 +184,8 @@ impl Started {
             }
             Err(error) => error.to_string(),
         };
+        // Until it has the program's streams nobody else reads why.
+        let why = why + &self.what_it_printed();
         Err(Error::start(self.what, why).into())
     }
 
@@ -216,14 +218,15 @@ impl Started {
     }
 
     fn not_reached(&self, reason: String, is_final: bool) -> Unstarted {
+        let printed = self.what_it_printed();
+        Unstarted { error: Error::InitNotReached { what: self.what.clone(), reason, printed }, is_final }
+    }
+
+    /// What follows the reason for its end; empty if it has printed nothing.
+    fn what_it_printed(&self) -> String {
         let told = self.printed.told();
         let gap = if told.contains('\n') { "\n    " } else { " " };
         let lines = told.lines().map(|line| format!("{gap}{line}"));
-        let printed = if told.is_empty() {
-            String::new()
-        } else {
-            format!(". It printed:{}", lines.collect::<String>())
-        };
-        Unstarted { error: Error::InitNotReached { what: self.what.clone(), reason, printed }, is_final }
+        if told.is_empty() { told } else { format!(". It printed:{}", lines.collect::<String>()) }
     }
 }

@@ -6,12 +6,11 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd};
 
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
-use nix::sys::stat::Mode;
 
-use super::{faults, named, read_text};
+use super::{faults, read_text, standard};
 
 /// What a worker ignores. A write to a pipe that nobody reads is an error, as in every Rust program. The other two
 /// stop those who use a terminal from the background, where a worker always is, and nobody would continue it: so
@@ -31,7 +30,7 @@ const MOST_OOM_SCORE: i32 = 1000;
 pub(crate) fn clean(name: &str) -> io::Result<()> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
     reset_dispositions();
-    settle_standard_streams().map_err(named("/dev/null"))?;
+    settle_standard_streams()?;
     set_name(name);
     raise_oom_score(OOM_SCORE_OF_SERVER);
     Ok(())
@@ -68,7 +67,7 @@ fn reset_dispositions() {
 /// into.
 fn settle_standard_streams() -> io::Result<()> {
     loop {
-        let null = open("/dev/null", OFlag::O_RDWR, Mode::empty())?;
+        let null = standard::nothing(OFlag::empty())?;
         if null.as_raw_fd() > 2 {
             return Ok(nix::unistd::dup2_stdin(null)?);
         }

@@ -4,14 +4,14 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::stat::Mode;
-use nix::unistd::{dup2_stderr, dup2_stdout};
+use nix::unistd::{dup2_stderr, dup2_stdout, pipe2};
 
 use super::fd::Fd;
 use super::fork::flush;
@@ -81,12 +81,19 @@ fn stderr() -> BorrowedFd<'static> {
 /// Takes over the streams of the process that has started this one. Where that has none there is nothing to print to.
 pub(crate) fn take_over([out, err]: [Option<Fd>; 2]) -> io::Result<()> {
     flush();
-    let null = || -> io::Result<Fd> {
-        Fd::new(
-            open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).map_err(named("/dev/null"))?,
-        )
-    };
+    let null = || Fd::new(nothing(OFlag::O_CLOEXEC)?);
     dup2_stdout(out.map_or_else(null, Ok)?)?;
     dup2_stderr(err.map_or_else(null, Ok)?)?;
     Ok(())
+}
+
+/// What is empty to read from: `/dev/null`. A host without one, as a bare container, has the end of a pipe that nobody
+/// writes to; what is written to it fails as it does where the stream is closed, which std takes for success.
+pub(super) fn nothing(flags: OFlag) -> io::Result<OwnedFd> {
+    let null = open("/dev/null", OFlag::O_RDWR | flags, Mode::empty());
+    null.or_else(|error| match pipe2(flags) {
+        Ok((reader, _)) => Ok(reader),
+        // A host has that by rights.
+        Err(_) => Err(named("/dev/null")(error)),
+    })
 }
