@@ -30,6 +30,15 @@ pub(crate) fn ready(method: StartMethod) -> Result<WorkerPool, Error> {
     Ok(pool)
 }
 
+/// What a panic may be raised with: dropping it panics.
+pub(crate) struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("the payload of a panic is dropped");
+    }
+}
+
 #[worker_task]
 pub(crate) fn square(x: u64) -> u64 {
     x * x

@@ -19,6 +19,7 @@ use crate::start::{Crew, Shared, StartMethod};
 use crate::sys::fd::Guarded;
 use crate::sys::memfile::{self, Limited};
 use crate::sys::program;
+use crate::unwind;
 
 /// Options of a [`WorkerPool`]; from [`WorkerPool::builder`].
 #[must_use = "a builder does nothing until `build` is called"]
@@ -58,7 +59,8 @@ pub(crate) const MOST_WORKERS: usize = 1 << 16;
 type Encode<S> = fn(&S, Codec, &mut BufWriter<Limited>) -> Result<(), String>;
 
 fn encode<S: Serialize>(value: &S, codec: Codec, out: &mut BufWriter<Limited>) -> Result<(), String> {
-    codec.encode(value, out)
+    unwind::catch(|| codec.encode(value, out))
+        .unwrap_or_else(|_| Err("its `Serialize` implementation panicked".into()))
 }
 
 /// Why a shared value could not be written out.

@@ -1,11 +1,10 @@
 //! What the parent tells its `tracing` subscriber: the lives and deaths of workers. It is noted where it happens, and told
 //! when no lock is held.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::error::{Death, TaskErrorKind};
-use crate::{logs, progress};
+use crate::{logs, progress, unwind};
 
 /// What is to be told.
 #[derive(Debug, Default)]
@@ -90,7 +89,7 @@ impl Events {
 
     fn tell_all(self) {
         for event in self.0 {
-            let _ = catch_unwind(AssertUnwindSafe(|| event.tell()));
+            let _ = unwind::catch(|| event.tell());
         }
     }
 }

@@ -62,6 +62,7 @@ mod seed;
 pub mod shared;
 mod task;
 mod text;
+mod unwind;
 mod wire;
 mod worker;
 // Life and death: who starts, who gets what, who ends.

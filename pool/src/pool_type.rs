@@ -22,6 +22,7 @@ use crate::supervise::{Plan, Supervisor};
 use crate::task::{Output, ReadyFor, RunsOn, Task, WorkerExit, WorkerInit};
 use crate::text;
 use crate::timeline::Timeline;
+use crate::unwind;
 
 /// A pool of workers that run tasks.
 ///
@@ -506,12 +507,16 @@ fn index_of<E: WorkerExit>() -> Result<Option<u32>, Error> {
 
 fn decode_exits<E: WorkerExit>(exits: &[ExitValue], codec: Codec) -> Result<Vec<E::Output>, Error> {
     let (Some(entry), Some(wanted)) = (E::entry(), index_of::<E>()?) else { return Ok(Vec::new()) };
-    let decode = |exit: &ExitValue| {
+    let decode = |bytes: &[u8]| {
+        unwind::catch(|| E::Output::decode(codec, bytes))
+            .unwrap_or_else(|_| Err("its `Deserialize` implementation panicked".into()))
+    };
+    let open = |exit: &ExitValue| {
         let bytes = exit.bytes().map_err(|error| format!("it could not be read back: {error}"));
-        bytes.and_then(|bytes| E::Output::decode(codec, &bytes)).map_err(|why| {
+        bytes.and_then(|bytes| decode(&bytes)).map_err(|why| {
             let kind = TaskErrorKind::Exit(Box::new(TaskErrorKind::Decode(text::cut(why))));
             Error::Task(TaskError::new(entry.name(), 0, exit.worker, 1, None, kind))
         })
     };
-    exits.iter().filter(|exit| exit.exit == wanted).map(decode).collect()
+    exits.iter().filter(|exit| exit.exit == wanted).map(open).collect()
 }

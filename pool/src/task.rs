@@ -5,7 +5,6 @@ use std::any::{Any, TypeId};
 use std::fmt;
 use std::io::Write;
 use std::marker::PhantomData;
-use std::panic::catch_unwind;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -13,7 +12,7 @@ use crate::chunk::ItemWriter;
 use crate::codec::Codec;
 use crate::error::ReturnedError;
 use crate::registry::Entry;
-use crate::text;
+use crate::{text, unwind};
 
 /// The number of a worker in its pool, from 0; a restarted worker keeps the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,7 +138,7 @@ pub(crate) fn show<T: Task>(codec: Codec, item: &[u8]) -> Option<String> {
         return Some(format!("too large to be shown: {} bytes", item.len()));
     }
     let shown = || T::decode(codec, item).ok().map(|item| debug(&item));
-    catch_unwind(shown).ok()?
+    unwind::catch(shown).ok()?
 }
 
 /// A function that makes a worker's state; implemented by `#[worker_init]`.

@@ -1,25 +1,31 @@
 //! Calls that nobody waits for yet.
 
 use std::future::Future;
+use std::io;
+use std::panic::panic_any;
 use std::pin::{Pin, pin};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::executor::block_on;
 use futures::future::{Either, join_all, select};
+use futures::stream::{Stream, TryStreamExt};
 use nix::sys::signal::Signal;
+use pool::indicatif::{ProgressBar, ProgressDrawTarget, TermLike};
 use pool::{Error, StartMethod, TaskErrorKind, worker_task};
 
 use crate::executors::{in_each, tokio, wait_until_the_courier_sleeps, waker};
 use crate::harness::cases;
 use crate::support::{
-    Tokens, assert_fails, assert_usable, die, panic_message, pool, square, squares, task_error,
+    Bomb, Tokens, assert_fails, assert_usable, die, panic_message, pool, square, squares, task_error,
     wait_for_token,
 };
 
 cases! {
     All: get_twice, not_ready_then_ready, callbacks, callback_panics, callback_after_the_result, as_futures,
          many_futures_at_once, the_last_waker_is_called, a_future_that_is_given_up, a_waker_panics,
+         panics_in_the_background,
          nobody_polls_beside_an_iterator, cancelled, pool_dropped, map_async, map_async_fails, more_results_than_workers, dropped_result,
          joined, option_error, another_pool_right_after;
     Processes: death_leaves_the_others, timeout_leaves_the_others;
@@ -201,6 +207,125 @@ fn a_waker_panics(method: StartMethod) -> Result<(), Error> {
     go_on.put(1);
     assert_eq!(result.get()?, 1);
     assert_eq!(square::apply_async(&pool, 3).get()?, 9);
+    Ok(())
+}
+
+/// The user's code that the pool's thread calls.
+#[derive(Debug, Clone, Copy)]
+enum Called {
+    OnSuccess,
+    OnError,
+    Waker,
+    StreamsWaker,
+    Bar,
+}
+
+/// Panics wherever it is called, with a payload that panics as it is dropped.
+#[derive(Debug)]
+struct Explodes;
+
+impl std::task::Wake for Explodes {
+    fn wake(self: Arc<Self>) {
+        panic_any(Bomb);
+    }
+}
+
+impl TermLike for Explodes {
+    fn width(&self) -> u16 {
+        80
+    }
+
+    fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+        panic_any(Bomb)
+    }
+
+    fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+        panic_any(Bomb)
+    }
+
+    fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+        panic_any(Bomb)
+    }
+
+    fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+        panic_any(Bomb)
+    }
+
+    fn write_line(&self, _: &str) -> io::Result<()> {
+        panic_any(Bomb)
+    }
+
+    fn write_str(&self, _: &str) -> io::Result<()> {
+        panic_any(Bomb)
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        panic_any(Bomb)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        panic_any(Bomb)
+    }
+}
+
+/// Each is followed by calls that need the pool's thread.
+fn panics_in_the_background(method: StartMethod) -> Result<(), Error> {
+    for called in [Called::OnSuccess, Called::OnError, Called::Waker, Called::StreamsWaker, Called::Bar] {
+        let pool = pool(method)?;
+        let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+        let paths = (started.path(), go_on.path());
+        let beside = wait_for_token::apply_async(&pool, (&paths.0, &paths.1, 1));
+        started.take(1);
+        let waker = Arc::new(Explodes).into();
+        let mut cx = Context::from_waker(&waker);
+        match called {
+            Called::OnSuccess => {
+                let result = beside.on_success(|_| panic_any(Bomb));
+                go_on.put(1);
+                assert_eq!(result.get()?, 1);
+                assert_eq!(result.on_success(|_| panic_any(Bomb)).get()?, 1);
+            }
+            Called::OnError => {
+                let result = fails::apply_async(&pool, 1).on_error(|_| panic_any(Bomb));
+                assert_eq!(panic_message(&task_error(result.get())), "never 1");
+                go_on.put(1);
+                assert_eq!(beside.get()?, 1);
+            }
+            Called::Waker => {
+                let mut result = beside;
+                assert!(Pin::new(&mut result).poll(&mut cx).is_pending());
+                go_on.put(1);
+                assert_eq!(result.get()?, 1);
+            }
+            Called::StreamsWaker => {
+                let mut stream = wait_for_token::par_stream(&pool, [(&paths.0[..], &paths.1[..], 2)]);
+                assert!(Pin::new(&mut stream).poll_next(&mut cx).is_pending());
+                started.take(1);
+                go_on.put(2);
+                assert_eq!(beside.get()?, 1);
+                assert_eq!(block_on(stream.try_collect::<Vec<_>>())?, [2]);
+            }
+            Called::Bar => {
+                let target = ProgressDrawTarget::term_like(Box::new(Explodes));
+                let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+                let result = square::job(&pool).progress(bar.clone()).map_async(0..100);
+                bar.set_draw_target(target);
+                go_on.put(1);
+                assert_eq!(result.get()?, squares(100));
+                assert_eq!(beside.get()?, 1);
+                // What it does in the caller's own thread is the caller's.
+                std::mem::forget(bar);
+            }
+        }
+        for x in 0..10 {
+            assert_eq!(square::apply_async(&pool, x).get()?, square(x), "{called:?}");
+        }
+        assert_eq!(square::job(&pool).map_async(0..100).get()?, squares(100), "{called:?}");
+        assert_usable(&pool);
+        let last = square::apply_async(&pool, 4);
+        pool.join()?;
+        assert_eq!(last.get()?, 16, "{called:?}");
+    }
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! A task that panics, or whose argument or result cannot cross, is an error that says so; the pool lives on.
 
-use std::panic::{self, AssertUnwindSafe, catch_unwind};
+use std::panic::{self, AssertUnwindSafe, catch_unwind, panic_any};
 
 use pool::{Error, StartMethod, TaskErrorKind, WorkerPool, worker_task};
 use serde::de::Error as _;
@@ -8,13 +8,13 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::harness::cases;
-use crate::support::{assert_usable, builder, panic_message, pool, task_error};
+use crate::support::{Bomb, assert_usable, builder, panic_message, pool, task_error};
 
 cases! {
     All: every_task_panics, one_task_panics, with_options, in_apply, names_the_place, non_string_payload,
          worker_survives, outcomes_keep_the_others, imap_goes_on, not_retried, argument_not_encodable,
          argument_not_decodable, result_not_encodable, result_not_decodable, result_not_droppable,
-         item_not_droppable,         serializer_panics, bad_and_good_arguments, errors_in_a_row;
+         item_not_droppable,         serializer_panics, payloads_that_panic, bad_and_good_arguments, errors_in_a_row;
 }
 
 #[worker_task]
@@ -345,6 +345,112 @@ fn result_not_decodable(method: StartMethod) -> Result<(), Error> {
     assert_eq!(error.task_index(), 1);
     assert!(outcomes[0].is_ok() && outcomes[2].is_ok());
     assert_usable(&pool);
+    Ok(())
+}
+
+/// Its user's code panics where it says so, with a payload that panics as it is dropped.
+#[derive(Clone, Copy, PartialEq)]
+enum Explosive {
+    Inert = 0,
+    InEncode,
+    InDecode,
+    InDebug,
+    InDrop,
+}
+
+impl Explosive {
+    const ALL: [Self; 5] = [Self::Inert, Self::InEncode, Self::InDecode, Self::InDebug, Self::InDrop];
+}
+
+/// Goes off once it has crossed, but never before: what a caller's own item does as it is dropped is the caller's.
+struct Explodes(Explosive, bool);
+
+impl Serialize for Explodes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0 == Explosive::InEncode {
+            panic_any(Bomb);
+        }
+        serializer.serialize_u8(self.0 as u8)
+    }
+}
+
+impl<'de> Deserialize<'de> for Explodes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Explosive::ALL[usize::from(u8::deserialize(deserializer)?)] {
+            Explosive::InDecode => panic_any(Bomb),
+            explosive => Ok(Self(explosive, true)),
+        }
+    }
+}
+
+impl std::fmt::Debug for Explodes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Explosive::InDebug => panic_any(Bomb),
+            _ => f.write_str("an explosive"),
+        }
+    }
+}
+
+impl Drop for Explodes {
+    fn drop(&mut self) {
+        if self.0 == Explosive::InDrop && self.1 {
+            panic_any(Bomb);
+        }
+    }
+}
+
+#[worker_task]
+fn explosive(number: u8) -> Explodes {
+    Explodes(Explosive::ALL[usize::from(number)], false)
+}
+
+#[worker_task]
+fn refuse(item: Explodes) {
+    // One that goes off while a panic unwinds would end the process.
+    std::mem::forget(item);
+    panic!("not here");
+}
+
+/// What became of the bad item, beside others and alone, in each kind of call.
+macro_rules! errors_of {
+    ($task:ident, $pool:expr, $item:expr, $bad:expr) => {{
+        let (pool, items) = ($pool, || [$item(0), $item($bad), $item(0)]);
+        let mut outcomes = $task::par_map_outcomes(pool, items())?;
+        let mut errors = vec![outcomes.swap_remove(1).map(drop).unwrap_err()];
+        let lazy: Vec<_> = $task::par_imap(pool, items()).collect();
+        errors.extend(lazy.into_iter().filter_map(Result::err).find_map(|error| match error {
+            Error::Task(error) if error.task_index() == 1 => Some(error),
+            _ => None,
+        }));
+        let alone = [$task::apply(pool, $item($bad)), $task::apply_async(pool, $item($bad)).get()];
+        errors.extend(alone.map(|result| task_error(result.map(drop))));
+        assert_eq!(errors.len(), 4);
+        assert_usable(pool);
+        errors
+    }};
+}
+
+fn payloads_that_panic(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    for error in errors_of!(explosive, &pool, |number: u8| number, Explosive::InDecode as u8) {
+        assert!(matches!(error.kind(), TaskErrorKind::Decode(why) if why.contains("panicked")), "{error}");
+    }
+    for error in errors_of!(explosive, &pool, |number: u8| number, Explosive::InEncode as u8) {
+        assert_eq!(panic_message(&error), "non-string payload");
+    }
+    let item = |number: u8| Explodes(Explosive::ALL[usize::from(number)], false);
+    for error in errors_of!(refuse, &pool, item, Explosive::InEncode as u8) {
+        assert!(matches!(error.kind(), TaskErrorKind::Encode(why) if why.contains("panicked")), "{error}");
+    }
+    for error in errors_of!(refuse, &pool, item, Explosive::InDecode as u8) {
+        assert_eq!((error.argument(), panic_message(&error)), (None, "non-string payload"));
+    }
+    for explosive in [Explosive::InDebug, Explosive::InDrop] {
+        for error in errors_of!(refuse, &pool, item, explosive as u8) {
+            assert_eq!((error.argument(), panic_message(&error)), (None, "not here"));
+        }
+    }
     Ok(())
 }
 

@@ -1,17 +1,21 @@
 //! Init runs before a worker's first task, exit when it ends; their values and failures reach the caller.
 
 use std::error::Error as StdError;
+use std::panic::panic_any;
 
 use pool::{Error, StartMethod, TaskErrorKind, worker_exit, worker_init, worker_task};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::harness::cases;
-use crate::support::{Tokens, assert_usable, builder, pool, put_token, square, take_all_tokens, task_error};
+use crate::support::{
+    Bomb, Tokens, assert_usable, builder, pool, put_token, square, take_all_tokens, task_error,
+};
 
 cases! {
     All: init_once_in_each_worker, init_at_each_restart, init_fails, init_errors_have_sources, init_panics,
          init_fails_everywhere,
          init_given_to_the_job, state_without_default, exit_results_count, exit_results_so_far,
-         exit_results_taken, exit_results_kept_in_files,
+         exit_results_taken, exit_results_kept_in_files, exit_results_that_panic,
          exit_at_each_restart,
          exit_given_to_the_job, exits_by_type, exit_panics, exit_panics_at_restart, exit_without_state,
          large_exit_results, nothing_ran, dropped_without_exit;
@@ -252,6 +256,41 @@ fn exit_results_count(method: StartMethod) -> Result<(), Error> {
         let exits = pool.join()?.exit_results::<tasks_done>()?;
         assert!(exits.len() <= workers, "{exits:?}");
         assert_eq!(exits.iter().sum::<u64>(), 201);
+    }
+    Ok(())
+}
+
+/// Panics when it has come back, with a payload that panics as it is dropped.
+#[derive(Debug, Serialize)]
+struct Explodes;
+
+impl<'de> Deserialize<'de> for Explodes {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        panic_any(Bomb)
+    }
+}
+
+#[worker_exit]
+fn explode() -> Explodes {
+    Explodes
+}
+
+#[worker_task(exit = explode)]
+fn leaves_an_explosive(x: u64) -> u64 {
+    x
+}
+
+fn exit_results_that_panic(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    assert_eq!(leaves_an_explosive::job(&pool).worker_lifespan(1).map(0..3)?, [0, 1, 2]);
+    let so_far = pool.exit_results::<explode>();
+    // None is taken that cannot be decoded.
+    let taken = [pool.take_exit_results::<explode>(), pool.take_exit_results::<explode>()];
+    let all = pool.join()?.exit_results::<explode>();
+    for results in taken.into_iter().chain([so_far, all]) {
+        let error = task_error(results);
+        let TaskErrorKind::Exit(kind) = error.kind() else { panic!("{error}") };
+        assert!(matches!(&**kind, TaskErrorKind::Decode(why) if why.contains("panicked")), "{error}");
     }
     Ok(())
 }

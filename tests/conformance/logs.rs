@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::panic_any;
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,7 +15,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::harness::cases;
-use crate::support::{assert_usable, builder, pool, sorted, square, task_error};
+use crate::support::{Bomb, assert_usable, builder, pool, sorted, square, task_error};
 
 cases! {
     All: records_have_worker_and_task, what_init_and_exit_log, spans_are_told, filtered_by_level,
@@ -305,12 +306,15 @@ fn a_subscriber_that_calls_the_pool(method: StartMethod) -> Result<(), Error> {
 }
 
 fn a_subscriber_that_panics(method: StartMethod) -> Result<(), Error> {
-    let subscriber = tracing_subscriber::registry().with(Acts(|| panic!("in a subscriber")));
-    tracing::subscriber::with_default(subscriber, || {
-        let pool = pool(method)?;
-        assert_usable(&pool);
-        pool.join().map(drop)
-    })
+    for panics in [|| panic!("in a subscriber"), || panic_any(Bomb)] as [fn(); 2] {
+        let subscriber = tracing_subscriber::registry().with(Acts(panics));
+        tracing::subscriber::with_default(subscriber, || {
+            let pool = pool(method)?;
+            assert_usable(&pool);
+            pool.join().map(drop)
+        })?;
+    }
+    Ok(())
 }
 
 #[worker_task]

@@ -3,19 +3,20 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
+use std::panic::panic_any;
 use std::process;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use pool::{Error, StartMethod, worker_task};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::harness::cases;
-use crate::support::{assert_fails, builder};
+use crate::support::{Bomb, assert_fails, builder};
 
 cases! {
-    All: encoded_at_most_once, decoded_where_promised, not_encodable, inherited, large, changes_stay_outside;
+    All: encoded_at_most_once, decoded_where_promised, not_encodable, panics_on_its_way, inherited, large, changes_stay_outside;
 }
 
 static ENCODED: AtomicU32 = AtomicU32::new(0);
@@ -90,6 +91,44 @@ fn not_encodable(method: StartMethod) -> Result<(), Error> {
         // Workers that inherit it need no bytes.
         (StartMethod::Fork | StartMethod::Threads, pool) => assert_eq!(with_stubborn::apply(&pool?, ())?, 1),
         (_, pool) => assert_fails!(pool, Error::Shared(why) if why.contains("stays at home")),
+    }
+    Ok(())
+}
+
+/// Panics where it says so, with a payload that panics as it is dropped.
+struct Explosive {
+    in_encode: bool,
+}
+
+impl Serialize for Explosive {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.in_encode { panic_any(Bomb) } else { serializer.serialize_unit() }
+    }
+}
+
+impl<'de> Deserialize<'de> for Explosive {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        panic_any(Bomb)
+    }
+}
+
+#[worker_task]
+fn with_explosive(#[shared] _explosive: &Explosive) -> u8 {
+    1
+}
+
+fn panics_on_its_way(method: StartMethod) -> Result<(), Error> {
+    let call = |in_encode| {
+        let pool = builder(method).shared(Explosive { in_encode }).build()?;
+        with_explosive::apply(&pool, ())
+    };
+    match method {
+        StartMethod::Fork | StartMethod::Threads => assert_eq!((call(true)?, call(false)?), (1, 1)),
+        _ => {
+            assert_fails!(call(true), Error::Shared(why) if why.contains("panicked"));
+            let why = call(false).unwrap_err().to_string();
+            assert!(why.contains("could not be decoded: it panicked"), "{why}");
+        }
     }
     Ok(())
 }

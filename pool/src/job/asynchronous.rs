@@ -18,6 +18,7 @@ use crate::progress::Progress;
 use crate::supervise::JobId;
 use crate::sys::identity::Owner;
 use crate::task::{ExitOf, InitOf, RunsOn, Task};
+use crate::unwind;
 
 /// The result of a call that goes on in the background; also a future.
 ///
@@ -120,15 +121,15 @@ impl Letter {
             (std::mem::take(&mut state.callbacks), state.waker.take())
         };
         if let Some(waker) = waker {
-            call_back(Box::new(move || waker.wake()));
+            call_back(|| waker.wake());
         }
         callbacks.into_iter().for_each(call_back);
     }
 }
 
-/// A callback or waker that panics harms neither the pool, nor the others, nor whoever has registered it.
-fn call_back(callback: Callback) {
-    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(callback));
+/// A callback, waker or bar that panics harms neither the pool, nor the others, nor whoever has registered it.
+fn call_back(callback: impl FnOnce()) {
+    let _ = unwind::catch(callback);
 }
 
 impl<R> std::fmt::Debug for AsyncResult<R> {
@@ -356,11 +357,35 @@ struct Desk {
     running: bool,
 }
 
-/// A letter that is being written.
+/// A letter that is being written. Dropped before that is done, it says that the call was cancelled: nobody waits for
+/// it in vain.
 struct Mail {
     letter: Arc<Letter>,
     inbox: Inbox,
     progress: Option<Progress>,
+}
+
+impl Mail {
+    /// Ends the bar, and lays the result down.
+    fn deliver(mut self, end: End, content: Result<Arrivals, Error>) {
+        self.end(end);
+        self.letter.fill(content);
+    }
+
+    fn end(&mut self, end: End) {
+        if let Some(progress) = self.progress.take() {
+            call_back(|| progress.end(end));
+        }
+    }
+}
+
+impl Drop for Mail {
+    fn drop(&mut self) {
+        self.end(End::Interrupted);
+        if self.letter.content().is_none() {
+            self.letter.fill(Err(Error::Cancelled));
+        }
+    }
 }
 
 impl Courier {
@@ -406,6 +431,26 @@ impl Courier {
     }
 
     fn run(&self, core: &Core) {
+        // User code is caught where it is called. Should anything else panic, what waits for this thread ends with an
+        // error, and the thread goes on for what comes after.
+        while unwind::catch(|| self.serve(core)).is_err() {
+            let _ = unwind::catch(|| self.give_up(core));
+        }
+    }
+
+    /// Cancels the calls whose results go to letters, and the streams' calls.
+    fn give_up(&self, core: &Core) {
+        if core.is_here() {
+            let letters = std::mem::take(&mut self.desk().letters);
+            core.change_silently(|state| {
+                state.cancel_all(&Error::Cancelled);
+                letters.keys().for_each(|job| state.close(*job));
+            });
+        }
+    }
+
+    /// Drives until there is nothing to drive for.
+    fn serve(&self, core: &Core) {
         loop {
             if !core.is_here() {
                 // A callback has forked: its copy of this thread is the only thread there, and has nobody to serve.
@@ -420,20 +465,22 @@ impl Courier {
                 }
                 core.change_silently(|state| {
                     state.drive();
-                    desk.letters.retain(|job, Mail { letter, inbox, progress }| {
+                    let mut done_with = Vec::new();
+                    for (job, Mail { inbox, progress, .. }) in &mut desk.letters {
                         let mut news = Inbox::default();
                         state.take_inbox(*job, &mut news);
                         let (done, failed) = news.outcomes();
                         state.taken(*job, done + failed, 0);
                         moved.extend(progress.clone().map(|progress| (progress, done, failed)));
                         inbox.append(news);
-                        if inbox.end.is_none() && inbox.outcomes().1 == 0 {
-                            return true;
+                        if inbox.end.is_some() || inbox.outcomes().1 > 0 {
+                            done_with.push(*job);
                         }
-                        state.close(*job);
-                        finished.push((Arc::clone(letter), std::mem::take(inbox), progress.take()));
-                        false
-                    });
+                    }
+                    for job in done_with {
+                        state.close(job);
+                        finished.extend(desk.letters.remove(&job));
+                    }
                     state.take_wakers()
                 })
             };
@@ -442,26 +489,27 @@ impl Courier {
             // Callbacks may have taken their time: what has happened meanwhile is taken in before a sleep.
             let idle = finished.is_empty() && wakers.is_empty();
             for waker in wakers {
-                call_back(Box::new(move || waker.wake()));
+                call_back(|| waker.wake());
             }
             for (progress, done, failed) in moved {
-                progress.count(done, failed);
+                call_back(|| progress.count(done, failed));
             }
-            for (letter, mut inbox, progress) in finished {
-                let end = inbox.end.take().unwrap_or(Ok(()));
-                let mut arrivals = inbox.arrivals;
+            for mut mail in finished {
+                let Inbox { end, mut arrivals, tape, .. } = std::mem::take(&mut mail.inbox);
+                let end = end.unwrap_or(Ok(()));
                 arrivals.sort_by_key(|arrival| arrival.index);
                 let failed = arrivals.iter().position(Arrival::is_failed);
                 if let Some(place) = failed {
                     arrivals.drain(..place);
                 }
-                if let Some(progress) = progress {
-                    progress.end(if failed.is_some() { End::Failed } else { End::of(&end) });
-                }
-                letter.fill(match (end, failed) {
-                    (Err(error), None) => Err(error),
-                    _ => Ok(Arrivals { arrivals, tape: inbox.tape }),
-                });
+                let how = if failed.is_some() { End::Failed } else { End::of(&end) };
+                mail.deliver(
+                    how,
+                    match (end, failed) {
+                        (Err(error), None) => Err(error),
+                        _ => Ok(Arrivals { arrivals, tape }),
+                    },
+                );
             }
             if idle {
                 core.wait(Awaits::Mail);
@@ -474,11 +522,11 @@ impl Courier {
         let thread = self.desk().thread.take();
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
             // The thread catches what callbacks do; if it panicked all the same, its letters are answered below.
-            let _ = thread.join();
+            let _ = unwind::join(thread);
         }
-        for (_, Mail { letter, progress, .. }) in self.desk().letters.drain() {
-            progress.iter().for_each(|progress| progress.end(End::Interrupted));
-            letter.fill(Err(Error::Closed));
+        let letters = std::mem::take(&mut self.desk().letters);
+        for mail in letters.into_values() {
+            mail.deliver(End::Interrupted, Err(Error::Closed));
         }
     }
 }

@@ -1,7 +1,5 @@
 //! A job that is under way, as its caller drives it: items out, outcomes in.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use crate::codec::Codec;
 use crate::drive::{Arrival, Awaits, Core, Inbox, Loss, What};
 use crate::error::{Error, TaskError, TaskErrorKind};
@@ -9,7 +7,7 @@ use crate::lane::padded;
 use crate::progress::Progress;
 use crate::supervise::JobId;
 use crate::task::{Output, Task, show};
-use crate::text;
+use crate::{text, unwind};
 
 use super::supply::Supply;
 
@@ -191,13 +189,13 @@ fn decode_each<'v, R: Output>(
     values: &mut Vec<R>,
 ) -> Option<String> {
     values.reserve(slots.len());
-    let decoded = catch_unwind(AssertUnwindSafe(|| {
+    let decoded = unwind::catch(|| {
         for slot in slots {
             check_room(slot.len())?;
             values.push(R::decode(codec, slot)?);
         }
         Ok(())
-    }));
+    });
     decoded.unwrap_or_else(|_| Err("its `Deserialize` implementation panicked".into())).err()
 }
 

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 use std::iter::Fuse;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use crate::chunk::ItemWriter;
 use crate::codec::Codec;
 use crate::drive::{ChunkWriter, Feed, Halt};
 use crate::task::Task;
+use crate::unwind;
 
 /// So many items are taken in hand at most, unless a chunk needs more.
 const MOST_IN_HAND: usize = 2048;
@@ -127,6 +127,5 @@ pub(super) fn encode<T: Task>(
 
 /// A panic of an item's `Serialize` is an error like any other.
 fn catching<R>(encode: impl FnOnce() -> Result<R, String>) -> Result<R, String> {
-    catch_unwind(AssertUnwindSafe(encode))
-        .unwrap_or_else(|_| Err("its `Serialize` implementation panicked".into()))
+    unwind::catch(encode).unwrap_or_else(|_| Err("its `Serialize` implementation panicked".into()))
 }

@@ -14,6 +14,7 @@ use super::ink::{Ink, write};
 use super::terminal::Terminal;
 use crate::job::End;
 use crate::sys::threads;
+use crate::unwind;
 
 /// Those that move.
 static BARS: LazyLock<MultiProgress> =
@@ -109,7 +110,7 @@ impl Bar {
             let bar = self.clone();
             threads::expect_own();
             let drawn = thread::Builder::new().spawn(move || bar.leave(how, failed));
-            if drawn.is_ok_and(|drawn| drawn.join().is_ok()) {
+            if drawn.is_ok_and(|drawn| unwind::join(drawn).is_ok()) {
                 return;
             }
         }

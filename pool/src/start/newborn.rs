@@ -3,7 +3,6 @@
 use std::hash::RandomState;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use nix::unistd::dup2_stderr;
@@ -26,6 +25,7 @@ use crate::sys::program::{self, Launch};
 use crate::sys::socket::Channel;
 use crate::sys::{inherit, leave, standard, threads};
 use crate::task::WorkerId;
+use crate::unwind;
 use crate::worker::{self, Boot, LivesIn, Notes};
 
 /// What a server or worker knows of its pool.
@@ -197,13 +197,9 @@ fn decode_shared(codec: Codec, key: u64, len: u64, bytes: &impl AsFd) -> Result<
     if encoded.len() as u64 != len {
         return Err(failed("the file has another length"));
     }
-    match catch_unwind(AssertUnwindSafe(|| decode(codec, &encoded))) {
+    match unwind::catch(|| decode(codec, &encoded)) {
         Ok(decoded) => decoded.map_err(|why| failed(&why)),
-        Err(payload) => {
-            let text = payload.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
-            Err(failed(&format!("it panicked: {}", text.unwrap_or("non-string payload"))))
-        }
+        Err(payload) => Err(failed(&format!("it panicked: {}", payload.message()))),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::cpu;
 use crate::error::Error;
 use crate::sys::fd::Guarded;
 use crate::task::WorkerId;
+use crate::unwind;
 use crate::worker::{self, Boot, LivesIn};
 
 /// Starts each worker as a thread.
@@ -67,7 +68,7 @@ fn start(seat: Seat, heritage: Heritage) -> io::Result<Thread> {
     let pinned = if cpus.is_empty() { Ok(()) } else { cpu::pin_thread(&handle, &cpus) };
     if let Err(error) = pinned {
         drop(release);
-        let _ = handle.join();
+        let _ = unwind::join(handle);
         return Err(error);
     }
     // It waits, so it hears.
@@ -94,7 +95,7 @@ impl Drop for Thread {
     fn drop(&mut self) {
         if let Some(handle) = self.handle.take().filter(|_| self.is_finished()) {
             // A panic has been printed, and its worker is as gone as any other.
-            let _ = handle.join();
+            let _ = unwind::join(handle);
         }
     }
 }

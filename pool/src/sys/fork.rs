@@ -3,7 +3,6 @@
 
 use std::io::{self, Write};
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::libc;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
@@ -12,6 +11,7 @@ use nix::unistd::{ForkResult, Pid};
 use super::fd::{self, Fd};
 use super::named;
 use super::process::pidfd_of;
+use crate::unwind;
 
 /// Which of the two a process is after a fork.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ pub(crate) fn live(life: impl FnOnce() -> Result<(), String>) -> ! {
     }
     // Exits even if the lines below panic.
     let mut exit = Exit(101);
-    let outcome = catch_unwind(AssertUnwindSafe(life));
+    let outcome = unwind::catch(life);
     if let Ok(Err(why)) = &outcome {
         let _ = writeln!(io::stderr(), "pool: process {} ends: {why}", std::process::id());
     }

@@ -15,7 +15,7 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::Cell;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
+use std::panic::{PanicHookInfo, set_hook, take_hook};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::thread::{self, ThreadId};
@@ -24,6 +24,7 @@ use super::LivesIn;
 use crate::error::PanicInfo;
 use crate::error::backtrace::of_user_code;
 use crate::text;
+use crate::unwind::{self, message};
 
 thread_local! {
     /// Whether this thread is a worker.
@@ -82,14 +83,7 @@ pub(super) fn capture_on_this_thread(lives_in: LivesIn) {
 /// Runs user code; a panic is caught.
 pub(super) fn catch<R>(run: impl FnOnce() -> R) -> Result<R, Caught> {
     SINCE.set(NEXT.load(Ordering::Relaxed));
-    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
-        let caught = Caught::new(&*payload);
-        // A payload may panic as it is dropped; what it then leaves behind is leaked.
-        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(second);
-        }
-        caught
-    })
+    unwind::catch(run).map_err(|payload| Caught::new(payload.get()))
 }
 
 /// A panic that was caught.
@@ -195,11 +189,6 @@ fn show(backtrace: &Backtrace) -> String {
         true => format!("{backtrace:#}"),
         false => of_user_code(&backtrace.to_string()),
     }
-}
-
-fn message(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("non-string payload")
 }
 
 /// Whether the process ends with this panic: it cannot unwind, as in a function that a C library calls, or in a drop
