@@ -3,7 +3,6 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use super::memory::Access;
 use super::ring::{Checks, Consumer, Corrupt, Position, Producer, WORD, padded};
@@ -13,10 +12,6 @@ use super::{
     LEAST_PART, PART_BYTES, ParentWords, RECALL, Spends, WorkerWords, asleep, full_fence, now_ns, reply,
 };
 use crate::sys::lifeline;
-
-/// A sleeping worker looks around this often: a parent that is gone may have left a child of its own with a copy of what
-/// ties this process to it. So long does a worker outlive its parent then.
-const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// The worker's end of a lane.
 #[derive(Debug)]
@@ -188,7 +183,7 @@ fn sleep(words: &Words, what_for: u32, ready: impl Fn() -> bool) {
     words.own().asleep.store(what_for, Ordering::Relaxed);
     full_fence();
     if !ready() {
-        futex::wait(&words.parent().doorbell, seen, Some(LONGEST_SLEEP));
+        futex::wait(&words.parent().doorbell, seen, None);
         lifeline::end_if_orphaned();
     }
     words.own().asleep.store(asleep::NOT, Ordering::Relaxed);

@@ -236,7 +236,7 @@ pub(super) enum Ancestry {
 /// Comes back in each new worker with its seat, and in the server, with none, at its end.
 fn fork_workers(channel: &Channel) -> Result<Option<(Taken, Tie)>, String> {
     loop {
-        let (order, fds) = match channel.await_parent().and_then(|()| channel.receive::<SeatOrder>()) {
+        let (order, fds) = match channel.receive::<SeatOrder>() {
             Ok(Some(offered)) => offered,
             Ok(None) => return Ok(None),
             Err(error) => {

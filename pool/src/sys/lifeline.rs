@@ -60,7 +60,7 @@ pub(crate) struct Tied {
 static OWN: AtomicI32 = AtomicI32::new(0);
 static PARENT: AtomicI32 = AtomicI32::new(0);
 
-/// Ends this process and its group if the parent that it is tied to is gone. Who is idle looks now and then.
+/// Ends this process and its group if the parent that it is tied to is gone.
 pub(crate) fn end_if_orphaned() {
     let parent = PARENT.load(Ordering::Relaxed);
     if parent != 0 && getppid().as_raw() != parent && getpid().as_raw() == OWN.load(Ordering::Relaxed) {
@@ -79,8 +79,9 @@ fn hear_of_parent() {
     }
     let action = SigAction::new(SigHandler::Handler(look), SaFlags::SA_RESTART, SigSet::empty());
     // SAFETY: the handler makes system calls only, of which those that may fail are the process's last.
-    if unsafe { sigaction(Signal::SIGURG, &action) }.is_ok() {
-        let _ = set_pdeathsig(Signal::SIGURG);
+    if unsafe { sigaction(Signal::SIGURG, &action) }.is_ok() && set_pdeathsig(Signal::SIGURG).is_ok() {
+        // A server has all of them blocked.
+        let _ = SigSet::from_iter([Signal::SIGURG]).thread_unblock();
     }
 }
 
@@ -119,11 +120,7 @@ impl Tie {
     /// Waits until the parent lets this process go on, and ties its life to the parent's from then on, for as long
     /// as the tie is held, here or by the parent. An error: the parent is gone.
     pub(crate) fn hold(self) -> io::Result<Tied> {
-        let tied = self.hold_or(Self::watch)?;
-        hear_of_parent();
-        // It may have gone before this process was to hear of it.
-        end_if_orphaned();
-        Ok(tied)
+        self.hold_or(Self::watch)
     }
 
     /// The same for a server, which must have no second thread: where the kernel sends no signal, it ends when it sees
@@ -153,6 +150,9 @@ impl Tie {
             }
             _ => return Err(io::ErrorKind::BrokenPipe.into()),
         }
+        hear_of_parent();
+        // It may have gone before this process was to hear of it.
+        end_if_orphaned();
         Ok(Tied { _own: self, _group: again })
     }
 

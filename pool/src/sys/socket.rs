@@ -14,16 +14,13 @@ use nix::sys::socket::{
 use nix::unistd::geteuid;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{fd::Fd, lifeline::end_if_orphaned, named, process::poll_until, retry};
+use super::{fd::Fd, named, process::poll_until, retry};
 use crate::codec::Codec;
 
 /// The largest message; what may be longer is cut before it is sent.
 pub(crate) const MESSAGE_BYTES: usize = 4 << 10;
 /// The most descriptors that one message carries.
 const MESSAGE_FDS: usize = 8;
-
-/// How often a process that waits for its parent looks whether that is still there.
-const LOOK_FOR_PARENT: Duration = Duration::from_secs(1);
 
 /// One end of a control socket.
 #[derive(Debug)]
@@ -110,18 +107,6 @@ impl Channel {
         message
             .map(|message| Some((message, fds)))
             .map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))
-    }
-
-    /// Waits until there is a message, or the other side has closed its end. Ends this process if its parent is gone: a
-    /// child of the parent's may have a copy of that end.
-    pub(crate) fn await_parent(&self) -> io::Result<()> {
-        loop {
-            let mut readable = [PollFd::new(self.0.intact()?.as_fd(), PollFlags::POLLIN)];
-            if poll_until(&mut readable, Instant::now() + LOOK_FOR_PARENT)? {
-                return Ok(());
-            }
-            end_if_orphaned();
-        }
     }
 
     /// The same as [`receive`](Self::receive), at most this long, and not past the end of the process that is to answer.
