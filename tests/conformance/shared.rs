@@ -16,7 +16,8 @@ use crate::harness::cases;
 use crate::support::{Bomb, assert_fails, builder};
 
 cases! {
-    All: encoded_at_most_once, decoded_where_promised, not_encodable, panics_on_its_way, inherited, large, changes_stay_outside;
+    All: encoded_at_most_once, decoded_where_promised, not_encodable, panics_on_its_way, inherited, large,
+        changes_stay_outside;
 }
 
 static ENCODED: AtomicU32 = AtomicU32::new(0);

@@ -1,4 +1,4 @@
-//! A large reply on its way. The worker announces how long it will be, then sends it part by part, then says what it was.
+//! A large reply on its way. The worker announces how long it will be, sends it part by part, then says what it was.
 //!
 //! Nothing is taken on trust: no part is short but the last, all of them together are what was announced,
 //! and memory is taken as bytes really come. So no worker makes the parent hold more than it has announced, and that is
