@@ -134,7 +134,8 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Drop for Running<'_, 'i, T, I
     fn drop(&mut self) {
         if !self.core.is_here() {
             // The bar is the other process's too: whoever drew on it may have had its lock.
-            return std::mem::forget(self.progress.take());
+            let _never_dropped = std::mem::ManuallyDrop::new(self.progress.take());
+            return;
         }
         self.end_progress(End::Interrupted);
         self.core.close(self.job);
