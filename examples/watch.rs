@@ -1,4 +1,4 @@
-//! A long job, watched: a progress bar, what workers log and print, their last words, insights, and a timeline.
+//! A long job, watched: a progress bar, what workers log and print, the end of their stderr, insights, and a timeline.
 //!
 //! ```console
 //! $ cargo run --release --example watch

@@ -50,56 +50,43 @@ compile_error!(
 
 extern crate self as pool;
 
-// A value's way: from the caller, through a job, encoded into a lane, to a worker, and back.
-mod builder;
-mod chunk;
-mod codec;
+// A file imports from its own folder and from modules further down this list, never up: see `tests/directions.rs`.
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+mod worker_pool;
 mod job;
-mod lane;
-mod pool_type;
-mod registry;
-mod seed;
-pub mod shared;
+mod init;
+mod drive;
+mod start;
+mod worker;
 mod task;
+mod observe;
+mod supervise;
+mod work;
+pub mod shared;
+mod wire;
+mod lane;
+mod error;
+mod role;
+mod ids;
+mod options;
+mod codec;
+mod sys;
 mod text;
 mod unwind;
-mod wire;
-mod worker;
-// Life and death: who starts, who gets what, who ends.
-mod boot;
-mod cpu;
-mod drive;
-mod error;
-#[cfg_attr(not(feature = "tracing"), path = "events/none.rs")]
-mod events;
-mod insights;
-#[cfg_attr(not(feature = "logs"), path = "logs/none.rs")]
-mod logs;
-#[cfg_attr(not(feature = "progress"), path = "progress/none.rs")]
-mod progress;
-mod start;
-mod supervise;
-mod sys;
-mod timeline;
-// For readers.
+
 pub mod guide;
 
 #[cfg(feature = "progress")]
 #[cfg_attr(docsrs, doc(cfg(feature = "progress")))]
 pub use ::indicatif;
-pub use boot::init;
-pub use builder::WorkerPoolBuilder;
-#[cfg(feature = "ndarray")]
-#[cfg_attr(docsrs, doc(cfg(feature = "ndarray")))]
-pub use chunk::{ArrayChunk, ArrayChunkMut, Arrays};
-pub use chunk::{Chunk, ChunkMut, Concatenate, Concatenated, OneAChunk, Outputs, Slices};
 pub use codec::Codec;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use codec::{decode_any, encode_any};
-pub use cpu::{CpuIds, cpu_count};
 pub use error::{Death, Error, PanicInfo, ReturnedError, TaskError, TaskErrorKind};
-pub use insights::{Insights, SlowTask, WorkerInsights};
+pub use init::init;
 #[cfg(feature = "stream")]
 #[cfg_attr(docsrs, doc(cfg(feature = "stream")))]
 pub use job::ResultStream;
@@ -107,9 +94,15 @@ pub use job::{AsyncResult, Imap, Job};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use lane::read_any as read_any_lane;
+pub use observe::insights::{Insights, SlowTask, WorkerInsights};
 #[cfg(all(fuzzing, feature = "logs"))]
 #[doc(hidden)]
-pub use logs::read_any as read_any_log;
+pub use observe::logs::read_any as read_any_log;
+pub use observe::timeline::Timeline;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use observe::timeline::read_any as read_any_track;
+pub use options::{CpuIds, StartMethod};
 /// ```
 /// use pool::{WorkerPool, worker_task};
 ///
@@ -148,44 +141,19 @@ pub use logs::read_any as read_any_log;
 #[doc(inline)]
 pub use pool_macros::worker_task;
 pub use pool_macros::{main, worker_exit, worker_init};
-pub use pool_type::{CancelHandle, ExitResults, WorkerPool};
-pub use seed::task_seed;
-pub use start::StartMethod;
+pub use sys::cpu::cpu_count;
 pub use task::WorkerId;
-pub use timeline::Timeline;
-#[cfg(fuzzing)]
-#[doc(hidden)]
-pub use timeline::read_any as read_any_track;
+#[cfg(feature = "ndarray")]
+#[cfg_attr(docsrs, doc(cfg(feature = "ndarray")))]
+pub use task::chunk::{ArrayChunk, ArrayChunkMut, Arrays};
+pub use task::chunk::{Chunk, ChunkMut, Concatenate, Concatenated, OneAChunk, Outputs, Slices};
+pub use task::seed::task_seed;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use wire::read_any as read_any_record;
+pub use worker_pool::{CancelHandle, ExitResults, WorkerPool, WorkerPoolBuilder};
 
 /// The programs of the README are tried as those of the guide are.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme {}
-
-/// What the macros' output names. Not part of the API.
-#[doc(hidden)]
-pub mod __private {
-    pub use linkme;
-    pub use std::vec::Vec;
-
-    pub use crate::chunk::{
-        ArrayParam, Chunk, ChunkItem, ChunkMut, Elements, ElementsFallback, ItemWriter, Lend, element,
-    };
-    pub use crate::codec::{Codec, all_read, joins_parts};
-    pub use crate::error::returned::{Asked, NoSources, OwnSources, ReturnedError, SourcesOfTarget};
-    pub use crate::registry::{DecodeShared, Entry, POOL_REGISTRY_0_1, Package, SharedValue};
-    pub use crate::task::{
-        Argument, BorrowedArgument, ByDefault, ExitContext, ExitOf, InitContext, InitOf, Lends, Named,
-        NoExit, NoShared, Output, Probe, ProbeFallback, Public, ReadyFor, RunsOn, Task, TaskContext,
-        ViewArgument, WorkerExit, WorkerId, WorkerInit, argument, borrowed_argument, exit_of, init_of,
-        public, view_argument,
-    };
-    pub use crate::text::told;
-    #[cfg(feature = "ndarray")]
-    pub use ndarray;
-
-    pub use crate::{array_calls, chunk_calls, sources, task_calls};
-}

@@ -171,15 +171,15 @@ mod tests {
     fn long_messages_lose_their_middle() {
         for most in [200, 201, 1000] {
             for len in [0, 1, most / 2, most - 1, most, most + 1, 2 * most, 9 * most + 1] {
-                for letter in ["x", "ä", "語"] {
-                    let body = letter.repeat(len / letter.len());
+                for completion in ["x", "ä", "語"] {
+                    let body = completion.repeat(len / completion.len());
                     let text = format!("<{body}>");
                     let mut grown = Message::new(most);
                     for part in [&text[..1], &text[1..]] {
                         grown.write_str(part).unwrap();
                     }
                     let mut by_letters = Message::new(most);
-                    text.chars().try_for_each(|letter| by_letters.write_char(letter)).unwrap();
+                    text.chars().try_for_each(|completion| by_letters.write_char(completion)).unwrap();
                     for cut in [cut_to(text.clone(), most), grown.finish(), by_letters.finish()] {
                         if text.len() <= most {
                             assert_eq!(cut, text);

@@ -16,8 +16,8 @@ use crate::support::{
 cases! {
     Processes: killed_in_map, killed_in_imap, killed_in_apply, each_way_to_die, one_of_a_hundred, many_of_a_hundred,
                every_task_dies, retried, retries_run_out, killed_while_idle, all_killed_while_idle, keeps_its_number,
-               dies_in_init, dies_in_exit, dies_with_a_large_result, with_lifespan_and_chunks, last_words,
-               last_words_of_init_and_exit;
+               dies_in_init, dies_in_exit, dies_with_a_large_result, with_lifespan_and_chunks, stderr_tail,
+               stderr_tail_of_init_and_exit;
 }
 
 /// How a task ends its process; none: it does not.
@@ -327,28 +327,31 @@ fn free_what_is_not_allocated() {
     }
 }
 
-fn last_words(method: StartMethod) -> Result<(), Error> {
+fn stderr_tail(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).workers(1).build()?;
-    assert_eq!(task_error(end::apply(&pool, (KILL, 0))).last_words(), None);
+    assert_eq!(task_error(end::apply(&pool, (KILL, 0))).stderr_tail(), None);
     for x in 0..5 {
         say::apply(&pool, (&format!("task {x} says this"), None))?;
     }
     let error = task_error(say::apply(&pool, ("assertion failed: x > 0\n  in solve()", Some(2))));
-    let words = error.last_words().expect("it has said something");
+    let words = error.stderr_tail().expect("it has said something");
     assert!(words.ends_with("assertion failed: x > 0\n  in solve()"), "{words}");
     assert!(!words.contains("task 0 says this"), "that task was done long before: {words}");
     let text = error.to_string();
-    assert!(text.contains("; its last words:\n    ") && text.ends_with("\n      in solve()"), "{text}");
+    assert!(
+        text.contains("; the end of its stderr:\n    ") && text.ends_with("\n      in solve()"),
+        "{text}"
+    );
 
     // The C library's own; and of all that was said only the end.
     let error = task_error(free_what_is_not_allocated::apply(&pool, ()));
-    assert!(error.last_words().is_some_and(|words| words.ends_with("free(): invalid pointer")), "{error}");
+    assert!(error.stderr_tail().is_some_and(|words| words.ends_with("free(): invalid pointer")), "{error}");
     let error = task_error(say::apply(&pool, (&"x".repeat(5000), Some(2))));
-    assert_eq!(error.last_words().map(str::len), Some(2047), "{error}");
+    assert_eq!(error.stderr_tail().map(str::len), Some(2047), "{error}");
     let text = error.to_string();
-    assert!(text.contains("; its last words: xxx"), "{text}");
+    assert!(text.contains("; the end of its stderr: xxx"), "{text}");
     let error = task_error(say::job(&pool).retries(1).apply(("again", KILL)));
-    assert_eq!(error.last_words(), Some("again"));
+    assert_eq!(error.stderr_tail(), Some("again"));
     assert_usable(&pool);
     Ok(())
 }
@@ -371,15 +374,18 @@ fn never(#[state] _state: &mut u8) {}
 #[worker_task(exit = say_and_exit)]
 fn last(#[state] _state: &mut u8) {}
 
-fn last_words_of_init_and_exit(method: StartMethod) -> Result<(), Error> {
+fn stderr_tail_of_init_and_exit(method: StartMethod) -> Result<(), Error> {
     let text = task_error(never::apply(&pool(method)?, ())).to_string();
     assert!(
-        text.starts_with("init of worker") && text.ends_with("; its last words: no such model"),
+        text.starts_with("init of worker") && text.ends_with("; the end of its stderr: no such model"),
         "{text}"
     );
     let pool = pool(method)?;
     last::apply(&pool, ())?;
     let text = task_error(pool.join()).to_string();
-    assert!(text.starts_with("exit of worker") && text.ends_with("; its last words: cannot save"), "{text}");
+    assert!(
+        text.starts_with("exit of worker") && text.ends_with("; the end of its stderr: cannot save"),
+        "{text}"
+    );
     Ok(())
 }

@@ -335,7 +335,7 @@ fn logged_before_a_crash(method: StartMethod) -> Result<(), Error> {
 }
 
 #[worker_task]
-fn last_words() {
+fn stderr_tail() {
     eprintln!("cannot go on");
     process::exit(3);
 }
@@ -351,7 +351,7 @@ fn lives_and_deaths(method: StartMethod) -> Result<(), Error> {
     let (result, told) = Keeper::hear(LevelFilter::DEBUG, || {
         let pool = builder(method).workers(1).build()?;
         assert_usable(&pool);
-        task_error(last_words::apply(&pool, ()));
+        task_error(stderr_tail::apply(&pool, ()));
         task_error(hang::job(&pool).task_timeout(Duration::from_millis(50)).apply(()));
         assert_usable(&pool);
         pool.join().map(drop)

@@ -446,7 +446,10 @@ fn with_backtraces(method: StartMethod) -> Result<(), Error> {
     assert!(names[0].contains("0: ") && names[0].ends_with("panics::deepest"), "{backtrace}");
     assert!(names.iter().any(|name| name.ends_with("panics::layer")), "{backtrace}");
     assert!(names.last().is_some_and(|name| name.ends_with("panics::in_layers")), "{backtrace}");
-    assert!(!backtrace.contains("pool::worker") && !backtrace.contains("rust_begin_unwind"), "{backtrace}");
+    assert!(
+        !backtrace.contains("pool::task::run") && !backtrace.contains("rust_begin_unwind"),
+        "{backtrace}"
+    );
     let shown = format!("{error:?}");
     assert!(shown.contains("\n  backtrace:\n") && shown.contains("panics::deepest\n"), "{shown}");
     assert!(!error.to_string().contains("panics::deepest"), "{error}");
@@ -468,7 +471,7 @@ fn with_backtraces(method: StartMethod) -> Result<(), Error> {
 
 fn with_full_backtraces(method: StartMethod) -> Result<(), Error> {
     let (_, backtrace) = backtrace_of(method)?;
-    assert!(backtrace.contains("pool::worker") && backtrace.contains("panics::deepest"), "{backtrace}");
+    assert!(backtrace.contains("pool::task::run") && backtrace.contains("panics::deepest"), "{backtrace}");
     Ok(())
 }
 

@@ -276,7 +276,7 @@ fn stderr_controls_nothing(method: StartMethod) -> Result<(), Error> {
         let expected = if raw { PRINTED } else { SHOWN.as_bytes() };
         assert_eq!(String::from_utf8_lossy(&passed_on), String::from_utf8_lossy(expected).repeat(2));
         // The program has the text itself, and shows it as the error does.
-        assert!(error.last_words().is_some_and(|words| words.starts_with("\x1b[2J")), "{error}");
+        assert!(error.stderr_tail().is_some_and(|words| words.starts_with("\x1b[2J")), "{error}");
         for text in [error.to_string(), format!("{error:?}")] {
             assert!(text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t')), "{text}");
             assert!(text.contains("\\u{1b}[2J"), "{text}");

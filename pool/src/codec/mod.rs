@@ -12,7 +12,8 @@ mod positional;
 #[cfg(test)]
 mod tests;
 
-use std::any::type_name;
+use std::any::{TypeId, type_name};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 
 use serde::de::Expected;
@@ -137,6 +138,26 @@ impl Codec {
         *bytes = rest;
         Ok(value)
     }
+}
+
+/// Where the bytes of an item go.
+pub trait ItemWriter: Write {
+    /// The address of the next byte, as far as alignment goes, if so many bytes follow.
+    fn address_of_next(&self, len: usize) -> usize;
+}
+
+impl ItemWriter for Vec<u8> {
+    fn address_of_next(&self, _: usize) -> usize {
+        // An allocation is aligned to any number.
+        self.len()
+    }
+}
+
+/// A type, as a number that is the same in every process of one build.
+pub(crate) fn type_key(id: TypeId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// For the fuzzer: decodes a value as the parent does.

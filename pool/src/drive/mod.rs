@@ -7,29 +7,25 @@
 //! variable until somebody finds something for them, or the leader leaves and one of them leads. Whoever changes the
 //! state looks for whom that is news, and wakes them.
 
-mod exits;
-mod inbox;
 mod parts;
-mod post;
 mod slot;
 mod state;
 mod wait;
-mod words;
+mod worker;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::lane::now_ns;
-use crate::supervise::{Event, JobId, Plan, Work};
+use crate::ids::JobId;
+use crate::supervise::{Event, Work};
+use crate::sys::clock::now_ns;
 use crate::sys::identity::Owner;
 use crate::wire::{ChunkHead, ITEM_HEAD};
+use crate::work::{ChunkWriter, Feed, Halt, Inbox, Plan};
 
-pub(crate) use exits::ExitValue;
-pub(crate) use inbox::{Arrival, Inbox, Loss, What};
-pub(crate) use post::ChunkWriter;
 pub(crate) use slot::JobSlot;
-pub(crate) use state::{Awaits, ProfileDef, State, Upkeep};
+pub(crate) use state::{Awaits, ProfileDef, State, WorkerPolicy};
 pub(crate) use wait::Waiter;
 
 /// What a pool shares with its callers and its background driver.
@@ -40,17 +36,6 @@ pub(crate) struct Core {
     waiter: Arc<Waiter>,
     /// Whose the workers are.
     owner: Owner,
-}
-
-/// The caller's side of feeding a job.
-pub(crate) trait Feed {
-    /// How many items are in hand.
-    fn in_hand(&self) -> u64;
-    /// Whether no item will come after those in hand.
-    fn is_last(&self) -> bool;
-    /// Writes items in hand, and drops them: until so many are written, one does not fit, or one fails. Says how many are
-    /// written, and why it ended before.
-    fn write(&mut self, most: u64, out: &mut ChunkWriter<'_>) -> (u32, Option<Halt>);
 }
 
 /// A chunk of at least so many tasks is written in private memory first: a lane's lines are the worker's, and one copy
@@ -78,15 +63,6 @@ impl Draft {
     }
 }
 
-/// Why a chunk ends with an item that is not in it.
-#[derive(Debug)]
-pub(crate) enum Halt {
-    /// The item did not fit: the writer has it whole.
-    Large,
-    /// It could not be encoded.
-    Failed(String),
-}
-
 impl Core {
     pub(crate) fn new(state: State, waiter: Arc<Waiter>) -> Self {
         Self { state: Mutex::new(state), changed: Condvar::new(), waiter, owner: Owner::here() }
@@ -99,7 +75,7 @@ impl Core {
     /// [`Error::Forked`] in a copy of the process that has built the pool.
     #[inline]
     pub(crate) fn check(&self) -> Result<(), Error> {
-        self.owner.check()
+        Ok(self.owner.check()?)
     }
 
     /// For ends, which have nobody to tell: whether this process has a part in the pool that could end.
@@ -223,7 +199,7 @@ impl Core {
     /// Waits until no worker has a task of a closed job any more: each was answered, was taken back before it was begun,
     /// or its worker is gone. From then on nothing that was lent to them is used. Whoever comes here can't go on
     /// without knowing that, so a panic in here is the end.
-    pub(crate) fn settle(&self, job: JobId) {
+    pub(crate) fn quiesce(&self, job: JobId) {
         struct NoWayOut;
         impl Drop for NoWayOut {
             fn drop(&mut self) {
@@ -275,19 +251,19 @@ impl State {
                 self.send_kept(job, grant);
                 continue;
             };
-            let in_hand = feed.in_hand();
-            if in_hand == 0 || (in_hand < whole && !feed.is_last()) {
+            let buffered = feed.buffered();
+            if buffered == 0 || (buffered < whole && !feed.is_last()) {
                 break;
             }
-            let count = most.min(in_hand);
+            let count = most.min(buffered);
             // Several chunks that go together go whole.
-            let torn = if feed.is_last() && count == in_hand { 0 } else { count % whole.max(1) };
+            let torn = if feed.is_last() && count == buffered { 0 } else { count % whole.max(1) };
             self.send_fresh(job, grant.worker, first, count - torn, feed);
         }
-        if feed.in_hand() == 0 && feed.is_last() {
+        if feed.buffered() == 0 && feed.is_last() {
             self.end_input(job);
         }
-        self.note_hunger(job, feed.in_hand() > 0);
+        self.note_hunger(job, feed.buffered() > 0);
     }
 
     /// Writes a chunk of fresh items, or what goes into one order of it, into the worker's lane.

@@ -6,7 +6,7 @@
 //! thrown away as it comes. Then the task has failed, and its worker lives.
 
 use crate::lane::{Corrupt, LEAST_PART, PART_BYTES};
-use crate::shared::room;
+use crate::shared::memory::available;
 
 /// For less than this nobody asks the system whether there is room.
 const SMALL_BYTES: u64 = 64 << 20;
@@ -31,10 +31,10 @@ impl Parts {
             return Err(Corrupt);
         }
         if bytes > SMALL_BYTES {
-            if room::whole().is_some_and(|whole| bytes > whole) {
+            if available::whole().is_some_and(|whole| bytes > whole) {
                 return Err(Corrupt);
             }
-            self.refused = room::memory(bytes).err();
+            self.refused = available::memory(bytes).err();
         }
         self.announced = Some(bytes);
         Ok(())

@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 
-use super::inbox::Inbox;
 use crate::error::TaskErrorKind;
-use crate::wire::{Carriage, ChunkHead, Packing};
+use crate::wire::{ChunkHead, ExecFlags, Packing};
+use crate::work::Inbox;
 
 /// A job's place in the driver.
 pub(crate) struct JobSlot {
     pub(crate) task_name: &'static str,
     pub(crate) task: u32,
     pub(crate) profile: u32,
-    pub(crate) carriage: Carriage,
+    pub(crate) flags: ExecFlags,
     /// How many bytes an item has had lately.
     pub(crate) item_bytes: usize,
     pub(crate) inbox: Inbox,
@@ -26,13 +26,13 @@ pub(crate) struct JobSlot {
     /// Somebody is shown how far it is.
     pub(crate) shown: bool,
     /// The courier takes what comes for it.
-    pub(crate) posted: bool,
+    pub(crate) is_background: bool,
 }
 
 impl JobSlot {
     /// The head of a chunk of so many tasks from this one on.
     pub(super) fn head(&self, first: u64, count: u32) -> ChunkHead {
-        let Self { task, profile, carriage, .. } = *self;
-        ChunkHead { task, profile, first, count, carriage, packing: Packing::Prefixed }
+        let Self { task, profile, flags, .. } = *self;
+        ChunkHead { task, profile, first, count, flags, packing: Packing::Prefixed }
     }
 }

@@ -11,29 +11,30 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actions::Coming;
+use actions::PendingStart;
 use looks::Looks;
 use sleeping::Leader;
 use streams::Streams;
 
 use super::Draft;
-use super::exits::Exits;
-use super::inbox::{Arrival, Inbox, Loss, What};
-use super::post::Post;
 use super::slot::JobSlot;
 use super::wait::{News, Sleep, Waiter};
-use super::words::{Printed, Words};
+use super::worker::WorkerHandle;
 use crate::codec::Codec;
 use crate::error::{Death, DeathCause, Error, TaskError, TaskErrorKind};
-use crate::events::Events;
-use crate::insights::{Insights, SlowTask, WorkerInsights, note_slow};
-use crate::lane::{self, Corrupt, Reply, Spinner, now_ns, order, padded, reply};
-use crate::start::{Child, Seat, Starter};
-use crate::supervise::{Action, Cause, Event, Grant, Head, JobCause, JobId, Plan, Supervisor, Work};
+use crate::ids::JobId;
+use crate::lane::{self, Corrupt, Reply, Spinner, order, padded, reply};
+use crate::observe::events::Events;
+use crate::observe::insights::{Insights, SlowTask, WorkerInsights, note_slow};
+use crate::observe::stderr::{Printed, StderrPipe};
+use crate::observe::timeline::{History, Timeline};
+use crate::start::{Child, Starter, WorkerSpec};
+use crate::supervise::{Action, Cause, Event, Grant, Head, JobCause, Supervisor, Work};
+use crate::sys::clock::now_ns;
 use crate::sys::memory::OutOfMemory;
 use crate::sys::process::{Handle, reap_groups};
-use crate::timeline::{History, Timeline};
 use crate::wire::{ChunkHead, Failure, InitOrder, Slow};
+use crate::work::{Arrival, Exits, Inbox, Outcome, Plan, TaskFailure};
 
 /// The state of a pool's workers: what profile number stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,14 +51,14 @@ pub(crate) enum Awaits {
     /// Arrivals for this job, or room for its items.
     Job(JobId),
     /// What the courier is to deliver: arrivals, or news for a stream; or that there is nothing more for it.
-    Mail,
+    Background,
     /// Anything after the event of this number.
     Change { since: u64 },
 }
 
 /// How a pool keeps its workers.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Upkeep {
+pub(crate) struct WorkerPolicy {
     /// They stay when no job is open.
     pub(crate) keep_alive: bool,
     /// How many bytes one may hold between tasks.
@@ -83,8 +84,8 @@ pub(crate) struct State {
     /// What is to be told when no lock is held.
     events: Events,
     supervisor: Supervisor,
-    posts: Vec<Option<Post>>,
-    coming: Vec<Coming>,
+    posts: Vec<Option<WorkerHandle>>,
+    coming: Vec<PendingStart>,
     /// What workers did that are gone, by their numbers.
     past: Vec<WorkerInsights>,
     slowest: Vec<SlowTask>,
@@ -104,14 +105,14 @@ pub(crate) struct State {
     unfit: Option<Error>,
     last_death: Death,
     /// What the worker printed before it.
-    last_words: Option<String>,
+    stderr_tail: Option<String>,
     actions: Vec<Action>,
     /// What carrying out actions has led to: the supervisor hears of it when all of them are carried out.
     consequences: VecDeque<Event>,
     scratch: Vec<u8>,
     draft: Draft,
     pub(crate) closed: bool,
-    upkeep: Upkeep,
+    upkeep: WorkerPolicy,
     out_of_memory: OutOfMemory,
     /// Workers that were killed and do not end, and the jobs that were open then.
     given_up: Vec<(Arc<Handle>, Vec<JobId>)>,
@@ -120,9 +121,9 @@ pub(crate) struct State {
     /// Workers were told to end.
     ending: bool,
     /// Workers whose ends were signalled.
-    suspects: Vec<usize>,
+    exited: Vec<usize>,
     /// Workers that have printed what was not taken yet.
-    talkers: Vec<usize>,
+    readable: Vec<usize>,
     printed: Printed,
     looked_at: Looks,
     /// When the state was locked last: the time of all that is done under that lock.
@@ -147,7 +148,7 @@ impl State {
         starter: Box<dyn Starter>,
         waiter: Arc<Waiter>,
         cpus: Vec<Vec<usize>>,
-        upkeep: Upkeep,
+        upkeep: WorkerPolicy,
     ) -> Self {
         Self {
             leader: None,
@@ -174,7 +175,7 @@ impl State {
             start_error: None,
             unfit: None,
             last_death: Death::new(DeathCause::Unknown),
-            last_words: None,
+            stderr_tail: None,
             actions: Vec::new(),
             consequences: VecDeque::new(),
             scratch: Vec::new(),
@@ -185,8 +186,8 @@ impl State {
             given_up: Vec::new(),
             lost: false,
             ending: false,
-            suspects: Vec::new(),
-            talkers: Vec::new(),
+            exited: Vec::new(),
+            readable: Vec::new(),
             printed: Printed::default(),
             looked_at: Looks::default(),
             now: now_ns(),
@@ -265,7 +266,7 @@ impl State {
         let kept = items.len() as u64;
         slot.kept = (0..kept).zip(items).collect();
         if let Some(history) = &mut self.history {
-            history.opened(job, slot.task_name, self.now);
+            history.opened(job, slot.task, slot.task_name, self.now);
         }
         self.jobs.insert(job, slot);
         self.handle(Event::Opened { job, plan: Box::new(plan), kept });
@@ -337,7 +338,7 @@ impl State {
         &mut self,
         worker: usize,
         job: JobId,
-    ) -> Option<(&mut Post, &mut JobSlot, &mut Draft)> {
+    ) -> Option<(&mut WorkerHandle, &mut JobSlot, &mut Draft)> {
         Some((self.posts[worker].as_mut()?, self.jobs.get_mut(&job)?, &mut self.draft))
     }
 
@@ -390,7 +391,7 @@ impl State {
             self.drain(worker);
         }
         self.watched_until = self.now;
-        self.look_around(self.now);
+        self.run_checks(self.now);
         if self.supervisor.deadline().is_some_and(|deadline| deadline <= self.now) {
             self.look_at_panics();
             self.handle(Event::Tick);
@@ -439,7 +440,7 @@ impl State {
     pub(crate) fn insights(&self) -> Insights {
         let mut workers = self.past.clone();
         for (worker, post) in workers.iter_mut().zip(&self.posts) {
-            worker.add(&post.as_ref().map(Post::insights).unwrap_or_default());
+            worker.add(&post.as_ref().map(WorkerHandle::insights).unwrap_or_default());
         }
         Insights { workers, slowest: self.slowest.clone() }
     }
@@ -448,7 +449,7 @@ impl State {
     pub(crate) fn timeline(&self) -> Timeline {
         let Some(history) = &self.history else { return Timeline::default() };
         let now = now_ns();
-        let track = |post: &Option<Post>| post.as_ref()?.track.as_ref().map(|track| track.read(now));
+        let track = |post: &Option<WorkerHandle>| post.as_ref()?.track.as_ref().map(|track| track.read(now));
         history.timeline(self.posts.iter().map(|post| track(post).unwrap_or_default()), now)
     }
 
@@ -487,8 +488,8 @@ impl State {
             }
         }
         for (worker, post) in self.posts.iter_mut().enumerate() {
-            let Some(Post { words, log, .. }) = post.take() else { continue };
-            words.map(|mut words| self.printed.take_last(&mut words));
+            let Some(WorkerHandle { stderr, log, .. }) = post.take() else { continue };
+            stderr.map(|mut stderr| self.printed.take_last(&mut stderr));
             log.map(|mut log| log.take(|record| self.events.logged(worker, record)));
         }
         reap_groups();

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 /// What a backtrace ends at that begins in a worker, or in a thread that user code has started.
-const ENDS: [&str; 2] = ["pool::worker::", "__rust_begin_short_backtrace"];
+const ENDS: [&str; 2] = ["pool::task::run::", "__rust_begin_short_backtrace"];
 
 /// What this crate puts between a worker and user code, and what the user's code panics through.
 const GLUE: [&str; 5] = ["pool", "bincode", "postcard", "rmp_serde", "serde_core"];
@@ -96,7 +96,7 @@ mod tests {
 
     const STD: &str = "/rustc/59807616e1/library/std/src/panicking.rs";
     const PANIC: [(&str, &str); 7] = [
-        ("pool::worker::panics::note", "./pool/src/worker/panics.rs"),
+        ("pool::task::run::panics::note", "./pool/src/task/run/panics.rs"),
         ("<alloc::boxed::Box<dyn Fn()> as core::ops::function::Fn<()>>::call", STD),
         ("std::panicking::panic_with_hook", STD),
         ("__rustc::rust_begin_unwind", STD),
@@ -105,9 +105,9 @@ mod tests {
         ("<alloc::vec::Vec<T> as core::ops::index::Index<I>>::index", STD),
     ];
     const WORKER: [(&str, &str); 5] = [
-        ("pool::worker::glue::run_task", "./pool/src/worker/glue.rs"),
+        ("pool::task::run::run_task", "./pool/src/task/run/mod.rs"),
         ("std::panicking::catch_unwind::do_call", STD),
-        ("pool::worker::panics::catch", ""),
+        ("pool::task::run::panics::catch", ""),
         ("main", ""),
         ("_start", ""),
     ];

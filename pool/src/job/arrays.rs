@@ -3,9 +3,9 @@
 use ndarray::{Axis, IntoDimension};
 
 use super::Job;
-use crate::chunk::{ArrayChunk, ArrayChunkMut, Arrays, Outputs, rows_of};
 use crate::error::{Error, TaskError};
 use crate::shared::SharedArray;
+use crate::task::chunk::{ArrayChunk, ArrayChunkMut, Arrays, Outputs, rows_of};
 use crate::task::{ExitOf, InitOf, RunsOn, Task};
 
 impl<T, S, I, E, O> Job<'_, T, S, I, E, O>
@@ -52,7 +52,7 @@ where
     {
         self.check_outputs()?;
         let source = array.lend()?;
-        self.options.settles = source.is_on_loan();
+        self.options.quiesces = source.is_on_loan();
         let cuts = self.cut(source.len_of(axis)?)?;
         let items = cuts.map(|rows| source.chunk(axis, rows));
         let outputs = self.map(items)?;

@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use super::Job;
-use crate::chunk::{Chunk, ChunkMut, OneAChunk, Outputs, Slices};
 use crate::error::{Error, TaskError};
 use crate::shared::{Loan, Piece, SharedArray};
-use crate::supervise::splits;
+use crate::task::chunk::{Chunk, ChunkMut, OneAChunk, Outputs, Slices};
 use crate::task::{ExitOf, InitOf, RunsOn, Task};
+use crate::work::splits;
 
 /// Into so many chunks for each worker is a slice cut, unless the job says otherwise: as in MPIRE.
 const SPLITS: usize = 64;
@@ -67,7 +67,7 @@ where
         self.pool.core().check()?;
         self.check_outputs()?;
         let source = rows.lend()?;
-        self.options.settles = source.is_on_loan();
+        self.options.quiesces = source.is_on_loan();
         let cuts = self.cut(source.len())?;
         let items = cuts.map(|rows| source.chunk(rows));
         O::gather(self.map(items)?, 0)
@@ -156,7 +156,7 @@ where
             return Err(Error::option("rows_per_chunk", 0, "a chunk has at least 1 element"));
         }
         let loan = Loan::written(array)?;
-        self.options.settles = true;
+        self.options.quiesces = true;
         self.options.chunk_size = Some(rows_per_chunk);
         let cuts = self.cut(rows)?;
         let elements = |rows: &Range<usize>| rows.start * row..rows.end * row;

@@ -5,14 +5,14 @@ use std::iter::FusedIterator;
 use std::task::Poll;
 
 use super::MOST_HELD_BYTES;
-use super::running::Running;
+use super::call::Call;
 use crate::error::Error;
 use crate::task::Task;
 
 /// What has come of a job's results, and the job that brings the others.
 pub(super) struct Results<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     /// When it is over: the error that ended it, until that is told.
-    running: Result<Running<'p, 'i, T, I>, Option<Error>>,
+    running: Result<Call<'p, 'i, T, I>, Option<Error>>,
     /// Results that came: in input order with gaps, or as they came.
     ready: VecDeque<Option<Held<T::Output>>>,
     /// The index of the first of them.
@@ -31,7 +31,7 @@ struct Held<R> {
 }
 
 impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
-    pub(super) fn new(running: Result<Running<'p, 'i, T, I>, Error>, ordered: bool, workers: usize) -> Self {
+    pub(super) fn new(running: Result<Call<'p, 'i, T, I>, Error>, ordered: bool, workers: usize) -> Self {
         let running = running.map_err(Some);
         let mut results = Self { running, ready: VecDeque::new(), next: 0, ordered, over: None };
         // Work starts with the call, not with the first question: once for each worker, so that a slow input is not
@@ -103,7 +103,7 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
 #[cfg(feature = "stream")]
 impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
     /// The job, when nothing but its moving on can bring the next result.
-    pub(super) fn awaited(&self) -> Option<&Running<'p, 'i, T, I>> {
+    pub(super) fn awaited(&self) -> Option<&Call<'p, 'i, T, I>> {
         let is_there = matches!(self.ready.front(), Some(Some(_))) || self.over.is_some();
         self.running.as_ref().ok().filter(|_| !is_there)
     }
@@ -143,7 +143,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> std::fmt::Debug for Imap<'_, 
 
 impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Imap<'p, 'i, T, I> {
     pub(super) fn new(
-        running: Result<Running<'p, 'i, T, I>, Error>,
+        running: Result<Call<'p, 'i, T, I>, Error>,
         ordered: bool,
         workers: usize,
         finish: impl FnOnce() -> Result<(), Error> + Send + 'p,

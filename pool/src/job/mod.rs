@@ -4,39 +4,38 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use crate::chunk::Concatenated;
 use crate::drive::JobSlot;
 use crate::error::{Error, TaskError};
-use crate::pool_type::WorkerPool;
-use crate::progress::Progress;
+use crate::observe::progress::Progress;
 #[cfg(feature = "progress")]
-use crate::progress::Wanted;
+use crate::observe::progress::Wanted;
+use crate::task::chunk::Concatenated;
 use crate::task::{ExitOf, InitOf, RunsOn, Task};
-use crate::wire::Carriage;
+use crate::wire::ExecFlags;
+use crate::worker_pool::WorkerPool;
 
 #[cfg(feature = "ndarray")]
 mod arrays;
-mod asynchronous;
+mod background;
 mod calls;
 mod chunks;
 mod imap;
 mod options;
-mod running;
-mod runs;
+mod call;
+mod reorder;
 #[cfg(feature = "stream")]
 mod stream;
-mod supply;
+mod input;
 
-pub use asynchronous::AsyncResult;
-pub(crate) use asynchronous::Courier;
+pub use background::AsyncResult;
+pub(crate) use background::BackgroundDriver;
+use call::Call;
 pub use imap::Imap;
+use input::InputBuffer;
 pub(crate) use options::Options;
-pub(crate) use running::End;
-use running::Running;
-use runs::Runs;
+use reorder::ReorderBuffer;
 #[cfg(feature = "stream")]
 pub use stream::ResultStream;
-use supply::Supply;
 
 /// A call that is being put together: options first, then one of `map`, `map_unordered`, `imap`, `imap_unordered`,
 /// `map_outcomes`, `apply`, `apply_async`, `map_async`; with the feature `stream` also `stream`, `stream_unordered`; for tasks that take chunks `map_slice`, `chunks_mut`,
@@ -299,7 +298,7 @@ where
         let pool = self.pool;
         let items = items.into_iter();
         let most = RESERVED_BYTES / size_of::<R>().max(1);
-        let mut results = Runs::with_capacity(items.size_hint().0.min(most));
+        let mut results = ReorderBuffer::with_capacity(items.size_hint().0.min(most));
         let mut running = self.open(items, mode)?;
         running.run(|index, values| append(results.at(index), values))?;
         drop(running);
@@ -312,8 +311,8 @@ where
         mut self,
         items: C,
         mode: Mode,
-    ) -> Result<Running<'p, 'i, T, C>, Error> {
-        let mut plan = self.options.plan(items.size_hint(), self.pool.mortal())?;
+    ) -> Result<Call<'p, 'i, T, C>, Error> {
+        let mut plan = self.options.plan(items.size_hint(), self.pool.killable())?;
         plan.fail_fast = mode == Mode::FailFast;
         if mode == (Mode::Outcomes { bounded: true }) && plan.max_active.is_none() {
             plan.max_active = self.pool.default_bound(&plan);
@@ -322,17 +321,17 @@ where
         let chunk = plan.whole_chunk();
         let tasks = plan.total;
         let slot = self.slot(&mut plan)?;
-        let supply = Supply::new(items, self.options.cut(), self.pool.codec());
+        let input = InputBuffer::new(items, self.options.cut(), self.pool.codec());
         let core = self.pool.core();
         let job = core.open(slot, plan, Vec::new())?;
         let codec = self.pool.codec();
-        let settles = self.options.settles;
+        let quiesces = self.options.quiesces;
         let inbox = Default::default();
         let progress = self.options.progress.take().and_then(|wanted| Progress::new(wanted, tasks));
-        Ok(Running {
+        Ok(Call {
             core,
             job,
-            supply,
+            input,
             chunk,
             codec,
             inbox,
@@ -341,20 +340,20 @@ where
             taken: 0,
             taken_bytes: 0,
             watched: None,
-            settles,
+            quiesces,
             progress,
         })
     }
 
     /// What the driver keeps of the job; the plan learns its profile.
-    fn slot(&self, plan: &mut crate::supervise::Plan) -> Result<Box<JobSlot>, Error> {
+    fn slot(&self, plan: &mut crate::work::Plan) -> Result<Box<JobSlot>, Error> {
         let (task, profile) = self.pool.functions::<T, I, E>()?;
         plan.profile = profile;
         Ok(Box::new(JobSlot {
             task_name: T::entry().name(),
             task,
             profile,
-            carriage: Carriage {
+            flags: ExecFlags {
                 timed: plan.task_limit_ns.is_some(),
                 watched: self.pool.is_watched(),
                 claim: plan.most_claimed(),
@@ -367,7 +366,7 @@ where
             cancelled: false,
             hungry: false,
             shown: self.options.progress.is_some(),
-            posted: false,
+            is_background: false,
         }))
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::progress::Wanted;
-use crate::supervise::{Chunking, Plan};
+use crate::observe::progress::Wanted;
+use crate::work::{Chunking, Plan};
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Options {
@@ -23,12 +23,12 @@ pub(crate) struct Options {
     /// The outputs of chunks shall be concatenated, said in so many words.
     pub(super) concatenate: bool,
     /// The call ends when nobody is at work on it any more.
-    pub(super) settles: bool,
+    pub(super) quiesces: bool,
 }
 
 impl Options {
     /// The plan for an input whose iterator gives this size hint.
-    pub(super) fn plan(&self, hint: (usize, Option<usize>), mortal: bool) -> Result<Plan, Error> {
+    pub(super) fn plan(&self, hint: (usize, Option<usize>), killable: bool) -> Result<Plan, Error> {
         self.check()?;
         for (name, limit) in [
             ("task_timeout", self.task_timeout),
@@ -39,7 +39,7 @@ impl Options {
                 Some(Duration::ZERO) => {
                     return Err(Error::option(name, Duration::ZERO, "it must be longer than nothing"));
                 }
-                Some(limit) if !mortal => {
+                Some(limit) if !killable => {
                     return Err(Error::option(
                         name,
                         limit,

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use futures_core::{FusedStream, Stream};
 
+use super::call::Call;
 use super::imap::Results;
-use super::running::Running;
 use super::{Job, Mode};
 use crate::drive::{Awaits, Core};
 use crate::error::Error;
-use crate::pool_type::WorkerPool;
-use crate::supervise::JobId;
+use crate::ids::JobId;
 use crate::task::{ExitOf, InitOf, RunsOn, Task};
+use crate::worker_pool::WorkerPool;
 
 /// A poll that has taken so long lets others run before it asks the input for more.
 const LONG_POLL: Duration = Duration::from_micros(200);
@@ -68,7 +68,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> fmt::Debug for ResultStream<'
 }
 
 impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> ResultStream<'p, 'i, T, I> {
-    fn new<S>(running: Result<Running<'p, 'i, T, I>, Error>, ordered: bool, pool: &'p WorkerPool<S>) -> Self {
+    fn new<S>(running: Result<Call<'p, 'i, T, I>, Error>, ordered: bool, pool: &'p WorkerPool<S>) -> Self {
         let opened = running.and_then(|running| Ok((Place::take(pool, running.job)?, running)));
         let (place, running) = match opened {
             Ok((place, running)) => (Some(place), Ok(running)),
@@ -102,7 +102,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Stream for ResultStream<'_, '
             };
             results.pump(false);
             let (Some(running), Some(place)) = (results.awaited(), &*place) else { continue };
-            if running.supply.is_short() {
+            if running.input.is_short() {
                 if began.elapsed() > LONG_POLL {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
@@ -129,7 +129,7 @@ struct Place<'p> {
 impl<'p> Place<'p> {
     fn take<S>(pool: &'p WorkerPool<S>, job: JobId) -> Result<Self, Error> {
         let place = Self { core: pool.core(), job };
-        pool.courier().attend(pool.core_arc(), job)?;
+        pool.background().attach_stream(pool.core_arc(), job)?;
         Ok(place)
     }
 

@@ -46,7 +46,7 @@ mod worker;
 pub(crate) use parent::{ParentEnd, Reply};
 pub(crate) use ring::{Corrupt, Position, padded};
 pub(crate) use spin::Spinner;
-pub(crate) use worker::{Chunk, Order, WorkerEnd};
+pub(crate) use worker::{Order, Responder, WorkerEnd};
 
 use memory::Access;
 use sync::{AtomicU32, AtomicU64, Half, fence, futex};
@@ -241,10 +241,4 @@ pub fn read_any(half: &[u8]) {
 /// The fence between this side's store and its load of the other side's word; see "Sleeping" above.
 pub(crate) fn full_fence() {
     fence(Ordering::SeqCst);
-}
-
-/// CLOCK_MONOTONIC in nanoseconds: the same clock in every process.
-pub(crate) fn now_ns() -> u64 {
-    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).expect("CLOCK_MONOTONIC exists");
-    now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
 }

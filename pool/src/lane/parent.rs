@@ -226,14 +226,14 @@ impl ParentEnd {
 
     /// Says that the parent is about to sleep and wants to be woken when unit `wake_at` is done. The caller fences
     /// after the last lane and looks at all of them again.
-    pub(crate) fn doze(&mut self, wake_at: u32) {
+    pub(crate) fn announce_sleep(&mut self, wake_at: u32) {
         self.sleeps = self.sleeps.wrapping_add(1).max(1);
         self.words().wake_at.store(wake_at, Ordering::Relaxed);
         self.words().asleep.store(self.sleeps, Ordering::Relaxed);
     }
 
     /// Says that the parent is awake.
-    pub(crate) fn rouse(&self) {
+    pub(crate) fn announce_awake(&self) {
         self.words().asleep.store(0, Ordering::Relaxed);
     }
 

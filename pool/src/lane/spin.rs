@@ -1,6 +1,6 @@
 //! Spinning before a sleep, where that has paid lately.
 
-use super::now_ns;
+use crate::sys::clock::now_ns;
 
 /// What spins, and how that went.
 #[derive(Debug, Default)]

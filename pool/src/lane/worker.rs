@@ -8,9 +8,8 @@ use super::memory::Access;
 use super::ring::{Checks, Consumer, Corrupt, Position, Producer, WORD, padded};
 use super::spin::Spinner;
 use super::sync::{Bell, Half, futex};
-use super::{
-    LEAST_PART, PART_BYTES, ParentWords, RECALL, Spends, WorkerWords, asleep, full_fence, now_ns, reply,
-};
+use super::{LEAST_PART, PART_BYTES, ParentWords, RECALL, Spends, WorkerWords, asleep, full_fence, reply};
+use crate::sys::clock::now_ns;
 use crate::sys::lifeline;
 
 /// The worker's end of a lane.
@@ -88,7 +87,7 @@ pub(crate) struct Order<'l> {
 
 /// What a worker needs while it is in a chunk: the lane without the order that it reads.
 #[derive(Debug)]
-pub(crate) struct Chunk<'l> {
+pub(crate) struct Responder<'l> {
     replies: &'l mut Producer,
     unit: &'l mut u32,
     recalled: &'l mut bool,
@@ -131,7 +130,7 @@ impl WorkerEnd {
     /// none. `Ok(None)`: the lane was closed.
     pub(crate) fn serve<R>(
         &mut self,
-        serve: impl FnOnce(Order<'_>, &mut Chunk<'_>) -> R,
+        serve: impl FnOnce(Order<'_>, &mut Responder<'_>) -> R,
     ) -> Result<Option<R>, Corrupt> {
         // What is ready may be a wrap, with the record behind it still to come.
         while self.orders.peek()?.is_none() {
@@ -148,15 +147,16 @@ impl WorkerEnd {
         // SAFETY: the parent writes to an order only before it is committed, and frees it only after it is answered;
         // the record is not used after `advance`.
         let order = Order { tag: record.tag(), payload: unsafe { record.in_place() } };
-        let served = serve(order, &mut Chunk { replies, unit, recalled, rung, clock, draft, bell, words });
+        let served =
+            serve(order, &mut Responder { replies, unit, recalled, rung, clock, draft, bell, words });
         orders.advance(len);
         Ok(Some(served))
     }
 
     /// Hands what is needed to reply outside of any order to `answer`.
-    pub(crate) fn answer<R>(&mut self, answer: impl FnOnce(&mut Chunk<'_>) -> R) -> R {
+    pub(crate) fn answer<R>(&mut self, answer: impl FnOnce(&mut Responder<'_>) -> R) -> R {
         let Self { replies, unit, recalled, rung, clock, draft, bell, words, .. } = self;
-        answer(&mut Chunk { replies, unit, recalled, rung, clock, draft, bell, words })
+        answer(&mut Responder { replies, unit, recalled, rung, clock, draft, bell, words })
     }
 
     /// Waits for an order: spins a little, then sleeps. False when the lane was closed.
@@ -189,7 +189,7 @@ fn sleep(words: &Words, what_for: u32, ready: impl Fn() -> bool) {
     words.own().asleep.store(asleep::NOT, Ordering::Relaxed);
 }
 
-impl Chunk<'_> {
+impl Responder<'_> {
     /// Claims the next `n` units; false when the parent has taken back everything that was not claimed.
     pub(crate) fn claim(&mut self, n: u32) -> bool {
         if *self.recalled {
@@ -250,12 +250,12 @@ impl Chunk<'_> {
     }
 
     /// Takes no more tasks: does to itself what a recall does, until the parent has done the same.
-    pub(crate) fn refrain(&mut self) {
-        self.stop_claiming();
-        self.alarm();
+    pub(crate) fn stop_claiming(&mut self) {
+        self.recall_itself();
+        self.notify();
     }
 
-    fn stop_claiming(&mut self) {
+    fn recall_itself(&mut self) {
         self.words.own().claim.fetch_or(RECALL, Ordering::AcqRel);
         *self.recalled = true;
     }
@@ -343,7 +343,7 @@ impl Chunk<'_> {
     }
 
     /// Wakes the parent if it sleeps and waits for what is done by now. To be called at the end of each claim.
-    pub(crate) fn nudge(&mut self) {
+    pub(crate) fn notify_if_awaited(&mut self) {
         full_fence();
         let parent = self.words.parent();
         let asleep = parent.asleep.load(Ordering::Relaxed);
@@ -356,7 +356,7 @@ impl Chunk<'_> {
     }
 
     /// Wakes the parent if it sleeps, whatever it waits for.
-    pub(crate) fn alarm(&mut self) {
+    pub(crate) fn notify(&mut self) {
         full_fence();
         let asleep = self.words.parent().asleep.load(Ordering::Relaxed);
         if asleep != 0 && asleep != *self.rung {
@@ -370,7 +370,7 @@ impl Chunk<'_> {
         if !self.bell.ring() {
             // The parent finds that when it looks around. A worker that has its descriptors takes this one's place.
             self.words.own().mute.store(1, Ordering::Relaxed);
-            self.stop_claiming();
+            self.recall_itself();
         }
     }
 
@@ -395,7 +395,7 @@ impl Chunk<'_> {
             if self.has_room(least) {
                 return;
             }
-            self.alarm();
+            self.notify();
             sleep(self.words, asleep::FOR_ROOM, || self.words.parent().read.load(Ordering::Acquire) != read);
         }
     }

@@ -38,41 +38,25 @@
 //! With [`StartMethod::Fork`](crate::StartMethod::Fork) a pool's first call copies this process. While an array is
 //! [borrowed exclusively](SharedArray::as_mut_slice) or a mutex is locked here, that is refused with an error.
 
-// Memory, and who has it.
-mod filelock;
-mod lease;
-mod memory;
-mod region;
-pub(crate) mod room;
-// Arrays and values.
-mod array;
-mod element;
-mod loan;
-mod slice_mut;
-mod value;
-// What waits.
-mod barrier;
-mod lock;
-mod mutex;
-mod presence;
-mod semaphore;
-mod slots;
+pub(crate) mod memory;
+mod sync;
+mod values;
 
-pub use array::SharedArray;
-pub use barrier::{BarrierError, SharedBarrier};
-pub use element::Number;
-pub(crate) use loan::{Loan, Piece, ToRead, ToWrite};
-pub use mutex::{SharedMutex, SharedMutexGuard};
-pub(crate) use presence::random;
-pub(crate) use region::{Kept, keeping, leave_lent, refuse_fork};
-pub use semaphore::{SharedPermit, SharedSemaphore};
-pub use slice_mut::SliceMut;
-pub use value::{SharedCounter, SharedValue};
+pub(crate) use memory::presence::random;
+pub(crate) use memory::region::{Retained, leave_lent, refuse_fork, retain_handles};
+pub use sync::barrier::{BarrierError, SharedBarrier};
+pub use sync::mutex::{SharedMutex, SharedMutexGuard};
+pub use sync::semaphore::{SharedPermit, SharedSemaphore};
+pub use values::array::SharedArray;
+pub use values::element::Number;
+pub(crate) use values::loan::{Loan, Piece, ToRead, ToWrite};
+pub use values::slice_mut::SliceMut;
+pub use values::value::{SharedCounter, SharedValue};
 
 #[doc(no_inline)]
 pub use bytemuck::Pod;
 
 /// A type, as a number that is the same in every process of one build.
 fn type_key<T: 'static>() -> u64 {
-    crate::registry::type_key(std::any::TypeId::of::<T>())
+    crate::codec::type_key(std::any::TypeId::of::<T>())
 }

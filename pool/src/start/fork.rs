@@ -3,18 +3,18 @@
 
 use std::io;
 
-use super::newborn::{Ancestry, Heritage, refuse_work, serve};
+use super::child::{Ancestry, PoolContext, refuse_work, serve};
 use super::server::Server;
-use super::{Crew, Unstarted};
+use super::{Unstarted, WorkerConfig};
 use crate::error::Error;
 use crate::shared;
-use crate::sys::fork::Born;
+use crate::sys::fork::Fork;
 use crate::sys::lifeline::lifeline;
 use crate::sys::process::Process;
 use crate::sys::socket::Channel;
 use crate::sys::{fork, inherit, threads};
 
-pub(super) fn start_server(crew: &Crew) -> Result<Server, Unstarted> {
+pub(super) fn start_server(crew: &WorkerConfig) -> Result<Server, Unstarted> {
     const WHAT: &str = "the fork server";
     // Where others are allowed, none of them is waited for.
     let count = if crew.allow_fork_with_threads { threads::count } else { threads::count_settled };
@@ -27,24 +27,24 @@ pub(super) fn start_server(crew: &Crew) -> Result<Server, Unstarted> {
         // Or each worker would print it again. Another thread might hold the lock, and wait for this one.
         fork::flush();
     }
-    let heritage = Heritage::of(crew).map_err(|why| Error::start(WHAT, why))?;
+    let heritage = PoolContext::of(crew).map_err(|why| Error::start(WHAT, why))?;
     Ok(fork_server(&heritage).map_err(|error| Error::start(WHAT, error))?)
 }
 
 /// Whether a server could be started now.
-pub(super) fn is_sound(crew: &Crew) -> bool {
+pub(super) fn is_sound(crew: &WorkerConfig) -> bool {
     let alone = || threads::count().is_ok_and(|threads| threads == 1);
     (crew.allow_fork_with_threads || alone()) && shared::refuse_fork().is_ok()
 }
 
 #[expect(unsafe_code, reason = "forks")]
-fn fork_server(heritage: &Heritage) -> io::Result<Server> {
+fn fork_server(heritage: &PoolContext) -> io::Result<Server> {
     let (ours, theirs) = Channel::pair()?;
     let (lifeline, tie) = lifeline()?;
     // SAFETY: this process has one thread, or the user has asserted that what the others hold is fine. The copy
     // lives on from here with the two descriptors that it keeps, and never returns to a frame that owns others.
     match unsafe { fork::fork(&[theirs.fd(), tie.fd()])? } {
-        Born::Younger => fork::live(|| {
+        Fork::Child => fork::live(|| {
             let clean = || inherit::clean("pool-server").map_err(|error| error.to_string());
             let prepared = shared::leave_lent().and_then(|()| clean());
             match tie.hold_as_server() {
@@ -59,6 +59,6 @@ fn fork_server(heritage: &Heritage) -> io::Result<Server> {
                 Err(_) => Ok(()),
             }
         }),
-        Born::Older(pid, pidfd) => Ok(Server::new(Process::adopt(pid, pidfd, lifeline, tie, &[])?, ours)),
+        Fork::Parent(pid, pidfd) => Ok(Server::new(Process::adopt(pid, pidfd, lifeline, tie, &[])?, ours)),
     }
 }

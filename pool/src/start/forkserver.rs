@@ -1,12 +1,12 @@
 //! `ForkServer`: the server is this program, started anew.
 
-use super::protocol::Calling;
+use super::protocol::ProcessKind;
 use super::server::Server;
 use super::spawn::start_anew;
-use super::{Crew, Unstarted, boot_limit};
+use super::{Unstarted, WorkerConfig, boot_limit};
 
-pub(super) fn start_server(crew: &Crew) -> Result<Server, Unstarted> {
-    let server = start_anew(crew, Calling::Server, "the fork server", &[])?;
+pub(super) fn start_server(crew: &WorkerConfig) -> Result<Server, Unstarted> {
+    let server = start_anew(crew, ProcessKind::Server, "the fork server", &[])?;
     let (process, channel) = server.hear(boot_limit(&crew.shared))?;
     Ok(Server::new(process, channel))
 }

@@ -14,23 +14,23 @@
 //!
 //! The server forks siblings, not children of its own: its death harms no worker, and statuses reach the parent.
 
-use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::Codec;
 use crate::error::Error;
-use crate::logs::Loudness;
-use crate::registry::SharedValue;
-use crate::shared::Kept;
+use crate::observe::ProbeHandles;
+use crate::observe::logs::Verbosity;
+use crate::options::StartMethod;
+use crate::shared::Retained;
 use crate::sys::fd::Guarded;
 pub(crate) use crate::sys::process::Process;
-use crate::worker::Notes;
+use crate::task::registry::SharedAny;
 
 mod fork;
 mod forkserver;
-pub(crate) mod newborn;
+pub(crate) mod child;
 mod protocol;
 mod server;
 mod spawn;
@@ -38,42 +38,9 @@ mod threads;
 
 pub(crate) use threads::Thread;
 
-/// How workers come into being.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum StartMethod {
-    /// A copy of this process, with all that lies in its memory: as it is at the first call, and again whenever a
-    /// call finds no workers and no other threads. The first call is refused while the process has other threads,
-    /// which a copy would not have.
-    Fork,
-    /// This program started anew for each worker: nothing of its memory is inherited, and a worker that is started later takes
-    /// as long as the first.
-    Spawn,
-    /// A copy of a server process, which is this program started anew: nothing is inherited, starts are fast, and
-    /// the shared value is decoded once for all workers.
-    #[default]
-    ForkServer,
-    /// Threads of this process: no isolation. Arguments and results are encoded as for processes, so that a program
-    /// does the same with either.
-    Threads,
-}
-
-impl StartMethod {
-    /// Whether workers are processes.
-    #[must_use]
-    pub fn is_process(self) -> bool {
-        self != Self::Threads
-    }
-}
-
-impl fmt::Display for StartMethod {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
-
 /// Where a new worker sits.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct WorkerSpec {
     /// The worker's number.
     pub(crate) id: usize,
     /// Its lane's memory: orders.
@@ -85,28 +52,28 @@ pub(crate) struct Seat {
     /// Its stderr. A thread has its process's.
     pub(crate) stderr: Option<OwnedFd>,
     /// Where it logs, and how much, if somebody listens.
-    pub(crate) log: Option<(OwnedFd, Loudness)>,
-    pub(crate) notes: Notes,
+    pub(crate) log: Option<(OwnedFd, Verbosity)>,
+    pub(crate) notes: ProbeHandles,
     /// The CPUs that it may use; empty: those of whoever starts it.
     pub(crate) cpus: Vec<usize>,
 }
 
 /// What all workers of a pool have in common.
 #[derive(Clone)]
-pub(crate) struct Crew {
+pub(crate) struct WorkerConfig {
     pub(crate) codec: Codec,
     pub(crate) daemon: bool,
-    pub(crate) shared: Shared,
+    pub(crate) shared: SharedSource,
     pub(crate) allow_fork_with_threads: bool,
 }
 
 /// The shared value, as the parent has it for its workers.
 #[derive(Clone)]
-pub(crate) enum Shared {
+pub(crate) enum SharedSource {
     /// As it is in memory: for workers that inherit memory.
-    Here(SharedValue),
+    Here(SharedAny),
     /// Encoded, in a sealed memory file; the key names its type. With what there are handles to among the bytes.
-    Encoded { key: u64, bytes: Arc<Guarded>, len: usize, _kept: Kept },
+    Encoded { key: u64, bytes: Arc<Guarded>, len: usize, _kept: Retained },
 }
 
 /// Why a worker could not be started.
@@ -134,7 +101,7 @@ impl From<Error> for Unstarted {
 /// A start method at work for one pool. Dropping it ends what it keeps running besides the workers.
 pub(crate) trait Starter: Send {
     /// Begins to start a worker.
-    fn start(&mut self, seat: Seat) -> Result<Newcomer, Unstarted>;
+    fn start(&mut self, seat: WorkerSpec) -> Result<StartingWorker, Unstarted>;
 
     /// From here on, workers that inherit this process's memory get today's, if that can be.
     fn refresh(&mut self) {}
@@ -142,12 +109,12 @@ pub(crate) trait Starter: Send {
 
 /// A worker on its way. Several can be on their way at once.
 #[derive(Debug)]
-pub(crate) enum Newcomer {
+pub(crate) enum StartingWorker {
     Here(Child),
-    Awaited(spawn::Unheard),
+    Awaited(spawn::AwaitingHandshake),
 }
 
-impl Newcomer {
+impl StartingWorker {
     /// Waits until the worker has found its way into this crate's code. It has not found its lane yet.
     pub(crate) fn wait(self) -> Result<Child, Unstarted> {
         match self {
@@ -165,7 +132,7 @@ pub(crate) enum Child {
 }
 
 /// The starter for a method.
-pub(crate) fn starter(method: StartMethod, crew: Crew) -> Box<dyn Starter> {
+pub(crate) fn starter(method: StartMethod, crew: WorkerConfig) -> Box<dyn Starter> {
     match method {
         StartMethod::Fork => Box::new(server::Forking::fork(crew)),
         StartMethod::Spawn => Box::new(spawn::Spawn::new(crew)),
@@ -178,9 +145,9 @@ pub(crate) fn starter(method: StartMethod, crew: Crew) -> Box<dyn Starter> {
 const BOOT_LIMIT: Duration = Duration::from_secs(10);
 
 /// The same when it decodes a shared value first: a millisecond more for each KiB is more than any codec needs.
-fn boot_limit(shared: &Shared) -> Duration {
+fn boot_limit(shared: &SharedSource) -> Duration {
     match shared {
-        Shared::Here(_) => BOOT_LIMIT,
-        Shared::Encoded { len, .. } => BOOT_LIMIT + Duration::from_millis(*len as u64 >> 10),
+        SharedSource::Here(_) => BOOT_LIMIT,
+        SharedSource::Encoded { len, .. } => BOOT_LIMIT + Duration::from_millis(*len as u64 >> 10),
     }
 }

@@ -1,18 +1,23 @@
 //! What a parent and the processes that it starts say to each other over their control sockets.
 //!
-//! A process that is started anew says that it has [`Arrived`], is greeted with [`Hello`] and answers whether it is fit
+//! A process that is started anew says that it has [`Arrived`], is greeted with [`Handshake`] and answers whether it is fit
 //! for work. Then a worker
 //! gets its one seat; a server gets any number of seats, forks a worker for each, and answers with its pid.
 
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Codec;
-use crate::logs::Loudness;
-use crate::registry::Registry;
-use crate::sys::socket::MESSAGE_BYTES;
-use crate::worker::Notes;
+use crate::observe::ProbeHandles;
+use crate::observe::logs::Verbosity;
+use crate::sys::fd::Fd;
+use crate::sys::socket::{Channel, MESSAGE_BYTES, Received};
+use crate::task::registry::Registry;
 
 /// What a process that was started anew says first: it has come to this crate's code.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,10 +32,10 @@ pub(super) const ARRIVED: u64 = u64::from_be_bytes(*b"pool\0\0\0\x02");
 /// The first message. Attached: the process's tie, then the shared value's bytes if there is one, the parent's stdout
 /// and stderr if it has them, and which other descriptors came with the start.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Hello {
+pub(super) struct Handshake {
     /// What both sides must have in common; first, so that it is found whatever follows in another build.
     pub(super) fingerprint: u64,
-    pub(super) calling: Calling,
+    pub(super) calling: ProcessKind,
     pub(super) codec: Codec,
     pub(super) daemon: bool,
     pub(super) fork_with_threads: bool,
@@ -43,7 +48,7 @@ pub(super) struct Hello {
 
 /// What a process is started to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Calling {
+pub(super) enum ProcessKind {
     Worker,
     Server,
 }
@@ -58,26 +63,26 @@ pub(super) struct SharedHead {
 /// A seat to be taken. Attached: the lane's two files, the bell, the worker's stderr, and where it logs if it is to; for a
 /// server also the new worker's tie.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct SeatOrder {
+pub(super) struct StartRequest {
     pub(super) id: u64,
     /// How much it logs; 0 for nothing.
-    pub(super) loudness: Loudness,
-    pub(super) notes: Notes,
+    pub(super) verbosity: Verbosity,
+    pub(super) notes: ProbeHandles,
     /// How many workers this process has begun to start before.
     pub(super) number: u64,
 }
 
-/// A number for [`SeatOrder`].
+/// A number for [`StartRequest`].
 pub(super) fn next_number() -> u64 {
     static STARTS: AtomicU64 = AtomicU64::new(1);
     STARTS.fetch_add(1, Ordering::Relaxed)
 }
 
-/// The answer to [`Hello`].
-pub(super) type Fitness = Result<(), String>;
+/// The answer to [`Handshake`].
+pub(super) type HandshakeReply = Result<(), String>;
 
-/// A server's answer to [`SeatOrder`]: the worker's pid. Attached: its pidfd.
-pub(super) type Birth = Result<i32, String>;
+/// A server's answer to [`StartRequest`]: the worker's pid. Attached: its pidfd.
+pub(super) type ForkReply = Result<i32, String>;
 
 /// What an answer says of a failure; long texts are cut.
 pub(super) fn refusal(mut why: String) -> String {
@@ -87,4 +92,30 @@ pub(super) fn refusal(mut why: String) -> String {
 
 pub(super) fn fingerprint() -> u64 {
     Registry::get().fingerprint()
+}
+
+/// Sends a message with copies of the descriptors.
+pub(super) fn send(channel: &Channel, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    Codec::Bincode.encode(message, &mut bytes).map_err(io::Error::other)?;
+    channel.send(&bytes, fds)
+}
+
+/// Waits for the next message and the descriptors that come with it; none when the other side has closed its end.
+pub(super) fn receive<T: DeserializeOwned>(channel: &Channel) -> io::Result<Option<(T, Vec<Fd>)>> {
+    channel.receive()?.map(read).transpose()
+}
+
+/// The same, at most this long, and not past the end of the process that is to answer.
+pub(super) fn receive_within<T: DeserializeOwned>(
+    channel: &Channel,
+    limit: Duration,
+    answerer: BorrowedFd<'_>,
+) -> io::Result<Option<(T, Vec<Fd>)>> {
+    channel.receive_within(limit, answerer)?.map(read).transpose()
+}
+
+fn read<T: DeserializeOwned>((bytes, fds): Received) -> io::Result<(T, Vec<Fd>)> {
+    let message = Codec::Bincode.decode(&bytes);
+    Ok((message.map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?, fds))
 }

@@ -6,8 +6,10 @@ use std::os::fd::AsFd;
 
 use nix::unistd::Pid;
 
-use super::protocol::{Birth, SeatOrder, next_number};
-use super::{BOOT_LIMIT, Child, Crew, Newcomer, Seat, Starter, Unstarted, fork, forkserver};
+use super::protocol::{self, ForkReply, StartRequest, next_number};
+use super::{
+    BOOT_LIMIT, Child, Starter, StartingWorker, Unstarted, WorkerConfig, WorkerSpec, fork, forkserver,
+};
 use crate::error::Error;
 use crate::sys::credentials::Credentials;
 use crate::sys::fd::Fd;
@@ -36,19 +38,19 @@ enum Failure {
 /// all its workers would have this one's lane.
 struct Known {
     fds: Vec<Fd>,
-    order: SeatOrder,
+    order: StartRequest,
     cpus: Vec<usize>,
 }
 
 impl Known {
-    fn new(seat: Seat) -> Result<Self, Error> {
-        let Seat { id, down, up, bell, stderr, log, notes, cpus } = seat;
-        let (log, loudness) = log.unzip();
+    fn new(seat: WorkerSpec) -> Result<Self, Error> {
+        let WorkerSpec { id, down, up, bell, stderr, log, notes, cpus } = seat;
+        let (log, verbosity) = log.unzip();
         let fds =
             [down, up, bell].into_iter().chain(stderr).chain(log).map(Fd::new).collect::<io::Result<_>>();
         let fds = fds.map_err(|error| Error::start(what(id as u64), error))?;
         let order =
-            SeatOrder { id: id as u64, loudness: loudness.unwrap_or(0), notes, number: next_number() };
+            StartRequest { id: id as u64, verbosity: verbosity.unwrap_or(0), notes, number: next_number() };
         Ok(Self { fds, order, cpus })
     }
 }
@@ -66,13 +68,14 @@ impl Server {
         let refused = |why: &dyn Display| Failure::Refused(Error::start(what(seat.order.id), why));
         let (lifeline, tie) = lifeline().map_err(|error| refused(&error))?;
         let fds: Vec<_> = seat.fds.iter().chain([tie.fd()]).map(AsFd::as_fd).collect();
-        let sent = match self.channel.send(&seat.order, &fds) {
+        let sent = match protocol::send(&self.channel, &seat.order, &fds) {
             // It is gone already: what it said last tells more.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             sent => sent,
         };
-        let answer =
-            sent.and_then(|()| self.channel.receive_within::<Birth>(BOOT_LIMIT, self.process.pidfd()));
+        let answer = sent.and_then(|()| {
+            protocol::receive_within::<ForkReply>(&self.channel, BOOT_LIMIT, self.process.pidfd())
+        });
         match answer {
             Ok(Some((Ok(pid @ 2..), mut pidfd))) if pidfd.len() == 1 => {
                 let pidfd = pidfd.remove(0);
@@ -98,25 +101,25 @@ impl Server {
 
 /// Starts workers through a server, which it starts when it needs it.
 pub(super) struct Forking {
-    crew: Crew,
-    start_server: fn(&Crew) -> Result<Server, Unstarted>,
+    crew: WorkerConfig,
+    start_server: fn(&WorkerConfig) -> Result<Server, Unstarted>,
     server: Option<Server>,
     /// Whether the server's memory is this process's, as it was.
     inherits: bool,
 }
 
 impl Forking {
-    pub(super) fn fork(crew: Crew) -> Self {
+    pub(super) fn fork(crew: WorkerConfig) -> Self {
         Self { crew, start_server: fork::start_server, server: None, inherits: true }
     }
 
-    pub(super) fn fork_server(crew: Crew) -> Self {
+    pub(super) fn fork_server(crew: WorkerConfig) -> Self {
         Self { crew, start_server: forkserver::start_server, server: None, inherits: false }
     }
 }
 
 impl Starter for Forking {
-    fn start(&mut self, seat: Seat) -> Result<Newcomer, Unstarted> {
+    fn start(&mut self, seat: WorkerSpec) -> Result<StartingWorker, Unstarted> {
         let seat = Known::new(seat)?;
         let mut lost = String::new();
         for _ in 0..2 {
@@ -129,7 +132,7 @@ impl Starter for Forking {
             match server.fork_worker(&seat) {
                 Ok(process) => {
                     self.server = Some(server);
-                    return Ok(Newcomer::Here(Child::Process(process)));
+                    return Ok(StartingWorker::Here(Child::Process(process)));
                 }
                 Err(Failure::Refused(error)) => {
                     self.server = Some(server);

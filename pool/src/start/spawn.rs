@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
+use super::protocol;
 use super::protocol::{
-    ARRIVED, Arrived, Calling, Fitness, Hello, SeatOrder, SharedHead, fingerprint, next_number,
+    ARRIVED, Arrived, Handshake, HandshakeReply, ProcessKind, SharedHead, StartRequest, fingerprint,
+    next_number,
 };
-use super::{BOOT_LIMIT, Child, Crew, Newcomer, Seat, StartMethod, Starter, Unstarted, boot_limit};
-use crate::boot;
+use super::{BOOT_LIMIT, Child, Starter, StartingWorker, Unstarted, WorkerConfig, WorkerSpec, boot_limit};
 use crate::codec::Codec;
-use crate::error::Error;
+use crate::error::{Death, Error};
+use crate::options::StartMethod;
+use crate::role;
 use crate::sys::lifeline::lifeline;
 use crate::sys::process::{Process, pidfd_of};
 use crate::sys::program::Launch;
@@ -25,37 +28,37 @@ use crate::sys::{inheritable, memfile, named};
 
 /// Starts each worker as this program anew.
 pub(super) struct Spawn {
-    crew: Crew,
+    crew: WorkerConfig,
 }
 
 impl Spawn {
-    pub(super) fn new(crew: Crew) -> Self {
+    pub(super) fn new(crew: WorkerConfig) -> Self {
         Self { crew }
     }
 }
 
 impl Starter for Spawn {
-    fn start(&mut self, seat: Seat) -> Result<Newcomer, Unstarted> {
+    fn start(&mut self, seat: WorkerSpec) -> Result<StartingWorker, Unstarted> {
         let what = format!("worker {}", seat.id);
-        let started = start_anew(&self.crew, Calling::Worker, &what, &seat.cpus)?;
+        let started = start_anew(&self.crew, ProcessKind::Worker, &what, &seat.cpus)?;
         let fds = [&seat.down, &seat.up, &seat.bell].into_iter().chain(&seat.stderr);
-        let (log, loudness) = seat.log.as_ref().map(|(log, loudness)| (log, *loudness)).unzip();
+        let (log, verbosity) = seat.log.as_ref().map(|(log, verbosity)| (log, *verbosity)).unzip();
         let fds: Vec<_> = fds.chain(log).map(AsFd::as_fd).collect();
-        let order = SeatOrder {
+        let order = StartRequest {
             id: seat.id as u64,
-            loudness: loudness.unwrap_or(0),
+            verbosity: verbosity.unwrap_or(0),
             notes: seat.notes,
             number: next_number(),
         };
         // It is offered its seat before it has said that it is fit: nobody waits twice. If it is gone already, the
         // missing answer tells more than the failing send.
-        let _ = started.channel.send(&order, &fds);
+        let _ = protocol::send(&started.channel, &order, &fds);
         let limit = boot_limit(&self.crew.shared);
         if HAS_ARRIVED.load(Ordering::Relaxed) {
-            return Ok(Newcomer::Awaited(Unheard { started, limit }));
+            return Ok(StartingWorker::Awaited(AwaitingHandshake { started, limit }));
         }
         // As long as none of this program's processes has come to `init` none may ever: one is enough to find that out.
-        Ok(Newcomer::Here(Child::Process(started.hear(limit)?.0)))
+        Ok(StartingWorker::Here(Child::Process(started.hear(limit)?.0)))
     }
 }
 
@@ -64,12 +67,12 @@ static HAS_ARRIVED: AtomicBool = AtomicBool::new(false);
 
 /// A process that has not said yet whether it is fit for work.
 #[derive(Debug)]
-pub(crate) struct Unheard {
+pub(crate) struct AwaitingHandshake {
     started: Started,
     limit: Duration,
 }
 
-impl Unheard {
+impl AwaitingHandshake {
     /// Waits until it says so.
     pub(super) fn hear(self) -> Result<Process, Unstarted> {
         Ok(self.started.hear(self.limit)?.0)
@@ -87,16 +90,16 @@ pub(super) struct Started {
 
 /// Starts this program anew and greets it; what it answers is to be heard with [`Started::hear`].
 pub(super) fn start_anew(
-    crew: &Crew,
-    calling: Calling,
+    crew: &WorkerConfig,
+    calling: ProcessKind,
     what: &str,
     cpus: &[usize],
 ) -> Result<Started, Error> {
-    if !boot::initialized() {
+    if !role::initialized() {
         // The new process would run the user's `main`, come here, and start the next.
         return Err(Error::NotInitialized(match calling {
-            Calling::Worker => StartMethod::Spawn,
-            Calling::Server => StartMethod::ForkServer,
+            ProcessKind::Worker => StartMethod::Spawn,
+            ProcessKind::Server => StartMethod::ForkServer,
         }));
     }
     let (head, bytes) = SharedHead::of(&crew.shared).map_err(|why| Error::start(what, why))?.unzip();
@@ -109,7 +112,7 @@ pub(super) fn start_anew(
         let pid = exec(theirs, &printed)?;
         let process = Process::adopt(pid, pidfd_of(pid)?, lifeline, tie, cpus)?;
         let streams = standard::own();
-        let hello = Hello {
+        let handshake = Handshake {
             fingerprint,
             calling,
             codec: crew.codec,
@@ -124,7 +127,7 @@ pub(super) fn start_anew(
             .chain(bytes.map(AsFd::as_fd))
             .chain(streams.into_iter().flatten());
         let fds: Vec<_> = fds.chain(list.as_ref().map(AsFd::as_fd)).collect();
-        match ours.send(&hello, &fds) {
+        match protocol::send(&ours, &handshake, &fds) {
             // It is gone already: the missing answer tells more.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             sent => sent?,
@@ -157,7 +160,7 @@ fn exec(socket: Channel, printed: &Printed) -> io::Result<Pid> {
     printed.catch(&mut command)?;
     let child = command
         .args(&launch.before)
-        .args([boot::MARKER, boot::ROOM_FOR_A_TITLE])
+        .args([role::MARKER, role::ROOM_FOR_A_TITLE])
         .stdin(Stdio::from(socket.into_fd().into_owned()))
         .process_group(0)
         .spawn()
@@ -170,13 +173,13 @@ impl Started {
     /// Waits until the new process says that it is fit for work.
     pub(super) fn hear(mut self, limit: Duration) -> Result<(Process, Channel), Unstarted> {
         self.hear_arrival()?;
-        let fitness = self.channel.receive_within::<Fitness>(limit, self.process.pidfd());
+        let fitness = protocol::receive_within::<HandshakeReply>(&self.channel, limit, self.process.pidfd());
         let why = match fitness {
             Ok(Some((Ok(()), _))) => return Ok((self.process, self.channel)),
             // It will think the same of itself next time.
             Ok(Some((Err(why), _))) => return Err(Unstarted::for_good(Error::start(self.what, why))),
             Ok(None) => match self.process.reap_within(Duration::from_secs(1)) {
-                Some(death) => format!("it {death} before it was ready"),
+                Some(death) => format!("it {} before it was ready", Death::from(death)),
                 None => "it closed its control socket before it was ready".into(),
             },
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
@@ -191,7 +194,7 @@ impl Started {
 
     /// Waits until it has come to this crate's code.
     fn hear_arrival(&mut self) -> Result<(), Unstarted> {
-        let arrived = self.channel.receive_within::<Arrived>(BOOT_LIMIT, self.process.pidfd());
+        let arrived = protocol::receive_within::<Arrived>(&self.channel, BOOT_LIMIT, self.process.pidfd());
         let reason = match arrived {
             Ok(Some((Arrived { word: ARRIVED }, _))) => {
                 HAS_ARRIVED.store(true, Ordering::Relaxed);
@@ -204,9 +207,9 @@ impl Started {
             Ok(None) => match self.process.reap_within(Duration::from_secs(1)) {
                 // Somebody has killed it, on its way there.
                 Some(death) if death.signal().is_some() => {
-                    return Err(self.not_reached(format!("it {death}"), false));
+                    return Err(self.not_reached(format!("it {}", Death::from(death)), false));
                 }
-                Some(death) => format!("it {death}"),
+                Some(death) => format!("it {}", Death::from(death)),
                 None => "it closed its standard input, which is its control socket".into(),
             },
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {

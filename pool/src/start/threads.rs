@@ -7,37 +7,38 @@ use std::thread::{Builder, JoinHandle};
 
 use nix::unistd::write;
 
-use super::newborn::Heritage;
-use super::{Child, Crew, Newcomer, Seat, Starter, Unstarted};
-use crate::cpu;
+use super::child::PoolContext;
+use super::{Child, Starter, StartingWorker, Unstarted, WorkerConfig, WorkerSpec};
 use crate::error::Error;
+use crate::role::WorkerKind;
+use crate::sys::cpu;
 use crate::sys::fd::Guarded;
 use crate::task::WorkerId;
 use crate::unwind;
-use crate::worker::{self, Boot, LivesIn};
+use crate::worker::{self, Boot};
 
 /// Starts each worker as a thread.
 pub(super) struct Threads {
-    crew: Crew,
+    crew: WorkerConfig,
 }
 
 impl Threads {
-    pub(super) fn new(crew: Crew) -> Self {
+    pub(super) fn new(crew: WorkerConfig) -> Self {
         Self { crew }
     }
 }
 
 impl Starter for Threads {
-    fn start(&mut self, seat: Seat) -> Result<Newcomer, Unstarted> {
+    fn start(&mut self, seat: WorkerSpec) -> Result<StartingWorker, Unstarted> {
         let what = format!("worker {}", seat.id);
-        let heritage = Heritage::of(&self.crew).map_err(|why| Error::start(&*what, why))?;
+        let heritage = PoolContext::of(&self.crew).map_err(|why| Error::start(&*what, why))?;
         let thread = start(seat, heritage).map_err(|error| Error::start(what, error))?;
-        Ok(Newcomer::Here(Child::Thread(thread)))
+        Ok(StartingWorker::Here(Child::Thread(thread)))
     }
 }
 
-fn start(seat: Seat, heritage: Heritage) -> io::Result<Thread> {
-    let Seat { id, down, up, bell, log, notes, cpus, .. } = seat;
+fn start(seat: WorkerSpec, heritage: PoolContext) -> io::Result<Thread> {
+    let WorkerSpec { id, down, up, bell, log, notes, cpus, .. } = seat;
     let last = LastWords { bell: Guarded::new(bell.try_clone()?)?, ended: Arc::default() };
     let ended = last.ended.clone();
     let (release, released) = mpsc::channel::<()>();
@@ -48,7 +49,7 @@ fn start(seat: Seat, heritage: Heritage) -> io::Result<Thread> {
             return;
         }
         let _last = last;
-        let Heritage { codec, daemon, shared, .. } = heritage;
+        let PoolContext { codec, daemon, shared, .. } = heritage;
         let boot = Boot {
             id: WorkerId(id),
             down,
@@ -59,7 +60,7 @@ fn start(seat: Seat, heritage: Heritage) -> io::Result<Thread> {
             codec,
             shared,
             daemon,
-            lives_in: LivesIn::Thread,
+            kind: WorkerKind::Thread,
         };
         if let Err(why) = worker::run(boot) {
             eprintln!("pool: worker thread {id} ends: {why}");

@@ -9,7 +9,8 @@ mod simulation;
 mod supervisor;
 mod worker;
 
-pub(crate) use job::{Chunking, JobId, Plan, splits};
+use crate::ids::JobId;
+use crate::work::Plan;
 pub(crate) use supervisor::{Grant, Head, Supervisor, Work};
 
 /// What happened. Workers are named by their id, tasks by their position in the input of their job.
@@ -43,9 +44,9 @@ pub(crate) enum Event {
     /// The worker is gone; whether it was running the head of its queue.
     Died { worker: usize, running: bool },
     /// The worker holds more memory than it may between tasks, and starts no more of them.
-    Outgrown { worker: usize },
+    OverSoftLimit { worker: usize },
     /// The worker holds more memory than it may in a task: so many bytes, where so many are allowed.
-    Bursting { worker: usize, held: u64, limit: u64 },
+    OverHardLimit { worker: usize, held: u64, limit: u64 },
     /// All workers shall end, when they have done what they have.
     Retire,
     /// The parent itself stood still between these times: it was stopped, or had no CPU.
@@ -77,7 +78,7 @@ pub(crate) enum Action {
         worker: usize,
     },
     /// Keep the bytes of these tasks: they will be granted again, one by one.
-    Keep {
+    Requeue {
         worker: usize,
         unit: u32,
         job: JobId,
@@ -85,7 +86,7 @@ pub(crate) enum Action {
         count: u64,
     },
     /// This task has no result: it failed, or its worker died in it. What there is to tell has so many bytes.
-    Lose {
+    FailTask {
         bytes: u64,
         worker: usize,
         unit: u32,
@@ -122,7 +123,7 @@ pub(crate) enum Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// The worker told why.
-    Told,
+    Reported,
     /// The worker died.
     Died,
     /// It took longer than its limit, in nanoseconds.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::job::JobId;
+use crate::ids::JobId;
 
 /// Orders in the order in which they are answered, and how many tasks of which job are among them.
 #[derive(Debug, Default)]
@@ -19,11 +19,11 @@ pub(super) struct Queue {
 pub(super) struct Batch {
     /// The first unit that is not answered.
     pub(super) unit: u32,
-    pub(super) what: What,
+    pub(super) what: OrderKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum OrderKind {
     Tasks { job: JobId, first: u64, count: u64, attempt: u32 },
     Init { profile: u32 },
     Exit,
@@ -44,16 +44,16 @@ impl Queue {
         self.next_unit
     }
 
-    pub(super) fn push(&mut self, what: What) {
+    pub(super) fn push(&mut self, what: OrderKind) {
         let unit = self.next_unit;
-        let What::Tasks { job, first, count, attempt } = what else {
+        let OrderKind::Tasks { job, first, count, attempt } = what else {
             self.next_unit = unit.wrapping_add(1);
             return self.batches.push_back(Batch { unit, what });
         };
         self.next_unit = unit.wrapping_add(count as u32);
         self.load(job, count);
         match self.batches.back_mut().map(|last| &mut last.what) {
-            Some(What::Tasks { job: of, first: from, count: so_far, attempt: at })
+            Some(OrderKind::Tasks { job: of, first: from, count: so_far, attempt: at })
                 if (*of, *from + *so_far, *at) == (job, first, attempt) =>
             {
                 *so_far += count;
@@ -65,7 +65,7 @@ impl Queue {
     /// The head is answered: `count` of its tasks, or the order that it is.
     pub(super) fn pop(&mut self, count: u64) {
         let Some(head) = self.batches.front_mut() else { return };
-        let What::Tasks { job, first, count: left, .. } = &mut head.what else {
+        let OrderKind::Tasks { job, first, count: left, .. } = &mut head.what else {
             self.batches.pop_front();
             return;
         };
@@ -86,7 +86,7 @@ impl Queue {
         for batch in std::mem::take(&mut self.batches) {
             let (stays, goes) = from.map_or((None, Some(batch)), |unit| batch.split_at(unit));
             self.batches.extend(stays);
-            if let Some(Batch { what: What::Tasks { job, count, .. }, .. }) = goes {
+            if let Some(Batch { what: OrderKind::Tasks { job, count, .. }, .. }) = goes {
                 self.unload(job, count);
             }
             taken.extend(goes);
@@ -133,14 +133,14 @@ impl Queue {
 impl Batch {
     /// Splits off what lies at or behind `unit`: what stays, and what goes.
     fn split_at(self, unit: u32) -> (Option<Self>, Option<Self>) {
-        let What::Tasks { job, first, count, attempt } = self.what else { return (Some(self), None) };
+        let OrderKind::Tasks { job, first, count, attempt } = self.what else { return (Some(self), None) };
         // Units count round; what is kept is never more than half of the circle.
         let kept = match unit.wrapping_sub(self.unit) {
             ahead if ahead <= u32::MAX / 2 => u64::from(ahead).min(count),
             _ => 0,
         };
         let part = |first, count, unit| {
-            (count > 0).then_some(Self { unit, what: What::Tasks { job, first, count, attempt } })
+            (count > 0).then_some(Self { unit, what: OrderKind::Tasks { job, first, count, attempt } })
         };
         (part(first, kept, self.unit), part(first + kept, count - kept, self.unit.wrapping_add(kept as u32)))
     }
@@ -150,16 +150,21 @@ impl Batch {
 mod tests {
     use super::*;
 
-    fn tasks(job: JobId, first: u64, count: u64) -> What {
-        What::Tasks { job, first, count, attempt: 1 }
+    fn tasks(job: JobId, first: u64, count: u64) -> OrderKind {
+        OrderKind::Tasks { job, first, count, attempt: 1 }
     }
 
     #[test]
     fn tasks_that_follow_each_other_are_one_batch() {
         let mut queue = Queue::default();
-        for what in
-            [tasks(1, 0, 3), tasks(1, 3, 2), tasks(1, 7, 1), tasks(2, 8, 1), What::Resume, tasks(2, 9, 1)]
-        {
+        for what in [
+            tasks(1, 0, 3),
+            tasks(1, 3, 2),
+            tasks(1, 7, 1),
+            tasks(2, 8, 1),
+            OrderKind::Resume,
+            tasks(2, 9, 1),
+        ] {
             queue.push(what);
         }
         let units: Vec<u32> = queue.batches.iter().map(|batch| batch.unit).collect();
@@ -173,9 +178,9 @@ mod tests {
     fn a_batch_is_split_where_it_was_claimed() {
         let mut queue = Queue::default();
         queue.push(tasks(1, 0, 4));
-        queue.push(What::Exit);
+        queue.push(OrderKind::Exit);
         queue.push(tasks(1, 9, 2));
-        let taken: Vec<(u32, What)> =
+        let taken: Vec<(u32, OrderKind)> =
             queue.take(Some(3)).iter().map(|batch| (batch.unit, batch.what)).collect();
         assert_eq!(taken, [(3, tasks(1, 3, 1)), (5, tasks(1, 9, 2))]);
         assert_eq!((queue.tasks(), queue.next_unit()), (3, 7));

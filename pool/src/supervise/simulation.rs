@@ -11,9 +11,9 @@ mod workers;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::job::Chunking;
 use super::supervisor::{Grant, Head, Supervisor, Work};
 use super::{Action, Cause, Event, JobId, Plan};
+use crate::work::Chunking;
 
 /// xorshift64*: <https://doi.org/10.1145/2845077>.
 struct Random(u64);
@@ -119,7 +119,7 @@ impl World {
                     process.killed = true;
                 }
             }
-            Action::Keep { job, first, count, .. } => {
+            Action::Requeue { job, first, count, .. } => {
                 let Some(call) = self.calls.get_mut(&job) else { return };
                 for index in first..first + count {
                     assert!(call.kept.insert(index), "task {index} of job {job} is kept twice");
@@ -129,12 +129,12 @@ impl World {
                     );
                 }
             }
-            Action::Lose { bytes, job, index, attempts, cause, .. } => {
+            Action::FailTask { bytes, job, index, attempts, cause, .. } => {
                 let Some(call) = self.calls.get_mut(&job) else { return };
-                if cause != Cause::Told {
+                if cause != Cause::Reported {
                     assert!(attempts > call.plan.retries, "task {index} of job {job} has retries left");
                 }
-                call.settle(job, index, Outcome::Lost, bytes);
+                call.finish_if_done(job, index, Outcome::Lost, bytes);
                 call.over |= call.plan.fail_fast;
             }
             Action::Fail { job, .. } => {
@@ -182,7 +182,7 @@ impl World {
                     let mut bytes = 1;
                     if let Some(call) = self.calls.get_mut(&job) {
                         bytes = call.result_bytes;
-                        call.settle(job, index, Outcome::Value, bytes);
+                        call.finish_if_done(job, index, Outcome::Value, bytes);
                     }
                     let pace_ns = self.random.pick(&[0, 10, 1000, 1_000_000]);
                     self.tell(Event::Done { worker, count: 1, bytes, pace_ns });
@@ -266,9 +266,9 @@ impl World {
             0 if self.calls.len() < 3 && !self.calm => self.open(),
             0 if self.supervisor.is_idle() => self.tell(Event::Retire),
             15 if !self.calm && self.random.one_in(20) => match self.random.below(3) {
-                0 => self.tell(Event::Outgrown { worker }),
+                0 => self.tell(Event::OverSoftLimit { worker }),
                 1 => self.stand_still(),
-                _ => self.tell(Event::Bursting { worker, held: 3, limit: 1 }),
+                _ => self.tell(Event::OverHardLimit { worker, held: 3, limit: 1 }),
             },
             1 => self.pass_time(),
             2 if self.workers[worker].as_ref().is_some_and(|process| process.recall_wanted) => {

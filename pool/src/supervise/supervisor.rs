@@ -9,10 +9,12 @@ mod time;
 
 use std::collections::BTreeMap;
 
-use super::job::{Job, JobId, Plan};
-use super::queue::{Batch, What};
+use super::job::Job;
+use super::queue::{Batch, OrderKind};
 use super::worker::{Phase, Worker};
 use super::{Action, Cause, Event, JobCause};
+use crate::ids::JobId;
+use crate::work::Plan;
 
 pub(crate) use grant::{Grant, Work};
 use time::Standstill;
@@ -24,7 +26,7 @@ pub(crate) struct Supervisor {
     jobs: BTreeMap<JobId, Job>,
     order_tasks: bool,
     /// Workers that can be killed.
-    mortal: bool,
+    killable: bool,
     retiring: bool,
     /// How many tasks a worker may be handed in its life: the open job with the shortest lifespan decides, whosever
     /// tasks they are.
@@ -38,12 +40,12 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(crate) fn new(workers: usize, order_tasks: bool, mortal: bool) -> Self {
+    pub(crate) fn new(workers: usize, order_tasks: bool, killable: bool) -> Self {
         Self {
             workers: (0..workers).map(|_| Worker::absent(0)).collect(),
             jobs: BTreeMap::new(),
             order_tasks,
-            mortal,
+            killable,
             retiring: false,
             lifespan: u64::MAX,
             exit_limit_ns: None,
@@ -74,8 +76,10 @@ impl Supervisor {
             Event::OrderDone { worker } => self.order_done(worker),
             Event::Recalled { worker, kept_up_to } => self.recalled(worker, kept_up_to),
             Event::Died { worker, running } => self.died(worker, running),
-            Event::Outgrown { worker } => self.outgrown(worker),
-            Event::Bursting { worker, held, limit } => self.doom(worker, Cause::TooLarge { held, limit }),
+            Event::OverSoftLimit { worker } => self.outgrown(worker),
+            Event::OverHardLimit { worker, held, limit } => {
+                self.doom(worker, Cause::TooLarge { held, limit });
+            }
             Event::Retire => self.retire(),
             Event::StoodStill { from, until } => self.stood_still(Standstill { from, until }),
             Event::Tick => self.tick(),
@@ -85,7 +89,7 @@ impl Supervisor {
 
     /// Whether workers can be killed.
     pub(crate) fn has_processes(&self) -> bool {
-        self.mortal
+        self.killable
     }
 
     /// Whether every worker has ended.
@@ -113,7 +117,7 @@ impl Supervisor {
         let worker = &self.workers[worker];
         matches!(worker.phase, Phase::Up | Phase::Leaving)
             && worker.queue.is_empty()
-            && worker.doomed.is_none()
+            && worker.killed_for.is_none()
     }
 
     /// How many workers have something to do.
@@ -125,10 +129,10 @@ impl Supervisor {
     pub(crate) fn head(&self, worker: usize) -> Option<Head> {
         let batch = self.workers[worker].queue.head()?;
         Some(match batch.what {
-            What::Tasks { job, first, count, .. } => Head::Tasks { unit: batch.unit, job, first, count },
-            What::Init { .. } => Head::Init { unit: batch.unit },
-            What::Exit => Head::Exit { unit: batch.unit },
-            What::Resume => Head::Resume { unit: batch.unit },
+            OrderKind::Tasks { job, first, count, .. } => Head::Tasks { unit: batch.unit, job, first, count },
+            OrderKind::Init { .. } => Head::Init { unit: batch.unit },
+            OrderKind::Exit => Head::Exit { unit: batch.unit },
+            OrderKind::Resume => Head::Resume { unit: batch.unit },
         })
     }
 }

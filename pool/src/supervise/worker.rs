@@ -1,7 +1,7 @@
 //! A worker as the supervisor sees it.
 
 use super::Cause;
-use super::queue::{Queue, What};
+use super::queue::{OrderKind, Queue};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -34,16 +34,16 @@ pub(super) struct Worker {
     /// How much longer than its limit the head may take, for what is not the user's code.
     pub(super) head_extra_ns: u64,
     /// Why it is being killed, and for which unit.
-    pub(super) doomed: Option<(u32, Cause)>,
+    pub(super) killed_for: Option<(u32, Cause)>,
     /// How many of its lives have ended, since it last did a task, before there was one that could explain the end. All
     /// that is kept from life to life.
-    pub(super) lives_in_vain: u32,
+    pub(super) failed_starts: u32,
     /// When an absent one is started again, after lives in vain.
     pub(super) retry_at: Option<u64>,
 }
 
 impl Worker {
-    pub(super) fn absent(lives_in_vain: u32) -> Self {
+    pub(super) fn absent(failed_starts: u32) -> Self {
         Self {
             phase: Phase::Absent,
             queue: Queue::default(),
@@ -54,20 +54,20 @@ impl Worker {
             head_since: 0,
             head_began: false,
             head_extra_ns: 0,
-            doomed: None,
-            lives_in_vain,
+            killed_for: None,
+            failed_starts,
             retry_at: None,
         }
     }
 
     /// Orders can be sent to it.
     pub(super) fn takes_orders(&self) -> bool {
-        matches!(self.phase, Phase::Starting | Phase::Up) && self.doomed.is_none()
+        matches!(self.phase, Phase::Starting | Phase::Up) && self.killed_for.is_none()
     }
 
     /// It has a lane, and is not about to be killed.
     pub(super) fn is_there(&self) -> bool {
-        self.phase != Phase::Absent && self.doomed.is_none()
+        self.phase != Phase::Absent && self.killed_for.is_none()
     }
 
     /// Another order is at the head of the queue.
@@ -77,7 +77,7 @@ impl Worker {
         self.head_extra_ns = 0;
     }
 
-    pub(super) fn push(&mut self, what: What, now: u64) {
+    pub(super) fn push(&mut self, what: OrderKind, now: u64) {
         if self.queue.is_empty() {
             self.next_head(now);
         }

@@ -3,28 +3,22 @@
 use std::any::Any;
 use std::os::fd::OwnedFd;
 
-use serde::{Deserialize, Serialize};
-
-use crate::boot;
 use crate::codec::Codec;
-use crate::lane::{Chunk, Order, Spends, WorkerEnd, order, reply};
-use crate::logs::{Loudness, Teller};
-use crate::progress;
-use crate::registry::{Glue, Registry, SharedValue};
+use crate::lane::{Order, Responder, Spends, WorkerEnd, order, reply};
+use crate::observe::logs::{LogSender, Verbosity};
+use crate::observe::progress;
+use crate::observe::timeline::{EXIT, INIT, Recorder};
+use crate::role::{self, WorkerKind};
+use crate::sys::cpu;
 use crate::sys::fork::flush;
 use crate::task::WorkerId;
-use crate::timeline::{EXIT, INIT, Recorder};
+use crate::task::registry::{Glue, Registry, SharedAny};
 use crate::wire::{ChunkHead, Failure, InitOrder, Packing};
 
-pub(crate) mod glue;
-mod memory;
-mod panics;
-mod watch;
-
-use glue::{Bench, ExitGlue, panicked, reply_failed};
-use memory::Memory;
-pub(crate) use watch::TOLD;
-use watch::Watch;
+use crate::observe::ProbeHandles;
+use crate::observe::stopwatch::Stopwatch;
+use crate::task::run::memory::Memory;
+use crate::task::run::{self, ExitGlue, TaskEnv, panicked, panics, reply_failed};
 
 /// What a new worker is made from.
 pub(crate) struct Boot {
@@ -32,44 +26,31 @@ pub(crate) struct Boot {
     pub(crate) down: OwnedFd,
     pub(crate) up: OwnedFd,
     pub(crate) bell: OwnedFd,
-    pub(crate) log: Option<(OwnedFd, Loudness)>,
-    pub(crate) notes: Notes,
+    pub(crate) log: Option<(OwnedFd, Verbosity)>,
+    pub(crate) notes: ProbeHandles,
     pub(crate) codec: Codec,
-    pub(crate) shared: SharedValue,
+    pub(crate) shared: SharedAny,
     pub(crate) daemon: bool,
-    pub(crate) lives_in: LivesIn,
-}
-
-/// Handles of memory in which a worker notes what its parent may look at, where somebody wants to know.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Notes {
-    /// What it does when: a [`Track`](crate::timeline::Track).
-    pub(crate) track: Option<Vec<u8>>,
-    /// How far the calls of its own pools are: a [`Board`](crate::progress::Board).
-    pub(crate) board: Option<Vec<u8>>,
-}
-
-/// Where a worker lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LivesIn {
-    Process,
-    Thread,
+    pub(crate) kind: WorkerKind,
 }
 
 /// Works until the exit order is done.
 pub(crate) fn run(boot: Boot) -> Result<(), String> {
-    let Boot { id, down, up, bell, log, notes, codec, shared, daemon, lives_in } = boot;
-    panics::capture_on_this_thread(lives_in);
-    let teller = Teller::new(log, lives_in == LivesIn::Process);
-    boot::enter_worker(daemon, lives_in);
-    progress::enter_worker(id.0, lives_in, notes.board.as_deref());
+    let Boot { id, down, up, bell, log, notes, codec, shared, daemon, kind } = boot;
+    panics::capture_on_this_thread(kind);
+    let log = LogSender::new(log, kind == WorkerKind::Process);
+    role::enter_worker(daemon, kind);
+    if kind == WorkerKind::Process {
+        cpu::note_start();
+    }
+    progress::enter_worker(id.0, kind, notes.board.as_deref());
     let registry = Registry::get();
     let mut lane =
         WorkerEnd::new(&down, &up, bell).map_err(|error| format!("cannot map the lane: {error}"))?;
     drop((down, up));
     lane.answer(|answer| {
         let Ok(()) = answer.reply::<std::convert::Infallible>(reply::READY, reply::READY, |_| Ok(()));
-        answer.alarm();
+        answer.notify();
     });
     let mut worker = Worker {
         id,
@@ -79,9 +60,9 @@ pub(crate) fn run(boot: Boot) -> Result<(), String> {
         profiles: Vec::new(),
         parts: Vec::new(),
         memory: Memory::default(),
-        watch: Watch::new(notes.track.as_deref().and_then(Recorder::new)),
-        teller,
-        lives_in,
+        watch: Stopwatch::new(notes.track.as_deref().and_then(Recorder::new)),
+        log,
+        kind,
     };
     loop {
         match lane.serve(|order, answer| worker.obey(order, answer)) {
@@ -101,16 +82,16 @@ enum Next {
 struct Worker {
     id: WorkerId,
     codec: Codec,
-    shared: SharedValue,
+    shared: SharedAny,
     registry: &'static Registry,
     /// The states that were asked for, in the order in which they were made.
     profiles: Vec<Profile>,
     /// The parts of a large item that have come so far.
     parts: Vec<u8>,
     memory: Memory,
-    watch: Watch,
-    teller: Teller,
-    lives_in: LivesIn,
+    watch: Stopwatch,
+    log: LogSender,
+    kind: WorkerKind,
 }
 
 /// A state and the function that ends it.
@@ -121,7 +102,7 @@ struct Profile {
 }
 
 impl Worker {
-    fn obey(&mut self, order: Order<'_>, answer: &mut Chunk<'_>) -> Next {
+    fn obey(&mut self, order: Order<'_>, answer: &mut Responder<'_>) -> Next {
         match order.tag {
             order::CHUNK => self.run_chunk(order.payload, answer),
             order::INIT => {
@@ -137,7 +118,7 @@ impl Worker {
             order::PART => {
                 self.parts.extend_from_slice(order.payload);
                 let Ok(()) = answer.reply::<std::convert::Infallible>(reply::TAKEN, reply::TAKEN, |_| Ok(()));
-                answer.alarm();
+                answer.notify();
             }
             order::RESUME => {
                 self.parts.clear();
@@ -150,7 +131,7 @@ impl Worker {
                 self.watch.begin(EXIT, 0);
                 self.exit(answer);
                 self.watch.end_phase();
-                if self.lives_in == LivesIn::Process {
+                if self.kind == WorkerKind::Process {
                     // Nobody may read what was printed: here the time limit of the exit order holds, and the worker is
                     // still tied to its parent.
                     flush();
@@ -164,10 +145,10 @@ impl Worker {
         Next::Serve
     }
 
-    fn run_chunk(&mut self, payload: &[u8], answer: &mut Chunk<'_>) {
+    fn run_chunk(&mut self, payload: &[u8], answer: &mut Responder<'_>) {
         let Some((head, mut items)) = ChunkHead::split(payload) else { return };
         let Some(Glue::Task(task)) = self.registry.entry(head.task).map(|entry| entry.glue) else {
-            return glue::refuse(head.count, answer, "the task is not registered in the worker");
+            return run::refuse(head.count, answer, "the task is not registered in the worker");
         };
         let mut none = ();
         let state: &mut dyn Any =
@@ -180,13 +161,13 @@ impl Worker {
             parts = std::mem::take(&mut self.parts);
             items.bytes = &parts;
         }
-        let (memory, watch, teller) = (&mut self.memory, &mut self.watch, &self.teller);
+        let (memory, watch, log) = (&mut self.memory, &mut self.watch, &self.log);
         let bench =
-            Bench { id: self.id, codec: self.codec, shared: &self.shared, state, memory, watch, teller };
+            TaskEnv { id: self.id, codec: self.codec, shared: &self.shared, state, memory, watch, log };
         (task.run)(bench, head, items, answer);
     }
 
-    fn make_state(&mut self, payload: &[u8], answer: &mut Chunk<'_>) {
+    fn make_state(&mut self, payload: &[u8], answer: &mut Responder<'_>) {
         match self.new_profile(payload, answer) {
             Ok(profile) => {
                 self.profiles.push(profile);
@@ -196,7 +177,7 @@ impl Worker {
         }
     }
 
-    fn new_profile(&self, payload: &[u8], answer: &Chunk<'_>) -> Result<Profile, Failure> {
+    fn new_profile(&self, payload: &[u8], answer: &Responder<'_>) -> Result<Profile, Failure> {
         let failed = |why: &str| Failure::of(why);
         let order = InitOrder::from_bytes(payload).ok_or_else(|| failed("the init order is too short"))?;
         let glue_of = |index| self.registry.entry(index).map(|entry| entry.glue);
@@ -223,7 +204,7 @@ impl Worker {
     }
 
     /// Runs the exit functions; states without one are dropped.
-    fn exit(&mut self, answer: &mut Chunk<'_>) {
+    fn exit(&mut self, answer: &mut Responder<'_>) {
         for Profile { state, exit, .. } in self.profiles.drain(..) {
             let Some((index, exit)) = exit else {
                 // A state whose drop panics has no one left to tell.
@@ -250,19 +231,19 @@ impl Worker {
 }
 
 /// Notes that an order is begun, and when.
-fn begin(answer: &mut Chunk<'_>) {
+fn begin(answer: &mut Responder<'_>) {
     answer.spend(Spends::Working);
     answer.stamp();
     answer.start_unit();
 }
 
 /// Answers an order that gives no value.
-fn acknowledge(answer: &mut Chunk<'_>) {
+fn acknowledge(answer: &mut Responder<'_>) {
     let Ok(()) = answer.reply::<std::convert::Infallible>(reply::DONE, reply::DONE, |_| Ok(()));
 }
 
 /// The order is answered, and the parent hears of it.
-fn done(answer: &mut Chunk<'_>) {
+fn done(answer: &mut Responder<'_>) {
     answer.finish_unit();
-    answer.alarm();
+    answer.notify();
 }

@@ -3,25 +3,25 @@
 use std::os::fd::AsFd;
 
 use super::*;
-use crate::error::write_words;
+use crate::error::write_stderr_tail;
 use crate::lane::ParentEnd;
-use crate::logs::{self, Log};
-use crate::progress::Board;
-use crate::start::{Newcomer, Unstarted};
+use crate::observe::ProbeHandles;
+use crate::observe::logs::{self, Log};
+use crate::observe::progress::NestedProgress;
+use crate::observe::timeline::Track;
+use crate::start::{StartingWorker, Unstarted};
 use crate::sys::memory::Meter;
 use crate::sys::pipe::pipe;
-use crate::timeline::Track;
-use crate::worker::Notes;
 
 /// A worker on its way, and the parent's end of its lane.
-pub(in crate::drive) struct Coming {
+pub(in crate::drive) struct PendingStart {
     worker: usize,
     lane: ParentEnd,
-    newcomer: Newcomer,
-    words: Option<Words>,
+    newcomer: StartingWorker,
+    stderr: Option<StderrPipe>,
     log: Option<Log>,
     track: Option<Track>,
-    board: Option<Board>,
+    board: Option<NestedProgress>,
 }
 
 impl State {
@@ -56,12 +56,12 @@ impl State {
                 self.consequences.extend(recalled);
             }
             Action::Kill { worker } => {
-                if let Some(Post { child: Child::Process(process), .. }) = &mut self.posts[worker] {
+                if let Some(WorkerHandle { child: Child::Process(process), .. }) = &mut self.posts[worker] {
                     process.kill();
                 }
             }
-            Action::Keep { worker, unit, job, first, count } => self.keep(worker, unit, job, first, count),
-            Action::Lose { bytes, worker, unit, job, index, attempts, cause } => {
+            Action::Requeue { worker, unit, job, first, count } => self.keep(worker, unit, job, first, count),
+            Action::FailTask { bytes, worker, unit, job, index, attempts, cause } => {
                 self.lose(worker, unit, job, index, attempts, cause, bytes);
             }
             Action::Retry { worker, job, index, cause } => {
@@ -77,8 +77,8 @@ impl State {
             Action::Fail { job, worker, cause } => self.fail(job, worker, cause),
             Action::ExitLost { worker, cause } => {
                 let kind = self.kind_of(worker, cause);
-                let last_words = self.last_words_for(cause);
-                self.exit_failed(worker, kind, last_words);
+                let stderr_tail = self.stderr_tail_for(cause);
+                self.exit_failed(worker, kind, stderr_tail);
             }
             Action::Complete { job } => {
                 if let Some(slot) = self.jobs.get_mut(&job) {
@@ -106,28 +106,28 @@ impl State {
         }
     }
 
-    fn try_start(&mut self, worker: usize) -> Result<Coming, Unstarted> {
+    fn try_start(&mut self, worker: usize) -> Result<PendingStart, Unstarted> {
         let failed = |error| Error::start(format!("worker {worker}"), error);
         let (lane, down, up) = lane::open().map_err(failed)?;
         let bell = self.waiter.bell().map_err(failed)?;
-        let (words, stderr) = match self.supervisor.has_processes() {
+        let (stderr, its_stderr) = match self.supervisor.has_processes() {
             true => {
                 let (reader, writer) = pipe().map_err(failed)?;
-                (Some(Words::new(reader, self.upkeep.raw_stderr)), Some(writer))
+                (Some(StderrPipe::new(reader, self.upkeep.raw_stderr)), Some(writer))
             }
             false => (None, None),
         };
         let (log, logs_to) = logs::open().map_err(failed)?;
         let track = self.history.as_ref().and_then(|_| Track::new().ok());
-        let board = if self.upkeep.nests { Board::new() } else { None };
-        let notes = Notes {
+        let board = if self.upkeep.nests { NestedProgress::new() } else { None };
+        let notes = ProbeHandles {
             track: track.as_ref().and_then(|track| track.handle().ok()),
-            board: board.as_ref().and_then(Board::handle),
+            board: board.as_ref().and_then(NestedProgress::handle),
         };
         let cpus = self.cpus[worker].clone();
-        let seat = Seat { id: worker, down, up, bell, stderr, log: logs_to, notes, cpus };
+        let seat = WorkerSpec { id: worker, down, up, bell, stderr: its_stderr, log: logs_to, notes, cpus };
         let newcomer = self.starter.start(seat)?;
-        Ok(Coming { worker, lane, newcomer, words, log, track, board })
+        Ok(PendingStart { worker, lane, newcomer, stderr, log, track, board })
     }
 
     /// Waits for those who are on their way.
@@ -151,18 +151,18 @@ impl State {
 
     fn try_receive(
         &mut self,
-        Coming { worker, lane, newcomer, words, log, track, board }: Coming,
-    ) -> Result<Post, Unstarted> {
+        PendingStart { worker, lane, newcomer, stderr, log, track, board }: PendingStart,
+    ) -> Result<WorkerHandle, Unstarted> {
         let child = newcomer.wait()?;
         let watched = match &child {
             Child::Process(process) => self.waiter.watch(process.pidfd(), worker),
             Child::Thread(_) => Ok(()),
         };
-        let pipes = words.iter().map(|words| words.pipe.as_fd()).chain(log.iter().map(Log::pipe));
+        let pipes = stderr.iter().map(|stderr| stderr.pipe.as_fd()).chain(log.iter().map(Log::pipe));
         let watched = pipes
             .fold(watched, |watched, pipe| watched.and_then(|()| self.waiter.watch_prints(pipe, worker)));
         watched.map_err(|error| Error::start(format!("worker {worker}"), error))?;
-        let mut post = Post::new(lane, child, words, log, track, board);
+        let mut post = WorkerHandle::new(lane, child, stderr, log, track, board);
         post.lane.let_spin(self.spinning);
         if let (Some(limit), Child::Process(process)) = (self.upkeep.memory_limit, &post.child) {
             post.lane.limit_memory(limit);
@@ -170,12 +170,12 @@ impl State {
         }
         if self.is_led() {
             // The leader sleeps on this lane too.
-            post.lane.doze(0);
+            post.lane.announce_sleep(0);
         }
         Ok(post)
     }
 
-    fn note_started(&mut self, worker: usize, post: &Post) {
+    fn note_started(&mut self, worker: usize, post: &WorkerHandle) {
         let pid = match &post.child {
             Child::Process(process) => Some(process.pid()),
             Child::Thread(_) => None,
@@ -210,7 +210,7 @@ impl State {
         match post.recall() {
             Ok(kept_up_to) => Some(Event::Recalled { worker, kept_up_to }),
             Err(Corrupt) => {
-                post.condemn();
+                post.kill_corrupt();
                 None
             }
         }
@@ -235,20 +235,20 @@ impl State {
         bytes: u64,
     ) {
         let kind = self.kind_of(worker, cause);
-        let last_words = self.last_words_for(cause);
+        let stderr_tail = self.stderr_tail_for(cause);
         let Self { posts, jobs, events, .. } = self;
         let Some(slot) = jobs.get_mut(&job) else { return };
         events.lost(worker, slot.task_name, index, &kind);
         // The caller decodes the argument to show it, unless that is what has failed, or may have ended the worker.
-        let can_be_shown = |post: &&Post| match cause {
-            Cause::Told => matches!(kind, TaskErrorKind::Panicked(_) | TaskErrorKind::Failed(_)),
+        let can_be_shown = |post: &&WorkerHandle| match cause {
+            Cause::Reported => matches!(kind, TaskErrorKind::Panicked(_) | TaskErrorKind::Failed(_)),
             Cause::Died | Cause::TimedOut(_) | Cause::TooLarge { .. } => post.lane.has_decoded(unit),
         };
         let item = posts[worker].as_ref().filter(can_be_shown);
         let item = item.and_then(|post| post.items_from(unit, 1).pop());
         let earlier = slot.earlier.remove(&index).unwrap_or_default();
-        let loss = Box::new(Loss { attempts, kind, earlier, item, last_words, bytes });
-        slot.inbox.arrivals.push(Arrival { index, worker, what: What::Failed(loss) });
+        let loss = Box::new(TaskFailure { attempts, kind, earlier, item, stderr_tail, bytes });
+        slot.inbox.arrivals.push(Arrival { index, worker, what: Outcome::Failed(loss) });
     }
 
     pub(super) fn fail(&mut self, job: JobId, worker: usize, cause: JobCause) {
@@ -256,13 +256,13 @@ impl State {
             JobCause::Init(cause) => {
                 let kind = TaskErrorKind::Init(Box::new(self.kind_of(worker, cause)));
                 let name = self.jobs.get(&job).map_or("", |slot| slot.task_name);
-                let last_words = self.last_words_for(cause);
-                Error::Task(TaskError::new(name, 0, worker, 1, None, kind).with_last_words(last_words))
+                let stderr_tail = self.stderr_tail_for(cause);
+                Error::Task(TaskError::new(name, 0, worker, 1, None, kind).with_stderr_tail(stderr_tail))
             }
             JobCause::NotStarted => self.start_error.clone().unwrap_or_else(|| {
                 let mut reason = format!("the last one that was started {}", self.last_death);
-                let words = self.last_words.as_deref();
-                let written = words.map_or(Ok(()), |words| write_words(&mut reason, words));
+                let stderr = self.stderr_tail.as_deref();
+                let written = stderr.map_or(Ok(()), |stderr| write_stderr_tail(&mut reason, stderr));
                 debug_assert!(written.is_ok());
                 Error::start("workers", reason)
             }),
@@ -274,8 +274,8 @@ impl State {
     }
 
     /// What the worker printed before its end, if that was the end of it.
-    fn last_words_for(&self, cause: Cause) -> Option<String> {
-        self.last_words.clone().filter(|_| cause != Cause::Told)
+    fn stderr_tail_for(&self, cause: Cause) -> Option<String> {
+        self.stderr_tail.clone().filter(|_| cause != Cause::Reported)
     }
 
     pub(super) fn kind_of(&mut self, worker: usize, cause: Cause) -> TaskErrorKind {
@@ -285,7 +285,7 @@ impl State {
             Cause::TooLarge { held, limit } => {
                 TaskErrorKind::Died(Death::new(DeathCause::MemoryLimit { limit, held }))
             }
-            Cause::Told => {
+            Cause::Reported => {
                 let told = self.posts[worker].as_mut().and_then(|post| post.told.take());
                 told.map_or_else(|| TaskErrorKind::Failed("no reason was given".into()), Into::into)
             }

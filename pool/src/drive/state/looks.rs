@@ -42,14 +42,14 @@ fn is_due(last: &mut u64, every_ns: u64, now: u64) -> bool {
 
 impl State {
     /// Looks at all that is due.
-    pub(super) fn look_around(&mut self, now: u64) {
+    pub(super) fn run_checks(&mut self, now: u64) {
         self.look_at_starts();
         if is_due(&mut self.looked_at.news, NEWS_LOOK_NS, now) {
             self.look_for_news();
         }
         self.listen();
-        for worker in std::mem::take(&mut self.suspects) {
-            self.look_for_death(worker);
+        for worker in std::mem::take(&mut self.exited) {
+            self.reap(worker);
         }
         self.look_for_the_stuck();
         self.look_for_finished_threads();
@@ -58,11 +58,12 @@ impl State {
             self.look_at_memory(limit, now);
         }
         if is_due(&mut self.looked_at.naps, NAP_LOOK_NS, now) {
-            self.posts.iter_mut().flatten().for_each(Post::look_at_nap);
-            let unwatched = |worker: &usize| self.posts[*worker].as_ref().is_some_and(Post::is_unwatched);
+            self.posts.iter_mut().flatten().for_each(WorkerHandle::look_at_nap);
+            let unwatched =
+                |worker: &usize| self.posts[*worker].as_ref().is_some_and(WorkerHandle::is_unwatched);
             let unwatched: Vec<usize> = (0..self.posts.len()).filter(unwatched).collect();
             for worker in unwatched {
-                self.look_for_death(worker);
+                self.reap(worker);
             }
         }
         if self.upkeep.nests && is_due(&mut self.looked_at.boards, SHOW_NS, now) {
@@ -87,11 +88,11 @@ impl State {
     pub(super) fn note_news(&mut self, News { ended, printed, lost, .. }: News) {
         // A set of the program's own that has got the number of the pool's may tell of anything.
         let workers = 0..self.posts.len();
-        self.suspects.extend(ended.into_iter().filter(|worker| workers.contains(worker)));
-        self.talkers.extend(printed.into_iter().filter(|worker| workers.contains(worker)));
+        self.exited.extend(ended.into_iter().filter(|worker| workers.contains(worker)));
+        self.readable.extend(printed.into_iter().filter(|worker| workers.contains(worker)));
         if lost {
             // Nobody tells of them any more. The lifelines are closed with the rest.
-            self.suspects = (0..self.posts.len()).collect();
+            self.exited = (0..self.posts.len()).collect();
             if !std::mem::replace(&mut self.lost, true) {
                 self.cancel_all(&Error::DescriptorsClosed);
             }
@@ -100,12 +101,12 @@ impl State {
 
     /// Passes on what workers have printed and logged.
     fn listen(&mut self) {
-        let Self { talkers, posts, printed, events, .. } = self;
+        let Self { readable, posts, printed, events, .. } = self;
         printed.pass_on();
-        printed.any |= !talkers.is_empty();
-        talkers.retain(|worker| {
-            let Some(Post { words, log, .. }) = &mut posts[*worker] else { return false };
-            let all_printed = words.as_mut().is_none_or(|words| printed.take(words));
+        printed.any |= !readable.is_empty();
+        readable.retain(|worker| {
+            let Some(WorkerHandle { stderr, log, .. }) = &mut posts[*worker] else { return false };
+            let all_printed = stderr.as_mut().is_none_or(|stderr| printed.take(stderr));
             let all_logged = log.as_mut().is_none_or(|log| log.take(|record| events.logged(*worker, record)));
             !all_printed || !all_logged
         });
@@ -119,8 +120,8 @@ impl State {
             self.look_for_news();
             self.listen();
             let Self { posts, printed, .. } = self;
-            posts.iter_mut().flatten().filter_map(|post| post.words.as_mut()).for_each(|words| {
-                words.take_line(printed);
+            posts.iter_mut().flatten().filter_map(|post| post.stderr.as_mut()).for_each(|stderr| {
+                stderr.take_line(printed);
             });
             printed.pass_on();
         }
@@ -133,8 +134,8 @@ impl State {
             self.given_up.retain(|(handle, _)| !handle.is_gone());
         }
         for worker in 0..self.posts.len() {
-            if self.posts[worker].as_ref().is_some_and(Post::is_stuck) {
-                self.look_for_death(worker);
+            if self.posts[worker].as_ref().is_some_and(WorkerHandle::is_stuck) {
+                self.reap(worker);
             }
         }
     }
@@ -144,7 +145,7 @@ impl State {
         for worker in 0..self.posts.len() {
             let Some(post) = &mut self.posts[worker] else { continue };
             if post.lane.is_mute() && !std::mem::replace(&mut post.sent_off, true) {
-                self.handle(Event::Outgrown { worker });
+                self.handle(Event::OverSoftLimit { worker });
             }
         }
     }
@@ -178,11 +179,11 @@ impl State {
             let Some(post) = &self.posts[worker] else { continue };
             let (baseline, meter) = (post.lane.baseline(), post.meter.as_ref());
             if post.lane.growth() > limit {
-                self.handle(Event::Outgrown { worker });
+                self.handle(Event::OverSoftLimit { worker });
             } else if look && baseline > 0 && self.supervisor.head(worker).is_some() {
                 let held = meter.map_or(0, Meter::read).saturating_sub(baseline);
                 if held > limit.saturating_mul(2) {
-                    self.handle(Event::Bursting { worker, held, limit });
+                    self.handle(Event::OverHardLimit { worker, held, limit });
                 }
             }
         }

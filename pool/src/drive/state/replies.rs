@@ -15,7 +15,7 @@ impl State {
             let drained = self.drain_head(worker);
             let Some(post) = &mut self.posts[worker] else { break };
             if drained.is_err() {
-                post.condemn();
+                post.kill_corrupt();
             }
             if post.corrupt || post.lane.is_up_to_date() || !post.lane.has_reply() {
                 break;
@@ -170,7 +170,7 @@ impl State {
         let answers = done + u64::from(told.is_some());
         post.seen.tasks += answers;
         if answers > 0 {
-            post.words.as_mut().map(Words::note_answers);
+            post.stderr.as_mut().map(StderrPipe::note_answers);
         }
         if done > 0 {
             post.answered_before(unit.wrapping_add(done as u32));
@@ -261,18 +261,18 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn exit_failed(&mut self, worker: usize, kind: TaskErrorKind, last_words: Option<String>) {
+    pub(super) fn exit_failed(&mut self, worker: usize, kind: TaskErrorKind, stderr_tail: Option<String>) {
         let kind = TaskErrorKind::Exit(Box::new(kind));
-        let error = || TaskError::new("exit", 0, worker, 1, None, kind).with_last_words(last_words);
+        let error = || TaskError::new("exit", 0, worker, 1, None, kind).with_stderr_tail(stderr_tail);
         self.exit_error.get_or_insert_with(error);
     }
 
     /// Threads end without a sign.
     pub(super) fn look_for_finished_threads(&mut self) {
         for worker in 0..self.posts.len() {
-            if matches!(&self.posts[worker], Some(Post { child: Child::Thread(thread), .. }) if thread.is_finished())
+            if matches!(&self.posts[worker], Some(WorkerHandle { child: Child::Thread(thread), .. }) if thread.is_finished())
             {
-                self.look_for_death(worker);
+                self.reap(worker);
             }
         }
     }
@@ -280,16 +280,18 @@ impl State {
     /// Whether the kernel may have killed this worker for want of memory.
     fn has_run_out_of_memory(&mut self, worker: usize) -> bool {
         let others = self.posts.iter().flatten().count().saturating_sub(1) as u64;
-        let Some(Post { child: Child::Process(process), .. }) = &self.posts[worker] else { return false };
+        let Some(WorkerHandle { child: Child::Process(process), .. }) = &self.posts[worker] else {
+            return false;
+        };
         process.killed_as().is_some_and(|killed| self.out_of_memory.has_killed(killed, others))
     }
 
     /// Sees whether the worker has ended. Its last replies are taken first: what it committed counts.
-    pub(super) fn look_for_death(&mut self, worker: usize) {
+    pub(super) fn reap(&mut self, worker: usize) {
         let Some(post) = &mut self.posts[worker] else { return };
         let mut death = match &mut post.child {
             Child::Process(process) => match process.try_reap() {
-                Some(death) => death,
+                Some(status) => status.into(),
                 None if process.is_stuck() => {
                     let jobs = self.jobs.keys().copied().collect();
                     self.given_up.push((process.give_up(), jobs));
@@ -314,7 +316,7 @@ impl State {
         let at = |unit| if post.corrupt { post.lane.has_started(unit) } else { post.lane.is_running(unit) };
         let running = head.is_some_and(|head| at(head.unit()));
         self.last_death = if post.corrupt { Death::new(DeathCause::Corrupt) } else { death };
-        self.last_words = post.words.as_mut().and_then(|words| self.printed.take_last(words));
+        self.stderr_tail = post.stderr.as_mut().and_then(|stderr| self.printed.take_last(stderr));
         if let Some(board) = &mut post.board {
             board.look(worker);
         }
@@ -322,7 +324,7 @@ impl State {
         let died = post.corrupt || death.exit_code() != Some(0) || running;
         post.seen.deaths = u32::from(died);
         if died {
-            self.events.died(worker, self.last_death, self.last_words.as_deref());
+            self.events.died(worker, self.last_death, self.stderr_tail.as_deref());
         } else {
             self.events.ended(worker);
         }

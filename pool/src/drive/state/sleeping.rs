@@ -22,10 +22,10 @@ impl State {
             Awaits::Job(job) => self.jobs.get(&job).is_none_or(|slot| {
                 !slot.inbox.is_empty() || (slot.hungry && self.supervisor.grant(job).is_some())
             }),
-            Awaits::Mail => {
-                let mut posted = self.jobs.values().filter(|slot| slot.posted).peekable();
-                (posted.peek().is_none() && !self.has_streams())
-                    || posted.any(|slot| !slot.inbox.is_empty())
+            Awaits::Background => {
+                let mut is_background = self.jobs.values().filter(|slot| slot.is_background).peekable();
+                (is_background.peek().is_none() && !self.has_streams())
+                    || is_background.any(|slot| !slot.inbox.is_empty())
                     || self.streams.awaited().any(|awaits| self.is_news_for(awaits))
             }
             Awaits::Change { since } => self.changes > since,
@@ -89,7 +89,7 @@ impl State {
         self.watched_until = self.now;
         self.note_news(news);
         for post in self.posts.iter().flatten() {
-            post.lane.rouse();
+            post.lane.announce_awake();
         }
     }
 
@@ -114,7 +114,7 @@ impl State {
         self.sleep_ns = if patient { FIRST_SLEEP_NS } else { (2 * self.sleep_ns).min(LONGEST_SLEEP_NS) };
         self.slept_after = self.changes;
         for post in self.posts.iter_mut().flatten() {
-            post.doze(patient);
+            post.announce_sleep(patient);
         }
         lane::full_fence();
         if self.has_replies() {
@@ -128,7 +128,7 @@ impl State {
             (_, Some(_)) => Some(MEMORY_LOOK_NS),
             (_, None) => Some(self.sleep_ns),
         };
-        let unheard = self.printed.is_stuck() || !self.talkers.is_empty();
+        let unheard = self.printed.is_stuck() || !self.readable.is_empty();
         let nested =
             self.supervisor.busy() > 0 && self.posts.iter().flatten().any(|post| post.board.is_some());
         let show = unheard || nested || self.jobs.values().any(|slot| slot.shown);
@@ -139,7 +139,7 @@ impl State {
     }
 
     fn is_anyone_dying(&self) -> bool {
-        self.posts.iter().flatten().any(Post::is_dying)
+        self.posts.iter().flatten().any(WorkerHandle::is_dying)
     }
 
     pub(super) fn has_replies(&self) -> bool {

@@ -6,7 +6,7 @@ use std::task::Waker;
 
 use super::{Awaits, State};
 use crate::error::Error;
-use crate::supervise::JobId;
+use crate::ids::JobId;
 
 /// The open streams, by their jobs; a pending one with what it awaits.
 #[derive(Default)]

@@ -98,12 +98,12 @@ impl Parent {
     pub(super) fn sleep(&mut self) {
         self.end.ring();
         let open = self.end.next_unit() - self.answered;
-        self.end.doze(self.answered + open.saturating_sub(1) / 2);
+        self.end.announce_sleep(self.answered + open.saturating_sub(1) / 2);
         full_fence();
         if !self.end.has_reply() {
             self.ended = self.bell.sleep();
         }
-        self.end.rouse();
+        self.end.announce_awake();
     }
 
     /// Waits for the answers to everything that was sent, or the worker's end.

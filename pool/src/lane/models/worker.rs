@@ -39,7 +39,7 @@ impl Worker {
         let Self { end, log, .. } = self;
         end.serve(|order, answer| {
             run_chunk(&order.payload[..1], answer, log);
-            answer.refrain();
+            answer.stop_claiming();
             run_chunk(&order.payload[1..], answer, log);
         })
         .expect("no parent writes this");
@@ -51,7 +51,7 @@ impl Worker {
     }
 }
 
-fn obey(order: Order<'_>, answer: &mut Chunk<'_>, log: &Log) -> bool {
+fn obey(order: Order<'_>, answer: &mut Responder<'_>, log: &Log) -> bool {
     match order.tag {
         order::CHUNK => run_chunk(order.payload, answer, log),
         order::RESUME => {
@@ -68,7 +68,7 @@ fn obey(order: Order<'_>, answer: &mut Chunk<'_>, log: &Log) -> bool {
 }
 
 /// Short chunks are claimed task by task. Long ones are claimed whole: their values fill the ring before a nudge.
-fn run_chunk(items: &[u8], answer: &mut Chunk<'_>, log: &Log) {
+fn run_chunk(items: &[u8], answer: &mut Responder<'_>, log: &Log) {
     let claim = if items.len() > 2 { items.len() } else { 1 };
     for (index, claimed) in items.chunks(claim).enumerate() {
         if !answer.claim(claimed.len() as u32) {
@@ -84,13 +84,13 @@ fn run_chunk(items: &[u8], answer: &mut Chunk<'_>, log: &Log) {
             log.0.lock().unwrap().1 += 1;
             answer.finish_unit();
         }
-        answer.nudge();
+        answer.notify_if_awaited();
     }
 }
 
 /// The order is answered, and the parent hears of it.
-fn done(answer: &mut Chunk<'_>) {
+fn done(answer: &mut Responder<'_>) {
     let Ok(()) = answer.reply::<Infallible>(reply::DONE, reply::DONE, |_| Ok(()));
     answer.finish_unit();
-    answer.alarm();
+    answer.notify();
 }

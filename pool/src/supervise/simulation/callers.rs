@@ -39,7 +39,7 @@ impl Call {
         self.held.values().sum()
     }
 
-    pub(super) fn settle(&mut self, job: JobId, index: u64, outcome: Outcome, bytes: u64) {
+    pub(super) fn finish_if_done(&mut self, job: JobId, index: u64, outcome: Outcome, bytes: u64) {
         assert!(index < self.handed_out, "task {index} of job {job} was never handed out");
         let before = self.outcomes.insert(index, outcome);
         assert_eq!(before, None, "task {index} of job {job} has two outcomes");
@@ -112,9 +112,9 @@ impl World {
                         "job {job} gets more while {held} bytes are held"
                     );
                     let last = self.random.one_in(2) || self.calm;
-                    let in_hand = if last { call.left } else { call.left.min(self.random.below(50)) };
-                    let is_last = in_hand == call.left;
-                    if in_hand == 0 || (in_hand < whole && !is_last) {
+                    let buffered = if last { call.left } else { call.left.min(self.random.below(50)) };
+                    let is_last = buffered == call.left;
+                    if buffered == 0 || (buffered < whole && !is_last) {
                         break;
                     }
                     if self.random.one_in(100) && !self.calm {
@@ -122,7 +122,7 @@ impl World {
                         self.tell(Event::Unsendable { job, worker });
                         continue;
                     }
-                    let count = if self.random.one_in(4) { 1 } else { most.min(in_hand) };
+                    let count = if self.random.one_in(4) { 1 } else { most.min(buffered) };
                     (call.left, call.handed_out) = (call.left - count, call.handed_out + count);
                     if !call.outcomes.values().any(|outcome| *outcome == Outcome::Value) {
                         call.blind = call.handed_out;

@@ -4,10 +4,11 @@ use super::*;
 
 impl Supervisor {
     pub(super) fn done(&mut self, worker: usize, count: u64, bytes: u64, pace_ns: u64) {
-        let Some(Batch { what: What::Tasks { job: id, .. }, .. }) = self.workers[worker].queue.head() else {
+        let Some(Batch { what: OrderKind::Tasks { job: id, .. }, .. }) = self.workers[worker].queue.head()
+        else {
             return;
         };
-        self.workers[worker].lives_in_vain = 0;
+        self.workers[worker].failed_starts = 0;
         self.pop_head(worker, count);
         if let Some(job) = self.jobs.get_mut(&id) {
             job.done += count;
@@ -20,24 +21,24 @@ impl Supervisor {
                 job.pace_ns = Some(last.midpoint(pace_ns).max(1));
             }
         }
-        self.settle(id);
+        self.finish_if_done(id);
     }
 
     pub(super) fn failed(&mut self, worker: usize, bytes: u64) {
         let Some(batch) = self.workers[worker].queue.head() else { return };
         match batch.what {
-            What::Tasks { job, first, attempt, .. } => {
+            OrderKind::Tasks { job, first, attempt, .. } => {
                 self.pop_head(worker, 1);
-                self.lose(worker, batch.unit, job, first, attempt, Cause::Told, bytes);
-                self.settle(job);
+                self.lose(worker, batch.unit, job, first, attempt, Cause::Reported, bytes);
+                self.finish_if_done(job);
             }
-            What::Init { profile } => {
+            OrderKind::Init { profile } => {
                 self.pop_head(worker, 0);
                 self.workers[worker].profiles.retain(|known| *known != profile);
-                let cause = JobCause::Init(Cause::Told);
+                let cause = JobCause::Init(Cause::Reported);
                 self.fail_jobs(worker, cause, |job| job.plan.profile == profile);
             }
-            What::Exit | What::Resume => {}
+            OrderKind::Exit | OrderKind::Resume => {}
         }
     }
 
@@ -47,10 +48,10 @@ impl Supervisor {
         self.pop_head(worker, 0);
         let seat = &mut self.workers[worker];
         match batch.what {
-            What::Resume => seat.recalling = false,
+            OrderKind::Resume => seat.recalling = false,
             // What else the worker does at its end is a part of its exit.
-            What::Exit => (seat.head_since, seat.head_began) = (began.unwrap_or(seat.head_since), true),
-            What::Tasks { .. } | What::Init { .. } => {}
+            OrderKind::Exit => (seat.head_since, seat.head_began) = (began.unwrap_or(seat.head_since), true),
+            OrderKind::Tasks { .. } | OrderKind::Init { .. } => {}
         }
     }
 
@@ -60,7 +61,7 @@ impl Supervisor {
         seat.next_head(self.now);
         let head = seat.queue.head();
         seat.queue.pop(count);
-        if let Some(Batch { what: What::Tasks { job, .. }, .. }) = head
+        if let Some(Batch { what: OrderKind::Tasks { job, .. }, .. }) = head
             && let Some(job) = self.jobs.get_mut(&job)
         {
             job.in_flight -= count;
@@ -82,7 +83,7 @@ impl Supervisor {
         job.done += 1;
         if job.open {
             job.hold(1, bytes);
-            self.actions.push(Action::Lose { bytes, worker, unit, job: id, index, attempts, cause });
+            self.actions.push(Action::FailTask { bytes, worker, unit, job: id, index, attempts, cause });
             if job.plan.fail_fast {
                 self.close(id);
             }
@@ -93,7 +94,7 @@ impl Supervisor {
     pub(super) fn keep(&mut self, worker: usize, unit: u32, id: JobId, first: u64, count: u64, attempt: u32) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         if job.open {
-            self.actions.push(Action::Keep { worker, unit, job: id, first, count });
+            self.actions.push(Action::Requeue { worker, unit, job: id, first, count });
             job.backlog.extend((first..first + count).map(|index| (index, attempt)));
         }
     }

@@ -42,7 +42,7 @@ impl Supervisor {
         job.in_flight += count;
         job.chunks += 1;
         let seat = &mut self.workers[worker];
-        seat.push(What::Tasks { job: id, first, count, attempt }, self.now);
+        seat.push(OrderKind::Tasks { job: id, first, count, attempt }, self.now);
         seat.served += count;
         self.leave_if_old(worker);
     }
@@ -52,15 +52,15 @@ impl Supervisor {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.next += 1;
         let (index, unit) = (job.next - 1, self.workers[worker].queue.next_unit());
-        self.lose(worker, unit, id, index, 1, Cause::Told, 0);
-        self.settle(id);
+        self.lose(worker, unit, id, index, 1, Cause::Reported, 0);
+        self.finish_if_done(id);
     }
 
     pub(super) fn input_ended(&mut self, id: JobId) {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.ended = true;
         }
-        self.settle(id);
+        self.finish_if_done(id);
     }
 
     pub(super) fn close(&mut self, id: JobId) {
@@ -74,15 +74,16 @@ impl Supervisor {
                 self.recall(worker);
             }
             let seat = &mut self.workers[worker];
-            if matches!(seat.queue.head(), Some(Batch { what: What::Tasks { job, .. }, .. }) if job == id) {
+            if matches!(seat.queue.head(), Some(Batch { what: OrderKind::Tasks { job, .. }, .. }) if job == id)
+            {
                 (seat.head_since, seat.head_began) = (self.now, true);
             }
         }
-        self.settle(id);
+        self.finish_if_done(id);
     }
 
     /// Says that a job is complete, and forgets it when nothing of it is left.
-    pub(super) fn settle(&mut self, id: JobId) {
+    pub(super) fn finish_if_done(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
         if job.open && job.is_complete() {
             self.actions.push(Action::Complete { job: id });

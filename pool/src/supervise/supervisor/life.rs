@@ -17,7 +17,7 @@ impl Supervisor {
         }
         for &worker in workers {
             let seat = &mut self.workers[worker];
-            let life = Worker::absent(seat.lives_in_vain);
+            let life = Worker::absent(seat.failed_starts);
             *seat = Worker { phase: Phase::Starting, head_since: self.now, ..life };
             self.actions.push(Action::Start { worker });
         }
@@ -34,7 +34,7 @@ impl Supervisor {
         let seat = &mut self.workers[worker];
         if profile != 0 && !seat.profiles.contains(&profile) {
             seat.profiles.push(profile);
-            seat.push(What::Init { profile }, self.now);
+            seat.push(OrderKind::Init { profile }, self.now);
             self.actions.push(Action::SendInit { worker, profile });
         }
     }
@@ -42,7 +42,7 @@ impl Supervisor {
     pub(super) fn leave(&mut self, worker: usize) {
         let seat = &mut self.workers[worker];
         if seat.takes_orders() {
-            seat.push(What::Exit, self.now);
+            seat.push(OrderKind::Exit, self.now);
             seat.phase = Phase::Leaving;
             self.actions.push(Action::SendExit { worker });
         }
@@ -53,7 +53,7 @@ impl Supervisor {
         let seat = &mut self.workers[worker];
         if seat.is_there() {
             let unit = seat.queue.head().map_or(0, |batch| batch.unit);
-            seat.doomed = Some((unit, cause));
+            seat.killed_for = Some((unit, cause));
             self.actions.push(Action::Kill { worker });
         }
     }
@@ -91,26 +91,29 @@ impl Supervisor {
         let leaving = seat.phase == Phase::Leaving && seat.queue.is_empty();
         let head = seat.queue.head();
         let mut is_suspect = |batch: &Batch| match batch.what {
-            What::Tasks { job, first, .. } => self.jobs.get_mut(&job).is_some_and(|job| job.suspect(first)),
-            What::Init { .. } => true,
-            What::Exit | What::Resume => false,
+            OrderKind::Tasks { job, first, .. } => {
+                self.jobs.get_mut(&job).is_some_and(|job| job.suspect(first))
+            }
+            OrderKind::Init { .. } => true,
+            OrderKind::Exit | OrderKind::Resume => false,
         };
         let guilty = head.filter(|batch| running || (!boot && is_suspect(batch)));
-        let doomed = seat.doomed;
+        let killed_for = seat.killed_for;
         // Where there were tasks, one of them may have a part in it, and answers for that in its own way.
-        let in_init = guilty.is_some_and(|batch| matches!(batch.what, What::Init { .. }));
-        let in_vain = boot || in_init || (seat.phase == Phase::Up && seat.served == 0 && doomed.is_none());
+        let in_init = guilty.is_some_and(|batch| matches!(batch.what, OrderKind::Init { .. }));
+        let in_vain =
+            boot || in_init || (seat.phase == Phase::Up && seat.served == 0 && killed_for.is_none());
         if in_vain {
             self.note_life_in_vain(worker);
         }
         match guilty.map(|batch| (batch, batch.what)) {
-            Some((batch, What::Tasks { job, first, attempt, .. })) => {
-                let cause = match doomed {
+            Some((batch, OrderKind::Tasks { job, first, attempt, .. })) => {
+                let cause = match killed_for {
                     Some((unit, cause)) if unit == batch.unit => cause,
                     _ => Cause::Died,
                 };
                 // A worker that was killed for another task harmed this one.
-                let innocent = doomed.is_some_and(|(unit, _)| unit != batch.unit);
+                let innocent = killed_for.is_some_and(|(unit, _)| unit != batch.unit);
                 self.pop_head(worker, 1);
                 let spare = self.jobs.get(&job).is_some_and(|job| job.open && attempt <= job.plan.retries);
                 if spare && !innocent {
@@ -121,23 +124,23 @@ impl Supervisor {
                 } else {
                     self.lose(worker, batch.unit, job, first, attempt, cause, 0);
                 }
-                self.settle(job);
+                self.finish_if_done(job);
             }
-            Some((_, What::Init { profile })) => {
-                if doomed.is_some() || self.lives_in_vain() >= MOST_LIVES_IN_VAIN {
-                    let cause = doomed.map_or(Cause::Died, |(_, cause)| cause);
+            Some((_, OrderKind::Init { profile })) => {
+                if killed_for.is_some() || self.failed_starts() >= MOST_LIVES_IN_VAIN {
+                    let cause = killed_for.map_or(Cause::Died, |(_, cause)| cause);
                     self.fail_jobs(worker, JobCause::Init(cause), |job| job.plan.profile == profile);
-                    self.forgive();
+                    self.reset_backoff();
                 }
             }
-            Some((_, What::Exit)) => {
-                let cause = doomed.map_or(Cause::Died, |(_, cause)| cause);
+            Some((_, OrderKind::Exit)) => {
+                let cause = killed_for.map_or(Cause::Died, |(_, cause)| cause);
                 self.actions.push(Action::ExitLost { worker, cause });
             }
-            None if leaving && let Some((_, cause)) = doomed => {
+            None if leaving && let Some((_, cause)) = killed_for => {
                 self.actions.push(Action::ExitLost { worker, cause });
             }
-            Some((_, What::Resume)) | None => {}
+            Some((_, OrderKind::Resume)) | None => {}
         }
         self.end(worker, in_vain, false);
     }
@@ -147,36 +150,36 @@ impl Supervisor {
     fn end(&mut self, worker: usize, in_vain: bool, is_final: bool) {
         self.give_back_queue(worker, None);
         let seat = &mut self.workers[worker];
-        *seat = Worker::absent(seat.lives_in_vain);
+        *seat = Worker::absent(seat.failed_starts);
         if !self.needs_workers() {
             return;
         }
-        if !in_vain || (!is_final && self.lives_in_vain() < MOST_LIVES_IN_VAIN) {
+        if !in_vain || (!is_final && self.failed_starts() < MOST_LIVES_IN_VAIN) {
             self.start(&[worker]);
         } else if self.is_at_rest() {
             self.fail_jobs(worker, JobCause::NotStarted, |_| true);
-            self.forgive();
+            self.reset_backoff();
         } else {
             let seat = &mut self.workers[worker];
-            let wait = (BACK_OFF_NS << seat.lives_in_vain.min(10)).min(LONGEST_BACK_OFF_NS);
+            let wait = (BACK_OFF_NS << seat.failed_starts.min(10)).min(LONGEST_BACK_OFF_NS);
             seat.retry_at = Some(self.now + wait);
         }
     }
 
     fn note_life_in_vain(&mut self, worker: usize) {
         if self.needs_workers() {
-            self.workers[worker].lives_in_vain += 1;
+            self.workers[worker].failed_starts += 1;
         }
     }
 
-    fn lives_in_vain(&self) -> u32 {
-        self.workers.iter().map(|worker| worker.lives_in_vain).sum()
+    fn failed_starts(&self) -> u32 {
+        self.workers.iter().map(|worker| worker.failed_starts).sum()
     }
 
     /// What follows is another call's trial.
-    fn forgive(&mut self) {
+    fn reset_backoff(&mut self) {
         for worker in &mut self.workers {
-            worker.lives_in_vain = 0;
+            worker.failed_starts = 0;
             worker.retry_at = worker.retry_at.map(|_| self.now);
         }
     }

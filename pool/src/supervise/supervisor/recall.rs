@@ -27,7 +27,7 @@ impl Supervisor {
         }
         self.give_back_queue(worker, Some(kept_up_to));
         if self.workers[worker].takes_orders() {
-            self.workers[worker].push(What::Resume, self.now);
+            self.workers[worker].push(OrderKind::Resume, self.now);
             self.actions.push(Action::SendResume { worker });
         }
     }
@@ -36,7 +36,7 @@ impl Supervisor {
     pub(super) fn give_back_queue(&mut self, worker: usize, from: Option<u32>) {
         let mut jobs = Vec::new();
         for Batch { unit, what } in self.workers[worker].queue.take(from) {
-            let What::Tasks { job, first, count, attempt } = what else { continue };
+            let OrderKind::Tasks { job, first, count, attempt } = what else { continue };
             if let Some(job) = self.jobs.get_mut(&job) {
                 job.in_flight -= count;
             }
@@ -45,7 +45,7 @@ impl Supervisor {
             jobs.push(job);
         }
         for job in jobs {
-            self.settle(job);
+            self.finish_if_done(job);
         }
     }
 }

@@ -48,7 +48,7 @@ impl Supervisor {
         if worker.phase == Phase::Starting {
             return Some(worker.head_since + BOOT_NS);
         }
-        if worker.doomed.is_some() {
+        if worker.killed_for.is_some() {
             return None;
         }
         let limit = self.limit_of(worker).map(|limit| {
@@ -69,22 +69,22 @@ impl Supervisor {
     /// How long the head of the queue may take.
     pub(super) fn limit_of(&self, worker: &Worker) -> Option<u64> {
         let Some(head) = worker.queue.head() else {
-            let leaves = worker.phase == Phase::Leaving && self.mortal;
+            let leaves = worker.phase == Phase::Leaving && self.killable;
             return leaves.then(|| self.exit_limit_ns.unwrap_or(LEAVE_NS));
         };
         let limit = match head.what {
-            What::Tasks { job, .. } => match self.jobs.get(&job) {
+            OrderKind::Tasks { job, .. } => match self.jobs.get(&job) {
                 Some(job) if job.open => job.plan.task_limit_ns,
                 _ => Some(ABANDON_NS),
             },
-            What::Init { profile } => {
+            OrderKind::Init { profile } => {
                 let wanted = |job: &&Job| job.plan.profile == profile;
                 self.jobs.values().filter(wanted).filter_map(|job| job.plan.init_limit_ns).min()
             }
-            What::Exit => self.exit_limit_ns,
-            What::Resume => None,
+            OrderKind::Exit => self.exit_limit_ns,
+            OrderKind::Resume => None,
         };
-        limit.filter(|_| self.mortal)
+        limit.filter(|_| self.killable)
     }
 
     /// The order at the head of the worker's queue, if it has a time limit and is not known to have begun.

@@ -1,0 +1,116 @@
+//! How workers end.
+
+use std::fmt;
+
+use crate::sys::process::ExitStatus;
+
+/// How a worker process ended. `Debug` says what `Display` says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Death {
+    pub(crate) cause: DeathCause,
+    pub(crate) core_dumped: bool,
+    pub(crate) out_of_memory: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DeathCause {
+    /// It exited with this code.
+    Exited(i32),
+    /// This signal killed it.
+    Signaled(i32),
+    /// It held more than twice the memory limit in a task, and was killed for that.
+    MemoryLimit { limit: u64, held: u64 },
+    /// It wrote what no worker writes, and was killed for that.
+    Corrupt,
+    /// It was killed, and did not end.
+    Stuck,
+    /// It is gone, and somebody else took its status.
+    Unknown,
+}
+
+impl Death {
+    pub(crate) const fn new(cause: DeathCause) -> Self {
+        Self { cause, core_dumped: false, out_of_memory: false }
+    }
+
+    /// The signal that killed the worker.
+    #[must_use]
+    pub fn signal(&self) -> Option<i32> {
+        match self.cause {
+            DeathCause::Signaled(signal) => Some(signal),
+            _ => None,
+        }
+    }
+
+    /// The code that the worker exited with.
+    #[must_use]
+    pub fn exit_code(&self) -> Option<i32> {
+        match self.cause {
+            DeathCause::Exited(code) => Some(code),
+            _ => None,
+        }
+    }
+
+    /// Whether the kernel wrote a core file.
+    #[must_use]
+    pub fn core_dumped(&self) -> bool {
+        self.core_dumped
+    }
+
+    /// Whether memory was the reason: the kernel killed it because there was none left, or this crate because it held
+    /// more than twice the pool's `memory_limit`.
+    #[must_use]
+    pub fn out_of_memory(&self) -> bool {
+        self.out_of_memory || matches!(self.cause, DeathCause::MemoryLimit { .. })
+    }
+}
+
+impl From<ExitStatus> for Death {
+    fn from(status: ExitStatus) -> Self {
+        match status {
+            ExitStatus::Exited(code) => Self::new(DeathCause::Exited(code)),
+            ExitStatus::Signaled { signal, core_dumped } => {
+                Self { core_dumped, ..Self::new(DeathCause::Signaled(signal)) }
+            }
+            ExitStatus::Stuck => Self::new(DeathCause::Stuck),
+            ExitStatus::Unknown => Self::new(DeathCause::Unknown),
+        }
+    }
+}
+
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.cause {
+            DeathCause::Exited(code) => write!(f, "exited with code {code}")?,
+            DeathCause::Signaled(number) => match nix::sys::signal::Signal::try_from(number) {
+                Ok(signal) => write!(f, "was killed by {} (signal {number})", signal.as_str())?,
+                Err(_) => write!(f, "was killed by signal {number}")?,
+            },
+            DeathCause::MemoryLimit { limit, held } => {
+                write!(
+                    f,
+                    "was killed: it held {held} bytes more than before, over twice its limit of {limit}"
+                )?;
+            }
+            DeathCause::Corrupt => write!(f, "wrote over its lane and was killed")?,
+            DeathCause::Stuck => write!(
+                f,
+                "was killed and does not end (it hangs inside the kernel, or may not be signalled); it was left to itself"
+            )?,
+            DeathCause::Unknown => write!(f, "is gone (its exit status was taken by another waiter)")?,
+        }
+        if self.core_dumped {
+            write!(f, ", core dumped")?;
+        }
+        if self.out_of_memory {
+            write!(f, ", out of memory")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

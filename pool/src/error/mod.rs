@@ -1,0 +1,181 @@
+//! What can go wrong, and what became of the work.
+
+pub(crate) mod backtrace;
+mod death;
+mod panic;
+pub(crate) mod plain;
+pub(crate) mod returned;
+mod task;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::sys::identity::Forked;
+use crate::text;
+
+pub use death::Death;
+pub(crate) use death::DeathCause;
+pub use panic::PanicInfo;
+use plain::Plain;
+pub use returned::ReturnedError;
+pub(crate) use task::write_stderr_tail;
+pub use task::{TaskError, TaskErrorKind};
+
+/// Why a call on a pool, or the building of one, did not succeed.
+///
+/// `Debug` says what `Display` says, over several lines and with the backtrace of a panic: it is what `unwrap` and a
+/// `main` that returns the error print. Control characters in what a worker or another program has written are shown
+/// as `\u{1b}`.
+#[derive(Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// One task failed; the call ended with the first such error.
+    #[error(transparent)]
+    Task(TaskError),
+    /// An option of the pool or of a job has a value that is not allowed.
+    #[error("option `{option}` is {}: {allowed}", Plain(.value))]
+    Option {
+        /// The option's name, as in the builder.
+        option: &'static str,
+        /// The value that was given.
+        value: String,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// The start method starts this program anew, and the program has not called [`pool::init`](crate::init).
+    #[error(
+        "start method {0} starts this program anew as a worker, and `pool::init()` was never called: \
+         put `#[pool::main]` on `main` or make `pool::init();` its first statement \
+         (in tests: `pool::test_support!();` once in the test crate)"
+    )]
+    NotInitialized(crate::options::StartMethod),
+    /// This process was started as a worker but went past [`pool::init`](crate::init)'s place into user code.
+    #[error(
+        "this process was started as a worker, and its `main` did not begin with `pool::init()`: \
+         put `#[pool::main]` on `main` or make `pool::init();` its first statement"
+    )]
+    InitSkipped,
+    /// A worker of a daemonic pool tried to build a pool.
+    #[error("a worker of a daemonic pool cannot build a pool: build the outer pool with `daemon(false)`")]
+    Daemonic,
+    /// `Fork` was refused because the process has other threads, which a fork would not copy.
+    #[error(
+        "start method Fork in a process with {threads} threads is not sound: use `StartMethod::ForkServer`, \
+         make the pool's first call before other threads start, or assert that it is fine with the unsafe builder method \
+         `allow_fork_with_threads`"
+    )]
+    ForkWithThreads {
+        /// How many threads the process has.
+        threads: usize,
+    },
+    /// The pool was built before a fork, and this process is the copy: the workers are the other process's.
+    #[error(
+        "the pool belongs to process {owner}, and this process is a fork of that one, which has no workers of it: \
+         build the pool after the fork"
+    )]
+    Forked {
+        /// The number of the process that has built the pool.
+        owner: u32,
+    },
+    /// A process that was started as this program anew ended, or did something else, before it came to
+    /// [`pool::init`](crate::init). It is not tried again.
+    #[error(
+        "could not start {what}: the new process did not reach `pool::init()`: {reason}. All that comes before that call \
+         is done in each process that the pool starts: put `#[pool::main]` on `main`, or make `pool::init();` its first \
+         statement, before arguments are read, anything is printed or a runtime is started{printed}"
+    )]
+    InitNotReached {
+        /// What was being started.
+        what: String,
+        /// What the new process did instead.
+        reason: String,
+        /// The end of what it printed, behind a few words of its own; empty if that was nothing.
+        printed: String,
+    },
+    /// Workers could not be started.
+    #[error("could not start {what}: {}", Plain(.reason))]
+    Start {
+        /// What was being started.
+        what: String,
+        /// Why that failed.
+        reason: String,
+    },
+    /// The program has closed descriptors that are the pool's, as what makes a daemon of a process does.
+    #[error(
+        "this process has closed descriptors of the pool's, and the workers have ended with them: close only what the \
+         program has opened, or build the pool afterwards"
+    )]
+    DescriptorsClosed,
+    /// The registry of tasks is not usable.
+    #[error("task registry: {0}")]
+    Registry(String),
+    /// The shared value could not be encoded.
+    #[error("the shared value could not be encoded: {}", Plain(.0))]
+    Shared(String),
+    /// Memory that processes share could not be had: see [`shared`](crate::shared).
+    #[error("{what}: {reason}")]
+    SharedMemory {
+        /// For what.
+        what: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// The outputs of chunks do not fit together.
+    #[error("the outputs of the chunks cannot be concatenated: {}", Plain(.0))]
+    Concatenate(String),
+    /// The call was cancelled.
+    #[error("the call was cancelled")]
+    Cancelled,
+    /// The pool was closed, by `join`, `terminate` or drop, before this work ended.
+    #[error("the pool is closed: the work was not finished")]
+    Closed,
+    /// The result was not there in time; the task goes on.
+    #[error("no result within {0:?}: the task goes on, wait again or cancel it")]
+    NotReady(Duration),
+}
+
+impl Error {
+    /// The failed task, when it was a task that failed.
+    #[must_use]
+    pub fn task(&self) -> Option<&TaskError> {
+        match self {
+            Self::Task(task) => Some(task),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn option(option: &'static str, value: impl fmt::Debug, allowed: impl Into<String>) -> Self {
+        Self::Option { option, value: text::shown(&value), allowed: allowed.into() }
+    }
+
+    pub(crate) fn shared_memory(what: impl Into<String>, reason: impl fmt::Display) -> Self {
+        Self::SharedMemory { what: what.into(), reason: reason.to_string() }
+    }
+
+    pub(crate) fn start(what: impl Into<String>, reason: impl fmt::Display) -> Self {
+        Self::Start { what: what.into(), reason: reason.to_string() }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Task(task) => fmt::Debug::fmt(task, f),
+            _ => fmt::Display::fmt(self, f),
+        }
+    }
+}
+
+impl From<Forked> for Error {
+    fn from(Forked { owner }: Forked) -> Self {
+        Self::Forked { owner }
+    }
+}
+
+impl From<TaskError> for Error {
+    fn from(task: TaskError) -> Self {
+        Self::Task(task)
+    }
+}

@@ -1,0 +1,278 @@
+//! What became of a task.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::plain::Plain;
+use super::{Death, PanicInfo, ReturnedError};
+
+/// What became of one task that did not give a result. `Debug` says what `Display` says, over several lines.
+#[derive(Clone)]
+pub struct TaskError(pub(super) Arc<Failure>);
+
+pub(super) struct Failure {
+    task: &'static str,
+    index: usize,
+    worker: usize,
+    pub(super) attempts: u32,
+    argument: Option<String>,
+    kind: TaskErrorKind,
+    earlier: Vec<TaskErrorKind>,
+    /// The elements that it had in place.
+    rows: Option<Range<usize>>,
+    stderr_tail: Option<String>,
+}
+
+impl TaskError {
+    pub(crate) fn new(
+        task: &'static str,
+        index: usize,
+        worker: usize,
+        attempts: u32,
+        argument: Option<String>,
+        kind: TaskErrorKind,
+    ) -> Self {
+        let (earlier, rows, stderr_tail) = (Vec::new(), None, None);
+        Self(Arc::new(Failure { task, index, worker, attempts, argument, kind, earlier, rows, stderr_tail }))
+    }
+
+    /// With what ended the attempts before the last.
+    pub(crate) fn after(mut self, attempts: Vec<TaskErrorKind>) -> Self {
+        if let Some(failure) = Arc::get_mut(&mut self.0) {
+            failure.earlier = attempts;
+        }
+        self
+    }
+
+    /// Of a task that had these elements of an array in place.
+    pub(crate) fn on_rows(mut self, rows: Range<usize>) -> Self {
+        if let Some(failure) = Arc::get_mut(&mut self.0) {
+            failure.rows = Some(rows);
+        }
+        self
+    }
+
+    /// With what its worker printed before its end.
+    pub(crate) fn with_stderr_tail(mut self, words: Option<String>) -> Self {
+        if let Some(failure) = Arc::get_mut(&mut self.0) {
+            failure.stderr_tail = words;
+        }
+        self
+    }
+
+    /// The name of the task function, as it is registered.
+    #[must_use]
+    pub fn task_name(&self) -> &'static str {
+        self.0.task
+    }
+
+    /// The item's position in the input, from 0. For [`TaskErrorKind::Init`] and [`TaskErrorKind::Exit`],
+    /// which belong to no item: 0.
+    #[must_use]
+    pub fn task_index(&self) -> usize {
+        self.0.index
+    }
+
+    /// The worker that had the task.
+    #[must_use]
+    pub fn worker_id(&self) -> usize {
+        self.0.worker
+    }
+
+    /// How many times the task was started; 1 without retries.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
+    }
+
+    /// The item, when its type is `Debug` and it was still there to look at: its first 200 characters. Of an item of more
+    /// than 1 GiB only the size.
+    #[must_use]
+    pub fn argument(&self) -> Option<&str> {
+        self.0.argument.as_deref()
+    }
+
+    /// For a task that worked on a chunk of an array [in place](crate::Job::chunks_mut), and panicked, died or was
+    /// timed out: the elements of that chunk. Each may be as it was, as it should be, or something in between.
+    #[must_use]
+    pub fn torn(&self) -> Option<Range<usize>> {
+        let tears = |kind: &TaskErrorKind| {
+            matches!(kind, TaskErrorKind::Panicked(_) | TaskErrorKind::Died(_) | TaskErrorKind::TimedOut(_))
+        };
+        let torn = tears(&self.0.kind) || self.0.earlier.iter().any(tears);
+        self.0.rows.clone().filter(|_| torn)
+    }
+
+    /// What the worker printed to stderr before it died or was killed, the last 2 KiB at most: an assertion of a C
+    /// library, what an allocator complains of, a panic that could not unwind. As far as can be known, nothing from
+    /// before the task. As it was printed: where it is shown, control characters may be better escaped, as this
+    /// error's `Display` does.
+    #[must_use]
+    pub fn stderr_tail(&self) -> Option<&str> {
+        self.0.stderr_tail.as_deref()
+    }
+
+    /// What went wrong, at the last attempt.
+    #[must_use]
+    pub fn kind(&self) -> &TaskErrorKind {
+        &self.0.kind
+    }
+
+    /// What ended the attempts before the last, from the first on; empty without retries.
+    #[must_use]
+    pub fn earlier_attempts(&self) -> &[TaskErrorKind] {
+        &self.0.earlier
+    }
+}
+
+impl std::error::Error for TaskError {
+    /// The error that the function returned, as text; its sources follow it.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.kind.returned().map(ReturnedError::first)
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.say(f)?;
+        self.say_more(|more| write!(f, "; {more}"))?;
+        self.stderr_tail().map_or(Ok(()), |words| write_stderr_tail(f, words))
+    }
+}
+
+impl fmt::Debug for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.say(f)?;
+        self.say_more(|more| write!(f, "\n  {}", Indented(&more.to_string(), 4)))?;
+        if let Some(words) = self.stderr_tail() {
+            write!(f, "\n  the end of its stderr:\n    {}", Indented(&Plain(words).to_string(), 4))?;
+        }
+        write_backtrace(f, &self.0.kind)
+    }
+}
+
+impl TaskError {
+    /// The task, and what became of it.
+    fn say(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Failure { task, index, worker, kind, .. } = &*self.0;
+        match kind {
+            TaskErrorKind::Init(cause) => {
+                write!(f, "init of worker {worker} for task `{task}` failed: {cause}")
+            }
+            TaskErrorKind::Exit(cause) => write!(f, "exit of worker {worker} failed: {cause}"),
+            _ => write!(f, "task {index} of `{task}` on worker {worker} {kind}"),
+        }
+    }
+
+    /// What else there is to say, one thing after the other.
+    fn say_more(&self, mut say: impl FnMut(fmt::Arguments<'_>) -> fmt::Result) -> fmt::Result {
+        let Failure { attempts, argument, earlier, .. } = &*self.0;
+        if let Some(argument) = argument {
+            say(format_args!("its argument was {}", Plain(argument)))?;
+        }
+        if let Some(Range { start, end }) = self.torn() {
+            say(format_args!("it left elements {start} to {end} torn"))?;
+        }
+        if *attempts > 1 {
+            say(format_args!("this was attempt {attempts}"))?;
+        }
+        (1..).zip(earlier).try_for_each(|(attempt, kind)| say(format_args!("attempt {attempt} {kind}")))
+    }
+}
+
+/// What a worker printed before its end, behind what is said of that: one line there, several below.
+pub(crate) fn write_stderr_tail(f: &mut impl fmt::Write, words: &str) -> fmt::Result {
+    f.write_str("; the end of its stderr:")?;
+    let gap = if words.contains('\n') { "\n    " } else { " " };
+    words.lines().try_for_each(|line| write!(f, "{gap}{}", Plain(line)))
+}
+
+/// The backtrace of a panic, below what is said of it.
+fn write_backtrace(f: &mut fmt::Formatter<'_>, kind: &TaskErrorKind) -> fmt::Result {
+    match kind {
+        TaskErrorKind::Init(cause) | TaskErrorKind::Exit(cause) => write_backtrace(f, cause),
+        TaskErrorKind::Panicked(panic) => panic.backtrace().map_or(Ok(()), |backtrace| {
+            write!(f, "\n  backtrace:\n  {}", Indented(&Plain(backtrace.trim_end()).to_string(), 2))
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// A text whose lines after the first begin with so many spaces.
+struct Indented<'t>(&'t str, usize);
+
+impl fmt::Display for Indented<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(text, spaces) = *self;
+        for (number, line) in text.split('\n').enumerate() {
+            if number > 0 {
+                f.write_str("\n")?;
+            }
+            let spaces = if number > 0 && !line.is_empty() { spaces } else { 0 };
+            write!(f, "{:spaces$}{line}", "")?;
+        }
+        Ok(())
+    }
+}
+
+/// What went wrong with a task. `Debug` says what `Display` says, with the backtrace of a panic.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum TaskErrorKind {
+    /// The task panicked. Its worker lives on.
+    Panicked(PanicInfo),
+    /// The worker died while it ran the task.
+    Died(Death),
+    /// The task, init or exit function ran longer than its limit, and its worker was killed.
+    TimedOut(Duration),
+    /// The argument, or the result, could not be encoded.
+    Encode(String),
+    /// The argument, or the result, could not be decoded.
+    Decode(String),
+    /// The worker's init function failed.
+    Init(Box<TaskErrorKind>),
+    /// The worker's exit function failed.
+    Exit(Box<TaskErrorKind>),
+    /// A function returned this error: the init function said why it could not make the state.
+    Failed(ReturnedError),
+    /// The task was cancelled before it was done.
+    Cancelled,
+}
+
+impl TaskErrorKind {
+    /// The error that the function returned, if that is what went wrong.
+    fn returned(&self) -> Option<&ReturnedError> {
+        match self {
+            Self::Failed(error) => Some(error),
+            Self::Init(cause) | Self::Exit(cause) => cause.returned(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for TaskErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked(info) => info.fmt(f),
+            Self::Died(death) => write!(f, "died: its worker {death}"),
+            Self::TimedOut(limit) => {
+                write!(f, "timed out: it ran longer than {limit:?}, its worker was killed")
+            }
+            Self::Encode(why) => write!(f, "could not be sent: encoding failed: {}", Plain(why)),
+            Self::Decode(why) => write!(f, "could not be received: decoding failed: {}", Plain(why)),
+            Self::Init(cause) => write!(f, "has no worker state: init failed: {cause}"),
+            Self::Exit(cause) => write!(f, "exit failed: {cause}"),
+            Self::Failed(why) => write!(f, "returned an error: {}", Plain(why)),
+            Self::Cancelled => write!(f, "was cancelled"),
+        }
+    }
+}
+
+impl fmt::Debug for TaskErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)?;
+        write_backtrace(f, self)
+    }
+}

@@ -1,0 +1,122 @@
+//! What the parent tells its `tracing` subscriber: the lives and deaths of workers. It is noted where it happens, and told
+//! when no lock is held.
+
+use std::time::Duration;
+
+use crate::error::{Death, TaskErrorKind};
+use crate::observe::{logs, progress};
+use crate::unwind;
+
+/// What is to be told.
+#[derive(Debug, Default)]
+pub(crate) struct Events(Vec<Event>);
+
+#[derive(Debug)]
+enum Event {
+    Started {
+        worker: usize,
+        pid: Option<i32>,
+        start: u32,
+    },
+    NotStarted {
+        worker: usize,
+        error: String,
+    },
+    TimedOut {
+        worker: usize,
+        task: &'static str,
+        index: u64,
+        limit: Duration,
+    },
+    Died {
+        worker: usize,
+        death: Death,
+        stderr_tail: Option<String>,
+    },
+    Ended {
+        worker: usize,
+    },
+    #[cfg(feature = "logs")]
+    Logged {
+        worker: usize,
+        record: logs::Record,
+    },
+}
+
+impl Events {
+    /// A worker was started, for the first time, or again.
+    pub(crate) fn started(&mut self, worker: usize, pid: Option<i32>, start: u32) {
+        self.0.push(Event::Started { worker, pid, start });
+    }
+
+    pub(crate) fn not_started(&mut self, worker: usize, error: &impl ToString) {
+        self.0.push(Event::NotStarted { worker, error: error.to_string() });
+    }
+
+    /// An attempt at a task gave no result. What nobody else tells is that it took too long.
+    pub(crate) fn lost(&mut self, worker: usize, task: &'static str, index: u64, why: &TaskErrorKind) {
+        if let TaskErrorKind::TimedOut(limit) = *why {
+            self.0.push(Event::TimedOut { worker, task, index, limit });
+        }
+    }
+
+    /// A worker ended that had not been told to.
+    pub(crate) fn died(&mut self, worker: usize, death: Death, stderr_tail: Option<&str>) {
+        self.0.push(Event::Died { worker, death, stderr_tail: stderr_tail.map(str::to_owned) });
+    }
+
+    pub(crate) fn ended(&mut self, worker: usize) {
+        self.0.push(Event::Ended { worker });
+    }
+
+    #[cfg(feature = "logs")]
+    pub(crate) fn logged(&mut self, worker: usize, record: logs::Record) {
+        self.0.push(Event::Logged { worker, record });
+    }
+
+    #[cfg(not(feature = "logs"))]
+    pub(crate) fn logged(&mut self, _: usize, record: logs::Record) {
+        match record {}
+    }
+
+    /// Tells it. A subscriber that panics ends no call.
+    #[inline]
+    pub(crate) fn tell(self) {
+        if !self.0.is_empty() {
+            // Most subscribers write to stderr.
+            progress::clear_bars_while(|| self.tell_all());
+        }
+    }
+
+    fn tell_all(self) {
+        for event in self.0 {
+            let _ = unwind::catch(|| event.tell());
+        }
+    }
+}
+
+impl Event {
+    #[cold]
+    fn tell(self) {
+        match self {
+            Self::Started { worker, pid, start: 1 } => {
+                tracing::debug!(target: "pool", worker, pid, "worker started");
+            }
+            Self::Started { worker, pid, start } => {
+                tracing::debug!(target: "pool", worker, pid, start, "worker restarted");
+            }
+            Self::NotStarted { worker, error } => {
+                tracing::error!(target: "pool", worker, error, "worker could not be started");
+            }
+            Self::TimedOut { worker, task, index, limit } => {
+                tracing::warn!(target: "pool", worker, task, task_index = index, ?limit, "task timed out");
+            }
+            Self::Died { worker, death, stderr_tail } => {
+                tracing::warn!(target: "pool", worker, %death, stderr_tail, "worker died");
+            }
+            Self::Ended { worker } => tracing::debug!(target: "pool", worker, "worker ended"),
+            #[cfg(feature = "logs")]
+            Self::Logged { worker, record } => logs::replay(worker, &record),
+        }
+    }
+}

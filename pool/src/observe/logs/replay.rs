@@ -1,0 +1,179 @@
+//! The parent's end: records are made anew for its own subscriber, as if from the place where the worker made them, so that
+//! filters do with them what they do with the program's own.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
+
+use tracing::callsite::{self, Callsite, Identifier};
+use tracing::field::{FieldSet, Value as Field};
+use tracing::metadata::Kind;
+use tracing::subscriber::Interest;
+use tracing::{Event, Metadata, dispatcher};
+
+use super::{LEVELS, Record, Value, has_subscriber};
+
+/// Of so many places in the program records are told as from there, which takes memory for good. A program has fewer, but a
+/// worker may say anything.
+const MOST_PLACES: usize = 4096;
+
+/// Where records come from.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Place {
+    level: u8,
+    target: String,
+    module: Option<String>,
+    file: Option<String>,
+    line: Option<u32>,
+    fields: Vec<String>,
+}
+
+/// A place, as `tracing` knows it.
+struct Site(OnceLock<Metadata<'static>>);
+
+impl Callsite for Site {
+    fn set_interest(&self, _: Interest) {}
+
+    fn metadata(&self) -> &Metadata<'_> {
+        self.0.get().expect("a site has its metadata before it is registered")
+    }
+}
+
+static SITES: LazyLock<Mutex<HashMap<Place, &'static Site>>> = LazyLock::new(Mutex::default);
+
+/// The fields that each record has besides its own.
+const OWN: [&str; 4] = ["message", "worker", "task_index", "spans"];
+
+impl Place {
+    fn of(record: &Record) -> Self {
+        let Record { level, target, module, file, line, fields, .. } = record;
+        Self {
+            level: *level,
+            target: target.clone(),
+            module: module.clone(),
+            file: file.clone(),
+            line: *line,
+            fields: fields.iter().map(|(name, _)| name.clone()).collect(),
+        }
+    }
+
+    fn site(self) -> Option<&'static Site> {
+        let mut sites = SITES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(site) = sites.get(&self) {
+            return Some(site);
+        }
+        let level = *LEVELS.get(usize::from(self.level))?;
+        if sites.len() >= MOST_PLACES {
+            return None;
+        }
+        let keep = |text: &String| -> &'static str { Box::leak(text.clone().into_boxed_str()) };
+        let names: Vec<&'static str> = OWN.into_iter().chain(self.fields.iter().map(keep)).collect();
+        let site: &'static Site = Box::leak(Box::new(Site(OnceLock::new())));
+        let (file, module) = (self.file.as_ref().map(keep), self.module.as_ref().map(keep));
+        let fields = FieldSet::new(Box::leak(names.into_boxed_slice()), Identifier(site));
+        let metadata = Metadata::new(
+            "event of a worker",
+            keep(&self.target),
+            level,
+            file,
+            self.line,
+            module,
+            fields,
+            Kind::EVENT,
+        );
+        let fresh = site.0.set(metadata).is_ok();
+        debug_assert!(fresh);
+        callsite::register(site);
+        sites.insert(self, site);
+        Some(site)
+    }
+}
+
+/// Tells the subscriber, or else the logger, what a worker has logged.
+pub(crate) fn replay(worker: usize, record: &Record) {
+    if record.lost > 0 {
+        tracing::warn!(target: "pool", worker, lost = record.lost, "records of a worker were lost: it logs faster than they are read");
+    }
+    if record.target.is_empty() && record.message.is_empty() {
+        return;
+    }
+    if !has_subscriber() {
+        return tell_logger(worker, record);
+    }
+    let Some(Site(metadata)) = Place::of(record).site() else {
+        return tracing::warn!(target: "pool", worker, message = record.message, "from one place too many");
+    };
+    let Some(metadata) = metadata.get() else { return };
+    dispatcher::get_default(|dispatch| {
+        if !dispatch.enabled(metadata) {
+            return;
+        }
+        let message = format_args!("{}", record.message);
+        let (worker, index) = (worker as u64, record.index);
+        let own: [Option<&dyn Field>; OWN.len()] = [
+            Some(&message),
+            Some(&worker),
+            index.as_ref().map(|index| index as &dyn Field),
+            Some(&record.spans).filter(|spans| !spans.is_empty()).map(|spans| spans as &dyn Field),
+        ];
+        let fields = record.fields.iter().map(|(_, value)| Some(value.as_field()));
+        let values: Vec<_> = own.into_iter().chain(fields).collect();
+        dispatch.event(&Event::new(metadata, &metadata.fields().value_set_all(&values)));
+    });
+}
+
+impl Value {
+    fn as_field(&self) -> &dyn Field {
+        match self {
+            Self::Bool(value) => value,
+            Self::I64(value) => value,
+            Self::U64(value) => value,
+            Self::F64(value) => value,
+            Self::Text(text) => text,
+        }
+    }
+}
+
+/// Without a subscriber there may be a logger. What fields say stands behind the message.
+fn tell_logger(worker: usize, record: &Record) {
+    let Some(level) = log::Level::iter().nth(record.level.into()) else { return };
+    let mut text = record.message.clone();
+    let mut note = |name: &str, value: &dyn std::fmt::Display| {
+        let written = write!(text, " {name}={value}");
+        debug_assert!(written.is_ok());
+    };
+    for (name, value) in &record.fields {
+        match value {
+            Value::Bool(value) => note(name, value),
+            Value::I64(value) => note(name, value),
+            Value::U64(value) => note(name, value),
+            Value::F64(value) => note(name, value),
+            Value::Text(value) => note(name, value),
+        }
+    }
+    note("worker", &worker);
+    if let Some(index) = record.index {
+        note("task_index", &index);
+    }
+    let args = format_args!("{text}");
+    let mut builder = log::Record::builder();
+    builder.level(level).target(&record.target).args(args).line(record.line);
+    builder.file(record.file.as_deref()).module_path(record.module.as_deref());
+    log::logger().log(&builder.build());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_cannot_make_up_any_number_of_places() {
+        let place = |line| Place::of(&Record { line: Some(line), ..Record::default() });
+        let first = place(0).site().expect("there is room for it");
+        let told = (1..2 * MOST_PLACES as u32).filter(|line| place(*line).site().is_some()).count();
+        assert!(told < MOST_PLACES, "{told}");
+        assert!(std::ptr::eq(first, place(0).site().expect("it is known")));
+        let unheard_of = Record { level: 9, ..Record::default() };
+        assert!(Place::of(&unheard_of).site().is_none());
+    }
+}

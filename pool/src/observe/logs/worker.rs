@@ -1,0 +1,214 @@
+//! The worker's end: a subscriber that sends what is logged to the parent.
+
+use std::fmt::{self, Write};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id};
+use tracing::subscriber::DefaultGuard;
+use tracing::{Event, Metadata, Subscriber};
+use tracing_log::{LogTracer, NormalizeEvent};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+
+use super::{LEVELS, Record, Value, Verbosity};
+use crate::sys::fd::Guarded;
+use crate::sys::pipe::{AT_ONCE, never_wait};
+use crate::text;
+
+/// No task runs.
+const NONE: u64 = u64::MAX;
+
+/// What sends a worker's records while it lives. Nothing where nobody listens.
+pub(crate) struct LogSender {
+    outlet: Option<Arc<Outlet>>,
+    _guard: Option<DefaultGuard>,
+}
+
+impl fmt::Debug for LogSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogSender").field("outlet", &self.outlet).finish_non_exhaustive()
+    }
+}
+
+impl LogSender {
+    /// On this thread, and if it is alone in its process in all of it.
+    pub(crate) fn new(log: Option<(OwnedFd, Verbosity)>, alone: bool) -> Self {
+        let quiet = Self { outlet: None, _guard: None };
+        let Some((pipe, verbosity)) = log else { return quiet };
+        let Some(level) = LEVELS.get(usize::from(verbosity).wrapping_sub(1)) else { return quiet };
+        if never_wait(&pipe).is_err() {
+            return quiet;
+        }
+        let Ok(pipe) = Guarded::new(pipe) else { return quiet };
+        let outlet = Arc::new(Outlet { pipe, index: AtomicU64::new(NONE), lost: AtomicU32::new(0) });
+        let sender = Sender { level: LevelFilter::from_level(*level), outlet: Arc::clone(&outlet) };
+        let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(sender));
+        if alone {
+            // A fork has its parent's already, and keeps those.
+            let _ = tracing::dispatcher::set_global_default(dispatch.clone());
+            let level = log::LevelFilter::iter().nth(verbosity.into()).unwrap_or(log::LevelFilter::Trace);
+            let _ = LogTracer::builder().with_max_level(level).init();
+        }
+        Self { outlet: Some(outlet), _guard: Some(tracing::dispatcher::set_default(&dispatch)) }
+    }
+
+    /// The task of this index begins.
+    #[inline]
+    pub(crate) fn is_at(&self, index: u64) {
+        if let Some(outlet) = &self.outlet {
+            outlet.index.store(index, Ordering::Relaxed);
+        }
+    }
+
+    /// No task runs. What was lost is told, if nothing else was since.
+    pub(crate) fn is_at_none(&self) {
+        let Some(outlet) = &self.outlet else { return };
+        outlet.index.store(NONE, Ordering::Relaxed);
+        if outlet.lost.load(Ordering::Relaxed) > 0 {
+            outlet.send(Record::default(), 0);
+        }
+    }
+}
+
+/// Where records go.
+#[derive(Debug)]
+struct Outlet {
+    pipe: Guarded,
+    /// Which task runs.
+    index: AtomicU64,
+    /// How many were lost since one went through.
+    lost: AtomicU32,
+}
+
+impl Outlet {
+    /// Sends a record, which counts as so many if it is lost.
+    fn send(&self, mut record: Record, counts: u32) {
+        record.lost = self.lost.swap(0, Ordering::Relaxed);
+        let bytes = record.encode();
+        // Whole or not at all: records are no longer than that.
+        // A task may have closed the pipe, and a file of its own may have got the number.
+        let is_sent = !bytes.is_empty() && self.pipe.is_intact();
+        if !is_sent || nix::unistd::write(&self.pipe, &bytes).is_err() {
+            self.lost.fetch_add(record.lost + counts, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Sends events to the parent.
+struct Sender {
+    level: LevelFilter,
+    outlet: Arc<Outlet>,
+}
+
+/// A span's name and fields, as text.
+struct SpanText(String);
+
+impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Sender {
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        *metadata.level() <= self.level
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.level)
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        let mut text = SpanText(attributes.metadata().name().to_owned());
+        attributes.record(&mut text);
+        span.extensions_mut().insert(text);
+    }
+
+    fn on_record(&self, id: &Id, values: &tracing::span::Record<'_>, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        if let Some(text) = span.extensions_mut().get_mut::<SpanText>() {
+            values.record(text);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let normalized = event.normalized_metadata();
+        let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
+        let level = LEVELS.iter().position(|level| level == metadata.level()).unwrap_or(0);
+        let mut record = Record {
+            index: Some(self.outlet.index.load(Ordering::Relaxed)).filter(|index| *index != NONE),
+            level: level as u8,
+            target: metadata.target().to_owned(),
+            module: metadata.module_path().map(str::to_owned),
+            file: metadata.file().map(str::to_owned),
+            line: metadata.line(),
+            ..Record::default()
+        };
+        event.record(&mut record);
+        for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
+            if let Some(SpanText(text)) = span.extensions().get() {
+                let gap = if record.spans.is_empty() { "" } else { ": " };
+                record.spans.extend([gap, text]);
+            }
+        }
+        self.outlet.send(record, 1);
+    }
+}
+
+impl Visit for SpanText {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Writing to a string does not fail, unless the value does.
+        let room = AT_ONCE.saturating_sub(self.0.len());
+        if room == 0 {
+            return;
+        }
+        let _ = write!(self.0, " {}=", field.name());
+        self.0.push_str(&text::beginning(format_args!("{value:?}"), room));
+    }
+}
+
+/// As much of a text as one record takes.
+fn beginning(text: &str) -> String {
+    text[..text.floor_char_boundary(AT_ONCE)].to_owned()
+}
+
+impl Record {
+    fn note(&mut self, field: &Field, value: Value) {
+        // What a `log` record says of itself is in its metadata by now.
+        if !field.name().starts_with("log.") {
+            self.fields.push((field.name().to_owned(), value));
+        }
+    }
+}
+
+impl Visit for Record {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let text = text::beginning(format_args!("{value:?}"), AT_ONCE);
+        match field.name() {
+            "message" => self.message = text,
+            _ => self.note(field, Value::Text(text)),
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "message" => self.message = beginning(value),
+            _ => self.note(field, Value::Text(beginning(value))),
+        }
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.note(field, Value::Bool(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.note(field, Value::I64(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.note(field, Value::U64(value));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.note(field, Value::F64(value));
+    }
+}

@@ -1,0 +1,267 @@
+//! A track: memory in which a worker notes what it does, as slices. The parent reads it when it wants to know; until then it
+//! costs the parent nothing. It outlives the worker, and is believed no more than anything else that a worker writes.
+
+use super::slices::{MOST, Slice, Slices};
+use crate::codec::Codec;
+use crate::error::Error;
+use crate::shared::SharedArray;
+use crate::sys::ticks::{self, Dial};
+
+/// Odd while the worker moves slices.
+const VERSION: usize = 0;
+const COUNT: usize = 1;
+/// What it is at, and since when; 0 for nothing.
+const SINCE: usize = 2;
+const TASK: usize = 3;
+const INDEX: usize = 4;
+/// Where slices begin, and what one takes. One more than [`MOST`] has room: the last may be under way.
+const SLICES: usize = 8;
+const SLICE: usize = 5;
+const LEN: usize = SLICES + SLICE * (MOST + 1);
+
+/// The parent's side of a track.
+#[derive(Debug)]
+pub(crate) struct Track(SharedArray<u64>);
+
+/// What a worker noted.
+#[derive(Debug, Default)]
+pub(crate) struct Noted {
+    pub(crate) slices: Vec<Slice>,
+    /// What it was at, and since when; its end is not known.
+    pub(crate) running: Option<Slice>,
+}
+
+impl Track {
+    pub(crate) fn new() -> Result<Self, Error> {
+        SharedArray::zeroed(LEN).map(Self)
+    }
+
+    /// By which the worker finds it, as long as this lives.
+    pub(crate) fn handle(&self) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::new();
+        Codec::Bincode.encode(&self.0, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// What the worker has noted by this time. Only what can be.
+    pub(crate) fn read(&self, now: u64) -> Noted {
+        let words = self.consistent_words();
+        let mut noted = Noted::default();
+        let mut last = 0;
+        let count = usize::try_from(words[COUNT]).unwrap_or(usize::MAX).min(MOST + 1);
+        for word in words[SLICES..].as_chunks::<SLICE>().0.iter().take(count) {
+            let [start, end, first, what, lead] = *word;
+            if last <= start && start <= end && end <= now {
+                let (task, count) = ((what >> 32) as u32, what as u32);
+                noted.slices.push(Slice { task, count, first, start, end, lead: lead.min(end - start) });
+                last = end;
+            }
+        }
+        let (since, task, mut first) = (words[SINCE], words[TASK] as u32, words[INDEX]);
+        if (1..=now).contains(&since) {
+            if let Some(slice) = noted.slices.last().filter(|slice| slice.end > since && slice.task == task) {
+                // Some of those that began then are noted already.
+                first = first.max(slice.first.saturating_add(slice.count.into()));
+            }
+            let start = since.max(last);
+            noted.running = Some(Slice { task, count: 1, first, start, end: start, lead: 0 });
+        }
+        noted
+    }
+
+    /// For the fuzzer: as if a worker had written these words.
+    #[cfg(fuzzing)]
+    pub(super) fn note_any(&self, words: impl Iterator<Item = u64>) {
+        words.zip(0..LEN).for_each(|(word, place)| self.0.set(place, word));
+    }
+
+    /// A copy of the words, from between two changes if the worker leaves any time there.
+    fn consistent_words(&self) -> Vec<u64> {
+        for _ in 0..100 {
+            let version = self.0.get(VERSION);
+            let words = self.0.to_vec();
+            if version.is_multiple_of(2) && self.0.get(VERSION) == version {
+                return words;
+            }
+        }
+        self.0.to_vec()
+    }
+}
+
+/// The worker's side: notes what it does.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    track: SharedArray<u64>,
+    dial: Dial,
+    slices: Slices,
+    /// What is not noted yet; its times are in ticks.
+    open: Slice,
+    /// The same as [`Slices::grain`], in ticks.
+    grain: u64,
+}
+
+impl Recorder {
+    /// None where the memory can't be found: then nothing is noted.
+    pub(crate) fn new(handle: &[u8]) -> Option<Self> {
+        let track: SharedArray<u64> = Codec::Bincode.decode(handle).ok()?;
+        let (dial, slices) = (Dial::new(), Slices::default());
+        // How long a tick is, is known when the first task begins.
+        (track.len() == LEN).then_some(Self { track, dial, slices, open: Slice::default(), grain: u64::MAX })
+    }
+
+    /// Tasks begin, with this one.
+    #[inline]
+    pub(crate) fn begin(&mut self, task: u32, index: u64, now: u64) {
+        let Slice { task: last, first, count, end, .. } = self.open;
+        let follows =
+            last == task && first + u64::from(count) == index && now.saturating_sub(end) < self.grain / 4;
+        if count > 0 && !follows {
+            self.note();
+        }
+        if self.grain == u64::MAX {
+            self.set_dial();
+        }
+        if self.open.count == 0 {
+            self.open = Slice { task, count: 0, first: index, start: now, end: now, lead: 0 };
+        }
+        self.track.set(TASK, task.into());
+        self.track.set(INDEX, index);
+        self.track.set(SINCE, self.dial.at(now));
+    }
+
+    /// One of them is over, and the next begins.
+    #[inline]
+    pub(crate) fn end(&mut self, now: u64) {
+        let open = &mut self.open;
+        open.count = open.count.saturating_add(1);
+        open.end = now;
+        if now.saturating_sub(open.start) >= self.grain {
+            self.note();
+        }
+    }
+
+    /// No more of them follow now: the parent can see what there is.
+    pub(crate) fn rest(&mut self) {
+        self.track.set(SINCE, 0);
+        if self.open.count > 0 {
+            let slice = self.in_ns(self.open);
+            self.put(self.slices.list().len(), slice);
+        }
+    }
+
+    /// What began last is over, and is no task.
+    pub(crate) fn end_phase(&mut self) {
+        self.end(ticks::now());
+        if self.open.count > 0 {
+            self.note();
+        }
+        self.track.set(SINCE, 0);
+    }
+
+    #[cold]
+    fn note(&mut self) {
+        let slice = self.in_ns(self.open);
+        if self.slices.push(slice) {
+            let version = self.track.get(VERSION);
+            self.track.set(VERSION, version | 1);
+            for place in 0..self.slices.list().len() {
+                self.put(place, self.slices.list()[place]);
+            }
+            self.track.set(VERSION, (version | 1).wrapping_add(1));
+        } else {
+            self.put(self.slices.list().len() - 1, slice);
+        }
+        let Slice { task, first, count, end, .. } = self.open;
+        self.open = Slice { task, count: 0, first: first + u64::from(count), start: end, end, lead: 0 };
+        self.set_dial();
+    }
+
+    fn set_dial(&mut self) {
+        self.dial.set();
+        self.grain = self.dial.ticks(self.slices.grain());
+    }
+
+    fn put(&mut self, place: usize, Slice { task, count, first, start, end, lead }: Slice) {
+        let what = u64::from(task) << 32 | u64::from(count);
+        for (word, value) in [start, end, first, what, lead].into_iter().enumerate() {
+            self.track.set(SLICES + SLICE * place + word, value);
+        }
+        self.track.set(COUNT, place as u64 + 1);
+    }
+
+    /// In nanoseconds. How long a tick is becomes known better with time, and no slice begins before the last has ended.
+    fn in_ns(&self, slice: Slice) -> Slice {
+        let last = self.slices.list().last().map_or(0, |last| last.end);
+        let start = self.dial.at(slice.start).max(last);
+        let end = self.dial.at(slice.end).max(start);
+        Slice { start, end, lead: end - start, ..slice }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::clock::now_ns;
+
+    fn spin(ns: u64) {
+        let end = now_ns() + ns;
+        while now_ns() < end {}
+    }
+
+    #[test]
+    fn the_parent_reads_what_the_worker_notes() {
+        let track = Track::new().unwrap();
+        let mut recorder = Recorder::new(&track.handle().unwrap()).unwrap();
+        assert!(Recorder::new(b"nonsense").is_none());
+        let began = now_ns();
+        for claim in 0..5 {
+            recorder.begin(3, claim * 10, ticks::now());
+            let running = track.read(now_ns()).running.unwrap();
+            assert_eq!((running.task, running.first), (3, claim * 10));
+            for _ in 0..10 {
+                spin(100_000);
+                recorder.end(ticks::now());
+            }
+            recorder.rest();
+            assert!(track.read(now_ns()).running.is_none());
+        }
+        recorder.begin(4, 0, ticks::now());
+        spin(1000);
+        recorder.end(ticks::now());
+        recorder.rest();
+        let noted = track.read(now_ns());
+        let count = |task| {
+            noted.slices.iter().filter(|slice| slice.task == task).map(|slice| slice.count).sum::<u32>()
+        };
+        assert_eq!((count(3), count(4)), (50, 1), "{noted:?}");
+        assert!(noted.slices[0].start + 1_000_000 >= began && noted.slices[0].first == 0, "{noted:?}");
+        let busy: u64 = noted.slices.iter().map(Slice::len).sum();
+        assert!(busy >= 4_900_000, "50 tasks of a tenth of a millisecond took {busy} ns");
+    }
+
+    #[test]
+    fn what_runs_begins_where_what_is_noted_ends() {
+        let track = Track::new().unwrap();
+        let mut recorder = Recorder::new(&track.handle().unwrap()).unwrap();
+        recorder.begin(3, 100, ticks::now());
+        for _ in 0..20 {
+            spin(40_000);
+            recorder.end(ticks::now());
+        }
+        let Noted { slices, running } = track.read(now_ns());
+        let (last, running) = (slices.last().unwrap(), running.unwrap());
+        assert!(running.start >= last.end, "{running:?} after {last:?}");
+        assert_eq!(running.first, last.first + u64::from(last.count));
+        assert!(running.first > 100);
+    }
+
+    #[test]
+    fn nonsense_is_not_believed() {
+        let track = Track::new().unwrap();
+        track.0.fill(u64::MAX);
+        let noted = track.read(now_ns());
+        assert!(noted.slices.is_empty() && noted.running.is_none(), "{noted:?}");
+        track.0.fill(1);
+        assert!(track.read(now_ns()).slices.len() <= 1);
+    }
+}

@@ -1,0 +1,21 @@
+//! What the macros' output names. Not part of the API.
+
+pub use linkme;
+pub use std::vec::Vec;
+
+pub use crate::codec::{Codec, ItemWriter, all_read, joins_parts};
+pub use crate::error::returned::{Asked, NoSources, OwnSources, ReturnedError, SourcesOfTarget};
+pub use crate::task::chunk::{
+    ArrayParam, Chunk, ChunkItem, ChunkMut, Elements, ElementsFallback, Lend, element,
+};
+pub use crate::task::registry::{DecodeShared, Entry, POOL_REGISTRY_0_1, Package, SharedAny};
+pub use crate::task::{
+    Argument, BorrowedArgument, ByDefault, ExitContext, ExitOf, InitContext, InitOf, Lends, Named, NoExit,
+    NoShared, Output, Probe, ProbeFallback, Public, ReadyFor, RunsOn, Task, TaskContext, ViewArgument,
+    WorkerExit, WorkerId, WorkerInit, argument, borrowed_argument, exit_of, init_of, public, view_argument,
+};
+pub use crate::text::told;
+#[cfg(feature = "ndarray")]
+pub use ndarray;
+
+pub use crate::{array_calls, chunk_calls, sources, task_calls};

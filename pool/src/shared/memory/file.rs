@@ -1,0 +1,204 @@
+//! The memory of one object: an anonymous file, its space taken up front, sealed against resizing, and its mapping
+//! in this process.
+//!
+//! A process that was told of the file opens it as `/proc/PROCESS/fd/DESCRIPTOR`, where PROCESS has it open. What it
+//! finds there is believed for nothing but what the kernel says of it: the name, which is given once and for all when
+//! such a file is made and holds a random number; the size; and the seals.
+#![allow(unsafe_code, reason = "maps memory that processes share")]
+
+use std::ffi::c_void;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
+
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::sys::stat::fstat;
+
+use crate::sys::fd::{Guarded, above_standard};
+
+const SEALS: SealFlag = SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW).union(SealFlag::F_SEAL_SEAL);
+
+/// An object's memory in this process; unmapped and closed when dropped. A child made by fork has both too: its
+/// copies of whatever uses the memory go on working. So the descriptor is none of those that the crate closes in
+/// children.
+#[derive(Debug)]
+pub(in crate::shared) struct Memory {
+    file: Guarded,
+    base: NonNull<c_void>,
+    len: usize,
+}
+
+// SAFETY: a mapping is an address range of the process, and a descriptor a number of it; no thread owns either.
+unsafe impl Send for Memory {}
+// SAFETY: sharing it gives access to the address only.
+unsafe impl Sync for Memory {}
+
+/// Why memory that another process has could not be opened.
+#[derive(Debug)]
+pub(in crate::shared) enum Unopened {
+    /// There is no such memory (any more) where it was said to be.
+    Gone,
+    /// The system refuses.
+    Refused(io::Error),
+}
+
+impl Memory {
+    /// Makes new memory, filled with zeroes.
+    pub(in crate::shared) fn create(name: &str, len: usize) -> io::Result<Self> {
+        let file = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+        let file = above_standard(file)?;
+        let size = i64::try_from(len).map_err(io::Error::other)?;
+        // Takes the space now: later, want of memory would be a SIGBUS at whoever touches it first.
+        while let Err(error) = fallocate(&file, FallocateFlags::empty(), 0, size) {
+            if error != Errno::EINTR {
+                return Err(error.into());
+            }
+        }
+        fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS))?;
+        Self::map(file, len)
+    }
+
+    /// Maps the memory with this name and size, which that process has open as that descriptor.
+    pub(in crate::shared) fn open(
+        process: u32,
+        descriptor: i32,
+        name: &str,
+        len: usize,
+    ) -> Result<Self, Unopened> {
+        let there = PathBuf::from(format!("/proc/{process}/fd/{descriptor}"));
+        // Only as a place, for now: opening what is anything else might do something.
+        let place = open(&there, libc::O_PATH).map_err(|error| match error.raw_os_error() {
+            Some(libc::ENOENT | libc::ESRCH) => Unopened::Gone,
+            _ => Unopened::Refused(error),
+        })?;
+        let is_named = fs::read_link(path_of(&place)).map_err(Unopened::Refused)?;
+        if is_named != Path::new(&format!("/memfd:{name} (deleted)")) {
+            return Err(Unopened::Gone);
+        }
+        let file = reopen(&place).map_err(Unopened::Refused)?;
+        let seals = fcntl(&file, FcntlArg::F_GET_SEALS).unwrap_or(0);
+        let size = fstat(&file).map_err(|error| Unopened::Refused(error.into()))?.st_size;
+        if i64::try_from(len) != Ok(size) || !SealFlag::from_bits_retain(seals).contains(SEALS) {
+            return Err(Unopened::Gone);
+        }
+        Self::map(file, len).map_err(Unopened::Refused)
+    }
+
+    fn map(file: OwnedFd, len: usize) -> io::Result<Self> {
+        let file = Guarded::new(file)?;
+        let length = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
+        let base = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, &file, 0)? };
+        Ok(Self { file, base, len })
+    }
+
+    /// Gives the memory itself back to the system: what is mapped anywhere is zero from here on. Where the system
+    /// can't, the memory goes with the last mapping.
+    pub(in crate::shared) fn free(&self) {
+        let whole = i64::try_from(self.len).unwrap_or(i64::MAX);
+        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        if self.file.is_intact() {
+            let _ = fallocate(&self.file, flags, 0, whole);
+        }
+    }
+
+    pub(in crate::shared) fn file(&self) -> &Guarded {
+        &self.file
+    }
+
+    /// The first byte; the mapping is aligned to a page.
+    pub(in crate::shared) fn base(&self) -> NonNull<u8> {
+        self.base.cast()
+    }
+
+    /// How many bytes it has. Noted here when it was mapped: the file's size can't change.
+    pub(in crate::shared) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: the range is exactly the mapping that `map` made, and nothing that borrows from it is left.
+        let unmapped = unsafe { munmap(self.base, self.len) };
+        debug_assert!(unmapped.is_ok());
+    }
+}
+
+/// Opens the same file once more, so that it can have locks of its own.
+pub(in crate::shared) fn reopen(file: &impl AsFd) -> io::Result<OwnedFd> {
+    open(&path_of(file), 0)
+}
+
+fn path_of(file: &impl AsFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()))
+}
+
+fn open(path: &Path, flags: libc::c_int) -> io::Result<OwnedFd> {
+    let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
+    above_standard(file.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open_own(memory: &Memory, name: &str, len: usize) -> Result<Memory, Unopened> {
+        Memory::open(std::process::id(), memory.file.as_fd().as_raw_fd(), name, len)
+    }
+
+    #[test]
+    fn memory_is_found_by_its_name_and_size() {
+        let memory = Memory::create("pool test found", 100).unwrap();
+        let again = open_own(&memory, "pool test found", 100).unwrap();
+        // SAFETY: both are mapped, and no one else uses them.
+        unsafe {
+            memory.base().write(7);
+            assert_eq!(again.base().read(), 7);
+        }
+        assert!(matches!(open_own(&memory, "pool test other", 100), Err(Unopened::Gone)));
+        assert!(matches!(open_own(&memory, "pool test found", 99), Err(Unopened::Gone)));
+    }
+
+    #[test]
+    fn what_is_no_such_memory_is_not_opened() {
+        let memory = Memory::create("pool test gone", 1).unwrap();
+        let number = memory.file.as_fd().as_raw_fd();
+        drop(memory);
+        let gone = |process, descriptor| {
+            matches!(Memory::open(process, descriptor, "pool test gone", 1), Err(Unopened::Gone))
+        };
+        assert!(gone(std::process::id(), number) && gone(u32::MAX, 3) && gone(std::process::id(), -1));
+        let (pipe, _other) = io::pipe().unwrap();
+        assert!(gone(std::process::id(), pipe.as_raw_fd()));
+    }
+
+    #[test]
+    fn its_space_is_taken_up_front() {
+        let memory = Memory::create("pool test space", 1 << 20).unwrap();
+        assert!(fstat(memory.file()).unwrap().st_blocks * 512 >= 1 << 20);
+    }
+
+    #[test]
+    fn nobody_seals_it_further() {
+        let memory = Memory::create("pool test sealed", 1).unwrap();
+        // It would keep those out who are yet to map it.
+        let future_write = SealFlag::from_bits_retain(libc::F_SEAL_FUTURE_WRITE);
+        assert_eq!(fcntl(memory.file(), FcntlArg::F_ADD_SEALS(future_write)), Err(Errno::EPERM));
+    }
+
+    #[test]
+    fn nobody_resizes_it() {
+        let memory = Memory::create("pool test sealed", 5000).unwrap();
+        let file = fs::File::from(reopen(memory.file()).unwrap());
+        assert!(file.set_len(1).is_err() && file.set_len(10_000).is_err());
+    }
+}

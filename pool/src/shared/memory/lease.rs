@@ -1,0 +1,116 @@
+//! Who has an array mapped, and who has it for itself alone.
+//!
+//! Every process that has an array's memory mapped has a *lease*: a shared lock on the file's first byte, carried by
+//! a mapping of one page beside the array's own (see [`filelock`](super::filelock)). The page is never touched. A
+//! fork copies it together with the array, so a child's lease holds by itself.
+//!
+//! To have the array alone, a process opens the file anew, takes a shared lock there too, and has a page of the new
+//! opening carry its lease from then on. With that its part in the old opening is gone, and if a forked child has one,
+//! it shows: only when no other opening has a lock is the new one made exclusive. Then nobody else gets a lease.
+#![allow(unsafe_code, reason = "maps a page that carries a lock")]
+
+use std::ffi::c_void;
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+
+use super::file::reopen;
+use super::filelock::{Kind, try_lock};
+use crate::sys::fd::{Fd, Guarded};
+
+/// The byte that leases lock.
+const LEASE: i64 = 0;
+/// A page, whatever the size of pages here.
+pub(in crate::shared) const PAGE: NonZeroUsize = NonZeroUsize::MIN;
+
+/// This process's lease.
+#[derive(Debug)]
+pub(in crate::shared) struct Lease {
+    page: AtomicPtr<c_void>,
+}
+
+impl Lease {
+    /// Takes a lease; none if another process has the array for itself.
+    pub(in crate::shared) fn take(file: &Guarded) -> io::Result<Option<Self>> {
+        let opening = reopen(file.intact()?)?;
+        Ok(carry(&opening)?.map(|page| Self { page: AtomicPtr::new(page.as_ptr()) }))
+    }
+
+    /// Makes the lease exclusive; none if another process has one. To be called by one thread at a time.
+    pub(in crate::shared) fn exclude(&self, file: &Guarded) -> io::Result<Option<Exclusive>> {
+        let opening = reopen(file.intact()?)?;
+        let Some(page) = carry(&opening)? else { return Ok(None) };
+        unmap(self.page.swap(page.as_ptr(), Ordering::Relaxed));
+        let opening = Fd::new(opening)?;
+        Ok(try_lock(&opening, Kind::Exclusive, LEASE)?.then_some(Exclusive { opening }))
+    }
+
+    /// Gives the lease up, for good.
+    pub(in crate::shared) fn leave(&self) {
+        unmap(self.page.swap(std::ptr::null_mut(), Ordering::Relaxed));
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        unmap(*self.page.get_mut());
+    }
+}
+
+/// Takes a shared lock, and a page that carries it; none if someone has an exclusive one.
+fn carry(opening: &OwnedFd) -> io::Result<Option<NonNull<c_void>>> {
+    if !try_lock(opening, Kind::Shared, LEASE)? {
+        return Ok(None);
+    }
+    // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
+    let page = unsafe { mmap(None, PAGE, ProtFlags::PROT_NONE, MapFlags::MAP_SHARED, opening, 0)? };
+    Ok(Some(page))
+}
+
+fn unmap(page: *mut c_void) {
+    let Some(page) = NonNull::new(page) else { return };
+    // SAFETY: the range is exactly a page that `carry` has mapped, which nothing ever touches and no lease has any
+    // more.
+    let unmapped = unsafe { munmap(page, PAGE.get()) };
+    debug_assert!(unmapped.is_ok());
+}
+
+/// An exclusive lease. Given back with [`Exclusive::end`]; otherwise it stays exclusive. In a child made by fork its
+/// descriptor is closed: a child has no part in it.
+#[derive(Debug)]
+pub(in crate::shared) struct Exclusive {
+    opening: Fd,
+}
+
+impl Exclusive {
+    /// Lets others have leases again; false if the system refuses.
+    pub(in crate::shared) fn end(&self) -> bool {
+        self.opening.is_intact() && matches!(try_lock(&self.opening, Kind::Shared, LEASE), Ok(true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file::Memory;
+    use super::*;
+
+    #[test]
+    fn an_exclusive_lease_is_the_only_one() {
+        let memory = Memory::create("pool test lease", 1).unwrap();
+        let one = Lease::take(memory.file()).unwrap().unwrap();
+        let other = Lease::take(memory.file()).unwrap().unwrap();
+        assert!(one.exclude(memory.file()).unwrap().is_none());
+        drop(other);
+        let exclusive = one.exclude(memory.file()).unwrap().unwrap();
+        assert!(Lease::take(memory.file()).unwrap().is_none());
+        assert!(exclusive.end());
+        let other = Lease::take(memory.file()).unwrap().unwrap();
+        assert!(one.exclude(memory.file()).unwrap().is_none());
+        drop((one, exclusive));
+        assert!(other.exclude(memory.file()).unwrap().is_some());
+    }
+}

@@ -1,0 +1,145 @@
+//! Objects that one `&mut` has for itself: the user's, or that of a call which lends pieces to its tasks.
+
+use std::fmt::Display;
+use std::sync::atomic::{Ordering, fence};
+use std::sync::{Arc, TryLockError, Weak};
+
+use super::super::lease::Exclusive;
+use super::{REGIONS, Region, regions};
+use crate::error::Error;
+use crate::sys::identity::Owner;
+
+/// Who has an object exclusively.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::shared) enum Holder {
+    /// The user, who may keep it anywhere.
+    User,
+    /// A call, which has it in its frame and lends it to its tasks.
+    Call,
+}
+
+impl Region {
+    /// Makes this the only use of the object, in all processes, until the result is dropped. Whoever calls has this
+    /// use borrowed exclusively.
+    pub(in crate::shared) fn exclude(self: &Arc<Self>, holder: Holder) -> Result<Excluded<'_>, Error> {
+        let refused = |why: &dyn Display| {
+            Error::shared_memory(format!("the {} cannot be borrowed exclusively", self.kind.what), why)
+        };
+        let _others_wait = regions();
+        if Arc::strong_count(self) > 1 {
+            let why = "this process has other handles to it: drop its clones, and the pools and tasks that have one";
+            return Err(refused(&why));
+        }
+        // The accesses of the handles that were dropped lie before those by the borrow.
+        fence(Ordering::Acquire);
+        match self.lease.exclude(self.memory.file()) {
+            Ok(Some(lease)) => {
+                self.exclusive.store(true, Ordering::Relaxed);
+                self.lent.store(holder == Holder::Call, Ordering::Relaxed);
+                Ok(Excluded { region: self, lease, owner: Owner::here() })
+            }
+            Ok(None) => Err(refused(
+                &"another process has it mapped: a worker that has it in its `#[shared]` value or state keeps it as \
+                  long as the pool lives (join the pool first), one that has it as an argument until its task ends; and \
+                  workers of `StartMethod::Fork` have all that this process had when it was copied",
+            )),
+            Err(error) => Err(refused(&error)),
+        }
+    }
+
+    /// Whether a call here lends it, and nobody else has it.
+    pub(in crate::shared) fn is_lent(&self) -> bool {
+        self.lent.load(Ordering::Relaxed)
+    }
+
+    /// Its pieces go to other processes now.
+    pub(in crate::shared) fn note_lent(&self) {
+        self.was_lent.store(true, Ordering::Relaxed);
+    }
+
+    /// To be called when its last use here ends. Workers that it was lent to may have it mapped still, without a lease.
+    /// If nobody has one, nobody uses it, and the memory is given back whatever is mapped.
+    pub(in crate::shared) fn free_if_lent(&self) {
+        if self.was_lent.load(Ordering::Relaxed)
+            && let Ok(Some(_alone)) = self.lease.exclude(self.memory.file())
+        {
+            self.memory.free();
+        }
+    }
+}
+
+/// The only use of an object. Dropping it lets others in.
+#[derive(Debug)]
+pub(in crate::shared) struct Excluded<'a> {
+    region: &'a Region,
+    lease: Exclusive,
+    owner: Owner,
+}
+
+impl Drop for Excluded<'_> {
+    fn drop(&mut self) {
+        if !self.owner.is_here() {
+            // A fork's copy has no part in what its parent has for itself, but would end it: the lock is the opening's.
+            return;
+        }
+        let _others_wait = regions();
+        // What can't be given back stays exclusive, which is safe.
+        let ended = self.lease.end();
+        self.region.exclusive.store(!ended, Ordering::Relaxed);
+        self.region.lent.store(false, Ordering::Relaxed);
+    }
+}
+
+/// An error if a fork now would copy a `&mut` into shared memory that the copy could use: parent and child would both
+/// have it.
+pub(crate) fn refuse_fork() -> Result<(), String> {
+    if crate::shared::values::loan::is_at_work() {
+        return Err(
+            "a task here works on a piece of a SharedArray in place, and a fork would copy that: use another start \
+             method, or build the pool before"
+                .into(),
+        );
+    }
+    let regions: Vec<Arc<Region>> = regions().values().filter_map(Weak::upgrade).collect();
+    let borrowed = regions.iter().find(|region| {
+        let locked =
+            || region.presence.get().is_some_and(|presence| presence.gate().load(Ordering::Relaxed) != 0);
+        // The `&mut` of a call lies in the frame of that call, to which a copy never returns.
+        let kept = region.exclusive.load(Ordering::Relaxed) && !region.lent.load(Ordering::Relaxed);
+        kept || locked()
+    });
+    match borrowed {
+        Some(region) => Err(format!(
+            "a {} is borrowed exclusively or locked here, and a fork would copy that: end the borrow first",
+            region.kind.what
+        )),
+        None => Ok(()),
+    }
+}
+
+/// To be called first thing in a copy of this process: gives up its part in the objects that a call was lending when
+/// it was made. The call's frames, with the only handles to them, never run here. What comes of these objects later
+/// comes as a handle, and is attached anew.
+pub(crate) fn leave_lent() -> Result<(), String> {
+    let mut regions = match REGIONS.try_lock() {
+        Ok(regions) => regions,
+        Err(TryLockError::Poisoned(regions)) => regions.into_inner(),
+        Err(TryLockError::WouldBlock) => {
+            return Err("another thread was busy with a shared object when this process was copied".into());
+        }
+    };
+    let mut left = Vec::new();
+    regions.retain(|_, region| {
+        let lent = region.upgrade().filter(|region| region.lent.load(Ordering::Relaxed));
+        let stays = lent.is_none();
+        left.extend(lent);
+        stays
+    });
+    drop(regions);
+    for region in left {
+        region.lease.leave();
+        // Nor is its end the object's.
+        region.was_lent.store(false, Ordering::Relaxed);
+    }
+    Ok(())
+}

@@ -1,0 +1,276 @@
+//! [`SharedBarrier`].
+//!
+//! Under the lock of its slots: how many have come this round, each with its number in a slot, which round it is, and
+//! whether the barrier is broken. Who comes last asks the kernel whether all the others are still there, and opens
+//! the next round. Who comes before sleeps on the event word, for a short while at a time; when it wakes up and the
+//! round is still the same, it asks the same. A lock that was left behind, and any count that can't be, is a broken
+//! barrier too.
+
+use std::fmt;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::lock::{Found, LONGEST_HOLD, LOOK, Patience};
+use super::slots::Slots;
+use crate::error::Error;
+use crate::shared::memory::region::{Handle, Kind};
+use crate::shared::type_key;
+use crate::sys::futex;
+
+/// A barrier between processes: so many must come before any of them goes on, again and again.
+///
+/// It *breaks* when one of those that have come and wait is killed or exits, and when a
+/// [`wait_timeout`](Self::wait_timeout) ends too early: then all who wait, and all who come later, get an error,
+/// until [`reset`](Self::reset). A worker that dies before it comes is not known to the barrier, so where that can
+/// happen give each wait a limit.
+///
+/// ```
+/// # fn main() -> Result<(), pool::Error> {
+/// let barrier = pool::shared::SharedBarrier::new(2)?;
+/// std::thread::scope(|scope| {
+///     let first = scope.spawn(|| barrier.wait());
+///     let second = barrier.wait();
+///     assert_ne!(first.join().unwrap(), second);
+/// });
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SharedBarrier(Slots);
+
+/// Why a wait at a [`SharedBarrier`] ended without all having come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum BarrierError {
+    /// One who waited has ended, or has given up.
+    #[error("the barrier is broken: a process that waited at it has ended or given up; `reset` it")]
+    Broken,
+    /// The limit passed before all had come; that broke the barrier.
+    #[error("not all have come to the barrier in time: it is broken now, `reset` it")]
+    TimedOut,
+}
+
+impl SharedBarrier {
+    fn kind() -> Kind {
+        Kind { what: "SharedBarrier", key: type_key::<Self>() }
+    }
+
+    /// A barrier for so many. Workers are counted, not processes: several threads of one process may come.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for none, [`Error::SharedMemory`] when there is no memory or no descriptor left.
+    pub fn new(parties: usize) -> Result<Self, Error> {
+        match u32::try_from(parties) {
+            Ok(1..) => Slots::create(Self::kind(), parties).map(Self),
+            _ => Err(Error::option("parties", parties, "a barrier is for 1 to 4294967295")),
+        }
+    }
+
+    /// How many must come.
+    #[must_use]
+    pub fn parties(&self) -> usize {
+        self.0.count()
+    }
+
+    /// Waits until all have come. Returns in which place this one came, from 0: each place is given once a round.
+    ///
+    /// # Errors
+    /// [`BarrierError::Broken`] when the barrier is broken, or breaks meanwhile.
+    ///
+    /// # Panics
+    /// In a worker that inherited the barrier by fork and has no descriptor or memory left to take part in it.
+    pub fn wait(&self) -> Result<usize, BarrierError> {
+        self.wait_with(Patience::Endless)
+    }
+
+    /// The same, at most this long, and up to 2 seconds longer where a process is stopped in the midst of its part in it.
+    ///
+    /// # Errors
+    /// [`BarrierError::TimedOut`] when the limit has passed; [`BarrierError::Broken`] as for [`wait`](Self::wait).
+    ///
+    /// # Panics
+    /// As for [`wait`](Self::wait).
+    pub fn wait_timeout(&self, limit: Duration) -> Result<usize, BarrierError> {
+        self.wait_with(Patience::of(limit))
+    }
+
+    /// Whether the barrier is broken now.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.broken().load(Relaxed) != 0
+    }
+
+    /// Makes the barrier as good as new. Those who wait get [`BarrierError::Broken`]. It stays broken, as
+    /// [`is_broken`](Self::is_broken) tells, where a process has been stopped in the midst of its part in it.
+    ///
+    /// # Panics
+    /// As for [`wait`](Self::wait).
+    pub fn reset(&self) {
+        self.locked(Patience::None, |_| {
+            self.next_round(Ending::Broken);
+            self.broken().store(0, Relaxed);
+        });
+    }
+
+    fn arrived(&self) -> &AtomicU32 {
+        &self.0.head().words[0]
+    }
+
+    /// Which round it is, and in the lowest bit how the round before it has ended.
+    fn round(&self) -> &AtomicU32 {
+        &self.0.head().words[1]
+    }
+
+    fn broken(&self) -> &AtomicU32 {
+        &self.0.head().words[2]
+    }
+
+    fn wait_with(&self, patience: Patience) -> Result<usize, BarrierError> {
+        let came = self.locked(patience, |me| (self.come(me), self.0.head().event.load(Relaxed)));
+        let (came, mut event) = came.ok_or(BarrierError::TimedOut)?;
+        let (place, round) = came?;
+        if place + 1 == self.parties() {
+            return Ok(place);
+        }
+        loop {
+            let sleep = patience.sleep(LOOK);
+            if let Some(sleep) = sleep {
+                futex::wait(&self.0.head().event, event, Some(sleep));
+            }
+            // SYNC: event noted
+            event = self.0.head().event.load(Ordering::Acquire);
+            if let Some(ended) = self.ended(round) {
+                return ended.map(|()| place);
+            }
+            if sleep.is_none() {
+                let ended = self.locked(patience, |_| self.give_up(round));
+                return ended.unwrap_or(Err(BarrierError::TimedOut)).map(|()| place);
+            }
+            if self.somebody_is_gone() {
+                self.locked(patience, |_| self.find_dead(round));
+            }
+        }
+    }
+
+    /// Comes to the barrier: in which place, and in which round.
+    fn come(&self, me: u64) -> Result<(usize, u32), BarrierError> {
+        if self.is_broken() {
+            return Err(BarrierError::Broken);
+        }
+        let (place, round) = (self.arrived().load(Relaxed) as usize, self.round().load(Relaxed));
+        let Some(slot) = self.0.slots().get(place) else {
+            self.break_it();
+            return Err(BarrierError::Broken);
+        };
+        slot.store(me, Relaxed);
+        self.arrived().store(place as u32 + 1, Relaxed);
+        if place + 1 == self.parties() {
+            if self.somebody_is_gone() {
+                self.break_it();
+                return Err(BarrierError::Broken);
+            }
+            self.next_round(Ending::Complete);
+        }
+        Ok((place, round))
+    }
+
+    /// How this round has ended, if it has.
+    fn ended(&self, round: u32) -> Option<Result<(), BarrierError>> {
+        let broken = self.is_broken();
+        // SYNC: all have come
+        let now = self.round().load(Ordering::Acquire);
+        if now == round {
+            return broken.then_some(Err(BarrierError::Broken));
+        }
+        let complete = now & 1 == Ending::Complete as u32;
+        Some(if complete { Ok(()) } else { Err(BarrierError::Broken) })
+    }
+
+    fn give_up(&self, round: u32) -> Result<(), BarrierError> {
+        match self.ended(round) {
+            Some(ended) => ended,
+            None => {
+                self.break_it();
+                Err(BarrierError::TimedOut)
+            }
+        }
+    }
+
+    fn somebody_is_gone(&self) -> bool {
+        let arrived = self.arrived().load(Relaxed) as usize;
+        let came = self.0.slots().iter().take(arrived);
+        came.into_iter().any(|slot| !self.0.is_there(slot.load(Relaxed)))
+    }
+
+    fn find_dead(&self, round: u32) {
+        if self.ended(round).is_none() && self.somebody_is_gone() {
+            self.break_it();
+        }
+    }
+
+    fn break_it(&self) {
+        self.broken().store(1, Relaxed);
+        self.tell_all();
+    }
+
+    fn next_round(&self, ending: Ending) {
+        self.arrived().store(0, Relaxed);
+        let next = (self.round().load(Relaxed) >> 1).wrapping_add(1) << 1;
+        // SYNC: all have come
+        self.round().store(next | ending as u32, Ordering::Release);
+        self.tell_all();
+    }
+
+    fn tell_all(&self) {
+        self.0.head().note_event();
+        futex::wake_all(&self.0.head().event);
+    }
+
+    /// Does something under the lock, given this process's number. None, and the barrier is broken, when the lock
+    /// can't be had: it is held for a few steps at a time, so whoever has it has stopped.
+    fn locked<R>(&self, patience: Patience, act: impl FnOnce(u64) -> R) -> Option<R> {
+        let lock = self.0.lock();
+        let Some((found, number)) = lock.take(patience.at_least(LONGEST_HOLD)) else {
+            self.break_it();
+            return None;
+        };
+        if found == Found::LeftBehind {
+            // It may have been in the midst of anything.
+            self.break_it();
+        }
+        let result = act(number);
+        lock.give_back(number);
+        Some(result)
+    }
+}
+
+/// How a round ends.
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    Broken,
+    Complete,
+}
+
+impl fmt::Debug for SharedBarrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(slots) = self;
+        f.debug_struct("SharedBarrier").field("parties", &slots.count()).finish_non_exhaustive()
+    }
+}
+
+impl Serialize for SharedBarrier {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.handle().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SharedBarrier {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let handle = Handle::deserialize(deserializer)?;
+        Slots::attach(&handle, Self::kind()).map(Self).map_err(D::Error::custom)
+    }
+}

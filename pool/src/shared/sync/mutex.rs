@@ -1,0 +1,244 @@
+//! [`SharedMutex`].
+#![allow(unsafe_code, reason = "lends what lies in shared memory to who holds its lock")]
+
+use std::fmt::{self, Display};
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, LockResult, PoisonError, TryLockError, TryLockResult};
+use std::time::Duration;
+
+use bytemuck::Pod;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::lock::{Found, Lock, Patience};
+use crate::error::Error;
+use crate::shared::memory::region::{Handle, Kind, Region};
+use crate::shared::type_key;
+
+/// What lies before the value.
+#[repr(C, align(64))]
+struct Head {
+    lock: AtomicU64,
+    /// Anything but 0: poisoned.
+    poison: AtomicU32,
+}
+
+/// A plain value ([`bytemuck::Pod`]) of any size that processes share, and that one at a time has for itself: the
+/// [`Mutex`](std::sync::Mutex) of processes, with the same results.
+///
+/// When its holder is killed, exits or panics, the lock passes on and the mutex is *poisoned*: the value may be half
+/// changed. Then [`lock`](Self::lock) gives an error, in which the guard is, until
+/// [`clear_poison`](Self::clear_poison). Nobody waits for the dead: their end is noticed within 20 ms.
+/// It is not recursive: a thread that locks it twice waits for itself.
+///
+/// Taking and giving back a free lock makes no system call. See the [module](super) for how long a mutex lives.
+///
+/// ```
+/// # fn main() -> Result<(), pool::Error> {
+/// let range = pool::shared::SharedMutex::new([i64::MAX, i64::MIN])?;
+/// for x in [3, -1, 4] {
+///     let mut range = range.lock().unwrap();
+///     *range = [range[0].min(x), range[1].max(x)];
+/// }
+/// assert_eq!(*range.lock().unwrap(), [-1, 4]);
+/// # Ok(())
+/// # }
+/// ```
+pub struct SharedMutex<T> {
+    region: Arc<Region>,
+    value: PhantomData<T>,
+}
+
+// SAFETY: the value lies in memory that no thread owns, and a guard has it alone; so what counts is whether `T` may
+// go from thread to thread.
+unsafe impl<T: Send> Send for SharedMutex<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for SharedMutex<T> {}
+
+impl<T: Pod> SharedMutex<T> {
+    /// Where the value lies.
+    const VALUE: usize = {
+        assert!(align_of::<T>() <= 4096, "a value is at most aligned to a page");
+        size_of::<Head>().next_multiple_of(align_of::<T>())
+    };
+    const BYTES: Option<usize> = Self::VALUE.checked_add(size_of::<T>());
+
+    fn kind() -> Kind {
+        Kind { what: "SharedMutex", key: type_key::<Self>() }
+    }
+
+    /// A new one with this value.
+    ///
+    /// # Errors
+    /// [`Error::SharedMemory`] when there is not enough memory, or no descriptor left.
+    pub fn new(value: T) -> Result<Self, Error> {
+        let failed = |why: &dyn Display| Error::shared_memory("a new SharedMutex", why);
+        let bytes = Self::BYTES.ok_or_else(|| failed(&"the value is too large"))?;
+        let region = Region::create(Self::kind(), bytes)?;
+        region.join().map_err(|error| failed(&error))?;
+        let mutex = Self { region, value: PhantomData };
+        // SAFETY: the place is the value's, and nobody knows of it yet.
+        unsafe { mutex.place().write(value) };
+        Ok(mutex)
+    }
+
+    fn attach(handle: &Handle) -> Result<Self, String> {
+        let region = Region::attach(handle, Self::kind(), Self::BYTES)?;
+        region.join().map_err(|error| format!("this process cannot use the SharedMutex: {error}"))?;
+        Ok(Self { region, value: PhantomData })
+    }
+
+    /// Waits until no one else has the value, and takes it.
+    ///
+    /// # Errors
+    /// When the mutex is poisoned; [`into_inner`](PoisonError::into_inner) gives the guard nevertheless.
+    ///
+    /// # Panics
+    /// In a worker that inherited the mutex by fork and has no descriptor or memory left to take part in it.
+    #[inline]
+    pub fn lock(&self) -> LockResult<SharedMutexGuard<'_, T>> {
+        match self.take(Patience::Endless) {
+            Ok(guard) => Ok(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Err(poisoned),
+            Err(TryLockError::WouldBlock) => unreachable!("patience without end does not end"),
+        }
+    }
+
+    /// Takes the value if no one else has it.
+    ///
+    /// # Errors
+    /// When someone has it, or the mutex is poisoned.
+    ///
+    /// # Panics
+    /// As for [`lock`](Self::lock).
+    pub fn try_lock(&self) -> TryLockResult<SharedMutexGuard<'_, T>> {
+        self.take(Patience::None)
+    }
+
+    /// Waits at most this long until no one else has the value, and takes it.
+    ///
+    /// # Errors
+    /// [`TryLockError::WouldBlock`] when someone had it all the time, or the mutex is poisoned.
+    ///
+    /// # Panics
+    /// As for [`lock`](Self::lock).
+    pub fn try_lock_for(&self, limit: Duration) -> TryLockResult<SharedMutexGuard<'_, T>> {
+        self.take(Patience::of(limit))
+    }
+
+    #[inline]
+    fn take(&self, patience: Patience) -> TryLockResult<SharedMutexGuard<'_, T>> {
+        let (found, number) = self.raw().take(patience).ok_or(TryLockError::WouldBlock)?;
+        if found == Found::LeftBehind {
+            self.head().poison.store(1, Ordering::Relaxed);
+        }
+        // Read and written under the lock only, but for `is_poisoned` and `clear_poison`, which promise nothing.
+        let poisoned = self.head().poison.load(Ordering::Relaxed) != 0;
+        let guard = SharedMutexGuard {
+            mutex: self,
+            number,
+            was_panicking: std::thread::panicking(),
+            value: PhantomData,
+        };
+        if poisoned { Err(PoisonError::new(guard).into()) } else { Ok(guard) }
+    }
+
+    /// Whether the mutex is poisoned now.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.head().poison.load(Ordering::Relaxed) != 0
+    }
+
+    /// Declares the value sound again, in all processes: best called by who has repaired it and still holds the guard.
+    pub fn clear_poison(&self) {
+        self.head().poison.store(0, Ordering::Relaxed);
+    }
+}
+
+impl<T> SharedMutex<T> {
+    fn head(&self) -> &Head {
+        // SAFETY: an object of this kind begins with a head, at the start of a page; any bytes are valid atomics.
+        unsafe { self.region.base().cast().as_ref() }
+    }
+
+    fn raw(&self) -> Lock<'_> {
+        Lock::new(&self.head().lock, &self.region)
+    }
+}
+
+impl<T: Pod> SharedMutex<T> {
+    fn place(&self) -> NonNull<T> {
+        // SAFETY: an object of this kind has so many bytes and more.
+        unsafe { self.region.base().add(Self::VALUE).cast() }
+    }
+}
+
+impl<T> Clone for SharedMutex<T> {
+    /// Another handle to the same mutex.
+    fn clone(&self) -> Self {
+        Self { region: self.region.clone(), value: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for SharedMutex<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SharedMutex<{}>", std::any::type_name::<T>())
+    }
+}
+
+impl<T: Pod> Serialize for SharedMutex<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.region.handle(1).serialize(serializer)
+    }
+}
+
+impl<'de, T: Pod> Deserialize<'de> for SharedMutex<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::attach(&Handle::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// Access to a [`SharedMutex`]'s value. Dropping it gives the lock back, and poisons the mutex if the thread panics.
+#[must_use = "the lock is given back when the guard is dropped"]
+pub struct SharedMutexGuard<'a, T: Pod> {
+    mutex: &'a SharedMutex<T>,
+    /// By which the lock was taken.
+    number: u64,
+    was_panicking: bool,
+    value: PhantomData<&'a mut T>,
+}
+
+impl<T: Pod> Deref for SharedMutexGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: the value is mapped while the mutex lives, any bytes are a valid one, and whoever has the lock has
+        // it alone: a fork, which would copy the guard, is refused while there is one.
+        unsafe { self.mutex.place().as_ref() }
+    }
+}
+
+impl<T: Pod> DerefMut for SharedMutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as in `deref`, and the guard is borrowed exclusively.
+        unsafe { self.mutex.place().as_mut() }
+    }
+}
+
+impl<T: Pod> Drop for SharedMutexGuard<'_, T> {
+    fn drop(&mut self) {
+        if std::thread::panicking() && !self.was_panicking {
+            self.mutex.head().poison.store(1, Ordering::Relaxed);
+        }
+        self.mutex.raw().give_back(self.number);
+    }
+}
+
+impl<T: Pod + fmt::Debug> fmt::Debug for SharedMutexGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}

@@ -1,0 +1,194 @@
+//! [`SharedSemaphore`].
+//!
+//! A slot for each permit: 0 when it is free, else the number of the process that has it. Slots are taken under the
+//! lock, and given back without it. Who finds none free asks the kernel about each number that it finds; a permit
+//! whose process is gone is free. Each process notes which permits are its own, so that its number in any other slot
+//! is found to be a scribble.
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::lock::{LONGEST_HOLD, LOOK, Patience};
+use super::slots::Slots;
+use crate::error::Error;
+use crate::shared::memory::region::{Handle, Kind};
+use crate::shared::type_key;
+use crate::sys::futex;
+
+/// A number of permits that processes share: who has one may go on, who gets none waits.
+///
+/// A permit is given back when it is dropped, and when the process that has it is killed or exits: whoever waits
+/// notices that within 20 ms.
+///
+/// ```
+/// # fn main() -> Result<(), pool::Error> {
+/// let downloads = pool::shared::SharedSemaphore::new(2)?;
+/// let (one, two) = (downloads.acquire(), downloads.acquire());
+/// assert!(downloads.try_acquire().is_none());
+/// drop(one);
+/// assert!(downloads.try_acquire().is_some());
+/// # drop(two);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SharedSemaphore {
+    slots: Slots,
+}
+
+impl SharedSemaphore {
+    fn kind() -> Kind {
+        Kind { what: "SharedSemaphore", key: type_key::<Self>() }
+    }
+
+    /// A semaphore with so many permits, at least 1.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for none, [`Error::SharedMemory`] when there is no memory or no descriptor left.
+    pub fn new(permits: usize) -> Result<Self, Error> {
+        if permits == 0 {
+            return Err(Error::option("permits", permits, "a semaphore has at least 1 permit"));
+        }
+        Slots::create(Self::kind(), permits).map(|slots| Self { slots })
+    }
+
+    /// How many permits there are in all.
+    #[must_use]
+    pub fn permits(&self) -> usize {
+        self.slots.count()
+    }
+
+    /// Waits for a permit.
+    ///
+    /// # Panics
+    /// In a worker that inherited the semaphore by fork and has no descriptor or memory left to take part in it.
+    pub fn acquire(&self) -> SharedPermit<'_> {
+        self.take(Patience::Endless).expect("patience without end does not end")
+    }
+
+    /// A permit, if one is free. Takes up to 2 seconds where a process is stopped in the midst of its part in it.
+    ///
+    /// # Panics
+    /// As for [`acquire`](Self::acquire).
+    #[must_use]
+    pub fn try_acquire(&self) -> Option<SharedPermit<'_>> {
+        self.take(Patience::None)
+    }
+
+    /// Waits for a permit at most this long, or as long as [`try_acquire`](Self::try_acquire) takes.
+    ///
+    /// # Panics
+    /// As for [`acquire`](Self::acquire).
+    #[must_use]
+    pub fn acquire_timeout(&self, limit: Duration) -> Option<SharedPermit<'_>> {
+        self.take(Patience::of(limit))
+    }
+
+    fn take(&self, patience: Patience) -> Option<SharedPermit<'_>> {
+        let head = self.slots.head();
+        loop {
+            // SYNC: event noted
+            let event = head.event.load(Ordering::Acquire);
+            if let Some(permit) = self.find(patience) {
+                return Some(permit);
+            }
+            let sleep = patience.sleep(LOOK)?;
+            futex::wait(&head.event, event, Some(sleep));
+        }
+    }
+
+    /// A permit that is free, or whose process is gone.
+    fn find(&self, patience: Patience) -> Option<SharedPermit<'_>> {
+        let lock = self.slots.lock();
+        // It is held for a few steps at a time, if nobody stops; and what a dead holder has left is whole.
+        let (_, number) = lock.take(patience.at_least(LONGEST_HOLD))?;
+        let slots = self.slots.slots();
+        let free = slots.iter().position(|slot| slot.load(Ordering::Acquire) == 0);
+        let place = free.or_else(|| (0..slots.len()).find(|&place| self.is_left(place, number)));
+        if let Some(place) = place {
+            let mut own = self.slots.own_places();
+            own.insert(place);
+            slots[place].store(number, Ordering::Relaxed);
+        }
+        lock.give_back(number);
+        place.map(|place| SharedPermit { semaphore: self, place, number })
+    }
+
+    fn is_left(&self, place: usize, me: u64) -> bool {
+        let holder = self.slots.slots()[place].load(Ordering::Acquire);
+        if holder == me { !self.slots.own_places().contains(&place) } else { !self.slots.is_there(holder) }
+    }
+}
+
+/// A permit of a [`SharedSemaphore`]; given back when it is dropped.
+#[must_use = "the permit is given back when this is dropped"]
+pub struct SharedPermit<'a> {
+    semaphore: &'a SharedSemaphore,
+    place: usize,
+    /// Of the process that has it.
+    number: u64,
+}
+
+impl Drop for SharedPermit<'_> {
+    fn drop(&mut self) {
+        let Self { semaphore: SharedSemaphore { slots }, place, number } = *self;
+        // In a forked child this is a copy, and the permit its parent's.
+        if slots.own_number() != number {
+            return;
+        }
+        let mut own = slots.own_places();
+        let _ = slots.slots()[place].compare_exchange(number, 0, Ordering::Release, Ordering::Relaxed);
+        own.remove(&place);
+        drop(own);
+        slots.head().note_event();
+        futex::wake_one(&slots.head().event);
+    }
+}
+
+impl fmt::Debug for SharedPermit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SharedPermit({} of {})", self.place, self.semaphore.permits())
+    }
+}
+
+impl fmt::Debug for SharedSemaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedSemaphore").field("permits", &self.permits()).finish_non_exhaustive()
+    }
+}
+
+impl Serialize for SharedSemaphore {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.slots.handle().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SharedSemaphore {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let handle = Handle::deserialize(deserializer)?;
+        Slots::attach(&handle, Self::kind()).map(|slots| Self { slots }).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permits_that_nobody_has_are_free() {
+        let semaphore = SharedSemaphore::new(3).unwrap();
+        let held = semaphore.acquire();
+        let own = semaphore.slots.own_number();
+        // Scribbles: nonsense, and this process's number where it has no permit.
+        semaphore.slots.slots()[1].store(42, Ordering::Relaxed);
+        semaphore.slots.slots()[2].store(own, Ordering::Relaxed);
+        let (one, two) = (semaphore.try_acquire(), semaphore.try_acquire());
+        assert!(one.is_some() && two.is_some() && semaphore.try_acquire().is_none());
+        drop((held, one));
+        assert!(semaphore.try_acquire().is_some());
+    }
+}

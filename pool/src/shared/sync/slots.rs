@@ -1,0 +1,98 @@
+//! A head of words and a row of slots, in which processes note their numbers: what a barrier and a semaphore are
+//! made of.
+#![allow(unsafe_code, reason = "knows where in shared memory its words lie")]
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use super::lock::Lock;
+use crate::error::Error;
+use crate::shared::memory::presence::is_present;
+use crate::shared::memory::region::{Handle, Kind, Region};
+
+/// The words before the slots.
+#[repr(C, align(64))]
+pub(in crate::shared) struct Head {
+    /// Guards what is written here, and the taking of slots.
+    lock: AtomicU64,
+    /// Goes up whenever something happens that sleepers wait for.
+    pub(in crate::shared) event: AtomicU32,
+    pub(in crate::shared) words: [AtomicU32; 3],
+}
+
+/// An object that consists of a head and so many slots. How many is noted here and not read from the shared memory.
+#[derive(Debug, Clone)]
+pub(in crate::shared) struct Slots {
+    region: Arc<Region>,
+    count: usize,
+}
+
+impl Slots {
+    fn bytes_of(count: usize) -> Option<usize> {
+        count.checked_mul(size_of::<AtomicU64>())?.checked_add(size_of::<Head>())
+    }
+
+    pub(in crate::shared) fn create(kind: Kind, count: usize) -> Result<Self, Error> {
+        let failed = |why: &dyn Display| Error::shared_memory(format!("a new {}", kind.what), why);
+        let bytes = Self::bytes_of(count).ok_or_else(|| failed(&"there are not so many addresses"))?;
+        let region = Region::create(kind, bytes)?;
+        region.join().map_err(|error| failed(&error))?;
+        Ok(Self { region, count })
+    }
+
+    pub(in crate::shared) fn attach(handle: &Handle, kind: Kind) -> Result<Self, String> {
+        let count = usize::try_from(handle.count).map_err(|error| error.to_string())?;
+        let region = Region::attach(handle, kind, Self::bytes_of(count))?;
+        region.join().map_err(|error| format!("this process cannot use the {}: {error}", kind.what))?;
+        Ok(Self { region, count })
+    }
+
+    pub(in crate::shared) fn handle(&self) -> Handle {
+        self.region.handle(self.count)
+    }
+
+    pub(in crate::shared) fn count(&self) -> usize {
+        self.count
+    }
+
+    pub(in crate::shared) fn head(&self) -> &Head {
+        // SAFETY: such an object begins with a head, at the start of a page; any bytes are valid atomics.
+        unsafe { self.region.base().cast().as_ref() }
+    }
+
+    pub(in crate::shared) fn lock(&self) -> Lock<'_> {
+        Lock::new(&self.head().lock, &self.region)
+    }
+
+    pub(in crate::shared) fn slots(&self) -> &[AtomicU64] {
+        // SAFETY: behind the head lie so many words, mapped while `self` lives; any bytes are valid atomics.
+        unsafe {
+            std::slice::from_raw_parts(self.region.base().cast::<Head>().add(1).cast().as_ptr(), self.count)
+        }
+    }
+
+    /// This process's number, if it has one yet.
+    pub(in crate::shared) fn own_number(&self) -> u64 {
+        self.region.presence().number_so_far()
+    }
+
+    /// The slots that this process has taken, noted where others can't reach.
+    pub(in crate::shared) fn own_places(&self) -> MutexGuard<'_, BTreeSet<usize>> {
+        self.region.places().lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the process that wrote this number is still there.
+    pub(in crate::shared) fn is_there(&self, number: u64) -> bool {
+        number == self.own_number() || is_present(self.region.file(), number)
+    }
+}
+
+impl Head {
+    /// Something happened.
+    pub(in crate::shared) fn note_event(&self) {
+        // SYNC: event noted
+        self.event.fetch_add(1, Ordering::Release);
+    }
+}

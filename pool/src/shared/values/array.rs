@@ -1,0 +1,284 @@
+//! [`SharedArray`].
+#![allow(unsafe_code, reason = "knows where in shared memory its elements lie")]
+
+use std::fmt;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use bytemuck::Pod;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::element::{Element, Number};
+use super::slice_mut::SliceMut;
+use crate::error::Error;
+use crate::shared::memory::region::{Handle, Holder, Kind, Region};
+use crate::shared::type_key;
+
+/// An array of a fixed length in memory that processes share: what one writes, all see.
+///
+/// An element is any plain value ([`bytemuck::Pod`]) of 1, 2, 4 or 8 bytes; other sizes do not compile. Each element
+/// is read and written as a whole: [`get`](Self::get), [`set`](Self::set) and their like may race with those of any
+/// other worker, and what is found is always a value that someone wrote. On x86-64 they are plain loads and stores.
+/// Who sees a value by `get` also sees what its writer had written before it by `set`.
+///
+/// Clones, and handles that went to workers, are the same array. See the [module](super) for how long it lives.
+///
+/// ```
+/// use pool::shared::SharedArray;
+/// use pool::{WorkerPool, worker_task};
+///
+/// #[worker_task]
+/// fn square(#[shared] squares: &SharedArray<f32>, index: usize) {
+///     squares.set(index, (index * index) as f32);
+/// }
+///
+/// #[pool::main]
+/// fn main() -> Result<(), pool::Error> {
+///     let squares = SharedArray::zeroed(100)?;
+///     let pool = WorkerPool::builder().workers(2).shared(squares.clone()).build()?;
+///     square::par_map(&pool, 0..100)?;
+///     assert_eq!(squares.get(9), 81.0);
+///     Ok(())
+/// }
+/// ```
+pub struct SharedArray<T> {
+    first: NonNull<T>,
+    len: usize,
+    /// Keeps the memory.
+    region: Arc<Region>,
+}
+
+// SAFETY: the elements are accessed atomically, or through an exclusive borrow; they are plain values, which any
+// thread may have as far as `T` itself allows.
+unsafe impl<T: Send> Send for SharedArray<T> {}
+// SAFETY: as above; a shared array lets each thread take elements out and put some in.
+unsafe impl<T: Send> Sync for SharedArray<T> {}
+
+impl<T> SharedArray<T> {
+    /// The number of elements.
+    #[must_use]
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no elements.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(in crate::shared) fn region(&self) -> &Arc<Region> {
+        &self.region
+    }
+}
+
+impl<T: Pod> SharedArray<T> {
+    pub(in crate::shared) fn kind() -> Kind {
+        Kind { what: "SharedArray", key: type_key::<Self>() }
+    }
+
+    /// The bytes of so many elements; one at least, since no file is mapped that has none.
+    pub(in crate::shared) fn bytes_of(len: usize) -> Option<usize> {
+        len.checked_mul(size_of::<T>()).map(|bytes| bytes.max(1))
+    }
+
+    /// `len` elements whose bytes are all zero: 0, 0.0.
+    ///
+    /// # Errors
+    /// [`Error::SharedMemory`] when there is not enough memory, or no descriptor left.
+    pub fn zeroed(len: usize) -> Result<Self, Error> {
+        const { Element::<T>::FITS };
+        let bytes = Self::bytes_of(len).ok_or_else(|| {
+            Error::shared_memory(
+                "a new SharedArray",
+                format!("{len} elements are more than there are addresses"),
+            )
+        })?;
+        Ok(Self::of(Region::create(Self::kind(), bytes)?, len))
+    }
+
+    /// A copy of the slice.
+    ///
+    /// # Errors
+    /// As for [`zeroed`](Self::zeroed).
+    pub fn from_slice(values: &[T]) -> Result<Self, Error> {
+        let array = Self::zeroed(values.len())?;
+        array.copy_from_slice(values);
+        Ok(array)
+    }
+
+    /// `len` elements, each made from its index.
+    ///
+    /// # Errors
+    /// As for [`zeroed`](Self::zeroed).
+    pub fn from_fn(len: usize, mut make: impl FnMut(usize) -> T) -> Result<Self, Error> {
+        let array = Self::zeroed(len)?;
+        array.elements().enumerate().for_each(|(index, element)| element.store(make(index)));
+        Ok(array)
+    }
+
+    /// The region has at least so many elements.
+    fn of(region: Arc<Region>, len: usize) -> Self {
+        Self { first: region.base().cast(), len, region }
+    }
+
+    fn attach(handle: &Handle) -> Result<Self, String> {
+        const { Element::<T>::FITS };
+        let len = usize::try_from(handle.count).map_err(|error| error.to_string())?;
+        Ok(Self::of(Region::attach(handle, Self::kind(), Self::bytes_of(len))?, len))
+    }
+
+    #[inline]
+    #[track_caller]
+    fn element(&self, index: usize) -> Element<'_, T> {
+        if index >= self.len {
+            out_of_range(index, self.len);
+        }
+        // SAFETY: there is an element with this index, mapped while `self` lives. The first lies at the start of a
+        // page, so each is aligned to its size. What else accesses it does so through an `Element` too, in whatever
+        // process: a `&mut [T]` is lent only to the sole user of all, for as long as that is so.
+        unsafe { Element::new(self.first.add(index)) }
+    }
+
+    fn elements(&self) -> impl ExactSizeIterator<Item = Element<'_, T>> {
+        (0..self.len).map(|index| self.element(index))
+    }
+
+    /// The element's value.
+    ///
+    /// # Panics
+    /// When there is no element with this index. So do the other methods that take one.
+    #[must_use]
+    #[inline]
+    #[track_caller]
+    pub fn get(&self, index: usize) -> T {
+        self.element(index).load()
+    }
+
+    /// Gives the element a value.
+    #[inline]
+    #[track_caller]
+    pub fn set(&self, index: usize, value: T) {
+        self.element(index).store(value);
+    }
+
+    /// Gives the element a value, and returns the one that it had.
+    #[inline]
+    #[track_caller]
+    pub fn swap(&self, index: usize, value: T) -> T {
+        self.element(index).swap(value)
+    }
+
+    /// Gives the element the value that the function makes of the one that it has, and returns the latter. No other
+    /// write comes in between; where one would, the function runs again.
+    #[inline]
+    #[track_caller]
+    pub fn fetch_update(&self, index: usize, change: impl FnMut(T) -> T) -> T {
+        self.element(index).update(change)
+    }
+
+    /// Adds to the element, and returns the value that it had. Integers wrap around.
+    #[inline]
+    #[track_caller]
+    pub fn fetch_add(&self, index: usize, value: T) -> T
+    where
+        T: Number,
+    {
+        self.element(index).add(value)
+    }
+
+    /// The values, each read when it is its turn.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = T> {
+        self.elements().map(Element::load)
+    }
+
+    /// A copy of the values, each read as a whole.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<T> {
+        self.iter().collect()
+    }
+
+    /// Writes all elements, each as a whole.
+    ///
+    /// # Panics
+    /// When the slice has another length than the array.
+    #[track_caller]
+    pub fn copy_from_slice(&self, values: &[T]) {
+        assert_eq!(values.len(), self.len, "a SharedArray is filled from a slice of its own length");
+        self.elements().zip(values).for_each(|(element, value)| element.store(*value));
+    }
+
+    /// Gives all elements this value.
+    pub fn fill(&self, value: T) {
+        self.elements().for_each(|element| element.store(value));
+    }
+
+    /// The whole array as a plain slice, for this process alone: while the result lives, nobody else reads or writes
+    /// the array, in no process, and a handle that reaches another process in that time is an error there.
+    ///
+    /// # Errors
+    /// [`Error::SharedMemory`] when someone else has the array: this process, in a clone, a pool's shared value or a
+    /// task; or any other process that has it mapped. Workers that have the array in their `#[shared]` value keep it
+    /// until the pool has ended ([`join`](crate::WorkerPool::join) it); as an argument they have it until their task
+    /// ends; and workers of [`StartMethod::Fork`](crate::StartMethod::Fork) are copies of this process, with all
+    /// arrays that it had at the first call. The kernel keeps the list, so a worker that was killed is not on it.
+    /// Also when there is no descriptor left.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), pool::Error> {
+    /// let mut array = pool::shared::SharedArray::from_slice(&[3, 1, 2])?;
+    /// array.as_mut_slice()?.sort();
+    /// assert_eq!(array.to_vec(), [1, 2, 3]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn as_mut_slice(&mut self) -> Result<SliceMut<'_, T>, Error> {
+        let excluded = self.region.exclude(Holder::User)?;
+        // SAFETY: the elements are mapped, and nobody else accesses them while `excluded` lives: it shows that no
+        // other process has them mapped and that no other handle is in this one; this one is borrowed exclusively.
+        let slice = unsafe { std::slice::from_raw_parts_mut(self.first.as_ptr(), self.len) };
+        Ok(SliceMut::new(slice, excluded))
+    }
+}
+
+#[cold]
+#[track_caller]
+fn out_of_range(index: usize, len: usize) -> ! {
+    panic!("index {index} is out of range for a SharedArray of length {len}")
+}
+
+impl<T> Clone for SharedArray<T> {
+    /// Another handle to the same array.
+    fn clone(&self) -> Self {
+        Self { first: self.first, len: self.len, region: self.region.clone() }
+    }
+}
+
+impl<T> fmt::Debug for SharedArray<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SharedArray<{}>(len {})", std::any::type_name::<T>(), self.len)
+    }
+}
+
+impl<T: Pod> TryFrom<&[T]> for SharedArray<T> {
+    type Error = Error;
+
+    fn try_from(values: &[T]) -> Result<Self, Error> {
+        Self::from_slice(values)
+    }
+}
+
+impl<T: Pod> Serialize for SharedArray<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.region.handle(self.len).serialize(serializer)
+    }
+}
+
+impl<'de, T: Pod> Deserialize<'de> for SharedArray<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::attach(&Handle::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}

@@ -1,0 +1,283 @@
+//! Arrays that a call lends to its tasks, piece by piece, so that they have plain slices of the shared memory itself.
+//!
+//! **The lender** is a blocking call with a `&mut SharedArray`, or with a `&SharedArray` that others may write to
+//! meanwhile. A [`Loan`] lies in its frame, and ends when the call has seen that no worker has a task of it any more:
+//! each was answered, taken back before it had begun, or its worker is dead and reaped (`Core::settle`). With `&mut`,
+//! the loan is the array's only use in all processes: nobody else attaches it (see [`lease`](crate::shared::memory::lease)).
+//!
+//! **A task** gets a [`Piece`] as its item: which memory, and which of its elements. The pieces of one call do not
+//! overlap, each is the item of one task, and a task is with one worker at a time.
+//!
+//! **The borrower**, a worker, maps the memory without a lease, and touches it only while a task runs that has a piece.
+//! Between tasks and calls the mapping stays, since to make one anew costs a page fault for every few pages. It keeps
+//! nobody from having the array alone, for nothing reaches it; nor does it keep the memory, see `Region::free_if_lent`.
+//! Where the borrower is a thread of the lender, it uses the lender's mapping.
+//!
+//! **Forks.** Whoever is copied while it lends leaves its copy an array that nothing there can reach: the one handle is
+//! borrowed by a frame that never runs again (`leave_lent`). Who is at work on a piece is not copied (`refuse_fork`).
+#![allow(unsafe_code, reason = "knows where in shared memory the pieces lie, and who has them")]
+
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytemuck::Pod;
+use serde::{Deserialize, Serialize};
+
+use super::element::Element;
+use crate::error::Error;
+use crate::shared::SharedArray;
+use crate::shared::memory::file::Memory;
+use crate::shared::memory::region::{Excluded, Handle, Holder, Id, Region};
+
+/// What a task may do with its piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Terms {
+    /// Copy the elements out, each as a whole: others may write to them.
+    Copy,
+    /// Read them in place: nobody writes.
+    Read,
+    /// Read and write them in place: nobody else does either.
+    Write,
+}
+
+/// An array on loan; the lender's side.
+#[derive(Debug)]
+pub(crate) struct Loan<'a> {
+    region: &'a Region,
+    terms: Terms,
+    len: usize,
+    _alone: Option<Excluded<'a>>,
+}
+
+/// Some elements of an array on loan, as they go to a task.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Piece {
+    handle: Handle,
+    terms: Terms,
+    start: u64,
+    len: u64,
+}
+
+impl<'a> Loan<'a> {
+    /// For tasks that read, while others may write.
+    pub(crate) fn copied<T>(array: &'a SharedArray<T>) -> Self {
+        array.region().note_lent();
+        Self { region: array.region(), terms: Terms::Copy, len: array.len(), _alone: None }
+    }
+
+    /// For tasks that read in place.
+    pub(crate) fn read<T>(array: &'a mut SharedArray<T>) -> Result<Self, Error> {
+        Self::alone(array, Terms::Read)
+    }
+
+    /// For tasks that read and write in place.
+    pub(crate) fn written<T>(array: &'a mut SharedArray<T>) -> Result<Self, Error> {
+        Self::alone(array, Terms::Write)
+    }
+
+    fn alone<T>(array: &'a mut SharedArray<T>, terms: Terms) -> Result<Self, Error> {
+        let array = &*array;
+        let alone = array.region().exclude(Holder::Call)?;
+        array.region().note_lent();
+        Ok(Self { region: array.region(), terms, len: array.len(), _alone: Some(alone) })
+    }
+
+    /// How many elements it has.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The piece with these elements. For one task; what is lent for writing must not overlap.
+    pub(crate) fn piece(&self, elements: &Range<usize>) -> Piece {
+        assert!(elements.start <= elements.end && elements.end <= self.len, "a piece lies in its array");
+        let handle = self.region.handle_on_loan(self.len);
+        Piece { handle, terms: self.terms, start: elements.start as u64, len: elements.len() as u64 }
+    }
+}
+
+/// The memory that a piece lies in, as this process has it.
+#[derive(Debug)]
+enum Mapping {
+    Own(Arc<Region>),
+    Lenders(Arc<Memory>),
+}
+
+impl Mapping {
+    fn base(&self) -> NonNull<u8> {
+        match self {
+            Self::Own(region) => region.base(),
+            Self::Lenders(memory) => memory.base(),
+        }
+    }
+}
+
+/// How many arrays of other processes stay mapped.
+const MOST_MAPPED: usize = 4;
+
+/// The arrays of other processes that are mapped here, the last one used last.
+static MAPPED: Mutex<Vec<(Id, Arc<Memory>)>> = Mutex::new(Vec::new());
+
+/// How many pieces tasks of this process have in place.
+static AT_WORK: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether a task of this process has a piece in place.
+pub(in crate::shared) fn is_at_work() -> bool {
+    AT_WORK.load(Ordering::Relaxed) > 0
+}
+
+/// A piece, as the task has it: in place.
+#[derive(Debug)]
+pub(crate) struct InPlace<T> {
+    first: NonNull<T>,
+    len: usize,
+    /// Keeps the memory.
+    _mapping: Mapping,
+    elements: PhantomData<T>,
+}
+
+// SAFETY: it is a slice of elements in memory that it keeps mapped itself, for whichever thread has it.
+unsafe impl<T: Send> Send for InPlace<T> {}
+// SAFETY: shared, it gives shared references to elements only.
+unsafe impl<T: Sync> Sync for InPlace<T> {}
+
+impl Piece {
+    /// The elements, copied.
+    fn copy<T: Pod>(self) -> Result<Vec<T>, String> {
+        let (mapping, range) = self.map::<T>()?;
+        let first = mapping.base().cast::<T>();
+        let element = |index| {
+            // SAFETY: the element lies in the mapping, which outlives this, and is aligned: the mapping is to a page.
+            // Others access it as an `Element` too: on these terms the lender has no `&mut`.
+            let element = unsafe { Element::new_if_fits(first.add(index)) };
+            element.map(Element::load)
+        };
+        let copy: Option<Vec<T>> = range.map(element).collect();
+        copy.ok_or_else(|| "an array has no elements of this size".into())
+    }
+
+    /// The elements in place, on these terms.
+    fn in_place<T: Pod>(self) -> Result<InPlace<T>, String> {
+        let (mapping, range) = self.map::<T>()?;
+        // SAFETY: the range lies in the mapping.
+        let first = unsafe { mapping.base().cast::<T>().add(range.start) };
+        AT_WORK.fetch_add(1, Ordering::Relaxed);
+        Ok(InPlace { first, len: range.len(), _mapping: mapping, elements: PhantomData })
+    }
+
+    /// Maps the array that this is a piece of; the result's range lies in it.
+    fn map<T: Pod>(self) -> Result<(Mapping, Range<usize>), String> {
+        let wrong = || "the piece does not lie in its array".to_owned();
+        let number = |number: u64| usize::try_from(number).map_err(|_| wrong());
+        let (count, start, len) = (number(self.handle.count)?, number(self.start)?, number(self.len)?);
+        let end = start.checked_add(len).filter(|end| *end <= count).ok_or_else(wrong)?;
+        let kind = SharedArray::<T>::kind();
+        let bytes = SharedArray::<T>::bytes_of(count).ok_or_else(wrong)?;
+        if self.handle.process == std::process::id() {
+            let own = Region::own_on_loan(&self.handle, kind, bytes).ok_or("the array is not there")?;
+            if self.terms != Terms::Copy && !own.is_lent() {
+                return Err("the call that lent the array is over".into());
+            }
+            return Ok((Mapping::Own(own), start..end));
+        }
+        let mut mapped = MAPPED.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = mapped.iter().position(|(id, memory)| *id == self.handle.id && memory.len() == bytes);
+        let known = match known {
+            Some(place) => mapped.remove(place),
+            None => (self.handle.id, Arc::new(self.handle.open(kind, bytes)?)),
+        };
+        let memory = known.1.clone();
+        if mapped.len() == MOST_MAPPED {
+            mapped.remove(0);
+        }
+        mapped.push(known);
+        Ok((Mapping::Lenders(memory), start..end))
+    }
+}
+
+/// A piece to be read, as the task has it.
+#[derive(Debug)]
+pub(crate) enum ToRead<T> {
+    Copied(Vec<T>),
+    InPlace(InPlace<T>),
+}
+
+impl<T: Pod> ToRead<T> {
+    pub(crate) fn open(piece: Piece) -> Result<Self, String> {
+        match piece.terms {
+            Terms::Copy => piece.copy().map(Self::Copied),
+            Terms::Read => piece.in_place().map(Self::InPlace),
+            Terms::Write => Err("the piece is not lent for reading".into()),
+        }
+    }
+
+    pub(crate) fn slice(&self) -> &[T] {
+        match self {
+            Self::Copied(copy) => copy,
+            // SAFETY: the elements are mapped, aligned, and valid whatever their bytes are. Nobody writes to them while
+            // the task runs that has this piece: it was lent by the one who has the array alone, for reading, and the
+            // lender waits for the task.
+            Self::InPlace(InPlace { first, len, .. }) => unsafe {
+                std::slice::from_raw_parts(first.as_ptr(), *len)
+            },
+        }
+    }
+}
+
+/// A piece to be written, as the task has it.
+#[derive(Debug)]
+pub(crate) struct ToWrite<T>(InPlace<T>);
+
+impl<T: Pod> ToWrite<T> {
+    pub(crate) fn open(piece: Piece) -> Result<Self, String> {
+        match piece.terms {
+            Terms::Write => piece.in_place().map(Self),
+            Terms::Copy | Terms::Read => Err("the piece is not lent for writing".into()),
+        }
+    }
+
+    pub(crate) fn slice(&mut self) -> &mut [T] {
+        let Self(InPlace { first, len, .. }) = self;
+        // SAFETY: the elements are mapped, aligned, and valid whatever their bytes are. Nobody else accesses them while
+        // the task runs that has this piece: it was lent by the one who has the array alone, no other piece overlaps
+        // it, no other worker has this one, and the lender waits for the task.
+        unsafe { std::slice::from_raw_parts_mut(first.as_ptr(), *len) }
+    }
+}
+
+impl<T> Drop for InPlace<T> {
+    fn drop(&mut self) {
+        AT_WORK.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_what_was_lent_while_it_is_lent() {
+        let mut array = SharedArray::from_slice(&[1u32, 2, 3, 4]).unwrap();
+        let loan = Loan::written(&mut array).unwrap();
+        let piece = loan.piece(&(1..3));
+        assert!(ToRead::<u32>::open(piece).is_err(), "other terms");
+        assert!(ToWrite::<i32>::open(piece).is_err(), "another type");
+        let beyond = Piece { start: 3, ..piece };
+        assert!(ToWrite::<u32>::open(beyond).is_err());
+        let mut open = ToWrite::<u32>::open(piece).unwrap();
+        assert!(crate::shared::refuse_fork().unwrap_err().contains("in place"));
+        open.slice().copy_from_slice(&[7, 8]);
+        drop((open, loan));
+        assert!(ToWrite::<u32>::open(piece).is_err(), "the loan is over");
+        assert_eq!(array.to_vec(), [1, 7, 8, 4]);
+        let loan = Loan::copied(&array);
+        let piece = loan.piece(&(0..3));
+        array.set(2, 9);
+        assert_eq!(ToRead::<u32>::open(piece).unwrap().slice(), [1, 7, 9]);
+        drop(loan);
+        let loan = Loan::read(&mut array).unwrap();
+        assert_eq!(ToRead::<u32>::open(loan.piece(&(3..4))).unwrap().slice(), [4]);
+    }
+}

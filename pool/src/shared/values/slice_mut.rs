@@ -1,0 +1,40 @@
+//! [`SliceMut`].
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use crate::shared::memory::region::Excluded;
+
+/// A [`SharedArray`](crate::shared::SharedArray) as a plain slice, for this process alone: from
+/// [`as_mut_slice`](crate::shared::SharedArray::as_mut_slice). Dropping it lets others have the array again; one that is
+/// leaked keeps them away for good.
+pub struct SliceMut<'a, T> {
+    slice: &'a mut [T],
+    _excluded: Excluded<'a>,
+}
+
+impl<'a, T> SliceMut<'a, T> {
+    pub(in crate::shared) fn new(slice: &'a mut [T], excluded: Excluded<'a>) -> Self {
+        Self { slice, _excluded: excluded }
+    }
+}
+
+impl<T> Deref for SliceMut<'_, T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        self.slice
+    }
+}
+
+impl<T> DerefMut for SliceMut<'_, T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        self.slice
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for SliceMut<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.slice.fmt(f)
+    }
+}

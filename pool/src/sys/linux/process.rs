@@ -1,0 +1,503 @@
+//! A child process, from the moment the parent knows it until its end is known.
+#![allow(unsafe_code, reason = "pidfd calls have no safe wrapper in nix")]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::unistd::{Pid, getpid, setpgid};
+
+use super::fd::Fd;
+use super::lifeline::{Lifeline, Tie};
+use super::memory::Killed;
+use super::{named, read_text, retry};
+
+/// How long a process that was sent SIGKILL is waited for, by whoever can't go on without knowing. Only one that hangs
+/// inside the kernel, as on a disk that does not answer, needs longer.
+const KILL_LIMIT: Duration = Duration::from_secs(2);
+/// After so long it is given up by those who can go on.
+const GIVE_UP: Duration = Duration::from_secs(1);
+/// How long the children of a process that has ended are waited for, where they have become this process's: they were
+/// killed with it, and die as fast.
+const GROUP_LIMIT: Duration = Duration::from_millis(100);
+
+/// A child process with a process group of its own. Dropping it kills the group and takes the child's status.
+#[derive(Debug)]
+pub(crate) struct Process {
+    handle: Arc<Handle>,
+    /// Cut where a signal is refused.
+    lifeline: Option<Lifeline>,
+    /// A copy of the child's end, for a child that closes its own.
+    tie: Tie,
+    /// When it was sent SIGKILL first.
+    killed: Option<Instant>,
+    status: Option<ExitStatus>,
+    /// What is known of it if SIGKILL has ended it.
+    killed_as: Option<Killed>,
+}
+
+/// What a process has used.
+#[derive(Debug, Default)]
+struct Usage {
+    /// The most memory that it has held, in bytes.
+    peak: u64,
+}
+
+/// By what a child is known.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pid: Pid,
+    pidfd: Fd,
+    /// Who started it. After a fork of the user's own the child has a copy of this value, and no say.
+    owner: Pid,
+}
+
+/// Children that did not end when they were killed, and groups that are not all gone. Their statuses are taken by
+/// whoever next starts or ends a child of this crate.
+static LEFT: Mutex<Vec<Arc<Handle>>> = Mutex::new(Vec::new());
+
+impl Process {
+    /// Takes over a child that waits at its tie: it gets its own group and its CPUs, and may go on.
+    pub(crate) fn adopt(
+        pid: Pid,
+        pidfd: Fd,
+        lifeline: Lifeline,
+        tie: Tie,
+        cpus: &[usize],
+    ) -> io::Result<Self> {
+        reap_left();
+        let handle = Arc::new(Handle { pid, pidfd, owner: getpid() });
+        let process =
+            Self { handle, lifeline: Some(lifeline), tie, killed: None, status: None, killed_as: None };
+        match setpgid(pid, pid) {
+            // It was started as the leader of its group and has gone through exec since.
+            Ok(()) | Err(Errno::EACCES) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if !cpus.is_empty() {
+            super::cpu::pin_process(pid.as_raw(), cpus)?;
+        }
+        process.lifeline.as_ref().map_or(Ok(()), |lifeline| lifeline.release(&process.tie))?;
+        Ok(process)
+    }
+
+    /// Its number; its own until its status is taken.
+    pub(crate) fn pid(&self) -> i32 {
+        self.handle.pid.as_raw()
+    }
+
+    /// Readable when the process has ended.
+    pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
+        self.handle.pidfd.as_fd()
+    }
+
+    /// Whether the program has closed the pidfd: then nobody is told when the process ends.
+    pub(crate) fn is_unwatched(&self) -> bool {
+        !self.handle.pidfd.is_intact()
+    }
+
+    /// The child's end of its lifeline.
+    pub(crate) fn tie(&self) -> &Tie {
+        &self.tie
+    }
+
+    /// Whether it sleeps in the kernel: it neither runs, nor would if it could, nor has anyone stopped it.
+    pub(crate) fn sleeps(&self) -> bool {
+        // proc_pid_stat(5): the state follows the name, which is in parentheses and may hold anything.
+        let stat = self.directory().and_then(|dir| read_text(dir + "/stat").ok()).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('S'))
+    }
+
+    /// Where /proc tells of it. The /proc that is mounted here may count processes of another namespace, in which
+    /// others have their numbers; it says itself which number this one has there.
+    pub(crate) fn directory(&self) -> Option<String> {
+        let info = read_text(format!("/proc/self/fdinfo/{}", self.pidfd().as_raw_fd())).ok()?;
+        number_in(&info).map(|number| format!("/proc/{number}"))
+    }
+
+    /// Sends SIGKILL to the process and its group. Where that is refused, as to a process that has given up its
+    /// privileges, it cuts the lifeline: then the kernel does it, in the child's own name.
+    pub(crate) fn kill(&mut self) {
+        if self.status.is_some() || !self.handle.is_own() {
+            return;
+        }
+        self.killed.get_or_insert_with(Instant::now);
+        match self.handle.kill_alone() {
+            Ok(()) => self.handle.kill_group(),
+            // It has ended. Its group is looked at when its status is taken.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            Err(_) => self.lifeline = None,
+        }
+    }
+
+    /// How it ended, if it has ended. What is left of its group ends then too.
+    pub(crate) fn try_reap(&mut self) -> Option<ExitStatus> {
+        if self.status.is_none() && self.handle.is_own() {
+            let mut usage = Usage::default();
+            let ended = self.handle.wait_and_see(libc::WNOWAIT, &mut usage).ok().flatten();
+            if ended.is_some_and(|status| status.signal() == Some(libc::SIGKILL)) {
+                // Known as long as the status is not taken.
+                let groups = self.directory().and_then(|dir| read_text(dir + "/cgroup").ok());
+                self.killed_as = groups.map(|groups| Killed { groups, peak: usage.peak });
+            }
+            self.status = self.handle.try_reap();
+        }
+        self.status
+    }
+
+    /// What is known of it if SIGKILL has ended it.
+    pub(crate) fn killed_as(&self) -> Option<&Killed> {
+        self.killed_as.as_ref()
+    }
+
+    /// The same, waiting at most this long.
+    pub(crate) fn reap_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+        self.reap_until(Instant::now() + limit)
+    }
+
+    fn reap_until(&mut self, deadline: Instant) -> Option<ExitStatus> {
+        if self.status.is_none() && self.handle.is_own() {
+            if self.handle.pidfd.is_intact() {
+                let mut ended = [PollFd::new(self.pidfd(), PollFlags::POLLIN)];
+                poll_until(&mut ended, deadline).ok()?;
+            } else {
+                while self.try_reap().is_none() && Instant::now() < deadline {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }
+        self.try_reap()
+    }
+
+    /// Whether it was killed and has not ended for so long that it is not to be waited for.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.status.is_none() && self.killed.is_some_and(|killed| killed.elapsed() >= GIVE_UP)
+    }
+
+    /// Whether it was sent SIGKILL, and is not known to have ended.
+    pub(crate) fn is_dying(&self) -> bool {
+        self.status.is_none() && self.killed.is_some()
+    }
+
+    /// Leaves it to itself: it ends when the kernel lets it, and its status is taken then. Says by what to know it.
+    pub(crate) fn give_up(&mut self) -> Arc<Handle> {
+        if self.status.is_none() {
+            self.status = Some(ExitStatus::Stuck);
+            self.lifeline = None;
+            left().push(Arc::clone(&self.handle));
+        }
+        Arc::clone(&self.handle)
+    }
+
+    /// Takes the statuses of children that were born into this process's group and never became known. To be
+    /// called after the group was killed.
+    pub(crate) fn reap_unknown(&self) {
+        // Once its status is taken the number may be another's.
+        if self.status.is_some() || !self.handle.is_unreaped() {
+            return;
+        }
+        let deadline = Instant::now() + KILL_LIMIT;
+        let group = || waitid(Id::PGid(self.handle.pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
+        while let Ok(status) = retry(group) {
+            if status == WaitStatus::StillAlive {
+                if Instant::now() > deadline {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+}
+
+impl Handle {
+    fn is_own(&self) -> bool {
+        self.owner == getpid()
+    }
+
+    /// Whether it has ended and its status is taken.
+    pub(crate) fn is_gone(&self) -> bool {
+        !self.is_unreaped()
+    }
+
+    /// Whether its status is still to be taken: until then nobody else has its number.
+    fn is_unreaped(&self) -> bool {
+        self.wait(libc::WNOWAIT).is_ok()
+    }
+
+    fn kill_alone(&self) -> io::Result<()> {
+        match signal(&self.pidfd, libc::SIGKILL, 0) {
+            // A sandbox may deny the call.
+            Err(error) if error.raw_os_error() != Some(libc::ESRCH) && self.is_unreaped() => {
+                Ok(kill(self.pid, Signal::SIGKILL)?)
+            }
+            signalled => signalled,
+        }
+    }
+
+    /// What has gone already is no error, nor is a group that the child has never led.
+    fn kill_group(&self) {
+        // Older kernels than 6.9 know a group by its number only.
+        if !self.signal_group(libc::SIGKILL).is_ok_or_gone() && self.is_unreaped() {
+            let _ = killpg(self.pid, Signal::SIGKILL);
+        }
+    }
+
+    /// Signals the group that it leads or has led, whoever has taken its status.
+    fn signal_group(&self, number: libc::c_int) -> Signalled {
+        match signal(&self.pidfd, number, PIDFD_SIGNAL_PROCESS_GROUP) {
+            Ok(()) => Signalled::Sent,
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Signalled::Gone,
+            Err(_) => Signalled::Refused,
+        }
+    }
+
+    fn try_reap(self: &Arc<Self>) -> Option<ExitStatus> {
+        let Ok(ended) = self.wait(libc::WNOWAIT) else {
+            // Another waiter of this program took the status, or SIGCHLD is ignored.
+            self.kill_group();
+            return Some(ExitStatus::Unknown);
+        };
+        ended?;
+        self.kill_group();
+        let status = self.wait(0).ok().flatten().unwrap_or(ExitStatus::Unknown);
+        if adopts_orphans() && !self.reap_group(Instant::now() + GROUP_LIMIT) {
+            left().push(Arc::clone(self));
+        }
+        Some(status)
+    }
+
+    /// Takes the statuses of its children that have become this process's. False if some may come yet.
+    fn reap_group(&self, deadline: Instant) -> bool {
+        loop {
+            // As long as there is somebody in the group, the kernel gives its number to nobody else. One that does not
+            // say so does not give out a number again this soon.
+            let known = match self.signal_group(0) {
+                Signalled::Gone => return true,
+                Signalled::Sent => true,
+                Signalled::Refused => false,
+            };
+            match retry(|| waitid(Id::PGid(self.pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG)) {
+                Err(Errno::ECHILD) if !known => return true,
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => {
+                    if Instant::now() >= deadline {
+                        return false;
+                    }
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+                // nix has no name for what some have died of.
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
+    /// An error: it is not this process's to wait for, or not any more. By hand: nix has no name for the real-time
+    /// signals that a worker may die of, and loses such a status.
+    fn wait(&self, flags: libc::c_int) -> io::Result<Option<ExitStatus>> {
+        self.wait_and_see(flags, &mut Usage::default())
+    }
+
+    fn wait_and_see(&self, flags: libc::c_int, usage: &mut Usage) -> io::Result<Option<ExitStatus>> {
+        let flags = libc::WEXITED | libc::WNOHANG | flags;
+        let (kind, number) = if self.pidfd.is_intact() {
+            (libc::P_PIDFD, self.pidfd.as_fd().as_raw_fd())
+        } else {
+            (libc::P_PID, self.pid.as_raw())
+        };
+        // SAFETY: all zeroes is a siginfo.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: all zeroes is a rusage.
+        let mut used: libc::rusage = unsafe { std::mem::zeroed() };
+        loop {
+            // SAFETY: the call writes one siginfo and one rusage into the places given. The C library's does not ask for
+            // the latter.
+            let waited =
+                unsafe { libc::syscall(libc::SYS_waitid, kind, number, &raw mut info, flags, &raw mut used) };
+            match Errno::result(waited) {
+                Ok(_) => break,
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // SAFETY: a siginfo of waitid has these fields; the call leaves zeroes when the child still runs.
+        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+        if pid == 0 {
+            return Ok(None);
+        }
+        usage.peak = u64::try_from(used.ru_maxrss).unwrap_or(0) << 10;
+        Ok(Some(match info.si_code {
+            libc::CLD_EXITED => ExitStatus::Exited(status),
+            code => ExitStatus::Signaled { signal: status, core_dumped: code == libc::CLD_DUMPED },
+        }))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.status.is_none() && self.handle.is_own() {
+            self.kill();
+            // Those that were killed together are waited for together.
+            let killed = self.killed.unwrap_or_else(Instant::now);
+            if self.reap_until(killed + KILL_LIMIT).is_none() {
+                self.give_up();
+            }
+        }
+        if self.handle.is_own() {
+            // In a fork another thread of the parent may have held the list.
+            reap_left();
+        }
+    }
+}
+
+/// How a child has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ExitStatus {
+    Exited(i32),
+    Signaled {
+        signal: i32,
+        core_dumped: bool,
+    },
+    /// It was killed, and did not end.
+    Stuck,
+    /// It is gone, and somebody else took its status.
+    Unknown,
+}
+
+impl ExitStatus {
+    /// The signal that has ended it.
+    pub(crate) fn signal(self) -> Option<i32> {
+        match self {
+            Self::Signaled { signal, .. } => Some(signal),
+            _ => None,
+        }
+    }
+}
+
+/// What became of a signal to a group.
+enum Signalled {
+    Sent,
+    /// There is nobody in the group.
+    Gone,
+    /// The kernel can't do that, or does not want to.
+    Refused,
+}
+
+impl Signalled {
+    fn is_ok_or_gone(&self) -> bool {
+        matches!(self, Self::Sent | Self::Gone)
+    }
+}
+
+fn left() -> MutexGuard<'static, Vec<Arc<Handle>>> {
+    LEFT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes what statuses there are by now of children that were left to themselves.
+pub(crate) fn reap_left() {
+    let mut handles = std::mem::take(&mut *left());
+    handles.retain(|handle| handle.is_own() && !handle.is_settled());
+    left().append(&mut handles);
+}
+
+/// The same at the end of a pool: waits for children of processes that have ended, which were killed and die as fast.
+pub(crate) fn reap_groups() {
+    let deadline = Instant::now() + KILL_LIMIT;
+    loop {
+        reap_left();
+        let awaits = left().iter().any(|handle| handle.is_gone());
+        if !awaits || Instant::now() >= deadline {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+impl Handle {
+    /// Whether nothing of it is left, its children included where those become this process's.
+    fn is_settled(&self) -> bool {
+        match self.wait(libc::WNOWAIT) {
+            Ok(None) => return false,
+            Ok(Some(_)) => {
+                self.kill_group();
+                let _ = self.wait(0);
+            }
+            Err(_) => {}
+        }
+        !adopts_orphans() || self.reap_group(Instant::now())
+    }
+}
+
+/// Whether children of this process's dead descendants become its own.
+fn adopts_orphans() -> bool {
+    getpid().as_raw() == 1 || nix::sys::prctl::get_child_subreaper().unwrap_or(false)
+}
+
+/// The number of a pidfd's process, as the kernel tells of the pidfd: none if the reader can't see it.
+fn number_in(info: &str) -> Option<i32> {
+    let number = info.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+    number.trim().parse().ok().filter(|number| *number > 0)
+}
+
+/// A descriptor for a child that waits at its tie. If there is none to be had, the child ends.
+pub(crate) fn pidfd_of(child: Pid) -> io::Result<Fd> {
+    open_pidfd(child).inspect_err(|_| {
+        // It waits, so its number is its own.
+        let _ = kill(child, Signal::SIGKILL);
+        let _ = retry(|| waitpid(child, None));
+    })
+}
+
+fn open_pidfd(child: Pid) -> io::Result<Fd> {
+    // SAFETY: pidfd_open takes integers only.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child.as_raw(), 0) };
+    if fd < 0 {
+        return Err(named("pidfd_open")(io::Error::last_os_error()));
+    }
+    // SAFETY: the kernel has just made this descriptor, and nothing else knows it.
+    Fd::new(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
+}
+
+/// Ends this process.
+pub(super) fn kill_self() {
+    let _ = kill(getpid(), Signal::SIGKILL);
+}
+
+/// Ends this process and all of its group.
+pub(super) fn kill_own_group() {
+    let _ = kill(Pid::from_raw(0), Signal::SIGKILL);
+}
+
+/// Waits until one of the descriptors has something to say; false if the deadline comes first.
+pub(super) fn poll_until(fds: &mut [PollFd<'_>], deadline: Instant) -> io::Result<bool> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // Rounded up: a wait that ends early would only be made again.
+        let left = left + Duration::from_micros(999);
+        match poll(fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Ok(0) if Instant::now() >= deadline => return Ok(false),
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// pidfd_send_signal(2); not in the libc crate.
+const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
+
+fn signal(pidfd: &Fd, signal: libc::c_int, flags: libc::c_uint) -> io::Result<()> {
+    if !pidfd.is_intact() {
+        return Err(Errno::EBADF.into());
+    }
+    let (fd, no_info) = (pidfd.as_fd().as_raw_fd(), std::ptr::null::<libc::siginfo_t>());
+    // SAFETY: without a siginfo the call takes integers only.
+    match unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, no_info, flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

@@ -1,0 +1,120 @@
+//! Control sockets: small messages with descriptors attached, between a parent and one child.
+#![allow(unsafe_code, reason = "takes over descriptors that the kernel has just made")]
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, getsockopt, recvmsg,
+    sendmsg, socketpair, sockopt::PeerCredentials,
+};
+use nix::unistd::geteuid;
+
+use super::{fd::Fd, named, process::poll_until, retry};
+
+/// The largest message; what may be longer is cut before it is sent.
+pub(crate) const MESSAGE_BYTES: usize = 4 << 10;
+/// The most descriptors that one message carries.
+const MESSAGE_FDS: usize = 8;
+
+/// One end of a control socket.
+#[derive(Debug)]
+pub(crate) struct Channel(Fd);
+
+/// A message and the descriptors that came with it.
+pub(crate) type Received = (Vec<u8>, Vec<Fd>);
+
+impl Channel {
+    /// A socket's two ends. Messages keep their borders, and the death of one side is the end of the other's input.
+    pub(crate) fn pair() -> io::Result<(Self, Self)> {
+        let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC);
+        let (a, b) = pair.map_err(named("socketpair"))?;
+        Ok((Self(Fd::new(a)?), Self(Fd::new(b)?)))
+    }
+
+    /// The end that a parent left to this process; refused if the other end is another user's, or no socket.
+    pub(crate) fn from_parent(fd: OwnedFd) -> io::Result<Self> {
+        let peer = getsockopt(&fd, PeerCredentials)?;
+        if peer.uid() != geteuid().as_raw() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        Ok(Self(Fd::new(fd)?))
+    }
+
+    pub(crate) fn fd(&self) -> &Fd {
+        &self.0
+    }
+
+    pub(crate) fn into_fd(self) -> Fd {
+        self.0
+    }
+
+    /// Sends a message with copies of the descriptors.
+    pub(crate) fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        assert!(bytes.len() <= MESSAGE_BYTES && fds.len() <= MESSAGE_FDS, "control messages are small");
+        let fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+        let rights = [ControlMessage::ScmRights(&fds)];
+        let rights = if fds.is_empty() { &[][..] } else { &rights[..] };
+        let socket = self.0.intact()?.as_fd().as_raw_fd();
+        // The other side reads each message before the next is due, so there is always room: a send that would
+        // wait is the sign of a side that does not read.
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        retry(|| sendmsg::<()>(socket, &[IoSlice::new(bytes)], rights, flags, None))?;
+        Ok(())
+    }
+
+    /// Waits for the next message; none when the other side has closed its end.
+    pub(crate) fn receive(&self) -> io::Result<Option<Received>> {
+        let mut bytes = [0; MESSAGE_BYTES];
+        let mut rights = nix::cmsg_space!([RawFd; MESSAGE_FDS]);
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let received = loop {
+            let socket = self.0.intact()?.as_fd().as_raw_fd();
+            match recvmsg::<()>(socket, &mut parts, Some(&mut rights), MsgFlags::MSG_CMSG_CLOEXEC) {
+                // A reset: the other side went with messages of ours unread. That is told once, and before what it
+                // sent last: its answer, if there is one, comes next.
+                Err(Errno::EINTR | Errno::ECONNRESET) => {}
+                received => break received?,
+            }
+        };
+        if received.flags.contains(MsgFlags::MSG_CTRUNC) {
+            // There is room in `rights` for all that is ever sent: it is this process that can have no more.
+            return Err(named("recvmsg")(Errno::EMFILE));
+        }
+        let mut fds = Vec::new();
+        for message in received.cmsgs()? {
+            if let ControlMessageOwned::ScmRights(new) = message {
+                // SAFETY: the kernel has just made these descriptors for this process, and nothing else knows them.
+                fds.extend(new.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+            }
+        }
+        let fds = fds.into_iter().map(Fd::new).collect::<io::Result<Vec<Fd>>>()?;
+        if received.flags.contains(MsgFlags::MSG_TRUNC) {
+            return Err(io::Error::other("a control message was cut off"));
+        }
+        let len = received.bytes;
+        if len == 0 {
+            return Ok(None);
+        }
+        Ok(Some((bytes[..len].to_vec(), fds)))
+    }
+
+    /// The same as [`receive`](Self::receive), at most this long, and not past the end of the process that is to answer.
+    pub(crate) fn receive_within(
+        &self,
+        limit: Duration,
+        answerer: BorrowedFd<'_>,
+    ) -> io::Result<Option<Received>> {
+        let deadline = Instant::now() + limit;
+        let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut both = [readable(self.0.as_fd()), readable(answerer)];
+        if !poll_until(&mut both, deadline)? {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        // What it sent before it died counts.
+        if both[0].any() == Some(true) { self.receive() } else { Ok(None) }
+    }
+}

@@ -1,0 +1,432 @@
+//! What a task is to the rest of the crate: the traits that the macros implement, and the checks that hang on
+//! them. Nothing here is written by hand outside the macros' output.
+
+pub(crate) mod chunk;
+pub(crate) mod registry;
+pub(crate) mod run;
+pub(crate) mod seed;
+
+use std::any::{Any, TypeId};
+use std::fmt;
+use std::io::Write;
+use std::marker::PhantomData;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::codec::{Codec, ItemWriter};
+use crate::error::ReturnedError;
+use crate::task::registry::Entry;
+use crate::{text, unwind};
+
+/// The number of a worker in its pool, from 0; a restarted worker keeps the number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId(pub(crate) usize);
+
+impl From<WorkerId> for usize {
+    fn from(id: WorkerId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A value that can be an argument: what a worker decodes in place from its lane.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot cross to a worker",
+    label = "this argument is not serializable",
+    note = "derive both serde traits: `#[derive(serde::Serialize, serde::Deserialize)]`",
+    note = "an argument may borrow what is decoded in place: `&str`, `&[u8]`, any `T: Deserialize<'a>`",
+    note = "other references are injected: `#[shared] s: &T`, `#[state] s: &mut T`"
+)]
+pub trait Argument<'a>: Serialize + Deserialize<'a> + Send {}
+#[diagnostic::do_not_recommend]
+impl<'a, T: Serialize + Deserialize<'a> + Send> Argument<'a> for T {}
+
+/// The same of a parameter that is a reference.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot cross to a worker",
+    label = "a worker can borrow only what it decodes in place: `&str`, `&[u8]`",
+    note = "take the value itself, without the `&`",
+    note = "or mark what is injected: `#[shared] s: &T`, `#[state] s: &mut T`, `#[chunk] rows: &[T]`"
+)]
+pub trait BorrowedArgument<'a>: Argument<'a> {}
+#[diagnostic::do_not_recommend]
+impl<'a, T: Argument<'a>> BorrowedArgument<'a> for T {}
+
+/// The same of a parameter that has the name of a view of an array.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot cross to a worker",
+    label = "a view of an array is a chunk",
+    note = "mark it, with the feature `ndarray`: `#[chunk] rows: ArrayView2<'_, f64>`",
+    note = "or take the array owned: `Array2<f64>`"
+)]
+pub trait ViewArgument<'a>: Argument<'a> {}
+#[diagnostic::do_not_recommend]
+impl<'a, T: Argument<'a>> ViewArgument<'a> for T {}
+
+/// A value that can come back from a worker.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot cross from a worker",
+    label = "this result is not serializable",
+    note = "derive both serde traits: `#[derive(serde::Serialize, serde::Deserialize)]`, and borrow nothing",
+    note = "an error without them (`std::io::Error`, `anyhow::Error`, `Box<dyn Error>`) crosses as text: return \
+            `Result<T, String>`, made by `.map_err(|error| format!(\"{{error:#}}\"))`"
+)]
+// The serde traits are no supertraits, for the compiler would complain about each of them on its own.
+pub trait Output: Send + Sized + 'static {
+    /// Its bytes as they lie in memory, where those are its encoding.
+    fn plain(&self, codec: Codec) -> Option<&[u8]>;
+    /// Appends its bytes to `out`.
+    fn encode(&self, codec: Codec, out: &mut impl Write) -> Result<(), String>;
+    /// Decodes exactly these bytes.
+    fn decode(codec: Codec, bytes: &[u8]) -> Result<Self, String>;
+}
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + Send + 'static> Output for T {
+    #[inline]
+    fn plain(&self, codec: Codec) -> Option<&[u8]> {
+        codec.plain(self)
+    }
+    #[inline]
+    fn encode(&self, codec: Codec, out: &mut impl Write) -> Result<(), String> {
+        codec.encode(self, out)
+    }
+    #[inline]
+    fn decode(codec: Codec, bytes: &[u8]) -> Result<Self, String> {
+        codec.decode(bytes)
+    }
+}
+
+/// A function that workers run; implemented by `#[worker_task]`.
+pub trait Task: Sized + 'static {
+    /// One item: the value of the one parameter, the tuple of several, or `()`.
+    // That it is an [`Argument`] is checked for each parameter, where the compiler can point to the one at fault.
+    type Item<'a>: Send;
+    /// What the function returns.
+    type Output: Output;
+    /// What `#[state]` borrows; `()` without it.
+    type State: 'static;
+    /// What `#[shared]` borrows; [`NoShared`] without it.
+    type Shared: 'static;
+    /// What makes the state; [`ByDefault`] without `init = ..`.
+    type Init: WorkerInit;
+    /// What ends the worker; [`NoExit`] without `exit = ..`.
+    type Exit: WorkerExit;
+
+    /// How to make a state without an init function, where the type has a `Default`.
+    const DEFAULT_STATE: Option<fn() -> Self::State>;
+    /// How to show an item, where the type is `Debug`; no more of it than is shown.
+    const DEBUG_ITEM: Option<fn(&Self::Item<'_>) -> String>;
+
+    /// Appends the item's bytes to `out`.
+    fn encode(codec: Codec, item: &Self::Item<'_>, out: &mut impl ItemWriter) -> Result<(), String>;
+    /// Decodes an item from exactly these bytes, in place.
+    fn decode(codec: Codec, bytes: &[u8]) -> Result<Self::Item<'_>, String>;
+    /// Its place in the registry.
+    fn entry() -> &'static Entry;
+    /// Calls the function.
+    fn call(cx: TaskContext<'_, Self>, item: Self::Item<'_>) -> Self::Output;
+}
+
+/// An argument of more bytes is not shown: for that it is decoded once more.
+const LARGEST_SHOWN: usize = 1 << 30;
+
+/// Shows the argument of a task, where its type can be shown.
+pub(crate) fn show<T: Task>(codec: Codec, item: &[u8]) -> Option<String> {
+    let debug = T::DEBUG_ITEM?;
+    if item.len() > LARGEST_SHOWN {
+        return Some(format!("too large to be shown: {} bytes", item.len()));
+    }
+    let shown = || T::decode(codec, item).ok().map(|item| debug(&item));
+    unwind::catch(shown).ok()?
+}
+
+/// A function that makes a worker's state; implemented by `#[worker_init]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no init function",
+    label = "an init function has the attribute `#[worker_init]`"
+)]
+pub trait WorkerInit: Sized + 'static {
+    /// What it makes: the return type, or the `T` of a returned `Result<T, E>`.
+    type State: 'static;
+    /// What `#[shared]` borrows; [`NoShared`] without it.
+    type Shared: 'static;
+    /// Its place in the registry; none for [`ByDefault`].
+    fn entry() -> Option<&'static Entry>;
+    /// Calls the function; a returned error comes as its `Display`, and those of its sources.
+    fn call(cx: InitContext<'_, Self>) -> Result<Self::State, ReturnedError>;
+}
+
+/// A function that runs when a worker ends; implemented by `#[worker_exit]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no exit function",
+    label = "an exit function has the attribute `#[worker_exit]`"
+)]
+pub trait WorkerExit: Sized + 'static {
+    /// What `#[state]` takes; `()` without it.
+    type State: 'static;
+    /// What `#[shared]` borrows; [`NoShared`] without it.
+    type Shared: 'static;
+    /// What the function returns; collected as exit results.
+    type Output: Output;
+    /// Its place in the registry; none for [`NoExit`].
+    fn entry() -> Option<&'static Entry>;
+    /// Calls the function.
+    fn call(cx: ExitContext<'_, Self>) -> Self::Output;
+}
+
+/// What the glue of a task injects.
+#[expect(missing_debug_implementations, reason = "holds the user's own types")]
+pub struct TaskContext<'c, T: Task> {
+    /// For `#[worker_id]`.
+    pub worker_id: WorkerId,
+    /// For `#[shared]`.
+    pub shared: &'c T::Shared,
+    /// For `#[state]`.
+    pub state: &'c mut T::State,
+}
+
+/// What the glue of an init function injects.
+#[expect(missing_debug_implementations, reason = "holds the user's own types")]
+pub struct InitContext<'c, I: WorkerInit> {
+    /// For `#[worker_id]`.
+    pub worker_id: WorkerId,
+    /// For `#[shared]`.
+    pub shared: &'c I::Shared,
+}
+
+/// What the glue of an exit function injects.
+#[expect(missing_debug_implementations, reason = "holds the user's own types")]
+pub struct ExitContext<'c, E: WorkerExit> {
+    /// For `#[worker_id]`.
+    pub worker_id: WorkerId,
+    /// For `#[shared]`.
+    pub shared: &'c E::Shared,
+    /// For `#[state]`, by value.
+    pub state: E::State,
+}
+
+/// The shared type of a function without `#[shared]`.
+#[derive(Debug, Clone, Copy)]
+pub struct NoShared;
+
+/// Finds the value that `#[shared]` borrows in what the worker was given.
+pub(crate) fn shared_of<T: 'static>(given: &(dyn Any + Send + Sync)) -> Option<&T> {
+    if TypeId::of::<T>() == TypeId::of::<NoShared>() {
+        return (&NoShared as &dyn Any).downcast_ref();
+    }
+    given.downcast_ref()
+}
+
+/// The init of a task without `init = ..`: the state type's `Default`.
+#[derive(Debug, Clone, Copy)]
+pub enum ByDefault {}
+
+impl WorkerInit for ByDefault {
+    type State = ();
+    type Shared = NoShared;
+    fn entry() -> Option<&'static Entry> {
+        None
+    }
+    fn call(_: InitContext<'_, Self>) -> Result<(), ReturnedError> {
+        Ok(())
+    }
+}
+
+/// The exit of a task without `exit = ..`.
+#[derive(Debug, Clone, Copy)]
+pub enum NoExit {}
+
+impl WorkerExit for NoExit {
+    type State = ();
+    type Shared = NoShared;
+    type Output = ();
+    fn entry() -> Option<&'static Entry> {
+        None
+    }
+    fn call(_: ExitContext<'_, Self>) {}
+}
+
+/// `f: RunsOn<S>`: the function can run on a `WorkerPool<S>`. Without `#[shared]` that is every pool.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot run on a pool that shares `{S}`",
+    label = "its `#[shared]` parameter has another type than this pool's shared value",
+    note = "give the pool the value that it borrows: `WorkerPool::builder().shared(..)`"
+)]
+pub trait RunsOn<S> {}
+
+/// `S: Lends<T, f>`: a pool that shares an `S` has what the function `f` borrows. Unlike an equality of the types, this
+/// does not let the compiler infer the pool's from the function's.
+#[diagnostic::on_unimplemented(
+    message = "`{F}` cannot run on a pool that shares `{Self}`",
+    label = "it borrows `{T}` with `#[shared]`",
+    note = "give the pool the value that it borrows: `WorkerPool::builder().shared(..)`"
+)]
+pub trait Lends<T, F> {}
+impl<T, F> Lends<T, F> for T {}
+
+impl<S> RunsOn<S> for ByDefault {}
+impl<S> RunsOn<S> for NoExit {}
+
+/// `i: InitOf<State>`: the init function makes this state.
+#[diagnostic::on_unimplemented(
+    message = "init `{Self}` does not make the worker state `{State}`",
+    label = "the init function's return type and the task's `#[state]` type differ"
+)]
+pub trait InitOf<State>: WorkerInit {}
+impl<State: DefaultState> InitOf<State> for ByDefault {}
+
+/// A state that is there without an init function.
+#[diagnostic::on_unimplemented(
+    message = "nothing makes the worker state `{Self}`",
+    label = "this task has no init function, and its `#[state]` type has no `Default`",
+    note = "derive `Default`, or name an init function: `#[worker_task(init = ..)]`"
+)]
+pub trait DefaultState: 'static {}
+#[diagnostic::do_not_recommend]
+impl<State: Default + 'static> DefaultState for State {}
+
+/// `e: ExitOf<State>`: the exit function takes this state.
+#[diagnostic::on_unimplemented(
+    message = "exit `{Self}` does not take the worker state `{State}`",
+    label = "the exit function's `#[state]` type and the task's differ"
+)]
+pub trait ExitOf<State>: WorkerExit {}
+impl<State: 'static> ExitOf<State> for NoExit {}
+
+/// An init or exit function that a task names. It was checked there that the function fits the task's state, which
+/// is not asked again at each call.
+#[derive(Debug)]
+pub struct Named<F>(PhantomData<F>);
+
+impl<I: WorkerInit> WorkerInit for Named<I> {
+    type State = I::State;
+    type Shared = I::Shared;
+    fn entry() -> Option<&'static Entry> {
+        I::entry()
+    }
+    fn call(cx: InitContext<'_, Self>) -> Result<Self::State, ReturnedError> {
+        I::call(InitContext { worker_id: cx.worker_id, shared: cx.shared })
+    }
+}
+
+impl<E: WorkerExit> WorkerExit for Named<E> {
+    type State = E::State;
+    type Shared = E::Shared;
+    type Output = E::Output;
+    fn entry() -> Option<&'static Entry> {
+        E::entry()
+    }
+    fn call(cx: ExitContext<'_, Self>) -> Self::Output {
+        E::call(ExitContext { worker_id: cx.worker_id, shared: cx.shared, state: cx.state })
+    }
+}
+
+impl<I: WorkerInit, State> InitOf<State> for Named<I> {}
+impl<E: WorkerExit, State> ExitOf<State> for Named<E> {}
+impl<F: RunsOn<S>, S> RunsOn<S> for Named<F> {}
+
+/// `f: ReadyFor<S>`: the task can run on a `WorkerPool<S>` with its own init and exit functions. A job that brings
+/// others asks less.
+#[diagnostic::on_unimplemented(
+    message = "task `{Self}` cannot run on a pool that shares `{S}`",
+    label = "its `#[shared]` parameter has another type than this pool's shared value",
+    note = "give the pool the value that it borrows: `WorkerPool::builder().shared(..)`"
+)]
+// What it asks of them is in associated types: as supertraits the compiler would want it of every task, called or not.
+pub trait ReadyFor<S>: Task + RunsOn<S> {
+    /// [`Task::Init`], known to fit.
+    type OwnInit: InitOf<Self::State> + RunsOn<S>;
+    /// [`Task::Exit`], known to fit.
+    type OwnExit: ExitOf<Self::State> + RunsOn<S>;
+}
+impl<T, S> ReadyFor<S> for T
+where
+    T: Task<Init: InitOf<T::State> + RunsOn<S>, Exit: ExitOf<T::State> + RunsOn<S>> + RunsOn<S>,
+{
+    type OwnInit = T::Init;
+    type OwnExit = T::Exit;
+}
+
+/// Answers "does this type have that trait?" at compile time: an inherent constant wins over the trait's where
+/// its bound holds.
+#[derive(Debug)]
+pub struct Probe<T: ?Sized>(PhantomData<T>);
+
+/// The answers of [`Probe`] where the bound does not hold.
+pub trait ProbeFallback<T> {
+    /// No `Default`.
+    const DEFAULT: Option<fn() -> T> = None;
+    /// No `Debug`.
+    const DEBUG: Option<fn(&T) -> String> = None;
+    /// Not `DeserializeOwned + Send + Sync`.
+    const DECODE_SHARED: Option<crate::task::registry::DecodeShared> = None;
+    /// Not `Serialize`: an error that the check of the parameters tells.
+    fn encode(_: Codec, _: &T, _: &mut impl Write) -> Result<(), String> {
+        unreachable!("a parameter is no `Argument`")
+    }
+    /// Not `Deserialize`: an error that the check of the parameters tells.
+    fn decode(_: Codec, _: &mut &[u8]) -> Result<T, String> {
+        unreachable!("a parameter is no `Argument`")
+    }
+}
+impl<T> ProbeFallback<T> for Probe<T> {}
+
+impl<T: Default> Probe<T> {
+    /// Its `Default`.
+    pub const DEFAULT: Option<fn() -> T> = Some(T::default);
+}
+
+impl<T: fmt::Debug> Probe<T> {
+    /// Its `Debug`.
+    pub const DEBUG: Option<fn(&T) -> String> = Some(|value| text::shown(value));
+}
+
+impl<T: DeserializeOwned + Send + Sync + 'static> Probe<T> {
+    /// How a worker decodes it as the shared value.
+    pub const DECODE_SHARED: Option<crate::task::registry::DecodeShared> =
+        Some(|codec, bytes| codec.decode::<T>(bytes).map(|value| std::sync::Arc::new(value) as _));
+}
+
+impl<'a, T: Argument<'a>> Probe<T> {
+    /// Appends its bytes to `out`.
+    #[inline]
+    pub fn encode(codec: Codec, item: &T, out: &mut impl Write) -> Result<(), String> {
+        codec.encode(item, out)
+    }
+    /// Decodes what these bytes begin with, in place, and goes past it.
+    #[inline]
+    pub fn decode(codec: Codec, bytes: &mut &'a [u8]) -> Result<T, String> {
+        codec.decode_next(bytes)
+    }
+}
+
+/// Asks that this parameter's type be an [`Argument`].
+pub const fn argument<'a, T: Argument<'a>>() {}
+
+/// Asks that this parameter's type, a reference, be an [`Argument`].
+pub const fn borrowed_argument<'a, T: BorrowedArgument<'a>>() {}
+
+/// Asks that this parameter's type, a view by its name, be an [`Argument`].
+pub const fn view_argument<'a, T: ViewArgument<'a>>() {}
+
+/// An init or exit function that is `pub`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not `pub`, but the task that names it is",
+    label = "less visible than the task",
+    note = "the init and exit functions of a `pub` task are `pub` too; their module may be private"
+)]
+pub trait Public {}
+
+/// Asks that this init or exit function be `pub`.
+pub const fn public<F: Public>() {}
+
+/// Asks that this init function make the state.
+pub const fn init_of<I: InitOf<State>, State>() {}
+
+/// Asks that this exit function take the state.
+pub const fn exit_of<E: ExitOf<State>, State>() {}

@@ -1,0 +1,242 @@
+//! The registry: every task, init and exit function of the program, sorted by name. Orders name a function by
+//! its index here; both sides of a lane run the same program, which the fingerprint proves.
+//!
+//! A name need not be unique. A program may hold two versions of one library, each with a task of the same path, and
+//! its author can change neither. Functions of one name stay in the linker's order, which is part of the fingerprint,
+//! so an index means the same function on both sides all the same.
+
+use std::any::{Any, TypeId, type_name};
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, OnceLock};
+
+use crate::codec::{Codec, type_key};
+use crate::error::Error;
+use crate::task::run::{ExitGlue, InitGlue, TaskGlue};
+use crate::task::{Task, WorkerExit, WorkerInit};
+
+/// A shared value as workers hold it.
+pub type SharedAny = Arc<dyn Any + Send + Sync>;
+
+/// Decodes the shared value of one type.
+pub type DecodeShared = fn(Codec, &[u8]) -> Result<SharedAny, String>;
+
+#[linkme::distributed_slice]
+/// Filled by the linker, one entry for each annotated function of the program. The linker knows one name for the whole
+/// program, in which other crates, and other versions of this one, may have registries of their own.
+pub static POOL_REGISTRY_0_1: [Entry];
+
+const _: () = {
+    let [major, minor] = [env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR")];
+    assert!(
+        matches!((major.as_bytes(), minor.as_bytes()), (b"0", b"1")),
+        "the registry's name has the version"
+    );
+};
+
+/// The package that a function was compiled for; nothing where something other than cargo compiled it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Package {
+    /// Its name.
+    pub name: Option<&'static str>,
+    /// Its version.
+    pub version: Option<&'static str>,
+}
+
+/// One annotated function.
+#[derive(Debug)]
+pub struct Entry {
+    name: fn() -> &'static str,
+    path: fn() -> &'static str,
+    package: Package,
+    shared: fn() -> TypeId,
+    decode_shared: Option<DecodeShared>,
+    pub(crate) glue: Glue,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Glue {
+    Task(TaskGlue),
+    Init(InitGlue),
+    Exit(ExitGlue),
+}
+
+impl Entry {
+    /// The entry of a task; `name` as given with `name = ".."`.
+    #[must_use]
+    pub const fn task<T: Task>(
+        package: Package,
+        name: Option<fn() -> &'static str>,
+        decode: Option<DecodeShared>,
+    ) -> Self {
+        Self::new::<T, T::Shared>(package, name, decode, Glue::Task(TaskGlue::of::<T>()))
+    }
+
+    /// The entry of an init function.
+    #[must_use]
+    pub const fn init<I: WorkerInit>(
+        package: Package,
+        name: Option<fn() -> &'static str>,
+        decode: Option<DecodeShared>,
+    ) -> Self {
+        Self::new::<I, I::Shared>(package, name, decode, Glue::Init(InitGlue::of::<I>()))
+    }
+
+    /// The entry of an exit function.
+    #[must_use]
+    pub const fn exit<E: WorkerExit>(
+        package: Package,
+        name: Option<fn() -> &'static str>,
+        decode: Option<DecodeShared>,
+    ) -> Self {
+        Self::new::<E, E::Shared>(package, name, decode, Glue::Exit(ExitGlue::of::<E>()))
+    }
+
+    const fn new<F: 'static, S: 'static>(
+        package: Package,
+        name: Option<fn() -> &'static str>,
+        decode_shared: Option<DecodeShared>,
+        glue: Glue,
+    ) -> Self {
+        let path = type_name::<F> as fn() -> &'static str;
+        let name = match name {
+            Some(name) => name,
+            None => path,
+        };
+        Self { name, path, package, shared: TypeId::of::<S>, decode_shared, glue }
+    }
+
+    /// The function's path, as `crate::module::function`, or the name that it was given.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        (self.name)()
+    }
+
+    /// Whether one package names two functions alike, which only its `name = ".."` can do. Two of one path are the same
+    /// function of two packages, or two that the language tells apart, such as functions inside functions.
+    fn clashes_with(&self, other: &Self) -> bool {
+        self.name() == other.name() && self.package == other.package && (self.path)() != (other.path)()
+    }
+}
+
+/// The program's functions, sorted by name.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    sorted: Vec<&'static Entry>,
+    /// Functions whose name is another one's too, so that no error message or timeline could tell which is meant; each
+    /// with that other one.
+    clashes: Vec<(&'static Entry, &'static Entry)>,
+    fingerprint: u64,
+}
+
+impl Registry {
+    /// The registry of this program.
+    pub(crate) fn get() -> &'static Self {
+        static SORTED: OnceLock<Registry> = OnceLock::new();
+        SORTED.get_or_init(|| Self::sort(&POOL_REGISTRY_0_1))
+    }
+
+    fn sort(entries: &'static [Entry]) -> Self {
+        let mut sorted: Vec<&'static Entry> = entries.iter().collect();
+        // Stable: what has one name stays in the linker's order.
+        sorted.sort_by_key(|entry| entry.name());
+        // Where the code lies, relative to this very function, tells one build from another; where the program
+        // was loaded does not count.
+        let base = Self::sort as fn(&'static [Entry]) -> Self as usize;
+        let mut hasher = DefaultHasher::new();
+        env!("CARGO_PKG_VERSION").hash(&mut hasher);
+        for entry in &sorted {
+            entry.name().hash(&mut hasher);
+            entry.package.hash(&mut hasher);
+            (std::ptr::from_ref(*entry) as usize).wrapping_sub(base).hash(&mut hasher);
+        }
+        let clash_in = |namesakes: &[&'static Entry], one: &'static Entry| {
+            let other = namesakes.iter().find(|other| one.clashes_with(other))?;
+            Some((one, *other))
+        };
+        let clashes = sorted
+            .chunk_by(|one, other| one.name() == other.name())
+            .flat_map(|namesakes| namesakes.iter().filter_map(|one| clash_in(namesakes, one)))
+            .collect();
+        Self { sorted, clashes, fingerprint: hasher.finish() }
+    }
+
+    /// What two processes must have in common to understand each other.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    pub(crate) fn entry(&self, index: u32) -> Option<&'static Entry> {
+        self.sorted.get(usize::try_from(index).ok()?).copied()
+    }
+
+    /// The index of a function that a call is about; an error where its name is in doubt.
+    pub(crate) fn index_of(&self, entry: &'static Entry) -> Result<u32, Error> {
+        if let Some((one, other)) = self.clashes.iter().find(|(one, _)| std::ptr::eq(*one, entry)) {
+            let (name, one, other) = (one.name(), (one.path)(), (other.path)());
+            return Err(Error::Registry(format!(
+                "`{one}` and `{other}` are both registered as `{name}`: give one of them another name with \
+                 `name = \"..\"` in its attribute"
+            )));
+        }
+        self.sorted
+            .iter()
+            .position(|known| std::ptr::eq(*known, entry))
+            .and_then(|index| u32::try_from(index).ok())
+            .ok_or_else(|| Error::Registry(format!("`{}` is not registered in this program", entry.name())))
+    }
+
+    /// How this program decodes the shared type with this key; none if no function borrows it.
+    pub(crate) fn decoder_of(&self, shared: u64) -> Option<DecodeShared> {
+        self.sorted.iter().find(|entry| type_key((entry.shared)()) == shared)?.decode_shared
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::{ByDefault, NoExit};
+
+    const fn package(version: &'static str) -> Package {
+        Package { name: Some("library"), version: Some(version) }
+    }
+
+    const NAME: Option<fn() -> &'static str> = Some(|| "name");
+
+    /// The indices that these functions get, or what is wrong with each.
+    fn indices(entries: &'static [Entry]) -> Vec<Result<u32, String>> {
+        let registry = Registry::sort(entries);
+        entries.iter().map(|entry| registry.index_of(entry).map_err(|error| error.to_string())).collect()
+    }
+
+    #[test]
+    fn functions_of_one_path_stay_in_the_linkers_order() {
+        static ENTRIES: [Entry; 4] = [
+            Entry::exit::<NoExit>(package("0.2.0"), None, None),
+            Entry::exit::<NoExit>(package("0.1.0"), None, None),
+            Entry::init::<ByDefault>(package("0.1.0"), None, None),
+            // The same version from another source, or a second function of one path in one package.
+            Entry::exit::<NoExit>(package("0.1.0"), None, None),
+        ];
+        assert_eq!(indices(&ENTRIES), [Ok(1), Ok(2), Ok(0), Ok(3)]);
+    }
+
+    #[test]
+    fn a_given_name_is_unique_in_its_package() {
+        static ENTRIES: [Entry; 5] = [
+            Entry::exit::<NoExit>(package("0.1.0"), NAME, None),
+            Entry::exit::<NoExit>(package("0.2.0"), NAME, None),
+            Entry::init::<ByDefault>(package("0.1.0"), None, None),
+            Entry::init::<ByDefault>(package("0.1.0"), NAME, None),
+            Entry::init::<ByDefault>(package("0.3.0"), NAME, None),
+        ];
+        let indices = indices(&ENTRIES);
+        for clash in [&indices[0], &indices[3]] {
+            let error = clash.as_ref().unwrap_err();
+            for part in ["`name`", "::NoExit`", "::ByDefault`", "name = \"..\""] {
+                assert!(error.contains(part), "{error}");
+            }
+        }
+        assert_eq!((&indices[1], &indices[2], &indices[4]), (&Ok(1), &Ok(4), &Ok(3)));
+    }
+}

@@ -1,0 +1,238 @@
+//! The glue between orders and user functions: one monomorphic loop for each task, behind a function pointer that
+//! is called once a chunk.
+
+pub(crate) mod memory;
+pub(crate) mod panics;
+
+use std::any::{Any, TypeId};
+
+use crate::codec::Codec;
+use crate::lane::{Responder, reply};
+use crate::observe::logs::LogSender;
+use crate::observe::stopwatch::Stopwatch;
+use crate::task::registry::SharedAny;
+use crate::task::seed::Seeded;
+use crate::task::{
+    ExitContext, InitContext, Output, Task, TaskContext, WorkerExit, WorkerId, WorkerInit, shared_of, show,
+};
+use crate::wire::{ChunkHead, Failure, Items, Slow};
+use memory::Memory;
+use panics::Caught;
+
+/// How long a claim should last: what the parent takes back is never closer than this.
+const CLAIM_NS: u64 = 12_500;
+
+/// What a worker brings to every chunk.
+pub(crate) struct TaskEnv<'w> {
+    pub(crate) id: WorkerId,
+    pub(crate) codec: Codec,
+    pub(crate) shared: &'w SharedAny,
+    pub(crate) state: &'w mut dyn Any,
+    pub(crate) memory: &'w mut Memory,
+    pub(crate) watch: &'w mut Stopwatch,
+    pub(crate) log: &'w LogSender,
+}
+
+/// The glue of a task.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TaskGlue {
+    pub(crate) run: fn(TaskEnv<'_>, ChunkHead, Items<'_>, &mut Responder<'_>),
+    pub(crate) default_state: fn() -> Option<Box<dyn Any>>,
+}
+
+impl TaskGlue {
+    pub(crate) const fn of<T: Task>() -> Self {
+        Self {
+            run: run_chunk::<T>,
+            default_state: || T::DEFAULT_STATE.map(|make| Box::new(make()) as Box<dyn Any>),
+        }
+    }
+}
+
+fn run_chunk<T: Task>(bench: TaskEnv<'_>, head: ChunkHead, mut items: Items<'_>, lane: &mut Responder<'_>) {
+    let TaskEnv { id, codec, shared, state, memory, watch, log } = bench;
+    let mut watch = head.flags.watched.then_some(watch);
+    let (Some(shared), Some(state)) = (shared_of::<T::Shared>(&**shared), state.downcast_mut::<T::State>())
+    else {
+        return refuse(head.count, lane, "the worker has no shared value or state of the task's type");
+    };
+    let seeded = Seeded::new(head.flags.seed);
+    memory.note_start(lane);
+    let mut left = head.count;
+    let most = if head.flags.claim == 0 { u32::MAX } else { u32::from(head.flags.claim) };
+    let mut claim = 1;
+    while left > 0 {
+        let claimed = claim.min(left);
+        if lane.is_closed() || !lane.claim(claimed) {
+            log.is_at_none();
+            return lane.skip(left);
+        }
+        let mut done = 0;
+        while done < claimed {
+            let index = |done| head.first + u64::from(head.count - left + done);
+            if let Some(watch) = &mut watch {
+                watch.begin(head.task, index(done));
+            }
+            // A panic leaves the loop with the task that it was in unanswered.
+            let run = panics::catch(|| {
+                while done < claimed {
+                    if head.flags.timed {
+                        lane.stamp();
+                    }
+                    lane.start_unit();
+                    log.is_at(index(done));
+                    seeded.is_at(index(done));
+                    done += 1;
+                    let cx = TaskContext::<T> { worker_id: id, shared, state: &mut *state };
+                    run_task(cx, codec, items.next(), watch.as_deref_mut(), lane);
+                    lane.finish_unit();
+                }
+            });
+            if let Err(panic) = run {
+                watch.as_mut().map(|watch| watch.next());
+                reply_failed(panicked(panic, lane), reply::FAILED, lane);
+                lane.finish_unit();
+                lane.notify();
+            }
+        }
+        left -= claimed;
+        if let Some(watch) = &mut watch {
+            watch.rest();
+        }
+        lane.notify_if_awaited();
+        memory.look(lane);
+        lane.count(claimed);
+        claim = claim_for(lane.pace_ns(), most.min(claimed * 2));
+    }
+    log.is_at_none();
+}
+
+/// How many tasks the next claim takes.
+fn claim_for(pace_ns: u64, at_most: u32) -> u32 {
+    u32::try_from(CLAIM_NS / pace_ns.max(1)).unwrap_or(u32::MAX).clamp(1, at_most.max(1))
+}
+
+#[inline]
+fn run_task<T: Task>(
+    cx: TaskContext<'_, T>,
+    codec: Codec,
+    item: Option<&[u8]>,
+    watch: Option<&mut Stopwatch>,
+    lane: &mut Responder<'_>,
+) {
+    let Some(bytes) = item else {
+        return reply_failed(
+            Failure::Decode("the chunk is shorter than its count".into()),
+            reply::FAILED,
+            lane,
+        );
+    };
+    match T::decode(codec, bytes) {
+        Ok(item) => {
+            lane.note_decoded();
+            let output = T::call(cx, item);
+            if let Some(took_ns) = watch.and_then(Stopwatch::end) {
+                // Before the answer, with which the parent may write over the argument.
+                tell_slow::<T>(codec, bytes, took_ns, lane);
+            }
+            if let Some(bytes) = output.plain(codec) {
+                return lane.push(bytes);
+            }
+            // The output ends before the parent can see its bytes: if that panics, the task has one answer.
+            if let Err(why) = lane.value(move |out| output.encode(codec, out)) {
+                reply_failed(Failure::Encode(why), reply::FAILED, lane);
+                lane.notify();
+            }
+        }
+        Err(why) => {
+            watch.map(Stopwatch::next);
+            reply_failed(Failure::Decode(why), reply::FAILED, lane);
+            lane.notify();
+        }
+    }
+}
+
+/// Tells that the task whose answer comes next took long.
+#[cold]
+fn tell_slow<T: Task>(codec: Codec, item: &[u8], took_ns: u64, lane: &mut Responder<'_>) {
+    let slow = Slow { took_ns, argument: show::<T>(codec, item) };
+    let told = lane.reply(reply::SLOW, reply::SLOW, |out| Codec::Bincode.encode(&slow, out));
+    debug_assert!(told.is_ok());
+}
+
+/// Answers every task of a chunk that cannot be run.
+pub(crate) fn refuse(count: u32, lane: &mut Responder<'_>, why: &str) {
+    if !lane.claim(count) {
+        return lane.skip(count);
+    }
+    for _ in 0..count {
+        reply_failed(Failure::of(why), reply::FAILED, lane);
+        lane.finish_unit();
+    }
+    lane.notify();
+}
+
+/// Tells of a failure. Failures always travel in the default codec, which any text fits.
+pub(crate) fn reply_failed(failure: Failure, tag: u8, lane: &mut Responder<'_>) {
+    let mut failure = failure.cut();
+    if !lane.takes(failure.longest()) {
+        failure = failure.cut_short();
+    }
+    let told = lane.reply(tag, tag, |out| Codec::Bincode.encode(&failure, out));
+    debug_assert!(told.is_ok());
+}
+
+/// What there is to tell of a panic. To find that out is not the user's code, and does not count against its time
+/// limit.
+pub(crate) fn panicked(panic: Caught, lane: &Responder<'_>) -> Failure {
+    lane.note_panicked();
+    Failure::Panicked(panic.describe())
+}
+
+/// The glue of an init function.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InitGlue {
+    pub(crate) run: fn(WorkerId, &SharedAny) -> Result<Box<dyn Any>, Failure>,
+}
+
+impl InitGlue {
+    pub(crate) const fn of<I: WorkerInit>() -> Self {
+        Self {
+            run: |worker_id, shared| {
+                let shared = shared_of(&**shared)
+                    .ok_or_else(|| Failure::of("the worker has no shared value of the init's type"))?;
+                Ok(Box::new(I::call(InitContext { worker_id, shared })?) as Box<dyn Any>)
+            },
+        }
+    }
+}
+
+/// The glue of an exit function: runs it, then replies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ExitGlue {
+    pub(crate) run: fn(WorkerId, Codec, &SharedAny, Box<dyn Any>) -> Result<Vec<u8>, Failure>,
+}
+
+impl ExitGlue {
+    pub(crate) const fn of<E: WorkerExit>() -> Self {
+        Self { run: run_exit::<E> }
+    }
+}
+
+fn run_exit<E: WorkerExit>(
+    worker_id: WorkerId,
+    codec: Codec,
+    shared: &SharedAny,
+    state: Box<dyn Any>,
+) -> Result<Vec<u8>, Failure> {
+    let wrong = |what: &str| Failure::of(format!("the worker has no {what} of the exit function's type"));
+    let shared = shared_of(&**shared).ok_or_else(|| wrong("shared value"))?;
+    // An exit function without `#[state]` runs after any task; what state there is ends here.
+    let state: Box<dyn Any> =
+        if TypeId::of::<E::State>() == TypeId::of::<()>() { Box::new(()) } else { state };
+    let state = *state.downcast::<E::State>().map_err(|_| wrong("state"))?;
+    let output = E::call(ExitContext { worker_id, shared, state });
+    let mut bytes = Vec::new();
+    output.encode(codec, &mut bytes).map_err(Failure::Encode)?;
+    Ok(bytes)
+}

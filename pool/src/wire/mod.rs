@@ -1,0 +1,314 @@
+//! What orders and replies say: the fixed heads of orders, and what a worker tells of a failure.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{PanicInfo, ReturnedError, TaskErrorKind};
+use crate::text::{self, AND_SO_ON, LONGEST_SHOWN};
+
+/// The head of a chunk order; the items follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ChunkHead {
+    /// The task, by its index in the registry.
+    pub(crate) task: u32,
+    /// The worker state that it runs on; 0 for none.
+    pub(crate) profile: u32,
+    /// The index of the first item in the job's input.
+    pub(crate) first: u64,
+    /// How many items follow.
+    pub(crate) count: u32,
+    /// How the worker treats them.
+    pub(crate) flags: ExecFlags,
+    pub(crate) packing: Packing,
+}
+
+/// How a worker treats the items of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct ExecFlags {
+    /// The parent wants to know when each task starts.
+    pub(crate) timed: bool,
+    /// It wants to know which tasks take long.
+    pub(crate) watched: bool,
+    /// How many tasks the worker claims at once at most; 0 for any number.
+    pub(crate) claim: u16,
+    /// What the seeds of its tasks are made of.
+    pub(crate) seed: u64,
+}
+
+/// How the items of a chunk lie there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Packing {
+    /// Each behind its length in four bytes.
+    #[default]
+    Prefixed,
+    /// One behind the other: all have this length, which is not 0.
+    Uniform(u8),
+    /// The one item came in parts before this order.
+    InParts,
+}
+
+impl ChunkHead {
+    pub(crate) const BYTES: usize = 32;
+
+    pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
+        let ExecFlags { timed, watched, claim, seed } = self.flags;
+        let (in_parts, len) = match self.packing {
+            Packing::Prefixed => (false, 0),
+            Packing::Uniform(len) => (false, len),
+            Packing::InParts => (true, 0),
+        };
+        let bits = u32::from(timed) | u32::from(in_parts) << 1 | u32::from(watched) << 2;
+        let bits = bits | u32::from(len) << 8 | u32::from(claim) << 16;
+        let [first, seed] = [self.first, seed].map(|long| [long as u32, (long >> 32) as u32]);
+        words_to_bytes([self.task, self.profile, self.count, bits, first[0], first[1], seed[0], seed[1]])
+    }
+
+    /// Splits an order into its head and its items.
+    pub(crate) fn split(order: &[u8]) -> Option<(Self, Items<'_>)> {
+        let ([task, profile, count, bits, longs @ ..], bytes): ([_; 8], _) = split_words(order)?;
+        let [first, seed] = [[longs[0], longs[1]], [longs[2], longs[3]]]
+            .map(|[low, high]| u64::from(low) | u64::from(high) << 32);
+        let claim = (bits >> 16) as u16;
+        let flags = ExecFlags { timed: bits & 1 != 0, watched: bits & 4 != 0, claim, seed };
+        let packing = match (bits & 2 != 0, (bits >> 8) as u8) {
+            (true, _) => Packing::InParts,
+            (false, 0) => Packing::Prefixed,
+            (false, len) => Packing::Uniform(len),
+        };
+        Some((Self { task, profile, first, count, flags, packing }, Items { bytes, packing }))
+    }
+}
+
+/// The length that stands before an item.
+pub(crate) const ITEM_HEAD: usize = 4;
+
+/// The items of a chunk, one after the other.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Items<'c> {
+    pub(crate) bytes: &'c [u8],
+    packing: Packing,
+}
+
+impl<'c> Iterator for Items<'c> {
+    type Item = &'c [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'c [u8]> {
+        let (item, rest) = match self.packing {
+            Packing::Uniform(len) => self.bytes.split_at_checked(usize::from(len))?,
+            Packing::Prefixed => {
+                let (len, rest) = self.bytes.split_first_chunk::<ITEM_HEAD>()?;
+                rest.split_at_checked(u32::from_le_bytes(*len) as usize)?
+            }
+            Packing::InParts => (self.bytes, &[][..]),
+        };
+        self.bytes = rest;
+        Some(item)
+    }
+}
+
+/// An init order: make the state of this profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InitOrder {
+    /// The number under which chunks will ask for it.
+    pub(crate) profile: u32,
+    /// The task whose state type it is.
+    pub(crate) task: u32,
+    /// The init function, if it is not the type's `Default`.
+    pub(crate) init: Option<u32>,
+    /// The exit function, if there is one.
+    pub(crate) exit: Option<u32>,
+}
+
+const NONE: u32 = u32::MAX;
+
+impl InitOrder {
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        words_to_bytes([self.profile, self.task, self.init.unwrap_or(NONE), self.exit.unwrap_or(NONE)])
+    }
+
+    pub(crate) fn from_bytes(order: &[u8]) -> Option<Self> {
+        let ([profile, task, init, exit], _) = split_words(order)?;
+        Some(Self {
+            profile,
+            task,
+            init: (init != NONE).then_some(init),
+            exit: (exit != NONE).then_some(exit),
+        })
+    }
+}
+
+fn words_to_bytes<const WORDS: usize, const BYTES: usize>(words: [u32; WORDS]) -> [u8; BYTES] {
+    const { assert!(BYTES == 4 * WORDS) };
+    let mut bytes = [0; BYTES];
+    for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
+        place.copy_from_slice(&word.to_le_bytes());
+    }
+    bytes
+}
+
+fn split_words<const WORDS: usize>(bytes: &[u8]) -> Option<([u32; WORDS], &[u8])> {
+    let (head, rest) = bytes.split_at_checked(4 * WORDS)?;
+    let mut words = [0; WORDS];
+    for (word, bytes) in words.iter_mut().zip(head.as_chunks().0) {
+        *word = u32::from_le_bytes(*bytes);
+    }
+    Some((words, rest))
+}
+
+/// What a worker that lives on tells of a failure.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Failure {
+    Panicked(PanicInfo),
+    Decode(String),
+    Encode(String),
+    /// An error that a function returned, and each of its sources.
+    Failed(Vec<String>),
+}
+
+impl From<ReturnedError> for Failure {
+    fn from(error: ReturnedError) -> Self {
+        Self::Failed(error.into_texts())
+    }
+}
+
+impl Failure {
+    /// Of no function of the user's.
+    pub(crate) fn of(why: impl Into<String>) -> Self {
+        Self::Failed(vec![why.into()])
+    }
+
+    /// As it is told: with texts that are no longer than a record takes.
+    pub(crate) fn cut(self) -> Self {
+        match self {
+            Self::Panicked(info) => Self::Panicked(info.cut()),
+            Self::Decode(why) => Self::Decode(text::cut(why)),
+            Self::Encode(why) => Self::Encode(text::cut(why)),
+            Self::Failed(texts) => Self::Failed(ReturnedError::from_texts(texts).into_texts()),
+        }
+    }
+
+    /// How long its record is at most.
+    pub(crate) fn longest(&self) -> usize {
+        let texts = match self {
+            Self::Panicked(info) => info.len(),
+            Self::Decode(why) | Self::Encode(why) => why.len(),
+            Self::Failed(texts) => texts.iter().map(|text| text.len() + 8).sum(),
+        };
+        texts + 64
+    }
+
+    /// As it is told where there is no memory for more.
+    pub(crate) fn cut_short(self) -> Self {
+        const MOST: usize = 4 << 10;
+        let short = |text| text::cut_to(text, MOST);
+        match self {
+            Self::Panicked(info) => Self::Panicked(info.cut_to(MOST)),
+            Self::Decode(why) => Self::Decode(short(why)),
+            Self::Encode(why) => Self::Encode(short(why)),
+            Self::Failed(texts) => Self::Failed(texts.into_iter().take(4).map(short).collect()),
+        }
+    }
+}
+
+/// What a worker tells of a task that took long.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Slow {
+    pub(crate) took_ns: u64,
+    /// Its argument, where its type can be shown.
+    pub(crate) argument: Option<String>,
+}
+
+impl Slow {
+    /// Whether it is no longer than a worker makes it.
+    pub(crate) fn is_short(&self) -> bool {
+        self.argument
+            .as_ref()
+            .is_none_or(|argument| argument.chars().count() <= LONGEST_SHOWN + AND_SO_ON.len())
+    }
+}
+
+impl From<Failure> for TaskErrorKind {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Panicked(info) => Self::Panicked(info),
+            Failure::Decode(why) => Self::Decode(why),
+            Failure::Encode(why) => Self::Encode(why),
+            Failure::Failed(texts) => Self::Failed(ReturnedError::from_texts(texts)),
+        }
+    }
+}
+
+/// For the fuzzer: the parent reads what a worker tells of a failure, or of a task that took long.
+#[cfg(fuzzing)]
+pub fn read_any(record: &[u8]) {
+    use crate::codec::Codec;
+    use crate::error::TaskError;
+
+    if let Ok(failure) = Codec::Bincode.decode::<Failure>(record) {
+        let error = TaskError::new("task", 0, 0, 1, None, failure.into());
+        assert!(error.to_string().len() <= 20 * record.len() + 1000);
+    }
+    if let Some(slow) = Codec::Bincode.decode::<Slow>(record).ok().filter(Slow::is_short) {
+        assert!(slow.argument.is_none_or(|argument| argument.len() <= 1000));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_come_back_as_they_went() {
+        for (packing, items) in [
+            (Packing::Prefixed, &[2, 0, 0, 0, b'h', b'i', 0, 0, 0, 0][..]),
+            (Packing::Uniform(2), b"hi"),
+            (Packing::InParts, b"hi"),
+        ] {
+            for (timed, watched, claim) in [(false, true, 0), (true, false, u16::MAX)] {
+                let flags = ExecFlags { timed, watched, claim, seed: u64::MAX - 5 };
+                let first = (1 << 40) + 2;
+                let head = ChunkHead { task: 7, profile: 3, first, count: 900, flags, packing };
+                let order = [&head.to_bytes(), items].concat();
+                let (split, mut items) = ChunkHead::split(&order).unwrap();
+                assert_eq!(split, head);
+                assert_eq!(items.next(), Some(&b"hi"[..]));
+            }
+        }
+        for (init, exit) in [(None, None), (Some(4), None), (None, Some(0)), (Some(1), Some(2))] {
+            let order = InitOrder { profile: 1, task: 2, init, exit };
+            assert_eq!(InitOrder::from_bytes(&order.to_bytes()), Some(order));
+        }
+    }
+
+    #[test]
+    fn every_failure_fits_in_a_record() {
+        let long = || "ü".repeat(crate::lane::PART_BYTES);
+        let panic = PanicInfo::new(long(), Some(long()), Some(long()));
+        for failure in [
+            Failure::Panicked(panic),
+            Failure::Decode(long()),
+            Failure::Encode(long()),
+            Failure::Failed(vec![long(); 100]),
+        ] {
+            let mut record = Vec::new();
+            crate::codec::Codec::Bincode.encode(&failure.cut(), &mut record).unwrap();
+            assert!((1000..=crate::lane::PART_BYTES).contains(&record.len()), "{} bytes", record.len());
+        }
+    }
+
+    #[test]
+    fn no_worker_shows_more_than_this() {
+        let slow = |characters| Slow { took_ns: 1, argument: Some("ä".repeat(characters)) };
+        assert!(slow(203).is_short() && !slow(204).is_short());
+        assert!(Slow { took_ns: 1, argument: None }.is_short());
+    }
+
+    #[test]
+    fn short_orders_are_refused() {
+        assert!(ChunkHead::split(&[0; 23]).is_none());
+        let next = |packing, bytes| Items { bytes, packing }.next();
+        assert_eq!(next(Packing::Prefixed, &[9, 0, 0, 0, 1]), None);
+        assert_eq!(next(Packing::Prefixed, &[1, 0]), None);
+        assert_eq!(next(Packing::Uniform(8), &[1; 7]), None);
+    }
+}

@@ -1,0 +1,202 @@
+//! What exit functions gave, until somebody takes it. Workers may be replaced for as long as the pool lives, and
+//! nobody may ask before its end: so what is more than a little goes into files that have no name, and that nobody
+//! else can open.
+
+use std::borrow::Cow;
+use std::env;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
+
+use nix::libc;
+use nix::sys::uio::{pread, pwrite};
+
+use crate::sys::fd::Fd;
+use crate::sys::memfile::check_len;
+use crate::sys::retry;
+
+/// So many bytes are kept in memory.
+const IN_MEMORY: usize = 16 << 20;
+/// A file takes no more when it is so long. Its room is free again when all that is in it was taken.
+const FILE_BYTES: u64 = 256 << 20;
+
+/// What exit functions gave so far.
+#[derive(Debug, Default)]
+pub(crate) struct Exits {
+    values: Vec<ExitValue>,
+    in_memory: usize,
+    /// The file that takes the next, and how long it is.
+    file: Option<(Arc<Fd>, u64)>,
+    /// There is no place for files: all stays in memory.
+    is_without_files: bool,
+}
+
+/// What an exit function gave.
+#[derive(Debug, Clone)]
+pub(crate) struct ExitValue {
+    pub(crate) exit: u32,
+    pub(crate) worker: usize,
+    bytes: Bytes,
+}
+
+#[derive(Debug, Clone)]
+enum Bytes {
+    Here(Arc<[u8]>),
+    /// In a file, from this place on.
+    There(Arc<Fd>, u64, usize),
+}
+
+impl Exits {
+    pub(crate) fn push(&mut self, exit: u32, worker: usize, value: &[u8]) {
+        let bytes = self.put_away(value).unwrap_or_else(|| Bytes::Here(value.into()));
+        self.add(ExitValue { exit, worker, bytes });
+    }
+
+    fn add(&mut self, value: ExitValue) {
+        self.in_memory += value.in_memory();
+        self.values.push(value);
+    }
+
+    /// Writes the value to a file, where it is too much for memory and there is one.
+    fn put_away(&mut self, value: &[u8]) -> Option<Bytes> {
+        if self.is_without_files || self.in_memory + value.len() <= IN_MEMORY {
+            return None;
+        }
+        let (file, len) = match self.file.take().filter(|(file, len)| *len < FILE_BYTES && file.is_intact()) {
+            Some(file) => file,
+            None => match file() {
+                Ok(file) => (Arc::new(file), 0),
+                Err(_) => {
+                    self.is_without_files = true;
+                    return None;
+                }
+            },
+        };
+        if write_at(&file, value, len).is_err() {
+            self.is_without_files = true;
+            return None;
+        }
+        self.file = Some((Arc::clone(&file), len + value.len() as u64));
+        Some(Bytes::There(file, len, value.len()))
+    }
+
+    /// The values of this exit function, in the order in which they came.
+    pub(crate) fn of(&self, exit: u32) -> Vec<ExitValue> {
+        self.values.iter().filter(|value| value.exit == exit).cloned().collect()
+    }
+
+    /// The same, which are nowhere else from here on.
+    pub(crate) fn take(&mut self, exit: u32) -> Vec<ExitValue> {
+        let taken: Vec<_> = self.values.extract_if(.., |value| value.exit == exit).collect();
+        self.in_memory -= taken.iter().map(ExitValue::in_memory).sum::<usize>();
+        if self.values.is_empty() {
+            self.file = None;
+        }
+        taken
+    }
+
+    /// Puts values back before those that have come since.
+    pub(crate) fn put_back(&mut self, mut values: Vec<ExitValue>) {
+        self.in_memory += values.iter().map(ExitValue::in_memory).sum::<usize>();
+        values.append(&mut self.values);
+        self.values = values;
+    }
+
+    pub(crate) fn into_values(self) -> Vec<ExitValue> {
+        self.values
+    }
+}
+
+impl ExitValue {
+    /// Its encoding.
+    pub(crate) fn bytes(&self) -> io::Result<Cow<'_, [u8]>> {
+        match &self.bytes {
+            Bytes::Here(bytes) => Ok(Cow::Borrowed(bytes)),
+            Bytes::There(file, at, len) => read_at(file, *at, *len).map(Cow::Owned),
+        }
+    }
+
+    fn in_memory(&self) -> usize {
+        match &self.bytes {
+            Bytes::Here(bytes) => bytes.len(),
+            Bytes::There(..) => 0,
+        }
+    }
+}
+
+/// A file without a name, where temporary files belong.
+fn file() -> io::Result<Fd> {
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE | libc::O_EXCL);
+    Fd::new(File::into(options.open(env::temp_dir())?))
+}
+
+fn write_at(file: &Fd, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
+    check_len(at + bytes.len() as u64)?;
+    while !bytes.is_empty() {
+        match retry(|| pwrite(file.as_fd(), bytes, at as libc::off_t))? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => (bytes, at) = (&bytes[written..], at + written as u64),
+        }
+    }
+    Ok(())
+}
+
+fn read_at(file: &Fd, mut at: u64, len: usize) -> io::Result<Vec<u8>> {
+    if !file.is_intact() {
+        return Err(io::Error::other("this program has closed the file that it lay in"));
+    }
+    let mut bytes = vec![0; len];
+    let mut rest = &mut bytes[..];
+    while !rest.is_empty() {
+        match retry(|| pread(file.as_fd(), rest, at as libc::off_t))? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => (rest, at) = (&mut rest[read..], at + read as u64),
+        }
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(number: usize, len: usize) -> Vec<u8> {
+        vec![number as u8; len]
+    }
+
+    #[test]
+    fn values_come_back_in_order_wherever_they_lie() {
+        let mut exits = Exits::default();
+        let len = IN_MEMORY / 3;
+        for number in 0..8 {
+            exits.push(number as u32 % 2, number, &value(number, len + number));
+        }
+        assert!(exits.in_memory <= IN_MEMORY, "{}", exits.in_memory);
+        assert!(exits.values.iter().any(|value| matches!(value.bytes, Bytes::There(..))));
+        let numbers = |values: &[ExitValue]| {
+            values
+                .iter()
+                .for_each(|exit| assert_eq!(*exit.bytes().unwrap(), value(exit.worker, len + exit.worker)));
+            values.iter().map(|value| value.worker).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(&exits.of(1)), [1, 3, 5, 7]);
+        let taken = exits.take(1);
+        assert_eq!((numbers(&taken), exits.of(1).len()), (vec![1, 3, 5, 7], 0));
+        exits.push(1, 9, &value(9, len + 9));
+        exits.put_back(taken);
+        assert_eq!(numbers(&exits.take(1)), [1, 3, 5, 7, 9]);
+        assert_eq!(numbers(&exits.take(0)), [0, 2, 4, 6]);
+        assert_eq!((exits.in_memory, exits.file.is_none()), (0, true));
+    }
+
+    #[test]
+    fn where_there_are_no_files_all_stays_in_memory() {
+        let mut exits = Exits { is_without_files: true, ..Exits::default() };
+        exits.push(0, 0, &value(0, IN_MEMORY));
+        exits.push(0, 1, &value(1, IN_MEMORY));
+        assert_eq!(exits.in_memory, 2 * IN_MEMORY);
+    }
+}

@@ -1,0 +1,11 @@
+//! What crosses between a call and whoever carries it out: bytes and counts, no types.
+
+mod exits;
+mod feed;
+mod inbox;
+mod plan;
+
+pub(crate) use exits::{ExitValue, Exits};
+pub(crate) use feed::{ChunkWriter, Feed, Halt};
+pub(crate) use inbox::{Arrival, Inbox, Outcome, TaskFailure};
+pub(crate) use plan::{Chunking, Plan, splits};
