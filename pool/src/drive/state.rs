@@ -371,7 +371,7 @@ impl State {
     /// Tells the worker what there is for it, and takes what it has sent by now.
     pub(super) fn exchange(&mut self, worker: usize) {
         if let Some(post) = &mut self.posts[worker] {
-            post.lane.ring();
+            post.lane.wake_worker();
         }
         self.drain(worker);
     }
@@ -379,7 +379,7 @@ impl State {
     pub(super) fn ring_all(&mut self) {
         self.let_spin();
         for post in self.posts.iter_mut().flatten() {
-            post.lane.ring();
+            post.lane.wake_worker();
         }
     }
 

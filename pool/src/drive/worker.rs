@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::parts::Parts;
 use super::state::ProfileDef;
-use crate::lane::{Corrupt, LEAST_PART, PART_BYTES, ParentEnd, Position, Spends, order};
+use crate::lane::{Activity, Corrupt, LEAST_PART, PART_BYTES, ParentEnd, Position, order};
 use crate::observe::insights::WorkerInsights;
 use crate::observe::logs::Log;
 use crate::observe::progress::NestedProgress;
@@ -125,10 +125,10 @@ impl WorkerHandle {
     /// What the worker has done.
     pub(super) fn insights(&self) -> WorkerInsights {
         WorkerInsights {
-            init: self.lane.spent(Spends::Init),
-            waiting: self.lane.spent(Spends::Waiting),
-            working: self.lane.spent(Spends::Working),
-            exit: self.lane.spent(Spends::Exit),
+            init: self.lane.spent(Activity::Init),
+            waiting: self.lane.spent(Activity::Waiting),
+            working: self.lane.spent(Activity::Working),
+            exit: self.lane.spent(Activity::Exit),
             ..self.seen
         }
     }
@@ -158,7 +158,7 @@ impl WorkerHandle {
         }
         self.nap = nap;
         if overslept {
-            self.lane.wake();
+            self.lane.force_wake();
         }
     }
 

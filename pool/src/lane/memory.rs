@@ -27,7 +27,7 @@ pub(super) fn create(name: &str, len: usize) -> io::Result<OwnedFd> {
 
 /// Takes the space of the file's first bytes now. What is touched later, when there is no memory left, is a SIGBUS at
 /// whoever touches it.
-pub(super) fn take_space(file: &OwnedFd, len: usize) -> io::Result<()> {
+pub(super) fn allocate(file: &OwnedFd, len: usize) -> io::Result<()> {
     let len = i64::try_from(len).map_err(io::Error::other)?;
     loop {
         match fallocate(file, FallocateFlags::empty(), 0, len) {
@@ -57,13 +57,13 @@ pub(super) unsafe fn populate(start: NonNull<u8>, len: usize) -> bool {
     match Errno::result(result) {
         Ok(_) | Err(Errno::EINTR | Errno::EAGAIN | Errno::ENOSYS | Errno::EPERM) => true,
         // Before Linux 5.14.
-        Err(Errno::EINVAL) => peek(start.as_ptr().addr() - skip, len + skip, page),
+        Err(Errno::EINVAL) => probe(start.as_ptr().addr() - skip, len + skip, page),
         Err(_) => false,
     }
 }
 
 /// Lets the kernel read a byte of each page: that takes its space as well, and a fault is an error here.
-fn peek(begin: usize, len: usize, page: usize) -> bool {
+fn probe(begin: usize, len: usize, page: usize) -> bool {
     (begin..begin + len).step_by(page).all(|base| {
         let (mut byte, from) = ([0], [RemoteIoVec { base, len: 1 }]);
         let read = process_vm_readv(Pid::this(), &mut [IoSliceMut::new(&mut byte)], &from);
@@ -143,16 +143,16 @@ mod tests {
     }
 
     #[test]
-    fn space_is_taken_before_it_is_touched() {
+    fn space_is_allocated_before_it_is_touched() {
         let file = create("pool test space", LEN).unwrap();
         assert_eq!(taken(&file), 0);
-        take_space(&file, 10_000).unwrap();
+        allocate(&file, 10_000).unwrap();
         assert!((10_000..100_000).contains(&taken(&file)));
         let mapping = Mapping::new(&file, LEN, Access::ReadWrite).unwrap();
         // SAFETY: the range lies in the mapping, which can be written to.
         assert!(unsafe { populate(mapping.base().add(100_000), 500_000) });
         assert!((500_000..600_000).contains(&taken(&file)));
-        assert!(peek(mapping.base().as_ptr().addr(), LEN, 4096));
+        assert!(probe(mapping.base().as_ptr().addr(), LEN, 4096));
         assert_eq!(taken(&file), LEN as i64);
     }
 
@@ -173,6 +173,6 @@ mod tests {
         let mapping = Mapping { base, len: LEN };
         // SAFETY: the range lies in the mapping, which can be written to.
         assert!(!unsafe { populate(mapping.base(), 4096) });
-        assert!(!peek(mapping.base().as_ptr().addr(), LEN, 4096));
+        assert!(!probe(mapping.base().as_ptr().addr(), LEN, 4096));
     }
 }

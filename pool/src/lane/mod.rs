@@ -21,8 +21,8 @@
 //! in shorter parts.
 //!
 //! **Sleeping.** Who finds nothing to do says that it sleeps, looks once more, and sleeps: the worker on the futex
-//! word `doorbell`, the parent on its poll set. Who has sent something looks whether the other sleeps, and only then
-//! makes the system call that wakes it. A worker whose task has closed the descriptor for that says so in `mute`, and
+//! word `wakeups`, the parent on its poll set. Who has sent something looks whether the other sleeps, and only then
+//! makes the system call that wakes it. A worker whose task has closed the descriptor for that says so in `waker_lost`, and
 //! takes no more tasks; a parent that sleeps while workers are busy looks for that, and for replies, now and then. Between the store that one side makes and the load of the other's word
 //! stands a full fence on both sides, so at least one of them sees the other: no wake-up is lost.
 //!
@@ -52,10 +52,10 @@ use memory::Access;
 use sync::{AtomicU32, AtomicU64, Half, fence, futex};
 
 /// The page of words before the ring.
-const WORDS_BYTES: usize = 4096;
+const CONTROL_BYTES: usize = 4096;
 /// One direction's ring. Only pages that are used take memory. A model's holds three small records.
 const RING_BYTES: u32 = if cfg!(all(loom, test)) { 56 } else { 8 << 20 };
-const FILE_BYTES: usize = WORDS_BYTES + RING_BYTES as usize;
+const FILE_BYTES: usize = CONTROL_BYTES + RING_BYTES as usize;
 
 /// What one part of a payload that is larger than a record holds at most. A mebibyte goes in one piece, with what a codec
 /// puts around it.
@@ -96,7 +96,7 @@ pub(crate) mod reply {
     pub(crate) const LARGE_EXIT_VALUE: u8 = 7;
     pub(crate) const EXIT_FAILED: u8 = 8;
     /// A part of a large item was taken: its room is free. No unit's reply.
-    pub(crate) const TAKEN: u8 = 9;
+    pub(crate) const PART_TAKEN: u8 = 9;
     /// The task whose answer follows took long. No unit's reply.
     pub(crate) const SLOW: u8 = 10;
     /// A large value comes next, of so many bytes. No unit's reply.
@@ -107,19 +107,19 @@ pub(crate) mod reply {
 mod asleep {
     pub(super) const NOT: u32 = 0;
     pub(super) const FOR_ORDERS: u32 = 1;
-    pub(super) const FOR_ROOM: u32 = 2;
+    pub(super) const FOR_SPACE: u32 = 2;
 }
 
 /// The words that the parent writes.
 #[repr(C)]
 #[derive(Debug)]
 #[cfg_attr(all(loom, test), derive(Default))]
-struct ParentWords {
+struct ParentControlBlock {
     /// Rises when the parent wakes the worker, which sleeps on it.
-    doorbell: futex::Word,
+    wakeups: futex::Word,
     _line0: [u32; 15],
     /// Not zero while the parent sleeps: the number of this sleep.
-    asleep: AtomicU32,
+    sleep_id: AtomicU32,
     /// The unit whose end the sleeping parent wants to hear of.
     wake_at: AtomicU32,
     /// Where the parent has read the replies up to.
@@ -137,11 +137,11 @@ struct ParentWords {
 #[repr(C)]
 #[derive(Debug)]
 #[cfg_attr(all(loom, test), derive(Default))]
-struct WorkerWords {
-    /// What the worker sleeps on the doorbell for.
+struct WorkerControlBlock {
+    /// What the worker sleeps on the wakeups for.
     asleep: AtomicU32,
     /// Not zero when the worker can't wake the parent: a task has closed what it did that with.
-    mute: AtomicU32,
+    waker_lost: AtomicU32,
     _line0: [u32; 14],
     /// The bound of the units that the worker has claimed, and the parent's `RECALL` bit.
     claim: AtomicU64,
@@ -155,7 +155,7 @@ struct WorkerWords {
     /// What a task has been taking lately, in nanoseconds.
     pace: AtomicU64,
     _line2: [u64; 5],
-    spent: SpentWords,
+    spent: TimeSpent,
     /// How many bytes it held after its init, and how many more it holds now; 0 when nobody wants to know.
     baseline: AtomicU64,
     growth: AtomicU64,
@@ -168,7 +168,7 @@ struct WorkerWords {
 #[repr(C)]
 #[derive(Debug)]
 #[cfg_attr(all(loom, test), derive(Default))]
-struct SpentWords {
+struct TimeSpent {
     waiting: AtomicU64,
     working: AtomicU64,
     init: AtomicU64,
@@ -177,27 +177,28 @@ struct SpentWords {
 
 /// What a worker spends time on.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Spends {
+pub(crate) enum Activity {
     Waiting,
     Working,
     Init,
     Exit,
 }
 
-impl SpentWords {
-    fn of(&self, what: Spends) -> &AtomicU64 {
+impl TimeSpent {
+    fn of(&self, what: Activity) -> &AtomicU64 {
         match what {
-            Spends::Waiting => &self.waiting,
-            Spends::Working => &self.working,
-            Spends::Init => &self.init,
-            Spends::Exit => &self.exit,
+            Activity::Waiting => &self.waiting,
+            Activity::Working => &self.working,
+            Activity::Init => &self.init,
+            Activity::Exit => &self.exit,
         }
     }
 }
 
-const _: () =
-    assert!(cfg!(all(loom, test)) || size_of::<ParentWords>() == 128 && size_of::<WorkerWords>() == 256);
-const _: () = assert!(cfg!(all(loom, test)) || size_of::<WorkerWords>() <= WORDS_BYTES);
+const _: () = assert!(
+    cfg!(all(loom, test)) || size_of::<ParentControlBlock>() == 128 && size_of::<WorkerControlBlock>() == 256
+);
+const _: () = assert!(cfg!(all(loom, test)) || size_of::<WorkerControlBlock>() <= CONTROL_BYTES);
 const _: () = assert!(RING_BYTES.is_multiple_of(ring::WORD));
 
 /// Makes a lane: the parent's end, and the two files, orders first, that the worker's end is made from.
@@ -205,7 +206,7 @@ pub(crate) fn open() -> io::Result<(ParentEnd, OwnedFd, OwnedFd)> {
     let down = memory::create("pool orders", FILE_BYTES)?;
     let up = memory::create("pool replies", FILE_BYTES)?;
     for file in [&down, &up] {
-        memory::take_space(file, WORDS_BYTES + BACKED_BYTES as usize)?;
+        memory::allocate(file, CONTROL_BYTES + BACKED_BYTES as usize)?;
     }
     let end = ParentEnd::new(Half::map(&down, Access::ReadWrite)?, Half::map(&up, Access::ReadWrite)?);
     memory::seal_future_writes(&down)?;
@@ -232,7 +233,8 @@ pub fn read_any(half: &[u8]) {
     let _ = (parent.has_reply(), parent.pace_ns(), parent.started_at(), parent.growth(), parent.baseline());
     let _ = (parent.is_running(unit), parent.has_started(unit), parent.has_decoded(unit));
     let _ = parent.has_panicked(unit);
-    let _ = [Spends::Waiting, Spends::Working, Spends::Init, Spends::Exit].map(|what| parent.spent(what));
+    let _ =
+        [Activity::Waiting, Activity::Working, Activity::Init, Activity::Exit].map(|what| parent.spent(what));
     if let Ok(recalled) = parent.recall(unit) {
         assert!(recalled.kept_up_to.wrapping_sub(unit) <= parent.next_unit().wrapping_sub(unit));
     }

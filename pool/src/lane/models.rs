@@ -5,7 +5,7 @@
 //! Every schedule is tried that has at most so many preemptions as the model says; giving way by waiting or ending is
 //! none.
 
-use super::sync::{Bell, Half, Life};
+use super::sync::{Half, Life, ParentWaker};
 use super::*;
 
 mod parent;
@@ -28,9 +28,9 @@ fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
 
 /// A lane whose worker lives for so long.
 fn lane(life: &Life) -> (Parent, Worker) {
-    let (down, up) = (Half::new(ParentWords::default()), Half::new(WorkerWords::default()));
-    let (bell, log) = (Bell::hung(), Log::default());
-    let end = WorkerEnd::over(down.seen_by(life), up.seen_by(life), bell.clone());
-    let worker = Worker { end, bell: bell.clone(), log: log.clone() };
-    (Parent::new(ParentEnd::new(down, up), bell, log), worker)
+    let (down, up) = (Half::new(ParentControlBlock::default()), Half::new(WorkerControlBlock::default()));
+    let (waker, log) = (ParentWaker::new_model(), Log::default());
+    let end = WorkerEnd::over(down.seen_by(life), up.seen_by(life), waker.clone());
+    let worker = Worker { end, waker: waker.clone(), log: log.clone() };
+    (Parent::new(ParentEnd::new(down, up), waker, log), worker)
 }

@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::ring::{Checks, Consumer, Corrupt, Position, Producer, Room, Taken, padded};
+use super::ring::{Checks, Consumer, Corrupt, Position, Producer, Received, Reservation, padded};
 use super::sync::{Half, futex};
-use super::{ParentWords, RECALL, Spends, WorkerWords, asleep, full_fence, order, reply};
+use super::{Activity, ParentControlBlock, RECALL, WorkerControlBlock, asleep, full_fence, order, reply};
 
 /// What other orders leave free for a `Resume` order: its header.
 const SPARE: u32 = 8;
@@ -16,13 +16,13 @@ pub(crate) struct ParentEnd {
     orders: Producer,
     replies: Consumer,
     /// Values that were taken from a run, and are not asked for yet.
-    rest: Rest,
+    leftover: Leftover,
     /// Units sent so far; the number of the next unit.
     sent: u32,
     /// How far the worker knows that its replies were read.
     published: Position,
     /// What the worker may be asleep for: orders, or room for replies.
-    news: News,
+    pending_wake: PendingWake,
     /// The last sleep that the worker was told of.
     sleeps: u32,
     down: Half,
@@ -31,9 +31,9 @@ pub(crate) struct ParentEnd {
 
 /// What there is for a worker that it was not woken for.
 #[derive(Debug, Default)]
-struct News {
+struct PendingWake {
     orders: bool,
-    room: bool,
+    space: bool,
 }
 
 /// A reply; its payload was appended to the caller's buffer.
@@ -47,13 +47,13 @@ pub(crate) enum Reply {
 
 /// Values of one length, from this place of their bytes on.
 #[derive(Debug, Default)]
-struct Rest {
+struct Leftover {
     bytes: Vec<u8>,
     at: usize,
     len: usize,
 }
 
-impl Rest {
+impl Leftover {
     fn is_empty(&self) -> bool {
         self.at == self.bytes.len()
     }
@@ -85,24 +85,24 @@ impl ParentEnd {
         Self {
             orders,
             replies,
-            rest: Rest::default(),
+            leftover: Leftover::default(),
             published: Position::default(),
             sent: 0,
-            news: News::default(),
+            pending_wake: PendingWake::default(),
             sleeps: 0,
             down,
             up,
         }
     }
 
-    fn words(&self) -> &ParentWords {
-        // SAFETY: the orders' half begins with the parent's words.
-        unsafe { self.down.words() }
+    fn control(&self) -> &ParentControlBlock {
+        // SAFETY: the orders' half begins with the parent's control block.
+        unsafe { self.down.control_block() }
     }
 
-    fn worker_words(&self) -> &WorkerWords {
-        // SAFETY: the replies' half begins with the worker's words.
-        unsafe { self.up.words() }
+    fn worker_control(&self) -> &WorkerControlBlock {
+        // SAFETY: the replies' half begins with the worker's control block.
+        unsafe { self.up.control_block() }
     }
 
     /// The number of the next unit.
@@ -122,18 +122,26 @@ impl ParentEnd {
     }
 
     /// Room for an order of at least `least` bytes, if there is any now.
-    pub(crate) fn reserve(&mut self, least: usize) -> Option<OrderRoom<'_>> {
-        if self.orders.reserve(least, SPARE).is_none() && !self.orders.make_room(least, SPARE) {
+    pub(crate) fn reserve(&mut self, least: usize) -> Option<OrderReservation<'_>> {
+        if self.orders.reserve(least, SPARE).is_none() && !self.orders.grow_for(least, SPARE) {
             return None;
         }
-        let room = self.orders.reserve(least, SPARE)?;
-        Some(OrderRoom { room, sent: &mut self.sent, has_news: &mut self.news.orders })
+        let reservation = self.orders.reserve(least, SPARE)?;
+        Some(OrderReservation {
+            reservation,
+            sent: &mut self.sent,
+            wake_pending: &mut self.pending_wake.orders,
+        })
     }
 
     /// Room for the `Resume` order, which there always is: what a recall has made void is freed only behind it.
-    pub(crate) fn reserve_for_resume(&mut self) -> Option<OrderRoom<'_>> {
-        let room = self.orders.reserve(0, 0)?;
-        Some(OrderRoom { room, sent: &mut self.sent, has_news: &mut self.news.orders })
+    pub(crate) fn reserve_for_resume(&mut self) -> Option<OrderReservation<'_>> {
+        let reservation = self.orders.reserve(0, 0)?;
+        Some(OrderReservation {
+            reservation,
+            sent: &mut self.sent,
+            wake_pending: &mut self.pending_wake.orders,
+        })
     }
 
     /// Reads back the payload of an order that is not freed yet.
@@ -149,20 +157,20 @@ impl ParentEnd {
     /// Takes the next reply, if there is one, or no more than so many values; the payload is appended to `out`.
     #[inline]
     pub(crate) fn next_reply(&mut self, out: &mut Vec<u8>, at_most: usize) -> Result<Option<Reply>, Corrupt> {
-        if !self.rest.is_empty() {
-            return Ok(Some(self.rest.take(out, at_most)));
+        if !self.leftover.is_empty() {
+            return Ok(Some(self.leftover.take(out, at_most)));
         }
         let start = out.len();
         Ok(match self.replies.take(out)? {
             None => None,
-            Some(Taken::Record { tag, len }) if (reply::READY..=reply::ANNOUNCED).contains(&tag) => {
+            Some(Received::Record { tag, len }) if (reply::READY..=reply::ANNOUNCED).contains(&tag) => {
                 Some(Reply::Record { tag, len })
             }
-            Some(Taken::Record { .. }) => return Err(Corrupt),
-            Some(Taken::Values { count, len }) => {
+            Some(Received::Record { .. }) => return Err(Corrupt),
+            Some(Received::Values { count, len }) => {
                 if count > at_most {
                     let at = start + at_most * padded(len);
-                    self.rest = Rest { bytes: out.split_off(at), at: 0, len };
+                    self.leftover = Leftover { bytes: out.split_off(at), at: 0, len };
                 }
                 Some(Reply::Values { count: count.min(at_most), len })
             }
@@ -172,14 +180,14 @@ impl ParentEnd {
     /// Whether a reply waits.
     #[inline]
     pub(crate) fn has_reply(&self) -> bool {
-        !self.rest.is_empty() || self.replies.is_ready()
+        !self.leftover.is_empty() || self.replies.is_ready()
     }
 
     /// Whether the last reply brought the parent up to date with a worker that may go on. To look again at once would
     /// be to wait for it, value by value.
     #[inline]
     pub(crate) fn is_up_to_date(&self) -> bool {
-        self.rest.is_empty() && self.replies.is_up_to_date()
+        self.leftover.is_empty() && self.replies.is_up_to_date()
     }
 
     /// Tells the worker how far the replies have been read, so that it can write there again.
@@ -189,57 +197,57 @@ impl ParentEnd {
             return;
         }
         self.published = read;
-        self.news.room = true;
+        self.pending_wake.space = true;
         // SYNC: replies read. The copies above are done before the worker sees this.
-        self.words().read.store(read.pack(), Ordering::Release);
+        self.control().read.store(read.pack(), Ordering::Release);
     }
 
     /// Wakes the worker, if it sleeps and there is news for it.
-    pub(crate) fn ring(&mut self) {
-        let News { orders, room } = std::mem::take(&mut self.news);
-        if !orders && !room {
+    pub(crate) fn wake_worker(&mut self) {
+        let PendingWake { orders, space } = std::mem::take(&mut self.pending_wake);
+        if !orders && !space {
             return;
         }
         full_fence();
-        match self.worker_words().asleep.load(Ordering::Relaxed) {
+        match self.worker_control().asleep.load(Ordering::Relaxed) {
             asleep::NOT => {}
             asleep::FOR_ORDERS if !orders => {}
-            _ => self.wake(),
+            _ => self.force_wake(),
         }
     }
 
     /// Whether the worker says that it can't wake the parent any more.
-    pub(crate) fn is_mute(&self) -> bool {
-        self.worker_words().mute.load(Ordering::Relaxed) != 0
+    pub(crate) fn has_lost_waker(&self) -> bool {
+        self.worker_control().waker_lost.load(Ordering::Relaxed) != 0
     }
 
     /// Whether the worker says that it sleeps.
     pub(crate) fn worker_sleeps(&self) -> bool {
-        self.worker_words().asleep.load(Ordering::Relaxed) != asleep::NOT
+        self.worker_control().asleep.load(Ordering::Relaxed) != asleep::NOT
     }
 
     /// Wakes the worker, whether it says that it sleeps or not.
-    pub(crate) fn wake(&self) {
-        self.words().doorbell.fetch_add(1, Ordering::Relaxed);
-        futex::wake_one(&self.words().doorbell);
+    pub(crate) fn force_wake(&self) {
+        self.control().wakeups.fetch_add(1, Ordering::Relaxed);
+        futex::wake_one(&self.control().wakeups);
     }
 
     /// Says that the parent is about to sleep and wants to be woken when unit `wake_at` is done. The caller fences
     /// after the last lane and looks at all of them again.
     pub(crate) fn announce_sleep(&mut self, wake_at: u32) {
         self.sleeps = self.sleeps.wrapping_add(1).max(1);
-        self.words().wake_at.store(wake_at, Ordering::Relaxed);
-        self.words().asleep.store(self.sleeps, Ordering::Relaxed);
+        self.control().wake_at.store(wake_at, Ordering::Relaxed);
+        self.control().sleep_id.store(self.sleeps, Ordering::Relaxed);
     }
 
     /// Says that the parent is awake.
     pub(crate) fn announce_awake(&self) {
-        self.words().asleep.store(0, Ordering::Relaxed);
+        self.control().sleep_id.store(0, Ordering::Relaxed);
     }
 
     /// Takes back what the worker has not claimed. `answered` is the number of the first unit without an answer.
     pub(crate) fn recall(&mut self, answered: u32) -> Result<Recalled, Corrupt> {
-        let kept = self.worker_words().claim.fetch_or(RECALL, Ordering::AcqRel) & !RECALL;
+        let kept = self.worker_control().claim.fetch_or(RECALL, Ordering::AcqRel) & !RECALL;
         let kept_up_to = u32::try_from(kept).map_err(|_| Corrupt)?;
         // What the worker claimed last may lie behind what it has answered, never before what was sent.
         let open = self.sent.wrapping_sub(answered);
@@ -253,92 +261,92 @@ impl ParentEnd {
 
     /// Whether the worker says that it is at this unit.
     pub(crate) fn is_running(&self, unit: u32) -> bool {
-        self.worker_words().started.load(Ordering::Acquire) == unit.wrapping_add(1)
+        self.worker_control().started.load(Ordering::Acquire) == unit.wrapping_add(1)
     }
 
     /// Whether the worker says that it has started this unit, be it over or not.
     pub(crate) fn has_started(&self, unit: u32) -> bool {
-        let latest = self.worker_words().started.load(Ordering::Acquire).wrapping_sub(1);
+        let latest = self.worker_control().started.load(Ordering::Acquire).wrapping_sub(1);
         latest.wrapping_sub(unit) < self.sent.wrapping_sub(unit)
     }
 
     /// Whether the worker says that it has decoded the argument of this unit.
     pub(crate) fn has_decoded(&self, unit: u32) -> bool {
-        self.worker_words().decoded.load(Ordering::Acquire) == unit.wrapping_add(1)
+        self.worker_control().decoded.load(Ordering::Acquire) == unit.wrapping_add(1)
     }
 
     /// Whether the worker says that this unit has panicked, of which it is about to tell.
     pub(crate) fn has_panicked(&self, unit: u32) -> bool {
-        self.worker_words().panicked.load(Ordering::Acquire) == unit.wrapping_add(1)
+        self.worker_control().panicked.load(Ordering::Acquire) == unit.wrapping_add(1)
     }
 
     /// When the worker says that it started the unit that it is at.
     pub(crate) fn started_at(&self) -> u64 {
-        self.worker_words().started_at.load(Ordering::Relaxed)
+        self.worker_control().started_at.load(Ordering::Relaxed)
     }
 
     /// What a task takes, as the worker says; 0 when it has not said yet.
     pub(crate) fn pace_ns(&self) -> u64 {
-        self.worker_words().pace.load(Ordering::Relaxed)
+        self.worker_control().pace.load(Ordering::Relaxed)
     }
 
     /// How many bytes the worker may hold between tasks.
     pub(crate) fn limit_memory(&self, bytes: u64) {
-        self.words().memory_limit.store(bytes, Ordering::Relaxed);
+        self.control().memory_limit.store(bytes, Ordering::Relaxed);
     }
 
     /// How many bytes the worker held after its init, as it says; 0 before that.
     pub(crate) fn baseline(&self) -> u64 {
-        self.worker_words().baseline.load(Ordering::Relaxed)
+        self.worker_control().baseline.load(Ordering::Relaxed)
     }
 
     /// How many bytes more it held after its last task, as it says.
     pub(crate) fn growth(&self) -> u64 {
-        self.worker_words().growth.load(Ordering::Relaxed)
+        self.worker_control().growth.load(Ordering::Relaxed)
     }
 
     /// How long the worker has been at this, as it says.
-    pub(crate) fn spent(&self, what: Spends) -> Duration {
-        Duration::from_nanos(self.worker_words().spent.of(what).load(Ordering::Relaxed))
+    pub(crate) fn spent(&self, what: Activity) -> Duration {
+        Duration::from_nanos(self.worker_control().spent.of(what).load(Ordering::Relaxed))
     }
 
     /// How long the worker may spin before it sleeps.
     pub(crate) fn let_spin(&self, spin_ns: u32) {
-        self.words().spin_ns.store(spin_ns, Ordering::Relaxed);
+        self.control().spin_ns.store(spin_ns, Ordering::Relaxed);
     }
 
     /// Tells a worker that cannot be killed to stop after the task that it is in.
     pub(crate) fn close(&mut self) {
-        self.words().closed.store(1, Ordering::Release);
-        self.news = News { orders: true, room: true };
-        self.ring();
+        self.control().closed.store(1, Ordering::Release);
+        self.pending_wake = PendingWake { orders: true, space: true };
+        self.wake_worker();
     }
 }
 
 /// Room for one order.
 #[derive(Debug)]
-pub(crate) struct OrderRoom<'r> {
-    room: Room<'r>,
+pub(crate) struct OrderReservation<'r> {
+    reservation: Reservation<'r>,
     sent: &'r mut u32,
-    has_news: &'r mut bool,
+    wake_pending: &'r mut bool,
 }
 
-impl OrderRoom<'_> {
+impl OrderReservation<'_> {
     /// The payload, to be filled from its start.
     pub(crate) fn bytes(&mut self) -> &mut [u8] {
-        self.room.bytes()
+        self.reservation.bytes()
     }
 
     /// Where the order begins.
     pub(crate) fn position(&self) -> Position {
-        self.room.position()
+        self.reservation.position()
     }
 
     /// Sends the first `len` bytes as an order of this many units; says where it ends.
     pub(crate) fn commit(self, tag: u8, len: usize, units: u32) -> Position {
         debug_assert!((order::CHUNK..=order::RESUME).contains(&tag));
         *self.sent = self.sent.wrapping_add(units);
-        *self.has_news = true;
-        self.room.commit(tag, len)
+        *self.wake_pending = true;
+        self.reservation.commit(tag, len)
     }
 }

@@ -26,7 +26,7 @@ use std::sync::atomic::Ordering;
 
 use super::sync::Span;
 use digest::{digest, fold};
-use run::{OpenRun, TakenRun, is_run};
+use run::{OpenRun, RunProgress, is_run};
 
 pub(crate) use run::padded;
 
@@ -153,7 +153,7 @@ impl Producer {
 
     /// There was no room for a record of this length: makes the ring longer, if it can be and if that helps.
     #[cold]
-    pub(super) fn make_room(&mut self, least: usize, spare: u32) -> bool {
+    pub(super) fn grow_for(&mut self, least: usize, spare: u32) -> bool {
         let Ok(least) = u32::try_from(least) else { return false };
         let end = least.saturating_add(self.at.offset + spare + 2 * WORD);
         let helps = self.at.lap == self.freed.lap && end <= self.span.len && end > self.backed;
@@ -185,7 +185,7 @@ impl Producer {
 
     /// Room for one record of at least `least` bytes, or nothing if it is not free now. So many bytes behind it are
     /// kept spare. An open run ends here.
-    pub(super) fn reserve(&mut self, least: usize, spare: u32) -> Option<Room<'_>> {
+    pub(super) fn reserve(&mut self, least: usize, spare: u32) -> Option<Reservation<'_>> {
         self.close_run();
         let least = u32::try_from(least).ok()?;
         let fits = |room: Option<u32>| room?.checked_sub(spare).filter(|room| *room >= least);
@@ -193,8 +193,8 @@ impl Producer {
         let wrapped = fits(self.after_wrap());
         let past_hot = self.at.offset >= HOT_BYTES && wrapped.is_some_and(|room| room >= HOT_BYTES / 2);
         match (ahead, wrapped) {
-            (Some(limit), _) if !past_hot => Some(Room { producer: self, wraps: false, limit }),
-            (_, Some(limit)) => Some(Room { producer: self, wraps: true, limit }),
+            (Some(limit), _) if !past_hot => Some(Reservation { producer: self, wraps: false, limit }),
+            (_, Some(limit)) => Some(Reservation { producer: self, wraps: true, limit }),
             _ => None,
         }
     }
@@ -235,14 +235,14 @@ impl Producer {
 
 /// Room for one record. Dropping it without commit is harmless: nothing has moved.
 #[derive(Debug)]
-pub(super) struct Room<'r> {
+pub(super) struct Reservation<'r> {
     producer: &'r mut Producer,
     /// The record begins at the start of the ring.
     wraps: bool,
     limit: u32,
 }
 
-impl Room<'_> {
+impl Reservation<'_> {
     /// The payload, to be filled from its start.
     pub(super) fn bytes(&mut self) -> &mut [u8] {
         let offset = self.position().offset + WORD;
@@ -297,7 +297,7 @@ pub(super) struct Consumer {
     at: Position,
     number: u32,
     /// The run that lies ahead.
-    run: TakenRun,
+    run: RunProgress,
     /// How much of the ring is known to have memory.
     backed: u32,
 }
@@ -312,7 +312,7 @@ pub(super) struct Record<'r> {
 
 /// What a consumer has taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Taken {
+pub(super) enum Received {
     Record {
         tag: u8,
         len: usize,
@@ -331,7 +331,7 @@ impl Consumer {
             Checks::Number => span.len,
             Checks::Payload => span.backed(),
         };
-        Self { span, checks, at: Position::default(), number: 0, run: TakenRun::default(), backed }
+        Self { span, checks, at: Position::default(), number: 0, run: RunProgress::default(), backed }
     }
 
     /// Everything before this place has been read.
@@ -415,7 +415,7 @@ impl Consumer {
     /// producer: the payload is appended to `out`, and only that copy is checked. Whatever is written to the ring
     /// meanwhile, it stays as it is.
     #[inline]
-    pub(super) fn take(&mut self, out: &mut Vec<u8>) -> Result<Option<Taken>, Corrupt> {
+    pub(super) fn take(&mut self, out: &mut Vec<u8>) -> Result<Option<Received>, Corrupt> {
         loop {
             let Some(header) = self.next_header()? else { return Ok(None) };
             let Header { len, tag, check } = header;
@@ -423,7 +423,7 @@ impl Consumer {
                 match self.take_run(header, out)? {
                     (0, _) if tag == run::RUN => continue,
                     (0, _) => return Ok(None),
-                    (count, len) => return Ok(Some(Taken::Values { count, len })),
+                    (count, len) => return Ok(Some(Received::Values { count, len })),
                 }
             }
             let start = out.len();
@@ -434,7 +434,7 @@ impl Consumer {
             }
             let len = len as usize;
             self.advance(len);
-            return Ok(Some(Taken::Record { tag, len }));
+            return Ok(Some(Received::Record { tag, len }));
         }
     }
 

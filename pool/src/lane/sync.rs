@@ -2,7 +2,7 @@
 //! `cfg(loom)` a model checker's are in their place, and the lane's `models` check the very code that runs.
 
 #[cfg(not(all(loom, test)))]
-mod bell;
+mod waker;
 #[cfg(all(loom, test))]
 mod checked;
 #[cfg(not(all(loom, test)))]
@@ -19,9 +19,9 @@ pub(super) use crate::sys::futex;
 
 #[cfg(not(all(loom, test)))]
 pub(super) use self::{
-    bell::Bell,
     half::{Half, Span},
+    waker::ParentWaker,
 };
 
 #[cfg(all(loom, test))]
-pub(super) use self::checked::{Bell, Half, Life, Span, futex};
+pub(super) use self::checked::{Half, Life, ParentWaker, Span, futex};

@@ -7,8 +7,11 @@ use std::sync::atomic::Ordering;
 use super::memory::Access;
 use super::ring::{Checks, Consumer, Corrupt, Position, Producer, WORD, padded};
 use super::spin::Spinner;
-use super::sync::{Bell, Half, futex};
-use super::{LEAST_PART, PART_BYTES, ParentWords, RECALL, Spends, WorkerWords, asleep, full_fence, reply};
+use super::sync::{Half, ParentWaker, futex};
+use super::{
+    Activity, LEAST_PART, PART_BYTES, ParentControlBlock, RECALL, WorkerControlBlock, asleep, full_fence,
+    reply,
+};
 use crate::sys::clock::now_ns;
 use crate::sys::lifeline;
 
@@ -22,13 +25,13 @@ pub(crate) struct WorkerEnd {
     /// Set while a recall is being answered: chunks are skipped until the `Resume` order.
     recalled: bool,
     /// The last sleep of the parent that this worker rang for.
-    rung: u32,
+    woken_sleep: u32,
     clock: Clock,
     spinner: Spinner,
     /// Where replies are made; its memory is used again.
     draft: Vec<u8>,
-    bell: Bell,
-    words: Words,
+    waker: ParentWaker,
+    control: ControlBlocks,
 }
 
 /// How long a worker works before it reads the clock: reading it costs as much as a small task.
@@ -45,26 +48,26 @@ struct Clock {
     pace_ns: u64,
 }
 
-/// Both pages of words.
+/// Both control blocks, as the worker sees them.
 #[derive(Debug)]
-struct Words {
+struct ControlBlocks {
     down: Half,
     up: Half,
 }
 
-impl Words {
-    fn parent(&self) -> &ParentWords {
-        // SAFETY: the orders' half begins with the parent's words.
-        unsafe { self.down.words() }
+impl ControlBlocks {
+    fn parent(&self) -> &ParentControlBlock {
+        // SAFETY: the orders' half begins with the parent's control block.
+        unsafe { self.down.control_block() }
     }
 
-    fn own(&self) -> &WorkerWords {
-        // SAFETY: the replies' half begins with the worker's words.
-        unsafe { self.up.words() }
+    fn own(&self) -> &WorkerControlBlock {
+        // SAFETY: the replies' half begins with the worker's control block.
+        unsafe { self.up.control_block() }
     }
 
     /// Notes what the time since the clock was read last was spent on, and what a task took.
-    fn spend(&self, clock: &mut Clock, what: Spends) {
+    fn spend(&self, clock: &mut Clock, what: Activity) {
         let now = now_ns();
         let took = now.saturating_sub(clock.read_at);
         clock.read_at = now;
@@ -91,21 +94,21 @@ pub(crate) struct Responder<'l> {
     replies: &'l mut Producer,
     unit: &'l mut u32,
     recalled: &'l mut bool,
-    rung: &'l mut u32,
+    woken_sleep: &'l mut u32,
     clock: &'l mut Clock,
     draft: &'l mut Vec<u8>,
-    bell: &'l Bell,
-    words: &'l Words,
+    waker: &'l ParentWaker,
+    control: &'l ControlBlocks,
 }
 
 impl WorkerEnd {
     /// Maps the lane. The files are closed when this returns; the mappings stay.
-    pub(crate) fn new(down: &OwnedFd, up: &OwnedFd, bell: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn new(down: &OwnedFd, up: &OwnedFd, waker: OwnedFd) -> io::Result<Self> {
         let (down, up) = (Half::map(down, Access::ReadOnly)?, Half::map(up, Access::ReadWrite)?);
-        Ok(Self::over(down, up, Bell::new(bell)?))
+        Ok(Self::over(down, up, ParentWaker::new(waker)?))
     }
 
-    pub(super) fn over(down: Half, up: Half, bell: Bell) -> Self {
+    pub(super) fn over(down: Half, up: Half, waker: ParentWaker) -> Self {
         // SAFETY: the struct keeps the halves as long as the rings, and each ring has one producer and one consumer:
         // this end and the parent's.
         let (orders, replies) = unsafe {
@@ -117,12 +120,12 @@ impl WorkerEnd {
             replies,
             unit: 0,
             recalled: false,
-            rung: 0,
+            woken_sleep: 0,
             clock: Clock { read_at: now_ns(), ..Clock::default() },
             spinner: Spinner::default(),
             draft: Vec::new(),
-            bell,
-            words: Words { down, up },
+            waker,
+            control: ControlBlocks { down, up },
         }
     }
 
@@ -138,55 +141,57 @@ impl WorkerEnd {
                 return Ok(None);
             }
         }
-        if self.words.parent().closed.load(Ordering::Acquire) != 0 {
+        if self.control.parent().closed.load(Ordering::Acquire) != 0 {
             return Ok(None);
         }
-        let Self { orders, replies, unit, recalled, rung, clock, draft, bell, words, .. } = self;
+        let Self { orders, replies, unit, recalled, woken_sleep, clock, draft, waker, control, .. } = self;
         let record = orders.peek()?.ok_or(Corrupt)?;
         let len = record.len();
         // SAFETY: the parent writes to an order only before it is committed, and frees it only after it is answered;
         // the record is not used after `advance`.
         let order = Order { tag: record.tag(), payload: unsafe { record.in_place() } };
-        let served =
-            serve(order, &mut Responder { replies, unit, recalled, rung, clock, draft, bell, words });
+        let served = serve(
+            order,
+            &mut Responder { replies, unit, recalled, woken_sleep, clock, draft, waker, control },
+        );
         orders.advance(len);
         Ok(Some(served))
     }
 
     /// Hands what is needed to reply outside of any order to `answer`.
     pub(crate) fn answer<R>(&mut self, answer: impl FnOnce(&mut Responder<'_>) -> R) -> R {
-        let Self { replies, unit, recalled, rung, clock, draft, bell, words, .. } = self;
-        answer(&mut Responder { replies, unit, recalled, rung, clock, draft, bell, words })
+        let Self { replies, unit, recalled, woken_sleep, clock, draft, waker, control, .. } = self;
+        answer(&mut Responder { replies, unit, recalled, woken_sleep, clock, draft, waker, control })
     }
 
     /// Waits for an order: spins a little, then sleeps. False when the lane was closed.
     fn wait_for_order(&mut self) -> bool {
-        let parent = self.words.parent();
+        let parent = self.control.parent();
         let spin_ns = u64::from(parent.spin_ns.load(Ordering::Relaxed));
-        self.words.spend(&mut self.clock, Spends::Working);
+        self.control.spend(&mut self.clock, Activity::Working);
         let ready = || self.orders.is_ready();
         let closed = || parent.closed.load(Ordering::Acquire) != 0;
         if !self.spinner.spin_until(spin_ns, ready) {
             while !ready() && !closed() {
-                sleep(&self.words, asleep::FOR_ORDERS, || ready() || closed());
+                sleep(&self.control, asleep::FOR_ORDERS, || ready() || closed());
             }
         }
         let ready = ready();
-        self.words.spend(&mut self.clock, Spends::Waiting);
+        self.control.spend(&mut self.clock, Activity::Waiting);
         ready
     }
 }
 
-/// Sleeps on the doorbell unless `ready` holds once the parent can see that this worker sleeps.
-fn sleep(words: &Words, what_for: u32, ready: impl Fn() -> bool) {
-    let seen = words.parent().doorbell.load(Ordering::Relaxed);
-    words.own().asleep.store(what_for, Ordering::Relaxed);
+/// Sleeps on the wakeups unless `ready` holds once the parent can see that this worker sleeps.
+fn sleep(control: &ControlBlocks, what_for: u32, ready: impl Fn() -> bool) {
+    let seen = control.parent().wakeups.load(Ordering::Relaxed);
+    control.own().asleep.store(what_for, Ordering::Relaxed);
     full_fence();
     if !ready() {
-        futex::wait(&words.parent().doorbell, seen, None);
+        futex::wait(&control.parent().wakeups, seen, None);
         lifeline::end_if_orphaned();
     }
-    words.own().asleep.store(asleep::NOT, Ordering::Relaxed);
+    control.own().asleep.store(asleep::NOT, Ordering::Relaxed);
 }
 
 impl Responder<'_> {
@@ -196,7 +201,7 @@ impl Responder<'_> {
             return false;
         }
         let up_to = u64::from(self.unit.wrapping_add(n));
-        let before = self.words.own().claim.swap(up_to, Ordering::AcqRel);
+        let before = self.control.own().claim.swap(up_to, Ordering::AcqRel);
         *self.recalled = before & RECALL != 0;
         !*self.recalled
     }
@@ -209,44 +214,44 @@ impl Responder<'_> {
     /// Answers a recall: chunks after the unit that is being served are run again.
     pub(crate) fn resume_after_this(&mut self) {
         *self.recalled = false;
-        self.words.own().claim.store(u64::from(self.unit.wrapping_add(1)), Ordering::Release);
+        self.control.own().claim.store(u64::from(self.unit.wrapping_add(1)), Ordering::Release);
     }
 
     /// Notes that the next unit is being started. What is noted outlives the process.
     #[inline]
     pub(crate) fn start_unit(&mut self) {
-        self.words.own().started.store(self.unit.wrapping_add(1), Ordering::Release);
+        self.control.own().started.store(self.unit.wrapping_add(1), Ordering::Release);
     }
 
     /// Notes that its argument is decoded: what ends the worker from here on is not the argument's bytes.
     #[inline]
     pub(crate) fn note_decoded(&mut self) {
-        self.words.own().decoded.store(self.unit.wrapping_add(1), Ordering::Release);
+        self.control.own().decoded.store(self.unit.wrapping_add(1), Ordering::Release);
     }
 
     /// Notes that the unit that is at work has panicked: what comes yet is to tell of that.
     pub(crate) fn note_panicked(&self) {
-        self.words.own().panicked.store(self.unit.wrapping_add(1), Ordering::Release);
+        self.control.own().panicked.store(self.unit.wrapping_add(1), Ordering::Release);
     }
 
     /// Notes when the next unit is being started, for the parent's time limits; to be called before it is.
     pub(crate) fn stamp(&mut self) {
-        self.words.own().started_at.store(now_ns(), Ordering::Relaxed);
+        self.control.own().started_at.store(now_ns(), Ordering::Relaxed);
     }
 
     /// How many bytes the worker may hold between tasks, over what it held after its init; none for any number.
     pub(crate) fn memory_limit(&self) -> Option<u64> {
-        Some(self.words.parent().memory_limit.load(Ordering::Relaxed)).filter(|limit| *limit > 0)
+        Some(self.control.parent().memory_limit.load(Ordering::Relaxed)).filter(|limit| *limit > 0)
     }
 
     /// Notes how many bytes the worker held after its init.
     pub(crate) fn note_baseline(&self, bytes: u64) {
-        self.words.own().baseline.store(bytes.max(1), Ordering::Relaxed);
+        self.control.own().baseline.store(bytes.max(1), Ordering::Relaxed);
     }
 
     /// Notes how many bytes more it holds now.
     pub(crate) fn note_growth(&self, bytes: u64) {
-        self.words.own().growth.store(bytes, Ordering::Relaxed);
+        self.control.own().growth.store(bytes, Ordering::Relaxed);
     }
 
     /// Takes no more tasks: does to itself what a recall does, until the parent has done the same.
@@ -256,7 +261,7 @@ impl Responder<'_> {
     }
 
     fn recall_itself(&mut self) {
-        self.words.own().claim.fetch_or(RECALL, Ordering::AcqRel);
+        self.control.own().claim.fetch_or(RECALL, Ordering::AcqRel);
         *self.recalled = true;
     }
 
@@ -267,7 +272,7 @@ impl Responder<'_> {
         if u64::from(self.clock.tasks).saturating_mul(self.clock.pace_ns.max(1)) >= LAP_NS
             || self.clock.pace_ns == 0
         {
-            self.spend(Spends::Working);
+            self.spend(Activity::Working);
         }
     }
 
@@ -277,13 +282,13 @@ impl Responder<'_> {
     }
 
     /// Notes what the time since the last note was spent on.
-    pub(crate) fn spend(&mut self, what: Spends) {
-        self.words.spend(self.clock, what);
+    pub(crate) fn spend(&mut self, what: Activity) {
+        self.control.spend(self.clock, what);
     }
 
     /// Whether the parent told this worker to stop.
     pub(crate) fn is_closed(&self) -> bool {
-        self.words.parent().closed.load(Ordering::Acquire) != 0
+        self.control.parent().closed.load(Ordering::Acquire) != 0
     }
 
     /// Sends a task's value, which `write` gives: in a run, or in parts. As for [`reply`](Self::reply), an error leaves
@@ -345,12 +350,12 @@ impl Responder<'_> {
     /// Wakes the parent if it sleeps and waits for what is done by now. To be called at the end of each claim.
     pub(crate) fn notify_if_awaited(&mut self) {
         full_fence();
-        let parent = self.words.parent();
-        let asleep = parent.asleep.load(Ordering::Relaxed);
-        if asleep != 0 && asleep != *self.rung {
+        let parent = self.control.parent();
+        let sleep = parent.sleep_id.load(Ordering::Relaxed);
+        if sleep != 0 && sleep != *self.woken_sleep {
             let ahead = self.unit.wrapping_sub(1).wrapping_sub(parent.wake_at.load(Ordering::Relaxed));
             if ahead <= u32::MAX / 2 {
-                self.ring(asleep);
+                self.wake_parent(sleep);
             }
         }
     }
@@ -358,45 +363,47 @@ impl Responder<'_> {
     /// Wakes the parent if it sleeps, whatever it waits for.
     pub(crate) fn notify(&mut self) {
         full_fence();
-        let asleep = self.words.parent().asleep.load(Ordering::Relaxed);
-        if asleep != 0 && asleep != *self.rung {
-            self.ring(asleep);
+        let sleep = self.control.parent().sleep_id.load(Ordering::Relaxed);
+        if sleep != 0 && sleep != *self.woken_sleep {
+            self.wake_parent(sleep);
         }
     }
 
     #[cold]
-    fn ring(&mut self, asleep: u32) {
-        *self.rung = asleep;
-        if !self.bell.ring() {
+    fn wake_parent(&mut self, sleep: u32) {
+        *self.woken_sleep = sleep;
+        if !self.waker.wake() {
             // The parent finds that when it looks around. A worker that has its descriptors takes this one's place.
-            self.words.own().mute.store(1, Ordering::Relaxed);
+            self.control.own().waker_lost.store(1, Ordering::Relaxed);
             self.recall_itself();
         }
     }
 
     #[inline]
-    fn has_room(&mut self, least: usize) -> bool {
+    fn has_space(&mut self, least: usize) -> bool {
         self.replies.reserve(least, 0).is_some() || {
             self.learn_read();
-            self.replies.reserve(least, 0).is_some() || self.replies.make_room(least, 0)
+            self.replies.reserve(least, 0).is_some() || self.replies.grow_for(least, 0)
         }
     }
 
     fn learn_read(&mut self) {
         // SYNC: replies read. What the parent copied out before it published this place may be overwritten.
-        self.replies.free_up_to(Position::unpack(self.words.parent().read.load(Ordering::Acquire)));
+        self.replies.free_up_to(Position::unpack(self.control.parent().read.load(Ordering::Acquire)));
     }
 
     #[cold]
-    fn wait_for_room(&mut self, least: usize) {
+    fn wait_for_space(&mut self, least: usize) {
         loop {
             // Read before the look: what the parent publishes after it ends the sleep.
-            let read = self.words.parent().read.load(Ordering::Acquire);
-            if self.has_room(least) {
+            let read = self.control.parent().read.load(Ordering::Acquire);
+            if self.has_space(least) {
                 return;
             }
             self.notify();
-            sleep(self.words, asleep::FOR_ROOM, || self.words.parent().read.load(Ordering::Acquire) != read);
+            sleep(self.control, asleep::FOR_SPACE, || {
+                self.control.parent().read.load(Ordering::Acquire) != read
+            });
         }
     }
 
@@ -414,7 +421,7 @@ impl Responder<'_> {
     #[inline]
     pub(crate) fn push(&mut self, value: &[u8]) {
         if !self.replies.push(value) {
-            self.wait_for_room(WORD as usize + padded(value.len()));
+            self.wait_for_space(WORD as usize + padded(value.len()));
             let pushed = self.replies.push(value);
             assert!(pushed, "room was there, and only this side fills it");
         }
@@ -422,10 +429,11 @@ impl Responder<'_> {
 
     #[inline]
     fn send(&mut self, tag: u8, bytes: &[u8]) {
-        if !self.has_room(bytes.len()) {
-            self.wait_for_room(bytes.len());
+        if !self.has_space(bytes.len()) {
+            self.wait_for_space(bytes.len());
         }
-        let room = self.replies.reserve(bytes.len(), 0).expect("room was there, and only this side fills it");
-        room.send(tag, bytes);
+        let reservation =
+            self.replies.reserve(bytes.len(), 0).expect("room was there, and only this side fills it");
+        reservation.send(tag, bytes);
     }
 }

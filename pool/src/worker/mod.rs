@@ -4,7 +4,7 @@ use std::any::Any;
 use std::os::fd::OwnedFd;
 
 use crate::codec::Codec;
-use crate::lane::{Order, Responder, Spends, WorkerEnd, order, reply};
+use crate::lane::{Activity, Order, Responder, WorkerEnd, order, reply};
 use crate::observe::logs::{LogSender, Verbosity};
 use crate::observe::progress;
 use crate::observe::timeline::{EXIT, INIT, Recorder};
@@ -112,12 +112,16 @@ impl Worker {
                 self.make_state(order.payload, answer);
                 self.watch.end_phase();
                 self.memory.note_init(held, answer);
-                answer.spend(Spends::Init);
+                answer.spend(Activity::Init);
                 done(answer);
             }
             order::PART => {
                 self.parts.extend_from_slice(order.payload);
-                let Ok(()) = answer.reply::<std::convert::Infallible>(reply::TAKEN, reply::TAKEN, |_| Ok(()));
+                let Ok(()) = answer.reply::<std::convert::Infallible>(
+                    reply::PART_TAKEN,
+                    reply::PART_TAKEN,
+                    |_| Ok(()),
+                );
                 answer.notify();
             }
             order::RESUME => {
@@ -136,7 +140,7 @@ impl Worker {
                     // still tied to its parent.
                     flush();
                 }
-                answer.spend(Spends::Exit);
+                answer.spend(Activity::Exit);
                 acknowledge(answer);
                 done(answer);
                 return Next::End;
@@ -232,7 +236,7 @@ impl Worker {
 
 /// Notes that an order is begun, and when.
 fn begin(answer: &mut Responder<'_>) {
-    answer.spend(Spends::Working);
+    answer.spend(Activity::Working);
     answer.stamp();
     answer.start_unit();
 }

@@ -144,7 +144,7 @@ impl State {
     fn look_for_mutes(&mut self) {
         for worker in 0..self.posts.len() {
             let Some(post) = &mut self.posts[worker] else { continue };
-            if post.lane.is_mute() && !std::mem::replace(&mut post.sent_off, true) {
+            if post.lane.has_lost_waker() && !std::mem::replace(&mut post.sent_off, true) {
                 self.handle(Event::OverSoftLimit { worker });
             }
         }

@@ -119,7 +119,7 @@ impl State {
                         break;
                     }
                     post.lane.publish_read();
-                    post.lane.ring();
+                    post.lane.wake_worker();
                 }
                 reply::ANNOUNCED => {
                     result = post.parts.announce(&tape[start..]);
@@ -128,7 +128,7 @@ impl State {
                         break;
                     }
                 }
-                reply::TAKEN => {
+                reply::PART_TAKEN => {
                     post.answered_before(unit.wrapping_add(done as u32));
                     result = post.part_taken();
                     if result.is_err() {
@@ -198,7 +198,7 @@ impl State {
             Some(Reply::Values { .. }) => return Err(Corrupt),
         };
         let event = match tag {
-            reply::TAKEN => return post.part_taken(),
+            reply::PART_TAKEN => return post.part_taken(),
             reply::DONE => Event::OrderDone { worker },
             reply::FAILED => {
                 post.told = Some(Codec::Bincode.decode(&self.scratch).map_err(|_| Corrupt)?);
@@ -224,7 +224,7 @@ impl State {
             reply::PART => {
                 post.parts.add(&self.scratch)?;
                 post.lane.publish_read();
-                post.lane.ring();
+                post.lane.wake_worker();
             }
             reply::EXIT_VALUE | reply::LARGE_EXIT_VALUE => {
                 let value = match tag {
@@ -251,7 +251,7 @@ impl State {
                 let failure: Failure = Codec::Bincode.decode(&self.scratch).map_err(|_| Corrupt)?;
                 self.exit_failed(worker, failure.into(), None);
             }
-            reply::TAKEN => return post.part_taken(),
+            reply::PART_TAKEN => return post.part_taken(),
             reply::DONE => {
                 post.answered_before(unit.wrapping_add(1));
                 self.handle(Event::OrderDone { worker });

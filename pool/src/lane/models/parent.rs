@@ -8,14 +8,14 @@ use super::*;
 /// What the driver does with its end, in the driver's order.
 pub(super) struct Parent {
     pub(super) end: ParentEnd,
-    bell: Bell,
+    waker: ParentWaker,
     /// What the worker has truly done.
     pub(super) log: Log,
     /// The orders that are not answered.
     pub(super) open: VecDeque<Sent>,
     pub(super) answered: u32,
     /// What a recall has taken back, until its `Resume` order is answered.
-    void: Option<Range<u32>>,
+    recalled: Option<Range<u32>>,
     /// What has come back.
     pub(super) values: Vec<u8>,
     /// The worker's end was noticed.
@@ -32,9 +32,9 @@ pub(super) struct Sent {
 }
 
 impl Parent {
-    pub(super) fn new(end: ParentEnd, bell: Bell, log: Log) -> Self {
+    pub(super) fn new(end: ParentEnd, waker: ParentWaker, log: Log) -> Self {
         let (open, values) = Default::default();
-        Self { end, bell, log, open, answered: 0, void: None, values, ended: false }
+        Self { end, waker, log, open, answered: 0, recalled: None, values, ended: false }
     }
 
     /// Sends a chunk of these items, if there is room.
@@ -51,22 +51,22 @@ impl Parent {
     /// Takes back what the worker has not claimed; says from which unit on.
     pub(super) fn recall(&mut self) -> u32 {
         let kept_up_to = self.end.recall(self.answered).expect("no worker writes this").kept_up_to;
-        self.void = Some(kept_up_to..self.end.next_unit());
+        self.recalled = Some(kept_up_to..self.end.next_unit());
         assert!(self.order(order::RESUME, &[], 1), "its room was kept spare");
         kept_up_to
     }
 
     fn order(&mut self, tag: u8, items: &[u8], units: u32) -> bool {
         let after = self.end.next_unit() + units;
-        let room = if tag == order::RESUME {
+        let reservation = if tag == order::RESUME {
             self.end.reserve_for_resume()
         } else {
             self.end.reserve(items.len().max(1))
         };
-        let Some(mut room) = room else { return false };
-        let record = room.position();
-        room.bytes()[..items.len()].copy_from_slice(items);
-        let end = room.commit(tag, items.len(), units);
+        let Some(mut reservation) = reservation else { return false };
+        let record = reservation.position();
+        reservation.bytes()[..items.len()].copy_from_slice(items);
+        let end = reservation.commit(tag, items.len(), units);
         self.open.push_back(Sent { after, record, items: items.to_vec(), end });
         true
     }
@@ -80,10 +80,10 @@ impl Parent {
                 self.values.push(padded[0]);
                 padded.clear();
             }
-            if let Some(void) = self.void.take_if(|void| void.start == self.answered) {
+            if let Some(recalled) = self.recalled.take_if(|recalled| recalled.start == self.answered) {
                 let done = Reply::Record { tag: reply::DONE, len: 0 };
                 assert_eq!(reply, done, "a unit was run that had been taken back");
-                self.answered = void.end;
+                self.answered = recalled.end;
             }
             self.answered += 1;
             while let Some(sent) = self.open.front().filter(|sent| sent.after <= self.answered) {
@@ -96,12 +96,12 @@ impl Parent {
 
     /// Rings, and sleeps if there is nothing to do: until half of what is open is done, or the worker ends.
     pub(super) fn sleep(&mut self) {
-        self.end.ring();
+        self.end.wake_worker();
         let open = self.end.next_unit() - self.answered;
         self.end.announce_sleep(self.answered + open.saturating_sub(1) / 2);
         full_fence();
         if !self.end.has_reply() {
-            self.ended = self.bell.sleep();
+            self.ended = self.waker.sleep();
         }
         self.end.announce_awake();
     }
@@ -109,7 +109,7 @@ impl Parent {
     /// Waits for the answers to everything that was sent, or the worker's end.
     pub(super) fn finish(&mut self) {
         self.wait_for(self.end.next_unit());
-        self.end.ring();
+        self.end.wake_worker();
     }
 
     /// Waits until all units before this one are answered, or the worker ends.

@@ -10,7 +10,7 @@ fn each_unit_is_run_or_taken_back() {
         let (mut parent, worker) = lane(&Life::endless());
         let worker = thread::spawn(|| worker.work());
         assert!(parent.send(&[1, 2]));
-        parent.end.ring();
+        parent.end.wake_worker();
         let kept = parent.recall() as usize;
         parent.finish();
         assert_eq!(parent.values, &[1, 2][..kept]);
@@ -40,12 +40,12 @@ fn a_full_ring_has_room_for_the_end_of_a_recall() {
 }
 
 #[test]
-fn a_worker_that_refrains_leaves_the_rest() {
+fn a_worker_that_stops_claiming_leaves_the_rest() {
     check(2, || {
         let (mut parent, mut worker) = lane(&Life::endless());
         assert!(parent.send(&[1, 2]));
         let worker = thread::spawn(move || {
-            worker.refrain_after_one();
+            worker.stop_after_one();
             worker.work()
         });
         parent.wait_for(1);

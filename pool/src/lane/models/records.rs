@@ -5,7 +5,7 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::*;
-use crate::lane::ring::{Checks, Consumer, Producer, Taken, padded};
+use crate::lane::ring::{Checks, Consumer, Producer, Received, padded};
 use crate::lane::sync::{AtomicU64, Span};
 
 /// Sends a record if there is room; `read` tells what is free.
@@ -13,8 +13,8 @@ pub(super) fn send(producer: &mut Producer, record: &[u8], read: &AtomicU64) -> 
     if producer.reserve(record.len(), 0).is_none() {
         producer.free_up_to(Position::unpack(read.load(Ordering::Acquire)));
     }
-    let Some(room) = producer.reserve(record.len(), 0) else { return false };
-    room.send(1, record);
+    let Some(reservation) = producer.reserve(record.len(), 0) else { return false };
+    reservation.send(1, record);
     true
 }
 
@@ -39,11 +39,11 @@ pub(super) fn take_all(consumer: &mut Consumer, read: &AtomicU64) -> Vec<Vec<u8>
     while let Some(taken) = consumer.take(&mut bytes).expect("no producer writes this") {
         let bytes = std::mem::take(&mut bytes);
         match taken {
-            Taken::Record { .. } => {
-                assert_eq!(taken, Taken::Record { tag: 1, len: bytes.len() });
+            Received::Record { .. } => {
+                assert_eq!(taken, Received::Record { tag: 1, len: bytes.len() });
                 records.push(bytes);
             }
-            Taken::Values { count, len } => {
+            Received::Values { count, len } => {
                 assert_eq!(bytes.len(), count * padded(len));
                 records.extend(bytes.chunks(padded(len)).map(|value| value[..len].to_vec()));
             }

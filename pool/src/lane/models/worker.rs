@@ -8,7 +8,7 @@ use super::*;
 /// What a worker does with its end, in a worker's order: each item is a task whose value is the item.
 pub(super) struct Worker {
     pub(super) end: WorkerEnd,
-    pub(super) bell: Bell,
+    pub(super) waker: ParentWaker,
     pub(super) log: Log,
 }
 
@@ -30,12 +30,12 @@ impl Worker {
     /// Works until it is told to end, its lane is closed, or it dies; says whether it has died. The parent hears of it.
     pub(super) fn work(mut self) -> bool {
         let died = Life::ends_in(|| while self.obey_next() {});
-        self.bell.end();
+        self.waker.end();
         died
     }
 
     /// Takes one chunk, and runs no more than its first task.
-    pub(super) fn refrain_after_one(&mut self) {
+    pub(super) fn stop_after_one(&mut self) {
         let Self { end, log, .. } = self;
         end.serve(|order, answer| {
             run_chunk(&order.payload[..1], answer, log);

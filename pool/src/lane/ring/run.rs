@@ -123,7 +123,7 @@ impl Producer {
     #[cold]
     fn open_run(&mut self, value: usize) -> bool {
         let least = WORD as usize + padded(value);
-        let Some(Room { wraps, limit, .. }) = self.reserve(least, 0) else { return false };
+        let Some(Reservation { wraps, limit, .. }) = self.reserve(least, 0) else { return false };
         if wraps {
             self.wrap();
         }
@@ -151,7 +151,7 @@ impl Producer {
 
 /// How far a consumer has come in a run.
 #[derive(Debug, Default)]
-pub(super) struct TakenRun {
+pub(super) struct RunProgress {
     /// The header that it saw last; 0 at the start of a record.
     pub(super) seen: u64,
     /// How much of the payload it has taken.
@@ -161,7 +161,7 @@ pub(super) struct TakenRun {
     digest: Digest,
 }
 
-impl TakenRun {
+impl RunProgress {
     #[inline]
     pub(super) fn is_begun(&self) -> bool {
         self.len > 0
@@ -184,9 +184,9 @@ impl Consumer {
             if value > self.span.len {
                 return Err(Corrupt);
             }
-            self.run = TakenRun { seen: 0, len: WORD, value, digest: Digest::of_len(value) };
+            self.run = RunProgress { seen: 0, len: WORD, value, digest: Digest::of_len(value) };
         }
-        let TakenRun { len, value, digest, .. } = self.run;
+        let RunProgress { len, value, digest, .. } = self.run;
         let (slot, value) = (padded(value as usize), value as usize);
         let grown = header.len.checked_sub(len).ok_or(Corrupt)?;
         let start = out.len();
@@ -199,9 +199,9 @@ impl Consumer {
         }
         if header.tag == OPEN_RUN {
             let value = value as u32;
-            self.run = TakenRun { seen: header.pack(), len: header.len, value, digest };
+            self.run = RunProgress { seen: header.pack(), len: header.len, value, digest };
         } else {
-            self.run = TakenRun::default();
+            self.run = RunProgress::default();
             self.advance(header.len as usize);
         }
         Ok((grown / slot, value))

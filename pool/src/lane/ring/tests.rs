@@ -44,7 +44,7 @@ fn a_ring_gets_longer_where_it_is_full() {
     loop {
         if send(&mut pair.producer, 1, &record) {
             sent += 1;
-        } else if !pair.producer.make_room(record.len(), 0) {
+        } else if !pair.producer.grow_for(record.len(), 0) {
             break;
         }
     }
@@ -64,7 +64,7 @@ fn what_is_taken_never_lies_beyond_the_memory() {
     for round in 0..1000_usize {
         let record = vec![round as u8; round * 7919 % 120_000];
         if !send(&mut pair.producer, 1, &record) {
-            assert!(!pair.producer.make_room(record.len(), 0) || pair.producer.backed <= MEMORY);
+            assert!(!pair.producer.grow_for(record.len(), 0) || pair.producer.backed <= MEMORY);
             while receive(&mut pair.consumer).is_some() {}
             pair.producer.free_up_to(pair.consumer.position());
             assert!(send(&mut pair.producer, 1, &record), "what it takes fits an empty ring, at {round}");
@@ -83,15 +83,15 @@ fn a_header_that_says_more_than_there_is_memory_is_corrupt() {
 }
 
 pub(super) fn send(producer: &mut Producer, tag: u8, bytes: &[u8]) -> bool {
-    let Some(room) = producer.reserve(bytes.len(), 0) else { return false };
-    room.send(tag, bytes);
+    let Some(reservation) = producer.reserve(bytes.len(), 0) else { return false };
+    reservation.send(tag, bytes);
     true
 }
 
 fn receive(consumer: &mut Consumer) -> Option<(u8, Vec<u8>)> {
     let mut bytes = Vec::new();
     let taken = consumer.take(&mut bytes).unwrap()?;
-    let Taken::Record { tag, len } = taken else { panic!("{taken:?}") };
+    let Received::Record { tag, len } = taken else { panic!("{taken:?}") };
     assert_eq!(len, bytes.len());
     Some((tag, bytes))
 }
@@ -127,9 +127,9 @@ fn a_full_ring_refuses_until_it_is_freed() {
 fn what_is_spared_is_there_when_the_rest_is_full() {
     let mut pair = pair(1024);
     for step in 0..300usize {
-        while let Some(mut room) = pair.producer.reserve(step % 40, WORD) {
-            let len = room.bytes().len().min(step % 90);
-            room.send(1, &vec![7; len]);
+        while let Some(mut reservation) = pair.producer.reserve(step % 40, WORD) {
+            let len = reservation.bytes().len().min(step % 90);
+            reservation.send(1, &vec![7; len]);
         }
         assert!(pair.producer.reserve(0, 0).is_some(), "step {step}");
         pair.producer.reserve(0, 0).unwrap().send(2, &[]);

@@ -18,19 +18,19 @@ use crate::lane::{RING_BYTES, ring};
 /// One direction's memory as one end sees it.
 #[derive(Debug, Clone)]
 pub(in crate::lane) struct Half {
-    words: Arc<dyn Any + Send + Sync>,
+    control: Arc<dyn Any + Send + Sync>,
     ring: Span,
 }
 
 impl Half {
     /// Memory that begins with these words.
-    pub(in crate::lane) fn new(words: impl Any + Send + Sync) -> Self {
-        Self { words: Arc::new(words), ring: Span::new(RING_BYTES) }
+    pub(in crate::lane) fn new(control: impl Any + Send + Sync) -> Self {
+        Self { control: Arc::new(control), ring: Span::new(RING_BYTES) }
     }
 
     /// The same memory, as somebody sees it whose life this is.
     pub(in crate::lane) fn seen_by(&self, life: &Life) -> Self {
-        Self { words: self.words.clone(), ring: self.ring.seen_by(life) }
+        Self { control: self.control.clone(), ring: self.ring.seen_by(life) }
     }
 
     /// A model's memory lies in no file.
@@ -40,9 +40,9 @@ impl Half {
 
     /// # Safety
     /// None: the words are known by their type.
-    pub(in crate::lane) unsafe fn words<Words: 'static>(&self) -> &Words {
+    pub(in crate::lane) unsafe fn control_block<Block: 'static>(&self) -> &Block {
         self.ring.life.step();
-        self.words.downcast_ref().expect("the half begins with other words")
+        self.control.downcast_ref().expect("the half begins with another control block")
     }
 
     /// # Safety
@@ -168,7 +168,7 @@ impl Life {
 
 /// A poll set with one bell: it rings until the sleeper has heard it; what has ended stays so.
 #[derive(Debug, Clone)]
-pub(in crate::lane) struct Bell(Arc<(Mutex<Poll>, Condvar)>);
+pub(in crate::lane) struct ParentWaker(Arc<(Mutex<Poll>, Condvar)>);
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Poll {
@@ -176,18 +176,18 @@ struct Poll {
     ended: bool,
 }
 
-impl Bell {
+impl ParentWaker {
     /// A model's bell is no descriptor.
     pub(in crate::lane) fn new(_eventfd: OwnedFd) -> std::io::Result<Self> {
         unreachable!("a model's lane lies in no file")
     }
 
-    pub(in crate::lane) fn hung() -> Self {
+    pub(in crate::lane) fn new_model() -> Self {
         Self(Arc::new((Mutex::new(Poll::default()), Condvar::new())))
     }
 
     #[must_use]
-    pub(in crate::lane) fn ring(&self) -> bool {
+    pub(in crate::lane) fn wake(&self) -> bool {
         self.change(|poll| poll.rings = true);
         true
     }

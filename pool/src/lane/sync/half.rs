@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
 use crate::lane::memory::{Access, Mapping, populate};
-use crate::lane::{BACKED_BYTES, FILE_BYTES, RING_BYTES, WORDS_BYTES, ring};
+use crate::lane::{BACKED_BYTES, CONTROL_BYTES, FILE_BYTES, RING_BYTES, ring};
 
 /// One direction's file, mapped.
 #[derive(Debug)]
@@ -21,11 +21,11 @@ impl Half {
     }
 
     /// # Safety
-    /// `Words` must be the struct of atomics that this half begins with.
-    pub(in crate::lane) unsafe fn words<Words>(&self) -> &Words {
+    /// `Block` must be the struct of atomics that this half begins with.
+    pub(in crate::lane) unsafe fn control_block<Block>(&self) -> &Block {
         // SAFETY: the mapping is page-aligned, longer than the words, zeroed at first, and lives as long as `self`;
         // the caller names the right struct, all of whose fields are atomics or padding.
-        unsafe { self.mapping.base().cast::<Words>().as_ref() }
+        unsafe { self.mapping.base().cast::<Block>().as_ref() }
     }
 
     /// # Safety
@@ -33,7 +33,7 @@ impl Half {
     pub(in crate::lane) unsafe fn ring(&self) -> Span {
         // SAFETY: behind the page of words there are so many bytes, zeroed at first; the caller keeps them mapped; both
         // ends reach them by spans only.
-        let mut span = unsafe { Span::new(self.mapping.base().add(WORDS_BYTES), RING_BYTES) };
+        let mut span = unsafe { Span::new(self.mapping.base().add(CONTROL_BYTES), RING_BYTES) };
         span.backing = Backing::Pages;
         span
     }

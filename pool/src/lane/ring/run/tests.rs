@@ -18,8 +18,8 @@ fn take(pair: &mut Pair) -> Result<Vec<Came>, Corrupt> {
     while let Some(taken) = pair.consumer.take(&mut bytes)? {
         let bytes = std::mem::take(&mut bytes);
         match taken {
-            Taken::Record { tag, .. } => came.push(Came::Record(tag, bytes)),
-            Taken::Values { count, len } => {
+            Received::Record { tag, .. } => came.push(Came::Record(tag, bytes)),
+            Received::Values { count, len } => {
                 assert_eq!(bytes.len(), count * padded(len));
                 came.extend(bytes.chunks(padded(len)).map(|value| Came::Value(value[..len].to_vec())));
             }

@@ -7,9 +7,9 @@ use crate::sys::fd::Guarded;
 
 /// A worker's hold of its parent's bell.
 #[derive(Debug)]
-pub(in crate::lane) struct Bell(Guarded);
+pub(in crate::lane) struct ParentWaker(Guarded);
 
-impl Bell {
+impl ParentWaker {
     pub(in crate::lane) fn new(eventfd: OwnedFd) -> io::Result<Self> {
         Ok(Self(Guarded::new(eventfd)?))
     }
@@ -17,7 +17,7 @@ impl Bell {
     /// Ends the parent's sleep, this one or the next. False if a task has closed the descriptor: what may have its number
     /// now is the user's.
     #[must_use]
-    pub(in crate::lane) fn ring(&self) -> bool {
+    pub(in crate::lane) fn wake(&self) -> bool {
         let is_ours = self.0.has_its_mark();
         if is_ours {
             // A full eventfd means that the parent has been woken already; other errors leave its deadline to wake it.
