@@ -10,9 +10,7 @@ use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use pool::{
-    Codec, Error, StartMethod, TaskError, TaskErrorKind, WorkerPool, worker_exit, worker_init, worker_task,
-};
+use pool::{Codec, Error, StartMethod, TaskError, TaskErrorKind, worker_exit, worker_init, worker_task};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
@@ -129,20 +127,19 @@ enum Kind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Wrapped(Option<Box<Wrapped>>);
 
-/// Tasks that give back what they are given, and one function that sends values of each kind through them.
+/// Values of each kind as one enum, so that one task carries them all: a task of its own for each kind, compiled for each
+/// codec, took minutes to compile.
 macro_rules! each_kind {
-    ($($task:ident: $kind:ty = [$($value:expr),+];)+) => {
-        $(#[worker_task]
-        fn $task(value: $kind) -> $kind {
-            value
-        })+
+    ($($name:ident: $kind:ty = [$($value:expr),+];)+) => {
+        #[expect(non_camel_case_types, reason = "a variant has the name of its kind, with which a failure is told")]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        enum AnyKind {
+            $($name($kind),)+
+        }
 
-        fn send_each_kind(pool: &WorkerPool, codec: Codec) -> Result<(), Error> {
-            $({
-                let values: Vec<$kind> = vec![$($value),+];
-                assert_eq!($task::par_map(pool, values.clone())?, values, "{codec:?}");
-            })+
-            Ok(())
+        /// The values, each with the name of its kind.
+        fn of_each_kind() -> Vec<(&'static str, AnyKind)> {
+            vec![$($((stringify!($name), AnyKind::$name($value)),)+)+]
         }
     };
 }
@@ -182,9 +179,62 @@ each_kind! {
     odd_numbers: (NonZeroU8, Wrapping<u16>) = [(9.try_into().unwrap(), Wrapping(4))];
 }
 
+#[worker_task]
+fn same_kind(value: AnyKind) -> AnyKind {
+    value
+}
+
+#[worker_task]
+fn same_bytes(value: Vec<u8>) -> Vec<u8> {
+    value
+}
+
+#[worker_task]
+fn same_numbers(value: Vec<f64>) -> Vec<f64> {
+    value
+}
+
+#[worker_task]
+fn same_truth(value: bool) -> bool {
+    value
+}
+
+#[worker_task]
+fn same_nothing(_: ()) {}
+
+#[worker_task]
+fn same_units(value: Vec<()>) -> Vec<()> {
+    value
+}
+
+#[worker_task]
+fn same_maybe(value: Option<Option<u8>>) -> Option<Option<u8>> {
+    value
+}
+
 fn all_carry_each_kind(method: StartMethod) -> Result<(), Error> {
     for codec in CODECS {
-        send_each_kind(&builder(method).codec(codec).build()?, codec)?;
+        let pool = builder(method).codec(codec).build()?;
+        let (names, values): (Vec<_>, Vec<_>) = of_each_kind().into_iter().unzip();
+        let outcomes = same_kind::par_map_outcomes(&pool, values.clone())?;
+        assert_eq!(outcomes.len(), values.len());
+        for ((name, value), outcome) in names.into_iter().zip(values).zip(outcomes) {
+            match outcome {
+                Ok(same) => assert_eq!(same, value, "{codec:?}: {name}"),
+                Err(error) => panic!("{codec:?}: {name}: {error}"),
+            }
+        }
+        // Those that go another way where they are the whole item: in bulk, without any bytes, or behind no length.
+        let bytes = [vec![], vec![0, 127, 128, 255], vec![200; 100_000]];
+        assert_eq!(same_bytes::par_map(&pool, bytes.clone())?, bytes, "{codec:?}");
+        let numbers = [vec![], vec![f64::MAX, -0.0, f64::INFINITY, 1e-310]];
+        assert_eq!(same_numbers::par_map(&pool, numbers.clone())?, numbers, "{codec:?}");
+        assert_eq!(same_truth::par_map(&pool, [true, false])?, [true, false], "{codec:?}");
+        assert_eq!(same_nothing::par_map(&pool, [(), ()])?, [(), ()], "{codec:?}");
+        let units = [vec![(); 1000], vec![]];
+        assert_eq!(same_units::par_map(&pool, units.clone())?, units, "{codec:?}");
+        let maybes = [None, Some(None), Some(Some(1))];
+        assert_eq!(same_maybe::par_map(&pool, maybes)?, maybes, "{codec:?}");
     }
     Ok(())
 }
@@ -305,48 +355,62 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Bytes<T> {
     }
 }
 
-/// Tasks that answer with these bytes in place of a value of a type, and one function that calls each of them.
+/// Values of each kind as one enum, in whose place a task answers with bytes.
 macro_rules! each_lie {
-    ($($task:ident: $kind:ty;)+) => {
-        $(#[worker_task]
-        fn $task(bytes: Vec<u8>) -> Bytes<$kind> {
-            Bytes(bytes, PhantomData)
-        })+
-
-        fn lie_of_each(
-            pool: &WorkerPool,
-            bytes: &[Vec<u8>],
-            mut check: impl FnMut(&str, Option<TaskError>),
-        ) -> Result<(), Error> {
-            $(for outcome in $task::par_map_outcomes(pool, bytes.to_vec())? {
-                check(stringify!($task), outcome.err());
-            })+
-            Ok(())
+    ($($name:ident: $kind:ty;)+) => {
+        #[expect(non_camel_case_types, reason = "a variant has the name of its kind, with which a failure is told")]
+        #[expect(dead_code, reason = "no such value comes out of the bytes, which is what is tested")]
+        #[derive(Debug, Deserialize)]
+        enum AnyLie {
+            $($name($kind),)+
         }
+
+        /// The names of the kinds, in the order of the numbers by which the codecs know them.
+        const LIES: &[&str] = &[$(stringify!($name)),+];
     };
 }
 
 each_lie! {
-    lie_string: String;
-    lie_strings: Vec<String>;
-    lie_path: PathBuf;
-    lie_boxed_text: Box<str>;
-    lie_c_string: CString;
-    lie_bytes: Vec<u8>;
-    lie_numbers: Vec<u64>;
-    lie_large_elements: Vec<[u64; 32]>;
-    lie_nested: Vec<Vec<Vec<String>>>;
-    lie_map: HashMap<String, Vec<u8>>;
-    lie_tree_map: BTreeMap<u8, u8>;
-    lie_maybe: Option<Box<[u16]>>;
-    lie_in_a_tuple: (u8, String, Vec<u32>);
-    lie_units: Vec<()>;
-    lie_unit_set: HashSet<()>;
-    lie_unit_structs: Vec<Unit>;
-    lie_phantoms: Vec<PhantomData<String>>;
-    lie_unit_arrays: Vec<[(); 8]>;
-    lie_unit_map: HashMap<(), ()>;
-    lie_units_in_a_tuple: (Vec<((), Unit)>, Vec<()>);
+    string: String;
+    strings: Vec<String>;
+    path: PathBuf;
+    boxed_text: Box<str>;
+    c_string: CString;
+    bytes: Vec<u8>;
+    numbers: Vec<u64>;
+    large_elements: Vec<[u64; 32]>;
+    nested: Vec<Vec<Vec<String>>>;
+    map: HashMap<String, Vec<u8>>;
+    tree_map: BTreeMap<u8, u8>;
+    maybe: Option<Box<[u16]>>;
+    in_a_tuple: (u8, String, Vec<u32>);
+    units: Vec<()>;
+    unit_set: HashSet<()>;
+    unit_structs: Vec<Unit>;
+    phantoms: Vec<PhantomData<String>>;
+    unit_arrays: Vec<[(); 8]>;
+    unit_map: HashMap<(), ()>;
+    units_in_a_tuple: (Vec<((), Unit)>, Vec<()>);
+}
+
+#[worker_task]
+fn lie(bytes: Vec<u8>) -> Bytes<AnyLie> {
+    Bytes(bytes, PhantomData)
+}
+
+#[worker_task]
+fn lie_of_text(bytes: Vec<u8>) -> Bytes<String> {
+    Bytes(bytes, PhantomData)
+}
+
+#[worker_task]
+fn lie_of_bytes(bytes: Vec<u8>) -> Bytes<Vec<u8>> {
+    Bytes(bytes, PhantomData)
+}
+
+#[worker_task]
+fn lie_of_units(bytes: Vec<u8>) -> Bytes<Vec<()>> {
+    Bytes(bytes, PhantomData)
 }
 
 fn lengths_are_not_believed(method: StartMethod) -> Result<(), Error> {
@@ -356,15 +420,37 @@ fn lengths_are_not_believed(method: StartMethod) -> Result<(), Error> {
             // Seven bits in each byte, all but the last of which say that there are more.
             _ => (0..10).map(|at| (len >> (7 * at)) as u8 & 0x7f | if at < 9 { 0x80 } else { 0 }).collect(),
         };
+        let kind = |number: u8| match codec {
+            Codec::Bincode => u32::from(number).to_le_bytes().to_vec(),
+            _ => vec![number],
+        };
         let lies: Vec<Vec<u8>> = [1 << 40, 1 << 60, u64::MAX]
             .into_iter()
             .flat_map(|len| [head(len), [head(len), vec![1; 50]].concat(), head(len).repeat(10)])
             .collect();
         let pool = builder(method).codec(codec).build()?;
-        lie_of_each(&pool, &lies, |task, error| {
-            let error = error.unwrap_or_else(|| panic!("{codec:?}: {task} believed it"));
-            assert!(matches!(error.kind(), TaskErrorKind::Decode(_)), "{codec:?}: {task}: {error}");
-        })?;
+        let check = |name: &str, error: Option<TaskError>| {
+            let error = error.unwrap_or_else(|| panic!("{codec:?}: {name}: it was believed"));
+            assert!(matches!(error.kind(), TaskErrorKind::Decode(_)), "{codec:?}: {name}: {error}");
+            // What was not understood is the value, not the number of its kind.
+            assert!(!error.to_string().contains("variant"), "{codec:?}: {name}: {error}");
+        };
+        for (number, name) in (0..).zip(LIES) {
+            let lies = lies.iter().map(|lie| [kind(number), lie.clone()].concat());
+            for outcome in lie::par_map_outcomes(&pool, lies)? {
+                check(name, outcome.err());
+            }
+        }
+        // Where they are the whole answer.
+        for outcome in lie_of_text::par_map_outcomes(&pool, lies.clone())? {
+            check("text alone", outcome.err());
+        }
+        for outcome in lie_of_bytes::par_map_outcomes(&pool, lies.clone())? {
+            check("bytes alone", outcome.err());
+        }
+        for outcome in lie_of_units::par_map_outcomes(&pool, lies.clone())? {
+            check("units alone", outcome.err());
+        }
         assert_usable(&pool);
     }
     Ok(())
