@@ -1,4 +1,4 @@
-//! What the machine may run out of: memory, as its kernel sees it, and processes.
+//! What the machine may run out of: memory, as its kernel sees it, processes, and descriptors.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use crate::orphans::servers;
 use crate::support::{as_a_user_of_its_own, assert_usable, builder, die, pool, square, squares, task_error};
 
 cases! {
-    All: arrays_beyond_the_group;
+    All: arrays_beyond_the_group, hardly_any_descriptors;
     Processes: out_of_memory, out_of_memory_elsewhere, the_program_is_spared, few_processes,
         results_without_memory;
-    Apart: with_few_processes, with_little_memory, in_a_small_group;
+    Apart: with_few_processes, with_little_memory, in_a_small_group, with_hardly_any_descriptors;
 }
 
 /// A group of processes that may use so much memory together, where this machine lets this user make one.
@@ -311,5 +311,59 @@ fn results_without_memory(method: StartMethod) -> Result<(), Error> {
     assert!(refused > 0, "no limit was too small");
     setrlimit(Resource::RLIMIT_AS, hard, hard).unwrap();
     assert_usable(&pool);
+    Ok(())
+}
+
+/// Tells the part how many descriptors it may have.
+const DESCRIPTORS: &str = "POOL_FAULTS_DESCRIPTORS";
+
+/// Wherever the limit stops a pool, from its first descriptor to its last: it works, or says which limit that is.
+fn hardly_any_descriptors(method: StartMethod) -> Result<(), Error> {
+    let mut worked = Vec::new();
+    for limit in 4..=40 {
+        let mut part = apart(Path::new("/proc/self/exe"), with_hardly_any_descriptors, method);
+        let output = part.env(DESCRIPTORS, limit.to_string()).output().unwrap();
+        let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        assert!(
+            output.status.success() && !err.contains("panicked"),
+            "with {limit}: {}\n{err}",
+            output.status
+        );
+        worked.push(out.contains(WORKED));
+    }
+    assert!(!worked[0] && worked[36], "{worked:?}");
+    Ok(())
+}
+
+/// What the part prints where the limit was no hindrance.
+const WORKED: &str = "all calls worked";
+
+fn with_hardly_any_descriptors(method: StartMethod) -> Result<(), Error> {
+    let limit = std::env::var(DESCRIPTORS).expect("the trial has said how many").parse().unwrap();
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let limited = |call: &dyn Fn() -> Result<Vec<u64>, Error>| {
+        setrlimit(Resource::RLIMIT_NOFILE, limit, hard).unwrap();
+        let result = call();
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+        match result {
+            Ok(results) => {
+                assert_eq!(results, squares(100));
+                true
+            }
+            Err(error) => {
+                let error = error.to_string();
+                assert!(error.contains("RLIMIT_NOFILE") && error.contains("ulimit -n"), "{error}");
+                false
+            }
+        }
+    };
+    let plain = || builder(method).build().and_then(|pool| square::par_map(&pool, 0..100));
+    let with_all = || {
+        let pool = builder(method).insights(true).shared(vec![7u8; 100]).build()?;
+        square::job(&pool).worker_lifespan(20).map(0..100)
+    };
+    if limited(&plain) & limited(&with_all) {
+        println!("{WORKED}");
+    }
     Ok(())
 }

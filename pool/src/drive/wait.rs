@@ -68,7 +68,7 @@ impl Waiter {
 
     /// The bell, for a new worker.
     pub(super) fn bell(&self) -> io::Result<OwnedFd> {
-        self.bell.intact()?.as_fd().try_clone_to_owned()
+        self.bell.intact()?.as_fd().try_clone_to_owned().map_err(named("a copy of the eventfd"))
     }
 
     fn set(&self) -> io::Result<&Epoll> {

@@ -25,7 +25,7 @@ use crate::sys::lifeline::{Tie, Tied};
 use crate::sys::memfile::Sealed;
 use crate::sys::program::{self, Launch};
 use crate::sys::socket::Channel;
-use crate::sys::{inherit, leave, standard, threads};
+use crate::sys::{inherit, leave, named, standard, threads};
 use crate::task::WorkerId;
 use crate::task::registry::{Registry, SharedAny};
 use crate::unwind;
@@ -62,9 +62,8 @@ pub(crate) fn live() -> ! {
                  no orders"
             ));
         }
-        let stdin = io::stdin().as_fd().try_clone_to_owned();
-        let channel = stdin
-            .and_then(Channel::from_parent)
+        let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(named("a copy of its control socket"));
+        let channel = Channel::from_parent(stdin.map_err(why)?)
             .map_err(|error| {
                 format!(
                     "it was started with the argument `{MARKER}`, which a pool gives to its own processes, but not by a \
@@ -98,7 +97,8 @@ fn meet(channel: &Channel) -> Result<Option<(Tied, ProcessKind, PoolContext)>, S
         Ok(None) => return Ok(None),
         Ok(Some((handshake, fds))) => fit(&handshake, fds),
         // Another build's greeting may not even be readable.
-        Err(_) => Err(ANOTHER_BUILD.into()),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(ANOTHER_BUILD.into()),
+        Err(error) => Err(format!("the greeting of its parent did not come: {error}")),
     };
     let (answer, fit): (HandshakeReply, _) = match fit {
         Ok(fit) => (Ok(()), Some(fit)),

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::role::WorkerKind;
 use crate::sys::cpu;
 use crate::sys::fd::Guarded;
+use crate::sys::named;
 use crate::task::WorkerId;
 use crate::unwind;
 use crate::worker::{self, Boot};
@@ -39,7 +40,10 @@ impl Starter for Threads {
 
 fn start(seat: WorkerSpec, heritage: PoolContext) -> io::Result<Thread> {
     let WorkerSpec { id, down, up, bell, log, notes, cpus, .. } = seat;
-    let last = LastWords { bell: Guarded::new(bell.try_clone()?)?, ended: Arc::default() };
+    let last = LastWords {
+        bell: Guarded::new(bell.try_clone().map_err(named("a copy of the eventfd"))?)?,
+        ended: Arc::default(),
+    };
     let ended = last.ended.clone();
     let (release, released) = mpsc::channel::<()>();
     crate::sys::threads::expect_own();

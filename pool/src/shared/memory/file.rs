@@ -22,6 +22,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::sys::stat::fstat;
 
 use crate::sys::fd::{Guarded, above_standard};
+use crate::sys::named;
 
 const SEALS: SealFlag = SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW).union(SealFlag::F_SEAL_SEAL);
 
@@ -52,7 +53,8 @@ pub(in crate::shared) enum Unopened {
 impl Memory {
     /// Makes new memory, filled with zeroes.
     pub(in crate::shared) fn create(name: &str, len: usize) -> io::Result<Self> {
-        let file = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+        let file = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING);
+        let file = file.map_err(named("memfd_create"))?;
         let file = above_standard(file)?;
         let size = i64::try_from(len).map_err(io::Error::other)?;
         // Takes the space now: later, want of memory would be a SIGBUS at whoever touches it first.

@@ -19,6 +19,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use nix::libc;
 use nix::sys::stat::{SFlag, fstat};
 
+use super::named;
+
 static OPEN: Mutex<Vec<Number>> = Mutex::new(Vec::new());
 
 /// A number, and the open file that it stood for as the crate got it.
@@ -205,7 +207,11 @@ fn mark(fd: &impl AsFd) -> libc::c_int {
 /// them closed: whoever prints would write into it.
 pub(crate) fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
     // std duplicates to the lowest free number from 3 on, closed by exec.
-    if fd.as_raw_fd() > 2 { Ok(fd) } else { fd.try_clone() }
+    if fd.as_raw_fd() > 2 {
+        Ok(fd)
+    } else {
+        fd.try_clone().map_err(named("a descriptor above the standard three"))
+    }
 }
 
 /// While it lives, the number is known as that of a descriptor of this crate's own. For those that another type

@@ -94,7 +94,8 @@ pub(crate) fn lifeline() -> io::Result<(Lifeline, Tie)> {
     if lifeline.as_fd().as_raw_fd() < tie.as_fd().as_raw_fd() {
         // A process that ends closes its highest descriptor first: the pipe must hang up while the copy of the tie is
         // there. Numbers are in this order unless one of the standard three was free.
-        lifeline = Fd::new(lifeline.as_fd().try_clone_to_owned()?)?;
+        let above = lifeline.as_fd().try_clone_to_owned().map_err(named("a pipe's end above the other"))?;
+        lifeline = Fd::new(above)?;
     }
     Ok((Lifeline(lifeline), Tie(tie)))
 }
@@ -165,7 +166,7 @@ impl Tie {
 
     /// The way where the kernel sends no such signal, or a sandbox denies it: a thread that waits for the end of the pipe.
     fn watch(&self) -> io::Result<()> {
-        let tie = self.0.as_fd().try_clone_to_owned()?;
+        let tie = self.0.as_fd().try_clone_to_owned().map_err(named("a copy of the lifeline"))?;
         thread::Builder::new().name("pool lifeline".into()).stack_size(64 << 10).spawn(move || {
             let _ = retry(|| read(&tie, &mut [0]));
             super::process::kill_own_group();

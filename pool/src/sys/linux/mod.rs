@@ -29,12 +29,33 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
 
-/// The error of a system call, with the call's name: a sandbox may deny a call, and a number does not say which.
+/// The error of a system call, with the call's name, or that of what it was to open: a sandbox may deny a call, and a
+/// number does not say which. Where a limit of descriptors is the cause, with that limit and the way out.
 pub(crate) fn named<E: Into<io::Error>>(call: &str) -> impl FnOnce(E) -> io::Error {
     move |error| {
         let error = error.into();
-        io::Error::new(error.kind(), format!("{call}: {error}"))
+        let limit = error.raw_os_error().and_then(limit_of_descriptors).unwrap_or_default();
+        io::Error::new(error.kind(), format!("{call}: {error}{limit}"))
+    }
+}
+
+/// What to say of an error that means that there can be no more descriptors; none for any other.
+fn limit_of_descriptors(error: i32) -> Option<String> {
+    match Errno::from_raw(error) {
+        Errno::EMFILE => {
+            let most = getrlimit(Resource::RLIMIT_NOFILE).map_or("unknown".into(), |(soft, _)| soft.to_string());
+            Some(format!(
+                "; RLIMIT_NOFILE, the most files that a process may have open, is {most}: raise it (`ulimit -n`, \
+                 systemd's `LimitNOFILE=`), close files that the program no longer needs, or have fewer workers"
+            ))
+        }
+        Errno::ENFILE => Some(
+            "; all processes of this machine together have as many files open as they may: raise `fs.file-max` (sysctl)"
+                .into(),
+        ),
+        _ => None,
     }
 }
 

@@ -93,7 +93,7 @@ impl Channel {
         }
         let fds = fds.into_iter().map(Fd::new).collect::<io::Result<Vec<Fd>>>()?;
         if received.flags.contains(MsgFlags::MSG_TRUNC) {
-            return Err(io::Error::other("a control message was cut off"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a control message was cut off"));
         }
         let len = received.bytes;
         if len == 0 {

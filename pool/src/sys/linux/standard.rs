@@ -35,7 +35,10 @@ impl Printed {
 
     /// Has the command print into the files.
     pub(crate) fn catch(&self, command: &mut Command) -> io::Result<()> {
-        let stdio = |file: &Fd| file.as_fd().try_clone_to_owned().map(Stdio::from);
+        let stdio = |file: &Fd| {
+            let copy = file.as_fd().try_clone_to_owned();
+            copy.map(Stdio::from).map_err(named("a copy of the file for its output"))
+        };
         command.stdout(stdio(&self.out)?).stderr(stdio(&self.err)?);
         Ok(())
     }

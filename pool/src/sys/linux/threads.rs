@@ -20,6 +20,15 @@ const PF_EXITING: u32 = 0x4;
 
 /// The number of threads, this one included. An error: nothing could be read, so nothing is known.
 pub(crate) fn count() -> Result<usize, String> {
+    read_count().map_err(|why| {
+        format!(
+            "how many threads this process has could not be found out, and a fork of one that has others is not sound: \
+             {why}"
+        )
+    })
+}
+
+fn read_count() -> Result<usize, String> {
     match fs::read_dir("/proc/self/task") {
         Ok(threads) => Ok(threads.filter_map(Result::ok).filter(|thread| runs(&thread.path())).count()),
         Err(_) => {
