@@ -9,7 +9,7 @@ use nix::sys::uio::pread;
 
 use super::fd::Guarded;
 use super::process::Process;
-use super::read_text;
+use super::{named, read_text};
 
 /// Tells how much memory a process holds.
 #[derive(Debug)]
@@ -18,16 +18,17 @@ pub(crate) struct Meter(Guarded);
 impl Meter {
     /// For this process.
     pub(crate) fn own() -> io::Result<Self> {
-        Self::open("/proc/self/statm".into())
+        Self::open("/proc/self/statm")
     }
 
     /// For a child; none where /proc does not show it.
     pub(crate) fn of(child: &Process) -> Option<Self> {
-        Self::open(child.directory()? + "/statm").ok()
+        Self::open(&(child.directory()? + "/statm")).ok()
     }
 
-    fn open(path: String) -> io::Result<Self> {
-        Ok(Self(Guarded::new(File::open(path)?.into())?))
+    fn open(path: &str) -> io::Result<Self> {
+        let file = File::open(path).map_err(named(path))?;
+        Ok(Self(Guarded::new(file.into())?))
     }
 
     /// Whether the user's code has left it its descriptor.
@@ -168,6 +169,15 @@ fn kills_in(file: &Path) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::FileExt;
+
+    use nix::libc;
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    use nix::sys::signal::{Signal, kill};
+    use nix::sys::wait::{WaitPidFlag, waitpid};
+    use nix::unistd::{Pid, pipe, read, write};
+
     use super::*;
 
     #[test]
@@ -201,27 +211,92 @@ mod tests {
         assert_eq!(find("0::/\n", &[]), "/proc/vmstat");
     }
 
+    /// A counter that nobody but the test has: the system's own may go on at any moment.
     #[test]
     fn a_kill_is_news_once() {
-        let Some(file) = own_groups().and_then(|groups| counter(&groups)) else { return };
-        let Some(now) = kills_in(&file) else { return };
+        let file = File::from(memfd_create("pool test kills", MFdFlags::MFD_CLOEXEC).unwrap());
+        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let count =
+            |kills: u64| file.write_all_at(format!("low 7\noom_kill {kills}\n").as_bytes(), 0).unwrap();
+        let mut known = OutOfMemory::default();
+        known.kills.insert(path.clone(), 3);
+        count(3);
+        assert!(!known.has_news(path.clone(), 0));
+        count(5);
+        assert!(known.has_news(path.clone(), 1) && known.has_news(path.clone(), 0));
+        assert!(!known.has_news(path.clone(), 0));
+        count(6);
+        assert!(known.has_news(path.clone(), 5), "others can't have had all of it");
+        assert!(!known.has_news(path, 0));
+        assert!(!OutOfMemory::default().has_news("/proc/self/fd/none".into(), 0), "nothing tells");
+    }
+
+    #[test]
+    fn the_own_group_is_noted_once() {
         let mut known = OutOfMemory::default();
         known.note_own();
-        assert!(!known.has_news(file.clone(), 0));
-        if now >= 2 {
-            known.kills.insert(file.clone(), now - 2);
-            assert!(known.has_news(file.clone(), 1) && known.has_news(file.clone(), 0));
-            assert!(!known.has_news(file, 0));
+        let Some(file) = own_groups().and_then(|groups| counter(&groups)) else { return };
+        assert_eq!(known.kills.keys().collect::<Vec<_>>(), [&file]);
+        known.kills.insert(file.clone(), 0);
+        known.note_own();
+        assert_eq!(known.kills[&file], 0);
+    }
+
+    /// A child with a memory of its own, where no other test's thread runs, but with this process's descriptors: a copy
+    /// of them would keep open, for a moment, what other tests have closed and wait for the end of. It is killed in the
+    /// end.
+    struct Child(Pid);
+
+    impl Child {
+        /// Has a child call this, which only makes system calls and touches memory that is there, then wait.
+        #[expect(unsafe_code, reason = "makes a process that shares its descriptors")]
+        fn that(life: impl FnOnce()) -> Self {
+            // SAFETY: without CLONE_VM it is a fork: the child has its own memory, this stack in it. It takes no lock
+            // that another thread may hold and allocates nothing, the caller's word, and never returns from here.
+            match unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_FILES, 0, 0, 0, 0) } {
+                -1 => panic!("clone: {}", io::Error::last_os_error()),
+                0 => {
+                    if nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).is_ok() {
+                        life();
+                    }
+                    loop {
+                        nix::unistd::pause();
+                    }
+                }
+                child => Self(Pid::from_raw(child as libc::pid_t)),
+            }
+        }
+    }
+
+    impl Drop for Child {
+        fn drop(&mut self) {
+            let _ = kill(self.0, Signal::SIGKILL);
+            // It sends no signal as it ends, and only who asks for all kinds of children is told.
+            let _ = waitpid(self.0, Some(WaitPidFlag::__WALL));
         }
     }
 
     #[test]
     fn memory_that_is_written_counts() {
-        const LEN: usize = 32 << 20;
-        let meter = Meter::own().unwrap();
+        // Since Linux 6.2 each CPU has pages, some megabytes of them on a large machine, that the sum does not show.
+        const LEN: usize = 128 << 20;
+        // Large enough to be mapped for itself, and not there before it is written.
+        let mut held = vec![0u8; LEN];
+        let ((go, send_go), (done, send_done)) = (pipe().unwrap(), pipe().unwrap());
+        let child = Child::that(|| {
+            if read(&go, &mut [0]) == Ok(1) {
+                held.fill(1);
+                let _ = write(&send_done, &[1]);
+            }
+        });
+        let meter = Meter::open(&format!("/proc/{}/statm", child.0)).unwrap();
         let before = meter.read();
-        let held = std::hint::black_box(vec![1u8; LEN]);
-        assert!(meter.read() >= before + LEN as u64 * 9 / 10);
-        drop(held);
+        write(&send_go, &[1]).unwrap();
+        read(&done, &mut [0]).unwrap();
+        let grown = meter.read().saturating_sub(before);
+        assert!((LEN as u64 / 4 * 3..LEN as u64 / 4 * 5).contains(&grown), "{grown}");
+        assert!(before > 0 && Meter::own().unwrap().read() > 0);
+        drop(child);
+        assert_eq!(meter.read(), 0, "it has ended");
     }
 }
