@@ -1,5 +1,6 @@
 //! Workers run on the CPUs that they were given: read back where they run.
 
+use core_affinity::CoreId;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use pool::{Error, StartMethod, WorkerPool, worker_task};
@@ -9,7 +10,8 @@ use crate::support::{Tokens, assert_usable, builder, put_token, take_token};
 
 cases! {
     All: not_pinned, one_cpu_for_all, one_set_for_all, one_cpu_for_each, one_set_for_each, kept_at_restart,
-         wrong_count, cpu_that_is_not_there, empty_set, numbers_beyond_reason, pinned_main_thread;
+         wrong_count, cpu_that_is_not_there, empty_set, numbers_beyond_reason, pinned_main_thread, core_ids,
+         wrong_core_ids;
 }
 
 const WORKERS: usize = 2;
@@ -163,5 +165,41 @@ fn cpu_that_is_not_there(method: StartMethod) -> Result<(), Error> {
 fn empty_set(method: StartMethod) -> Result<(), Error> {
     assert_refused(method, vec![vec![]]);
     assert_refused(method, vec![vec![first_and_last().0], vec![]]);
+    Ok(())
+}
+
+/// What core_affinity gives may stand wherever numbers may.
+fn core_ids(method: StartMethod) -> Result<(), Error> {
+    let all = core_affinity::get_core_ids().unwrap();
+    let (first, last) = first_and_last();
+    let [one, other] = [first, last].map(|id| CoreId { id });
+    let each = [vec![first], vec![last]];
+    let both = vec![set(vec![first, last]); WORKERS];
+    let seen = |builder: pool::WorkerPoolBuilder| cpus_of_workers(&builder.build()?);
+    assert_eq!(seen(builder(method).cpu_ids([one]))?, [[first], [first]]);
+    assert_eq!(seen(builder(method).cpu_ids([one, other]))?, each);
+    assert_eq!(seen(builder(method).cpu_ids(vec![one, other]))?, each);
+    assert_eq!(seen(builder(method).cpu_ids(&[one, other][..]))?, each);
+    assert_eq!(seen(builder(method).cpu_ids([[one], [other]]))?, each);
+    assert_eq!(seen(builder(method).cpu_ids([[one, other]]))?, both);
+    assert_eq!(seen(builder(method).cpu_ids([vec![one, other], vec![other, one]]))?, both);
+    assert_eq!(seen(builder(method).cpu_ids([&all]))?, [cpus(), cpus()]);
+    // One worker for each CPU, as it comes.
+    let builder = builder(method).workers(all.len()).order_tasks(true);
+    let pool = builder.cpu_ids(core_affinity::get_core_ids().unwrap()).build()?;
+    for (id, cpus) in cpus_here::job(&pool).chunk_size(1).map(vec![(); all.len()])? {
+        assert_eq!(cpus, [all[id].id]);
+    }
+    Ok(())
+}
+
+fn wrong_core_ids(method: StartMethod) -> Result<(), Error> {
+    let (one, none) = (CoreId { id: first_and_last().0 }, CoreId { id: usize::MAX });
+    for wrong in [vec![none], vec![one, none], vec![one, one, one], vec![]] {
+        let built = builder(method).cpu_ids(wrong).build();
+        assert!(matches!(built, Err(Error::Option { option: "cpu_ids", .. })), "{built:?}");
+    }
+    let built = builder(method).cpu_ids([vec![one], vec![]]).build();
+    assert!(matches!(built, Err(Error::Option { option: "cpu_ids", .. })), "{built:?}");
     Ok(())
 }

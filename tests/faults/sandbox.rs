@@ -13,12 +13,12 @@ use pool::{Error, StartMethod, TaskErrorKind, worker_task};
 
 use crate::harness::{apart, cases};
 use crate::streams::Altered;
-use crate::support::{assert_usable, die, panic_message, pool, square, squares, task_error};
+use crate::support::{assert_usable, builder, die, panic_message, pool, square, squares, task_error};
 
 cases! {
-    All: no_memory_for_lanes;
+    All: no_memory_for_lanes, pinning_denied;
     Processes: denied_calls, parent_killed, nothing_for_stdin, no_null;
-    Apart: in_a_sandbox, busy_in_a_sandbox, without_memory_for_lanes, with_nothing_for_stdin, with_no_null;
+    Apart: with_pinning_denied, in_a_sandbox, busy_in_a_sandbox, without_memory_for_lanes, with_nothing_for_stdin, with_no_null;
 }
 
 /// What is denied: calls of this number, or those of them that have this argument, which is named by its place.
@@ -159,6 +159,34 @@ fn without_memory_for_lanes(method: StartMethod) -> Result<(), Error> {
         assert!(message.len() == len || message.contains(" bytes left out "), "{len} bytes");
     }
     assert_usable(&pool);
+    Ok(())
+}
+
+const PIN: Denied = denied("sched_setaffinity", libc::SYS_sched_setaffinity, Promise::Error);
+
+/// Workers that cannot be on the CPUs that were asked for are none.
+fn pinning_denied(method: StartMethod) -> Result<(), Error> {
+    let status = apart(Path::new("/proc/self/exe"), with_pinning_denied, method).status().unwrap();
+    assert!(status.success(), "{status}");
+    Ok(())
+}
+
+fn with_pinning_denied(method: StartMethod) -> Result<(), Error> {
+    if let Err(error) = PIN.install(libc::EPERM) {
+        println!("nothing is checked: no system call can be denied here: {error}");
+        return Ok(());
+    }
+    let cpus = core_affinity::get_core_ids().unwrap();
+    // One CPU is pinned to by another way than a set.
+    for set in [vec![cpus[0]], vec![cpus[0]; 2], cpus] {
+        match builder(method).cpu_ids([set]).build().and_then(|pool| square::par_map(&pool, 0..10)) {
+            Err(Error::Start { reason, .. }) => {
+                assert!(reason.contains("Operation not permitted"), "{reason}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_usable(&pool(method)?);
     Ok(())
 }
 

@@ -1,10 +1,15 @@
 //! What the builder takes for CPUs.
 
+use std::ops::{Range, RangeInclusive};
+
+use core_affinity::CoreId;
+
 use super::MOST_WORKERS;
-use crate::sys::cpu::Mask;
+use crate::sys::cpu::MOST_CPUS;
 
 /// What the builder's `cpu_ids` takes: CPUs, as in `[2, 3]` or `0..4`, or sets of CPUs, as in `[[0, 1], [2, 3]]` or
-/// `[0..2, 2..4]`. One for all workers, or one for each.
+/// `[0..2, 2..4]`. One for all workers, or one for each. Wherever a number may stand, so may a `CoreId` of the crate
+/// core_affinity.
 pub trait CpuIds {
     /// One set for each element.
     fn into_sets(self) -> Vec<Vec<usize>>;
@@ -17,63 +22,81 @@ impl<I: IntoIterator<Item: CpuSet>> CpuIds for I {
     }
 }
 
-/// The CPUs of one worker: a number, or several.
+/// One CPU.
+pub trait Cpu: Copy {
+    /// Its number.
+    fn number(self) -> usize;
+}
+
+impl Cpu for usize {
+    fn number(self) -> usize {
+        self
+    }
+}
+
+impl Cpu for CoreId {
+    fn number(self) -> usize {
+        self.id
+    }
+}
+
+impl<C: Cpu> Cpu for &C {
+    fn number(self) -> usize {
+        (*self).number()
+    }
+}
+
+/// The CPUs of one worker: one CPU, or several.
 pub trait CpuSet {
     /// The CPUs' numbers.
     fn into_cpus(self) -> Vec<usize>;
 }
 
-impl CpuSet for usize {
+impl<C: Cpu> CpuSet for C {
     fn into_cpus(self) -> Vec<usize> {
-        vec![self]
+        vec![self.number()]
     }
 }
 
-impl CpuSet for &usize {
+impl<C: Cpu> CpuSet for Vec<C> {
     fn into_cpus(self) -> Vec<usize> {
-        vec![*self]
+        self.as_slice().into_cpus()
     }
 }
 
-impl CpuSet for Vec<usize> {
+impl<C: Cpu> CpuSet for &Vec<C> {
     fn into_cpus(self) -> Vec<usize> {
-        self
+        self.as_slice().into_cpus()
     }
 }
 
-impl CpuSet for &Vec<usize> {
+impl<C: Cpu> CpuSet for &[C] {
     fn into_cpus(self) -> Vec<usize> {
-        self.clone()
+        self.iter().map(Cpu::number).collect()
     }
 }
 
-impl CpuSet for &[usize] {
+impl<C: Cpu, const N: usize> CpuSet for [C; N] {
     fn into_cpus(self) -> Vec<usize> {
-        self.to_vec()
+        self.as_slice().into_cpus()
     }
 }
 
-impl<const N: usize> CpuSet for [usize; N] {
+impl<C: Cpu, const N: usize> CpuSet for &[C; N] {
     fn into_cpus(self) -> Vec<usize> {
-        self.to_vec()
+        self.as_slice().into_cpus()
     }
 }
 
-impl<const N: usize> CpuSet for &[usize; N] {
+impl CpuSet for Range<usize> {
     fn into_cpus(self) -> Vec<usize> {
-        self.to_vec()
+        self.take(MOST_CPUS + 1).collect()
     }
 }
 
-impl CpuSet for std::ops::Range<usize> {
+impl CpuSet for RangeInclusive<usize> {
     fn into_cpus(self) -> Vec<usize> {
-        self.take(Mask::CPUS + 1).collect()
-    }
-}
-
-impl CpuSet for std::ops::RangeInclusive<usize> {
-    fn into_cpus(self) -> Vec<usize> {
-        self.take(Mask::CPUS + 1).collect()
+        self.take(MOST_CPUS + 1).collect()
     }
 }
 
@@ -94,5 +117,22 @@ mod tests {
         assert_eq!([&[0, 1][..]].into_sets(), [[0, 1]]);
         assert_eq!([0..=1].into_sets(), [[0, 1]]);
         assert_eq!((&vec![vec![1]]).into_sets(), [[1]]);
+    }
+    #[test]
+    fn core_ids_have_the_shapes_of_numbers() {
+        let [a, b] = [2, 3].map(|id| CoreId { id });
+        assert_eq!([a, b].into_sets(), [[2], [3]]);
+        assert_eq!(vec![a, b].into_sets(), [[2], [3]]);
+        assert_eq!((&vec![a, b]).into_sets(), [[2], [3]]);
+        assert_eq!((&[a, b]).into_sets(), [[2], [3]]);
+        assert_eq!((&[a, b][..]).into_sets(), [[2], [3]]);
+        assert_eq!(Some(a).into_sets(), [[2]]);
+        assert_eq!([[a, b], [b, a]].into_sets(), [[2, 3], [3, 2]]);
+        assert_eq!([&[a, b]].into_sets(), [[2, 3]]);
+        assert_eq!([vec![a], vec![a, b]].into_sets(), [vec![2], vec![2, 3]]);
+        assert_eq!(vec![vec![a, b]].into_sets(), [[2, 3]]);
+        assert_eq!((&vec![vec![a, b]]).into_sets(), [[2, 3]]);
+        assert_eq!([&[a, b][..]].into_sets(), [[2, 3]]);
+        assert_eq!([a, b, a].chunks(2).into_sets(), [vec![2, 3], vec![2]]);
     }
 }

@@ -45,12 +45,17 @@ fn start(seat: WorkerSpec, heritage: PoolContext) -> io::Result<Thread> {
         ended: Arc::default(),
     };
     let ended = last.ended.clone();
-    let (release, released) = mpsc::channel::<()>();
+    let is_pinned = !cpus.is_empty();
+    let (tell, told) = mpsc::channel();
     crate::sys::threads::expect_own();
     let handle = Builder::new().name(format!("pool worker {id}")).spawn(move || {
-        // Like a process it waits until it is on its CPUs; if it can't be, it was never there.
-        if released.recv().is_err() {
-            return;
+        if is_pinned {
+            let pinned = cpu::pin_this_thread(&cpus);
+            let is_on_its_cpus = pinned.is_ok();
+            let _ = tell.send(pinned);
+            if !is_on_its_cpus {
+                return;
+            }
         }
         let _last = last;
         let PoolContext { codec, daemon, shared, .. } = heritage;
@@ -70,14 +75,13 @@ fn start(seat: WorkerSpec, heritage: PoolContext) -> io::Result<Thread> {
             eprintln!("pool: worker thread {id} ends: {why}");
         }
     })?;
-    let pinned = if cpus.is_empty() { Ok(()) } else { cpu::pin_thread(&handle, &cpus) };
+    // A thread that cannot be on its CPUs was never a worker.
+    let pinned =
+        if is_pinned { told.recv().unwrap_or(Err(io::ErrorKind::BrokenPipe.into())) } else { Ok(()) };
     if let Err(error) = pinned {
-        drop(release);
         let _ = unwind::join(handle);
         return Err(error);
     }
-    // It waits, so it hears.
-    let _ = release.send(());
     Ok(Thread { handle: Some(handle), ended })
 }
 

@@ -122,6 +122,21 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
     /// Pins workers to CPUs: one CPU or set of CPUs for all workers, or one for each. Default: not pinned; workers
     /// run on all CPUs that this process may use, also where the thread that builds the pool is pinned to some of
     /// them.
+    ///
+    /// CPUs are numbers, or [`core_affinity::CoreId`]s, of version 0.8 of that crate:
+    ///
+    /// ```
+    /// # fn main() -> Result<(), pool::Error> {
+    /// # pool::init();
+    /// let cpus = core_affinity::get_core_ids().unwrap();
+    /// let one_cpu_each = pool::WorkerPool::builder().workers(cpus.len()).cpu_ids(&cpus).build()?;
+    /// let two_on_one_cpu = pool::WorkerPool::builder().workers(2).cpu_ids([cpus[0]]).build()?;
+    /// let two_on_all_cpus = pool::WorkerPool::builder().workers(2).cpu_ids([cpus]).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// CPUs have numbers below 1024: on a machine that can have more of them, any `cpu_ids` is an error.
     pub fn cpu_ids(mut self, sets: impl CpuIds) -> Self {
         self.cpu_ids = Some(sets.into_sets());
         self

@@ -10,6 +10,11 @@ pub(crate) fn check_sets(sets: Vec<Vec<usize>>, workers: usize) -> Result<Vec<Ve
 
 fn check_against(allowed: &[usize], sets: Vec<Vec<usize>>, workers: usize) -> Result<Vec<Vec<usize>>, Error> {
     let wrong = |value: &dyn std::fmt::Debug, rule: String| {
+        if allowed.is_empty() {
+            let why = "workers cannot be pinned here: the system does not say which CPUs this process may use, or it \
+                       can have more than 1024";
+            return Err(Error::option("cpu_ids", value, why));
+        }
         Err(Error::option("cpu_ids", value, format!("{rule}; the allowed CPUs are {}", ranges(allowed))))
     };
     if sets.len() != 1 && sets.len() != workers {
@@ -61,5 +66,7 @@ mod tests {
             let error = check(sets, workers).unwrap_err();
             assert!(error.contains(rule) && error.ends_with("the allowed CPUs are 0-2, 5"), "{error}");
         }
+        let error = check_against(&[], vec![vec![0]], 1).unwrap_err().to_string();
+        assert!(error.contains("cannot be pinned here"), "{error}");
     }
 }

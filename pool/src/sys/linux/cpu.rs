@@ -1,122 +1,94 @@
 //! CPUs: how many this process may use, and which ones.
-#![allow(unsafe_code, reason = "affinity masks of any size, which nix does not have")]
+//!
+//! Masks are the C library's, by the crates core_affinity and nix: they end at [`MOST_CPUS`].
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::unix::thread::JoinHandleExt;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::available_parallelism;
 
-use nix::libc;
+use core_affinity::CoreId;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 
 use super::read_text;
+
+/// CPUs have numbers below this one: the C library's masks have no room for more.
+pub(crate) const MOST_CPUS: usize = CpuSet::count();
 
 /// How many CPUs this process may use, but no more than the quota of its cgroup gives time for, rounded up, as it was
 /// at the first call. At least 1.
 ///
 /// They are those in the affinity mask that the process had when it called [`pool::init`](crate::init), as `taskset`,
 /// a batch system or a cgroup's cpuset give it, and those in the masks of its threads: a thread that is pinned later,
-/// as by real-time loops and OpenMP, leaves the others to the process.
+/// as by real-time loops and OpenMP, leaves the others to the process. Where the kernel does not tell masks, as on a
+/// machine that can have more than 1024 CPUs, they are those that [`std::thread::available_parallelism`] counts.
 #[must_use]
 pub fn cpu_count() -> usize {
     // It takes a dozen files to know it.
     static QUOTA: LazyLock<Option<usize>> = LazyLock::new(|| quota_of_process(|path| read_text(path).ok()));
-    let allowed = of_process().len();
+    let allowed = match of_process().len() {
+        0 => available_parallelism().map_or(1, usize::from),
+        allowed => allowed,
+    };
     QUOTA.map_or(allowed, |quota| allowed.min(quota)).max(1)
 }
 
 /// What the main thread might use when the process began to be what it is.
-static AT_START: Mutex<Option<Mask>> = Mutex::new(None);
+static AT_START: Mutex<Vec<CoreId>> = Mutex::new(Vec::new());
 
 /// Notes which CPUs the process has been given, before its threads pin themselves: the program at its start, a worker when
 /// it becomes one.
 pub(crate) fn note_start() {
-    *AT_START.lock().unwrap_or_else(PoisonError::into_inner) = Some(mask_of(0));
+    *AT_START.lock().unwrap_or_else(PoisonError::into_inner) = of_this_thread();
 }
 
 /// The CPUs that this process may use: what the masks of its threads leave to it, and what it was given at its start.
+/// Rising; none where the kernel does not tell.
 pub(crate) fn of_process() -> Vec<usize> {
-    let mut all = mask_of(0);
-    if let Some(start) = &*AT_START.lock().unwrap_or_else(PoisonError::into_inner) {
-        all.add(start);
-    }
+    let at_start = AT_START.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut all: BTreeSet<_> = at_start.into_iter().chain(of_this_thread()).map(|core| core.id).collect();
     // Without /proc what is known of this thread must do.
     for thread in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
         let number = thread.file_name().to_str().and_then(|name| name.parse().ok());
-        number.into_iter().for_each(|number| all.add(&mask_of(number)));
+        let mask = number.and_then(|number| sched_getaffinity(Pid::from_raw(number)).ok());
+        all.extend(mask.iter().flat_map(|mask| (0..MOST_CPUS).filter(|&cpu| mask.is_set(cpu) == Ok(true))));
     }
-    all.cpus()
+    all.into_iter().collect()
 }
 
 /// The CPUs of the process where this thread may not use all of them: what it starts would have its mask. None, which
 /// pins nobody, where it may.
 pub(crate) fn unless_this_thread_has_all() -> Vec<usize> {
-    let (own, all) = (mask_of(0).cpus(), of_process());
-    if own == all { Vec::new() } else { all }
+    let all = of_process();
+    if of_this_thread().into_iter().map(|core| core.id).eq(all.iter().copied()) { Vec::new() } else { all }
 }
 
-/// The affinity mask of a thread, this one for 0; none where it is not told.
-fn mask_of(thread: libc::pid_t) -> Mask {
-    let mut mask = Mask::default();
-    // SAFETY: the kernel writes at most the mask's own size.
-    match unsafe { libc::sched_getaffinity(thread, size_of::<Mask>(), mask.0.as_mut_ptr().cast()) } {
-        0.. => mask,
-        _ => Mask::default(),
-    }
+/// The CPUs in this thread's mask, rising; none where the kernel does not tell.
+fn of_this_thread() -> Vec<CoreId> {
+    core_affinity::get_core_ids().unwrap_or_default()
 }
 
 /// Lets a process run on these CPUs only.
-pub(crate) fn pin_process(pid: i32, cpus: &[usize]) -> io::Result<()> {
-    let mask = Mask::of(cpus)?;
-    // SAFETY: the kernel reads the mask's own size.
-    match unsafe { libc::sched_setaffinity(pid, size_of::<Mask>(), mask.0.as_ptr().cast()) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+pub(crate) fn pin_process(pid: Pid, cpus: &[usize]) -> io::Result<()> {
+    let mut mask = CpuSet::new();
+    cpus.iter().try_for_each(|&cpu| mask.set(cpu))?;
+    Ok(sched_setaffinity(pid, &mask)?)
 }
 
-/// Lets a thread run on these CPUs only.
-pub(crate) fn pin_thread(thread: &JoinHandle<()>, cpus: &[usize]) -> io::Result<()> {
-    let mask = Mask::of(cpus)?;
-    // SAFETY: the thread is neither joined nor detached while its handle lives; the mask's own size is read.
-    let error = unsafe {
-        libc::pthread_setaffinity_np(thread.as_pthread_t(), size_of::<Mask>(), mask.0.as_ptr().cast())
-    };
-    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
-}
-
-/// An affinity mask as the kernel reads it, for as many CPUs as a kernel can be built for. The C library's own type
-/// ends at 1024.
-pub(crate) struct Mask([libc::c_ulong; Self::WORDS]);
-
-impl Mask {
-    const WORD_BITS: usize = libc::c_ulong::BITS as usize;
-    pub(crate) const CPUS: usize = 8192;
-    const WORDS: usize = Self::CPUS / Self::WORD_BITS;
-
-    fn add(&mut self, other: &Self) {
-        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word |= other);
-    }
-
-    fn of(cpus: &[usize]) -> io::Result<Self> {
-        let mut mask = Self::default();
-        for cpu in cpus {
-            let word = mask.0.get_mut(cpu / Self::WORD_BITS).ok_or(io::ErrorKind::InvalidInput)?;
-            *word |= 1 << (cpu % Self::WORD_BITS);
+/// Lets this thread run on these CPUs only.
+pub(crate) fn pin_this_thread(cpus: &[usize]) -> io::Result<()> {
+    const THIS_THREAD: Pid = Pid::from_raw(0);
+    match *cpus {
+        // A larger number is for nix to refuse.
+        [id] if id < MOST_CPUS => {
+            let pinned = core_affinity::set_for_current(CoreId { id });
+            // The system call is the last thing that it does.
+            if pinned { Ok(()) } else { Err(io::Error::last_os_error()) }
         }
-        Ok(mask)
-    }
-
-    fn cpus(&self) -> Vec<usize> {
-        let has = |cpu: &usize| self.0[cpu / Self::WORD_BITS] >> (cpu % Self::WORD_BITS) & 1 == 1;
-        (0..Self::WORDS * Self::WORD_BITS).filter(has).collect()
-    }
-}
-
-impl Default for Mask {
-    fn default() -> Self {
-        Self([0; Self::WORDS])
+        _ => pin_process(THIS_THREAD, cpus),
     }
 }
 
@@ -273,23 +245,27 @@ mod tests {
     }
 
     #[test]
-    fn masks_come_back_as_they_went() {
-        let cpus = [0, 1, 63, 64, 1023, 1024, 8191];
-        assert_eq!(Mask::of(&cpus).unwrap().cpus(), cpus);
-        assert!(Mask::of(&[8192]).is_err());
+    fn a_pinned_thread_has_its_cpus() {
+        let all = of_process();
+        let (first, last) = (all[0], all[all.len() - 1]);
+        for cpus in [vec![first], vec![last], vec![first, last], all] {
+            let thread = std::thread::spawn(move || {
+                pin_this_thread(&cpus).unwrap();
+                let (mut expected, got) = (cpus, of_this_thread());
+                expected.dedup();
+                assert_eq!(got.into_iter().map(|core| core.id).collect::<Vec<_>>(), expected);
+            });
+            thread.join().unwrap();
+        }
     }
 
     #[test]
-    fn a_pinned_thread_has_its_cpus() {
-        let one = of_process()[..1].to_vec();
-        let (pinned, wait) = std::sync::mpsc::channel::<()>();
-        let expected = one.clone();
-        let thread = std::thread::spawn(move || {
-            wait.recv().unwrap();
-            assert_eq!(mask_of(0).cpus(), expected);
-        });
-        pin_thread(&thread, &one).unwrap();
-        pinned.send(()).unwrap();
-        thread.join().unwrap();
+    fn a_thread_that_cannot_be_pinned_says_so() {
+        let last = MOST_CPUS - 1;
+        assert!(!of_process().contains(&last), "this test takes CPU {last} for one that is not there");
+        for cpus in [&[][..], &[last], &[MOST_CPUS], &[usize::MAX], &[0, MOST_CPUS]] {
+            let error = pin_this_thread(cpus).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(nix::libc::EINVAL), "{cpus:?}");
+        }
     }
 }

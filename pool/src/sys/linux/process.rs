@@ -81,7 +81,7 @@ impl Process {
             Err(error) => return Err(error.into()),
         }
         if !cpus.is_empty() {
-            super::cpu::pin_process(pid.as_raw(), cpus)?;
+            super::cpu::pin_process(pid, cpus)?;
         }
         process.lifeline.as_ref().map_or(Ok(()), |lifeline| lifeline.release(&process.tie))?;
         Ok(process)
