@@ -1,4 +1,4 @@
-//! The memory of a lane: an anonymous file, sealed against resizing, and its mapping in one process.
+//! The memory of half a lane: an anonymous file, sealed against resizing, and its mapping in one process.
 #![allow(unsafe_code, reason = "maps memory that two processes share")]
 
 use std::ffi::c_void;
@@ -15,7 +15,7 @@ use nix::unistd::{Pid, ftruncate};
 
 use crate::sys::memfile;
 
-/// Makes an anonymous file of this size that nobody can shrink or grow.
+/// Makes an anonymous file whose size nobody can change.
 pub(super) fn create(name: &str, len: usize) -> io::Result<OwnedFd> {
     let file = memfile::create(name)?;
     let size = i64::try_from(len).map_err(io::Error::other)?;
@@ -25,31 +25,31 @@ pub(super) fn create(name: &str, len: usize) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
-/// Takes the space of the file's first bytes now. What is touched later, when there is no memory left, is a SIGBUS at
-/// whoever touches it.
+/// Allocates the file's first `len` bytes now. A page that is only allocated when it is touched ends the process by
+/// SIGBUS if there is no memory left by then.
 pub(super) fn allocate(file: &OwnedFd, len: usize) -> io::Result<()> {
     let len = i64::try_from(len).map_err(io::Error::other)?;
     loop {
         match fallocate(file, FallocateFlags::empty(), 0, len) {
             Ok(()) => return Ok(()),
             Err(Errno::EINTR) => {}
-            // A sandbox, or a kernel that is none: what is touched later takes its chances.
+            // A sandbox, or something that only acts as a kernel: touching the pages later may fail, or not.
             Err(Errno::ENOSYS | Errno::EPERM | Errno::EOPNOTSUPP) => return Ok(()),
-            // What memory files say for that.
+            // Memory files say this for a lack of memory.
             Err(Errno::ENOSPC) => return Err(Errno::ENOMEM.into()),
             Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// Takes the space of these bytes now, and says whether there was any.
+/// Allocates the pages of these bytes now; false if there is no memory for them.
 ///
 /// # Safety
-/// They must lie in one mapping of a lane's file that can be written to.
+/// The bytes must lie in one mapping of a lane's file that can be written to.
 pub(super) unsafe fn populate(start: NonNull<u8>, len: usize) -> bool {
     let page = 4096;
     let skip = start.as_ptr().addr() % page;
-    // SAFETY: mappings begin at a page, so the begin of this page lies in it too. The advice changes no byte.
+    // SAFETY: a mapping begins at a page, so the beginning of this page lies in it too. The advice changes no byte.
     let result = unsafe {
         let begin = start.as_ptr().sub(skip);
         nix::libc::madvise(begin.cast(), len + skip, nix::libc::MADV_POPULATE_WRITE)
@@ -62,7 +62,7 @@ pub(super) unsafe fn populate(start: NonNull<u8>, len: usize) -> bool {
     }
 }
 
-/// Lets the kernel read a byte of each page: that takes its space as well, and a fault is an error here.
+/// Lets the kernel read a byte of each page, which allocates the page as well, and turns a fault into an error.
 fn probe(begin: usize, len: usize, page: usize) -> bool {
     (begin..begin + len).step_by(page).all(|base| {
         let (mut byte, from) = ([0], [RemoteIoVec { base, len: 1 }]);
@@ -71,7 +71,7 @@ fn probe(begin: usize, len: usize, page: usize) -> bool {
     })
 }
 
-/// From here on the file can be mapped for reading only; mappings that exist keep their rights.
+/// Lets the file be mapped read-only from now on; existing mappings keep their rights.
 pub(super) fn seal_future_writes(file: &OwnedFd) -> io::Result<()> {
     seal(file, SealFlag::F_SEAL_FUTURE_WRITE)
 }
@@ -81,7 +81,7 @@ fn seal(file: &OwnedFd, seals: SealFlag) -> io::Result<()> {
     Ok(())
 }
 
-/// What a process may do with its mapping.
+/// How a half is mapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     ReadWrite,
@@ -99,18 +99,18 @@ pub(super) struct Mapping {
 unsafe impl Send for Mapping {}
 
 impl Mapping {
-    /// Maps the first `len` bytes of the file. A child made by fork does not inherit the mapping: a worker
-    /// reaches its own lane only.
+    /// Maps the first `len` bytes of the file. A forked child does not inherit the mapping, so a worker reaches its own
+    /// lane only.
     pub(super) fn new(file: impl AsFd, len: usize, access: Access) -> io::Result<Self> {
         let length = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
         let protection = match access {
             Access::ReadWrite => ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
             Access::ReadOnly => ProtFlags::PROT_READ,
         };
-        // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
+        // SAFETY: a new mapping at an address that the kernel chooses replaces no other memory.
         let base = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, file, 0)? };
         let mapping = Self { base, len };
-        // SAFETY: the range is the mapping that was just made, and the advice changes what fork copies only.
+        // SAFETY: the range is the mapping that was just made, and the advice only changes what a fork copies.
         unsafe { madvise(base, len, MmapAdvise::MADV_DONTFORK)? };
         Ok(mapping)
     }
@@ -123,7 +123,8 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: the range is exactly the mapping that `new` made, and nothing that borrows from it is left.
+        // SAFETY: the range is exactly the mapping that `new` made. Pointers into it are handed out by `Half`, which
+        // owns this and whose callers promise not to use them after it is dropped.
         let unmapped = unsafe { munmap(self.base, self.len) };
         debug_assert!(unmapped.is_ok());
     }
@@ -156,7 +157,7 @@ mod tests {
         assert_eq!(taken(&file), LEN as i64);
     }
 
-    /// A page that the system has none of: touching it would end the process.
+    /// There is no memory for this page: touching it would end the process.
     #[test]
     fn no_space_is_no_fault() {
         let huge = memfd_create("pool test huge", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_HUGETLB);

@@ -1,33 +1,5 @@
-//! A lane: the two-way channel between the parent and one worker.
-//!
-//! *Orders* go down to the worker, *replies* come up. Each direction has a memory file of its own: a page of words
-//! and a [ring] of records. The worker can map the orders' file for reading only, so what the parent has sent stays
-//! what it was: arguments are borrowed in place, and orders that a dying worker left behind can be read back. The
-//! replies' file belongs to the worker, and the parent believes nothing in it: every word is copied out, then
-//! checked, and what no worker writes is [`Corrupt`], the worker's death.
-//!
-//! **Counting.** Each order is one *unit*, a chunk of `n` tasks is `n` units, and each unit is answered by exactly one
-//! reply, a record or a value of a run, in order. So the replies alone tell the parent which orders are done and which
-//! part of the ring is free. `started` names the unit that the worker is at: a worker that dies with `started` past its
-//! last reply died in that unit.
-//!
-//! **Recall.** A worker claims units before it runs them, by swapping a new bound into `claim`. The parent takes
-//! unclaimed chunks back by setting the `RECALL` bit there: what the word held is what the worker keeps. A worker
-//! that sees the bit skips chunks until it meets the `Resume` order, which answers the recall.
-//!
-//! **Memory.** The files are sparse: a page of theirs takes memory when it is touched first, and when there is none, that
-//! is a SIGBUS. So each producer asks the system for the pages before it goes beyond those that it has
-//! ([`BACKED_BYTES`] to begin with). Where it gets none, its ring stays as short as it is, and what does not fit there goes
-//! in shorter parts.
-//!
-//! **Sleeping.** Who finds nothing to do says that it sleeps, looks once more, and sleeps: the worker on the futex
-//! word `wakeups`, the parent on its poll set. Who has sent something looks whether the other sleeps, and only then
-//! makes the system call that wakes it. A worker whose task has closed the descriptor for that says so in `waker_lost`, and
-//! takes no more tasks; a parent that sleeps while workers are busy looks for that, and for replies, now and then. Between the store that one side makes and the load of the other's word
-//! stands a full fence on both sides, so at least one of them sees the other: no wake-up is lost.
-//!
-//! All of this is tried by a model checker: see `models`.
-#![allow(unsafe_code, reason = "places words and rings in memory that two processes share")]
+#![doc = include_str!("README.md")]
+#![allow(unsafe_code, reason = "places atomics and rings in memory that two processes share")]
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -51,23 +23,25 @@ pub(crate) use worker::{Order, Responder, WorkerEnd};
 use memory::Access;
 use sync::{AtomicU32, AtomicU64, Half, fence, futex};
 
-/// The page of words before the ring.
+/// The page of a half that holds its control block; the ring follows.
 const CONTROL_BYTES: usize = 4096;
-/// One direction's ring. Only pages that are used take memory. A model's holds three small records.
+/// The length of a ring. A record may take half of it, which is ample for a part of [`PART_BYTES`]. Pages that are
+/// never used take no memory. A model's ring holds three small records.
 const RING_BYTES: u32 = if cfg!(all(loom, test)) { 56 } else { 8 << 20 };
 const FILE_BYTES: usize = CONTROL_BYTES + RING_BYTES as usize;
 
-/// What one part of a payload that is larger than a record holds at most. A mebibyte goes in one piece, with what a codec
-/// puts around it.
+/// The longest part of a payload that is sent in parts, and so the longest payload in one piece: a mebibyte, and some
+/// space for what a codec puts around it.
 pub(crate) const PART_BYTES: usize = (1 << 20) + (4 << 10);
 
-/// The shortest part of such a payload but the last: a lane that gets no more memory has room for that.
+/// The length of the parts where the ring cannot grow. It fits into [`BACKED_BYTES`], which every ring has.
 pub(crate) const LEAST_PART: usize = 16 << 10;
 
-/// So much of a ring has memory from the start: twice the hot part, so that a record of half of that fits whenever the
-/// ring is empty. More of it is had before it is touched, or is not used.
+/// How much of a ring has memory from the start: twice the hot part, so that a record about as long as the hot
+/// part fits whenever the ring is empty. A producer asks for more before it touches it.
 const BACKED_BYTES: u32 = 128 << 10;
 
+/// The bit of `claim` that says that the parent takes back what is not claimed.
 const RECALL: u64 = 1 << 63;
 
 /// The kinds of orders.
@@ -83,88 +57,88 @@ pub(crate) mod order {
 pub(crate) mod reply {
     /// The worker is up; the only reply to no order.
     pub(crate) const READY: u8 = 1;
-    /// A task's result, in the parts that came before. Others are values of a run.
+    /// The end of a task's result that came in parts. A shorter result is a value of a run.
     pub(crate) const LARGE_VALUE: u8 = 2;
     /// A task or an init or exit function failed; the worker lives.
     pub(crate) const FAILED: u8 = 3;
-    /// An order that gives no value is done.
+    /// An order that returns no value is done.
     pub(crate) const DONE: u8 = 4;
-    /// A part of a large value, which was announced; the reply to no order.
+    /// A part of a large value that was announced; the reply to no order.
     pub(crate) const PART: u8 = 5;
-    /// An exit function's value or failure; the reply to no order, the exit order is answered by `DONE`.
+    /// An exit function's value; the reply to no order, for `DONE` answers the exit order. So are the two below.
     pub(crate) const EXIT_VALUE: u8 = 6;
     pub(crate) const LARGE_EXIT_VALUE: u8 = 7;
     pub(crate) const EXIT_FAILED: u8 = 8;
-    /// A part of a large item was taken: its room is free. No unit's reply.
+    /// The worker has copied a part of a large item: its space is free. The reply to no order.
     pub(crate) const PART_TAKEN: u8 = 9;
-    /// The task whose answer follows took long. No unit's reply.
+    /// The task whose answer follows took long. The reply to no order.
     pub(crate) const SLOW: u8 = 10;
-    /// A large value comes next, of so many bytes. No unit's reply.
+    /// The length of the large value whose parts follow. The reply to no order.
     pub(crate) const ANNOUNCED: u8 = 11;
 }
 
-/// What a worker sleeps for.
+/// What a worker is asleep for.
 mod asleep {
     pub(super) const NOT: u32 = 0;
     pub(super) const FOR_ORDERS: u32 = 1;
     pub(super) const FOR_SPACE: u32 = 2;
 }
 
-/// The words that the parent writes.
+/// What the parent writes, beside the orders. Fields that are polled together share a cache line.
 #[repr(C)]
 #[derive(Debug)]
 #[cfg_attr(all(loom, test), derive(Default))]
 struct ParentControlBlock {
-    /// Rises when the parent wakes the worker, which sleeps on it.
+    /// Counts the wake-ups of the worker, which sleeps on it.
     wakeups: futex::Word,
     _line0: [u32; 15],
-    /// Not zero while the parent sleeps: the number of this sleep.
+    /// The number of the parent's sleep; 0 while it is awake.
     sleep_id: AtomicU32,
-    /// The unit whose end the sleeping parent wants to hear of.
+    /// The unit whose end a sleeping parent wants to hear of.
     wake_at: AtomicU32,
-    /// Where the parent has read the replies up to.
+    /// How far the parent has read the replies: a packed [`Position`].
     read: AtomicU64,
     /// How long the worker may spin for orders before it sleeps, in nanoseconds.
     spin_ns: AtomicU32,
-    /// Not zero when the worker shall stop at once: threads, which can't be killed.
+    /// Not zero when the worker must stop after its task: threads, which can't be killed.
     closed: AtomicU32,
-    /// How many bytes the worker may hold between tasks, over what it held after its init; 0 for any number.
+    /// How many bytes more than after its init the worker may hold between tasks; 0 for any number.
     memory_limit: AtomicU64,
     _line1: [u32; 8],
 }
 
-/// The words that the worker writes. The parent trusts none of them.
+/// What the worker writes, beside the replies. The parent trusts none of it.
 #[repr(C)]
 #[derive(Debug)]
 #[cfg_attr(all(loom, test), derive(Default))]
 struct WorkerControlBlock {
-    /// What the worker sleeps on the wakeups for.
+    /// One of the constants of [`asleep`](mod@asleep).
     asleep: AtomicU32,
-    /// Not zero when the worker can't wake the parent: a task has closed what it did that with.
+    /// Not zero when the worker can't wake the parent: a task has closed the descriptor for that.
     waker_lost: AtomicU32,
     _line0: [u32; 14],
-    /// The bound of the units that the worker has claimed, and the parent's `RECALL` bit.
+    /// The end of the units that the worker has claimed, and the [`RECALL`] bit, which the parent sets.
     claim: AtomicU64,
     _line1: [u64; 7],
-    /// The unit that the worker is at, plus one.
+    /// The last unit that the worker has started, plus one.
     started: AtomicU32,
-    /// The unit whose argument the worker has decoded, plus one.
+    /// The last unit whose argument it has decoded, plus one.
     decoded: AtomicU32,
-    /// When it started that unit, if the chunk asks for it: CLOCK_MONOTONIC in nanoseconds.
+    /// When it started a unit last, if the chunk asks for that: CLOCK_MONOTONIC in nanoseconds.
     started_at: AtomicU64,
-    /// What a task has been taking lately, in nanoseconds.
+    /// How long a task has taken lately, in nanoseconds.
     pace: AtomicU64,
     _line2: [u64; 5],
     spent: TimeSpent,
-    /// How many bytes it held after its init, and how many more it holds now; 0 when nobody wants to know.
+    /// How many bytes it held after its init, and how many more it holds now; 0 where there is no memory limit.
     baseline: AtomicU64,
     growth: AtomicU64,
-    /// The unit that has panicked, plus one.
+    /// The last unit that has panicked, plus one.
     panicked: AtomicU32,
     _line3: [u32; 3],
 }
 
-/// What the worker has spent its time on, in nanoseconds.
+/// How long the worker has been at each activity, in nanoseconds.
 #[repr(C)]
 #[derive(Debug)]
 #[cfg_attr(all(loom, test), derive(Default))]
@@ -175,7 +149,7 @@ struct TimeSpent {
     exit: AtomicU64,
 }
 
-/// What a worker spends time on.
+/// How a worker spends its time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Activity {
     Waiting,
@@ -201,7 +175,7 @@ const _: () = assert!(
 const _: () = assert!(cfg!(all(loom, test)) || size_of::<WorkerControlBlock>() <= CONTROL_BYTES);
 const _: () = assert!(RING_BYTES.is_multiple_of(ring::WORD));
 
-/// Makes a lane: the parent's end, and the two files, orders first, that the worker's end is made from.
+/// Makes a lane: the parent's end, and the two files, orders first, from which the worker makes its end.
 pub(crate) fn open() -> io::Result<(ParentEnd, OwnedFd, OwnedFd)> {
     let down = memory::create("pool orders", FILE_BYTES)?;
     let up = memory::create("pool replies", FILE_BYTES)?;
@@ -213,7 +187,7 @@ pub(crate) fn open() -> io::Result<(ParentEnd, OwnedFd, OwnedFd)> {
     Ok((end, down, up))
 }
 
-/// For the fuzzer: the parent reads a lane whose worker has written this, from the start of its half.
+/// For the fuzzer: the parent reads a lane whose worker has filled its half with these bytes.
 #[cfg(fuzzing)]
 pub fn read_any(half: &[u8]) {
     use std::os::unix::fs::FileExt;
@@ -240,7 +214,7 @@ pub fn read_any(half: &[u8]) {
     }
 }
 
-/// The fence between this side's store and its load of the other side's word; see "Sleeping" above.
+/// The fence of "Falling asleep and waking" above, between this side's store and its load of the other side's.
 pub(crate) fn full_fence() {
     fence(Ordering::SeqCst);
 }

@@ -1,9 +1,8 @@
 //! The lane under a model checker (`RUSTFLAGS="--cfg loom"`): the real ends over tiny rings, in every order that two
-//! threads can take, and with every value that memory may show them. What one side waits for in vain is a deadlock,
-//! which the checker finds, as it finds memory that both sides use at once.
+//! threads can take, and with every value that the memory model may show them. The checker finds deadlocks, which a
+//! lost wake-up is, and memory that both sides use at once.
 //!
-//! Every schedule is tried that has at most so many preemptions as the model says; giving way by waiting or ending is
-//! none.
+//! Each model says how many preemptions a schedule may have; a thread that waits or ends is not preempted.
 
 use super::sync::{Half, Life, ParentWaker};
 use super::*;
@@ -19,14 +18,14 @@ mod sleep;
 use parent::Parent;
 use worker::{Log, Worker};
 
-/// Tries every schedule with at most so many preemptions.
+/// Tries every schedule with at most this many preemptions.
 fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.check(model);
 }
 
-/// A lane whose worker lives for so long.
+/// A lane whose worker has this life.
 fn lane(life: &Life) -> (Parent, Worker) {
     let (down, up) = (Half::new(ParentControlBlock::default()), Half::new(WorkerControlBlock::default()));
     let (waker, log) = (ParentWaker::new_model(), Log::default());

@@ -1,4 +1,4 @@
-//! The parent's end: sends orders, takes replies, and believes nothing that comes up.
+//! The parent's end: sends orders, takes replies, and trusts nothing that the worker writes.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::ring::{Checks, Consumer, Corrupt, Position, Producer, Received, Reser
 use super::sync::{Half, futex};
 use super::{Activity, ParentControlBlock, RECALL, WorkerControlBlock, asleep, full_fence, order, reply};
 
-/// What other orders leave free for a `Resume` order: its header.
+/// What other orders leave free for a `RESUME` order: its header.
 const SPARE: u32 = 8;
 
 /// The parent's end of a lane.
@@ -15,21 +15,20 @@ const SPARE: u32 = 8;
 pub(crate) struct ParentEnd {
     orders: Producer,
     replies: Consumer,
-    /// Values that were taken from a run, and are not asked for yet.
+    /// Values that were copied from a run, and that the caller has not asked for yet.
     leftover: Leftover,
-    /// Units sent so far; the number of the next unit.
+    /// How many units were sent, which is the number of the next one.
     sent: u32,
-    /// How far the worker knows that its replies were read.
+    /// The position that was stored in `read` last.
     published: Position,
-    /// What the worker may be asleep for: orders, or room for replies.
     pending_wake: PendingWake,
-    /// The last sleep that the worker was told of.
+    /// The number of the last sleep that was announced.
     sleeps: u32,
     down: Half,
     up: Half,
 }
 
-/// What there is for a worker that it was not woken for.
+/// What has come for the worker since the parent last looked whether it sleeps.
 #[derive(Debug, Default)]
 struct PendingWake {
     orders: bool,
@@ -41,11 +40,11 @@ struct PendingWake {
 pub(crate) enum Reply {
     /// A kind of [`reply`].
     Record { tag: u8, len: usize },
-    /// The results of so many tasks, each of this length and [`padded`].
+    /// The results of `count` tasks, each `len` bytes long and [`padded`].
     Values { count: usize, len: usize },
 }
 
-/// Values of one length, from this place of their bytes on.
+/// Padded values of length `len`; the next one begins at `at`.
 #[derive(Debug, Default)]
 struct Leftover {
     bytes: Vec<u8>,
@@ -58,7 +57,7 @@ impl Leftover {
         self.at == self.bytes.len()
     }
 
-    /// Appends no more than so many of the values to `out`.
+    /// Appends at most `at_most` of the values to `out`.
     fn take(&mut self, out: &mut Vec<u8>, at_most: usize) -> Reply {
         let (slot, left) = (padded(self.len), &self.bytes[self.at..]);
         let count = at_most.min(left.len() / slot);
@@ -68,7 +67,7 @@ impl Leftover {
     }
 }
 
-/// What a recall left with the worker: the units before this one; they are answered, the others never.
+/// What a recall left to the worker: the units before `kept_up_to` are answered, the others never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Recalled {
     pub(crate) kept_up_to: u32,
@@ -76,8 +75,8 @@ pub(crate) struct Recalled {
 
 impl ParentEnd {
     pub(super) fn new(down: Half, up: Half) -> Self {
-        // SAFETY: the struct keeps the halves as long as the rings, and each ring has one producer and one consumer:
-        // this end and the worker's.
+        // SAFETY: the struct owns the halves and drops them with the rings. The lane's two ends are made once each, so
+        // this is the only producer of the orders, whose half the parent maps for writing.
         let (orders, replies) = unsafe {
             let orders = Producer::new(down.ring(), Checks::Number);
             (orders, Consumer::new(up.ring(), Checks::Payload))
@@ -96,12 +95,12 @@ impl ParentEnd {
     }
 
     fn control(&self) -> &ParentControlBlock {
-        // SAFETY: the orders' half begins with the parent's control block.
+        // SAFETY: the half of orders begins with the parent's control block, by the layout in `mod.rs`.
         unsafe { self.down.control_block() }
     }
 
     fn worker_control(&self) -> &WorkerControlBlock {
-        // SAFETY: the replies' half begins with the worker's control block.
+        // SAFETY: the half of replies begins with the worker's control block, by the layout in `mod.rs`.
         unsafe { self.up.control_block() }
     }
 
@@ -134,7 +133,8 @@ impl ParentEnd {
         })
     }
 
-    /// Room for the `Resume` order, which there always is: what a recall has made void is freed only behind it.
+    /// Room for the `RESUME` order. There always is some: other orders spare it, because those that were recalled are
+    /// freed only behind it.
     pub(crate) fn reserve_for_resume(&mut self) -> Option<OrderReservation<'_>> {
         let reservation = self.orders.reserve(0, 0)?;
         Some(OrderReservation {
@@ -154,7 +154,7 @@ impl ParentEnd {
         self.orders.free_up_to(end);
     }
 
-    /// Takes the next reply, if there is one, or no more than so many values; the payload is appended to `out`.
+    /// Takes the next reply, if there is one, and appends its payload to `out`; of values, at most `at_most`.
     #[inline]
     pub(crate) fn next_reply(&mut self, out: &mut Vec<u8>, at_most: usize) -> Result<Option<Reply>, Corrupt> {
         if !self.leftover.is_empty() {
@@ -183,14 +183,14 @@ impl ParentEnd {
         !self.leftover.is_empty() || self.replies.is_ready()
     }
 
-    /// Whether the last reply brought the parent up to date with a worker that may go on. To look again at once would
-    /// be to wait for it, value by value.
+    /// Whether the parent has taken all that a run holds by now, and the run may grow. A caller that looked again at
+    /// once would wait for the worker, value by value.
     #[inline]
     pub(crate) fn is_up_to_date(&self) -> bool {
         self.leftover.is_empty() && self.replies.is_up_to_date()
     }
 
-    /// Tells the worker how far the replies have been read, so that it can write there again.
+    /// Tells the worker how far the replies were read, so that it can reuse their space.
     pub(crate) fn publish_read(&mut self) {
         let read = self.replies.position();
         if read == self.published {
@@ -198,11 +198,11 @@ impl ParentEnd {
         }
         self.published = read;
         self.pending_wake.space = true;
-        // SYNC: replies read. The copies above are done before the worker sees this.
+        // SYNC: replies read (release). The copies that were made before are complete when the worker sees this.
         self.control().read.store(read.pack(), Ordering::Release);
     }
 
-    /// Wakes the worker, if it sleeps and there is news for it.
+    /// Wakes the worker if it sleeps for something that has come.
     pub(crate) fn wake_worker(&mut self) {
         let PendingWake { orders, space } = std::mem::take(&mut self.pending_wake);
         if !orders && !space {
@@ -216,7 +216,7 @@ impl ParentEnd {
         }
     }
 
-    /// Whether the worker says that it can't wake the parent any more.
+    /// Whether the worker says that it can no longer wake the parent.
     pub(crate) fn has_lost_waker(&self) -> bool {
         self.worker_control().waker_lost.load(Ordering::Relaxed) != 0
     }
@@ -228,28 +228,31 @@ impl ParentEnd {
 
     /// Wakes the worker, whether it says that it sleeps or not.
     pub(crate) fn force_wake(&self) {
-        self.control().wakeups.fetch_add(1, Ordering::Relaxed);
+        // SYNC: wake-up counted (release). A worker that remembers this count before it sleeps has announced that sleep
+        // after the parent looked.
+        self.control().wakeups.fetch_add(1, Ordering::Release);
         futex::wake_one(&self.control().wakeups);
     }
 
-    /// Says that the parent is about to sleep and wants to be woken when unit `wake_at` is done. The caller fences
-    /// after the last lane and looks at all of them again.
+    /// Announces that the parent is about to sleep and wants to be woken when unit `wake_at` is done. The caller
+    /// announces this on all lanes, fences once, and then looks at all of them again.
     pub(crate) fn announce_sleep(&mut self, wake_at: u32) {
         self.sleeps = self.sleeps.wrapping_add(1).max(1);
         self.control().wake_at.store(wake_at, Ordering::Relaxed);
         self.control().sleep_id.store(self.sleeps, Ordering::Relaxed);
     }
 
-    /// Says that the parent is awake.
+    /// Announces that the parent is awake.
     pub(crate) fn announce_awake(&self) {
         self.control().sleep_id.store(0, Ordering::Relaxed);
     }
 
-    /// Takes back what the worker has not claimed. `answered` is the number of the first unit without an answer.
+    /// Takes back what the worker has not claimed. `answered` is the first unit without an answer.
     pub(crate) fn recall(&mut self, answered: u32) -> Result<Recalled, Corrupt> {
         let kept = self.worker_control().claim.fetch_or(RECALL, Ordering::AcqRel) & !RECALL;
         let kept_up_to = u32::try_from(kept).map_err(|_| Corrupt)?;
-        // What the worker claimed last may lie behind what it has answered, never before what was sent.
+        // Orders other than chunks are not claimed, so the last claim may end before what is answered. It never ends
+        // behind what was sent.
         let open = self.sent.wrapping_sub(answered);
         let kept = kept_up_to.wrapping_sub(answered);
         match kept {
@@ -259,12 +262,12 @@ impl ParentEnd {
         }
     }
 
-    /// Whether the worker says that it is at this unit.
+    /// Whether the worker says that this is the unit that it started last.
     pub(crate) fn is_running(&self, unit: u32) -> bool {
         self.worker_control().started.load(Ordering::Acquire) == unit.wrapping_add(1)
     }
 
-    /// Whether the worker says that it has started this unit, be it over or not.
+    /// Whether the worker says that it has started this unit, finished or not.
     pub(crate) fn has_started(&self, unit: u32) -> bool {
         let latest = self.worker_control().started.load(Ordering::Acquire).wrapping_sub(1);
         latest.wrapping_sub(unit) < self.sent.wrapping_sub(unit)
@@ -275,47 +278,47 @@ impl ParentEnd {
         self.worker_control().decoded.load(Ordering::Acquire) == unit.wrapping_add(1)
     }
 
-    /// Whether the worker says that this unit has panicked, of which it is about to tell.
+    /// Whether the worker says that this unit has panicked; the reply about that may still come.
     pub(crate) fn has_panicked(&self, unit: u32) -> bool {
         self.worker_control().panicked.load(Ordering::Acquire) == unit.wrapping_add(1)
     }
 
-    /// When the worker says that it started the unit that it is at.
+    /// When the worker says that it started its last unit.
     pub(crate) fn started_at(&self) -> u64 {
         self.worker_control().started_at.load(Ordering::Relaxed)
     }
 
-    /// What a task takes, as the worker says; 0 when it has not said yet.
+    /// How long a task takes, as the worker says; 0 before it says anything.
     pub(crate) fn pace_ns(&self) -> u64 {
         self.worker_control().pace.load(Ordering::Relaxed)
     }
 
-    /// How many bytes the worker may hold between tasks.
+    /// Sets how many bytes more than after its init the worker may hold between tasks.
     pub(crate) fn limit_memory(&self, bytes: u64) {
         self.control().memory_limit.store(bytes, Ordering::Relaxed);
     }
 
-    /// How many bytes the worker held after its init, as it says; 0 before that.
+    /// How many bytes the worker says that it held after its init; 0 before that.
     pub(crate) fn baseline(&self) -> u64 {
         self.worker_control().baseline.load(Ordering::Relaxed)
     }
 
-    /// How many bytes more it held after its last task, as it says.
+    /// How many bytes more it says that it held after its last task.
     pub(crate) fn growth(&self) -> u64 {
         self.worker_control().growth.load(Ordering::Relaxed)
     }
 
-    /// How long the worker has been at this, as it says.
+    /// How long the worker says that it has spent on this.
     pub(crate) fn spent(&self, what: Activity) -> Duration {
         Duration::from_nanos(self.worker_control().spent.of(what).load(Ordering::Relaxed))
     }
 
-    /// How long the worker may spin before it sleeps.
+    /// Sets how long the worker may spin before it sleeps.
     pub(crate) fn let_spin(&self, spin_ns: u32) {
         self.control().spin_ns.store(spin_ns, Ordering::Relaxed);
     }
 
-    /// Tells a worker that cannot be killed to stop after the task that it is in.
+    /// Tells a worker that cannot be killed to stop after its task.
     pub(crate) fn close(&mut self) {
         self.control().closed.store(1, Ordering::Release);
         self.pending_wake = PendingWake { orders: true, space: true };

@@ -1,18 +1,17 @@
-//! One direction of a lane: a ring of records of any length between one producer and one consumer, which are
-//! usually two processes.
+//! A ring of records of any length between one producer and one consumer, usually in two processes.
 //!
-//! A record is a header word and a payload, padded to whole words. The header is zero until the record is
-//! committed: the producer fills the payload, zeroes the header of the record to come, and then stores this
-//! record's header. So the consumer needs no index to poll: flag and payload of a small record share a cache line,
-//! and whatever moment a producer dies in, what it committed can be read and nothing else looks committed.
+//! A record is a header word and a payload, padded to whole words. The producer fills the payload, zeroes the header of
+//! the next record, and then stores this record's header, which was zero until then. So the consumer polls no index:
+//! flag and payload of a small record share a cache line. Whenever a producer dies, the consumer can read what was
+//! committed, and nothing else looks committed.
 //!
-//! Records lie in one piece. Where the next one does not fit before the end, a `WRAP` record sends the consumer
-//! back to the start. The producer does so early, once it is past the first [`HOT_BYTES`] and the start is free
-//! again: small records then go round in memory that stays in the caches, and large ones use the whole ring.
+//! Records are contiguous. Where the next one does not fit before the end, a `WRAP` record sends the consumer back to
+//! the start. The producer wraps early once it is past the first [`HOT_BYTES`] and the start is free again: small
+//! records then go round in memory that stays in the caches, and large ones use the whole ring.
 //!
-//! A [run] is a record that grows: it takes one small value after the other.
+//! A [run] is a record that grows by one small value at a time.
 //!
-//! How the producer learns what is free differs by direction, so it is told: [`Producer::free_up_to`].
+//! How the producer learns which space is free differs by direction, so its owner tells it: [`Producer::free_up_to`].
 #![allow(unsafe_code, reason = "reads and writes memory that two processes share")]
 
 mod digest;
@@ -30,12 +29,12 @@ use run::{OpenRun, RunProgress, is_run};
 
 pub(crate) use run::padded;
 
-/// The part of a ring in which small records stay.
+/// The part of a ring in which small records stay: it fits into a core's second cache beside the task's own data.
 pub(super) const HOT_BYTES: u32 = 64 << 10;
 pub(super) const WORD: u32 = 8;
 const WRAP: u8 = 0xff;
 
-/// A place in the stream of records: how often it has wrapped, and the offset since.
+/// A place in the stream of records: how often the stream has wrapped, and the offset in the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Position {
     lap: u32,
@@ -52,12 +51,12 @@ impl Position {
     }
 }
 
-/// The peer wrote what no producer writes.
+/// The peer wrote something that no producer writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Corrupt;
 
-/// The header of a committed record: length, tag, and a check: the low bits of the record's number, so that a header
-/// that belongs to another record is told apart, mixed with a digest of the payload where that may be written over.
+/// The header of a committed record: length, tag, and a check. The check is the low bits of the record's number, which
+/// tell it from a header that is left over, mixed with a digest of the payload where stray writes must be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Header {
     len: u32,
@@ -81,12 +80,12 @@ impl Header {
     }
 }
 
-/// What a record's check is made of.
+/// What a record's check covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Checks {
     /// The number alone: the producer is trusted.
     Number,
-    /// The payload too: what has gone wild in the producer's process may have written over it.
+    /// The payload too: stray writes of the producer's process may have changed it.
     Payload,
 }
 
@@ -114,9 +113,9 @@ pub(super) struct Producer {
     freed: Position,
     number: u32,
     run: Option<OpenRun>,
-    /// How much of the ring has memory: as long as the ring is for now.
+    /// How much of the ring has memory; the producer uses no more.
     backed: u32,
-    /// The system gave no more when it was asked last.
+    /// The system refused when it was last asked for more.
     refused: bool,
 }
 
@@ -151,7 +150,7 @@ impl Producer {
         self.lengthen(2 * (len as u32 + 4 * WORD))
     }
 
-    /// There was no room for a record of this length: makes the ring longer, if it can be and if that helps.
+    /// Makes the ring longer for a record that found no space, where that is possible and helps.
     #[cold]
     pub(super) fn grow_for(&mut self, least: usize, spare: u32) -> bool {
         let Ok(least) = u32::try_from(least) else { return false };
@@ -160,7 +159,7 @@ impl Producer {
         helps && !self.refused && (self.lengthen(end.max(2 * self.backed)) || self.lengthen(end))
     }
 
-    /// Makes the ring at least so long.
+    /// Gives the first `to` bytes of the ring memory.
     fn lengthen(&mut self, to: u32) -> bool {
         let to = to.next_multiple_of(HOT_BYTES).min(self.span.len);
         if to > self.backed {
@@ -172,7 +171,7 @@ impl Producer {
         to <= self.backed
     }
 
-    /// Tells that the consumer has done with everything before this place.
+    /// Learns that the consumer is done with everything before this place.
     pub(super) fn free_up_to(&mut self, position: Position) {
         self.freed = position;
     }
@@ -183,8 +182,8 @@ impl Producer {
         self.at
     }
 
-    /// Room for one record of at least `least` bytes, or nothing if it is not free now. So many bytes behind it are
-    /// kept spare. An open run ends here.
+    /// Reserves space for one record of at least `least` bytes, if it is free now, with `spare` bytes left behind it.
+    /// Ends an open run.
     pub(super) fn reserve(&mut self, least: usize, spare: u32) -> Option<Reservation<'_>> {
         self.close_run();
         let least = u32::try_from(least).ok()?;
@@ -199,7 +198,7 @@ impl Producer {
         }
     }
 
-    /// The longest payload that fits at the current place: a header before it, and one for the record to come.
+    /// The longest payload that fits at the current place, between its own header and the next one's.
     fn ahead(&self) -> Option<u32> {
         let end = if self.at.lap == self.freed.lap { self.backed } else { self.freed.offset };
         (end - self.at.offset).checked_sub(2 * WORD)
@@ -217,23 +216,24 @@ impl Producer {
     }
 
     fn publish(&mut self, header: Header) {
-        // SYNC: record committed. Everything before it, the payload and the next header's zero, is visible to the
-        // consumer that sees this header.
+        // SYNC: record committed (release). A consumer that sees this header also sees everything stored before it: the
+        // payload, and the zero in the next header.
         self.span.header(self.at.offset).store(header.pack(), Ordering::Release);
         self.number = self.number.wrapping_add(1);
     }
 
-    /// A payload that this producer wrote earlier and that is not freed yet.
+    /// A payload that this producer has committed and that is not freed yet.
     pub(super) fn written(&self, record: Position, len: usize) -> &[u8] {
         assert!(record.offset as usize + WORD as usize + len <= self.span.len as usize);
         self.span.note_read(record.offset + WORD, len as u32);
-        // SAFETY: the range lies within the span (just checked), and it is this producer's own writing, which
-        // nobody changes: the consumer of a ring that is read back has it mapped for reading only.
+        // SAFETY: the range lies within the span (just checked), whose bytes were all zeroed or written. Only a
+        // producer writes to a ring of orders, for the worker maps it read-only; this is that producer, and the shared
+        // borrow keeps it from writing as long as the slice lives.
         unsafe { slice::from_raw_parts(self.span.at(record.offset + WORD), len) }
     }
 }
 
-/// Room for one record. Dropping it without commit is harmless: nothing has moved.
+/// Space for one record. Dropping it without a commit is harmless: nothing has moved.
 #[derive(Debug)]
 pub(super) struct Reservation<'r> {
     producer: &'r mut Producer,
@@ -248,8 +248,9 @@ impl Reservation<'_> {
         let offset = self.position().offset + WORD;
         self.producer.span.note_write(offset, self.limit);
         let start = self.producer.span.at(offset);
-        // SAFETY: `reserve` found this range free: the consumer has done with it and will not look until the record
-        // is committed, and the borrow keeps this producer from handing it out again.
+        // SAFETY: `reserve` found the range to lie within the span and to be free: the consumer is done with it, and
+        // reads it again only behind a header that is stored by `publish`, which consumes this reservation. The mutable
+        // borrow of the producer excludes a second slice.
         unsafe { slice::from_raw_parts_mut(start, self.limit as usize) }
     }
 
@@ -259,14 +260,14 @@ impl Reservation<'_> {
         if self.wraps { Position { lap: at.lap.wrapping_add(1), offset: 0 } } else { at }
     }
 
-    /// Makes the first `len` bytes a record; says where it ends. For consumers that trust this producer.
+    /// Commits the first `len` bytes as a record, and returns where it ends. For consumers that trust this producer.
     pub(super) fn commit(self, tag: u8, len: usize) -> Position {
         debug_assert_eq!(self.producer.checks, Checks::Number);
         self.publish(tag, len, 0)
     }
 
-    /// Makes a record of these bytes; says where it ends. Its digest is that of the bytes given, not of what lies in the
-    /// ring by then.
+    /// Commits these bytes as a record, and returns where it ends. The digest is made from `bytes`, not from the ring,
+    /// where a stray write may have changed them already.
     pub(super) fn send(mut self, tag: u8, bytes: &[u8]) -> Position {
         self.bytes()[..bytes.len()].copy_from_slice(bytes);
         let digest = self.producer.checks.digest(bytes);
@@ -298,11 +299,11 @@ pub(super) struct Consumer {
     number: u32,
     /// The run that lies ahead.
     run: RunProgress,
-    /// How much of the ring is known to have memory.
+    /// How much of the ring is known to have memory; nothing behind that is read.
     backed: u32,
 }
 
-/// A committed record. Its bytes are read in place.
+/// A committed record, to be read in place.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Record<'r> {
     header: Header,
@@ -310,14 +311,14 @@ pub(super) struct Record<'r> {
     ring: std::marker::PhantomData<&'r Consumer>,
 }
 
-/// What a consumer has taken.
+/// What a consumer has received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Received {
     Record {
         tag: u8,
         len: usize,
     },
-    /// So many values of this length, each [`padded`].
+    /// `count` values of length `len`, each [`padded`].
     Values {
         count: usize,
         len: usize,
@@ -327,25 +328,25 @@ pub(super) enum Received {
 impl Consumer {
     pub(super) fn new(span: Span, checks: Checks) -> Self {
         let backed = match checks {
-            // The producer has seen to it.
+            // A trusted producer commits nothing beyond the memory that it has.
             Checks::Number => span.len,
             Checks::Payload => span.backed(),
         };
         Self { span, checks, at: Position::default(), number: 0, run: RunProgress::default(), backed }
     }
 
-    /// Everything before this place has been read.
+    /// Where the next record begins: everything before has been read.
     pub(super) fn position(&self) -> Position {
         self.at
     }
 
-    /// Whether something new lies ahead: a record, more of a run, or what only a corrupt peer writes.
+    /// Whether something new lies ahead: a record, more of a run, or corruption.
     #[inline]
     pub(super) fn is_ready(&self) -> bool {
         self.span.header(self.at.offset).load(Ordering::Relaxed) != self.run.seen
     }
 
-    /// Whether all that was there has been taken, of a run that may still grow.
+    /// Whether the consumer has taken all that an open run holds by now.
     #[inline]
     pub(super) fn is_up_to_date(&self) -> bool {
         self.run.seen != 0
@@ -361,10 +362,10 @@ impl Consumer {
     /// The header of the next record, if it is committed: copied out, then checked.
     #[inline]
     fn next_header(&mut self) -> Result<Option<Header>, Corrupt> {
-        // SYNC: record committed. What the producer wrote before it is visible from here on.
+        // SYNC: record committed (acquire). What the producer wrote before this header is visible from here on.
         let mut word = self.span.header(self.at.offset).load(Ordering::Acquire);
         if self.run.is_begun() && !is_run(Header::unpack(word).tag) {
-            // No producer takes back what it has begun.
+            // No producer takes a run back.
             return Err(Corrupt);
         }
         if word == 0 {
@@ -391,7 +392,7 @@ impl Consumer {
         Ok(Some(header))
     }
 
-    /// What lies there must have memory before it is read. The producer says that it does, and need not be believed.
+    /// Makes sure that everything before `end` has memory before it is read: the producer says so, but is not trusted.
     #[cold]
     fn reach(&mut self, end: u32) -> bool {
         let end = end.next_multiple_of(HOT_BYTES).min(self.span.len);
@@ -406,14 +407,13 @@ impl Consumer {
     #[inline]
     fn record(&self, header: Header) -> Record<'_> {
         self.span.note_read(self.at.offset + WORD, header.len);
-        // SAFETY: `at` returns a pointer into the span, which is not null.
+        // SAFETY: `at` returns a pointer into the span or to its end, and the span's base is not null.
         let payload = unsafe { NonNull::new_unchecked(self.span.at(self.at.offset + WORD)) };
         Record { header, payload, ring: std::marker::PhantomData }
     }
 
-    /// Takes the next record, or what a run has grown by, if there is one, for a consumer that does not trust its
-    /// producer: the payload is appended to `out`, and only that copy is checked. Whatever is written to the ring
-    /// meanwhile, it stays as it is.
+    /// Takes the next record, or what a run has grown by, for a consumer that does not trust its producer. Appends the
+    /// payload to `out` and checks that copy, which no later write to the ring can change.
     #[inline]
     pub(super) fn take(&mut self, out: &mut Vec<u8>) -> Result<Option<Received>, Corrupt> {
         loop {
@@ -438,7 +438,7 @@ impl Consumer {
         }
     }
 
-    /// Appends a copy of a part of the payload that lies ahead, which `next_header` found to lie within the span.
+    /// Appends a copy of a part of the payload ahead to `out`. The peer may write to it meanwhile.
     #[inline]
     fn copy(&self, from: u32, len: u32, out: &mut Vec<u8>) {
         let offset = self.at.offset + WORD + from;
@@ -446,9 +446,15 @@ impl Consumer {
         assert!(offset as usize + len <= self.span.len as usize);
         self.span.note_read(offset, len as u32);
         out.reserve(len);
-        // SAFETY: the source lies within the span (just checked), the target is the spare capacity that was just
-        // reserved, and the two do not overlap. A peer that writes to the source at the same time makes the bytes
-        // arbitrary, not the access invalid: every byte is a valid `u8`.
+        // SAFETY: the source lies within the span (just checked), which is mapped as long as the consumer lives; the
+        // target is the spare capacity that was just reserved, so it is neither aliased nor overlaps the source.
+        // Afterwards `len` more bytes of `out` are initialized, each with a value, and every value is a valid `u8`. A
+        // peer that keeps the protocol does not write to the source before it sees a `read` behind it, which is
+        // published after this copy: the acquire load of the header makes its writes happen before. A peer that breaks
+        // the protocol is another process, whose stores this program's memory model does not know: for it the mapping
+        // is volatile memory. A read of it must not be split or repeated with an assumption that both give the same
+        // bytes, and it is not: this call is the only read, its source is never turned into a reference, and what it
+        // gives is data that is checked in the copy. (For threads, peer and parent are one trusted program.)
         unsafe {
             let end = out.as_mut_ptr().add(out.len());
             std::ptr::copy_nonoverlapping(self.span.at(offset), end, len);
@@ -456,7 +462,7 @@ impl Consumer {
         }
     }
 
-    /// Goes past a record of this length that `peek` returned.
+    /// Goes past the record that `peek` returned, whose length this is.
     #[inline]
     pub(super) fn advance(&mut self, len: usize) {
         self.at.offset += Header::total(len as u32);
@@ -474,12 +480,14 @@ impl<'r> Record<'r> {
         self.header.len as usize
     }
 
-    /// The payload in place, for a consumer whose producer can be trusted not to change it.
+    /// The payload in place, for a consumer that trusts its producer.
     ///
     /// # Safety
     /// The producer must not write to the payload before the consumer says that it has done with it.
     pub(super) unsafe fn in_place(self) -> &'r [u8] {
-        // SAFETY: `peek` checked that the range lies within the span, and the caller vouches for the producer.
+        // SAFETY: `next_header` checked that the range lies within the span and has memory, and its acquire load made
+        // the producer's writes visible. The caller vouches that the producer does not write there while the slice
+        // lives.
         unsafe { slice::from_raw_parts(self.payload.as_ptr(), self.len()) }
     }
 }

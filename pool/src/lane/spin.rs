@@ -1,21 +1,22 @@
-//! Spinning before a sleep, where that has paid lately.
+//! Spinning before a sleep, where that has paid lately: a sleep and its wake-up are two system calls, a spin that finds
+//! something is none.
 
 use crate::sys::clock::now_ns;
 
-/// What spins, and how that went.
+/// Decides whether to spin by how it went lately.
 #[derive(Debug, Default)]
 pub(crate) struct Spinner {
-    /// So many waits are not spun for: the last ones were in vain, as they are on a core that the other side needs.
+    /// How many waits to skip after a spin in vain: it doubles each time, for the other side may need this very core.
     pauses: u32,
-    /// How many of those are left.
+    /// How many of them are left.
     left: u32,
 }
 
 impl Spinner {
-    /// However often it was in vain, it is tried again after so many waits.
+    /// However often it was in vain, one wait in 16 spins, so that a change for the better is noticed.
     const LONGEST_PAUSE: u32 = 15;
 
-    /// Spins until the condition holds or the time is over; says whether it holds.
+    /// Spins until the condition holds or the time is over; returns whether it holds.
     pub(crate) fn spin_until(&mut self, limit_ns: u64, ready: impl Fn() -> bool) -> bool {
         if limit_ns == 0 || self.left > 0 {
             self.left = self.left.saturating_sub(1);
@@ -40,8 +41,8 @@ fn spin_until(limit_ns: u64, ready: impl Fn() -> bool) -> bool {
     }
     let end = now_ns() + limit_ns;
     loop {
-        // Who is waited for may have this core and no other. He gets it, and while both of them would run, the scheduler
-        // moves one to a core that is free; it does not when one of them always sleeps.
+        // The other side may have only this core. Yielding gives it the core; and as long as both are runnable, the
+        // scheduler moves one of them to a free core, which it does not do when one of them always sleeps.
         std::thread::yield_now();
         if look(8) {
             return true;
@@ -58,7 +59,7 @@ mod tests {
 
     use super::*;
 
-    /// How often the condition is looked at in one wait.
+    /// How often one wait checks the condition.
     fn looks(spinner: &mut Spinner, ready: bool) -> u32 {
         let looks = Cell::new(0);
         spinner.spin_until(100_000, || {
@@ -69,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn it_spins_less_the_more_often_that_is_in_vain() {
+    fn it_spins_less_the_more_often_it_is_in_vain() {
         let mut spinner = Spinner::default();
         let spun: Vec<bool> = (0..40).map(|_| looks(&mut spinner, false) > 1).collect();
         let at: Vec<usize> = (0..40).filter(|wait| spun[*wait]).collect();

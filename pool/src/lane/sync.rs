@@ -1,5 +1,5 @@
-//! What both ends of a lane stand on: atomics, memory, and the two things to sleep on. In tests under
-//! `cfg(loom)` a model checker's are in their place, and the lane's `models` check the very code that runs.
+//! What both ends of a lane are built on: atomics, memory, and the two things to sleep on. In tests under `cfg(loom)` a
+//! model checker's take their place, so that the lane's `models` check the very code that runs.
 
 #[cfg(not(all(loom, test)))]
 mod waker;

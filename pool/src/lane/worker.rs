@@ -1,4 +1,4 @@
-//! The worker's end: takes orders in place, sends replies.
+//! The worker's end: reads orders in place, sends replies.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -20,35 +20,36 @@ use crate::sys::lifeline;
 pub(crate) struct WorkerEnd {
     orders: Consumer,
     replies: Producer,
-    /// The number of the unit that comes next.
+    /// The number of the next unit.
     unit: u32,
-    /// Set while a recall is being answered: chunks are skipped until the `Resume` order.
+    /// Set from the recall to the `RESUME` order: chunks are skipped.
     recalled: bool,
-    /// The last sleep of the parent that this worker rang for.
+    /// The last sleep of the parent that this worker ended.
     woken_sleep: u32,
     clock: Clock,
     spinner: Spinner,
-    /// Where replies are made; its memory is used again.
+    /// Where replies are encoded; kept so that its memory is reused.
     draft: Vec<u8>,
     waker: ParentWaker,
     control: ControlBlocks,
 }
 
-/// How long a worker works before it reads the clock: reading it costs as much as a small task.
+/// How long a worker works before it reads the clock, which costs as much as a small task: once in 50 µs, that is less
+/// than one part in a thousand.
 const LAP_NS: u64 = 50_000;
 
-/// What the worker knows of its time.
+/// How the worker measures its time.
 #[derive(Debug, Default)]
 struct Clock {
-    /// When it was read last.
+    /// When the clock was read last.
     read_at: u64,
-    /// Tasks done since.
+    /// How many tasks were done since.
     tasks: u32,
-    /// What a task has been taking lately; 0 when that is not known.
+    /// How long a task has taken lately; 0 before that is known.
     pace_ns: u64,
 }
 
-/// Both control blocks, as the worker sees them.
+/// Both halves, for their control blocks.
 #[derive(Debug)]
 struct ControlBlocks {
     down: Half,
@@ -57,21 +58,21 @@ struct ControlBlocks {
 
 impl ControlBlocks {
     fn parent(&self) -> &ParentControlBlock {
-        // SAFETY: the orders' half begins with the parent's control block.
+        // SAFETY: the half of orders begins with the parent's control block, by the layout in `mod.rs`.
         unsafe { self.down.control_block() }
     }
 
     fn own(&self) -> &WorkerControlBlock {
-        // SAFETY: the replies' half begins with the worker's control block.
+        // SAFETY: the half of replies begins with the worker's control block, by the layout in `mod.rs`.
         unsafe { self.up.control_block() }
     }
 
-    /// Notes what the time since the clock was read last was spent on, and what a task took.
+    /// Adds the time since the clock was read last to this activity, and works out how long a task took.
     fn spend(&self, clock: &mut Clock, what: Activity) {
         let now = now_ns();
         let took = now.saturating_sub(clock.read_at);
         clock.read_at = now;
-        // Only the worker writes here, so load and store need not be one.
+        // Only this thread writes here, so load and store need not be one operation.
         let word = self.own().spent.of(what);
         word.store(word.load(Ordering::Relaxed).wrapping_add(took), Ordering::Relaxed);
         if let Some(pace_ns) = took.checked_div(u64::from(std::mem::take(&mut clock.tasks))) {
@@ -88,7 +89,7 @@ pub(crate) struct Order<'l> {
     pub(crate) payload: &'l [u8],
 }
 
-/// What a worker needs while it is in a chunk: the lane without the order that it reads.
+/// What a worker answers with while it serves an order: its end of the lane, without the order that it borrows.
 #[derive(Debug)]
 pub(crate) struct Responder<'l> {
     replies: &'l mut Producer,
@@ -109,8 +110,8 @@ impl WorkerEnd {
     }
 
     pub(super) fn over(down: Half, up: Half, waker: ParentWaker) -> Self {
-        // SAFETY: the struct keeps the halves as long as the rings, and each ring has one producer and one consumer:
-        // this end and the parent's.
+        // SAFETY: the struct owns the halves and drops them with the rings. The lane's two ends are made once each, so
+        // this is the only producer of the replies, whose half the worker maps for writing.
         let (orders, replies) = unsafe {
             let orders = Consumer::new(down.ring(), Checks::Number);
             (orders, Producer::new(up.ring(), Checks::Payload))
@@ -129,13 +130,13 @@ impl WorkerEnd {
         }
     }
 
-    /// Takes the next order and hands it to `serve`, together with what it needs to answer; waits while there is
-    /// none. `Ok(None)`: the lane was closed.
+    /// Waits for the next order and hands it to `serve`, together with the means to answer. `Ok(None)`: the lane was
+    /// closed.
     pub(crate) fn serve<R>(
         &mut self,
         serve: impl FnOnce(Order<'_>, &mut Responder<'_>) -> R,
     ) -> Result<Option<R>, Corrupt> {
-        // What is ready may be a wrap, with the record behind it still to come.
+        // A `WRAP` record is ready as well, before the record behind it is.
         while self.orders.peek()?.is_none() {
             if !self.wait_for_order() {
                 return Ok(None);
@@ -147,8 +148,9 @@ impl WorkerEnd {
         let Self { orders, replies, unit, recalled, woken_sleep, clock, draft, waker, control, .. } = self;
         let record = orders.peek()?.ok_or(Corrupt)?;
         let len = record.len();
-        // SAFETY: the parent writes to an order only before it is committed, and frees it only after it is answered;
-        // the record is not used after `advance`.
+        // SAFETY: the parent writes to a record before it commits it, and again only after it has read the reply that
+        // frees it: to the last of its units, or `PART_TAKEN`. `serve` has the payload for its own duration only, and
+        // sends that reply when it has no more use for it: a task that borrows its argument has returned by then.
         let order = Order { tag: record.tag(), payload: unsafe { record.in_place() } };
         let served = serve(
             order,
@@ -158,7 +160,7 @@ impl WorkerEnd {
         Ok(Some(served))
     }
 
-    /// Hands what is needed to reply outside of any order to `answer`.
+    /// Hands the means to answer to `answer`, outside of any order.
     pub(crate) fn answer<R>(&mut self, answer: impl FnOnce(&mut Responder<'_>) -> R) -> R {
         let Self { replies, unit, recalled, woken_sleep, clock, draft, waker, control, .. } = self;
         answer(&mut Responder { replies, unit, recalled, woken_sleep, clock, draft, waker, control })
@@ -182,9 +184,10 @@ impl WorkerEnd {
     }
 }
 
-/// Sleeps on the wakeups unless `ready` holds once the parent can see that this worker sleeps.
+/// Announces a sleep, and sleeps until the next wake-up unless `ready` holds.
 fn sleep(control: &ControlBlocks, what_for: u32, ready: impl Fn() -> bool) {
-    let seen = control.parent().wakeups.load(Ordering::Relaxed);
+    // SYNC: wake-up counted (acquire). Read before the announcement, so that the wake-up for this sleep is not in it.
+    let seen = control.parent().wakeups.load(Ordering::Acquire);
     control.own().asleep.store(what_for, Ordering::Relaxed);
     full_fence();
     if !ready() {
@@ -195,7 +198,7 @@ fn sleep(control: &ControlBlocks, what_for: u32, ready: impl Fn() -> bool) {
 }
 
 impl Responder<'_> {
-    /// Claims the next `n` units; false when the parent has taken back everything that was not claimed.
+    /// Claims the next `n` units; false when the parent has recalled them.
     pub(crate) fn claim(&mut self, n: u32) -> bool {
         if *self.recalled {
             return false;
@@ -206,40 +209,40 @@ impl Responder<'_> {
         !*self.recalled
     }
 
-    /// Skips units that were taken back.
+    /// Skips units that were recalled.
     pub(crate) fn skip(&mut self, n: u32) {
         *self.unit = self.unit.wrapping_add(n);
     }
 
-    /// Answers a recall: chunks after the unit that is being served are run again.
+    /// Ends a recall: chunks after the unit that is being served are run.
     pub(crate) fn resume_after_this(&mut self) {
         *self.recalled = false;
         self.control.own().claim.store(u64::from(self.unit.wrapping_add(1)), Ordering::Release);
     }
 
-    /// Notes that the next unit is being started. What is noted outlives the process.
+    /// Notes that the next unit starts. The note outlives this process.
     #[inline]
     pub(crate) fn start_unit(&mut self) {
         self.control.own().started.store(self.unit.wrapping_add(1), Ordering::Release);
     }
 
-    /// Notes that its argument is decoded: what ends the worker from here on is not the argument's bytes.
+    /// Notes that its argument is decoded: should the worker end now, the argument's bytes are not to blame.
     #[inline]
     pub(crate) fn note_decoded(&mut self) {
         self.control.own().decoded.store(self.unit.wrapping_add(1), Ordering::Release);
     }
 
-    /// Notes that the unit that is at work has panicked: what comes yet is to tell of that.
+    /// Notes that the unit has panicked: only the reply about that is still to come.
     pub(crate) fn note_panicked(&self) {
         self.control.own().panicked.store(self.unit.wrapping_add(1), Ordering::Release);
     }
 
-    /// Notes when the next unit is being started, for the parent's time limits; to be called before it is.
+    /// Notes the time for the parent's time limits; to be called before the next unit starts.
     pub(crate) fn stamp(&mut self) {
         self.control.own().started_at.store(now_ns(), Ordering::Relaxed);
     }
 
-    /// How many bytes the worker may hold between tasks, over what it held after its init; none for any number.
+    /// How many bytes more than after its init the worker may hold between tasks; none for any number.
     pub(crate) fn memory_limit(&self) -> Option<u64> {
         Some(self.control.parent().memory_limit.load(Ordering::Relaxed)).filter(|limit| *limit > 0)
     }
@@ -249,12 +252,12 @@ impl Responder<'_> {
         self.control.own().baseline.store(bytes.max(1), Ordering::Relaxed);
     }
 
-    /// Notes how many bytes more it holds now.
+    /// Notes how many bytes more than that it holds now.
     pub(crate) fn note_growth(&self, bytes: u64) {
         self.control.own().growth.store(bytes, Ordering::Relaxed);
     }
 
-    /// Takes no more tasks: does to itself what a recall does, until the parent has done the same.
+    /// Claims no more units: the worker recalls them from itself, and tells the parent, which will recall them too.
     pub(crate) fn stop_claiming(&mut self) {
         self.recall_itself();
         self.notify();
@@ -265,7 +268,7 @@ impl Responder<'_> {
         *self.recalled = true;
     }
 
-    /// So many tasks are done.
+    /// Counts tasks that are done.
     #[inline]
     pub(crate) fn count(&mut self, tasks: u32) {
         self.clock.tasks += tasks;
@@ -276,12 +279,12 @@ impl Responder<'_> {
         }
     }
 
-    /// What a task has been taking lately, in nanoseconds; 0 when that is not known.
+    /// How long a task has taken lately, in nanoseconds; 0 before that is known.
     pub(crate) fn pace_ns(&self) -> u64 {
         self.clock.pace_ns
     }
 
-    /// Notes what the time since the last note was spent on.
+    /// Adds the time since the clock was read last to this activity.
     pub(crate) fn spend(&mut self, what: Activity) {
         self.control.spend(self.clock, what);
     }
@@ -291,8 +294,7 @@ impl Responder<'_> {
         self.control.parent().closed.load(Ordering::Acquire) != 0
     }
 
-    /// Sends a task's value, which `write` gives: in a run, or in parts. As for [`reply`](Self::reply), an error leaves
-    /// nothing behind.
+    /// Sends the task's value that `write` encodes: in a run, or in parts. An error of `write` sends nothing.
     #[inline]
     pub(crate) fn value<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
         self.draft(write, |lane, value| match value.len() {
@@ -301,8 +303,8 @@ impl Responder<'_> {
         })
     }
 
-    /// Sends a reply that `write` fills; `tag` when it fits in one record, `large` behind its parts when not. An error of
-    /// `write` leaves nothing behind.
+    /// Sends the reply that `write` encodes: as `tag` where it fits in one record, else in parts with `large` behind
+    /// them. An error of `write` sends nothing.
     #[inline]
     pub(crate) fn reply<E>(
         &mut self,
@@ -316,14 +318,14 @@ impl Responder<'_> {
         })
     }
 
-    /// Whether a reply of this length can be sent in one piece: there is memory for it.
+    /// Whether a reply of this length fits in one record, given the memory that there is.
     #[inline]
     pub(crate) fn takes(&mut self, len: usize) -> bool {
         self.replies.takes(len + 2 * WORD as usize)
     }
 
-    /// A reply is filled in memory that only this process has, and gets its digest there: what has gone wild in the lane
-    /// by the time that it is sent does not pass for its value.
+    /// Encodes a reply in this process's own memory, where it also gets its digest. A stray write of the user's code to
+    /// the lane is then told from the value that was sent.
     #[inline]
     fn draft<E>(
         &mut self,
@@ -334,20 +336,20 @@ impl Responder<'_> {
         draft.clear();
         write(&mut draft)?;
         send(self, &draft);
-        // The memory of a large one is not kept.
+        // The memory of a large reply is not kept.
         if draft.capacity() <= 2 * PART_BYTES {
             *self.draft = draft;
         }
         Ok(())
     }
 
-    /// A unit is answered: the next one comes.
+    /// Goes on to the next unit: this one is answered.
     #[inline]
     pub(crate) fn finish_unit(&mut self) {
         *self.unit = self.unit.wrapping_add(1);
     }
 
-    /// Wakes the parent if it sleeps and waits for what is done by now. To be called at the end of each claim.
+    /// Wakes the parent if it sleeps and the unit that it waits for is done. To be called at the end of each claim.
     pub(crate) fn notify_if_awaited(&mut self) {
         full_fence();
         let parent = self.control.parent();
@@ -373,7 +375,7 @@ impl Responder<'_> {
     fn wake_parent(&mut self, sleep: u32) {
         *self.woken_sleep = sleep;
         if !self.waker.wake() {
-            // The parent finds that when it looks around. A worker that has its descriptors takes this one's place.
+            // The parent finds this at its next check, and replaces the worker by one that has its descriptors.
             self.control.own().waker_lost.store(1, Ordering::Relaxed);
             self.recall_itself();
         }
@@ -388,14 +390,14 @@ impl Responder<'_> {
     }
 
     fn learn_read(&mut self) {
-        // SYNC: replies read. What the parent copied out before it published this place may be overwritten.
+        // SYNC: replies read (acquire). The parent has copied what lies before this position: it may be overwritten.
         self.replies.free_up_to(Position::unpack(self.control.parent().read.load(Ordering::Acquire)));
     }
 
     #[cold]
     fn wait_for_space(&mut self, least: usize) {
         loop {
-            // Read before the look: what the parent publishes after it ends the sleep.
+            // Read before the check for space, so that whatever the parent publishes later ends the sleep.
             let read = self.control.parent().read.load(Ordering::Acquire);
             if self.has_space(least) {
                 return;
@@ -417,13 +419,13 @@ impl Responder<'_> {
         self.send(tag, &[]);
     }
 
-    /// Sends a task's value of no more than [`PART_BYTES`] that lies in memory which only this process has.
+    /// Sends a task's value of at most [`PART_BYTES`] that lies in this process's own memory.
     #[inline]
     pub(crate) fn push(&mut self, value: &[u8]) {
         if !self.replies.push(value) {
             self.wait_for_space(WORD as usize + padded(value.len()));
             let pushed = self.replies.push(value);
-            assert!(pushed, "room was there, and only this side fills it");
+            assert!(pushed, "space was there, and only this side fills it");
         }
     }
 
@@ -433,7 +435,7 @@ impl Responder<'_> {
             self.wait_for_space(bytes.len());
         }
         let reservation =
-            self.replies.reserve(bytes.len(), 0).expect("room was there, and only this side fills it");
+            self.replies.reserve(bytes.len(), 0).expect("space was there, and only this side fills it");
         reservation.send(tag, bytes);
     }
 }

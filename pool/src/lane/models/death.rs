@@ -1,4 +1,4 @@
-//! One side stops dead, before any of its accesses to shared memory. What it has committed is there, and nothing else.
+//! One side dies, before any of its accesses to shared memory. The other finds what it had committed, and nothing else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -10,8 +10,8 @@ use super::*;
 use crate::lane::ring::{Checks, Consumer, Producer};
 use crate::lane::sync::{AtomicU64, Span};
 
-/// Checks the model for a life of no access, of one, and so on, until nobody dies any more. The model says whether its
-/// hero has died.
+/// Checks the model for a life of no access, of one, and so on, until the mortal side survives. The model returns
+/// whether it died.
 fn check_all_lives(preemptions: usize, model: impl Fn(Life) -> bool + Send + Sync + 'static) {
     let model = Arc::new(model);
     for accesses in 0.. {
@@ -73,13 +73,13 @@ fn of_a_worker() {
         }
         let died = worker.join().unwrap();
         parent.drain();
-        // What it committed counts.
+        // The parent has every value that was committed.
         let sent = parent.log.sent();
         assert_eq!(parent.values, &[1, 2, 3][..sent]);
-        // What it was at can be told from what it never began.
+        // It can tell whether the next unit was begun.
         let unit = parent.answered;
         assert_eq!(parent.end.is_running(unit), parent.log.begun().len() > sent);
-        // What it has not answered can be read back.
+        // It can read back every order that is not answered.
         for sent in &parent.open {
             assert_eq!(parent.end.sent_payload(sent.record, sent.items.len()), sent.items);
         }

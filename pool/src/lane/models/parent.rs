@@ -1,28 +1,28 @@
-//! The parent's side of a model.
+//! The parent of a model.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::*;
 
-/// What the driver does with its end, in the driver's order.
+/// Does with its end what the driver does, in the same order.
 pub(super) struct Parent {
     pub(super) end: ParentEnd,
     waker: ParentWaker,
-    /// What the worker has truly done.
+    /// What the worker has really done.
     pub(super) log: Log,
-    /// The orders that are not answered.
+    /// The orders without an answer.
     pub(super) open: VecDeque<Sent>,
     pub(super) answered: u32,
-    /// What a recall has taken back, until its `Resume` order is answered.
+    /// The units that a recall has taken back, until its `RESUME` order is answered.
     recalled: Option<Range<u32>>,
-    /// What has come back.
+    /// The values that have come back.
     pub(super) values: Vec<u8>,
-    /// The worker's end was noticed.
+    /// Whether the parent has noticed the worker's end.
     ended: bool,
 }
 
-/// An order that is not answered.
+/// An order without an answer.
 pub(super) struct Sent {
     /// The unit after it.
     after: u32,
@@ -48,7 +48,7 @@ impl Parent {
         self.finish();
     }
 
-    /// Takes back what the worker has not claimed; says from which unit on.
+    /// Takes back what the worker has not claimed; returns the first of those units.
     pub(super) fn recall(&mut self) -> u32 {
         let kept_up_to = self.end.recall(self.answered).expect("no worker writes this").kept_up_to;
         self.recalled = Some(kept_up_to..self.end.next_unit());
@@ -71,7 +71,7 @@ impl Parent {
         true
     }
 
-    /// Takes what has come.
+    /// Takes all replies that have come.
     pub(super) fn drain(&mut self) {
         let mut padded = Vec::new();
         while let Some(reply) = self.end.next_reply(&mut padded, 1).expect("no worker writes this") {
@@ -94,7 +94,8 @@ impl Parent {
         self.end.publish_read();
     }
 
-    /// Rings, and sleeps if there is nothing to do: until half of what is open is done, or the worker ends.
+    /// Wakes the worker, and sleeps if there is nothing to do, until half of the open units are done or the worker
+    /// ends.
     pub(super) fn sleep(&mut self) {
         self.end.wake_worker();
         let open = self.end.next_unit() - self.answered;
@@ -106,7 +107,7 @@ impl Parent {
         self.end.announce_awake();
     }
 
-    /// Waits for the answers to everything that was sent, or the worker's end.
+    /// Waits until everything that was sent is answered, or the worker ends.
     pub(super) fn finish(&mut self) {
         self.wait_for(self.end.next_unit());
         self.end.wake_worker();

@@ -1,4 +1,4 @@
-//! The parent takes back what the worker has not claimed: each task is run, or taken back, and never both.
+//! The parent takes back what the worker has not claimed. Each task is run or taken back, never both.
 
 use loom::thread;
 
@@ -14,7 +14,7 @@ fn each_unit_is_run_or_taken_back() {
         let kept = parent.recall() as usize;
         parent.finish();
         assert_eq!(parent.values, &[1, 2][..kept]);
-        // What was taken back goes out once more, and something new.
+        // Sends again what was taken back, and something new.
         assert!(parent.send(&[1, 2, 3][kept..]));
         parent.finish();
         assert_eq!(parent.values, [1, 2, 3]);

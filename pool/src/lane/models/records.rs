@@ -1,4 +1,4 @@
-//! Records through a ring that wraps all the time.
+//! Records through a ring that wraps again and again.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::lane::ring::{Checks, Consumer, Producer, Received, padded};
 use crate::lane::sync::{AtomicU64, Span};
 
-/// Sends a record if there is room; `read` tells what is free.
+/// Sends a record if there is space; `read` says what is free.
 pub(super) fn send(producer: &mut Producer, record: &[u8], read: &AtomicU64) -> bool {
     if producer.reserve(record.len(), 0).is_none() {
         producer.free_up_to(Position::unpack(read.load(Ordering::Acquire)));
@@ -18,7 +18,7 @@ pub(super) fn send(producer: &mut Producer, record: &[u8], read: &AtomicU64) -> 
     true
 }
 
-/// The same with a value of a run.
+/// Pushes a value to a run, in the same way.
 pub(super) fn push(producer: &mut Producer, value: &[u8], read: &AtomicU64) -> bool {
     producer.push(value) || {
         producer.free_up_to(Position::unpack(read.load(Ordering::Acquire)));
@@ -26,12 +26,12 @@ pub(super) fn push(producer: &mut Producer, value: &[u8], read: &AtomicU64) -> b
     }
 }
 
-/// What is one byte long is a value, other things are records.
+/// Sends one byte as a value, anything else as a record.
 fn push_or_send(producer: &mut Producer, bytes: &[u8], read: &AtomicU64) -> bool {
     if bytes.len() == 1 { push(producer, bytes, read) } else { send(producer, bytes, read) }
 }
 
-/// Takes what is there, and tells what is free.
+/// Takes what is there, and publishes what is free.
 pub(super) fn take_all(consumer: &mut Consumer, read: &AtomicU64) -> Vec<Vec<u8>> {
     let mut records = Vec::new();
     let mut bytes = Vec::new();
@@ -51,14 +51,14 @@ pub(super) fn take_all(consumer: &mut Consumer, read: &AtomicU64) -> Vec<Vec<u8>
         told = consumer.position();
         read.store(told.pack(), Ordering::Release);
     }
-    // A run that has ended is passed without being taken.
+    // The consumer passes a run that has ended without taking anything.
     if consumer.position() != told {
         read.store(consumer.position().pack(), Ordering::Release);
     }
     records
 }
 
-/// Both sides look again and again, for room and for records.
+/// Both sides poll: for space, and for records.
 fn arrive_in_order(
     ring_bytes: u32,
     checks: Checks,

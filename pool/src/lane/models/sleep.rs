@@ -1,4 +1,4 @@
-//! Both sides sleep, and neither oversleeps.
+//! Both sides sleep, and each is woken.
 
 use loom::thread;
 

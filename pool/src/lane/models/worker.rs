@@ -1,18 +1,18 @@
-//! The worker's side of a model.
+//! The worker of a model.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
 use super::*;
 
-/// What a worker does with its end, in a worker's order: each item is a task whose value is the item.
+/// Does with its end what a worker does, in the same order. Each item is a task that returns it.
 pub(super) struct Worker {
     pub(super) end: WorkerEnd,
     pub(super) waker: ParentWaker,
     pub(super) log: Log,
 }
 
-/// What a worker has truly done: the items that it has begun to run, and how many values it has sent.
+/// What a worker has really done: the items that it has begun to run, and how many values it has sent.
 #[derive(Clone, Default)]
 pub(super) struct Log(Arc<Mutex<(Vec<u8>, usize)>>);
 
@@ -27,14 +27,15 @@ impl Log {
 }
 
 impl Worker {
-    /// Works until it is told to end, its lane is closed, or it dies; says whether it has died. The parent hears of it.
+    /// Works until it is told to end, its lane is closed, or it dies; returns whether it died. The parent hears of the
+    /// end.
     pub(super) fn work(mut self) -> bool {
         let died = Life::ends_in(|| while self.obey_next() {});
         self.waker.end();
         died
     }
 
-    /// Takes one chunk, and runs no more than its first task.
+    /// Takes one chunk, and runs only its first task.
     pub(super) fn stop_after_one(&mut self) {
         let Self { end, log, .. } = self;
         end.serve(|order, answer| {
@@ -67,7 +68,8 @@ fn obey(order: Order<'_>, answer: &mut Responder<'_>, log: &Log) -> bool {
     true
 }
 
-/// Short chunks are claimed task by task. Long ones are claimed whole: their values fill the ring before a nudge.
+/// Claims short chunks task by task, and long ones as a whole, so that their values fill the ring before the parent
+/// hears of them.
 fn run_chunk(items: &[u8], answer: &mut Responder<'_>, log: &Log) {
     let claim = if items.len() > 2 { items.len() } else { 1 };
     for (index, claimed) in items.chunks(claim).enumerate() {
@@ -88,7 +90,7 @@ fn run_chunk(items: &[u8], answer: &mut Responder<'_>, log: &Log) {
     }
 }
 
-/// The order is answered, and the parent hears of it.
+/// Answers the order, and tells the parent.
 fn done(answer: &mut Responder<'_>) {
     let Ok(()) = answer.reply::<Infallible>(reply::DONE, reply::DONE, |_| Ok(()));
     answer.finish_unit();

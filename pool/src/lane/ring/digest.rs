@@ -1,9 +1,9 @@
-//! The digest of a payload, against what has gone wild in the producer's process: stray writes, not forgers.
+//! The digest of a payload. It finds stray writes of the producer's process, not forgeries.
 //!
-//! Users' programs compile this file with the settings of their own profile, so it has to be fast without an optimizer
-//! too, where a small function of another crate is a call. So it is plain arithmetic on words, in eight lanes, which are mixed
-//! at the end. Each word is multiplied to twice its width and folded: every bit of it changes many of its lane's bits, so
-//! that no two changes of a few bits each cancel out.
+//! Users compile this file with the settings of their own profile, so it must be fast without an optimizer too, where
+//! each small function of another crate is a call. So it is plain arithmetic on words, in eight accumulators that are
+//! mixed at the end. Each word is multiplied to twice its width and folded: every bit of it changes many bits of its
+//! accumulator, so two changes of a few bits each do not cancel out.
 
 /// The golden ratio and three from the digits of pi: odd, with bits all over.
 const KEYS: [u64; 4] =
@@ -13,17 +13,17 @@ const KEYS: [u64; 4] =
 #[inline(always)]
 #[expect(clippy::cast_lossless, reason = "`u128::from` is a call where nothing is optimized")]
 pub(super) fn fold(a: u64, b: u64) -> u64 {
-    // Without a check for overflow, which there is none of.
+    // Two factors of 64 bits cannot overflow; `wrapping` only leaves out the check.
     let product = (a as u128).wrapping_mul(b as u128);
     product as u64 ^ (product >> 64) as u64
 }
 
-/// A digest of these bytes and of how many they are.
+/// A digest of these bytes and of their number.
 #[inline]
 pub(super) fn digest(bytes: &[u8]) -> u64 {
     let (words, tail) = bytes.as_chunks();
     let (blocks, words): (&[[[u8; 8]; 8]], _) = words.as_chunks();
-    // The last word may begin in the one before it.
+    // The last eight bytes, which may overlap the word before them.
     let last = bytes.last_chunk().copied().unwrap_or_else(|| short(tail));
     let mut sum = bytes.len() as u64;
     if !blocks.is_empty() {
@@ -42,8 +42,8 @@ fn short(tail: &[u8]) -> [u8; 8] {
     word
 }
 
-/// The digest of whole blocks, a word of each for each lane. The loop counts by hand: without an optimizer an iterator
-/// costs more than the block.
+/// The digest of whole blocks, each of a word for each accumulator. The loop counts by hand: without an optimizer an
+/// iterator costs more than a block.
 fn wide(blocks: &[[[u8; 8]; 8]]) -> u64 {
     let [mut a, mut b, mut c, mut d] = KEYS;
     let [mut e, mut f, mut g, mut h] = KEYS.map(|key| !key);
@@ -92,7 +92,7 @@ mod tests {
                 seen.insert(check(&bytes));
                 bytes[bit / 8] ^= 1 << (bit % 8);
             }
-            // Of 8,001 values of 24 bits a pair or two may be alike by chance.
+            // Of 8,001 values of 24 bits a few pairs may be equal by chance.
             assert!(seen.len() + 6 > 8 * len + 1, "{} of {} changes of {len} bytes", seen.len(), 8 * len);
         }
     }
@@ -113,8 +113,8 @@ mod tests {
         }
     }
 
-    /// Measured: twice as long as the copy, where the program is not optimized; a digest that is built of small functions
-    /// took a hundred times as long.
+    /// Measured without optimization: twice as long as the copy. A digest built of small functions took a hundred times
+    /// as long.
     #[test]
     fn it_is_fast_without_an_optimizer() {
         const LEN: usize = 16 << 20;

@@ -1,18 +1,21 @@
-//! Runs: records that grow. A run holds values of one length, and each is committed by itself, by a store to the run's
-//! header: a producer that dies has committed what it pushed, and a small value costs little more than its bytes.
+//! Runs: records that grow. A run holds values of one length, and a store to the run's header commits each by itself.
+//! So a producer that dies has committed all that it pushed, and a small value costs little more than its bytes.
 //!
-//! Payload: a word with the length of a value, then the values, each padded to whole words. The header says how far
-//! the run goes by now, with a digest of all of that; once the header is a `RUN`, the next record follows.
+//! The payload is a word with the length of a value, then the values, each padded to whole words. The header holds the
+//! length of the run so far and a digest of all of it. Once its tag is `RUN`, the run is over and the next record
+//! follows.
 
 #[cfg(all(test, not(loom)))]
 mod tests;
 
 use super::*;
 
+/// The header of a run that is over.
 pub(super) const RUN: u8 = 0xfd;
 /// The header of a run that may still grow.
 const OPEN_RUN: u8 = 0xfe;
-/// A run takes no more values than this many bytes hold, so that its room is free again soon. A longer value is alone.
+/// The longest run, for its space is free again only when it is over: a quarter of the hot part of a ring. A longer
+/// value has a run of its own.
 const LONGEST_RUN: u32 = 16 << 10;
 
 #[inline]
@@ -20,13 +23,13 @@ pub(super) fn is_run(tag: u8) -> bool {
     tag == RUN || tag == OPEN_RUN
 }
 
-/// What a value takes: at least a word, so that values without bytes can be counted.
+/// How much space a value takes: at least a word, so that values without bytes can be counted.
 #[inline]
 pub(crate) fn padded(len: usize) -> usize {
     len.max(1).next_multiple_of(WORD as usize)
 }
 
-/// A value of up to a word, with zeros behind it.
+/// A value of up to a word, padded with zeros; nothing if it is longer.
 #[inline]
 fn short(value: &[u8]) -> Option<u64> {
     let mut word = [0; WORD as usize];
@@ -34,7 +37,7 @@ fn short(value: &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(word))
 }
 
-/// A run's digest so far: the sum of its words, each multiplied together with its place and folded. A word does not wait
+/// A run's digest so far: the sum of its words, each of which is first mixed with its place and folded. No word waits
 /// for the one before it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Digest {
@@ -47,7 +50,7 @@ impl Digest {
         Self::default().with_word(u64::from(len))
     }
 
-    /// The constants are the golden ratio and pi.
+    /// The constants are digits of the golden ratio and of pi: odd, with bits all over.
     #[inline]
     fn with_word(self, word: u64) -> Self {
         let place = self.place.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -60,7 +63,7 @@ impl Digest {
         self.with_word(short(value).unwrap_or_else(|| digest(value)))
     }
 
-    /// With values of this length, each [`padded`].
+    /// Adds values of this length, each [`padded`].
     #[inline]
     fn with_values(self, slots: &[u8], len: usize) -> Self {
         if len == WORD as usize {
@@ -70,7 +73,7 @@ impl Digest {
         slots.chunks_exact(padded(len)).fold(self, |digest, slot| digest.with_value(&slot[..len]))
     }
 
-    /// The upper bits depend on all of the words.
+    /// The upper bits, which depend on all of the words.
     #[inline]
     fn check(self) -> u32 {
         (self.sum >> 40) as u32
@@ -82,15 +85,15 @@ impl Digest {
 pub(super) struct OpenRun {
     /// The length of a value.
     value: u32,
-    /// The payload so far, and how long it may get.
+    /// The length of the payload so far, and the greatest length that it may have.
     len: u32,
     limit: u32,
     digest: Digest,
 }
 
 impl Producer {
-    /// Commits a value, or says that there is no room for it now. Its digest is that of the bytes given, not of what lies
-    /// in the ring by then.
+    /// Commits a value; false if there is no space for it now. As in [`Reservation::send`], the digest is made from
+    /// `value`, not from the ring.
     #[inline]
     pub(in crate::lane) fn push(&mut self, value: &[u8]) -> bool {
         let slot = padded(value.len()) as u32;
@@ -101,8 +104,9 @@ impl Producer {
         let Self { run: Some(run), span, at, .. } = self else { return false };
         let offset = at.offset + WORD + run.len;
         span.note_write(offset, slot);
-        // SAFETY: `open_run` found the run's payload free up to its limit, in which this value lies; the consumer does not
-        // look there until the header says so.
+        // SAFETY: `open_run` reserved the run's payload up to its limit, in which this value's padded place lies, so
+        // the place is within the span and free. The consumer reads it only behind the header that is stored below. The
+        // source is a borrowed slice of this length outside the ring; writing an array of bytes needs no alignment.
         unsafe {
             let place = span.at(offset);
             match short(value) {
@@ -114,12 +118,12 @@ impl Producer {
         run.len += slot;
         run.digest = run.digest.with_value(value);
         let header = Header { len: run.len, tag: OPEN_RUN, check: self.number ^ run.digest.check() };
-        // SYNC: record committed. The value is visible to the consumer that sees this header.
+        // SYNC: record committed (release). A consumer that sees this header also sees the value.
         span.header(at.offset).store(header.pack(), Ordering::Release);
         true
     }
 
-    /// Begins a run for values of this length; false when there is no room for one of them.
+    /// Begins a run for values of this length; false if there is no space for one of them.
     #[cold]
     fn open_run(&mut self, value: usize) -> bool {
         let least = WORD as usize + padded(value);
@@ -130,7 +134,8 @@ impl Producer {
         let offset = self.at.offset + WORD;
         self.span.note_write(offset, WORD);
         let word = (value as u64).to_le_bytes();
-        // SAFETY: `reserve` found this range free, as in `push`.
+        // SAFETY: `reserve` found at least a word and a value free here, within the span, and the consumer reads it
+        // only behind a header that is not stored yet.
         unsafe { std::ptr::copy_nonoverlapping(word.as_ptr(), self.span.at(offset), word.len()) };
         let limit = limit.min(LONGEST_RUN.max(least as u32));
         let value = value as u32;
@@ -138,7 +143,7 @@ impl Producer {
         true
     }
 
-    /// Ends the run, if there is one: the next record can follow.
+    /// Ends the open run, if there is one, so that the next record can follow.
     #[inline]
     pub(super) fn close_run(&mut self) {
         let Some(OpenRun { len, digest, .. }) = self.run.take() else { return };
@@ -149,12 +154,12 @@ impl Producer {
     }
 }
 
-/// How far a consumer has come in a run.
+/// How much of a run a consumer has taken.
 #[derive(Debug, Default)]
 pub(super) struct RunProgress {
-    /// The header that it saw last; 0 at the start of a record.
+    /// The header that it has seen last; 0 at the start of a record.
     pub(super) seen: u64,
-    /// How much of the payload it has taken.
+    /// The length of the payload that it has taken.
     len: u32,
     /// The length of a value.
     value: u32,
@@ -169,8 +174,8 @@ impl RunProgress {
 }
 
 impl Consumer {
-    /// Takes what a run has grown by: how many values of what length. They are appended to `out`, and only that copy is
-    /// checked.
+    /// Takes the values that a run has grown by, appends them to `out`, and checks that copy. Returns their number and
+    /// length.
     pub(super) fn take_run(&mut self, header: Header, out: &mut Vec<u8>) -> Result<(usize, usize), Corrupt> {
         if !self.run.is_begun() {
             if header.len < WORD {

@@ -1,4 +1,4 @@
-//! A ring over private memory, from both ends.
+//! Both ends of a ring over private memory.
 
 use std::collections::VecDeque;
 
@@ -22,7 +22,7 @@ pub(super) fn pair(len: u32) -> Pair {
     Pair { _memory: memory, producer, consumer }
 }
 
-/// A ring whose system gives it so much memory and no more.
+/// A ring for which the system has `most` bytes.
 fn pair_with_memory(len: u32, most: u32) -> Pair {
     let mut pair = pair(len);
     let (at_first, whole) = (pair.producer.backed, len);
@@ -55,7 +55,7 @@ fn a_ring_gets_longer_where_it_is_full() {
 }
 
 #[test]
-fn what_is_taken_never_lies_beyond_the_memory() {
+fn no_record_lies_beyond_the_memory() {
     const MEMORY: u32 = 300 << 10;
     let mut pair = pair_with_memory(4 << 20, MEMORY);
     assert!(pair.producer.takes(60_000) && pair.producer.takes(120_000) && !pair.producer.takes(200_000));
@@ -97,7 +97,7 @@ fn receive(consumer: &mut Consumer) -> Option<(u8, Vec<u8>)> {
 }
 
 #[test]
-fn what_is_not_committed_is_not_there() {
+fn an_uncommitted_record_is_not_there() {
     let mut pair = pair(4096);
     assert_eq!(receive(&mut pair.consumer), None);
     pair.producer.reserve(10, 0).unwrap().bytes()[0] = 9;
@@ -124,7 +124,7 @@ fn a_full_ring_refuses_until_it_is_freed() {
 }
 
 #[test]
-fn what_is_spared_is_there_when_the_rest_is_full() {
+fn spared_space_is_there_when_the_rest_is_full() {
     let mut pair = pair(1024);
     for step in 0..300usize {
         while let Some(mut reservation) = pair.producer.reserve(step % 40, WORD) {
@@ -155,14 +155,14 @@ fn the_longest_record_fits_an_empty_ring_wherever_it_stands() {
 }
 
 #[test]
-fn room_that_was_given_up_moves_nothing() {
+fn a_dropped_reservation_moves_nothing() {
     let mut pair = pair(1 << 20);
     while pair.producer.position().offset < HOT_BYTES {
         assert!(send(&mut pair.producer, 1, &[1; 900]));
         assert!(receive(&mut pair.consumer).is_some());
         pair.producer.free_up_to(pair.consumer.position());
     }
-    // The first room is at the start of the ring; what does not fit there finds its place ahead.
+    // The first reservation is at the start of the ring; a record that does not fit there goes ahead.
     let small = pair.producer.reserve(1, 0).unwrap().bytes().len();
     assert!(small < HOT_BYTES as usize * 2);
     assert!(send(&mut pair.producer, 2, &vec![2; 2 * HOT_BYTES as usize]));
@@ -210,7 +210,7 @@ fn any_walk_keeps_order_and_content() {
 }
 
 #[test]
-fn a_record_that_was_written_over_is_told() {
+fn a_record_that_was_overwritten_is_corrupt() {
     for word in 0..8 {
         let mut pair = pair(4096);
         assert!(send(&mut pair.producer, 3, &[7; 50]));
@@ -225,7 +225,7 @@ fn a_header_that_no_producer_writes_is_corrupt() {
         let mut pair = pair(4096);
         pair.consumer.span.header(0).store(word, Ordering::Release);
         let corrupt = pair.consumer.take(&mut Vec::new());
-        // A lone WRAP is what a producer may write; behind it the start must hold something else.
+        // A producer may write one WRAP; at the start, behind it, there must be something else.
         assert_eq!(corrupt, Err(Corrupt), "{word:#x}");
     }
 }

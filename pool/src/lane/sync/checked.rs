@@ -1,5 +1,5 @@
-//! What stands under a lane while the model checker runs it: one thread at a time, in every order that there is.
-#![allow(unsafe_code, reason = "stands for memory that two processes share")]
+//! What a lane is built on while the model checker runs it: one thread at a time, in every possible order.
+#![allow(unsafe_code, reason = "models memory that two processes share")]
 
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -23,12 +23,12 @@ pub(in crate::lane) struct Half {
 }
 
 impl Half {
-    /// Memory that begins with these words.
+    /// Memory that begins with this control block.
     pub(in crate::lane) fn new(control: impl Any + Send + Sync) -> Self {
         Self { control: Arc::new(control), ring: Span::new(RING_BYTES) }
     }
 
-    /// The same memory, as somebody sees it whose life this is.
+    /// The same memory, as a side with this life sees it.
     pub(in crate::lane) fn seen_by(&self, life: &Life) -> Self {
         Self { control: self.control.clone(), ring: self.ring.seen_by(life) }
     }
@@ -39,7 +39,7 @@ impl Half {
     }
 
     /// # Safety
-    /// None: the words are known by their type.
+    /// None: the type of the control block is checked.
     pub(in crate::lane) unsafe fn control_block<Block: 'static>(&self) -> &Block {
         self.ring.life.step();
         self.control.downcast_ref().expect("the half begins with another control block")
@@ -54,9 +54,9 @@ impl Half {
 
 /// The memory of a ring, twice: its words as atomics that the checker knows, and its bytes.
 ///
-/// The checker is told of plain accesses too: a write is one to each word that nobody may race with, and leaves there
-/// what is no header; a read is one that no store may race with. So it finds two sides in one place, and a header that
-/// is looked for where a payload was.
+/// The checker also hears of plain accesses. A plain write is an exclusive access to each of its words, and leaves
+/// something there that is no header; a plain read is an access that no store may race with. So the checker finds two
+/// sides that use one place at once, and a side that looks for a header where a payload was.
 #[derive(Debug)]
 struct Memory {
     words: Vec<UnsafeCell<AtomicU64>>,
@@ -68,7 +68,7 @@ unsafe impl Send for Memory {}
 // SAFETY: as above.
 unsafe impl Sync for Memory {}
 
-/// What a payload's word holds for who takes it for a header.
+/// What a side that takes a payload for a header finds there.
 const NO_HEADER: u64 = u64::MAX;
 
 #[derive(Debug, Clone)]
@@ -94,7 +94,7 @@ impl Span {
         true
     }
 
-    /// The same memory, as somebody sees it whose life this is.
+    /// The same memory, as a side with this life sees it.
     pub(in crate::lane) fn seen_by(&self, life: &Life) -> Self {
         Self { life: life.clone(), ..self.clone() }
     }
@@ -116,7 +116,7 @@ impl Span {
     pub(in crate::lane) fn note_read(&self, offset: u32, len: u32) {
         self.life.step();
         for word in self.plain(offset, len) {
-            // SAFETY: no other thread runs meanwhile, and the checker sees to it that none was to store here.
+            // SAFETY: no other thread runs meanwhile; the checker fails if one is about to store here.
             unsafe { (*word.get()).unsync_load() };
         }
     }
@@ -124,7 +124,7 @@ impl Span {
     pub(in crate::lane) fn note_write(&self, offset: u32, len: u32) {
         self.life.step();
         for word in self.plain(offset, len) {
-            // SAFETY: no other thread runs meanwhile, and one that is about to access this word makes the checker fail.
+            // SAFETY: no other thread runs meanwhile; the checker fails if one is about to access this word.
             unsafe { (*word.get()).with_mut(|word| *word = NO_HEADER) };
         }
     }
@@ -134,12 +134,12 @@ impl Span {
     }
 }
 
-/// How many more accesses to shared memory somebody lives to see. Whoever is to die does so before an access, by a
-/// panic that the model catches: nothing is tidied up.
+/// How many accesses to shared memory a side has left. It dies before the next one by a panic that the model catches,
+/// and cleans nothing up.
 #[derive(Debug, Clone)]
 pub(in crate::lane) struct Life(Arc<AtomicUsize>);
 
-/// What a death is told by.
+/// The panic that is a death.
 struct Died;
 
 impl Life {
@@ -151,7 +151,7 @@ impl Life {
         Self::of(usize::MAX)
     }
 
-    /// Does this, or dies over it; says whether it has died.
+    /// Does this work, or dies on the way; returns whether it died.
     pub(in crate::lane) fn ends_in(work: impl FnOnce()) -> bool {
         let worked = catch_unwind(AssertUnwindSafe(work));
         worked.is_err_and(|panic| panic.is::<Died>() || resume_unwind(panic))
@@ -166,18 +166,19 @@ impl Life {
     }
 }
 
-/// A poll set with one bell: it rings until the sleeper has heard it; what has ended stays so.
+/// The parent's poll set: its eventfd, which stays readable until the sleeper reads it, and the worker's end, which
+/// stays.
 #[derive(Debug, Clone)]
 pub(in crate::lane) struct ParentWaker(Arc<(Mutex<Poll>, Condvar)>);
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Poll {
-    rings: bool,
+    woken: bool,
     ended: bool,
 }
 
 impl ParentWaker {
-    /// A model's bell is no descriptor.
+    /// A model's waker is no descriptor.
     pub(in crate::lane) fn new(_eventfd: OwnedFd) -> std::io::Result<Self> {
         unreachable!("a model's lane lies in no file")
     }
@@ -188,11 +189,11 @@ impl ParentWaker {
 
     #[must_use]
     pub(in crate::lane) fn wake(&self) -> bool {
-        self.change(|poll| poll.rings = true);
+        self.change(|poll| poll.woken = true);
         true
     }
 
-    /// The worker has ended, as its pidfd tells.
+    /// The worker has ended: its pidfd is readable.
     pub(in crate::lane) fn end(&self) {
         self.change(|poll| poll.ended = true);
     }
@@ -203,20 +204,20 @@ impl ParentWaker {
         changed.notify_one();
     }
 
-    /// Sleeps until the bell rings or the worker has ended; says whether it has. There is no time limit: a wake-up that
-    /// is lost is a deadlock.
+    /// Sleeps until it is woken or the worker has ended; returns whether it has. There is no time limit, so a lost
+    /// wake-up is a deadlock.
     pub(in crate::lane) fn sleep(&self) -> bool {
         let (poll, changed) = &*self.0;
         let mut poll = poll.lock().expect("no thread of a model panics with it");
-        while !poll.rings && !poll.ended {
+        while !poll.woken && !poll.ended {
             poll = changed.wait(poll).expect("no thread of a model panics with it");
         }
-        poll.rings = false;
+        poll.woken = false;
         poll.ended
     }
 }
 
-/// The futex: the kernel compares the word and puts the caller to sleep under one lock.
+/// The futex. As in the kernel, one lock covers comparing the word and falling asleep.
 pub(in crate::lane) mod futex {
     use std::ops::Deref;
     use std::sync::atomic::Ordering;
@@ -240,7 +241,7 @@ pub(in crate::lane) mod futex {
         }
     }
 
-    /// Sleeps while the word holds `seen`. There is no time limit: a wake-up that is lost is a deadlock.
+    /// Sleeps while the word is `seen`. There is no time limit, so a lost wake-up is a deadlock.
     pub(in crate::lane) fn wait(word: &Word, seen: u32, _limit: Option<Duration>) {
         let queue = word.queue.lock().expect("no thread of a model panics with it");
         if word.load(Ordering::Relaxed) == seen {
@@ -248,7 +249,7 @@ pub(in crate::lane) mod futex {
         }
     }
 
-    /// Wakes the one that sleeps on the word.
+    /// Wakes a sleeper on the word.
     pub(in crate::lane) fn wake_one(word: &Word) {
         let queue = word.queue.lock().expect("no thread of a model panics with it");
         word.woken.notify_one();

@@ -1,4 +1,4 @@
-//! One direction's memory as one process sees it: a page of words, then the ring.
+//! One direction's memory as one process sees it: the page of the control block, then the ring.
 #![allow(unsafe_code, reason = "hands out memory that two processes share")]
 
 use std::io;
@@ -23,16 +23,17 @@ impl Half {
     /// # Safety
     /// `Block` must be the struct of atomics that this half begins with.
     pub(in crate::lane) unsafe fn control_block<Block>(&self) -> &Block {
-        // SAFETY: the mapping is page-aligned, longer than the words, zeroed at first, and lives as long as `self`;
-        // the caller names the right struct, all of whose fields are atomics or padding.
+        // SAFETY: the mapping is page-aligned, at least a page long (which the layout asserts to be enough), zeroed at
+        // first, and lives as long as `self`. The caller names the struct that lies there; its fields are atomics and
+        // unused padding, so whatever the other process stores is a valid value and no data race.
         unsafe { self.mapping.base().cast::<Block>().as_ref() }
     }
 
     /// # Safety
     /// The span must not be used after the half is dropped.
     pub(in crate::lane) unsafe fn ring(&self) -> Span {
-        // SAFETY: behind the page of words there are so many bytes, zeroed at first; the caller keeps them mapped; both
-        // ends reach them by spans only.
+        // SAFETY: the file is `FILE_BYTES` long, so `RING_BYTES` follow the control block's page. They are zeroed at
+        // first and page-aligned, the caller keeps them mapped, and both ends reach them through spans only.
         let mut span = unsafe { Span::new(self.mapping.base().add(CONTROL_BYTES), RING_BYTES) };
         span.backing = Backing::Pages;
         span
@@ -47,30 +48,30 @@ pub(in crate::lane) struct Span {
     backing: Backing,
 }
 
-/// What a span's memory is made of.
+/// How a span's memory is allocated.
 #[derive(Debug)]
 enum Backing {
-    /// It is all there.
+    /// All of it from the start.
     Whole,
-    /// Pages that are made when they are touched first, but for those at the begin.
+    /// By the page, when it is first touched; the first [`BACKED_BYTES`] are allocated already.
     Pages,
-    /// The same, and there are no more than this.
+    /// The same, and the system has no more than this.
     #[cfg(test)]
     UpTo(u32),
 }
 
-// SAFETY: the span is memory of the process, valid wherever its owner goes.
+// SAFETY: the span is an address range of the process, valid on every thread.
 unsafe impl Send for Span {}
 
 impl Span {
     /// # Safety
-    /// `base` must be 8-aligned and point to `len` bytes, zeroed at first, that stay mapped while the span is used, and
-    /// whoever else has them mapped must touch header words only as atomics.
+    /// `base` must be 8-aligned and point to `len` bytes, zeroed at first, that stay mapped while the span is used. All
+    /// who have them mapped must access header words as atomics only.
     pub(in crate::lane) unsafe fn new(base: NonNull<u8>, len: u32) -> Self {
         Self { base, len, backing: Backing::Whole }
     }
 
-    /// A span that has its first bytes, and can be given so many.
+    /// A span for which the system has `most` bytes.
     #[cfg(test)]
     pub(in crate::lane) fn given_up_to(mut self, most: u32) -> Self {
         self.backing = Backing::UpTo(most);
@@ -85,13 +86,14 @@ impl Span {
         }
     }
 
-    /// Gives these bytes memory; false when there is none. To touch them without that may end the process.
+    /// Allocates these bytes; false if there is no memory. Touching them without that may end the process.
     pub(in crate::lane) fn back(&self, from: u32, to: u32) -> bool {
         debug_assert!(from <= to && to <= self.len);
         match self.backing {
             Backing::Whole => true,
-            // SAFETY: the range lies within the span, whose half is mapped for writing: who reads only is told by its
-            // peer of nothing that has no memory, and does not come here.
+            // SAFETY: the range lies within the span (asserted above in debug builds, kept by the ring, which clamps to
+            // `len`), and the half is mapped for writing: only the worker's half of orders is not, and its consumer
+            // trusts the parent and never calls this.
             Backing::Pages => unsafe { populate(self.base.add(from as usize), (to - from) as usize) },
             #[cfg(test)]
             Backing::UpTo(most) => to <= most,
@@ -100,14 +102,14 @@ impl Span {
 
     pub(in crate::lane) fn header(&self, offset: u32) -> &AtomicU64 {
         debug_assert!(offset.is_multiple_of(ring::WORD) && offset + ring::WORD <= self.len);
-        // SAFETY: the offset is a multiple of 8 within the span, which is 8-aligned and mapped, and both sides touch
-        // header words only as atomics.
+        // SAFETY: the ring keeps its offsets to multiples of 8 with a whole word before the end of the span, which is
+        // 8-aligned and mapped; all access to header words is atomic.
         unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(offset as usize).cast()) }
     }
 
     pub(in crate::lane) fn at(&self, offset: u32) -> *mut u8 {
         debug_assert!(offset <= self.len);
-        // SAFETY: the offset lies within the span.
+        // SAFETY: the ring keeps its offsets within the span; `len` itself is one past the end, which a pointer may be.
         unsafe { self.base.as_ptr().add(offset as usize) }
     }
 

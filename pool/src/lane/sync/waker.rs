@@ -1,11 +1,11 @@
-//! The bell: an eventfd in the parent's poll set.
+//! Wakes the parent: an eventfd in its poll set.
 
 use std::io;
 use std::os::fd::OwnedFd;
 
 use crate::sys::fd::Guarded;
 
-/// A worker's hold of its parent's bell.
+/// A worker's descriptor of its parent's eventfd.
 #[derive(Debug)]
 pub(in crate::lane) struct ParentWaker(Guarded);
 
@@ -14,13 +14,13 @@ impl ParentWaker {
         Ok(Self(Guarded::new(eventfd)?))
     }
 
-    /// Ends the parent's sleep, this one or the next. False if a task has closed the descriptor: what may have its number
-    /// now is the user's.
+    /// Ends the parent's sleep, or the next one if it is awake. False if a task has closed the descriptor: its number
+    /// may now belong to a file of the user's.
     #[must_use]
     pub(in crate::lane) fn wake(&self) -> bool {
         let is_ours = self.0.has_its_mark();
         if is_ours {
-            // A full eventfd means that the parent has been woken already; other errors leave its deadline to wake it.
+            // A full eventfd means that the parent has been woken already. After any other error its deadline wakes it.
             let _ = nix::unistd::write(&self.0, &1u64.to_ne_bytes());
         }
         is_ours

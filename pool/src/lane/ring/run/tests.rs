@@ -1,11 +1,11 @@
-//! Runs over private memory, from both ends.
+//! Both ends of runs over private memory.
 
 use std::collections::VecDeque;
 
 use super::super::tests::{Pair, pair, send};
 use super::*;
 
-/// What comes next: values one by one, records whole.
+/// One value, or one record.
 #[derive(Debug, PartialEq, Eq)]
 enum Came {
     Value(Vec<u8>),
@@ -101,7 +101,7 @@ fn any_walk_of_values_and_records_arrives() {
 }
 
 #[test]
-fn a_run_that_was_written_over_is_told() {
+fn a_run_that_was_overwritten_is_corrupt() {
     // Header, length, three values of two words.
     for word in 0..8 {
         for bit in 0..64 {
@@ -116,13 +116,13 @@ fn a_run_that_was_written_over_is_told() {
 }
 
 #[test]
-fn values_that_have_changed_places_are_told() {
+fn values_that_have_changed_places_are_corrupt() {
     for words in [1, 2, 5] {
         let mut pair = pair(4096);
         for value in 1..=3 {
             assert!(pair.producer.push(&vec![value; words as usize * WORD as usize]));
         }
-        // Behind the header and the length, the first with the last.
+        // Swaps the first with the last, behind the header and the length.
         for word in 2..2 + words {
             let places = [word, word + 2 * words].map(|word| pair.consumer.span.header(word * WORD));
             let [first, last] = places.map(|place| place.load(Ordering::Relaxed));
@@ -134,8 +134,8 @@ fn values_that_have_changed_places_are_told() {
 }
 
 #[test]
-fn a_run_that_is_gone_is_told() {
-    // Nothing, a wrap, another record: all that a header may say elsewhere.
+fn a_run_that_is_gone_is_corrupt() {
+    // No record, a wrap, another record: all that a header may be elsewhere.
     for word in [0, 0xff << 32, 9 << 32] {
         let mut pair = pair(4096);
         assert!(pair.producer.push(&[1; 8]));
@@ -147,7 +147,7 @@ fn a_run_that_is_gone_is_told() {
 }
 
 #[test]
-fn what_was_written_over_between_two_looks_is_told() {
+fn a_header_overwritten_between_two_takes_is_corrupt() {
     for word in 0..6 {
         let mut pair = pair(4096);
         assert!(pair.producer.push(&[1; 16]));
@@ -156,7 +156,7 @@ fn what_was_written_over_between_two_looks_is_told() {
         let came = take(&mut pair);
         assert!(pair.producer.push(&[2; 16]));
         let then = take(&mut pair);
-        // What was taken before is not looked at again, and what is pushed later replaces what was there.
+        // Values that were taken are not read again, and a later push overwrites the rest.
         let intact = Ok(vec![Came::Value(vec![2; 16])]);
         match word {
             0 => assert!(came == Err(Corrupt), "header {header:#x}"),
