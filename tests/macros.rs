@@ -432,3 +432,40 @@ fn threads_take_the_same_tasks() {
     let pool = WorkerPool::builder().workers(1).start_method(StartMethod::Threads).build().unwrap();
     assert_eq!(concat::apply(&pool, ("b", "a".into())).unwrap(), "ab");
 }
+
+/// Attributes that leave a function what it is.
+mod beside_other_attributes {
+    use super::*;
+
+    #[worker_task]
+    #[inline]
+    #[must_use]
+    #[track_caller]
+    #[cfg(test)]
+    #[cold]
+    fn marked(x: u64) -> u64 {
+        x + 1
+    }
+
+    #[deprecated(note = "it is old")]
+    #[worker_task]
+    #[unsafe(no_mangle)]
+    fn pool_tests_old(x: u64) -> u64 {
+        x + 2
+    }
+
+    #[worker_task]
+    #[cfg(not(test))]
+    fn marked(x: u64) -> u64 {
+        x
+    }
+
+    #[test]
+    fn they_run() {
+        let pool = pool_of_one();
+        assert_eq!(marked::par_map(&pool, [1, 2]).unwrap(), [2, 3]);
+        #[expect(deprecated, reason = "that is what is tried")]
+        let three = pool_tests_old::apply(&pool, 1).unwrap();
+        assert_eq!(three, 3);
+    }
+}

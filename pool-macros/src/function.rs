@@ -7,7 +7,7 @@ use syn::parse::{Parse, ParseStream};
 use syn::{Abi, Attribute, Result, Signature, Token, Visibility};
 
 pub(crate) struct Function {
-    attrs: Vec<Attribute>,
+    pub(crate) attrs: Vec<Attribute>,
     pub(crate) vis: Visibility,
     pub(crate) sig: Signature,
     body: TokenStream,
@@ -17,6 +17,16 @@ impl Function {
     /// The attributes that the function's companion type needs as well, for it exists where the function does.
     pub(crate) fn cfgs(&self) -> impl Iterator<Item = &Attribute> {
         self.attrs.iter().filter(|attr| attr.path().is_ident("cfg"))
+    }
+
+    /// A function of a trait or of another language, which is declared here and written elsewhere.
+    pub(crate) fn has_no_body(&self) -> bool {
+        self.body.to_string() == ";"
+    }
+
+    /// That the function is old, for whoever names its companion type.
+    pub(crate) fn deprecations(&self) -> impl Iterator<Item = &Attribute> {
+        self.attrs.iter().filter(|attr| attr.path().is_ident("deprecated"))
     }
 
     /// The doc comment, for the companion type.

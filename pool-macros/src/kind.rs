@@ -17,6 +17,16 @@ impl Kind {
         }
     }
 
+    /// The attribute's name alone.
+    pub(crate) fn name(self) -> &'static str {
+        self.attribute().trim_start_matches("#[").trim_end_matches(']')
+    }
+
+    /// The kind whose attribute has this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::Task, Self::Init, Self::Exit].into_iter().find(|kind| kind.name() == name)
+    }
+
     /// As a message calls it.
     pub(crate) fn noun(self) -> &'static str {
         match self {

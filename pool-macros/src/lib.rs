@@ -1,8 +1,9 @@
 //! The attribute macros of the `pool` crate, which re-exports them and documents their use.
 //!
 //! Behind each entry point a function goes through the same rooms: it is parsed (`function`, `options`), its
-//! parameters are classified (`params`), its signature is checked (`signature`), and the companion type is
-//! written out (`task`, `init`, `exit`). What is wrong is collected on the way (`errors`) and told at once.
+//! parameters are classified (`params`), its signature and its place are checked (`signature`, `place`, which looks
+//! into the `source`), and the companion type is written out (`task`, `init`, `exit`). What is wrong is collected on
+//! the way (`errors`) and told at once.
 
 mod errors;
 mod exit;
@@ -13,7 +14,9 @@ mod lifetimes;
 mod main_fn;
 mod params;
 mod pipeline;
+mod place;
 mod signature;
+mod source;
 mod task;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use quote::{ToTokens, quote};
 use syn::{Attribute, Error, ItemFn};
 
 use crate::errors::Errors;
+use crate::place;
 
 /// Attributes that start no runtime.
 const PLAIN: [&str; 8] = ["allow", "cfg", "cfg_attr", "deny", "doc", "expect", "forbid", "warn"];
@@ -40,8 +41,16 @@ pub(crate) fn expand(attr: TokenStream, item: &TokenStream) -> TokenStream {
              `#[tokio::main]`, which makes `main` plain",
         );
     }
-    if let Some(keyword) = constness {
+    let qualifiers =
+        [constness.to_token_stream(), main.sig.unsafety.to_token_stream(), main.sig.abi.to_token_stream()];
+    for keyword in qualifiers.iter().filter(|keyword| !keyword.is_empty()) {
         errors.at(keyword, "`#[pool::main]` needs a plain `fn main`");
+    }
+    if let Some(block) = place::block_of("main", &main.sig) {
+        let message =
+            format!("`#[pool::main]` goes on the program's `fn main`, which stands in no `{block}` block");
+        let error = Error::new_spanned(&main.sig.ident, message).into_compile_error();
+        return quote!(#error #main);
     }
     if !main.sig.inputs.is_empty() {
         errors.at(&main.sig.inputs, "`main` takes no arguments");
@@ -51,6 +60,7 @@ pub(crate) fn expand(attr: TokenStream, item: &TokenStream) -> TokenStream {
             return quote!(#(#calls)* #main);
         }
         // Inside a good `main` the bad one raises no errors of its own.
+        main.sig.abi = None;
         return quote!(fn main() { #(#calls)* #[allow(dead_code)] #main });
     }
     if has_runtime {

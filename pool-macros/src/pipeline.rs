@@ -10,7 +10,7 @@ use crate::kind::Kind;
 use crate::options::Options;
 use crate::params::{Chunk, Param, Params, Pass};
 use crate::signature::self_type;
-use crate::{exit, init, signature, task};
+use crate::{exit, init, place, signature, task};
 
 /// An annotated function that is known to be good.
 pub(crate) struct Annotated {
@@ -42,6 +42,8 @@ pub(crate) fn run(kind: Kind, attr: TokenStream, item: &TokenStream) -> TokenStr
     let mut errors = Errors::default();
     let options = Options::parse(kind, attr, &mut errors);
     signature::check(kind, &function.sig, &mut errors);
+    let stands_free = place::check(kind, &mut function, &mut errors);
+    place::check_named(&function.sig, &options, &mut errors);
     let params = Params::classify(kind, &mut function.sig, &mut errors);
 
     let private = options.krate();
@@ -63,7 +65,9 @@ pub(crate) fn run(kind: Kind, attr: TokenStream, item: &TokenStream) -> TokenStr
             }
         }
         // An `impl` block is no place for a type, so the errors stand alone.
-        Some(calls) if function.sig.receiver().is_some() || self_type(&function.sig).is_some() => {
+        Some(calls)
+            if !stands_free || function.sig.receiver().is_some() || self_type(&function.sig).is_some() =>
+        {
             return quote!(#(#calls)* #function);
         }
         Some(calls) => {
@@ -84,6 +88,7 @@ pub(crate) fn run(kind: Kind, attr: TokenStream, item: &TokenStream) -> TokenStr
 fn companion(kind: Kind, function: &Function, output: &TokenStream) -> TokenStream {
     let (vis, name) = (&function.vis, &function.sig.ident);
     let cfgs: Vec<_> = function.cfgs().collect();
+    let deprecations = function.deprecations();
     let docs: Vec<_> = function.docs().collect();
     let gap = (!docs.is_empty()).then(|| quote!(#[doc = ""]));
     // Where the compiler speaks of the type it points to the function's name; as the macro's, so that no lint does.
@@ -100,6 +105,7 @@ fn companion(kind: Kind, function: &Function, output: &TokenStream) -> TokenStre
         #(#docs)*
         #gap
         #[doc = #summary]
+        #(#deprecations)*
         #[allow(non_camel_case_types, clippy::empty_enums)]
         #companion
         #(#cfgs)*

@@ -127,8 +127,8 @@ enum Kind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Wrapped(Option<Box<Wrapped>>);
 
-/// Values of each kind as one enum, so that one task carries them all: a task of its own for each kind, compiled for each
-/// codec, took minutes to compile.
+/// Values of each kind as one enum, so that one task carries them all: a task of its own for each kind, compiled for
+/// each codec, took minutes to compile.
 macro_rules! each_kind {
     ($($name:ident: $kind:ty = [$($value:expr),+];)+) => {
         #[expect(non_camel_case_types, reason = "a variant has the name of its kind, with which a failure is told")]

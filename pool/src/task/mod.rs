@@ -102,6 +102,10 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Output for T {
 }
 
 /// A function that workers run; implemented by `#[worker_task]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no worker task",
+    label = "a worker task has the attribute `#[worker_task]`"
+)]
 pub trait Task: Sized + 'static {
     /// One item: the value of the one parameter, the tuple of several, or `()`.
     // That it is an [`Argument`] is checked for each parameter, where the compiler can point to the one at fault.
@@ -275,7 +279,8 @@ impl<S> RunsOn<S> for NoExit {}
 /// `i: InitOf<State>`: the init function makes this state.
 #[diagnostic::on_unimplemented(
     message = "init `{Self}` does not make the worker state `{State}`",
-    label = "the init function's return type and the task's `#[state]` type differ"
+    label = "the init function's return type and the task's `#[state]` type differ",
+    note = "an init function has the attribute `#[worker_init]`"
 )]
 pub trait InitOf<State>: WorkerInit {}
 impl<State: DefaultState> InitOf<State> for ByDefault {}
@@ -293,7 +298,8 @@ impl<State: Default + 'static> DefaultState for State {}
 /// `e: ExitOf<State>`: the exit function takes this state.
 #[diagnostic::on_unimplemented(
     message = "exit `{Self}` does not take the worker state `{State}`",
-    label = "the exit function's `#[state]` type and the task's differ"
+    label = "the exit function's `#[state]` type and the task's differ",
+    note = "an exit function has the attribute `#[worker_exit]`"
 )]
 pub trait ExitOf<State>: WorkerExit {}
 impl<State: 'static> ExitOf<State> for NoExit {}

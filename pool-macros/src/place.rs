@@ -1,0 +1,98 @@
+//! Where an annotated function may stand, and beside what: in a module or in a function, with other attributes that
+//! leave it the function that it is.
+
+use syn::{Attribute, Path, Signature};
+
+use crate::errors::Errors;
+use crate::function::Function;
+use crate::kind::Kind;
+use crate::options::Options;
+use crate::signature::self_type;
+use crate::source::Source;
+
+/// Notes what keeps the function from having a companion; says whether it stands where a type may stand too.
+pub(crate) fn check(kind: Kind, function: &mut Function, errors: &mut Errors) -> bool {
+    let attributes = std::mem::take(&mut function.attrs);
+    function.attrs = attributes.into_iter().filter(|attribute| goes_with(kind, attribute, errors)).collect();
+    let (attribute, sig) = (kind.attribute(), &function.sig);
+    if sig.receiver().is_some() || self_type(sig).is_some() {
+        // That is told where it is seen.
+        return false;
+    }
+    if function.has_no_body() {
+        errors.at(
+            &sig.ident,
+            format_args!(
+                "`{attribute}` goes on a free function with a body\n= help: write a function that calls `{}`, and \
+                 put the attribute there",
+                sig.ident
+            ),
+        );
+        return false;
+    }
+    match block_of(kind.name(), sig) {
+        None => true,
+        Some(block) => {
+            errors.at(
+                &sig.ident,
+                format_args!(
+                    "`{attribute}` goes on a free function\n= help: move `{}` out of the `{block}` block, whose \
+                     functions may call it",
+                    sig.ident
+                ),
+            );
+            false
+        }
+    }
+}
+
+/// The block in which a function stands where none with this attribute can.
+pub(crate) fn block_of(attribute: &str, sig: &Signature) -> Option<&'static str> {
+    // What begins a line stands in no block.
+    if !proc_macro::is_available() || proc_macro::Span::call_site().column() == 1 {
+        return None;
+    }
+    Source::look(sig.ident.span(), |source| source.block_of(sig, attribute))?
+}
+
+/// Whether an attribute below this crate's own can stay; it is dropped if not, so that it has no errors of its own.
+fn goes_with(kind: Kind, attribute: &Attribute, errors: &mut Errors) -> bool {
+    let Some(last) = attribute.path().segments.last() else { return true };
+    let name = last.ident.to_string();
+    let message = match (Kind::named(&name), &*name) {
+        (Some(other), _) if other == kind => format!("`{}` is given twice", kind.attribute()),
+        (Some(other), _) => format!(
+            "a function is a {} or a {}, not both\n= help: write a function for each, which may call a third",
+            kind.noun(),
+            other.noun()
+        ),
+        (None, "test") => format!("a {} is no test\n= help: call it from a test", kind.noun()),
+        (None, "target_feature") => format!(
+            "a {} runs on any CPU\n= help: call a function with `#[target_feature]` from it, where \
+             `is_x86_feature_detected!` or the like allows it",
+            kind.noun()
+        ),
+        _ => return true,
+    };
+    errors.at(attribute, message);
+    false
+}
+
+/// Notes functions that the options name, which are seen to lack the attribute that they need.
+pub(crate) fn check_named(sig: &Signature, options: &Options, errors: &mut Errors) {
+    let mut check = |path: &Option<Path>, kind: Kind, noun: &str| {
+        let Some(name) = path.as_ref().and_then(Path::get_ident) else { return };
+        let lacks = |source: &Source| source.lacks(sig, &name.to_string(), kind.name());
+        if Source::look(sig.ident.span(), lacks) == Some(true) {
+            errors.at(
+                name,
+                format_args!(
+                    "`{name}` is no {noun} function\n= help: give it the attribute `{}`",
+                    kind.attribute()
+                ),
+            );
+        }
+    };
+    check(&options.init, Kind::Init, "init");
+    check(&options.exit, Kind::Exit, "exit");
+}

@@ -1,0 +1,10 @@
+struct Program;
+
+impl Program {
+    #[pool::main]
+    fn main() {}
+}
+
+fn main() {
+    Program::main();
+}

@@ -1,0 +1,2 @@
+#[pool::main]
+unsafe fn main() {}
