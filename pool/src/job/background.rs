@@ -364,6 +364,9 @@ struct Calls {
     running: bool,
 }
 
+/// So many panics of this crate's own code a thread survives: one may be a matter of one call only.
+const MOST_PANICS: u32 = 16;
+
 /// A letter that is being written. Dropped before that is done, it says that the call was cancelled: nobody waits for
 /// it in vain.
 struct PendingCall {
@@ -439,10 +442,28 @@ impl BackgroundDriver {
     }
 
     fn run(&self, core: &Core) {
-        // User code is caught where it is called. Should anything else panic, what waits for this thread ends with an
-        // error, and the thread goes on for what comes after.
-        while unwind::catch(|| self.serve(core)).is_err() {
-            let _ = unwind::catch(|| self.give_up(core));
+        self.serve_again(|| self.serve(core), || self.give_up(core));
+    }
+
+    /// Serves until that comes to its end. User code is caught where it is called. Should anything else panic, what
+    /// waits for this thread ends with an error, and the thread goes on for what comes after. A panic that comes again
+    /// in each round would keep it busy for ever, as long as a stream is open: so the thread ends, and the next call
+    /// starts another.
+    fn serve_again(&self, serve: impl Fn(), give_up: impl Fn()) {
+        for _ in 0..MOST_PANICS {
+            if unwind::catch(&serve).is_ok() {
+                return;
+            }
+            let _ = unwind::catch(&give_up);
+        }
+        let letters = {
+            let mut desk = self.desk();
+            desk.running = false;
+            std::mem::take(&mut desk.letters)
+        };
+        for letter in letters.into_values() {
+            let why = "it has panicked again and again: that is a bug of `pool`, which its stderr shows the place of";
+            letter.deliver(End::Interrupted, Err(Error::start("the background thread", why)));
         }
     }
 
@@ -450,10 +471,12 @@ impl BackgroundDriver {
     fn give_up(&self, core: &Core) {
         if core.is_here() {
             let letters = std::mem::take(&mut self.desk().letters);
-            core.change_silently(|state| {
+            let wakers = core.change_silently(|state| {
                 state.cancel_all(&Error::Cancelled);
                 letters.keys().for_each(|job| state.close(*job));
+                state.take_wakers()
             });
+            wakers.into_iter().for_each(|waker| call_back(|| waker.wake()));
         }
     }
 
@@ -536,5 +559,66 @@ impl BackgroundDriver {
         for mail in letters.into_values() {
             mail.deliver(End::Interrupted, Err(Error::Closed));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// A driver whose thread runs, and a call that waits for it.
+    fn driver() -> (BackgroundDriver, Arc<Completion>) {
+        let (driver, completion) = (BackgroundDriver::default(), Arc::new(Completion::default()));
+        let call =
+            PendingCall { completion: Arc::clone(&completion), inbox: Inbox::default(), progress: None };
+        let mut desk = driver.desk();
+        desk.running = true;
+        desk.letters.insert(1, call);
+        drop(desk);
+        (driver, completion)
+    }
+
+    #[test]
+    fn a_panic_in_each_round_ends_the_thread_and_what_waits_for_it() {
+        for gives_up in [true, false] {
+            let (driver, completion) = driver();
+            let rounds = Cell::new(0);
+            let serve = || {
+                rounds.set(rounds.get() + 1);
+                // What the real one holds as it panics.
+                let _desk = driver.desk();
+                panic!("a bug of the crate's own");
+            };
+            let give_up = || {
+                assert!(gives_up, "another one");
+                driver.desk().letters.clear();
+            };
+            driver.serve_again(serve, give_up);
+            assert_eq!(rounds.get(), MOST_PANICS);
+            assert!(!driver.desk().running, "the next call starts a thread");
+            match completion.content().as_deref() {
+                Some(Err(Error::Cancelled)) if gives_up => {}
+                Some(Err(error @ Error::Start { .. })) if !gives_up => {
+                    assert!(error.to_string().contains("again and again"), "{error}");
+                }
+                _ => panic!("nobody has ended the call"),
+            }
+        }
+    }
+
+    #[test]
+    fn one_panic_costs_the_calls_of_then_only() {
+        let (driver, completion) = driver();
+        let rounds = Cell::new(0);
+        let serve = || {
+            rounds.set(rounds.get() + 1);
+            assert!(rounds.get() > 1, "a bug that shows once");
+        };
+        driver.serve_again(serve, || driver.desk().letters.clear());
+        assert_eq!(rounds.get(), 2);
+        assert!(driver.desk().running, "it has ended as it always does: that says so itself");
+        assert!(matches!(completion.content().as_deref(), Some(Err(Error::Cancelled))));
     }
 }
