@@ -71,6 +71,9 @@ use kind::Kind;
 /// | `crate = path` | where the `pool` crate is, if not at `::pool` |
 ///
 /// The functions that a `pub` task names are `pub`, too.
+///
+/// Where the compiler says of a function that you name "constant provided when a type was expected" (E0747) or "expected
+/// type, found function" (E0573), that function lacks its attribute.
 #[proc_macro_attribute]
 pub fn worker_task(attr: TokenStream, item: TokenStream) -> TokenStream {
     shown(pipeline::run(Kind::Task, attr.into(), &item.into()))

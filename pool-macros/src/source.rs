@@ -136,3 +136,53 @@ impl<'ast> Visit<'ast> for Source {
         visit::visit_trait_item_fn(self, function);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> Source {
+        Source::read(text.to_owned()).unwrap()
+    }
+
+    fn sig(text: &str) -> Signature {
+        syn::parse_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_function_of_a_block_is_known_by_its_name_its_parameters_and_its_attribute() {
+        let source = source(
+            "impl Model { #[worker_task] fn square(x: u64) -> u64 { x } fn plain() {} }
+             trait Shape { #[pool::worker_init] fn load() -> u64 { 0 } }
+             #[worker_task] fn free(x: u64) -> u64 { x }
+             fn outer() { impl Model { #[worker_task] fn deep() {} #[worker_task] fn free(x: u64) {} } }",
+        );
+        let block = |text, attribute| source.block_of(&sig(text), attribute);
+        assert_eq!(block("fn square(x: u64) -> u64", "worker_task"), Some("impl"));
+        assert_eq!(block("fn load() -> u64", "worker_init"), Some("trait"));
+        assert_eq!(block("fn deep()", "worker_task"), Some("impl"));
+        assert_eq!(block("fn square()", "worker_task"), None, "another macro made it");
+        assert_eq!(block("fn square(x: u64) -> u64", "worker_exit"), None);
+        assert_eq!(block("fn plain()", "worker_task"), None);
+        assert_eq!(block("fn free(x: u64) -> u64", "worker_task"), None, "it may be the free one");
+    }
+
+    #[test]
+    fn a_function_lacks_an_attribute_only_where_that_is_certain() {
+        let lacks = |functions: &str| {
+            let text = format!("mod around {{ {functions} #[worker_task(init = f)] fn task() {{}} }}");
+            source(&text).lacks(&sig("fn task()"), "f", "worker_init")
+        };
+        assert!(lacks("fn f() {}"));
+        assert!(lacks("#[inline] #[must_use] fn f() {}"));
+        assert!(lacks("#[worker_exit] fn f() {}"));
+        assert!(!lacks("#[worker_init] fn f() {}"));
+        assert!(!lacks("#[pool::worker_init(name = \"f\")] fn f() {}"));
+        assert!(!lacks("#[renamed] fn f() {}"), "the attribute may be imported by another name");
+        assert!(!lacks("#[cfg_attr(a, worker_init)] fn f() {}"));
+        assert!(!lacks("#[cfg(a)] #[worker_init] fn f() {} #[cfg(not(a))] fn f() {}"));
+        assert!(!lacks("use elsewhere::f; mod inner { fn f() {} }"));
+        assert!(!lacks("make_init!(f); fn outer() { fn f() {} }"));
+        assert!(!lacks("fn f() {} mod other { fn task() {} }"), "it may be the task of that module");
+    }
+}
