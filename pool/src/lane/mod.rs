@@ -37,9 +37,11 @@ pub(crate) const PART_BYTES: usize = (1 << 20) + (4 << 10);
 /// The length of the parts where the ring cannot grow. It fits into [`BACKED_BYTES`], which every ring has.
 pub(crate) const LEAST_PART: usize = 16 << 10;
 
-/// How much of a ring has memory from the start: twice the hot part, so that a record about as long as the hot
-/// part fits whenever the ring is empty. A producer asks for more before it touches it.
-const BACKED_BYTES: u32 = 128 << 10;
+/// So much of a ring has memory from the start. A record of half of that fits whenever the ring is empty, so it is twice
+/// the shortest part, or the longest failure that is cut short, and what goes around them. More is had before it is touched,
+/// or is not used. Each start pays for it: with 128 KiB, this was a tenth of what a pool's start cost.
+const BACKED_BYTES: u32 = 40 << 10;
+const _: () = assert!(BACKED_BYTES as usize / 2 >= LEAST_PART + (1 << 10));
 
 /// The bit of `claim` that says that the parent takes back what is not claimed.
 const RECALL: u64 = 1 << 63;
