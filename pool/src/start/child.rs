@@ -18,7 +18,7 @@ use crate::observe::logs::Verbosity;
 use crate::role::MARKER;
 use crate::role::WorkerKind;
 use crate::shared;
-use crate::sys::fd::{Fd, Guarded};
+use crate::sys::fd::Guarded;
 use crate::sys::fork::{self, Fork, fork_sibling};
 use crate::sys::inheritable::{self, Inheritable};
 use crate::sys::lifeline::{Tie, Tied};
@@ -40,13 +40,14 @@ pub(super) struct PoolContext {
     has_random_keys: bool,
 }
 
-/// A seat, as it came to the one who is to sit there.
+/// A seat, as it came to the one who is to sit there. In a server its descriptors are closed before any of the user's code
+/// runs, and a worker guards what it keeps.
 struct Taken {
     id: usize,
-    down: Fd,
-    up: Fd,
-    bell: Fd,
-    stderr: Fd,
+    down: OwnedFd,
+    up: OwnedFd,
+    bell: OwnedFd,
+    stderr: OwnedFd,
     log: Option<(OwnedFd, Verbosity)>,
     notes: ProbeHandles,
     /// Another one for each start of a worker.
@@ -108,12 +109,12 @@ fn meet(channel: &Channel) -> Result<Option<(Tied, ProcessKind, PoolContext)>, S
     Ok(if protocol::send(channel, &answer, &[]).is_ok() { fit } else { None })
 }
 
-fn fit(handshake: &Handshake, fds: Vec<Fd>) -> Result<(Tied, ProcessKind, PoolContext), String> {
+fn fit(handshake: &Handshake, fds: Vec<OwnedFd>) -> Result<(Tied, ProcessKind, PoolContext), String> {
     if fingerprint() != handshake.fingerprint {
         return Err(ANOTHER_BUILD.into());
     }
     let mut fds = fds.into_iter().peekable();
-    let tie = Tie::new(fds.next().ok_or("the greeting came without a tie")?);
+    let tie = Tie::new(fds.next().ok_or("the greeting came without a tie")?).map_err(why)?;
     let tied = match handshake.calling {
         ProcessKind::Worker => tie.hold(),
         ProcessKind::Server => tie.hold_as_server(),
@@ -131,7 +132,6 @@ fn fit(handshake: &Handshake, fds: Vec<Fd>) -> Result<(Tied, ProcessKind, PoolCo
     let mut has_random_keys = false;
     let shared = match (&handshake.shared, shared) {
         (Some(head), Some(bytes)) => {
-            let bytes = bytes.into_owned();
             let decode = || decode_shared(handshake.codec, head.key, head.len, &bytes);
             match handshake.calling {
                 ProcessKind::Worker => decode()?,
@@ -154,7 +154,7 @@ fn fit(handshake: &Handshake, fds: Vec<Fd>) -> Result<(Tied, ProcessKind, PoolCo
 
 /// Closes what the program has let this process inherit.
 #[expect(unsafe_code, reason = "closes by number")]
-fn close_inherited(list: &Fd) -> Result<(), String> {
+fn close_inherited(list: &OwnedFd) -> Result<(), String> {
     let list: Vec<Inheritable> = Codec::Bincode.decode(&Sealed::open(list).map_err(why)?)?;
     // SAFETY: the parent had these open when it started this process. What was opened here since has a number that none of
     // them had, or belongs to who has closed that one.
@@ -305,9 +305,9 @@ fn work(seat: Taken, heritage: &PoolContext, ancestry: Ancestry) -> Result<(), S
     drop(seat.stderr);
     worker::run(Boot {
         id: WorkerId(seat.id),
-        down: seat.down.into_owned(),
-        up: seat.up.into_owned(),
-        bell: seat.bell.into_owned(),
+        down: seat.down,
+        up: seat.up,
+        bell: seat.bell,
         log: seat.log,
         notes: seat.notes,
         codec: heritage.codec,
@@ -330,17 +330,15 @@ fn advance_random_keys(number: u64) {
 }
 
 /// A seat from its message, and what came besides it.
-fn seat(order: StartRequest, fds: Vec<Fd>) -> Result<(Taken, Option<Tie>), String> {
+fn seat(order: StartRequest, fds: Vec<OwnedFd>) -> Result<(Taken, Option<Tie>), String> {
     let id = usize::try_from(order.id).map_err(why)?;
     let mut fds = fds.into_iter();
     match (fds.next(), fds.next(), fds.next(), fds.next()) {
         (Some(down), Some(up), Some(bell), Some(stderr)) => {
             let logs = order.verbosity > 0;
-            let log = if logs { fds.next().map(|fd| (fd.into_owned(), order.verbosity)) } else { None };
-            Ok((
-                Taken { id, down, up, bell, stderr, log, notes: order.notes, number: order.number },
-                fds.next().map(Tie::new),
-            ))
+            let log = if logs { fds.next().map(|fd| (fd, order.verbosity)) } else { None };
+            let tie = fds.next().map(Tie::new).transpose().map_err(why)?;
+            Ok((Taken { id, down, up, bell, stderr, log, notes: order.notes, number: order.number }, tie))
         }
         _ => Err("a seat came without its lane".into()),
     }

@@ -5,7 +5,7 @@
 //! gets its one seat; a server gets any number of seats, forks a worker for each, and answers with its pid.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use crate::codec::Codec;
 use crate::observe::ProbeHandles;
 use crate::observe::logs::Verbosity;
-use crate::sys::fd::Fd;
 use crate::sys::socket::{Channel, MESSAGE_BYTES, Received};
 use crate::task::registry::Registry;
 
@@ -102,7 +101,7 @@ pub(super) fn send(channel: &Channel, message: &impl Serialize, fds: &[BorrowedF
 }
 
 /// Waits for the next message and the descriptors that come with it; none when the other side has closed its end.
-pub(super) fn receive<T: DeserializeOwned>(channel: &Channel) -> io::Result<Option<(T, Vec<Fd>)>> {
+pub(super) fn receive<T: DeserializeOwned>(channel: &Channel) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
     channel.receive()?.map(read).transpose()
 }
 
@@ -111,11 +110,11 @@ pub(super) fn receive_within<T: DeserializeOwned>(
     channel: &Channel,
     limit: Duration,
     answerer: BorrowedFd<'_>,
-) -> io::Result<Option<(T, Vec<Fd>)>> {
+) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
     channel.receive_within(limit, answerer)?.map(read).transpose()
 }
 
-fn read<T: DeserializeOwned>((bytes, fds): Received) -> io::Result<(T, Vec<Fd>)> {
+fn read<T: DeserializeOwned>((bytes, fds): Received) -> io::Result<(T, Vec<OwnedFd>)> {
     let message = Codec::Bincode.decode(&bytes);
     Ok((message.map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?, fds))
 }

@@ -55,6 +55,13 @@ impl Known {
     }
 }
 
+impl Drop for Known {
+    fn drop(&mut self) {
+        // None of the user's code has run since they were made: they are what they were, and nobody need look.
+        self.fds.drain(..).for_each(|fd| drop(fd.into_owned()));
+    }
+}
+
 fn what(id: u64) -> String {
     format!("worker {id}")
 }
@@ -77,11 +84,9 @@ impl Server {
             protocol::receive_within::<ForkReply>(&self.channel, BOOT_LIMIT, self.process.pidfd())
         });
         match answer {
-            Ok(Some((Ok(pid @ 2..), mut pidfd))) if pidfd.len() == 1 => {
-                let pidfd = pidfd.remove(0);
-                Process::adopt(Pid::from_raw(pid), pidfd, lifeline, tie, &seat.cpus)
-                    .map_err(|error| refused(&error))
-            }
+            Ok(Some((Ok(pid @ 2..), mut pidfd))) if pidfd.len() == 1 => Fd::new(pidfd.remove(0))
+                .and_then(|pidfd| Process::adopt(Pid::from_raw(pid), pidfd, lifeline, tie, &seat.cpus))
+                .map_err(|error| refused(&error)),
             Ok(Some((Err(why), _))) => Err(refused(&why)),
             lost => {
                 // A worker that it may have forked is not known here: it still waits at its tie, in the server's

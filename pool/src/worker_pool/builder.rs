@@ -298,6 +298,10 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
                 "workers of this start method inherit nothing; use `shared(..)`, or StartMethod::Fork or Threads",
             )
         })?;
+        if TypeId::of::<S>() == TypeId::of::<()>() {
+            // Every process has that.
+            return Ok(SharedSource::Here(Arc::clone(&self.shared) as SharedAny));
+        }
         // Straight into the file: a value can be as large as half of the memory.
         let write = |out: &mut _| encode(&self.shared, self.codec, out).map_err(Unwritten::Encode);
         let (written, kept) = shared::retain_handles(|| memfile::sealed("pool shared", write));

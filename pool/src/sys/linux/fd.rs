@@ -58,7 +58,8 @@ impl Fd {
         Ok(Self { known: Known::new(&fd, fd.identity), fd })
     }
 
-    /// Gives the descriptor away; it is no longer known.
+    /// Gives the descriptor away; it is no longer known. To drop what this gives closes the number, whatever it stands for:
+    /// that is for those between whose making and end none of the user's code has run.
     pub(crate) fn into_owned(self) -> OwnedFd {
         self.fd.into_owned()
     }
@@ -151,7 +152,7 @@ pub(crate) struct Identity {
 impl Identity {
     /// Gives an open file its identity, or finds what it has been given.
     pub(crate) fn give(fd: &impl AsFd) -> io::Result<Self> {
-        let found = Self::find(fd)?;
+        let mut found = Self::find(fd)?;
         if found.mark != UNMARKED {
             return Ok(found);
         }
@@ -160,7 +161,8 @@ impl Identity {
         // Where a sandbox denies it, one eventfd can't be told from another.
         // SAFETY: the command takes an integer and touches no memory of this process.
         unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), F_SETSIG, own) };
-        Self::find(fd)
+        found.mark = mark(fd).max(UNMARKED);
+        Ok(found)
     }
 
     /// Whether it is that of this number.

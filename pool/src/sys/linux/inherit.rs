@@ -5,6 +5,7 @@ use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::fcntl::OFlag;
 use nix::libc;
@@ -80,8 +81,14 @@ fn settle_standard_streams() -> io::Result<()> {
 /// raise it, and what workers of workers add to theirs ends at the most that there is.
 fn raise_oom_score(by: i32) {
     const FILE: &str = "/proc/self/oom_score_adj";
-    let score = read_text(FILE).ok().and_then(|text| text.trim().parse::<i32>().ok());
-    if let Some(score) = score {
-        let _ = fs::write(FILE, score.saturating_add(by).min(MOST_OOM_SCORE).to_string());
+    /// Where nobody has asked yet. What this process, or the server whose copy it is, has set need not be asked for.
+    const UNKNOWN: i32 = i32::MIN;
+    static SCORE: AtomicI32 = AtomicI32::new(UNKNOWN);
+    let ask = || read_text(FILE).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    let known = Some(SCORE.load(Ordering::Relaxed)).filter(|score| *score != UNKNOWN);
+    let Some(score) = known.or_else(ask) else { return };
+    let raised = score.saturating_add(by).min(MOST_OOM_SCORE);
+    if fs::write(FILE, raised.to_string()).is_ok() {
+        SCORE.store(raised, Ordering::Relaxed);
     }
 }

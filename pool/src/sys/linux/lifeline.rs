@@ -26,7 +26,7 @@
 #![allow(unsafe_code, reason = "asks for a signal by fcntl, which nix does not wrap, and handles one")]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 
@@ -110,8 +110,8 @@ impl Lifeline {
 
 impl Tie {
     /// The child's end, as it came through a control socket.
-    pub(crate) fn new(fd: Fd) -> Self {
-        Self(fd)
+    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
+        Ok(Self(Fd::new(fd)?))
     }
 
     pub(crate) fn fd(&self) -> &Fd {

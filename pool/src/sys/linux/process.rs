@@ -140,13 +140,13 @@ impl Process {
     pub(crate) fn try_reap(&mut self) -> Option<ExitStatus> {
         if self.status.is_none() && self.handle.is_own() {
             let mut usage = Usage::default();
-            let ended = self.handle.wait_and_see(libc::WNOWAIT, &mut usage).ok().flatten();
-            if ended.is_some_and(|status| status.signal() == Some(libc::SIGKILL)) {
+            let ended = self.handle.wait_and_see(libc::WNOWAIT, &mut usage);
+            if matches!(ended, Ok(Some(status)) if status.signal() == Some(libc::SIGKILL)) {
                 // Known as long as the status is not taken.
                 let groups = self.directory().and_then(|dir| read_text(dir + "/cgroup").ok());
                 self.killed_as = groups.map(|groups| Killed { groups, peak: usage.peak });
             }
-            self.status = self.handle.try_reap();
+            self.status = self.handle.take_status(ended);
         }
         self.status
     }
@@ -162,17 +162,21 @@ impl Process {
     }
 
     fn reap_until(&mut self, deadline: Instant) -> Option<ExitStatus> {
+        self.await_end(deadline);
+        self.try_reap()
+    }
+
+    fn await_end(&mut self, deadline: Instant) {
         if self.status.is_none() && self.handle.is_own() {
             if self.handle.pidfd.is_intact() {
-                let mut ended = [PollFd::new(self.pidfd(), PollFlags::POLLIN)];
-                poll_until(&mut ended, deadline).ok()?;
+                // Where that fails, the status is not there yet.
+                let _ = poll_until(&mut [PollFd::new(self.pidfd(), PollFlags::POLLIN)], deadline);
             } else {
                 while self.try_reap().is_none() && Instant::now() < deadline {
                     std::thread::sleep(Duration::from_millis(1));
                 }
             }
         }
-        self.try_reap()
     }
 
     /// Whether it was killed and has not ended for so long that it is not to be waited for.
@@ -257,8 +261,9 @@ impl Handle {
         }
     }
 
-    fn try_reap(self: &Arc<Self>) -> Option<ExitStatus> {
-        let Ok(ended) = self.wait(libc::WNOWAIT) else {
+    /// Takes the status of a process that is in this state, as [`wait`](Self::wait) tells it with `WNOWAIT`.
+    fn take_status(self: &Arc<Self>, state: io::Result<Option<ExitStatus>>) -> Option<ExitStatus> {
+        let Ok(ended) = state else {
             // Another waiter of this program took the status, or SIGCHLD is ignored.
             self.kill_group();
             return Some(ExitStatus::Unknown);
@@ -343,7 +348,10 @@ impl Drop for Process {
             self.kill();
             // Those that were killed together are waited for together.
             let killed = self.killed.unwrap_or_else(Instant::now);
-            if self.reap_until(killed + KILL_LIMIT).is_none() {
+            self.await_end(killed + KILL_LIMIT);
+            // Nobody asks any more what has killed it.
+            self.status = self.status.or_else(|| self.handle.take_status(self.handle.wait(libc::WNOWAIT)));
+            if self.status.is_none() {
                 self.give_up();
             }
         }

@@ -13,7 +13,7 @@ use nix::sys::socket::{
 };
 use nix::unistd::geteuid;
 
-use super::{fd::Fd, named, process::poll_until, retry};
+use super::{fd::Fd, fd::above_standard, named, process::poll_until, retry};
 
 /// The largest message; what may be longer is cut before it is sent.
 pub(crate) const MESSAGE_BYTES: usize = 4 << 10;
@@ -25,7 +25,7 @@ const MESSAGE_FDS: usize = 8;
 pub(crate) struct Channel(Fd);
 
 /// A message and the descriptors that came with it.
-pub(crate) type Received = (Vec<u8>, Vec<Fd>);
+pub(crate) type Received = (Vec<u8>, Vec<OwnedFd>);
 
 impl Channel {
     /// A socket's two ends. Messages keep their borders, and the death of one side is the end of the other's input.
@@ -91,7 +91,7 @@ impl Channel {
                 fds.extend(new.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
             }
         }
-        let fds = fds.into_iter().map(Fd::new).collect::<io::Result<Vec<Fd>>>()?;
+        let fds = fds.into_iter().map(above_standard).collect::<io::Result<Vec<_>>>()?;
         if received.flags.contains(MsgFlags::MSG_TRUNC) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a control message was cut off"));
         }

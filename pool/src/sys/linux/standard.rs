@@ -13,7 +13,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::stat::Mode;
 use nix::unistd::{dup2_stderr, dup2_stdout, pipe2};
 
-use super::fd::Fd;
+use super::fd::{Fd, above_standard};
 use super::fork::flush;
 use super::{memfile, named};
 
@@ -82,9 +82,9 @@ fn stderr() -> BorrowedFd<'static> {
 }
 
 /// Takes over the streams of the process that has started this one. Where that has none there is nothing to print to.
-pub(crate) fn take_over([out, err]: [Option<Fd>; 2]) -> io::Result<()> {
+pub(crate) fn take_over([out, err]: [Option<OwnedFd>; 2]) -> io::Result<()> {
     flush();
-    let null = || Fd::new(nothing(OFlag::O_CLOEXEC)?);
+    let null = || above_standard(nothing(OFlag::O_CLOEXEC)?);
     dup2_stdout(out.map_or_else(null, Ok)?)?;
     dup2_stderr(err.map_or_else(null, Ok)?)?;
     Ok(())
