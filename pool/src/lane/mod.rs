@@ -34,14 +34,16 @@ const FILE_BYTES: usize = CONTROL_BYTES + RING_BYTES as usize;
 /// space for what a codec puts around it.
 pub(crate) const PART_BYTES: usize = (1 << 20) + (4 << 10);
 
-/// The length of the parts where the ring cannot grow. It fits into [`BACKED_BYTES`], which every ring has.
-pub(crate) const LEAST_PART: usize = 16 << 10;
+/// The length of the parts where the ring cannot grow: [`ALWAYS_FITS`] holds it.
+pub(crate) const LEAST_PART: usize = 4 << 10;
 
-/// So much of a ring has memory from the start. A record of half of that fits whenever the ring is empty, so it is twice
-/// the shortest part, or the longest failure that is cut short, and what goes around them. More is had before it is touched,
-/// or is not used. Each start pays for it: with 128 KiB, this was a tenth of what a pool's start cost.
-const BACKED_BYTES: u32 = 40 << 10;
-const _: () = assert!(BACKED_BYTES as usize / 2 >= LEAST_PART + (1 << 10));
+/// How much of a ring has memory from the start: twice [`ALWAYS_FITS`], and what goes around it. A producer asks for more
+/// before it touches it. Each start pays for it: with 128 KiB, this was a tenth of what a pool's start cost.
+const BACKED_BYTES: u32 = 16 << 10;
+
+/// A record of this length fits into an empty ring, whatever memory there is.
+pub(crate) const ALWAYS_FITS: usize = BACKED_BYTES as usize / 2 - (1 << 10);
+const _: () = assert!(LEAST_PART <= ALWAYS_FITS);
 
 /// The bit of `claim` that says that the parent takes back what is not claimed.
 const RECALL: u64 = 1 << 63;

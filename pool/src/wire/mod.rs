@@ -197,9 +197,9 @@ impl Failure {
         texts + 64
     }
 
-    /// As it is told where there is no memory for more.
+    /// As it is told where there is no memory for more: [`ALWAYS_FITS`](crate::lane::ALWAYS_FITS) holds it.
     pub(crate) fn cut_short(self) -> Self {
-        const MOST: usize = 4 << 10;
+        const MOST: usize = 1 << 10;
         let short = |text| text::cut_to(text, MOST);
         match self {
             Self::Panicked(info) => Self::Panicked(info.cut_to(MOST)),
@@ -291,8 +291,15 @@ mod tests {
             Failure::Failed(vec![long(); 100]),
         ] {
             let mut record = Vec::new();
-            crate::codec::Codec::Bincode.encode(&failure.cut(), &mut record).unwrap();
+            let failure = failure.cut();
+            crate::codec::Codec::Bincode.encode(&failure, &mut record).unwrap();
             assert!((1000..=crate::lane::PART_BYTES).contains(&record.len()), "{} bytes", record.len());
+            let short = failure.cut_short();
+            assert!(
+                (1000..=crate::lane::ALWAYS_FITS).contains(&short.longest()),
+                "{} bytes",
+                short.longest()
+            );
         }
     }
 
