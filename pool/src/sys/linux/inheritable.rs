@@ -39,10 +39,25 @@ impl Inheritable {
 pub(crate) fn list() -> Vec<Inheritable> {
     let kept: Vec<RawFd> =
         JOB_FLAGS.iter().filter_map(|name| env::var(name).ok()).flat_map(|flags| jobserver(&flags)).collect();
-    let numbers = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
-    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<RawFd>().ok());
-    let inherited = numbers.filter(|number| *number > 2 && !kept.contains(number) && stays_open(*number));
-    inherited.filter_map(Inheritable::at).collect()
+    let stays = |number: &RawFd| *number > 2 && !kept.contains(number) && stays_open(*number);
+    open_numbers().into_iter().filter(stays).filter_map(Inheritable::at).collect()
+}
+
+/// So many numbers are tried one by one, which takes as long as to list a few.
+const TRIED: RawFd = 256;
+
+/// The numbers of this process's descriptors.
+fn open_numbers() -> Vec<RawFd> {
+    const DIRECTORY: &str = "/proc/self/fd";
+    // Since Linux 6.2 the directory's length is how many there are.
+    let count = fs::metadata(DIRECTORY).map_or(0, |directory| directory.len());
+    let found: Vec<RawFd> =
+        (0..TRIED).filter(|number| flags_of(*number).is_some()).take(count as usize).collect();
+    if count > 0 && found.len() as u64 == count {
+        return found;
+    }
+    let listed = fs::read_dir(DIRECTORY).into_iter().flatten().flatten();
+    listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// Closes those of them that this process has.
@@ -61,9 +76,14 @@ pub(crate) unsafe fn close(inherited: &[Inheritable]) {
 
 /// Whether exec leaves it open.
 fn stays_open(number: RawFd) -> bool {
+    flags_of(number).is_some_and(|flags| flags & libc::FD_CLOEXEC == 0)
+}
+
+/// The flags of a descriptor; none for a number that is none.
+fn flags_of(number: RawFd) -> Option<libc::c_int> {
     // SAFETY: the command takes no argument and touches no memory; the number need not be open.
     let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
-    flags >= 0 && flags & libc::FD_CLOEXEC == 0
+    (flags >= 0).then_some(flags)
 }
 
 /// Where `make` and `cargo` say which their pipe is.
@@ -92,6 +112,11 @@ mod tests {
         let (closed, open) = io::pipe().unwrap();
         // SAFETY: the flag of a descriptor that this test owns.
         assert_eq!(unsafe { libc::fcntl(open.as_raw_fd(), libc::F_SETFD, 0) }, 0);
+        // SAFETY: another number for the same, which is closed below, and which nobody else knows.
+        let far = unsafe { libc::fcntl(open.as_raw_fd(), libc::F_DUPFD, 2 * TRIED) };
+        assert!(far >= 2 * TRIED && list().iter().any(|known| known.number == far));
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::close(far) }, 0);
         let listed = list();
         let is_listed = |fd: RawFd| listed.iter().any(|known| known.number == fd);
         assert!(is_listed(open.as_raw_fd()) && !is_listed(closed.as_raw_fd()));

@@ -12,6 +12,9 @@ use nix::libc;
 /// Those have a megabyte as a rule, and 64 KiB at least.
 const UNKNOWN: usize = 48 << 10;
 
+/// What most values need. Where the stack lies is a file of the kernel's to read, once a thread: too dear for those.
+const SHALLOW: usize = 4 << 10;
+
 /// What is used of a stack at most. One without a limit could take all of the machine's memory.
 const MOST: usize = 1 << 30;
 
@@ -20,18 +23,20 @@ thread_local! {
     static STACK: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
 }
 
-/// A place on this thread's stack, below which one should not go. It is found when it is asked for first.
+/// A place on this thread's stack, below which one should not go. It is found when it is asked for below what is
+/// [`SHALLOW`].
 #[derive(Debug, Clone)]
 pub(crate) struct Floor {
     place: usize,
     kept: usize,
+    is_found: bool,
 }
 
 impl Floor {
     /// Keeps so many eighths of what is left of the stack.
     #[inline]
     pub(crate) const fn keeping_eighths(kept: usize) -> Self {
-        Self { place: usize::MAX, kept }
+        Self { place: usize::MAX, kept, is_found: false }
     }
 
     #[inline]
@@ -41,11 +46,16 @@ impl Floor {
 
     #[cold]
     fn is_found_reached(&mut self) -> bool {
-        if self.place < usize::MAX {
+        if self.is_found {
             return true;
         }
         let here = pointer();
         let (low, high) = STACK.get();
+        if (low, high) == (0, 0) && self.place == usize::MAX {
+            self.place = here.saturating_sub(SHALLOW);
+            return false;
+        }
+        self.is_found = true;
         let low = if (low..high).contains(&here) { low } else { look(here) };
         let low = low.max(here.saturating_sub(MOST));
         self.place = low + (here - low) / 8 * self.kept;
@@ -135,6 +145,18 @@ mod tests {
             assert!(half <= stack / 2 && most <= stack && most > half / 2 * 3, "{half} {most} of {stack}");
         }
         assert!(depth::<1024>(&mut Floor::keeping_eighths(4), 20) == 20);
+    }
+
+    #[test]
+    fn nobody_asks_for_a_shallow_value() {
+        let asked = |levels| {
+            let dive = move || {
+                depth::<256>(&mut Floor::keeping_eighths(4), levels);
+                STACK.get() != (0, 0)
+            };
+            std::thread::spawn(dive).join().unwrap()
+        };
+        assert!(!asked(2) && asked(100));
     }
 
     #[test]
