@@ -37,8 +37,8 @@ pub(crate) const PART_BYTES: usize = (1 << 20) + (4 << 10);
 /// The length of the parts where the ring cannot grow: [`ALWAYS_FITS`] holds it.
 pub(crate) const LEAST_PART: usize = 4 << 10;
 
-/// How much of a ring has memory from the start: twice [`ALWAYS_FITS`], and what goes around it. A producer asks for more
-/// before it touches it. Each start pays for it: with 128 KiB, this was a tenth of what a pool's start cost.
+/// How much of a ring has memory from the start: twice [`ALWAYS_FITS`], and what goes around it. A producer asks for
+/// more before it touches it. Each start pays for it: with 128 KiB, this was a tenth of what a pool's start cost.
 const BACKED_BYTES: u32 = 16 << 10;
 
 /// A record of this length fits into an empty ring, whatever memory there is.

@@ -146,7 +146,7 @@ impl Process {
                 let groups = self.directory().and_then(|dir| read_text(dir + "/cgroup").ok());
                 self.killed_as = groups.map(|groups| Killed { groups, peak: usage.peak });
             }
-            self.status = self.handle.take_status(ended);
+            self.status = self.handle.take_status(&ended);
         }
         self.status
     }
@@ -262,13 +262,13 @@ impl Handle {
     }
 
     /// Takes the status of a process that is in this state, as [`wait`](Self::wait) tells it with `WNOWAIT`.
-    fn take_status(self: &Arc<Self>, state: io::Result<Option<ExitStatus>>) -> Option<ExitStatus> {
+    fn take_status(self: &Arc<Self>, state: &io::Result<Option<ExitStatus>>) -> Option<ExitStatus> {
         let Ok(ended) = state else {
             // Another waiter of this program took the status, or SIGCHLD is ignored.
             self.kill_group();
             return Some(ExitStatus::Unknown);
         };
-        ended?;
+        (*ended)?;
         self.kill_group();
         let status = self.wait(0).ok().flatten().unwrap_or(ExitStatus::Unknown);
         if adopts_orphans() && !self.reap_group(Instant::now() + GROUP_LIMIT) {
@@ -350,7 +350,7 @@ impl Drop for Process {
             let killed = self.killed.unwrap_or_else(Instant::now);
             self.await_end(killed + KILL_LIMIT);
             // Nobody asks any more what has killed it.
-            self.status = self.status.or_else(|| self.handle.take_status(self.handle.wait(libc::WNOWAIT)));
+            self.status = self.status.or_else(|| self.handle.take_status(&self.handle.wait(libc::WNOWAIT)));
             if self.status.is_none() {
                 self.give_up();
             }
