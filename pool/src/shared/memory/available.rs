@@ -1,33 +1,33 @@
-//! Whether there is room for a new object. The kernel has no answer for that: asked for more memory than there is, it
-//! kills a process. So what is plainly too much is refused before it is asked for.
+//! Refuses an object for which there is plainly not enough memory. The kernel has no answer for that: asked for more
+//! memory than there is, it kills a process.
 
 use std::path::Path;
 
 use crate::sys::memfile::check_len;
 use crate::sys::read_text;
 
-/// Below this size the kernel is asked without a look first.
+/// Smaller objects are not checked: reading the two files costs more than allocating them.
 const SMALL_BYTES: u64 = 1 << 20;
 
 fn refuse(bytes: u64, most: u64, of: &str) -> Result<(), String> {
     Err(format!("{bytes} bytes do not fit: {most} bytes are left of {of}"))
 }
 
-/// An error, in words, if an object of so many bytes plainly can't be had now.
+/// An error message if there is plainly not enough memory for an object of this size.
 pub(in crate::shared) fn check(bytes: usize) -> Result<(), String> {
     let bytes = bytes as u64;
     check_len(bytes).map_err(|error| error.to_string())?;
     if bytes < SMALL_BYTES { Ok(()) } else { memory(bytes) }
 }
 
-/// All the memory and swap that the machine has, in bytes, be it in use or not; none where that is not told.
+/// The machine's memory and swap in bytes, used or not; none where the system does not tell.
 pub(crate) fn whole() -> Option<u64> {
     let text = read_text("/proc/meminfo").ok()?;
     let bytes_of = |name| Some(field(&text, name)? << 10);
     Some(bytes_of("MemTotal:")? + bytes_of("SwapTotal:").unwrap_or(0))
 }
 
-/// An error, in words, if so much memory plainly can't be had now.
+/// An error message if there are plainly not this many bytes of memory left.
 pub(crate) fn memory(bytes: u64) -> Result<(), String> {
     let refuse = |most: u64, of: &str| refuse(bytes, most, of);
     let read = |path: &Path| read_text(path).ok();
@@ -57,12 +57,12 @@ fn machine(read: impl Fn(&Path) -> Option<String>) -> Option<Machine> {
     Some(Machine { available: bytes_of("MemAvailable:")?, swap: bytes_of("SwapFree:").unwrap_or(0) })
 }
 
-/// Where a version of control groups has its numbers.
+/// Where one version of control groups has its numbers.
 struct Hierarchy {
     root: &'static str,
     limit: &'static str,
     current: &'static str,
-    /// What pages that only cache a file take: they make room for others.
+    /// The sizes of the page cache, which the kernel gives up for others.
     caches: [&'static str; 2],
 }
 
@@ -80,7 +80,7 @@ const SECOND: Hierarchy = Hierarchy {
     caches: ["inactive_file", "active_file"],
 };
 
-/// What the process's control groups and those above them leave, in bytes; none without a limit.
+/// How many bytes the process's control groups and their ancestors leave; none without a limit.
 fn cgroup(read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
     let groups = read(Path::new("/proc/self/cgroup"))?;
     let first = |line: &str| {
@@ -104,7 +104,7 @@ fn cgroup(read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
     first.into_iter().chain(left(SECOND, groups.lines().find_map(second))).min()
 }
 
-/// The number that stands behind a name at the start of a line.
+/// The number after this name at the start of a line.
 fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| {
         let mut words = line.split_ascii_whitespace();

@@ -1,9 +1,9 @@
-//! The memory of one object: an anonymous file, its space taken up front, sealed against resizing, and its mapping
-//! in this process.
+//! The memory of one object: an anonymous file, allocated up front and sealed against resizing, and its mapping in this
+//! process.
 //!
-//! A process that was told of the file opens it as `/proc/PROCESS/fd/DESCRIPTOR`, where PROCESS has it open. What it
-//! finds there is believed for nothing but what the kernel says of it: the name, which is given once and for all when
-//! such a file is made and holds a random number; the size; and the seals.
+//! A process that has a handle opens the file as `/proc/PROCESS/fd/DESCRIPTOR`, where PROCESS has it open. It trusts
+//! only what the kernel says of what it finds there: the name, which holds a random number and is fixed when the file
+//! is made; the size; and the seals.
 #![allow(unsafe_code, reason = "maps memory that processes share")]
 
 use std::ffi::c_void;
@@ -26,9 +26,8 @@ use crate::sys::named;
 
 const SEALS: SealFlag = SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW).union(SealFlag::F_SEAL_SEAL);
 
-/// An object's memory in this process; unmapped and closed when dropped. A child made by fork has both too: its
-/// copies of whatever uses the memory go on working. So the descriptor is none of those that the crate closes in
-/// children.
+/// An object's memory in this process; unmapped and closed when dropped. A forked child keeps both, so that its copies
+/// of shared objects go on working: this descriptor is none of those that the crate closes in children.
 #[derive(Debug)]
 pub(in crate::shared) struct Memory {
     file: Guarded,
@@ -36,12 +35,12 @@ pub(in crate::shared) struct Memory {
     len: usize,
 }
 
-// SAFETY: a mapping is an address range of the process, and a descriptor a number of it; no thread owns either.
+// SAFETY: a mapping is an address range and a descriptor a number of the process; neither belongs to a thread.
 unsafe impl Send for Memory {}
-// SAFETY: sharing it gives access to the address only.
+// SAFETY: `&Memory` gives out the address and the descriptor only, and changes neither.
 unsafe impl Sync for Memory {}
 
-/// Why memory that another process has could not be opened.
+/// Why another process's memory could not be opened.
 #[derive(Debug)]
 pub(in crate::shared) enum Unopened {
     /// There is no such memory (any more) where it was said to be.
@@ -57,7 +56,7 @@ impl Memory {
         let file = file.map_err(named("memfd_create"))?;
         let file = above_standard(file)?;
         let size = i64::try_from(len).map_err(io::Error::other)?;
-        // Takes the space now: later, want of memory would be a SIGBUS at whoever touches it first.
+        // Allocates all pages now. Later, a lack of memory would be a SIGBUS at the first touch.
         while let Err(error) = fallocate(&file, FallocateFlags::empty(), 0, size) {
             if error != Errno::EINTR {
                 return Err(error.into());
@@ -67,7 +66,7 @@ impl Memory {
         Self::map(file, len)
     }
 
-    /// Maps the memory with this name and size, which that process has open as that descriptor.
+    /// Maps the memory with this name and size that `process` has open as `descriptor`.
     pub(in crate::shared) fn open(
         process: u32,
         descriptor: i32,
@@ -75,7 +74,7 @@ impl Memory {
         len: usize,
     ) -> Result<Self, Unopened> {
         let there = PathBuf::from(format!("/proc/{process}/fd/{descriptor}"));
-        // Only as a place, for now: opening what is anything else might do something.
+        // As a path only, at first: opening anything else, say a device, may have effects.
         let place = open(&there, libc::O_PATH).map_err(|error| match error.raw_os_error() {
             Some(libc::ENOENT | libc::ESRCH) => Unopened::Gone,
             _ => Unopened::Refused(error),
@@ -97,13 +96,13 @@ impl Memory {
         let file = Guarded::new(file)?;
         let length = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
+        // SAFETY: a new mapping at an address that the kernel chooses replaces no other memory.
         let base = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, &file, 0)? };
         Ok(Self { file, base, len })
     }
 
-    /// Gives the memory itself back to the system: what is mapped anywhere is zero from here on. Where the system
-    /// can't, the memory goes with the last mapping.
+    /// Gives the memory back to the system: every mapping reads zero from here on. Where the system can't, the last
+    /// mapping gives it back.
     pub(in crate::shared) fn free(&self) {
         let whole = i64::try_from(self.len).unwrap_or(i64::MAX);
         let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
@@ -121,7 +120,7 @@ impl Memory {
         self.base.cast()
     }
 
-    /// How many bytes it has. Noted here when it was mapped: the file's size can't change.
+    /// Its length in bytes, which can't change.
     pub(in crate::shared) fn len(&self) -> usize {
         self.len
     }
@@ -129,13 +128,14 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: the range is exactly the mapping that `map` made, and nothing that borrows from it is left.
+        // SAFETY: the range is exactly the mapping that `map` made. Its address is used only by objects that own this
+        // `Memory` through an `Arc`, so none is left.
         let unmapped = unsafe { munmap(self.base, self.len) };
         debug_assert!(unmapped.is_ok());
     }
 }
 
-/// Opens the same file once more, so that it can have locks of its own.
+/// Opens the same file again, for locks of its own.
 pub(in crate::shared) fn reopen(file: &impl AsFd) -> io::Result<OwnedFd> {
     open(&path_of(file), 0)
 }
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_memory_is_not_opened() {
+    fn only_the_named_memory_is_opened() {
         let memory = Memory::create("pool test gone", 1).unwrap();
         let number = memory.file.as_fd().as_raw_fd();
         drop(memory);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn its_space_is_taken_up_front() {
+    fn it_is_allocated_up_front() {
         let memory = Memory::create("pool test space", 1 << 20).unwrap();
         assert!(fstat(memory.file()).unwrap().st_blocks * 512 >= 1 << 20);
     }
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn nobody_seals_it_further() {
         let memory = Memory::create("pool test sealed", 1).unwrap();
-        // It would keep those out who are yet to map it.
+        // That seal would keep other processes from mapping it.
         let future_write = SealFlag::from_bits_retain(libc::F_SEAL_FUTURE_WRITE);
         assert_eq!(fcntl(memory.file(), FcntlArg::F_ADD_SEALS(future_write)), Err(Errno::EPERM));
     }

@@ -1,7 +1,7 @@
-//! Locks on ranges of an object's file. They belong to one opening of the file (fcntl(2), "open file description
-//! locks") and hold until the last use of that opening is gone, be it a descriptor or a mapping, in whatever process.
-//! So a lock that only a mapping carries tells by the kernel's own word whether that mapping is still there: it ends
-//! with the process, however that ends.
+//! Locks on bytes of an object's file. Each belongs to one opening of the file ("open file description locks" in
+//! fcntl(2)) and holds until the last descriptor or mapping of that opening is gone, in any process. So a lock that
+//! only a mapping carries tells whether the mapping is still there: the kernel drops it with the process, however that
+//! ends.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -11,14 +11,15 @@ use nix::fcntl::{FcntlArg, fcntl};
 
 use crate::sys::fd::Guarded;
 
+/// The kind of a lock.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::shared) enum Kind {
     Shared,
     Exclusive,
 }
 
-/// Takes a lock, or turns the one that this opening has into the other kind; false, and nothing changed, if that of
-/// another opening stands against it.
+/// Takes a lock, or changes the kind of this opening's lock; false if another opening's lock conflicts, and then
+/// nothing has changed.
 pub(in crate::shared) fn try_lock(file: &impl AsFd, kind: Kind, at: i64) -> io::Result<bool> {
     match fcntl(file, FcntlArg::F_OFD_SETLK(&range(kind, at))) {
         Ok(_) => Ok(true),

@@ -1,12 +1,12 @@
-//! Who has an array mapped, and who has it for itself alone.
+//! Tells which processes have an array mapped, and whether one has it for itself alone.
 //!
 //! Every process that has an array's memory mapped has a *lease*: a shared lock on the file's first byte, carried by
 //! a mapping of one page beside the array's own (see [`filelock`](super::filelock)). The page is never touched. A
 //! fork copies it together with the array, so a child's lease holds by itself.
 //!
-//! To have the array alone, a process opens the file anew, takes a shared lock there too, and has a page of the new
-//! opening carry its lease from then on. With that its part in the old opening is gone, and if a forked child has one,
-//! it shows: only when no other opening has a lock is the new one made exclusive. Then nobody else gets a lease.
+//! To have the array alone, a process opens the file again, takes a shared lock with the new opening as well, and moves
+//! its lease to a page of that. It no longer uses the old opening then; if a forked child still does, its lock remains.
+//! Only when no other opening has a lock does the kernel make the new one exclusive, and then nobody else gets a lease.
 #![allow(unsafe_code, reason = "maps a page that carries a lock")]
 
 use std::ffi::c_void;
@@ -24,7 +24,7 @@ use crate::sys::fd::{Fd, Guarded};
 
 /// The byte that leases lock.
 const LEASE: i64 = 0;
-/// A page, whatever the size of pages here.
+/// One page, whatever the size of pages is: the kernel rounds a length of 1 up.
 pub(in crate::shared) const PAGE: NonZeroUsize = NonZeroUsize::MIN;
 
 /// This process's lease.
@@ -61,26 +61,26 @@ impl Drop for Lease {
     }
 }
 
-/// Takes a shared lock, and a page that carries it; none if someone has an exclusive one.
+/// Takes a shared lock and maps a page that carries it; none if someone has an exclusive one.
 fn carry(opening: &OwnedFd) -> io::Result<Option<NonNull<c_void>>> {
     if !try_lock(opening, Kind::Shared, LEASE)? {
         return Ok(None);
     }
-    // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
+    // SAFETY: a new mapping at an address that the kernel chooses replaces no other memory.
     let page = unsafe { mmap(None, PAGE, ProtFlags::PROT_NONE, MapFlags::MAP_SHARED, opening, 0)? };
     Ok(Some(page))
 }
 
 fn unmap(page: *mut c_void) {
     let Some(page) = NonNull::new(page) else { return };
-    // SAFETY: the range is exactly a page that `carry` has mapped, which nothing ever touches and no lease has any
-    // more.
+    // SAFETY: `page` came from `carry` and was taken out of its lease, so it is mapped and unmapped here only. Nothing
+    // reads or writes it.
     let unmapped = unsafe { munmap(page, PAGE.get()) };
     debug_assert!(unmapped.is_ok());
 }
 
-/// An exclusive lease. Given back with [`Exclusive::end`]; otherwise it stays exclusive. In a child made by fork its
-/// descriptor is closed: a child has no part in it.
+/// An exclusive lease, which stays so until [`Exclusive::end`]. Its descriptor is closed in forked children, which have
+/// no part in it.
 #[derive(Debug)]
 pub(in crate::shared) struct Exclusive {
     opening: Fd,

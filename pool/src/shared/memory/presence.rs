@@ -1,14 +1,14 @@
-//! Who a process is to the others that use an object, and whether it is still there.
+//! Names a process to the others that use an object, and tells whether it is still there.
 //!
 //! A process that takes part in a lock has a *number* of its own, which it writes into the shared words: that of a
 //! byte far beyond the end of the object's file, chosen at random and locked by the process (see
 //! [`filelock`](super::filelock)). The lock is carried by a page that a fork does not copy. So a number stands for
 //! one process that has the object mapped, for as long as it does; the kernel drops the lock as the process ends, and
-//! no later process gets the number. What was scribbled into a shared word is nobody's number, and as good as that of
-//! a dead process.
+//! no later process gets the number. A stray write to a shared word gives nobody's number, which counts as that of a
+//! dead process.
 //!
-//! What a process keeps to itself about this lies in a page that is all zeroes in a forked child: the child finds
-//! that it has no number yet, and takes one.
+//! A process keeps its own number in a page that the kernel clears in a forked child: the child finds that it has no
+//! number yet, and takes one.
 #![allow(unsafe_code, reason = "maps a page of its own, and one that carries a lock")]
 
 use std::ffi::c_void;
@@ -25,9 +25,9 @@ use super::filelock::{Kind, is_locked, try_lock};
 use super::lease::PAGE;
 use crate::sys::fd::Guarded;
 
-/// The bits of a word that are no part of a number.
+/// The bits of a word that may belong to a number; the others are flags.
 pub(in crate::shared) const NUMBER_MASK: u64 = !0b11;
-/// Numbers lie between these, where no file has its data; files end before 2^63.
+/// Numbers lie between these: behind the data of any file, and before 2^63, where files end.
 const NUMBERS: (u64, u64) = (1 << 61, 1 << 62);
 
 /// This process's part in one object.
@@ -36,17 +36,17 @@ pub(in crate::shared) struct Presence {
     own: NonNull<Own>,
 }
 
-/// What lies in the process's own page. All zeroes: nothing was done yet in this process.
+/// The process's own page. All zeroes: nothing was done yet in this process.
 #[repr(C)]
 struct Own {
     number: AtomicU64,
     /// The address of the page that carries the lock.
     carrier: AtomicUsize,
-    /// Lets one thread at a time go for the object's lock: see `lock.rs`.
+    /// Lets one thread of this process at a time try for the object's lock: see `lock.rs`.
     gate: AtomicU32,
 }
 
-// SAFETY: the page is an address range of the process that no thread owns, and what lies in it is atomic.
+// SAFETY: the page is an address range of the process, and all of its fields are atomics.
 unsafe impl Send for Presence {}
 // SAFETY: as above.
 unsafe impl Sync for Presence {}
@@ -56,10 +56,10 @@ impl Presence {
     pub(in crate::shared) fn new(file: &Guarded) -> io::Result<Self> {
         let length = NonZeroUsize::new(size_of::<Own>()).ok_or(io::ErrorKind::InvalidInput)?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
+        // SAFETY: a new mapping at an address that the kernel chooses replaces no other memory.
         let page = unsafe { mmap_anonymous(None, length, protection, MapFlags::MAP_PRIVATE)? };
         let presence = Self { own: page.cast() };
-        // SAFETY: the range is the page that was just mapped; the advice changes what a forked child finds there.
+        // SAFETY: the range is the page that was just mapped; the advice only changes what a forked child finds there.
         unsafe { madvise(page, size_of::<Own>(), MmapAdvise::MADV_WIPEONFORK)? };
         presence.join(file)?;
         Ok(presence)
@@ -72,7 +72,7 @@ impl Presence {
     #[inline]
     pub(in crate::shared) fn number(&self, file: &Guarded) -> u64 {
         match self.own().number.load(Ordering::Relaxed) {
-            0 => self.join(file).expect("a forked process opens anew what it uses of a shared object"),
+            0 => self.join(file).expect("a forked process opens shared objects that it uses again"),
             number => number,
         }
     }
@@ -105,22 +105,23 @@ impl Presence {
                 break number;
             }
         };
-        // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
+        // SAFETY: a new mapping at an address that the kernel chooses replaces no other memory.
         let carrier = unsafe { mmap(None, PAGE, ProtFlags::PROT_NONE, MapFlags::MAP_SHARED, &opening, 0)? };
         own.carrier.store(carrier.as_ptr() as usize, Ordering::Relaxed);
-        // SAFETY: the range is the page that was just mapped, and the advice changes what fork copies only.
+        // SAFETY: the range is the page that was just mapped, and the advice only changes what a fork copies.
         unsafe { madvise(carrier, PAGE.get(), MmapAdvise::MADV_DONTFORK)? };
         own.number.store(number, Ordering::Relaxed);
         Ok(number)
     }
 
     fn own(&self) -> &Own {
-        // SAFETY: the page is mapped for as long as `self` lives, and aligned; any bytes are valid atomics.
+        // SAFETY: `new` mapped the page, at least as long as `Own` and aligned, and only `drop` unmaps it. Zeroes are
+        // valid atomics, and nothing else has the address.
         unsafe { self.own.as_ref() }
     }
 }
 
-/// Whether the process with this number is still there, this one excepted. When the kernel does not tell: yes.
+/// Whether another process with this number is still there; yes where the kernel does not tell.
 pub(in crate::shared) fn is_present(file: &Guarded, number: u64) -> bool {
     (NUMBERS.0..NUMBERS.1).contains(&number) && is_locked(file, number.cast_signed()).unwrap_or(true)
 }
@@ -128,9 +129,9 @@ pub(in crate::shared) fn is_present(file: &Guarded, number: u64) -> bool {
 impl Drop for Presence {
     fn drop(&mut self) {
         let carrier = std::ptr::with_exposed_provenance_mut::<c_void>(*self.own_mut().carrier.get_mut());
-        // SAFETY: the carrier is null or exactly the page that this very process has mapped in `join`; a forked
-        // child, which has no such page, finds null. The process's own page is the one from `new`. Nothing uses
-        // either any more.
+        // SAFETY: the carrier is the page that this very process mapped in `join`, or null: in a forked child, which
+        // has no such page, the kernel has cleared the address. The own page is the one that `new` mapped. Both were
+        // used through `self` only.
         unsafe {
             if let Some(carrier) = NonNull::new(carrier) {
                 let _ = munmap(carrier, PAGE.get());
@@ -150,7 +151,7 @@ impl Presence {
 /// A random number from the kernel.
 pub(crate) fn random() -> io::Result<u64> {
     let mut bytes = [0u8; 8];
-    // SAFETY: the call writes at most so many bytes into the buffer. So few it gives at once or not at all.
+    // SAFETY: the call writes at most `bytes.len()` bytes into the buffer. It gives so few all at once or not at all.
     let given = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
     if given == bytes.len().cast_signed() {
         Ok(u64::from_ne_bytes(bytes))

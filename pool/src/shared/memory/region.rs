@@ -1,9 +1,9 @@
 //! The objects that this process has mapped, each once, and the handles by which others find them.
 //!
 //! A handle is data: a process that has the object, the descriptor that it has it open as, the object's random name,
-//! its type and its size. Who decodes a handle looks first among the objects that it has already (the owner itself
-//! does, threads do, and forked processes, which inherit them), and otherwise maps the memory of that process.
-//! A handle is good for as long as the process that encoded it keeps its value.
+//! its type and its size. A process that decodes a handle first looks among the objects that it has already: it may be
+//! the owner, have threads as workers, or be a fork that inherited them. Otherwise it maps that process's memory. A
+//! handle is valid as long as the process that encoded it keeps its value.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,10 +24,10 @@ use crate::sys::fd::Guarded;
 
 mod exclusive;
 
-pub(in crate::shared) use exclusive::{Excluded, Holder};
-pub(crate) use exclusive::{leave_lent, refuse_fork};
+pub(crate) use exclusive::leave_lent;
+pub(in crate::shared) use exclusive::{Excluded, Holder, refuse_fork};
 
-/// What an object is called: two random numbers.
+/// An object's name: two random numbers.
 pub(in crate::shared) type Id = [u64; 2];
 
 /// The kind of an object: its name in messages, and the key of its type.
@@ -46,13 +46,13 @@ pub(in crate::shared) struct Region {
     lease: Lease,
     /// For objects that have a lock.
     presence: OnceLock<Presence>,
-    /// For objects with slots: those that this process has taken.
+    /// For objects with slots: those of this process.
     places: Mutex<BTreeSet<usize>>,
-    /// This process has it for itself alone, by one `&mut`. Written with the registry locked.
+    /// One `&mut` of this process has it for itself alone. Written with the registry locked.
     exclusive: AtomicBool,
     /// A call has that `&mut`. Written with the registry locked.
     lent: AtomicBool,
-    /// It was lent before: workers may have it mapped without a lease, and not use it.
+    /// It was lent before: workers may still have it mapped, without a lease and without using it.
     was_lent: AtomicBool,
 }
 
@@ -74,7 +74,7 @@ fn regions() -> MutexGuard<'static, BTreeMap<Id, Weak<Region>>> {
 }
 
 impl Region {
-    /// A new object of so many bytes, all zero.
+    /// A new object of `len` bytes, all zero.
     pub(in crate::shared) fn create(kind: Kind, len: usize) -> Result<Arc<Self>, Error> {
         let failed = |why: &dyn Display| Error::shared_memory(format!("a new {}", kind.what), why);
         available::check(len).map_err(|why| failed(&why))?;
@@ -92,7 +92,7 @@ impl Region {
         Ok(region)
     }
 
-    /// The object that a handle stands for, which must be of this kind and size.
+    /// The object of a handle, which must have this kind and size.
     pub(in crate::shared) fn attach(
         handle: &Handle,
         kind: Kind,
@@ -111,7 +111,7 @@ impl Region {
             )
         };
         if let Some(region) = regions.get(&handle.id).and_then(Weak::upgrade) {
-            // What is refused may be the last use by now, and its end needs the registry.
+            // This may be the last use by now, and dropping that locks the registry.
             let exclusive = region.exclusive.load(Ordering::Relaxed);
             drop(regions);
             return match region {
@@ -134,17 +134,17 @@ impl Region {
         Self { id, kind, memory, lease, presence, places, exclusive, lent, was_lent }
     }
 
-    /// The handle, for whoever is to have the object too.
+    /// The handle, for other users; noted where [`retain_handles`] is at work.
     pub(in crate::shared) fn handle(self: &Arc<Self>, count: usize) -> Handle {
-        KEPT.with_borrow_mut(|kept| {
-            if let Some(kept) = kept {
-                kept.push(self.clone());
+        RETAINED.with_borrow_mut(|retained| {
+            if let Some(retained) = retained {
+                retained.push(self.clone());
             }
         });
         self.handle_on_loan(count)
     }
 
-    /// The handle, for whoever is to have the object while a call lends it.
+    /// The handle, for borrowers while a call lends the object.
     pub(in crate::shared) fn handle_on_loan(&self, count: usize) -> Handle {
         Handle {
             id: self.id,
@@ -155,7 +155,7 @@ impl Region {
         }
     }
 
-    /// The object that a handle stands for, which this process itself lends.
+    /// The object of a handle that this process itself lends.
     pub(in crate::shared) fn own_on_loan(handle: &Handle, kind: Kind, len: usize) -> Option<Arc<Self>> {
         let region = regions().get(&handle.id).and_then(Weak::upgrade)?;
         (region.kind == kind && handle.kind == kind.key && region.memory.len() == len).then_some(region)
@@ -169,7 +169,7 @@ impl Region {
         self.memory.file()
     }
 
-    /// Makes this process one that the object's other users can tell from the rest.
+    /// Gives this process a number, by which the object's other users know it.
     pub(in crate::shared) fn join(&self) -> std::io::Result<&Presence> {
         if let Some(presence) = self.presence.get() {
             return Ok(presence);
@@ -178,7 +178,7 @@ impl Region {
         Ok(self.presence.get_or_init(|| presence))
     }
 
-    /// This process's part in the object, which has joined.
+    /// This process's number, after [`join`](Self::join).
     #[inline]
     pub(in crate::shared) fn presence(&self) -> &Presence {
         self.presence.get().expect("an object with a lock is joined when it is made or attached")
@@ -190,7 +190,7 @@ impl Region {
 }
 
 impl Handle {
-    /// Maps the memory, which another process has.
+    /// Maps the memory of another process.
     pub(in crate::shared) fn open(&self, kind: Kind, len: usize) -> Result<Memory, String> {
         if self.kind != kind.key {
             return Err(format!("this is the handle of another type than {}", kind.what));
@@ -215,42 +215,42 @@ impl Drop for Region {
     fn drop(&mut self) {
         self.free_if_lent();
         let mut regions = regions();
-        // It may have been attached anew since its last use ended.
+        // It may have been attached again since its last use ended.
         if regions.get(&self.id).is_some_and(|known| known.strong_count() == 0) {
             regions.remove(&self.id);
         }
     }
 }
 
-/// The name that the object's file is made with, and known by.
+/// The name of the object's file.
 fn name(id: Id, kind: Kind) -> String {
     format!("pool {} {:016x}{:016x} {:016x}", kind.what, id[0], id[1], kind.key)
 }
 
 thread_local! {
-    /// What was encoded on this thread since someone wants to know.
-    static KEPT: RefCell<Option<Vec<Arc<Region>>>> = const { RefCell::new(None) };
+    /// The objects that were encoded on this thread since [`retain_handles`] began.
+    static RETAINED: RefCell<Option<Vec<Arc<Region>>>> = const { RefCell::new(None) };
 }
 
-/// The objects whose handles are among some bytes; keeps them alive.
+/// Keeps the objects alive whose handles are in some encoded bytes.
 #[derive(Clone, Default)]
 pub(crate) struct Retained(#[expect(dead_code, reason = "held, not looked at")] Arc<[Arc<Region>]>);
 
-/// Encodes something, and keeps the shared objects that are in it.
+/// Encodes something, and retains the shared objects that are in it.
 pub(crate) fn retain_handles<T>(encode: impl FnOnce() -> T) -> (T, Retained) {
-    /// Also if encoding panics.
+    /// Clears the list, also if encoding panics.
     struct Forget;
     impl Drop for Forget {
         fn drop(&mut self) {
-            KEPT.take();
+            RETAINED.take();
         }
     }
-    KEPT.set(Some(Vec::new()));
+    RETAINED.set(Some(Vec::new()));
     let forget = Forget;
     let encoded = encode();
-    let kept = KEPT.take().unwrap_or_default();
+    let retained = RETAINED.take().unwrap_or_default();
     drop(forget);
-    (encoded, Retained(kept.into()))
+    (encoded, Retained(retained.into()))
 }
 
 #[cfg(test)]
@@ -258,7 +258,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_dropped_is_forgotten() {
+    fn a_dropped_region_is_forgotten() {
         let region = Region::create(Kind { what: "test", key: 1 }, 8).unwrap();
         let id = region.id;
         assert!(regions().contains_key(&id));

@@ -1,10 +1,9 @@
 //! [`SharedBarrier`].
 //!
-//! Under the lock of its slots: how many have come this round, each with its number in a slot, which round it is, and
-//! whether the barrier is broken. Who comes last asks the kernel whether all the others are still there, and opens
-//! the next round. Who comes before sleeps on the event word, for a short while at a time; when it wakes up and the
-//! round is still the same, it asks the same. A lock that was left behind, and any count that can't be, is a broken
-//! barrier too.
+//! The lock of its slots guards how many have come this round, their numbers in the slots, which round it is, and
+//! whether the barrier is broken. The last to come asks the kernel whether all the others are still there, and opens
+//! the next round. The others sleep on the event count for a short while at a time; one that wakes up in the same round
+//! asks the kernel too. A lock that was left behind, or an impossible count, breaks the barrier as well.
 
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,19 +13,18 @@ use std::time::Duration;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::lock::{Found, LONGEST_HOLD, LOOK, Patience};
+use super::lock::{CHECK_INTERVAL, Found, LONGEST_HOLD, Patience};
 use super::slots::Slots;
 use crate::error::Error;
-use crate::shared::memory::region::{Handle, Kind};
+use crate::shared::memory::{Handle, Kind};
 use crate::shared::type_key;
 use crate::sys::futex;
 
-/// A barrier between processes: so many must come before any of them goes on, again and again.
+/// A barrier between processes: a number of parties must come before any of them goes on, again and again.
 ///
-/// It *breaks* when one of those that have come and wait is killed or exits, and when a
-/// [`wait_timeout`](Self::wait_timeout) ends too early: then all who wait, and all who come later, get an error,
-/// until [`reset`](Self::reset). A worker that dies before it comes is not known to the barrier, so where that can
-/// happen give each wait a limit.
+/// It *breaks* when a process that waits at it is killed or exits, and when a [`wait_timeout`](Self::wait_timeout) ends
+/// before all have come. Then all waits fail, those that come later too, until [`reset`](Self::reset). The barrier does
+/// not know of a worker that dies before it comes: where that can happen, give each wait a limit.
 ///
 /// ```
 /// # fn main() -> Result<(), pool::Error> {
@@ -42,11 +40,11 @@ use crate::sys::futex;
 #[derive(Clone)]
 pub struct SharedBarrier(Slots);
 
-/// Why a wait at a [`SharedBarrier`] ended without all having come.
+/// Why a wait at a [`SharedBarrier`] ended before all had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum BarrierError {
-    /// One who waited has ended, or has given up.
+    /// A process that waited has ended or given up.
     #[error("the barrier is broken: a process that waited at it has ended or given up; `reset` it")]
     Broken,
     /// The limit passed before all had come; that broke the barrier.
@@ -59,10 +57,10 @@ impl SharedBarrier {
         Kind { what: "SharedBarrier", key: type_key::<Self>() }
     }
 
-    /// A barrier for so many. Workers are counted, not processes: several threads of one process may come.
+    /// A barrier for this many parties. Each wait counts as one, so several threads of one process may come.
     ///
     /// # Errors
-    /// [`Error::Option`] for none, [`Error::SharedMemory`] when there is no memory or no descriptor left.
+    /// [`Error::Option`] for 0 parties, [`Error::SharedMemory`] when there is no memory or no descriptor left.
     pub fn new(parties: usize) -> Result<Self, Error> {
         match u32::try_from(parties) {
             Ok(1..) => Slots::create(Self::kind(), parties).map(Self),
@@ -76,7 +74,7 @@ impl SharedBarrier {
         self.0.count()
     }
 
-    /// Waits until all have come. Returns in which place this one came, from 0: each place is given once a round.
+    /// Waits until all have come. Returns the order in which this one came, from 0; each number is given once a round.
     ///
     /// # Errors
     /// [`BarrierError::Broken`] when the barrier is broken, or breaks meanwhile.
@@ -87,7 +85,8 @@ impl SharedBarrier {
         self.wait_with(Patience::Endless)
     }
 
-    /// The same, at most this long, and up to 2 seconds longer where a process is stopped in the midst of its part in it.
+    /// Waits at most this long, and up to 2 seconds longer where a process was stopped (by SIGSTOP, say) while it used
+    /// the barrier.
     ///
     /// # Errors
     /// [`BarrierError::TimedOut`] when the limit has passed; [`BarrierError::Broken`] as for [`wait`](Self::wait).
@@ -104,8 +103,8 @@ impl SharedBarrier {
         self.broken().load(Relaxed) != 0
     }
 
-    /// Makes the barrier as good as new. Those who wait get [`BarrierError::Broken`]. It stays broken, as
-    /// [`is_broken`](Self::is_broken) tells, where a process has been stopped in the midst of its part in it.
+    /// Makes the barrier as good as new. Running waits end with [`BarrierError::Broken`]. Where a process was stopped
+    /// (by SIGSTOP, say) while it used the barrier, it stays broken, as [`is_broken`](Self::is_broken) tells.
     ///
     /// # Panics
     /// As for [`wait`](Self::wait).
@@ -120,7 +119,7 @@ impl SharedBarrier {
         &self.0.head().words[0]
     }
 
-    /// Which round it is, and in the lowest bit how the round before it has ended.
+    /// The number of the round, and in the lowest bit how the round before it ended.
     fn round(&self) -> &AtomicU32 {
         &self.0.head().words[1]
     }
@@ -137,7 +136,7 @@ impl SharedBarrier {
             return Ok(place);
         }
         loop {
-            let sleep = patience.sleep(LOOK);
+            let sleep = patience.sleep(CHECK_INTERVAL);
             if let Some(sleep) = sleep {
                 futex::wait(&self.0.head().event, event, Some(sleep));
             }
@@ -230,8 +229,8 @@ impl SharedBarrier {
         futex::wake_all(&self.0.head().event);
     }
 
-    /// Does something under the lock, given this process's number. None, and the barrier is broken, when the lock
-    /// can't be had: it is held for a few steps at a time, so whoever has it has stopped.
+    /// Calls `act` under the lock, with this process's number. If the lock can't be taken, breaks the barrier and
+    /// returns none: it is held for a few steps at a time, so its holder has been stopped.
     fn locked<R>(&self, patience: Patience, act: impl FnOnce(u64) -> R) -> Option<R> {
         let lock = self.0.lock();
         let Some((found, number)) = lock.take(patience.at_least(LONGEST_HOLD)) else {
@@ -239,11 +238,11 @@ impl SharedBarrier {
             return None;
         };
         if found == Found::LeftBehind {
-            // It may have been in the midst of anything.
+            // Its holder may have left anything half done.
             self.break_it();
         }
         let result = act(number);
-        lock.give_back(number);
+        lock.release(number);
         Some(result)
     }
 }

@@ -1,36 +1,38 @@
-//! A lock between processes that outlives whoever holds it.
+//! A lock between processes that outlives its holder.
 //!
-//! The shared word holds the number of the process that has the lock (see [`presence`](crate::shared::memory::presence)), or 0, and a
-//! bit that says that others wait. Taking and giving back a free lock is one atomic operation on it. Who finds it
-//! taken asks the kernel whether its holder is still there, and then sleeps on the word: until the holder wakes it,
-//! but at most for [`LOOK`], then it asks again. A lock whose holder is gone passes on to who finds that out, with the
-//! word that it was left so.
+//! The shared word holds the number of the process that has the lock (see
+//! [`presence`](crate::shared::memory::presence)), or 0, and a bit that says that others wait. Taking and releasing a
+//! free lock is one atomic operation each. A process that finds the lock taken asks the kernel whether its holder is
+//! still there, and then sleeps on the word until the holder wakes it, but at most for [`CHECK_INTERVAL`]; then it asks
+//! again. The first that finds the holder gone gets the lock, and is told that it was left behind.
 //!
-//! Before a thread goes for the word it takes the process's own gate, which others can't reach. So the word never
-//! names this process while a thread goes for it: if it does, it was scribbled there, and counts as left behind.
+//! Before a thread tries for the word it takes the process's own gate, which other processes can't reach. So the word
+//! never names this process while one of its threads tries for it: if it does, a stray write put the number there, and
+//! the lock counts as left behind.
 //!
-//! What can't happen: two have the lock. The word passes from number to number by compare-and-swap, and a number's
-//! process gives it back itself or is gone for good: the kernel drops the lock on a process's number only when none
-//! of its threads runs any more. What can: a scribble that gives the lock to two, or to nobody, or to a process that
-//! does not know it; then the object's data is as good as any that was scribbled over, and whoever waits does so
-//! until that process ends, as it would for one that never gives its lock back.
-#![allow(unsafe_code, reason = "sleeps on half of a word")]
+//! **Two holders at once** can't be. The word changes from 0 or from a number by compare-and-swap, and from a number
+//! only if its process releases the lock or is gone for good: the kernel drops the file lock on a process's number when
+//! none of its threads runs any more. A stray write to the word can break this: it may give the lock to two, to nobody,
+//! or to a process that does not know of it. Then the data was open to the same stray writes, and a waiter waits until
+//! that process ends, as it would for one that never releases the lock.
+#![allow(unsafe_code, reason = "sleeps on half of a 64-bit word")]
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::shared::memory::Region;
 use crate::shared::memory::presence::{NUMBER_MASK, is_present};
-use crate::shared::memory::region::Region;
 use crate::sys::futex;
 
-/// How long a sleep lasts before the next look at whoever is waited for.
-pub(in crate::shared) const LOOK: Duration = Duration::from_millis(20);
-/// For how long a lock is waited for that is held for a few steps at a time, whatever the limit of the wait itself: a
-/// holder that is only kept off its core is back by then.
+/// How long a waiter sleeps before it checks again whether the holder is alive: short for a user, and rare enough to
+/// cost no processor time.
+pub(in crate::shared) const CHECK_INTERVAL: Duration = Duration::from_millis(20);
+/// The least patience with an object's inner lock, which is held for a few steps at a time: a holder that is only kept
+/// off its core is back by then.
 pub(in crate::shared) const LONGEST_HOLD: Duration = Duration::from_secs(2);
-/// So many looks at a taken lock before the first sleep: about a microsecond.
+/// How often to check a taken lock before the first sleep: for about a microsecond.
 const SPINS: u32 = 40;
-/// Others wait for the word.
+/// The bit of the word that says that others wait.
 const WAITED_FOR: u64 = 1;
 
 /// How long to wait.
@@ -47,7 +49,7 @@ impl Patience {
         Instant::now().checked_add(limit).map_or(Self::Endless, Self::Until)
     }
 
-    /// This long, if it is shorter.
+    /// This patience, but at least for `limit`.
     pub(in crate::shared) fn at_least(self, limit: Duration) -> Self {
         match (self, Self::of(limit)) {
             (Self::None, least) => least,
@@ -56,7 +58,7 @@ impl Patience {
         }
     }
 
-    /// For how long to sleep, if at all; at most this long.
+    /// How long to sleep now, at most `most`; none when patience is over.
     pub(in crate::shared) fn sleep(self, most: Duration) -> Option<Duration> {
         match self {
             Self::None => None,
@@ -72,12 +74,12 @@ impl Patience {
 /// How a lock was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::shared) enum Found {
-    GivenBack,
-    /// Its holder ended without giving it back.
+    Free,
+    /// Its holder ended without releasing it.
     LeftBehind,
 }
 
-/// A lock's word, and the object that it lies in.
+/// A lock: its word, and the object in which that lies.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::shared) struct Lock<'a> {
     word: &'a AtomicU64,
@@ -89,7 +91,7 @@ impl<'a> Lock<'a> {
         Self { word, region }
     }
 
-    /// Takes the lock; none when patience ends. With it comes the number that it was taken by.
+    /// Takes the lock, with this process's number; none when patience ends.
     ///
     /// # Panics
     /// In a forked process that can't get a number.
@@ -104,7 +106,7 @@ impl<'a> Lock<'a> {
         // SYNC: lock handed over
         let free = self.word.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed);
         let found = match free {
-            Ok(_) => Some(Found::GivenBack),
+            Ok(_) => Some(Found::Free),
             Err(_) => self.take_from(me, patience),
         };
         let found = found?;
@@ -125,15 +127,15 @@ impl<'a> Lock<'a> {
             let holder = seen & NUMBER_MASK;
             let gone = holder == me || holder != 0 && !is_present(self.region.file(), holder);
             if holder == 0 || gone {
-                // Others may wait too.
+                // The bit stays set, for others may wait too.
                 let mine = me | WAITED_FOR;
                 // SYNC: lock handed over
                 if self.word.compare_exchange(seen, mine, Ordering::Acquire, Ordering::Relaxed).is_ok() {
-                    return Some(if gone { Found::LeftBehind } else { Found::GivenBack });
+                    return Some(if gone { Found::LeftBehind } else { Found::Free });
                 }
                 continue;
             }
-            let sleep = patience.sleep(LOOK)?;
+            let sleep = patience.sleep(CHECK_INTERVAL)?;
             let waited_for = seen | WAITED_FOR;
             let marked = self.word.compare_exchange(seen, waited_for, Ordering::Relaxed, Ordering::Relaxed);
             if marked.is_ok() {
@@ -142,9 +144,10 @@ impl<'a> Lock<'a> {
         }
     }
 
-    /// Gives the lock back that was taken by this number. A child that was forked in between has none to give back.
+    /// Releases the lock that was taken with this number. A child that was forked in between has another, and does not
+    /// hold it.
     #[inline]
-    pub(in crate::shared) fn give_back(self, number: u64) {
+    pub(in crate::shared) fn release(self, number: u64) {
         let presence = self.region.presence();
         if presence.number_so_far() != number {
             return;
@@ -156,10 +159,10 @@ impl<'a> Lock<'a> {
         Gate(presence.gate()).leave();
     }
 
-    /// What the kernel compares, and wakes by.
+    /// The half of the word that is the futex.
     fn low_half(&self) -> &AtomicU32 {
-        // SAFETY: the first half of a word of a little-endian machine, which is its low one, aligned as the word is.
-        // Only its address is used.
+        // SAFETY: the pointer is to the first four bytes of a live atomic of eight, aligned to eight. Only the kernel
+        // reads through it. On the little-endian machines that the crate supports these bytes are the low half.
         unsafe { AtomicU32::from_ptr(self.word.as_ptr().cast()) }
     }
 }
@@ -205,7 +208,7 @@ impl Gate<'_> {
     }
 }
 
-/// Opens the gate when the word could not be had, or looking for it panics.
+/// Opens the gate again when the word could not be taken, or trying for it panics.
 struct LeaveGate<'a>(&'a AtomicU32);
 
 impl Drop for LeaveGate<'_> {
@@ -219,8 +222,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::shared::memory::Kind;
     use crate::shared::memory::presence::Presence;
-    use crate::shared::memory::region::Kind;
 
     fn region() -> Arc<Region> {
         let region = Region::create(Kind { what: "test", key: 1 }, 8).unwrap();
@@ -243,10 +246,10 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..1000 {
                         let (found, number) = lock.take(Patience::Endless).unwrap();
-                        assert_eq!(found, Found::GivenBack);
+                        assert_eq!(found, Found::Free);
                         assert_eq!(inside.fetch_add(1, Ordering::Relaxed), 0);
                         inside.fetch_sub(1, Ordering::Relaxed);
-                        lock.give_back(number);
+                        lock.release(number);
                     }
                 });
             }
@@ -264,15 +267,11 @@ mod tests {
             word(&region).store(left, Ordering::Relaxed);
             let (found, number) = lock.take(Patience::None).unwrap();
             assert_eq!(found, Found::LeftBehind, "{left:#x}");
-            lock.give_back(number);
+            lock.release(number);
             assert_eq!(word(&region).load(Ordering::Relaxed), 0);
         }
         word(&region).store(3, Ordering::Relaxed);
-        assert_eq!(
-            lock.take(Patience::None).unwrap().0,
-            Found::GivenBack,
-            "bits without a number are no holder"
-        );
+        assert_eq!(lock.take(Patience::None).unwrap().0, Found::Free, "bits without a number are no holder");
     }
 
     #[test]

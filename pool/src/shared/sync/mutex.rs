@@ -1,5 +1,5 @@
 //! [`SharedMutex`].
-#![allow(unsafe_code, reason = "lends what lies in shared memory to who holds its lock")]
+#![allow(unsafe_code, reason = "lends a value in shared memory to the holder of its lock")]
 
 use std::fmt::{self, Display};
 use std::marker::PhantomData;
@@ -15,10 +15,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::lock::{Found, Lock, Patience};
 use crate::error::Error;
-use crate::shared::memory::region::{Handle, Kind, Region};
+use crate::shared::memory::{Handle, Kind, Region};
 use crate::shared::type_key;
 
-/// What lies before the value.
+/// The fields before the value.
 #[repr(C, align(64))]
 struct Head {
     lock: AtomicU64,
@@ -26,15 +26,15 @@ struct Head {
     poison: AtomicU32,
 }
 
-/// A plain value ([`bytemuck::Pod`]) of any size that processes share, and that one at a time has for itself: the
+/// A plain value ([`bytemuck::Pod`]) of any size that processes share, for one user at a time: the
 /// [`Mutex`](std::sync::Mutex) of processes, with the same results.
 ///
 /// When its holder is killed, exits or panics, the lock passes on and the mutex is *poisoned*: the value may be half
-/// changed. Then [`lock`](Self::lock) gives an error, in which the guard is, until
-/// [`clear_poison`](Self::clear_poison). Nobody waits for the dead: their end is noticed within 20 ms.
-/// It is not recursive: a thread that locks it twice waits for itself.
+/// changed. Then [`lock`](Self::lock) returns an error that holds the guard, until
+/// [`clear_poison`](Self::clear_poison). Waiters notice the end of a holder within 20 ms. The mutex is not recursive: a
+/// thread that locks it twice waits for itself.
 ///
-/// Taking and giving back a free lock makes no system call. See the [module](super) for how long a mutex lives.
+/// Locking and releasing a free mutex makes no system call. See the [module](super) for how long a mutex lives.
 ///
 /// ```
 /// # fn main() -> Result<(), pool::Error> {
@@ -52,14 +52,14 @@ pub struct SharedMutex<T> {
     value: PhantomData<T>,
 }
 
-// SAFETY: the value lies in memory that no thread owns, and a guard has it alone; so what counts is whether `T` may
-// go from thread to thread.
+// SAFETY: a handle gives access to the value only through a guard, which has it alone (see `deref`): each lock moves
+// the value to another thread, so `T: Send` is enough.
 unsafe impl<T: Send> Send for SharedMutex<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for SharedMutex<T> {}
 
 impl<T: Pod> SharedMutex<T> {
-    /// Where the value lies.
+    /// The offset of the value.
     const VALUE: usize = {
         assert!(align_of::<T>() <= 4096, "a value is at most aligned to a page");
         size_of::<Head>().next_multiple_of(align_of::<T>())
@@ -70,7 +70,7 @@ impl<T: Pod> SharedMutex<T> {
         Kind { what: "SharedMutex", key: type_key::<Self>() }
     }
 
-    /// A new one with this value.
+    /// A new mutex with this value.
     ///
     /// # Errors
     /// [`Error::SharedMemory`] when there is not enough memory, or no descriptor left.
@@ -80,7 +80,8 @@ impl<T: Pod> SharedMutex<T> {
         let region = Region::create(Self::kind(), bytes)?;
         region.join().map_err(|error| failed(&error))?;
         let mutex = Self { region, value: PhantomData };
-        // SAFETY: the place is the value's, and nobody knows of it yet.
+        // SAFETY: the region has `BYTES`, so the value's place lies within it, aligned. Nobody else has a handle to it
+        // yet.
         unsafe { mutex.place().write(value) };
         Ok(mutex)
     }
@@ -135,7 +136,7 @@ impl<T: Pod> SharedMutex<T> {
         if found == Found::LeftBehind {
             self.head().poison.store(1, Ordering::Relaxed);
         }
-        // Read and written under the lock only, but for `is_poisoned` and `clear_poison`, which promise nothing.
+        // Read and written under the lock only, except by `is_poisoned` and `clear_poison`, which promise no order.
         let poisoned = self.head().poison.load(Ordering::Relaxed) != 0;
         let guard = SharedMutexGuard {
             mutex: self,
@@ -152,7 +153,7 @@ impl<T: Pod> SharedMutex<T> {
         self.head().poison.load(Ordering::Relaxed) != 0
     }
 
-    /// Declares the value sound again, in all processes: best called by who has repaired it and still holds the guard.
+    /// Declares the value sound again, in all processes: best called while the guard that repaired it is still held.
     pub fn clear_poison(&self) {
         self.head().poison.store(0, Ordering::Relaxed);
     }
@@ -160,7 +161,8 @@ impl<T: Pod> SharedMutex<T> {
 
 impl<T> SharedMutex<T> {
     fn head(&self) -> &Head {
-        // SAFETY: an object of this kind begins with a head, at the start of a page; any bytes are valid atomics.
+        // SAFETY: `new` and `attach` made sure that the region has `BYTES`. It begins with a head, at the start of a
+        // page, and any bytes are valid atomics.
         unsafe { self.region.base().cast().as_ref() }
     }
 
@@ -171,7 +173,7 @@ impl<T> SharedMutex<T> {
 
 impl<T: Pod> SharedMutex<T> {
     fn place(&self) -> NonNull<T> {
-        // SAFETY: an object of this kind has so many bytes and more.
+        // SAFETY: the region has `BYTES`, which is `VALUE` and more.
         unsafe { self.region.base().add(Self::VALUE).cast() }
     }
 }
@@ -201,11 +203,11 @@ impl<'de, T: Pod> Deserialize<'de> for SharedMutex<T> {
     }
 }
 
-/// Access to a [`SharedMutex`]'s value. Dropping it gives the lock back, and poisons the mutex if the thread panics.
-#[must_use = "the lock is given back when the guard is dropped"]
+/// Access to a [`SharedMutex`]'s value. Dropping it releases the lock, and poisons the mutex if the thread panics.
+#[must_use = "the lock is released when the guard is dropped"]
 pub struct SharedMutexGuard<'a, T: Pod> {
     mutex: &'a SharedMutex<T>,
-    /// By which the lock was taken.
+    /// The number with which the lock was taken.
     number: u64,
     was_panicking: bool,
     value: PhantomData<&'a mut T>,
@@ -215,15 +217,24 @@ impl<T: Pod> Deref for SharedMutexGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: the value is mapped while the mutex lives, any bytes are a valid one, and whoever has the lock has
-        // it alone: a fork, which would copy the guard, is refused while there is one.
+        // SAFETY: the place lies in the region, which the mutex owns and keeps mapped, and is aligned to `T`; `T` is
+        // `Pod`, so any bytes are a valid value. Nobody else has a reference to it, because every reference is borrowed
+        // from a guard and this is the only one:
+        // - In this process, a guard exists from a `take` of the lock to its `release`, and the thread that took it has
+        //   the gate all that time.
+        // - In another process, `take` has to replace the word. As long as the guard lives the word is this process's
+        //   number, and others replace a number only when the kernel says that its process is gone.
+        // - A forked copy of this process would have a copy of the guard, so a fork is refused while the gate is taken.
+        // What the last holder wrote happens before: it released the word, and `take` acquired it.
+        // A stray write to the word from another process can break the second point. Workers run this same program, so
+        // that takes unsafe code which already breaks Rust's rules where it runs.
         unsafe { self.mutex.place().as_ref() }
     }
 }
 
 impl<T: Pod> DerefMut for SharedMutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as in `deref`, and the guard is borrowed exclusively.
+        // SAFETY: as in `deref`, and the guard is borrowed exclusively, so no reference from `deref` is left.
         unsafe { self.mutex.place().as_mut() }
     }
 }
@@ -233,7 +244,7 @@ impl<T: Pod> Drop for SharedMutexGuard<'_, T> {
         if std::thread::panicking() && !self.was_panicking {
             self.mutex.head().poison.store(1, Ordering::Relaxed);
         }
-        self.mutex.raw().give_back(self.number);
+        self.mutex.raw().release(self.number);
     }
 }
 

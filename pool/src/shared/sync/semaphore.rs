@@ -1,9 +1,9 @@
 //! [`SharedSemaphore`].
 //!
-//! A slot for each permit: 0 when it is free, else the number of the process that has it. Slots are taken under the
-//! lock, and given back without it. Who finds none free asks the kernel about each number that it finds; a permit
-//! whose process is gone is free. Each process notes which permits are its own, so that its number in any other slot
-//! is found to be a scribble.
+//! Each permit has a slot: 0 while it is free, else the number of the process that has it. Slots are taken under the
+//! lock and released without it. A process that finds none free asks the kernel about each number; a permit whose
+//! process is gone is free. Each process notes which permits are its own, so its number in any other slot is a stray
+//! write.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -12,17 +12,16 @@ use std::time::Duration;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::lock::{LONGEST_HOLD, LOOK, Patience};
+use super::lock::{CHECK_INTERVAL, LONGEST_HOLD, Patience};
 use super::slots::Slots;
 use crate::error::Error;
-use crate::shared::memory::region::{Handle, Kind};
+use crate::shared::memory::{Handle, Kind};
 use crate::shared::type_key;
 use crate::sys::futex;
 
-/// A number of permits that processes share: who has one may go on, who gets none waits.
+/// A number of permits that processes share: a worker with a permit goes on, others wait for one.
 ///
-/// A permit is given back when it is dropped, and when the process that has it is killed or exits: whoever waits
-/// notices that within 20 ms.
+/// A permit is released when it is dropped, and when its process is killed or exits; waiters notice that within 20 ms.
 ///
 /// ```
 /// # fn main() -> Result<(), pool::Error> {
@@ -45,10 +44,10 @@ impl SharedSemaphore {
         Kind { what: "SharedSemaphore", key: type_key::<Self>() }
     }
 
-    /// A semaphore with so many permits, at least 1.
+    /// A semaphore with this many permits, at least 1.
     ///
     /// # Errors
-    /// [`Error::Option`] for none, [`Error::SharedMemory`] when there is no memory or no descriptor left.
+    /// [`Error::Option`] for 0 permits, [`Error::SharedMemory`] when there is no memory or no descriptor left.
     pub fn new(permits: usize) -> Result<Self, Error> {
         if permits == 0 {
             return Err(Error::option("permits", permits, "a semaphore has at least 1 permit"));
@@ -70,7 +69,8 @@ impl SharedSemaphore {
         self.take(Patience::Endless).expect("patience without end does not end")
     }
 
-    /// A permit, if one is free. Takes up to 2 seconds where a process is stopped in the midst of its part in it.
+    /// A permit, if one is free. Takes up to 2 seconds where a process was stopped (by SIGSTOP, say) while it used the
+    /// semaphore.
     ///
     /// # Panics
     /// As for [`acquire`](Self::acquire).
@@ -96,7 +96,7 @@ impl SharedSemaphore {
             if let Some(permit) = self.find(patience) {
                 return Some(permit);
             }
-            let sleep = patience.sleep(LOOK)?;
+            let sleep = patience.sleep(CHECK_INTERVAL)?;
             futex::wait(&head.event, event, Some(sleep));
         }
     }
@@ -104,7 +104,8 @@ impl SharedSemaphore {
     /// A permit that is free, or whose process is gone.
     fn find(&self, patience: Patience) -> Option<SharedPermit<'_>> {
         let lock = self.slots.lock();
-        // It is held for a few steps at a time, if nobody stops; and what a dead holder has left is whole.
+        // It is held for a few steps at a time, unless its holder is stopped. A dead holder leaves no slot half
+        // written.
         let (_, number) = lock.take(patience.at_least(LONGEST_HOLD))?;
         let slots = self.slots.slots();
         let free = slots.iter().position(|slot| slot.load(Ordering::Acquire) == 0);
@@ -114,7 +115,7 @@ impl SharedSemaphore {
             own.insert(place);
             slots[place].store(number, Ordering::Relaxed);
         }
-        lock.give_back(number);
+        lock.release(number);
         place.map(|place| SharedPermit { semaphore: self, place, number })
     }
 
@@ -124,19 +125,19 @@ impl SharedSemaphore {
     }
 }
 
-/// A permit of a [`SharedSemaphore`]; given back when it is dropped.
-#[must_use = "the permit is given back when this is dropped"]
+/// A permit of a [`SharedSemaphore`]; released when it is dropped.
+#[must_use = "the permit is released when this is dropped"]
 pub struct SharedPermit<'a> {
     semaphore: &'a SharedSemaphore,
     place: usize,
-    /// Of the process that has it.
+    /// The number of the process that has it.
     number: u64,
 }
 
 impl Drop for SharedPermit<'_> {
     fn drop(&mut self) {
         let Self { semaphore: SharedSemaphore { slots }, place, number } = *self;
-        // In a forked child this is a copy, and the permit its parent's.
+        // In a forked child this is a copy: the permit is its parent's.
         if slots.own_number() != number {
             return;
         }

@@ -1,6 +1,5 @@
-//! A head of words and a row of slots, in which processes note their numbers: what a barrier and a semaphore are
-//! made of.
-#![allow(unsafe_code, reason = "knows where in shared memory its words lie")]
+//! A head and a row of slots, in which processes note their numbers: a barrier and a semaphore are made of this.
+#![allow(unsafe_code, reason = "knows where in shared memory its fields lie")]
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -10,19 +9,19 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use super::lock::Lock;
 use crate::error::Error;
 use crate::shared::memory::presence::is_present;
-use crate::shared::memory::region::{Handle, Kind, Region};
+use crate::shared::memory::{Handle, Kind, Region};
 
-/// The words before the slots.
+/// The fields before the slots.
 #[repr(C, align(64))]
 pub(in crate::shared) struct Head {
-    /// Guards what is written here, and the taking of slots.
+    /// Guards `words`, and taking slots.
     lock: AtomicU64,
-    /// Goes up whenever something happens that sleepers wait for.
+    /// Counts the events for which sleepers wait.
     pub(in crate::shared) event: AtomicU32,
     pub(in crate::shared) words: [AtomicU32; 3],
 }
 
-/// An object that consists of a head and so many slots. How many is noted here and not read from the shared memory.
+/// An object that consists of a head and `count` slots. The count is kept here and not read from shared memory.
 #[derive(Debug, Clone)]
 pub(in crate::shared) struct Slots {
     region: Arc<Region>,
@@ -58,7 +57,8 @@ impl Slots {
     }
 
     pub(in crate::shared) fn head(&self) -> &Head {
-        // SAFETY: such an object begins with a head, at the start of a page; any bytes are valid atomics.
+        // SAFETY: `create` and `attach` made sure that the region has the bytes of a head and `count` slots. The head
+        // lies at the start of a page, and any bytes are valid atomics.
         unsafe { self.region.base().cast().as_ref() }
     }
 
@@ -67,18 +67,19 @@ impl Slots {
     }
 
     pub(in crate::shared) fn slots(&self) -> &[AtomicU64] {
-        // SAFETY: behind the head lie so many words, mapped while `self` lives; any bytes are valid atomics.
+        // SAFETY: as in `head`, and the slots follow the head, whose size is a multiple of 64; the region, which `self`
+        // owns, keeps them mapped.
         unsafe {
             std::slice::from_raw_parts(self.region.base().cast::<Head>().add(1).cast().as_ptr(), self.count)
         }
     }
 
-    /// This process's number, if it has one yet.
+    /// This process's number, or 0 if it has none yet.
     pub(in crate::shared) fn own_number(&self) -> u64 {
         self.region.presence().number_so_far()
     }
 
-    /// The slots that this process has taken, noted where others can't reach.
+    /// The slots that this process has taken, noted where other processes can't reach.
     pub(in crate::shared) fn own_places(&self) -> MutexGuard<'_, BTreeSet<usize>> {
         self.region.places().lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -90,7 +91,7 @@ impl Slots {
 }
 
 impl Head {
-    /// Something happened.
+    /// Counts an event, for which sleepers may wait.
     pub(in crate::shared) fn note_event(&self) {
         // SYNC: event noted
         self.event.fetch_add(1, Ordering::Release);

@@ -12,17 +12,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::element::{Element, Number};
 use super::slice_mut::SliceMut;
 use crate::error::Error;
-use crate::shared::memory::region::{Handle, Holder, Kind, Region};
+use crate::shared::memory::{Handle, Holder, Kind, Region};
 use crate::shared::type_key;
 
-/// An array of a fixed length in memory that processes share: what one writes, all see.
+/// An array of a fixed length in memory that processes share: all see what one writes.
 ///
 /// An element is any plain value ([`bytemuck::Pod`]) of 1, 2, 4 or 8 bytes; other sizes do not compile. Each element
 /// is read and written as a whole: [`get`](Self::get), [`set`](Self::set) and their like may race with those of any
-/// other worker, and what is found is always a value that someone wrote. On x86-64 they are plain loads and stores.
-/// Who sees a value by `get` also sees what its writer had written before it by `set`.
+/// other worker, and always find a value that someone wrote. On x86-64 they are plain loads and stores. A worker that
+/// sees a value by `get` also sees everything that its writer had written before it by `set`.
 ///
-/// Clones, and handles that went to workers, are the same array. See the [module](super) for how long it lives.
+/// Clones, and the handles that workers get, are the same array. See the [module](super) for how long it lives.
 ///
 /// ```
 /// use pool::shared::SharedArray;
@@ -80,7 +80,7 @@ impl<T: Pod> SharedArray<T> {
         Kind { what: "SharedArray", key: type_key::<Self>() }
     }
 
-    /// The bytes of so many elements; one at least, since no file is mapped that has none.
+    /// The bytes of `len` elements; at least one, since an empty file can't be mapped.
     pub(in crate::shared) fn bytes_of(len: usize) -> Option<usize> {
         len.checked_mul(size_of::<T>()).map(|bytes| bytes.max(1))
     }
@@ -120,7 +120,7 @@ impl<T: Pod> SharedArray<T> {
         Ok(array)
     }
 
-    /// The region has at least so many elements.
+    /// The region has at least `len` elements.
     fn of(region: Arc<Region>, len: usize) -> Self {
         Self { first: region.base().cast(), len, region }
     }
@@ -137,9 +137,9 @@ impl<T: Pod> SharedArray<T> {
         if index >= self.len {
             out_of_range(index, self.len);
         }
-        // SAFETY: there is an element with this index, mapped while `self` lives. The first lies at the start of a
-        // page, so each is aligned to its size. What else accesses it does so through an `Element` too, in whatever
-        // process: a `&mut [T]` is lent only to the sole user of all, for as long as that is so.
+        // SAFETY: the index was checked, and the region, which `self` owns, has `len` elements mapped. The first lies
+        // at the start of a page, so each is aligned to its size. Every process accesses it through an `Element` too: a
+        // `&mut [T]` exists only while `exclude` shows that its owner is the only user, and is not this one.
         unsafe { Element::new(self.first.add(index)) }
     }
 
@@ -172,8 +172,8 @@ impl<T: Pod> SharedArray<T> {
         self.element(index).swap(value)
     }
 
-    /// Gives the element the value that the function makes of the one that it has, and returns the latter. No other
-    /// write comes in between; where one would, the function runs again.
+    /// Replaces the element's value by what the function makes of it, and returns the old value. No other write comes
+    /// in between; where one would, the function runs again.
     #[inline]
     #[track_caller]
     pub fn fetch_update(&self, index: usize, change: impl FnMut(T) -> T) -> T {
@@ -190,7 +190,7 @@ impl<T: Pod> SharedArray<T> {
         self.element(index).add(value)
     }
 
-    /// The values, each read when it is its turn.
+    /// The values, each read when the iterator comes to it.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = T> {
         self.elements().map(Element::load)
     }
@@ -216,15 +216,15 @@ impl<T: Pod> SharedArray<T> {
         self.elements().for_each(|element| element.store(value));
     }
 
-    /// The whole array as a plain slice, for this process alone: while the result lives, nobody else reads or writes
-    /// the array, in no process, and a handle that reaches another process in that time is an error there.
+    /// The whole array as a plain slice, for this process alone: while the result lives, nobody else in any process
+    /// reads or writes the array, and a handle that reaches another process in that time is an error there.
     ///
     /// # Errors
     /// [`Error::SharedMemory`] when someone else has the array: this process, in a clone, a pool's shared value or a
     /// task; or any other process that has it mapped. Workers that have the array in their `#[shared]` value keep it
     /// until the pool has ended ([`join`](crate::WorkerPool::join) it); as an argument they have it until their task
     /// ends; and workers of [`StartMethod::Fork`](crate::StartMethod::Fork) are copies of this process, with all
-    /// arrays that it had at the first call. The kernel keeps the list, so a worker that was killed is not on it.
+    /// arrays that it had at the first call. The kernel keeps track, so a worker that was killed no longer counts.
     /// Also when there is no descriptor left.
     ///
     /// ```
@@ -237,8 +237,9 @@ impl<T: Pod> SharedArray<T> {
     /// ```
     pub fn as_mut_slice(&mut self) -> Result<SliceMut<'_, T>, Error> {
         let excluded = self.region.exclude(Holder::User)?;
-        // SAFETY: the elements are mapped, and nobody else accesses them while `excluded` lives: it shows that no
-        // other process has them mapped and that no other handle is in this one; this one is borrowed exclusively.
+        // SAFETY: the elements are mapped, aligned, and valid with any bytes. Nobody else accesses them while
+        // `excluded` lives: no other process has a lease, this process has no other handle, and this handle is borrowed
+        // exclusively for as long as the slice.
         let slice = unsafe { std::slice::from_raw_parts_mut(self.first.as_ptr(), self.len) };
         Ok(SliceMut::new(slice, excluded))
     }

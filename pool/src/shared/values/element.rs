@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use bytemuck::{Pod, cast};
 
-/// Numbers that [`SharedArray::fetch_add`](crate::shared::SharedArray::fetch_add) adds: the primitive integers of up to 64
-/// bits, which wrap around at their ends, and `f32` and `f64`.
+/// The numbers that [`SharedArray::fetch_add`](crate::shared::SharedArray::fetch_add) adds: the primitive integers of
+/// up to 64 bits, which wrap around at their ends, and `f32` and `f64`.
 pub trait Number: Pod + Send + Sync + sealed::Sealed {}
 
 mod sealed {
     pub trait Sealed: Copy {
-        /// Whether its sum is that of its bits.
+        /// Whether its sum is the sum of its bits, taken as an unsigned integer.
         const IS_INTEGER: bool;
 
         #[must_use]
@@ -39,8 +39,8 @@ macro_rules! numbers {
 numbers!(true, Self::wrapping_add, u8, u16, u32, u64, usize, i8, i16, i32, i64, isize);
 numbers!(false, |one, other| one + other, f32, f64);
 
-/// A place that holds an element, for as long as its memory is mapped. Whatever other threads and processes do with
-/// it at the same time, as long as they too go through this type, each access finds or leaves one whole value.
+/// The place of an element in mapped memory. As long as all threads and processes access it through this type, each
+/// access reads or writes one whole value.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::shared) struct Element<'a, T> {
     at: NonNull<T>,
@@ -58,15 +58,15 @@ macro_rules! by_size {
         }
     };
     ($self:ident, $type:ty, $atomic:ident => $run:expr) => {{
-        // SAFETY: the place is mapped, aligned to its size, and accessed by atomics of that size only: the word of
-        // whoever called `new`.
+        // SAFETY: the caller of `new` promised that the place is mapped, aligned to its size, and accessed by atomics
+        // of that size only.
         let $atomic = unsafe { <$type>::from_ptr($self.at.as_ptr().cast()) };
         $run
     }};
 }
 
 impl<T: Pod> Element<'_, T> {
-    /// That there is an atomic type of the same size.
+    /// Fails to compile where no atomic type has the size of `T`.
     pub(in crate::shared) const FITS: () = assert!(
         matches!(size_of::<T>(), 1 | 2 | 4 | 8),
         "an element of shared memory has 1, 2, 4 or 8 bytes, so that it can be read and written as a whole; \
@@ -82,7 +82,7 @@ impl<T: Pod> Element<'_, T> {
         Self { at, mapped: PhantomData }
     }
 
-    /// The same, for any type; none where there is no atomic type of its size.
+    /// As [`new`](Self::new), for any type; none where no atomic type has its size.
     ///
     /// # Safety
     /// As for [`new`](Self::new).
@@ -91,13 +91,13 @@ impl<T: Pod> Element<'_, T> {
         matches!(size_of::<T>(), 1 | 2 | 4 | 8).then_some(Self { at, mapped: PhantomData })
     }
 
-    // SYNC: element written. Whoever sees a value sees what its writer had written before it.
+    // SYNC: element written (acquire). A reader of the value also sees what its writer had written before it.
     #[inline]
     pub(in crate::shared) fn load(self) -> T {
         by_size!(self, atomic => cast(atomic.load(Ordering::Acquire)))
     }
 
-    // SYNC: element written
+    // SYNC: element written (release).
     #[inline]
     pub(in crate::shared) fn store(self, value: T) {
         by_size!(self, atomic => atomic.store(cast(value), Ordering::Release));
@@ -108,8 +108,8 @@ impl<T: Pod> Element<'_, T> {
         by_size!(self, atomic => cast(atomic.swap(cast(value), Ordering::AcqRel)))
     }
 
-    /// Replaces the value by what the function makes of it, and gives what was there before. The function may run
-    /// several times.
+    /// Replaces the value by what the function makes of it, and returns the old one. The function may run several
+    /// times.
     #[inline]
     pub(in crate::shared) fn update(self, mut change: impl FnMut(T) -> T) -> T {
         by_size!(self, atomic => {
@@ -126,7 +126,7 @@ impl<T: Pod> Element<'_, T> {
 }
 
 impl<T: Number> Element<'_, T> {
-    /// Adds, and gives what was there before.
+    /// Adds to the value, and returns the old one.
     #[inline]
     pub(in crate::shared) fn add(self, value: T) -> T {
         if T::IS_INTEGER {

@@ -1,20 +1,22 @@
-//! Arrays that a call lends to its tasks, piece by piece, so that they have plain slices of the shared memory itself.
+//! Lends an array to a call's tasks, piece by piece, so that they have plain slices of the shared memory itself.
 //!
 //! **The lender** is a blocking call with a `&mut SharedArray`, or with a `&SharedArray` that others may write to
-//! meanwhile. A [`Loan`] lies in its frame, and ends when the call has seen that no worker has a task of it any more:
-//! each was answered, taken back before it had begun, or its worker is dead and reaped (`Core::settle`). With `&mut`,
-//! the loan is the array's only use in all processes: nobody else attaches it (see [`lease`](crate::shared::memory::lease)).
+//! meanwhile. A [`Loan`] lies in its frame, and ends when no worker has a task of the call any more: each was answered,
+//! or taken back before it had begun, or its worker is dead and reaped (`Core::quiesce` waits for that). With `&mut`,
+//! the loan is the array's only use in all processes: nobody else can attach it (see
+//! [`lease`](crate::shared::memory::lease)).
 //!
-//! **A task** gets a [`Piece`] as its item: which memory, and which of its elements. The pieces of one call do not
-//! overlap, each is the item of one task, and a task is with one worker at a time.
+//! **A task** gets a [`Piece`] as its item, which names the memory and some of its elements. The pieces of one call do
+//! not overlap, each is the item of one task, and a task is with one worker at a time.
 //!
-//! **The borrower**, a worker, maps the memory without a lease, and touches it only while a task runs that has a piece.
-//! Between tasks and calls the mapping stays, since to make one anew costs a page fault for every few pages. It keeps
-//! nobody from having the array alone, for nothing reaches it; nor does it keep the memory, see `Region::free_if_lent`.
-//! Where the borrower is a thread of the lender, it uses the lender's mapping.
+//! **The borrower**, a worker, maps the memory without a lease and touches it only while a task with a piece runs. The
+//! mapping stays between tasks and calls, since a new one costs a page fault for every few pages. It keeps nobody from
+//! having the array alone, for nothing uses it; nor does it keep the memory alive (`Region::free_if_lent`). A borrower
+//! that is a thread of the lender uses the lender's mapping.
 //!
-//! **Forks.** Whoever is copied while it lends leaves its copy an array that nothing there can reach: the one handle is
-//! borrowed by a frame that never runs again (`leave_lent`). Who is at work on a piece is not copied (`refuse_fork`).
+//! **Forks.** A process that forks while it lends leaves its copy an array that nothing there can reach: the one handle
+//! is borrowed by a frame that never runs there (`leave_lent`). A process that has a piece in place does not fork
+//! ([`refuse_fork`]).
 #![allow(unsafe_code, reason = "knows where in shared memory the pieces lie, and who has them")]
 
 use std::marker::PhantomData;
@@ -29,13 +31,12 @@ use serde::{Deserialize, Serialize};
 use super::element::Element;
 use crate::error::Error;
 use crate::shared::SharedArray;
-use crate::shared::memory::file::Memory;
-use crate::shared::memory::region::{Excluded, Handle, Holder, Id, Region};
+use crate::shared::memory::{Excluded, Handle, Holder, Id, Memory, Region};
 
 /// What a task may do with its piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Terms {
-    /// Copy the elements out, each as a whole: others may write to them.
+    /// Copy the elements out, each as a whole: others may write to them meanwhile.
     Copy,
     /// Read them in place: nobody writes.
     Read,
@@ -90,7 +91,7 @@ impl<'a> Loan<'a> {
         self.len
     }
 
-    /// The piece with these elements. For one task; what is lent for writing must not overlap.
+    /// The piece with these elements, for one task. Pieces for writing must not overlap.
     pub(crate) fn piece(&self, elements: &Range<usize>) -> Piece {
         assert!(elements.start <= elements.end && elements.end <= self.len, "a piece lies in its array");
         let handle = self.region.handle_on_loan(self.len);
@@ -98,7 +99,7 @@ impl<'a> Loan<'a> {
     }
 }
 
-/// The memory that a piece lies in, as this process has it.
+/// How this process has mapped the memory of a piece.
 #[derive(Debug)]
 enum Mapping {
     Own(Arc<Region>),
@@ -114,21 +115,26 @@ impl Mapping {
     }
 }
 
-/// How many arrays of other processes stay mapped.
+/// How many arrays of other processes stay mapped: a call seldom lends more at once, and each keeps address space.
 const MOST_MAPPED: usize = 4;
 
-/// The arrays of other processes that are mapped here, the last one used last.
+/// The arrays of other processes that are mapped here, the most recently used last.
 static MAPPED: Mutex<Vec<(Id, Arc<Memory>)>> = Mutex::new(Vec::new());
 
-/// How many pieces tasks of this process have in place.
+/// How many pieces the tasks of this process have in place.
 static AT_WORK: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether a task of this process has a piece in place.
-pub(in crate::shared) fn is_at_work() -> bool {
-    AT_WORK.load(Ordering::Relaxed) > 0
+/// An error if a task of this process has a piece in place, which a fork would copy.
+pub(in crate::shared) fn refuse_fork() -> Result<(), String> {
+    if AT_WORK.load(Ordering::Relaxed) == 0 {
+        return Ok(());
+    }
+    Err("a task here works on a piece of a SharedArray in place, and a fork would copy that: use another start method, \
+         or build the pool before"
+        .into())
 }
 
-/// A piece, as the task has it: in place.
+/// A piece in place, as a task has it.
 #[derive(Debug)]
 pub(crate) struct InPlace<T> {
     first: NonNull<T>,
@@ -138,9 +144,9 @@ pub(crate) struct InPlace<T> {
     elements: PhantomData<T>,
 }
 
-// SAFETY: it is a slice of elements in memory that it keeps mapped itself, for whichever thread has it.
+// SAFETY: it stands for a slice of `T` in memory that it keeps mapped itself, and goes to a thread as that slice would.
 unsafe impl<T: Send> Send for InPlace<T> {}
-// SAFETY: shared, it gives shared references to elements only.
+// SAFETY: `&InPlace` gives shared references to elements only.
 unsafe impl<T: Sync> Sync for InPlace<T> {}
 
 impl Piece {
@@ -149,8 +155,9 @@ impl Piece {
         let (mapping, range) = self.map::<T>()?;
         let first = mapping.base().cast::<T>();
         let element = |index| {
-            // SAFETY: the element lies in the mapping, which outlives this, and is aligned: the mapping is to a page.
-            // Others access it as an `Element` too: on these terms the lender has no `&mut`.
+            // SAFETY: `map` checked that the range lies in the mapping, which outlives this. The mapping is aligned to
+            // a page, so each element is aligned to its size. On these terms nobody has a `&mut` to the array, so all
+            // others access it as an `Element` too.
             let element = unsafe { Element::new_if_fits(first.add(index)) };
             element.map(Element::load)
         };
@@ -161,7 +168,7 @@ impl Piece {
     /// The elements in place, on these terms.
     fn in_place<T: Pod>(self) -> Result<InPlace<T>, String> {
         let (mapping, range) = self.map::<T>()?;
-        // SAFETY: the range lies in the mapping.
+        // SAFETY: `map` checked that the range lies in the mapping.
         let first = unsafe { mapping.base().cast::<T>().add(range.start) };
         AT_WORK.fetch_add(1, Ordering::Relaxed);
         Ok(InPlace { first, len: range.len(), _mapping: mapping, elements: PhantomData })
@@ -197,7 +204,7 @@ impl Piece {
     }
 }
 
-/// A piece to be read, as the task has it.
+/// A piece for reading, as a task has it.
 #[derive(Debug)]
 pub(crate) enum ToRead<T> {
     Copied(Vec<T>),
@@ -216,9 +223,9 @@ impl<T: Pod> ToRead<T> {
     pub(crate) fn slice(&self) -> &[T] {
         match self {
             Self::Copied(copy) => copy,
-            // SAFETY: the elements are mapped, aligned, and valid whatever their bytes are. Nobody writes to them while
-            // the task runs that has this piece: it was lent by the one who has the array alone, for reading, and the
-            // lender waits for the task.
+            // SAFETY: the elements are mapped, aligned, and valid with any bytes, for `T` is `Pod`. Nobody writes to
+            // them as long as the task with this piece runs: the lender has the only `&mut` to the array, gives it out
+            // for reading alone, and waits until the task is over.
             Self::InPlace(InPlace { first, len, .. }) => unsafe {
                 std::slice::from_raw_parts(first.as_ptr(), *len)
             },
@@ -226,7 +233,7 @@ impl<T: Pod> ToRead<T> {
     }
 }
 
-/// A piece to be written, as the task has it.
+/// A piece for writing, as a task has it.
 #[derive(Debug)]
 pub(crate) struct ToWrite<T>(InPlace<T>);
 
@@ -240,9 +247,9 @@ impl<T: Pod> ToWrite<T> {
 
     pub(crate) fn slice(&mut self) -> &mut [T] {
         let Self(InPlace { first, len, .. }) = self;
-        // SAFETY: the elements are mapped, aligned, and valid whatever their bytes are. Nobody else accesses them while
-        // the task runs that has this piece: it was lent by the one who has the array alone, no other piece overlaps
-        // it, no other worker has this one, and the lender waits for the task.
+        // SAFETY: the elements are mapped, aligned, and valid with any bytes, for `T` is `Pod`. Nobody else accesses
+        // them as long as the task with this piece runs: the lender has the only `&mut` to the array and waits until
+        // the task is over, no other piece overlaps this one, and no other worker has it.
         unsafe { std::slice::from_raw_parts_mut(first.as_ptr(), *len) }
     }
 }
@@ -258,7 +265,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_are_what_was_lent_while_it_is_lent() {
+    fn pieces_open_on_their_terms_while_the_loan_lasts() {
         let mut array = SharedArray::from_slice(&[1u32, 2, 3, 4]).unwrap();
         let loan = Loan::written(&mut array).unwrap();
         let piece = loan.piece(&(1..3));

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-use crate::shared::memory::region::Excluded;
+use crate::shared::memory::Excluded;
 
 /// A [`SharedArray`](crate::shared::SharedArray) as a plain slice, for this process alone: from
-/// [`as_mut_slice`](crate::shared::SharedArray::as_mut_slice). Dropping it lets others have the array again; one that is
-/// leaked keeps them away for good.
+/// [`as_mut_slice`](crate::shared::SharedArray::as_mut_slice). Dropping it lets others have the array again; leaking it
+/// keeps them out for good.
 pub struct SliceMut<'a, T> {
     slice: &'a mut [T],
     _excluded: Excluded<'a>,

@@ -53,7 +53,7 @@ impl<T: Pod> SharedValue<T> {
         self.0.swap(0, value)
     }
 
-    /// Writes what the function makes of the value, and returns the one before. No other write comes in between;
+    /// Replaces the value by what the function makes of it, and returns the old one. No other write comes in between;
     /// where one would, the function runs again.
     #[inline]
     pub fn fetch_update(&self, change: impl FnMut(T) -> T) -> T {
@@ -100,7 +100,7 @@ impl<'de, T: Pod> Deserialize<'de> for SharedValue<T> {
 pub struct SharedCounter(SharedValue<u64>);
 
 impl SharedCounter {
-    /// A counter that starts here.
+    /// A counter that starts at this count.
     ///
     /// # Errors
     /// [`Error::SharedMemory`] when there is no memory or no descriptor left.
@@ -108,26 +108,26 @@ impl SharedCounter {
         SharedValue::new(start).map(Self)
     }
 
-    /// How far it has counted.
+    /// The count.
     #[must_use]
     #[inline]
     pub fn get(&self) -> u64 {
         self.0.get()
     }
 
-    /// Lets it go on from here.
+    /// Sets the count.
     #[inline]
     pub fn set(&self, count: u64) {
         self.0.set(count);
     }
 
-    /// Counts up by so many, and returns where it was before. At the end of `u64` it goes on at 0.
+    /// Adds to the count, and returns the old one. After the greatest `u64` comes 0.
     #[inline]
     pub fn fetch_add(&self, count: u64) -> u64 {
         self.0.fetch_add(count)
     }
 
-    /// Counts down by so many, and returns where it was before. Below 0 it goes on at the end of `u64`.
+    /// Subtracts from the count, and returns the old one. Below 0 comes the greatest `u64`.
     #[inline]
     pub fn fetch_sub(&self, count: u64) -> u64 {
         self.0.fetch_add(count.wrapping_neg())

@@ -1,12 +1,12 @@
-//! Objects that one `&mut` has for itself: the user's, or that of a call which lends pieces to its tasks.
+//! Objects that one `&mut` has for itself: the user's, or that of a call that lends pieces to its tasks.
 
 use std::fmt::Display;
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, TryLockError, Weak};
 
-use super::super::lease::Exclusive;
 use super::{REGIONS, Region, regions};
 use crate::error::Error;
+use crate::shared::memory::lease::Exclusive;
 use crate::sys::identity::Owner;
 
 /// Who has an object exclusively.
@@ -19,8 +19,8 @@ pub(in crate::shared) enum Holder {
 }
 
 impl Region {
-    /// Makes this the only use of the object, in all processes, until the result is dropped. Whoever calls has this
-    /// use borrowed exclusively.
+    /// Makes this the only use of the object, in all processes, until the result is dropped. The caller has this handle
+    /// borrowed exclusively.
     pub(in crate::shared) fn exclude(self: &Arc<Self>, holder: Holder) -> Result<Excluded<'_>, Error> {
         let refused = |why: &dyn Display| {
             Error::shared_memory(format!("the {} cannot be borrowed exclusively", self.kind.what), why)
@@ -30,7 +30,7 @@ impl Region {
             let why = "this process has other handles to it: drop its clones, and the pools and tasks that have one";
             return Err(refused(&why));
         }
-        // The accesses of the handles that were dropped lie before those by the borrow.
+        // Accesses through handles that were dropped happen before those of the borrow.
         fence(Ordering::Acquire);
         match self.lease.exclude(self.memory.file()) {
             Ok(Some(lease)) => {
@@ -40,25 +40,25 @@ impl Region {
             }
             Ok(None) => Err(refused(
                 &"another process has it mapped: a worker that has it in its `#[shared]` value or state keeps it as \
-                  long as the pool lives (join the pool first), one that has it as an argument until its task ends; and \
-                  workers of `StartMethod::Fork` have all that this process had when it was copied",
+                  long as the pool lives (join the pool first), one that has it as an argument until its task ends; \
+                  and workers of `StartMethod::Fork` have all that this process had when it was copied",
             )),
             Err(error) => Err(refused(&error)),
         }
     }
 
-    /// Whether a call here lends it, and nobody else has it.
+    /// Whether a call of this process lends it, so that nobody else has it.
     pub(in crate::shared) fn is_lent(&self) -> bool {
         self.lent.load(Ordering::Relaxed)
     }
 
-    /// Its pieces go to other processes now.
+    /// Notes that pieces of it go to other processes.
     pub(in crate::shared) fn note_lent(&self) {
         self.was_lent.store(true, Ordering::Relaxed);
     }
 
-    /// To be called when its last use here ends. Workers that it was lent to may have it mapped still, without a lease.
-    /// If nobody has one, nobody uses it, and the memory is given back whatever is mapped.
+    /// Frees the memory if nobody has a lease; to be called when the last use here ends. Workers to which it was lent
+    /// may still have it mapped, but do not use it.
     pub(in crate::shared) fn free_if_lent(&self) {
         if self.was_lent.load(Ordering::Relaxed)
             && let Ok(Some(_alone)) = self.lease.exclude(self.memory.file())
@@ -79,32 +79,24 @@ pub(in crate::shared) struct Excluded<'a> {
 impl Drop for Excluded<'_> {
     fn drop(&mut self) {
         if !self.owner.is_here() {
-            // A fork's copy has no part in what its parent has for itself, but would end it: the lock is the opening's.
+            // The lock belongs to the opening, which a fork shares: its copy must not end what its parent has.
             return;
         }
         let _others_wait = regions();
-        // What can't be given back stays exclusive, which is safe.
+        // A lease that can't be given back stays exclusive, which is safe.
         let ended = self.lease.end();
         self.region.exclusive.store(!ended, Ordering::Relaxed);
         self.region.lent.store(false, Ordering::Relaxed);
     }
 }
 
-/// An error if a fork now would copy a `&mut` into shared memory that the copy could use: parent and child would both
-/// have it.
-pub(crate) fn refuse_fork() -> Result<(), String> {
-    if crate::shared::values::loan::is_at_work() {
-        return Err(
-            "a task here works on a piece of a SharedArray in place, and a fork would copy that: use another start \
-             method, or build the pool before"
-                .into(),
-        );
-    }
+/// An error if an object here is borrowed exclusively or locked.
+pub(in crate::shared) fn refuse_fork() -> Result<(), String> {
     let regions: Vec<Arc<Region>> = regions().values().filter_map(Weak::upgrade).collect();
     let borrowed = regions.iter().find(|region| {
         let locked =
             || region.presence.get().is_some_and(|presence| presence.gate().load(Ordering::Relaxed) != 0);
-        // The `&mut` of a call lies in the frame of that call, to which a copy never returns.
+        // A lending call has its `&mut` in its own frame, to which a copy of the process never returns.
         let kept = region.exclusive.load(Ordering::Relaxed) && !region.lent.load(Ordering::Relaxed);
         kept || locked()
     });
@@ -117,9 +109,9 @@ pub(crate) fn refuse_fork() -> Result<(), String> {
     }
 }
 
-/// To be called first thing in a copy of this process: gives up its part in the objects that a call was lending when
-/// it was made. The call's frames, with the only handles to them, never run here. What comes of these objects later
-/// comes as a handle, and is attached anew.
+/// Gives up this copy's part in the objects that a call was lending when the process was forked; to be called first in
+/// the copy. The frame of that call, with the only handles, never runs here. If such an object comes again, it comes as
+/// a handle and is attached again.
 pub(crate) fn leave_lent() -> Result<(), String> {
     let mut regions = match REGIONS.try_lock() {
         Ok(regions) => regions,
@@ -138,7 +130,7 @@ pub(crate) fn leave_lent() -> Result<(), String> {
     drop(regions);
     for region in left {
         region.lease.leave();
-        // Nor is its end the object's.
+        // Dropping this copy must not free the memory.
         region.was_lent.store(false, Ordering::Relaxed);
     }
     Ok(())
