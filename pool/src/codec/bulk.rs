@@ -1,13 +1,13 @@
-//! Plain numbers and bytes as they lie in memory. Serde hands a slice over element by element; where the format is the
-//! elements as they are, behind their count, one copy does the same, and a lone number is its bytes. That is bincode's
-//! format with fixed-size integers, on a little-endian machine.
-#![allow(unsafe_code, reason = "looks at a value as the type that it was found to be")]
+//! Numbers and bytes as they lie in memory. Serde passes a slice element by element. In bincode's format with
+//! fixed-size integers, on a little-endian machine, a number is its bytes, and a slice of numbers is its count and its
+//! bytes: one copy does the same.
+#![allow(unsafe_code, reason = "casts a value to the type that it was found to have")]
 
 use std::mem::ManuallyDrop;
 
 use bytemuck::Pod;
 
-/// The first answer that is there, asked for each type of number.
+/// Asks for each type of number in turn, until there is an answer; the most likely ones first.
 macro_rules! ask_each {
     ($ask:ident::<$value:ty>($argument:expr)) => {
         $ask::<$value, u8>($argument)
@@ -23,37 +23,37 @@ macro_rules! ask_each {
     };
 }
 
-/// The bytes of a lone number.
+/// The bytes of `value`, if it is a number.
 #[inline]
 pub(super) fn number_in<T: ?Sized>(value: &T) -> Option<&[u8]> {
     ask_each!(bytes_of::<T>(value))
 }
 
-/// The bytes of lone numbers, one behind the other.
+/// The bytes of all `values`, if they are numbers.
 #[inline]
 pub(super) fn all_numbers<T>(values: &[T]) -> Option<&[u8]> {
     ask_each!(bytes_of_all::<T>(values))
 }
 
-/// A lone number from the bytes at the front, if that is what `T` is, and the bytes behind it.
+/// The number at the front of the bytes, if `T` is one, and the bytes behind it.
 #[inline]
 pub(super) fn number_from<T>(bytes: &[u8]) -> Option<Result<(T, &[u8]), String>> {
     ask_each!(number_of::<T>(bytes))
 }
 
-/// The numbers of a `Vec`, slice or boxed slice of them: how many, and their bytes.
+/// How many numbers `value` holds, and their bytes, if it is a `Vec`, slice or boxed slice of numbers.
 #[inline]
 pub(super) fn numbers_in<T: ?Sized>(value: &T) -> Option<(usize, &[u8])> {
     ask_each!(slice_of::<T>(value))
 }
 
-/// The bytes of a `Vec`, slice or boxed slice of them.
+/// The bytes of `value`, if it is a `Vec`, slice or boxed slice of bytes.
 #[inline]
 pub(super) fn bytes_in<T: ?Sized>(value: &T) -> Option<&[u8]> {
     slice_of::<T, u8>(value).map(|(_, bytes)| bytes)
 }
 
-/// A `Vec` of numbers from the bytes at the front, if that is what `T` is, and the bytes behind it.
+/// The `Vec` of numbers at the front of the bytes, if `T` is one, and the bytes behind it.
 #[inline]
 pub(super) fn numbers_from<T>(bytes: &[u8]) -> Option<Result<(T, &[u8]), String>> {
     ask_each!(vec_from::<T>(bytes))
@@ -66,7 +66,7 @@ fn bytes_of<T: ?Sized, N: Pod>(value: &T) -> Option<&[u8]> {
 
 #[inline]
 fn bytes_of_all<T, N: Pod>(values: &[T]) -> Option<&[u8]> {
-    // SAFETY: the types are the same, so this is the same slice.
+    // SAFETY: `T` is `N` (just checked; this runs only then), so this is the same slice.
     let numbers = || unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<N>(), values.len()) };
     is_same::<T, N>().then(|| bytemuck::cast_slice(numbers()))
 }
@@ -110,36 +110,38 @@ fn vec_from<T, N: Pod>(bytes: &[u8]) -> Option<Result<(T, &[u8]), String>> {
         return Some(Err(format!("{count} numbers are more than {} bytes", bytes.len())));
     };
     let mut vec = Vec::new();
-    // The bytes are here, and so large a result may leave no memory for a second copy.
+    // A large result is here already, and there may be no memory for a second copy of it.
     if let Err(error) = vec.try_reserve_exact(numbers.len() / size_of::<N>()) {
         return Some(Err(format!("there is no memory for {count} numbers: {error}")));
     }
     match bytemuck::try_cast_slice(numbers) {
         Ok(numbers) => vec.extend_from_slice(numbers),
-        // They lie askew.
+        // They are not aligned.
         Err(_) => vec.extend(numbers.chunks_exact(size_of::<N>()).map(bytemuck::pod_read_unaligned::<N>)),
     }
     Some(Ok((same::<Vec<N>, T>(vec), rest)))
 }
 
-/// The value as what it is.
+/// The value, as the type that it has.
 #[inline]
 fn same<Known, T>(value: Known) -> T {
     assert!(is_same::<Known, T>());
     let value = ManuallyDrop::new(value);
-    // SAFETY: the types are the same but for lifetimes, and numbers have none; what is moved out is never used again.
+    // SAFETY: the types are the same except for lifetimes (just checked), and a number or a `Vec` of numbers has none.
+    // The original is in a `ManuallyDrop` and never used again, so the value is moved, not copied.
     unsafe { std::ptr::from_ref(&*value).cast::<T>().read() }
 }
 
-/// The value as the type that it is.
+/// The value, if it has the type `Known`.
 #[inline]
 fn as_type<T: ?Sized, Known>(value: &T) -> Option<&Known> {
-    // SAFETY: `T` is `Known` but for lifetimes, so the reference is a thin pointer to a valid `Known`. What that
-    // borrows is reached through `value` only, for as long as `value` is borrowed, which it outlives.
+    // SAFETY: `T` is `Known` except for lifetimes (checked before this runs), so `T` is sized and the pointer a thin
+    // one to a valid `Known`. The result is borrowed from `value`, and so are the numbers that `Known` borrows: they
+    // outlive `value`, and callers use them no longer than the result.
     is_same::<T, Known>().then(|| unsafe { &*std::ptr::from_ref(value).cast::<Known>() })
 }
 
-/// Whether two types are the same, whatever lifetimes are in them.
+/// Whether two types are the same except for lifetimes.
 #[inline]
 fn is_same<A: ?Sized, B: ?Sized>() -> bool {
     typeid::of::<A>() == typeid::of::<B>()

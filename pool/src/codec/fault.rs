@@ -1,41 +1,41 @@
-//! Why a value could not be encoded or decoded, in words that say what to do.
+//! Why a value could not be encoded or decoded, with messages that say what to do.
 
 use std::fmt::{self, Display};
 
 use super::{Codec, MOST_EMPTY};
 use crate::text::told;
 
-/// What the codecs fail with. It is made where something is wrong, and told where the type is known.
+/// The error of the codecs. It is made where something is wrong, and becomes a message where the type is known.
 #[derive(Debug)]
 pub(super) struct Fault(Box<Kind>);
 
 #[derive(Debug)]
 pub(super) enum Kind {
-    /// A type's own implementation, or the writer, says why.
+    /// The message of a type's own implementation, or of the writer.
     Said(String),
     /// The bytes end within the value.
     Ends,
-    /// So many bytes are left behind the value.
+    /// This many bytes are left behind the value.
     LeftOver(usize),
     /// More elements than the bytes at hand can hold.
     TooMany { elements: u64, bytes: usize },
-    /// Elements that take no bytes, more than are decoded.
+    /// More elements without bytes than are decoded.
     TooManyEmpty,
-    /// The stack is too small for a value that is nested so deeply.
+    /// The value is nested too deeply for the stack.
     Deep,
-    /// A value of a kind that the format describes has more levels than are followed.
+    /// The value is nested too deeply for a type that asks what comes next.
     DeepDescribed,
-    /// A type that lets the format say what comes next: what it expects, and what it makes of that.
+    /// A type asks what comes next, and the format does not say: what the type expects, and what it would make.
     Undescribed { expected: String, made: &'static str },
-    /// A type that wants names where there are none.
+    /// A type asks for names, and the format has none.
     Unnamed,
-    /// A map or sequence that does not say how long it is.
+    /// A map or sequence does not announce its length.
     Unmeasured,
-    /// A field is left out of some values.
+    /// A field was left out.
     Skipped { of: &'static str, field: &'static str },
-    /// An implementation of `Serialize` that does not write what it has said.
+    /// An implementation of `Serialize` did not write as many elements as it had announced.
     Miscounted { said: usize, wrote: usize },
-    /// Other bytes than any value of this kind has.
+    /// No value of this kind has these bytes.
     Invalid(&'static str),
 }
 
@@ -111,7 +111,7 @@ impl Fault {
     }
 }
 
-/// What may be wrong with a type that does not read what it writes.
+/// Says what may be wrong with a type that does not read what it writes.
 pub(super) fn reads_other(of: &str) -> String {
     format!(
         "{of} reads other bytes than it writes; with `#[serde(skip_serializing)]` or `#[serde(skip_deserializing)]` \
@@ -119,7 +119,7 @@ pub(super) fn reads_other(of: &str) -> String {
     )
 }
 
-/// Who asks for a description.
+/// Names the type that asks what comes next.
 fn asks(expected: &str, made: &str) -> String {
     let tagged = expected.strip_prefix("internally tagged enum ");
     if let Some(name) = tagged {
@@ -145,7 +145,7 @@ impl std::error::Error for Fault {}
 impl serde::ser::Error for Fault {
     #[cold]
     fn custom<T: Display>(why: T) -> Self {
-        // It may quote what a worker wrote.
+        // The message may quote what a worker wrote, so it is cut.
         Kind::Said(told(why)).into()
     }
 }
@@ -153,7 +153,7 @@ impl serde::ser::Error for Fault {
 impl serde::de::Error for Fault {
     #[cold]
     fn custom<T: Display>(why: T) -> Self {
-        // It may quote what a worker wrote.
+        // The message may quote what a worker wrote, so it is cut.
         Kind::Said(told(why)).into()
     }
 }

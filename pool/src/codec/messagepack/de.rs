@@ -1,15 +1,20 @@
-//! Reading: at most what the bytes at hand can fill is allocated, and at most what the stack can hold is nested.
+//! Reading. Allocates no more than the bytes at hand can fill, and nests no deeper than the stack allows.
+
+mod head;
+mod somes;
 
 use rmp::Marker;
+use serde::Deserializer;
 use serde::de::value::SeqDeserializer;
 use serde::de::{DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
-use serde::{Deserializer, forward_to_deserialize_any};
 
 use super::super::fault::{Fault, Kind, Result};
-use super::{BYTES, FOREIGN_EXTENSION, SOMES};
+use super::{FOREIGN_EXTENSION, SOMES};
 use crate::sys::stack::Floor;
+use head::{Head, take};
+use somes::Somes;
 
-/// Decodes what these bytes begin with; and the bytes behind it.
+/// Decodes the value at the front of these bytes; returns the bytes behind it too.
 pub(in crate::codec) fn decode<'de, T: serde::Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, &'de [u8])> {
     let (floor, any_floor) = (Floor::keeping_eighths(4), Floor::keeping_eighths(7));
     let mut reader = Reader { rest: bytes, floor, any_floor, any_left: MOST_DESCRIBED, promised: 0 };
@@ -17,144 +22,24 @@ pub(in crate::codec) fn decode<'de, T: serde::Deserialize<'de>>(bytes: &'de [u8]
     Ok((value, reader.rest))
 }
 
-/// So deep may be what is taken as it comes. That leaves 8 KiB of a stack of 2 MiB for each level of what is made
-/// of it.
+/// How deeply a value may be nested whose type asks what comes next. On a stack of 2 MiB that leaves 8 KiB for each
+/// level of what the type makes of it.
 pub(in crate::codec) const MOST_DESCRIBED: u32 = 256;
 
 struct Reader<'de> {
     rest: &'de [u8],
-    /// Half of the stack is kept: what is decoded must be dropped, too, and may be shown.
+    /// Keeps half of the stack, for the value must also be dropped, and may be formatted.
     floor: Floor,
-    /// More is kept from types that take whatever comes: serde puts that aside, and goes through it again in its own
-    /// way.
+    /// Keeps more for types that ask what comes next: serde buffers that value, and then goes through it again.
     any_floor: Floor,
     any_left: u32,
-    /// Elements for which room may have been made, by those who are told how many there will be. Each takes a byte.
+    /// How many elements were announced to visitors, which may have allocated for them. Each takes a byte at least.
     promised: usize,
 }
 
-/// So many bytes from the front.
-#[inline]
-fn take<const BYTES: usize>(bytes: &mut &[u8]) -> Result<[u8; BYTES]> {
-    let (front, rest) = bytes.split_first_chunk().ok_or(Kind::Ends)?;
-    *bytes = rest;
-    Ok(*front)
-}
-
-/// What a value begins with, read.
-enum Head<'de> {
-    Nothing,
-    Bool(bool),
-    Unsigned(u64),
-    Signed(i64),
-    F32(f32),
-    F64(f64),
-    Str(&'de str),
-    Bin(&'de [u8]),
-    Array(usize),
-    Map(usize),
-    /// So many options around nothing.
-    Somes(u32),
-    /// Bytes that were a sequence of numbers.
-    Bytes(&'de [u8]),
-}
-
 impl<'de> Reader<'de> {
-    #[inline]
-    fn take<const BYTES: usize>(&mut self) -> Result<[u8; BYTES]> {
-        take(&mut self.rest)
-    }
-
-    #[inline]
-    fn take_slice(&mut self, len: usize) -> Result<&'de [u8]> {
-        let too_many = || Kind::TooMany { elements: len as u64, bytes: self.rest.len() };
-        let (front, rest) = self.rest.split_at_checked(len).ok_or_else(too_many)?;
-        self.rest = rest;
-        Ok(front)
-    }
-
-    #[inline]
-    fn take_u8(&mut self) -> Result<usize> {
-        Ok(usize::from(u8::from_be_bytes(self.take()?)))
-    }
-
-    #[inline]
-    fn take_u16(&mut self) -> Result<usize> {
-        Ok(usize::from(u16::from_be_bytes(self.take()?)))
-    }
-
-    #[inline]
-    fn take_u32(&mut self) -> Result<usize> {
-        Ok(u32::from_be_bytes(self.take()?) as usize)
-    }
-
-    #[inline]
-    fn peek(&self) -> Result<Marker> {
-        self.rest.first().map(|byte| Marker::from_u8(*byte)).ok_or(Kind::Ends.into())
-    }
-
-    #[inline]
-    fn head(&mut self) -> Result<Head<'de>> {
-        let [marker] = self.take()?;
-        Ok(match Marker::from_u8(marker) {
-            Marker::Null => Head::Nothing,
-            Marker::True => Head::Bool(true),
-            Marker::False => Head::Bool(false),
-            Marker::FixPos(number) => Head::Unsigned(number.into()),
-            Marker::FixNeg(number) => Head::Signed(number.into()),
-            Marker::U8 => Head::Unsigned(u8::from_be_bytes(self.take()?).into()),
-            Marker::U16 => Head::Unsigned(u16::from_be_bytes(self.take()?).into()),
-            Marker::U32 => Head::Unsigned(u32::from_be_bytes(self.take()?).into()),
-            Marker::U64 => Head::Unsigned(u64::from_be_bytes(self.take()?)),
-            Marker::I8 => Head::Signed(i8::from_be_bytes(self.take()?).into()),
-            Marker::I16 => Head::Signed(i16::from_be_bytes(self.take()?).into()),
-            Marker::I32 => Head::Signed(i32::from_be_bytes(self.take()?).into()),
-            Marker::I64 => Head::Signed(i64::from_be_bytes(self.take()?)),
-            Marker::F32 => Head::F32(f32::from_be_bytes(self.take()?)),
-            Marker::F64 => Head::F64(f64::from_be_bytes(self.take()?)),
-            Marker::FixStr(len) => self.text(len.into())?,
-            Marker::Str8 => self.take_u8().and_then(|len| self.text(len))?,
-            Marker::Str16 => self.take_u16().and_then(|len| self.text(len))?,
-            Marker::Str32 => self.take_u32().and_then(|len| self.text(len))?,
-            Marker::Bin8 => self.take_u8().and_then(|len| self.take_slice(len)).map(Head::Bin)?,
-            Marker::Bin16 => self.take_u16().and_then(|len| self.take_slice(len)).map(Head::Bin)?,
-            Marker::Bin32 => self.take_u32().and_then(|len| self.take_slice(len)).map(Head::Bin)?,
-            Marker::FixArray(len) => Head::Array(len.into()),
-            Marker::Array16 => Head::Array(self.take_u16()?),
-            Marker::Array32 => Head::Array(self.take_u32()?),
-            Marker::FixMap(len) => Head::Map(len.into()),
-            Marker::Map16 => Head::Map(self.take_u16()?),
-            Marker::Map32 => Head::Map(self.take_u32()?),
-            Marker::FixExt1 => self.extension(1)?,
-            Marker::FixExt2 => self.extension(2)?,
-            Marker::FixExt4 => self.extension(4)?,
-            Marker::FixExt8 => self.extension(8)?,
-            Marker::FixExt16 => self.extension(16)?,
-            Marker::Ext8 => self.take_u8().and_then(|len| self.extension(len))?,
-            Marker::Ext16 => self.take_u16().and_then(|len| self.extension(len))?,
-            Marker::Ext32 => self.take_u32().and_then(|len| self.extension(len))?,
-            Marker::Reserved => return Err(Kind::Invalid("marker").into()),
-        })
-    }
-
-    #[inline]
-    fn text(&mut self, len: usize) -> Result<Head<'de>> {
-        let text = std::str::from_utf8(self.take_slice(len)?);
-        text.map(Head::Str).map_err(|_| Kind::Invalid("text in UTF-8").into())
-    }
-
-    #[inline]
-    fn extension(&mut self, len: usize) -> Result<Head<'de>> {
-        let kind = i8::from_be_bytes(self.take()?);
-        let bytes = self.take_slice(len)?;
-        match (kind, <[u8; 4]>::try_from(bytes)) {
-            (BYTES, _) => Ok(Head::Bytes(bytes)),
-            (SOMES, Ok(somes)) => Ok(Head::Somes(u32::from_le_bytes(somes))),
-            _ => Err(Kind::Invalid("extension").into()),
-        }
-    }
-
-    /// Hands over whatever comes, to one who takes bytes as bytes or as numbers.
+    /// Gives the next value to the visitor, whatever it is. `takes` says how the visitor takes bytes, `any` whether its
+    /// type asked what comes next.
     #[inline]
     fn visit<V: Visitor<'de>>(&mut self, visitor: V, takes: Takes, any: bool) -> Result<V::Value> {
         match self.head()? {
@@ -190,7 +75,7 @@ impl<'de> Reader<'de> {
         self.visit(visitor, Takes::Either, false)
     }
 
-    /// The same for numbers, which are many.
+    /// As [`visit_known`](Self::visit_known), with a short way for numbers, which are many.
     #[inline]
     fn visit_number<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
         let (marker, mut rest) = self.rest.split_first().ok_or(Kind::Ends)?;
@@ -244,7 +129,7 @@ impl<'de> Reader<'de> {
     }
 }
 
-/// How one takes bytes.
+/// How a visitor takes bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Takes {
     /// As a sequence of numbers.
@@ -402,7 +287,7 @@ fn sixteen(bytes: &[u8]) -> Result<[u8; 16]> {
     bytes.try_into().map_err(|_| Kind::Invalid("number").into())
 }
 
-/// The values of an array, or the entries of a map. Each takes a byte at least.
+/// Access to the values of an array, or the entries of a map. Each takes a byte at least.
 struct Counted<'r, 'de> {
     reader: &'r mut Reader<'de>,
     left: usize,
@@ -461,7 +346,7 @@ impl<'de> EnumAccess<'de> for Variant<'_, 'de> {
 }
 
 impl<'de> Variant<'_, 'de> {
-    /// Goes on to its value.
+    /// The reader, at the variant's value.
     #[inline]
     fn value(&mut self) -> Result<&mut Reader<'de>> {
         if self.has_value { Ok(self.reader) } else { Err(Kind::Invalid("variant without a value").into()) }
@@ -493,44 +378,5 @@ impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
         visitor: V,
     ) -> Result<V::Value> {
         self.value()?.deserialize_struct("", fields, visitor)
-    }
-}
-
-/// So many options around nothing.
-struct Somes {
-    somes: u32,
-    floor: Floor,
-}
-
-impl<'de> Deserializer<'de> for Somes {
-    type Error = Fault;
-
-    #[inline]
-    fn deserialize_any<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value> {
-        match self.somes.checked_sub(1) {
-            None => visitor.visit_unit(),
-            Some(_) if self.floor.is_reached() => Err(Kind::Deep.into()),
-            Some(somes) => visitor.visit_some(Self { somes, ..self }),
-        }
-    }
-
-    #[inline]
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        if self.somes == 0 { visitor.visit_none() } else { self.deserialize_any(visitor) }
-    }
-
-    #[inline]
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    #[inline]
-    fn is_human_readable(&self) -> bool {
-        false
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct enum identifier ignored_any
     }
 }

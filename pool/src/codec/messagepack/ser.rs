@@ -21,12 +21,12 @@ pub(in crate::codec) fn encode<T: Serialize + ?Sized>(value: &T, out: &mut impl 
 struct Writer<'w, W> {
     out: &'w mut W,
     floor: Floor,
-    /// So many options are around the value that is written next.
+    /// How many options are around the value that is written next.
     somes: u32,
 }
 
 impl<W: Write> Writer<'_, W> {
-    /// For a value that is something: the options around it need no word.
+    /// The output, for a value that is not nothing: the options around it are not written.
     #[inline]
     fn out(&mut self) -> &mut W {
         self.somes = 0;
@@ -70,7 +70,7 @@ impl<W: Write> Writer<'_, W> {
     }
 }
 
-/// A length, which the format has four bytes for.
+/// A length in the four bytes that the format has for it.
 fn short(len: usize) -> Result<u32> {
     u32::try_from(len)
         .map_err(|_| Kind::Said(format!("MessagePack has no lengths beyond {}: {len}", u32::MAX)).into())
@@ -280,11 +280,11 @@ impl<'o, 'w, W: Write> Serializer for &'o mut Writer<'w, W> {
 /// A sequence or map.
 struct Compound<'o, 'w, W> {
     writer: &'o mut Writer<'w, W>,
-    /// How many values it was said to have, and how many it has. (A map has two for each entry.)
+    /// How many values were announced, and how many were written. A map has two for each entry.
     said: Option<usize>,
     wrote: usize,
     an_entry: usize,
-    /// Where the values wait for their number to be known.
+    /// The values, until their number is known.
     waiting: Vec<u8>,
 }
 
@@ -326,7 +326,7 @@ impl<'o, 'w, W: Write> Compound<'o, 'w, W> {
     }
 }
 
-/// The values of a type that says how many it has.
+/// The fields of a type that announces how many it has.
 struct Fields<'o, 'w, W> {
     writer: &'o mut Writer<'w, W>,
     said: usize,

@@ -1,5 +1,5 @@
-//! Reading: at most what the bytes at hand can fill is allocated, at most what the stack can hold is nested, and no
-//! count is believed.
+//! Reading. Allocates no more than the bytes at hand can fill, nests no deeper than the stack allows, and trusts no
+//! count.
 
 use std::marker::PhantomData;
 
@@ -13,7 +13,7 @@ use super::super::{MOST_EMPTY, expected};
 use super::{Format, take_slice};
 use crate::sys::stack::Floor;
 
-/// Decodes what these bytes begin with; and the bytes behind it.
+/// Decodes the value at the front of these bytes; returns the bytes behind it too.
 #[inline]
 pub(in crate::codec) fn decode<'de, F: Format, T: serde::Deserialize<'de>>(
     bytes: &'de [u8],
@@ -31,11 +31,12 @@ pub(in crate::codec) fn decode<'de, F: Format, T: serde::Deserialize<'de>>(
 
 struct Reader<'de, F> {
     rest: &'de [u8],
-    /// Half of the stack is kept: what is decoded must be dropped, too, and may be shown.
+    /// Keeps half of the stack, for the value must also be dropped, and may be formatted.
     floor: Floor,
-    /// What elements without bytes have cost so far.
+    /// The memory that elements without bytes take so far.
     empty: usize,
-    /// Elements for which room may have been made, by those who are told how many there will be. Each takes a byte.
+    /// How many elements were announced to visitors, which may have allocated for them. Each takes a byte at least, or
+    /// counts as [`empty`](Self::empty).
     promised: usize,
     format: PhantomData<F>,
 }
@@ -63,7 +64,7 @@ impl<'de, F: Format> Reader<'de, F> {
         if self.floor.is_reached() { Err(Kind::Deep.into()) } else { Ok(()) }
     }
 
-    /// Elements whose number stands in the bytes.
+    /// Reads a count, and gives access to as many elements.
     #[inline]
     fn counted<V>(&mut self, visit: impl FnOnce(Counted<'_, 'de, F>) -> Result<V>) -> Result<V> {
         self.nest()?;
@@ -80,7 +81,7 @@ impl<'de, F: Format> Reader<'de, F> {
         Ok(value)
     }
 
-    /// An element of this size was made of no bytes at all.
+    /// Counts an element of this size that was made from no bytes.
     #[cold]
     fn count_empty(&mut self, size: usize) -> Result<()> {
         self.empty = self.empty.saturating_add(size.max(1));
@@ -254,7 +255,7 @@ impl<'de, F: Format> VariantAccess<'de> for &mut Reader<'de, F> {
     }
 }
 
-/// The fields of a tuple or struct: their number is the type's.
+/// Access to the fields of a tuple or struct, whose number the type knows.
 struct Fields<'r, 'de, F> {
     reader: &'r mut Reader<'de, F>,
     left: usize,
@@ -276,7 +277,7 @@ impl<'de, F: Format> SeqAccess<'de> for Fields<'_, 'de, F> {
     }
 }
 
-/// Elements or entries whose number stood in the bytes.
+/// Access to elements or entries, whose number the bytes gave.
 struct Counted<'r, 'de, F> {
     reader: &'r mut Reader<'de, F>,
     left: usize,
@@ -284,7 +285,7 @@ struct Counted<'r, 'de, F> {
 }
 
 impl<'de, F: Format> Counted<'_, 'de, F> {
-    /// Reads with this what the next one is made of.
+    /// Reads the next one with `read`.
     #[inline]
     fn next<V>(&mut self, read: impl FnOnce(&mut Reader<'de, F>) -> Result<V>) -> Result<Option<V>> {
         let Some(left) = self.left.checked_sub(1) else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! Writing. What could not be read again is refused here, where the field can be named.
+//! Writing. Values that could not be read again are refused here, where the field can be named.
 
 use std::io::Write;
 use std::marker::PhantomData;
@@ -224,7 +224,7 @@ impl<'o, 'w, F: Format, W: Write> Serializer for &'o mut Writer<'w, F, W> {
     }
 }
 
-/// Elements or entries whose number was written before them.
+/// Elements or entries, whose number was written before them.
 struct Counted<'o, 'w, F, W> {
     writer: &'o mut Writer<'w, F, W>,
     said: usize,
@@ -299,7 +299,7 @@ fields!(
     SerializeTuple serialize_element, SerializeTupleStruct serialize_field, SerializeTupleVariant serialize_field
 );
 
-/// A struct, whose fields are all there or none can be told from the next.
+/// A struct. None of its fields may be left out, for readers know them by their place.
 struct Struct<'o, 'w, F, W> {
     writer: &'o mut Writer<'w, F, W>,
     name: &'static str,
