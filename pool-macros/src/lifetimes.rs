@@ -6,7 +6,7 @@ use syn::visit::{self, Visit};
 use syn::visit_mut::{self, VisitMut};
 use syn::{
     GenericArgument, Ident, Lifetime, ParenthesizedGenericArguments, PathArguments, PathSegment, Type,
-    TypeBareFn, TypeReference,
+    TypeFnPtr, TypeReference,
 };
 
 use crate::params::is_view;
@@ -34,7 +34,7 @@ impl VisitMut for ForOneItem {
     }
 
     // In `fn(&T)` and `Fn(&T)` an elided lifetime belongs to that signature, not to the call.
-    fn visit_type_bare_fn_mut(&mut self, _: &mut TypeBareFn) {}
+    fn visit_type_fn_ptr_mut(&mut self, _: &mut TypeFnPtr) {}
     fn visit_parenthesized_generic_arguments_mut(&mut self, _: &mut ParenthesizedGenericArguments) {}
 }
 
@@ -67,7 +67,7 @@ impl<'ast> Visit<'ast> for Hidden<'ast> {
         visit::visit_path_segment(self, segment);
     }
 
-    fn visit_type_bare_fn(&mut self, _: &'ast TypeBareFn) {}
+    fn visit_type_fn_ptr(&mut self, _: &'ast TypeFnPtr) {}
     fn visit_parenthesized_generic_arguments(&mut self, _: &'ast ParenthesizedGenericArguments) {}
 }
 
@@ -88,7 +88,7 @@ impl<'ast> Visit<'ast> for StaticReference {
         visit::visit_type_reference(self, reference);
     }
 
-    fn visit_type_bare_fn(&mut self, _: &'ast TypeBareFn) {}
+    fn visit_type_fn_ptr(&mut self, _: &'ast TypeFnPtr) {}
     fn visit_parenthesized_generic_arguments(&mut self, _: &'ast ParenthesizedGenericArguments) {}
 }
 
@@ -108,6 +108,6 @@ impl<'ast> Visit<'ast> for Borrow {
         }
     }
 
-    fn visit_type_bare_fn(&mut self, _: &'ast TypeBareFn) {}
+    fn visit_type_fn_ptr(&mut self, _: &'ast TypeFnPtr) {}
     fn visit_parenthesized_generic_arguments(&mut self, _: &'ast ParenthesizedGenericArguments) {}
 }

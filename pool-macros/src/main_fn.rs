@@ -42,7 +42,7 @@ pub(crate) fn expand(attr: TokenStream, item: &TokenStream) -> TokenStream {
         );
     }
     let qualifiers =
-        [constness.to_token_stream(), main.sig.unsafety.to_token_stream(), main.sig.abi.to_token_stream()];
+        [constness.to_token_stream(), main.sig.safety.to_token_stream(), main.sig.abi.to_token_stream()];
     for keyword in qualifiers.iter().filter(|keyword| !keyword.is_empty()) {
         errors.at(keyword, "`#[pool::main]` needs a plain `fn main`");
     }

@@ -5,7 +5,7 @@ use quote::ToTokens;
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
-use syn::{GenericParam, Path, Receiver, ReturnType, Signature, Token, Type, TypeImplTrait};
+use syn::{GenericParam, Path, Receiver, ReturnType, Safety, Signature, Token, Type, TypeImplTrait};
 
 use crate::errors::Errors;
 use crate::kind::Kind;
@@ -22,8 +22,10 @@ pub(crate) fn check(kind: Kind, sig: &Signature, errors: &mut Errors) {
     if let Some(keyword) = &sig.asyncness {
         qualifier(keyword);
     }
-    if let Some(keyword) = &sig.unsafety {
-        qualifier(keyword);
+    match &sig.safety {
+        Safety::Unsafe(keyword) => qualifier(keyword),
+        Safety::Safe(keyword) => qualifier(keyword),
+        _ => {}
     }
     if let Some(keyword) = &sig.abi {
         qualifier(keyword);

@@ -242,7 +242,7 @@ impl Terminal {
         fcntl(&reader, FcntlArg::F_SETPIPE_SZ(1 << 20)).unwrap();
         let cat =
             Command::new("cat").stdin(ends.master).stdout(writer).stderr(Stdio::null()).spawn().unwrap();
-        let parser = vt100::Parser::new(ROWS, COLUMNS, 0);
+        let parser = vt100::Parser::new(ROWS.try_into().unwrap(), COLUMNS.try_into().unwrap(), 0);
         Self { stderr: Stderr::replace((reader, ends.slave)), parser, cat }
     }
 
