@@ -31,11 +31,27 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
+//! | `bincode` | yes | `Codec::Bincode`, the default and the fastest |
+//! | `postcard` | no | `Codec::Postcard`, the smallest |
+//! | `messagepack` | no | `Codec::MessagePack`, for `serde_json::Value`, untagged enums and the like |
 //! | `progress` | yes | `Job::progress_bar` and `Job::progress`; the crate `indicatif` |
 //! | `tracing` | yes | events of workers' lives for the program's `tracing` subscriber |
 //! | `logs` | no | what workers log through `tracing` or `log` reaches the parent's subscriber; with `tracing` |
 //! | `ndarray` | no | tasks that take chunks of arrays: `Job::map_array`, `Job::array_chunks_mut` |
 //! | `stream` | no | results as asynchronous streams: `ResultStream`, `Job::stream` |
+//!
+//! A build needs one codec at least. What parent and workers tell each other besides has a format of its own, so a
+//! program that leaves out a codec's feature leaves out its crate: with `default-features = false` and
+//! `features = ["postcard"]` there is no bincode in its tree. Without `bincode` the default codec is the first of the
+//! others. Features that other crates of the program ask for are there, too.
+//!
+//! # What a version promises
+//!
+//! Versions keep the promises of [Semantic Versioning](https://semver.org/), but not for the types of other crates: those
+//! of indicatif by the feature `progress` ([`Job::progress`], `pool::indicatif`), those of ndarray by `ndarray` (what
+//! tasks take, `map_array` and `array_chunks_mut`), and [`core_affinity::CoreId`] in
+//! [`cpu_ids`](WorkerPoolBuilder::cpu_ids). Any version of this crate can move on to a new version of those. Nor does a
+//! version promise how bytes are laid out between a program and its workers, which are one build.
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -48,6 +48,7 @@ pub(super) fn numbers_in<T: ?Sized>(value: &T) -> Option<(usize, &[u8])> {
 }
 
 /// The bytes of `value`, if it is a `Vec`, slice or boxed slice of bytes.
+#[cfg(feature = "messagepack")]
 #[inline]
 pub(super) fn bytes_in<T: ?Sized>(value: &T) -> Option<&[u8]> {
     slice_of::<T, u8>(value).map(|(_, bytes)| bytes)

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use super::{Codec, MOST_EMPTY};
+use super::{MESSAGEPACK, MOST_EMPTY};
 use crate::text::told;
 
 /// The error of the codecs. It is made where something is wrong, and becomes a message where the type is known.
@@ -24,6 +24,7 @@ pub(super) enum Kind {
     /// The value is nested too deeply for the stack.
     Deep,
     /// The value is nested too deeply for a type that asks what comes next.
+    #[cfg(feature = "messagepack")]
     DeepDescribed,
     /// A type asks what comes next, and the format does not say: what the type expects, and what it would make.
     Undescribed { expected: String, made: &'static str },
@@ -58,12 +59,14 @@ impl From<std::io::Error> for Fault {
 impl Fault {
     /// As the user reads it: of which type, by which codec.
     #[cold]
-    pub(super) fn told(self, codec: Codec, of: &str) -> String {
-        let only =
-            format!("`{of}` needs `Codec::MessagePack`, which does: `WorkerPool::builder().codec(..)`");
+    pub(super) fn told(self, codec: &str, of: &str) -> String {
+        let only = format!(
+            "`{of}` needs `Codec::MessagePack`, which does: `WorkerPool::builder().codec(..)`{}",
+            if cfg!(feature = "messagepack") { "" } else { ", and the feature `messagepack` of pool" }
+        );
         match *self.0 {
             Kind::Said(why) => why,
-            Kind::Ends if codec == Codec::MessagePack => "the value ends before its last byte".into(),
+            Kind::Ends if codec == MESSAGEPACK => "the value ends before its last byte".into(),
             Kind::Ends => format!("the value ends before its last byte: {}", reads_other(&format!("`{of}`"))),
             Kind::LeftOver(bytes) => {
                 format!("{bytes} bytes were left over: {}", reads_other(&format!("`{of}`")))
@@ -79,6 +82,7 @@ impl Fault {
                 "a value of `{of}` is nested too deeply for the stack of this thread: use a flat form (a `Vec` in \
                  place of a chain of boxes), or a thread with a larger stack"
             ),
+            #[cfg(feature = "messagepack")]
             Kind::DeepDescribed => format!(
                 "a value of `{of}`, whose kind is found out as it is read, is nested too deeply: it may have {} \
                  levels, and an eighth of the thread's stack; send a deeper one as text",
@@ -86,19 +90,17 @@ impl Fault {
             ),
             Kind::Undescribed { expected, made } => {
                 let why = asks(&expected, made);
-                format!(
-                    "{codec:?} does not write what kind of value comes next, for which {why} asks: {only}"
-                )
+                format!("{codec} does not write what kind of value comes next, for which {why} asks: {only}")
             }
             Kind::Unnamed => {
-                format!("{codec:?} writes no names, for which `#[serde(flatten)]` and the like ask: {only}")
+                format!("{codec} writes no names, for which `#[serde(flatten)]` and the like ask: {only}")
             }
             Kind::Unmeasured => format!(
-                "{codec:?} writes no map or sequence whose length is not known before, such as one with \
+                "{codec} writes no map or sequence whose length is not known before, such as one with \
                  `#[serde(flatten)]`: {only}"
             ),
             Kind::Skipped { of: parent, field } => format!(
-                "field `{field}` of `{parent}` is left out (`#[serde(skip_serializing_if = ..)]`), and {codec:?} does \
+                "field `{field}` of `{parent}` is left out (`#[serde(skip_serializing_if = ..)]`), and {codec} does \
                  not write which fields there are: {only}"
             ),
             Kind::Miscounted { said, wrote } => {

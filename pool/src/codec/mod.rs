@@ -7,9 +7,10 @@
 
 mod bulk;
 mod fault;
+#[cfg(feature = "messagepack")]
 mod messagepack;
 mod positional;
-#[cfg(test)]
+#[cfg(all(test, feature = "bincode", feature = "postcard", feature = "messagepack"))]
 mod tests;
 
 use std::any::{TypeId, type_name};
@@ -25,7 +26,16 @@ use fault::{Fault, Kind};
 /// else bounds their number. That takes some ten milliseconds.
 const MOST_EMPTY: usize = 1 << 24;
 
-/// How arguments, results and shared values are encoded.
+const NO_CODEC: &str =
+    "pool needs a codec: enable its feature `bincode` (a default), `postcard` or `messagepack`";
+
+/// The format that describes itself, as errors name it.
+const MESSAGEPACK: &str = "MessagePack";
+/// The format of records, as errors name it.
+const RECORD: &str = "a record";
+
+/// How arguments, results and shared values are encoded. Each codec is a feature of this crate, by its name in lower
+/// case, and `bincode` is one by default. The default codec is the first of them that is there.
 ///
 /// What comes back is what went out, or there is an error. Bincode and Postcard write fields by their place, without
 /// names or kinds, so for types that ask for those the error names the attribute and the codec that can:
@@ -44,33 +54,79 @@ const MOST_EMPTY: usize = 1 << 24;
 /// quarters, and a value that is deeper is an error. A chain of 20,000 boxes may be too deep for a thread of 2 MiB.
 /// Values that MessagePack describes to a type that asks (untagged and tagged enums, `serde_json::Value`) have 256
 /// levels at most, and an eighth of the stack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Codec {
     /// The format of bincode 2 with fixed-size integers: the fastest. Not self-describing.
     ///
     /// Vectors, slices and boxed slices of numbers are copied as a whole, each argument by itself, and the result.
     /// Those inside of other types go number by number; for bytes that is two to three times as slow, and
     /// [`#[serde(with = "serde_bytes")]`](https://docs.rs/serde_bytes) on the field saves it.
-    #[default]
+    #[cfg(feature = "bincode")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "bincode")))]
     Bincode,
     /// The format of postcard: the smallest. Not self-describing.
+    #[cfg(feature = "postcard")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "postcard")))]
     Postcard,
     /// MessagePack with named fields: self-describing, so that `serde_json::Value`, `#[serde(untagged)]` and
     /// `#[serde(flatten)]` work.
+    #[cfg(feature = "messagepack")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "messagepack")))]
     MessagePack,
 }
 
+impl Default for Codec {
+    fn default() -> Self {
+        Self::ALL.first().copied().expect(NO_CODEC)
+    }
+}
+
 impl Codec {
+    /// Those of this build, the default first.
+    const ALL: &[Self] = &[
+        #[cfg(feature = "bincode")]
+        Self::Bincode,
+        #[cfg(feature = "postcard")]
+        Self::Postcard,
+        #[cfg(feature = "messagepack")]
+        Self::MessagePack,
+    ];
+
+    /// Whether a number's bytes are as they lie in memory, and so are those of several.
+    #[inline]
+    const fn is_plain(self) -> bool {
+        match self {
+            #[cfg(feature = "bincode")]
+            Self::Bincode => true,
+            #[cfg(feature = "postcard")]
+            Self::Postcard => false,
+            #[cfg(feature = "messagepack")]
+            Self::MessagePack => false,
+        }
+    }
+
+    /// As errors name it.
+    const fn name(self) -> &'static str {
+        match self {
+            #[cfg(feature = "bincode")]
+            Self::Bincode => "Bincode",
+            #[cfg(feature = "postcard")]
+            Self::Postcard => "Postcard",
+            #[cfg(feature = "messagepack")]
+            Self::MessagePack => MESSAGEPACK,
+        }
+    }
+
     /// The value's bytes as they lie in memory, where those are its encoding: a lone number's.
     #[inline]
     pub(crate) fn plain<T: ?Sized>(self, value: &T) -> Option<&[u8]> {
-        if self == Self::Bincode { bulk::number_in(value) } else { None }
+        if self.is_plain() { bulk::number_in(value) } else { None }
     }
 
     /// The bytes of all of these as they lie in memory, where each is [`plain`](Self::plain).
     #[inline]
     pub(crate) fn plain_all<T>(self, values: &[T]) -> Option<&[u8]> {
-        if self == Self::Bincode { bulk::all_numbers(values) } else { None }
+        if self.is_plain() { bulk::all_numbers(values) } else { None }
     }
 
     /// Appends the value's bytes to `out`.
@@ -83,18 +139,21 @@ impl Codec {
     }
 
     fn encode_any<T: Serialize + ?Sized>(self, value: &T, out: &mut impl Write) -> Result<(), String> {
-        if self == Self::Bincode
+        if self.is_plain()
             && let Some((count, numbers)) = bulk::numbers_in(value)
         {
             let written = out.write_all(&(count as u64).to_le_bytes()).and_then(|()| out.write_all(numbers));
             return written.map_err(|error| error.to_string());
         }
-        let encoded = match self {
+        let encoded: fault::Result<()> = match self {
+            #[cfg(feature = "bincode")]
             Self::Bincode => positional::encode::<positional::Bincode, T>(value, out),
+            #[cfg(feature = "postcard")]
             Self::Postcard => positional::encode::<positional::Postcard, T>(value, out),
+            #[cfg(feature = "messagepack")]
             Self::MessagePack => messagepack::encode(value, out),
         };
-        encoded.map_err(|fault| fault.told(self, type_name::<T>()))
+        encoded.map_err(|fault| fault.told(self.name(), type_name::<T>()))
     }
 
     /// Decodes exactly these bytes; what the value borrows, it borrows from them.
@@ -103,7 +162,7 @@ impl Codec {
         let mut rest = bytes;
         let value = self.decode_next(&mut rest)?;
         if !rest.is_empty() {
-            return Err(Fault::from(Kind::LeftOver(rest.len())).told(self, type_name::<T>()));
+            return Err(Fault::from(Kind::LeftOver(rest.len())).told(self.name(), type_name::<T>()));
         }
         Ok(value)
     }
@@ -111,7 +170,7 @@ impl Codec {
     /// Decodes the first value of these bytes, and goes past it.
     #[inline]
     pub(crate) fn decode_next<'a, T: Deserialize<'a>>(self, bytes: &mut &'a [u8]) -> Result<T, String> {
-        if self == Self::Bincode
+        if self.is_plain()
             && let Some(number) = bulk::number_from(bytes)
         {
             let (number, rest) = number?;
@@ -122,22 +181,41 @@ impl Codec {
     }
 
     fn decode_any<'a, T: Deserialize<'a>>(self, bytes: &mut &'a [u8]) -> Result<T, String> {
-        let decoded = match self {
-            Self::Bincode => match bulk::numbers_from(bytes) {
-                Some(decoded) => {
-                    let (value, rest) = decoded?;
-                    *bytes = rest;
-                    return Ok(value);
-                }
-                None => positional::decode::<positional::Bincode, T>(bytes),
-            },
+        if self.is_plain()
+            && let Some(decoded) = bulk::numbers_from(bytes)
+        {
+            let (value, rest) = decoded?;
+            *bytes = rest;
+            return Ok(value);
+        }
+        let decoded: fault::Result<(T, &[u8])> = match self {
+            #[cfg(feature = "bincode")]
+            Self::Bincode => positional::decode::<positional::Bincode, T>(bytes),
+            #[cfg(feature = "postcard")]
             Self::Postcard => positional::decode::<positional::Postcard, T>(bytes),
+            #[cfg(feature = "messagepack")]
             Self::MessagePack => messagepack::decode(bytes),
         };
-        let (value, rest) = decoded.map_err(|fault| fault.told(self, type_name::<T>()))?;
+        let (value, rest) = decoded.map_err(|fault| fault.told(self.name(), type_name::<T>()))?;
         *bytes = rest;
         Ok(value)
     }
+}
+
+/// Appends a record's bytes: what parent and worker tell each other, whatever the codec of the pool, and of the build.
+pub(crate) fn encode_record<T: Serialize + ?Sized>(record: &T, out: &mut impl Write) -> Result<(), String> {
+    let encoded = positional::encode::<positional::Records, T>(record, out);
+    encoded.map_err(|fault| fault.told(RECORD, type_name::<T>()))
+}
+
+/// Decodes a record that is exactly these bytes.
+pub(crate) fn decode_record<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
+    let decoded = match positional::decode::<positional::Records, T>(bytes) {
+        Ok((record, [])) => Ok(record),
+        Ok((_, rest)) => Err(Kind::LeftOver(rest.len()).into()),
+        Err(fault) => Err(fault),
+    };
+    decoded.map_err(|fault: Fault| fault.told(RECORD, type_name::<T>()))
 }
 
 /// Where the bytes of an item go.
@@ -184,7 +262,7 @@ fn expected(visitor: &dyn Expected) -> String {
 #[inline]
 #[must_use]
 pub fn joins_parts(codec: Codec) -> bool {
-    matches!(codec, Codec::Bincode | Codec::Postcard)
+    codec.name() != MESSAGEPACK
 }
 
 /// Asks that nothing is left of a value's bytes.

@@ -20,7 +20,6 @@ use super::Draft;
 use super::slot::JobSlot;
 use super::wait::{News, Sleep, Waiter};
 use super::worker::WorkerHandle;
-use crate::codec::Codec;
 use crate::error::{Death, DeathCause, Error, TaskError, TaskErrorKind};
 use crate::ids::JobId;
 use crate::lane::{self, Corrupt, Reply, Spinner, order, padded, reply};

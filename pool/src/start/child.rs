@@ -12,7 +12,7 @@ use super::protocol::{
     fingerprint, refusal,
 };
 use super::{SharedSource, WorkerConfig};
-use crate::codec::Codec;
+use crate::codec::{Codec, decode_record};
 use crate::observe::ProbeHandles;
 use crate::observe::logs::Verbosity;
 use crate::role::MARKER;
@@ -155,7 +155,7 @@ fn fit(handshake: &Handshake, fds: Vec<OwnedFd>) -> Result<(Tied, ProcessKind, P
 /// Closes what the program has let this process inherit.
 #[expect(unsafe_code, reason = "closes by number")]
 fn close_inherited(list: &OwnedFd) -> Result<(), String> {
-    let list: Vec<Inheritable> = Codec::Bincode.decode(&Sealed::open(list).map_err(why)?)?;
+    let list: Vec<Inheritable> = decode_record(&Sealed::open(list).map_err(why)?)?;
     // SAFETY: the parent had these open when it started this process. What was opened here since has a number that none of
     // them had, or belongs to who has closed that one.
     unsafe { inheritable::close(&list) };
@@ -366,7 +366,7 @@ mod tests {
     }
 
     fn handshake(fingerprint: u64) -> Handshake {
-        let (codec, calling) = (Codec::Bincode, ProcessKind::Worker);
+        let (codec, calling) = (Codec::default(), ProcessKind::Worker);
         let (streams, lists) = ([false; 2], false);
         Handshake {
             fingerprint,

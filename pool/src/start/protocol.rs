@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::codec::Codec;
+use crate::codec::{Codec, decode_record, encode_record};
 use crate::observe::ProbeHandles;
 use crate::observe::logs::Verbosity;
 use crate::sys::socket::{Channel, MESSAGE_BYTES, Received};
@@ -96,7 +96,7 @@ pub(super) fn fingerprint() -> u64 {
 /// Sends a message with copies of the descriptors.
 pub(super) fn send(channel: &Channel, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut bytes = Vec::new();
-    Codec::Bincode.encode(message, &mut bytes).map_err(io::Error::other)?;
+    encode_record(message, &mut bytes).map_err(io::Error::other)?;
     channel.send(&bytes, fds)
 }
 
@@ -115,6 +115,6 @@ pub(super) fn receive_within<T: DeserializeOwned>(
 }
 
 fn read<T: DeserializeOwned>((bytes, fds): Received) -> io::Result<(T, Vec<OwnedFd>)> {
-    let message = Codec::Bincode.decode(&bytes);
+    let message = decode_record(&bytes);
     Ok((message.map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?, fds))
 }

@@ -15,7 +15,7 @@ use super::protocol::{
     next_number,
 };
 use super::{BOOT_LIMIT, Child, Starter, StartingWorker, Unstarted, WorkerConfig, WorkerSpec, boot_limit};
-use crate::codec::Codec;
+use crate::codec::encode_record;
 use crate::error::{Death, Error};
 use crate::options::StartMethod;
 use crate::role;
@@ -144,7 +144,7 @@ fn list_of_inheritable() -> io::Result<Option<OwnedFd>> {
         return Ok(None);
     }
     let (file, _) = memfile::sealed::<io::Error>("pool descriptors", |out| {
-        Codec::Bincode.encode(&list, out).map_err(io::Error::other)
+        encode_record(&list, out).map_err(io::Error::other)
     })?;
     Ok(Some(file))
 }

@@ -241,14 +241,14 @@ impl From<Failure> for TaskErrorKind {
 /// For the fuzzer: the parent reads what a worker tells of a failure, or of a task that took long.
 #[cfg(fuzzing)]
 pub fn read_any(record: &[u8]) {
-    use crate::codec::Codec;
+    use crate::codec::decode_record;
     use crate::error::TaskError;
 
-    if let Ok(failure) = Codec::Bincode.decode::<Failure>(record) {
+    if let Ok(failure) = decode_record::<Failure>(record) {
         let error = TaskError::new("task", 0, 0, 1, None, failure.into());
         assert!(error.to_string().len() <= 20 * record.len() + 1000);
     }
-    if let Some(slow) = Codec::Bincode.decode::<Slow>(record).ok().filter(Slow::is_short) {
+    if let Some(slow) = decode_record::<Slow>(record).ok().filter(Slow::is_short) {
         assert!(slow.argument.is_none_or(|argument| argument.len() <= 1000));
     }
 }
@@ -292,7 +292,7 @@ mod tests {
         ] {
             let mut record = Vec::new();
             let failure = failure.cut();
-            crate::codec::Codec::Bincode.encode(&failure, &mut record).unwrap();
+            crate::codec::encode_record(&failure, &mut record).unwrap();
             assert!((1000..=crate::lane::PART_BYTES).contains(&record.len()), "{} bytes", record.len());
             let short = failure.cut_short();
             assert!(

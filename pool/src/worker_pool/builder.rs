@@ -185,7 +185,8 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
         self
     }
 
-    /// How arguments, results and the shared value are encoded. Default: [`Codec::Bincode`].
+    /// How arguments, results and the shared value are encoded. Default: `Codec::Bincode`, or without that feature the
+    /// first [codec](Codec) that there is.
     pub fn codec(mut self, codec: Codec) -> Self {
         self.codec = codec;
         self

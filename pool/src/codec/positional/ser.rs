@@ -11,7 +11,6 @@ use serde::ser::{
 use super::super::bulk;
 use super::super::fault::{Fault, Kind, Result};
 use super::Format;
-use crate::codec::Codec;
 use crate::sys::stack::Floor;
 
 /// Appends the value's bytes.
@@ -200,7 +199,7 @@ impl<'o, 'w, F: Format, W: Write> Serializer for &'o mut Writer<'w, F, W> {
         I: IntoIterator,
         I::Item: Serialize,
     {
-        if F::CODEC == Codec::Bincode
+        if F::IS_PLAIN
             && let Some((count, numbers)) = bulk::numbers_in(&elements)
         {
             self.put_len(count)?;

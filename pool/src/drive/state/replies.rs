@@ -3,6 +3,7 @@
 use nix::libc;
 
 use super::*;
+use crate::codec::decode_record;
 
 impl State {
     /// Takes the replies that the worker has sent by now.
@@ -136,7 +137,7 @@ impl State {
                     }
                 }
                 reply::SLOW => {
-                    let told = Codec::Bincode.decode::<Slow>(&tape[start..]).ok().filter(Slow::is_short);
+                    let told = decode_record::<Slow>(&tape[start..]).ok().filter(Slow::is_short);
                     tape.truncate(start);
                     let is_second = slow.last().is_some_and(|(index, _)| *index == first + done);
                     let Some(told) = told.filter(|_| !is_second) else {
@@ -147,7 +148,7 @@ impl State {
                 }
                 reply::FAILED => {
                     told_bytes = (tape.len() - start) as u64;
-                    match Codec::Bincode.decode::<Failure>(&tape[start..]) {
+                    match decode_record::<Failure>(&tape[start..]) {
                         Ok(failure) => told = Some(failure),
                         Err(_) => result = Err(Corrupt),
                     }
@@ -201,7 +202,7 @@ impl State {
             reply::PART_TAKEN => return post.part_taken(),
             reply::DONE => Event::OrderDone { worker },
             reply::FAILED => {
-                post.told = Some(Codec::Bincode.decode(&self.scratch).map_err(|_| Corrupt)?);
+                post.told = Some(decode_record(&self.scratch).map_err(|_| Corrupt)?);
                 Event::Failed { worker, bytes: 0 }
             }
             _ => return Err(Corrupt),
@@ -248,7 +249,7 @@ impl State {
             }
             reply::EXIT_FAILED => {
                 post.count_exit(&self.profiles)?;
-                let failure: Failure = Codec::Bincode.decode(&self.scratch).map_err(|_| Corrupt)?;
+                let failure: Failure = decode_record(&self.scratch).map_err(|_| Corrupt)?;
                 self.exit_failed(worker, failure.into(), None);
             }
             reply::PART_TAKEN => return post.part_taken(),

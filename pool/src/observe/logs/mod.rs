@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
-use crate::codec::Codec;
+use crate::codec::{decode_record, encode_record};
 use crate::sys::pipe::{AT_ONCE, Reader, pipe};
 
 mod replay;
@@ -111,7 +111,7 @@ impl Log {
             // Something else was written there, and where the next record begins is not known.
             self.broken = HEAD + len > AT_ONCE;
             let Some((record, rest)) = rest.split_at_checked(len) else { break };
-            match Codec::Bincode.decode(record) {
+            match decode_record(record) {
                 Ok(record) if !self.broken => tell(record),
                 _ => self.broken = true,
             }
@@ -128,7 +128,7 @@ impl Record {
     fn encode(&mut self) -> Vec<u8> {
         for longest in [AT_ONCE / 2, AT_ONCE / 8, AT_ONCE / 32] {
             let mut bytes = vec![0; HEAD];
-            let encoded = Codec::Bincode.encode(self, &mut bytes);
+            let encoded = encode_record(self, &mut bytes);
             debug_assert!(encoded.is_ok());
             if bytes.len() <= AT_ONCE {
                 let len = (bytes.len() - HEAD) as u16;
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn nonsense_is_not_told() {
         let mut long = vec![0; HEAD];
-        Codec::Bincode.encode(&record(&"x".repeat(AT_ONCE)), &mut long).unwrap();
+        encode_record(&record(&"x".repeat(AT_ONCE)), &mut long).unwrap();
         let len = (long.len() - HEAD) as u16;
         long[..HEAD].copy_from_slice(&len.to_le_bytes());
         for nonsense in [&[3, 0, 9, 9, 9][..], &[255; 9], &long] {
@@ -220,7 +220,7 @@ mod tests {
         long.fields = (0..100).map(|x| (format!("field {x}"), Value::Text("y".repeat(1000)))).collect();
         let bytes = long.encode();
         assert!((AT_ONCE / 8..=AT_ONCE).contains(&bytes.len()), "{}", bytes.len());
-        let cut: Record = Codec::Bincode.decode(&bytes[HEAD..]).unwrap();
+        let cut: Record = decode_record(&bytes[HEAD..]).unwrap();
         assert!(cut.message.ends_with("ä...") && cut.index == Some(7), "{cut:?}");
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use super::{Line, Progress, Seen, screen};
-use crate::codec::Codec;
+use crate::codec::{decode_record, encode_record};
 use crate::observe::End;
 use crate::role;
 use crate::shared::SharedArray;
@@ -89,7 +89,7 @@ impl NestedProgress {
     /// By which the worker finds it, as long as this lives.
     pub(crate) fn handle(&self) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
-        Codec::Bincode.encode(&self.words, &mut bytes).ok()?;
+        encode_record(&self.words, &mut bytes).ok()?;
         Some(bytes)
     }
 
@@ -156,7 +156,7 @@ fn own() -> Option<SharedArray<u64>> {
 
 /// This process is a worker from here on, and this is its board's handle.
 pub(super) fn enter(handle: Option<&[u8]>) {
-    let board = handle.and_then(|handle| Codec::Bincode.decode::<SharedArray<u64>>(handle).ok());
+    let board = handle.and_then(|handle| decode_record::<SharedArray<u64>>(handle).ok());
     *OWN.lock().unwrap_or_else(PoisonError::into_inner) = board.filter(|words| words.len() == PLACE * PLACES);
 }
 

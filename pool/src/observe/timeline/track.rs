@@ -2,7 +2,7 @@
 //! costs the parent nothing. It outlives the worker, and is believed no more than anything else that a worker writes.
 
 use super::slices::{MOST, Slice, Slices};
-use crate::codec::Codec;
+use crate::codec::{decode_record, encode_record};
 use crate::error::Error;
 use crate::shared::SharedArray;
 use crate::sys::ticks::{self, Dial};
@@ -39,7 +39,7 @@ impl Track {
     /// By which the worker finds it, as long as this lives.
     pub(crate) fn handle(&self) -> Result<Vec<u8>, String> {
         let mut bytes = Vec::new();
-        Codec::Bincode.encode(&self.0, &mut bytes)?;
+        encode_record(&self.0, &mut bytes)?;
         Ok(bytes)
     }
 
@@ -103,7 +103,7 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// None where the memory can't be found: then nothing is noted.
     pub(crate) fn new(handle: &[u8]) -> Option<Self> {
-        let track: SharedArray<u64> = Codec::Bincode.decode(handle).ok()?;
+        let track: SharedArray<u64> = decode_record(handle).ok()?;
         let (dial, slices) = (Dial::new(), Slices::default());
         // How long a tick is, is known when the first task begins.
         (track.len() == LEN).then_some(Self { track, dial, slices, open: Slice::default(), grain: u64::MAX })

@@ -14,7 +14,7 @@ use std::marker::PhantomData;
 
 use bytemuck::Pod;
 
-use crate::codec::{Codec, ItemWriter};
+use crate::codec::{ItemWriter, decode_record, encode_record};
 use crate::shared::{Piece, ToRead, ToWrite};
 
 #[cfg(feature = "ndarray")]
@@ -218,11 +218,11 @@ fn encode_here<T: Pod>(rows: &[T], out: &mut impl ItemWriter) -> Result<(), Stri
 
 fn encode_there(piece: &Piece, out: &mut impl ItemWriter) -> Result<(), String> {
     out.write_all(&[THERE]).map_err(|error| error.to_string())?;
-    Codec::Bincode.encode(piece, out)
+    encode_record(piece, out)
 }
 
 fn decode_there(tag: u8, bytes: &[u8]) -> Result<Piece, String> {
-    if tag == THERE { Codec::Bincode.decode(bytes) } else { Err(format!("there is no chunk of kind {tag}")) }
+    if tag == THERE { decode_record(bytes) } else { Err(format!("there is no chunk of kind {tag}")) }
 }
 
 #[cfg(test)]

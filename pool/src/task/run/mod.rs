@@ -6,7 +6,7 @@ pub(crate) mod panics;
 
 use std::any::{Any, TypeId};
 
-use crate::codec::Codec;
+use crate::codec::{Codec, encode_record};
 use crate::lane::{Responder, reply};
 use crate::observe::logs::LogSender;
 use crate::observe::stopwatch::Stopwatch;
@@ -156,7 +156,7 @@ fn run_task<T: Task>(
 #[cold]
 fn tell_slow<T: Task>(codec: Codec, item: &[u8], took_ns: u64, lane: &mut Responder<'_>) {
     let slow = Slow { took_ns, argument: show::<T>(codec, item) };
-    let told = lane.reply(reply::SLOW, reply::SLOW, |out| Codec::Bincode.encode(&slow, out));
+    let told = lane.reply(reply::SLOW, reply::SLOW, |out| encode_record(&slow, out));
     debug_assert!(told.is_ok());
 }
 
@@ -178,7 +178,7 @@ pub(crate) fn reply_failed(failure: Failure, tag: u8, lane: &mut Responder<'_>) 
     if !lane.takes(failure.longest()) {
         failure = failure.cut_short();
     }
-    let told = lane.reply(tag, tag, |out| Codec::Bincode.encode(&failure, out));
+    let told = lane.reply(tag, tag, |out| encode_record(&failure, out));
     debug_assert!(told.is_ok());
 }
 
