@@ -1,22 +1,29 @@
-//! A job as the supervisor sees it: counts, never values.
+//! A job as the supervisor sees it: numbers, never values.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::work::{Chunking, Plan, splits};
 
-/// How much work a worker should have queued, and how long a chunk should last.
+/// How much work a worker should have queued. Measured: with 2 ms the parent wakes a fifth as often as with 400 µs. A
+/// queue that turns out too long is recalled when another worker is idle.
 const WINDOW_NS: u64 = 2_000_000;
+/// How long a chunk should last: many times what it costs to send one, and a small part of the window, so that workers
+/// finish together.
 const CHUNK_NS: u64 = 100_000;
-/// What a task is taken to take before that is known.
+/// How long a task is assumed to take before that is known: a window holds 5 of them, and a chunk one, so a worker gets
+/// few tasks blindly, and enough that it need not wait for more.
 const UNKNOWN_PACE_NS: u64 = 400_000;
+/// The most tasks in a window. Only tasks of less than 61 ns reach it.
 const LONGEST_WINDOW: u64 = 32768;
-/// So many workers may die before a task that they had not started, and it is what they died of.
-const MOST_SUSPICIONS: u32 = 3;
+/// A task that was next, unstarted, when this many workers died counts as the cause. One such death can be a
+/// coincidence; a worker that can overwrite its lane can also hide which task it ran, and then this bound ends the
+/// retries.
+const MAX_SUSPICIONS: u32 = 3;
 
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) plan: Box<Plan>,
-    /// The index of the next item that was not handed out yet.
+    /// The index of the next item to be handed out for the first time.
     pub(super) next: u64,
     /// The input has no more items.
     pub(super) ended: bool,
@@ -26,18 +33,18 @@ pub(super) struct Job {
     pub(super) held: u64,
     /// Their bytes, where these are bounded.
     held_bytes: u64,
-    /// What a result has had lately; 0 when that is not known.
+    /// How many bytes a result has had lately; 0 before that is known.
     result_bytes: u64,
     /// Tasks that have an outcome.
     pub(super) done: u64,
-    /// Tasks that came back from workers, with the number of the attempt that comes.
+    /// Tasks to be sent again, with the number of the next attempt.
     pub(super) backlog: VecDeque<(u64, u32)>,
-    /// The caller waits for it; otherwise its results are thrown away.
+    /// Whether the caller waits for it; otherwise its results are thrown away.
     pub(super) open: bool,
     pub(super) chunks: u64,
     pub(super) pace_ns: Option<u64>,
-    /// Tasks that were next when workers died that said they were at none, and how many did so.
-    exited: BTreeMap<u64, u32>,
+    /// Tasks that were next when workers died outside of any task, and how many workers that were.
+    suspicions: BTreeMap<u64, u32>,
 }
 
 impl Job {
@@ -55,16 +62,16 @@ impl Job {
             open: true,
             chunks: 0,
             pace_ns: None,
-            exited: BTreeMap::new(),
+            suspicions: BTreeMap::new(),
         }
     }
 
-    /// A worker has died with this task next, and says that it was not at it. Whether that is one time too many: who
-    /// can write over the lane can lie.
-    pub(super) fn suspect(&mut self, index: u64) -> bool {
-        let times = self.exited.entry(index).or_default();
+    /// Counts that a worker died with this task next, and says that it had not started it. True when that has happened
+    /// too often to be believed: a task that overwrites the lane can make its worker say that.
+    pub(super) fn is_suspect(&mut self, index: u64) -> bool {
+        let times = self.suspicions.entry(index).or_default();
         *times += 1;
-        *times >= MOST_SUSPICIONS
+        *times >= MAX_SUSPICIONS
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -76,13 +83,13 @@ impl Job {
         self.open && (!self.ended || !self.backlog.is_empty())
     }
 
-    /// Outcomes have come that wait for the caller.
+    /// Counts outcomes that wait for the caller.
     pub(super) fn hold(&mut self, count: u64, bytes: u64) {
         self.held += count;
         self.held_bytes += bytes;
     }
 
-    /// The caller has taken some of them.
+    /// Counts outcomes that the caller has taken.
     pub(super) fn release(&mut self, count: u64, bytes: u64) {
         self.held = self.held.saturating_sub(count);
         self.held_bytes = self.held_bytes.saturating_sub(bytes);
@@ -92,29 +99,29 @@ impl Job {
         self.result_bytes = if self.result_bytes == 0 { bytes } else { self.result_bytes.midpoint(bytes) };
     }
 
-    /// How many of these new tasks may begin for what their results will take. Past the bound none; where they would come
-    /// to be past it, a worker that is idle still gets a whole chunk, so that no worker waits for room alone.
+    /// How many of these new tasks may go out so that their results stay within the bound. Past the bound none may.
+    /// Where they would exceed it, an idle worker still gets a whole chunk, so that no worker waits for space alone.
     ///
-    /// Tasks that came back are not asked for this: the caller may be waiting for one of them, and all they can bring was
-    /// allowed for when they went out first. When the caller waits for a task that was never handed out, it has taken
-    /// all that came before that, so nothing is held.
+    /// Tasks that are sent again are not held back: the caller may be waiting for one of them, and their results were
+    /// allowed for when they first went out. While the caller waits for a task that was never handed out, nothing is
+    /// held, because it has taken everything before.
     pub(super) fn within_bytes(&self, tasks: u64, whole: u64, to_idle: bool) -> u64 {
-        let Some(room) = self.plan.max_held_bytes.map(|most| most.saturating_sub(self.held_bytes)) else {
+        let Some(space) = self.plan.max_held_bytes.map(|most| most.saturating_sub(self.held_bytes)) else {
             return tasks;
         };
-        if room == 0 {
+        if space == 0 {
             return 0;
         }
-        let fitting = (room / self.result_bytes.max(1)).saturating_sub(self.in_flight);
+        let fitting = (space / self.result_bytes.max(1)).saturating_sub(self.in_flight);
         tasks.min(fitting.max(if to_idle { whole } else { 0 }))
     }
 
-    /// How many more tasks may be under way.
+    /// How many more tasks the job may have under way.
     fn allowance(&self) -> u64 {
         self.plan.max_active.map_or(u64::MAX, |most| most.saturating_sub(self.in_flight + self.held))
     }
 
-    /// The number of the chunk that is next; where chunks have no sizes of their own, how many were sent.
+    /// The number of the next chunk; of adaptive chunks, how many were sent.
     pub(super) fn chunk(&self) -> u64 {
         let next = self.backlog.front().map_or(self.next, |(index, _)| *index);
         match self.plan.chunking {
@@ -124,8 +131,7 @@ impl Job {
         }
     }
 
-    /// How many tasks a worker should have queued, and how many it gets next: where `joins`, several chunks when tasks
-    /// are short.
+    /// How many tasks a worker should have queued, and how many it gets next. If `joins`, short chunks may go together.
     pub(super) fn window(&self, workers: u64, joins: bool) -> Share {
         let pace = self.pace_ns.unwrap_or(UNKNOWN_PACE_NS).max(1);
         let window = (WINDOW_NS / pace).clamp(2, LONGEST_WINDOW);
@@ -133,7 +139,7 @@ impl Job {
         let fair = (left / (2 * workers)).max(1);
         let adapted = (CHUNK_NS / pace).clamp(1, window / 2).min(fair);
         let whole = match self.plan.chunking {
-            // What was too large to go at once ends its chunk with the rest.
+            // A chunk that was sent in part, for its size, ends with its rest.
             Chunking::Size(size) => size - self.next % size,
             Chunking::Splits { splits, total } => splits::end(splits, total, self.next) - self.next,
             Chunking::Adaptive => {
@@ -154,7 +160,7 @@ pub(super) struct Share {
     pub(super) window: u64,
     /// The next chunk; 0 when the job may have no more under way.
     pub(super) chunk: u64,
-    /// A chunk smaller than this waits until it can be whole.
+    /// The size of a whole chunk; a smaller one waits, except at the end of the input.
     pub(super) whole: u64,
 }
 

@@ -1,6 +1,7 @@
-//! The supervisor: decides who starts, who gets which tasks, what became of them, who ends. A pure state machine:
-//! [`Supervisor::handle`] takes an [`Event`] and says which [`Action`]s follow. No clock, no system call and no user
-//! code inside, so that it can be tested by simulation. The driver feeds it and carries out what it says.
+//! The supervisor decides which workers start and end, which tasks each gets, and what became of them. It is a pure
+//! state machine: [`Supervisor::handle`] takes an [`Event`] and returns the [`Action`]s that follow. It reads no clock,
+//! makes no system call and runs no user code, so it can be tested by simulation. The driver feeds it and carries out
+//! its actions.
 
 mod job;
 mod queue;
@@ -16,40 +17,40 @@ pub(crate) use supervisor::{Grant, Head, Supervisor, Work};
 /// What happened. Workers are named by their id, tasks by their position in the input of their job.
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
-    /// A caller opened a job; so many of its items are encoded already, and then there are no others.
+    /// A caller opened a job. If `kept` is not 0, so many items are encoded already, and there are no others.
     Opened { job: JobId, plan: Box<Plan>, kept: u64 },
-    /// A chunk that was granted has been sent: so many tasks of it.
+    /// `count` tasks of a chunk that was granted were sent.
     Sent { job: JobId, worker: usize, count: u64 },
-    /// The job's next item, meant for this worker, could not be encoded.
+    /// The job's next item, granted to this worker, could not be encoded.
     Unsendable { job: JobId, worker: usize },
     /// The job's input has no more items.
     InputEnded { job: JobId },
-    /// The caller took so many results, of so many bytes.
+    /// The caller took results.
     Taken { job: JobId, count: u64, bytes: u64 },
-    /// The caller waits for the job no longer.
+    /// The caller no longer waits for the job.
     Closed { job: JobId },
     /// A worker is up.
     Ready { worker: usize },
-    /// A worker could not be started; whether another try would come to the same.
+    /// A worker could not be started. `is_final` if another try would fail in the same way.
     NotStarted { worker: usize, is_final: bool },
-    /// So many tasks at the head of the worker's queue gave their results, of so many bytes.
+    /// The worker returned the results of `count` tasks at the head of its queue.
     Done { worker: usize, count: u64, bytes: u64, pace_ns: u64 },
-    /// The task, or the init function, at the head of the worker's queue failed, and the worker lives. It has told why in
-    /// so many bytes.
+    /// The task, or the init function, at the head of the worker's queue failed, and the worker lives. Its report has
+    /// `bytes`.
     Failed { worker: usize, bytes: u64 },
-    /// The order at the head of the worker's queue, which is no task, is done.
+    /// The order at the head of the worker's queue, no task, is done.
     OrderDone { worker: usize },
-    /// The worker was told to give back what it had not claimed; it keeps the units before this one.
+    /// A recall was carried out: the worker keeps the units before this one.
     Recalled { worker: usize, kept_up_to: u32 },
-    /// The worker is gone; whether it was running the head of its queue.
+    /// The worker is gone; `running` if it was running the head of its queue.
     Died { worker: usize, running: bool },
-    /// The worker holds more memory than it may between tasks, and starts no more of them.
+    /// The worker holds more memory than it may between tasks, and starts no other.
     OverSoftLimit { worker: usize },
-    /// The worker holds more memory than it may in a task: so many bytes, where so many are allowed.
+    /// The worker holds more memory than it may in a task.
     OverHardLimit { worker: usize, held: u64, limit: u64 },
-    /// All workers shall end, when they have done what they have.
+    /// All workers must end, after what they have.
     Retire,
-    /// The parent itself stood still between these times: it was stopped, or had no CPU.
+    /// The parent itself stood still between these times: it was stopped, or had no core.
     StoodStill { from: u64, until: u64 },
     /// Time has passed.
     Tick,
@@ -77,7 +78,7 @@ pub(crate) enum Action {
     Kill {
         worker: usize,
     },
-    /// Keep the bytes of these tasks: they will be granted again, one by one.
+    /// Keep the bytes of these tasks, which will be granted again one by one.
     Requeue {
         worker: usize,
         unit: u32,
@@ -85,7 +86,7 @@ pub(crate) enum Action {
         first: u64,
         count: u64,
     },
-    /// This task has no result: it failed, or its worker died in it. What there is to tell has so many bytes.
+    /// This task has no result: it failed, or its worker died in it. The worker's report has `bytes`.
     FailTask {
         bytes: u64,
         worker: usize,
@@ -108,7 +109,7 @@ pub(crate) enum Action {
         worker: usize,
         cause: JobCause,
     },
-    /// The worker's exit function did not end well.
+    /// The worker's exit function has no result.
     ExitLost {
         worker: usize,
         cause: Cause,
@@ -122,13 +123,13 @@ pub(crate) enum Action {
 /// Why a task has no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// The worker told why.
+    /// The worker reported why.
     Reported,
     /// The worker died.
     Died,
     /// It took longer than its limit, in nanoseconds.
     TimedOut(u64),
-    /// It held so many bytes, where so many are allowed.
+    /// The worker held more bytes than the limit.
     TooLarge { held: u64, limit: u64 },
 }
 

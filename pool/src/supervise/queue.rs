@@ -1,16 +1,16 @@
-//! The orders that a worker has not answered.
+//! The orders that a worker has not answered yet.
 
 use std::collections::VecDeque;
 
 use crate::ids::JobId;
 
-/// Orders in the order in which they are answered, and how many tasks of which job are among them.
+/// Orders, in the sequence in which they will be answered, and the number of tasks of each job among them.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     batches: VecDeque<Batch>,
     /// The number of the next unit in the worker's lane.
     next_unit: u32,
-    /// The jobs with tasks here, each with how many.
+    /// How many tasks of each job are here.
     loads: Vec<(JobId, u64)>,
 }
 
@@ -19,7 +19,7 @@ pub(super) struct Queue {
 pub(super) struct Batch {
     /// The first unit that is not answered.
     pub(super) unit: u32,
-    pub(super) what: OrderKind,
+    pub(super) kind: OrderKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Queue {
         self.batches.is_empty()
     }
 
-    /// What is answered next.
+    /// The order that will be answered next.
     pub(super) fn head(&self) -> Option<Batch> {
         self.batches.front().copied()
     }
@@ -44,28 +44,28 @@ impl Queue {
         self.next_unit
     }
 
-    pub(super) fn push(&mut self, what: OrderKind) {
+    pub(super) fn push(&mut self, kind: OrderKind) {
         let unit = self.next_unit;
-        let OrderKind::Tasks { job, first, count, attempt } = what else {
+        let OrderKind::Tasks { job, first, count, attempt } = kind else {
             self.next_unit = unit.wrapping_add(1);
-            return self.batches.push_back(Batch { unit, what });
+            return self.batches.push_back(Batch { unit, kind });
         };
         self.next_unit = unit.wrapping_add(count as u32);
         self.load(job, count);
-        match self.batches.back_mut().map(|last| &mut last.what) {
+        match self.batches.back_mut().map(|last| &mut last.kind) {
             Some(OrderKind::Tasks { job: of, first: from, count: so_far, attempt: at })
                 if (*of, *from + *so_far, *at) == (job, first, attempt) =>
             {
                 *so_far += count;
             }
-            _ => self.batches.push_back(Batch { unit, what }),
+            _ => self.batches.push_back(Batch { unit, kind }),
         }
     }
 
-    /// The head is answered: `count` of its tasks, or the order that it is.
+    /// Removes what was answered at the head: `count` tasks, or one order of another kind.
     pub(super) fn pop(&mut self, count: u64) {
         let Some(head) = self.batches.front_mut() else { return };
-        let OrderKind::Tasks { job, first, count: left, .. } = &mut head.what else {
+        let OrderKind::Tasks { job, first, count: left, .. } = &mut head.kind else {
             self.batches.pop_front();
             return;
         };
@@ -80,13 +80,13 @@ impl Queue {
         self.unload(job, count);
     }
 
-    /// Takes out what lies at or behind this unit, or everything.
+    /// Takes out all tasks at or behind this unit, or everything.
     pub(super) fn take(&mut self, from: Option<u32>) -> Vec<Batch> {
         let mut taken = Vec::new();
         for batch in std::mem::take(&mut self.batches) {
             let (stays, goes) = from.map_or((None, Some(batch)), |unit| batch.split_at(unit));
             self.batches.extend(stays);
-            if let Some(Batch { what: OrderKind::Tasks { job, count, .. }, .. }) = goes {
+            if let Some(Batch { kind: OrderKind::Tasks { job, count, .. }, .. }) = goes {
                 self.unload(job, count);
             }
             taken.extend(goes);
@@ -99,7 +99,7 @@ impl Queue {
         self.loads.iter().map(|(_, count)| count).sum()
     }
 
-    /// How many tasks of one job.
+    /// How many tasks of this job it holds.
     pub(super) fn tasks_of(&self, wanted: JobId) -> u64 {
         self.loads.iter().find(|(job, _)| *job == wanted).map_or(0, |(_, count)| *count)
     }
@@ -109,7 +109,7 @@ impl Queue {
         self.loads.iter().map(|(job, _)| *job)
     }
 
-    /// Whether nothing but tasks of this job is here, and no more than one.
+    /// Whether it holds at most one task of this job and nothing else.
     pub(super) fn is_only(&self, job: JobId) -> bool {
         self.batches.len() <= 1 && self.tasks_of(job) <= 1
     }
@@ -131,16 +131,16 @@ impl Queue {
 }
 
 impl Batch {
-    /// Splits off what lies at or behind `unit`: what stays, and what goes.
+    /// Splits the batch at `unit`: the tasks before it stay, the others go. Orders of other kinds stay.
     fn split_at(self, unit: u32) -> (Option<Self>, Option<Self>) {
-        let OrderKind::Tasks { job, first, count, attempt } = self.what else { return (Some(self), None) };
-        // Units count round; what is kept is never more than half of the circle.
+        let OrderKind::Tasks { job, first, count, attempt } = self.kind else { return (Some(self), None) };
+        // Units wrap around; the part that stays is always less than half of their range.
         let kept = match unit.wrapping_sub(self.unit) {
             ahead if ahead <= u32::MAX / 2 => u64::from(ahead).min(count),
             _ => 0,
         };
         let part = |first, count, unit| {
-            (count > 0).then_some(Self { unit, what: OrderKind::Tasks { job, first, count, attempt } })
+            (count > 0).then_some(Self { unit, kind: OrderKind::Tasks { job, first, count, attempt } })
         };
         (part(first, kept, self.unit), part(first + kept, count - kept, self.unit.wrapping_add(kept as u32)))
     }
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn tasks_that_follow_each_other_are_one_batch() {
         let mut queue = Queue::default();
-        for what in [
+        for kind in [
             tasks(1, 0, 3),
             tasks(1, 3, 2),
             tasks(1, 7, 1),
@@ -165,13 +165,13 @@ mod tests {
             OrderKind::Resume,
             tasks(2, 9, 1),
         ] {
-            queue.push(what);
+            queue.push(kind);
         }
         let units: Vec<u32> = queue.batches.iter().map(|batch| batch.unit).collect();
         assert_eq!(units, [0, 5, 6, 7, 8]);
         assert_eq!((queue.tasks_of(1), queue.tasks_of(2), queue.tasks()), (6, 2, 8));
         queue.pop(4);
-        assert_eq!(queue.head().map(|head| (head.unit, head.what)), Some((4, tasks(1, 4, 1))));
+        assert_eq!(queue.head().map(|head| (head.unit, head.kind)), Some((4, tasks(1, 4, 1))));
     }
 
     #[test]
@@ -181,7 +181,7 @@ mod tests {
         queue.push(OrderKind::Exit);
         queue.push(tasks(1, 9, 2));
         let taken: Vec<(u32, OrderKind)> =
-            queue.take(Some(3)).iter().map(|batch| (batch.unit, batch.what)).collect();
+            queue.take(Some(3)).iter().map(|batch| (batch.unit, batch.kind)).collect();
         assert_eq!(taken, [(3, tasks(1, 3, 1)), (5, tasks(1, 9, 2))]);
         assert_eq!((queue.tasks(), queue.next_unit()), (3, 7));
         assert_eq!(queue.take(None).len(), 2);

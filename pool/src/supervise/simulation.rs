@@ -1,9 +1,9 @@
-//! The supervisor under seeded schedules: callers feed, take, cancel; workers boot, run, fail and die whenever they
-//! like. After every step it must hold that each task ends in exactly one outcome, that none runs twice unless its
-//! worker died in it, and that no job has more under way than it may; in the end that nothing is stuck.
+//! The supervisor under seeded schedules: callers feed, take and cancel; workers boot, run, fail and die at any time.
+//! After every step each task has at most one outcome, none has run twice unless its worker died in it, and no job has
+//! more under way than it may. In the end nothing is stuck.
 //!
-//! `POOL_SIMULATION_EVENTS` says how many events at least (100,000), `POOL_SIMULATION_SECONDS` for how long at least (0),
-//! `POOL_SIMULATION_SEED` where to begin; a broken promise names the seed of its schedule.
+//! `POOL_SIMULATION_EVENTS` is the least number of events (100,000), `POOL_SIMULATION_SECONDS` the least time (0), and
+//! `POOL_SIMULATION_SEED` the first seed. A broken promise names the seed of its schedule.
 
 mod callers;
 mod workers;
@@ -51,9 +51,9 @@ struct World {
     next_job: JobId,
     consequences: VecDeque<Event>,
     events: u64,
-    /// One for all jobs, so that no worker may outlive it.
+    /// The same for all jobs, so that no worker may outlive it.
     lifespan: Option<u64>,
-    /// Nothing goes wrong any more.
+    /// From here on nothing goes wrong.
     calm: bool,
 }
 
@@ -166,7 +166,7 @@ impl World {
         self.consequences.push_back(Event::Recalled { worker, kept_up_to });
     }
 
-    /// Takes up to so many of the worker's replies.
+    /// Takes at most `most` of the worker's replies.
     fn drain(&mut self, worker: usize, most: u64) {
         for _ in 0..most {
             let Some(process) = &mut self.workers[worker] else { return };
@@ -204,7 +204,7 @@ impl World {
         }
     }
 
-    // ---- time, and what must hold at each step ----
+    // ---- time, and the checks after each step ----
 
     fn pass_time(&mut self) {
         self.now += self.random.pick(&[1, 1000, 100_000, 10_000_000]);
@@ -222,7 +222,7 @@ impl World {
         }
     }
 
-    /// The parent is stopped for a while; no worker is killed for that.
+    /// Stops the parent for a while; no worker may be killed for that.
     fn stand_still(&mut self) {
         let killed = |world: &Self| world.workers.iter().flatten().filter(|process| process.killed).count();
         self.tell(Event::Tick);
@@ -230,7 +230,7 @@ impl World {
         self.now += self.random.pick(&[1_000_000_000, 60_000_000_000]);
         self.tell(Event::StoodStill { from, until: self.now });
         self.tell(Event::Tick);
-        assert_eq!(killed(self), before, "a worker is killed for what its parent has missed");
+        assert_eq!(killed(self), before, "a worker is killed for a standstill of its parent");
     }
 
     fn check_bounds(&self) {
@@ -242,14 +242,16 @@ impl World {
                 .iter()
                 .flatten()
                 .map(|process| {
-                    let void = |unit: u32| process.recall && unit >= process.claimed.max(process.answered());
-                    process.orders.iter().filter(is_its).filter(|(unit, _)| !void(*unit)).count()
+                    let recalled =
+                        |unit: u32| process.recall && unit >= process.claimed.max(process.answered());
+                    process.orders.iter().filter(is_its).filter(|(unit, _)| !recalled(*unit)).count()
                 })
                 .sum();
             let most = call.plan.max_active.unwrap_or(u64::MAX);
             let held = call.held.len() as u64;
             assert!(in_lanes as u64 + held <= most, "job {job} has {in_lanes} + {held} under way");
-            // What they may come to: the bound, a chunk for each worker, and what went out before anything was known.
+            // At most: the bound, a chunk for each worker, and the tasks that went out before a result's size was
+            // known.
             let chunks = self.workers.len() as u64 * call.plan.whole_chunk() + call.blind;
             let may_come = call.held_bytes() + in_lanes as u64 * call.result_bytes;
             let most = call.plan.max_held_bytes.unwrap_or(u64::MAX);
@@ -296,7 +298,7 @@ impl World {
     }
 }
 
-/// One schedule; says how many events it took.
+/// Runs one schedule; returns how many events it took.
 fn run(seed: u64) -> u64 {
     let mut world = World::new(seed);
     for _ in 0..3000 {

@@ -25,13 +25,12 @@ pub(crate) struct Supervisor {
     workers: Vec<Worker>,
     jobs: BTreeMap<JobId, Job>,
     order_tasks: bool,
-    /// Workers that can be killed.
+    /// Whether workers can be killed: processes can, threads can't.
     killable: bool,
-    retiring: bool,
-    /// How many tasks a worker may be handed in its life: the open job with the shortest lifespan decides, whosever
-    /// tasks they are.
+    shutting_down: bool,
+    /// How many tasks of any job a worker may be handed in its life: the shortest lifespan of the open jobs.
     lifespan: u64,
-    /// How long an exit function may take: the last job's word.
+    /// How long an exit function may take: the limit of the last job that had one.
     exit_limit_ns: Option<u64>,
     /// The last time that the parent stood still.
     standstill: Standstill,
@@ -46,7 +45,7 @@ impl Supervisor {
             jobs: BTreeMap::new(),
             order_tasks,
             killable,
-            retiring: false,
+            shutting_down: false,
             lifespan: u64::MAX,
             exit_limit_ns: None,
             standstill: Standstill::default(),
@@ -55,7 +54,7 @@ impl Supervisor {
         }
     }
 
-    /// Takes in what happened at this time, in nanoseconds; what follows is appended to `actions`.
+    /// Takes in what happened at this time, in nanoseconds, and appends what has to be done to `actions`.
     pub(crate) fn handle(&mut self, event: Event, now: u64, actions: &mut Vec<Action>) {
         self.now = self.now.max(now);
         match event {
@@ -76,11 +75,11 @@ impl Supervisor {
             Event::OrderDone { worker } => self.order_done(worker),
             Event::Recalled { worker, kept_up_to } => self.recalled(worker, kept_up_to),
             Event::Died { worker, running } => self.died(worker, running),
-            Event::OverSoftLimit { worker } => self.outgrown(worker),
+            Event::OverSoftLimit { worker } => self.over_soft_limit(worker),
             Event::OverHardLimit { worker, held, limit } => {
-                self.doom(worker, Cause::TooLarge { held, limit });
+                self.kill_for(worker, Cause::TooLarge { held, limit });
             }
-            Event::Retire => self.retire(),
+            Event::Retire => self.shut_down(),
             Event::StoodStill { from, until } => self.stood_still(Standstill { from, until }),
             Event::Tick => self.tick(),
         }
@@ -102,7 +101,7 @@ impl Supervisor {
         self.jobs.is_empty()
     }
 
-    /// Whether the job is open, or a worker has a task of it: one that may run, or may yet begin.
+    /// Whether the job is open, or a worker has a task of it, begun or not.
     pub(crate) fn knows(&self, job: JobId) -> bool {
         self.jobs.contains_key(&job)
     }
@@ -112,10 +111,10 @@ impl Supervisor {
         self.workers[worker].phase == Phase::Absent
     }
 
-    /// Whether the worker has nothing to do, so that it can leave at once, or is about to.
+    /// Whether the worker has nothing to do and nothing to answer, so that it can end at once.
     pub(crate) fn may_leave(&self, worker: usize) -> bool {
         let worker = &self.workers[worker];
-        matches!(worker.phase, Phase::Up | Phase::Leaving)
+        matches!(worker.phase, Phase::Up | Phase::Retiring)
             && worker.queue.is_empty()
             && worker.killed_for.is_none()
     }
@@ -125,10 +124,10 @@ impl Supervisor {
         self.workers.iter().filter(|worker| !worker.queue.is_empty()).count()
     }
 
-    /// What the worker answers next: its first unit and the tasks in that batch, if they are tasks.
+    /// What the worker answers next: the head of its queue.
     pub(crate) fn head(&self, worker: usize) -> Option<Head> {
         let batch = self.workers[worker].queue.head()?;
-        Some(match batch.what {
+        Some(match batch.kind {
             OrderKind::Tasks { job, first, count, .. } => Head::Tasks { unit: batch.unit, job, first, count },
             OrderKind::Init { .. } => Head::Init { unit: batch.unit },
             OrderKind::Exit => Head::Exit { unit: batch.unit },

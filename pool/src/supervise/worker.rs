@@ -7,38 +7,38 @@ use super::queue::{OrderKind, Queue};
 pub(super) enum Phase {
     /// There is no such worker now.
     Absent,
-    /// Started, and not heard of yet. Orders may lie in its lane already.
+    /// Started, and not up yet. There may be orders in its lane already.
     Starting,
     Up,
     /// The exit order is sent; nothing follows it.
-    Leaving,
+    Retiring,
 }
 
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) phase: Phase,
-    /// What it has not answered.
+    /// The orders that it has not answered.
     pub(super) queue: Queue,
-    /// The profiles that it has, or will have when its queue is done.
+    /// The profiles whose state it has, or will have when its queue is done.
     pub(super) profiles: Vec<u32>,
-    /// Tasks handed to it in its life.
+    /// How many tasks it was handed in its life.
     pub(super) served: u64,
-    /// A recall is on its way: nothing may be sent before it is answered.
+    /// A recall is under way: nothing may be sent before it is answered.
     pub(super) recalling: bool,
-    /// Its lane has no room for chunks now.
+    /// Its lane is too full for chunks now.
     pub(super) blocked: bool,
-    /// When the head of the queue began, as far as is known.
+    /// When the head of the queue began, or came to the head if that is not known.
     pub(super) head_since: u64,
-    /// The worker has said that it has begun it.
+    /// The worker has said that it has begun the head.
     pub(super) head_began: bool,
-    /// How much longer than its limit the head may take, for what is not the user's code.
+    /// How much longer than its limit the head may take, for work that is not the user's.
     pub(super) head_extra_ns: u64,
     /// Why it is being killed, and for which unit.
     pub(super) killed_for: Option<(u32, Cause)>,
-    /// How many of its lives have ended, since it last did a task, before there was one that could explain the end. All
-    /// that is kept from life to life.
+    /// How often it has ended, since it last did a task, before any task could be the cause. The only field that is
+    /// kept from one process to the next.
     pub(super) failed_starts: u32,
-    /// When an absent one is started again, after lives in vain.
+    /// When to start it again, after failed starts.
     pub(super) retry_at: Option<u64>,
 }
 
@@ -60,27 +60,27 @@ impl Worker {
         }
     }
 
-    /// Orders can be sent to it.
+    /// Whether orders can be sent to it.
     pub(super) fn takes_orders(&self) -> bool {
         matches!(self.phase, Phase::Starting | Phase::Up) && self.killed_for.is_none()
     }
 
-    /// It has a lane, and is not about to be killed.
+    /// Whether it has a lane and is not about to be killed.
     pub(super) fn is_there(&self) -> bool {
         self.phase != Phase::Absent && self.killed_for.is_none()
     }
 
-    /// Another order is at the head of the queue.
+    /// Notes that another order is at the head of the queue.
     pub(super) fn next_head(&mut self, now: u64) {
         self.head_since = now;
         self.head_began = false;
         self.head_extra_ns = 0;
     }
 
-    pub(super) fn push(&mut self, what: OrderKind, now: u64) {
+    pub(super) fn push(&mut self, kind: OrderKind, now: u64) {
         if self.queue.is_empty() {
             self.next_head(now);
         }
-        self.queue.push(what);
+        self.queue.push(kind);
     }
 }

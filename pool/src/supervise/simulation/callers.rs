@@ -6,7 +6,7 @@ use super::*;
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) plan: Plan,
-    /// Items that its input still has.
+    /// How many items its input still has.
     pub(super) left: u64,
     pub(super) input_ended: bool,
     pub(super) handed_out: u64,
@@ -14,17 +14,17 @@ pub(super) struct Call {
     pub(super) outcomes: HashMap<u64, Outcome>,
     pub(super) runs: HashMap<u64, u64>,
     pub(super) deaths: HashMap<u64, u64>,
-    /// Outcomes that the caller has not taken, by their tasks, with their bytes.
+    /// The bytes of each outcome that the caller has not taken, by its task.
     pub(super) held: BTreeMap<u64, u64>,
-    /// The caller takes them in the order of their tasks.
+    /// Whether the caller takes them in the order of their tasks.
     pub(super) ordered: bool,
-    /// The next that it takes then.
+    /// The task whose outcome it takes next in that case.
     pub(super) next: u64,
-    /// How many bytes each of its results has.
+    /// The length of each of its results.
     pub(super) result_bytes: u64,
     /// How many tasks were handed out before that was known.
     pub(super) blind: u64,
-    /// It is over for the caller: complete, failed or given up.
+    /// The job is over for the caller: complete, failed or given up.
     pub(super) over: bool,
 }
 
@@ -82,7 +82,7 @@ impl World {
             runs: HashMap::new(),
             deaths: HashMap::new(),
             held: BTreeMap::new(),
-            // What is encoded beforehand is for callers in the background, who take all that comes.
+            // Only background callers encode beforehand, and they take everything that comes.
             ordered: kept == 0 && self.random.one_in(2),
             next: 0,
             result_bytes: self.random.pick(&[1, 7, 60]),

@@ -1,8 +1,8 @@
-//! Workers: they boot, run, fail and die whenever they like.
+//! Workers, which boot, run, fail and die at any time.
 
 use super::*;
 
-/// What lies in a worker's lane.
+/// An order in a worker's lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     Task { job: JobId, index: u64 },
@@ -26,12 +26,12 @@ pub(super) struct Process {
     pub(super) orders: VecDeque<(u32, Order)>,
     pub(super) next_unit: u32,
     pub(super) up: bool,
-    /// The first order was started.
+    /// Whether it has started the first order.
     pub(super) running: bool,
     /// Units before this one are claimed.
     pub(super) claimed: u32,
     pub(super) recall: bool,
-    /// A recall waits, as when a large order is half out.
+    /// Whether a recall waits, as it does while a large order is half sent.
     pub(super) recall_wanted: bool,
     pub(super) replies: VecDeque<Reply>,
     pub(super) killed: bool,
@@ -53,7 +53,7 @@ impl Process {
 }
 
 impl Order {
-    /// The supervisor expects the answer to this order.
+    /// Checks that the supervisor expects the answer to this order.
     pub(super) fn expect(self, head: Option<Head>) {
         let fits = match (self, head) {
             (Self::Task { job, index }, Some(Head::Tasks { job: of, first, .. })) => {
@@ -69,7 +69,7 @@ impl Order {
 }
 
 impl World {
-    /// The worker goes on a little.
+    /// Lets the worker do one step.
     pub(super) fn work(&mut self, worker: usize) {
         let (calm, random) = (self.calm, &mut self.random);
         let Some(process) = &mut self.workers[worker] else { return };
@@ -84,7 +84,7 @@ impl World {
         let Some(&(unit, order)) = process.orders.front() else { return };
         if let Order::Task { job, index } = order {
             if process.claimed <= unit && process.recall {
-                // Void: taken back by the parent, skipped by the worker.
+                // The parent has recalled it, so the worker skips it.
                 process.orders.pop_front();
                 return;
             }
@@ -138,7 +138,7 @@ impl World {
         }
     }
 
-    /// The worker is gone: what it committed counts.
+    /// Ends the worker. The replies that it has committed count.
     pub(super) fn die(&mut self, worker: usize) {
         self.drain(worker, u64::MAX);
         let Some(process) = self.workers[worker].take() else { return };

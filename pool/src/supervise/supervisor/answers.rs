@@ -1,10 +1,10 @@
-//! What a worker's answers mean.
+//! Takes in what workers answer.
 
 use super::*;
 
 impl Supervisor {
     pub(super) fn done(&mut self, worker: usize, count: u64, bytes: u64, pace_ns: u64) {
-        let Some(Batch { what: OrderKind::Tasks { job: id, .. }, .. }) = self.workers[worker].queue.head()
+        let Some(Batch { kind: OrderKind::Tasks { job: id, .. }, .. }) = self.workers[worker].queue.head()
         else {
             return;
         };
@@ -26,10 +26,10 @@ impl Supervisor {
 
     pub(super) fn failed(&mut self, worker: usize, bytes: u64) {
         let Some(batch) = self.workers[worker].queue.head() else { return };
-        match batch.what {
+        match batch.kind {
             OrderKind::Tasks { job, first, attempt, .. } => {
                 self.pop_head(worker, 1);
-                self.lose(worker, batch.unit, job, first, attempt, Cause::Reported, bytes);
+                self.fail_task(worker, batch.unit, job, first, attempt, Cause::Reported, bytes);
                 self.finish_if_done(job);
             }
             OrderKind::Init { profile } => {
@@ -46,22 +46,24 @@ impl Supervisor {
         let Some(batch) = self.workers[worker].queue.head() else { return };
         let began = Some(self.workers[worker].head_since).filter(|_| self.workers[worker].head_began);
         self.pop_head(worker, 0);
-        let seat = &mut self.workers[worker];
-        match batch.what {
-            OrderKind::Resume => seat.recalling = false,
-            // What else the worker does at its end is a part of its exit.
-            OrderKind::Exit => (seat.head_since, seat.head_began) = (began.unwrap_or(seat.head_since), true),
+        let entry = &mut self.workers[worker];
+        match batch.kind {
+            OrderKind::Resume => entry.recalling = false,
+            // The exit lasts until the worker's end, so its clock goes on.
+            OrderKind::Exit => {
+                (entry.head_since, entry.head_began) = (began.unwrap_or(entry.head_since), true);
+            }
             OrderKind::Tasks { .. } | OrderKind::Init { .. } => {}
         }
     }
 
-    /// The head of the queue is answered: `count` of its tasks, or the order that it is.
+    /// Removes what was answered at the head of the queue: `count` tasks, or one order of another kind.
     pub(super) fn pop_head(&mut self, worker: usize, count: u64) {
-        let seat = &mut self.workers[worker];
-        seat.next_head(self.now);
-        let head = seat.queue.head();
-        seat.queue.pop(count);
-        if let Some(Batch { what: OrderKind::Tasks { job, .. }, .. }) = head
+        let entry = &mut self.workers[worker];
+        entry.next_head(self.now);
+        let head = entry.queue.head();
+        entry.queue.pop(count);
+        if let Some(Batch { kind: OrderKind::Tasks { job, .. }, .. }) = head
             && let Some(job) = self.jobs.get_mut(&job)
         {
             job.in_flight -= count;
@@ -69,7 +71,7 @@ impl Supervisor {
     }
 
     #[expect(clippy::too_many_arguments, reason = "they are the action's")]
-    pub(super) fn lose(
+    pub(super) fn fail_task(
         &mut self,
         worker: usize,
         unit: u32,
@@ -90,8 +92,16 @@ impl Supervisor {
         }
     }
 
-    /// Tasks that a worker will not do come back to their job.
-    pub(super) fn keep(&mut self, worker: usize, unit: u32, id: JobId, first: u64, count: u64, attempt: u32) {
+    /// Gives tasks that a worker will not do back to their job.
+    pub(super) fn requeue(
+        &mut self,
+        worker: usize,
+        unit: u32,
+        id: JobId,
+        first: u64,
+        count: u64,
+        attempt: u32,
+    ) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         if job.open {
             self.actions.push(Action::Requeue { worker, unit, job: id, first, count });

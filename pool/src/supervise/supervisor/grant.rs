@@ -1,8 +1,8 @@
-//! What a caller may send, and to whom.
+//! Decides what a caller may send, and to which worker.
 
 use super::*;
 
-/// What a caller may send next, and to whom.
+/// What a caller may send next, and to which worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Grant {
     pub(crate) worker: usize,
@@ -25,11 +25,11 @@ impl Supervisor {
         let share = job.window(self.workers.len() as u64, !self.order_tasks);
         let window = (share.window / sharing).max(share.chunk.min(share.whole)).max(1);
         let fits = |worker: &Worker| {
-            let room = worker.queue.tasks_of(id);
+            let queued = worker.queue.tasks_of(id);
             worker.takes_orders()
                 && !worker.recalling
                 && !worker.blocked
-                && (room == 0 || room + share.chunk <= window)
+                && (queued == 0 || queued + share.chunk <= window)
                 && self.life_left(worker) > 0
         };
         let chosen = if self.order_tasks {
@@ -55,25 +55,25 @@ impl Supervisor {
         self.lifespan.saturating_sub(worker.served)
     }
 
-    /// To be called when a job is opened or closed.
+    /// Works out the lifespan of workers anew, when a job is opened or closed.
     pub(super) fn note_lifespan(&mut self) {
         let lifespans = self.jobs.values().filter(|job| job.open).filter_map(|job| job.plan.lifespan);
         self.lifespan = lifespans.min().unwrap_or(u64::MAX);
     }
 
-    /// Sends the worker off if it has been handed what an open job allows it.
-    pub(super) fn leave_if_old(&mut self, worker: usize) {
+    /// Retires the worker if it has been handed as many tasks as an open job allows.
+    pub(super) fn retire_if_old(&mut self, worker: usize) {
         if self.life_left(&self.workers[worker]) == 0 {
-            self.leave(worker);
+            self.retire_worker(worker);
         }
     }
 
-    /// Says whether the worker's lane has no room for chunks.
+    /// Notes whether the worker's lane is too full for chunks.
     pub(crate) fn block(&mut self, worker: usize, blocked: bool) {
         self.workers[worker].blocked = blocked;
     }
 
-    /// The jobs with tasks that came back and wait to be sent again.
+    /// The open jobs with tasks to be sent again.
     pub(crate) fn with_backlog(&self) -> Vec<JobId> {
         let waits = |job: &&Job| job.open && !job.backlog.is_empty();
         self.jobs.iter().filter(|(_, job)| waits(job)).map(|(id, _)| *id).collect()

@@ -1,14 +1,14 @@
-//! Jobs come, are fed, and go.
+//! The life of a job: opened, fed, complete, closed.
 
 use super::*;
 
 impl Supervisor {
     pub(super) fn opened(&mut self, id: JobId, plan: Box<Plan>, kept: u64) {
         let profile = plan.profile;
-        self.retiring = false;
+        self.shutting_down = false;
         self.exit_limit_ns = plan.exit_limit_ns.or(self.exit_limit_ns);
         let mut job = Job::new(plan);
-        // What is encoded already waits like tasks that came back.
+        // Items that are encoded already wait like tasks that came back.
         job.next = kept;
         job.ended = kept > 0;
         job.backlog.extend((0..kept).map(|index| (index, 1)));
@@ -22,7 +22,7 @@ impl Supervisor {
                 }
                 continue;
             }
-            self.leave_if_old(worker);
+            self.retire_if_old(worker);
             if self.workers[worker].takes_orders() {
                 self.send_init(worker, profile);
             }
@@ -41,18 +41,18 @@ impl Supervisor {
         };
         job.in_flight += count;
         job.chunks += 1;
-        let seat = &mut self.workers[worker];
-        seat.push(OrderKind::Tasks { job: id, first, count, attempt }, self.now);
-        seat.served += count;
-        self.leave_if_old(worker);
+        let entry = &mut self.workers[worker];
+        entry.push(OrderKind::Tasks { job: id, first, count, attempt }, self.now);
+        entry.served += count;
+        self.retire_if_old(worker);
     }
 
-    /// The next item could not be encoded: it is done without having been sent.
+    /// Fails the next item, which could not be encoded and so was never sent.
     pub(super) fn unsendable(&mut self, id: JobId, worker: usize) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.next += 1;
         let (index, unit) = (job.next - 1, self.workers[worker].queue.next_unit());
-        self.lose(worker, unit, id, index, 1, Cause::Reported, 0);
+        self.fail_task(worker, unit, id, index, 1, Cause::Reported, 0);
         self.finish_if_done(id);
     }
 
@@ -69,20 +69,20 @@ impl Supervisor {
         job.backlog.clear();
         self.note_lifespan();
         for worker in 0..self.workers.len() {
-            let seat = &self.workers[worker];
-            if seat.queue.tasks_of(id) > 0 && !seat.queue.is_only(id) {
+            let entry = &self.workers[worker];
+            if entry.queue.tasks_of(id) > 0 && !entry.queue.is_only(id) {
                 self.recall(worker);
             }
-            let seat = &mut self.workers[worker];
-            if matches!(seat.queue.head(), Some(Batch { what: OrderKind::Tasks { job, .. }, .. }) if job == id)
+            let entry = &mut self.workers[worker];
+            if matches!(entry.queue.head(), Some(Batch { kind: OrderKind::Tasks { job, .. }, .. }) if job == id)
             {
-                (seat.head_since, seat.head_began) = (self.now, true);
+                (entry.head_since, entry.head_began) = (self.now, true);
             }
         }
         self.finish_if_done(id);
     }
 
-    /// Says that a job is complete, and forgets it when nothing of it is left.
+    /// Reports that a job is complete, and removes it when no worker has a task of it.
     pub(super) fn finish_if_done(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
         if job.open && job.is_complete() {

@@ -1,24 +1,26 @@
-//! Workers come and go.
+//! The life of a worker: started, up, retired or killed, ended.
 
 use super::*;
 
-/// So many lives in vain, of all workers together, and starts are put off; if there are no workers then, the jobs that
-/// wait for them fail. What a task has done to its worker does not count here.
-const MOST_LIVES_IN_VAIN: u32 = 3;
-/// How long they are put off: for each worker doubled with each of its lives in vain, and at most.
+/// After this many failed starts of all workers together, further starts are put off; if there are no workers then, the
+/// jobs that wait for them fail. Three tell a passing failure from one that stays, and cost a caller no more than three
+/// starts. A worker that a task has ended does not count.
+const MAX_FAILED_STARTS: u32 = 3;
+/// How long a start is put off at first; each failed start of the worker doubles that, up to the second figure. While
+/// something is wrong with the machine, a pool then tries every 5 s.
 const BACK_OFF_NS: u64 = 25_000_000;
 const LONGEST_BACK_OFF_NS: u64 = 5_000_000_000;
 
 impl Supervisor {
-    /// Starts workers. Each boots while the next is started, and its init orders follow.
+    /// Starts workers, and then sends their init orders: so each boots while the next is started.
     pub(super) fn start(&mut self, workers: &[usize]) {
         if workers.is_empty() {
             return;
         }
         for &worker in workers {
-            let seat = &mut self.workers[worker];
-            let life = Worker::absent(seat.failed_starts);
-            *seat = Worker { phase: Phase::Starting, head_since: self.now, ..life };
+            let entry = &mut self.workers[worker];
+            let life = Worker::absent(entry.failed_starts);
+            *entry = Worker { phase: Phase::Starting, head_since: self.now, ..life };
             self.actions.push(Action::Start { worker });
         }
         let profiles: Vec<u32> =
@@ -31,88 +33,90 @@ impl Supervisor {
     }
 
     pub(super) fn send_init(&mut self, worker: usize, profile: u32) {
-        let seat = &mut self.workers[worker];
-        if profile != 0 && !seat.profiles.contains(&profile) {
-            seat.profiles.push(profile);
-            seat.push(OrderKind::Init { profile }, self.now);
+        let entry = &mut self.workers[worker];
+        if profile != 0 && !entry.profiles.contains(&profile) {
+            entry.profiles.push(profile);
+            entry.push(OrderKind::Init { profile }, self.now);
             self.actions.push(Action::SendInit { worker, profile });
         }
     }
 
-    pub(super) fn leave(&mut self, worker: usize) {
-        let seat = &mut self.workers[worker];
-        if seat.takes_orders() {
-            seat.push(OrderKind::Exit, self.now);
-            seat.phase = Phase::Leaving;
+    /// Lets the worker end after what it has.
+    pub(super) fn retire_worker(&mut self, worker: usize) {
+        let entry = &mut self.workers[worker];
+        if entry.takes_orders() {
+            entry.push(OrderKind::Exit, self.now);
+            entry.phase = Phase::Retiring;
             self.actions.push(Action::SendExit { worker });
         }
     }
 
-    /// Kills the worker for what the head of its queue has done.
-    pub(super) fn doom(&mut self, worker: usize, cause: Cause) {
-        let seat = &mut self.workers[worker];
-        if seat.is_there() {
-            let unit = seat.queue.head().map_or(0, |batch| batch.unit);
-            seat.killed_for = Some((unit, cause));
+    /// Kills the worker because of the head of its queue.
+    pub(super) fn kill_for(&mut self, worker: usize, cause: Cause) {
+        let entry = &mut self.workers[worker];
+        if entry.is_there() {
+            let unit = entry.queue.head().map_or(0, |batch| batch.unit);
+            entry.killed_for = Some((unit, cause));
             self.actions.push(Action::Kill { worker });
         }
     }
 
-    /// The worker has stopped before its next task: a fresh one takes its place.
-    pub(super) fn outgrown(&mut self, worker: usize) {
+    /// Replaces the worker, which has stopped before its next task.
+    pub(super) fn over_soft_limit(&mut self, worker: usize) {
         self.recall(worker);
-        self.leave(worker);
+        self.retire_worker(worker);
     }
 
-    pub(super) fn retire(&mut self) {
-        self.retiring = true;
+    /// Lets all workers end after what they have.
+    pub(super) fn shut_down(&mut self) {
+        self.shutting_down = true;
         for worker in 0..self.workers.len() {
-            self.leave(worker);
+            self.retire_worker(worker);
         }
     }
 
     pub(super) fn ready(&mut self, worker: usize) {
-        let seat = &mut self.workers[worker];
-        seat.next_head(self.now);
-        if seat.phase == Phase::Starting {
-            seat.phase = Phase::Up;
+        let entry = &mut self.workers[worker];
+        entry.next_head(self.now);
+        if entry.phase == Phase::Starting {
+            entry.phase = Phase::Up;
         }
     }
 
     pub(super) fn not_started(&mut self, worker: usize, is_final: bool) {
-        self.note_life_in_vain(worker);
-        self.end(worker, true, is_final);
+        self.note_failed_start(worker);
+        self.ended(worker, true, is_final);
     }
 
     pub(super) fn died(&mut self, worker: usize, running: bool) {
-        let seat = &self.workers[worker];
-        let boot = seat.phase == Phase::Starting;
-        // It had answered its exit order.
-        let leaving = seat.phase == Phase::Leaving && seat.queue.is_empty();
-        let head = seat.queue.head();
-        let mut is_suspect = |batch: &Batch| match batch.what {
+        let entry = &self.workers[worker];
+        let boot = entry.phase == Phase::Starting;
+        // The exit order was answered; the worker was ending.
+        let leaving = entry.phase == Phase::Retiring && entry.queue.is_empty();
+        let head = entry.queue.head();
+        let mut guilty_next = |batch: &Batch| match batch.kind {
             OrderKind::Tasks { job, first, .. } => {
-                self.jobs.get_mut(&job).is_some_and(|job| job.suspect(first))
+                self.jobs.get_mut(&job).is_some_and(|job| job.is_suspect(first))
             }
             OrderKind::Init { .. } => true,
             OrderKind::Exit | OrderKind::Resume => false,
         };
-        let guilty = head.filter(|batch| running || (!boot && is_suspect(batch)));
-        let killed_for = seat.killed_for;
-        // Where there were tasks, one of them may have a part in it, and answers for that in its own way.
-        let in_init = guilty.is_some_and(|batch| matches!(batch.what, OrderKind::Init { .. }));
-        let in_vain =
-            boot || in_init || (seat.phase == Phase::Up && seat.served == 0 && killed_for.is_none());
-        if in_vain {
-            self.note_life_in_vain(worker);
+        let guilty = head.filter(|batch| running || (!boot && guilty_next(batch)));
+        let killed_for = entry.killed_for;
+        // A worker that had done tasks may have died of one of them, which is no failed start.
+        let in_init = guilty.is_some_and(|batch| matches!(batch.kind, OrderKind::Init { .. }));
+        let failed_start =
+            boot || in_init || (entry.phase == Phase::Up && entry.served == 0 && killed_for.is_none());
+        if failed_start {
+            self.note_failed_start(worker);
         }
-        match guilty.map(|batch| (batch, batch.what)) {
+        match guilty.map(|batch| (batch, batch.kind)) {
             Some((batch, OrderKind::Tasks { job, first, attempt, .. })) => {
                 let cause = match killed_for {
                     Some((unit, cause)) if unit == batch.unit => cause,
                     _ => Cause::Died,
                 };
-                // A worker that was killed for another task harmed this one.
+                // The worker was killed for another task, so this one is not to blame.
                 let innocent = killed_for.is_some_and(|(unit, _)| unit != batch.unit);
                 self.pop_head(worker, 1);
                 let spare = self.jobs.get(&job).is_some_and(|job| job.open && attempt <= job.plan.retries);
@@ -120,14 +124,14 @@ impl Supervisor {
                     self.actions.push(Action::Retry { worker, job, index: first, cause });
                 }
                 if innocent || spare {
-                    self.keep(worker, batch.unit, job, first, 1, attempt + u32::from(!innocent));
+                    self.requeue(worker, batch.unit, job, first, 1, attempt + u32::from(!innocent));
                 } else {
-                    self.lose(worker, batch.unit, job, first, attempt, cause, 0);
+                    self.fail_task(worker, batch.unit, job, first, attempt, cause, 0);
                 }
                 self.finish_if_done(job);
             }
             Some((_, OrderKind::Init { profile })) => {
-                if killed_for.is_some() || self.failed_starts() >= MOST_LIVES_IN_VAIN {
+                if killed_for.is_some() || self.failed_starts() >= MAX_FAILED_STARTS {
                     let cause = killed_for.map_or(Cause::Died, |(_, cause)| cause);
                     self.fail_jobs(worker, JobCause::Init(cause), |job| job.plan.profile == profile);
                     self.reset_backoff();
@@ -142,31 +146,31 @@ impl Supervisor {
             }
             Some((_, OrderKind::Resume)) | None => {}
         }
-        self.end(worker, in_vain, false);
+        self.ended(worker, failed_start, false);
     }
 
-    /// A worker is gone: another takes its place if there is work for it, at once or later. What is `final` is not tried
-    /// again at once: while others work something may change, and if none does that is the end of the jobs.
-    fn end(&mut self, worker: usize, in_vain: bool, is_final: bool) {
-        self.give_back_queue(worker, None);
-        let seat = &mut self.workers[worker];
-        *seat = Worker::absent(seat.failed_starts);
+    /// Clears a worker that is gone, and starts another in its place if there is work for it, at once or later. After a
+    /// final failure never at once: something may change while other workers work, and if there are none the jobs fail.
+    fn ended(&mut self, worker: usize, failed_start: bool, is_final: bool) {
+        self.requeue_from(worker, None);
+        let entry = &mut self.workers[worker];
+        *entry = Worker::absent(entry.failed_starts);
         if !self.needs_workers() {
             return;
         }
-        if !in_vain || (!is_final && self.failed_starts() < MOST_LIVES_IN_VAIN) {
+        if !failed_start || (!is_final && self.failed_starts() < MAX_FAILED_STARTS) {
             self.start(&[worker]);
         } else if self.is_at_rest() {
             self.fail_jobs(worker, JobCause::NotStarted, |_| true);
             self.reset_backoff();
         } else {
-            let seat = &mut self.workers[worker];
-            let wait = (BACK_OFF_NS << seat.failed_starts.min(10)).min(LONGEST_BACK_OFF_NS);
-            seat.retry_at = Some(self.now + wait);
+            let entry = &mut self.workers[worker];
+            let wait = (BACK_OFF_NS << entry.failed_starts.min(10)).min(LONGEST_BACK_OFF_NS);
+            entry.retry_at = Some(self.now + wait);
         }
     }
 
-    fn note_life_in_vain(&mut self, worker: usize) {
+    fn note_failed_start(&mut self, worker: usize) {
         if self.needs_workers() {
             self.workers[worker].failed_starts += 1;
         }
@@ -176,7 +180,7 @@ impl Supervisor {
         self.workers.iter().map(|worker| worker.failed_starts).sum()
     }
 
-    /// What follows is another call's trial.
+    /// Forgets failed starts: the next call tries anew.
     fn reset_backoff(&mut self) {
         for worker in &mut self.workers {
             worker.failed_starts = 0;
@@ -185,6 +189,6 @@ impl Supervisor {
     }
 
     pub(super) fn needs_workers(&self) -> bool {
-        !self.retiring && self.jobs.values().any(|job| job.open && !job.is_complete())
+        !self.shutting_down && self.jobs.values().any(|job| job.open && !job.is_complete())
     }
 }

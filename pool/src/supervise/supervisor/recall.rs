@@ -1,4 +1,4 @@
-//! Tasks are taken back from workers.
+//! Takes tasks back from workers.
 
 use super::*;
 
@@ -14,9 +14,9 @@ impl Supervisor {
     }
 
     pub(super) fn recall(&mut self, worker: usize) {
-        let seat = &mut self.workers[worker];
-        if seat.is_there() && !seat.recalling {
-            seat.recalling = true;
+        let entry = &mut self.workers[worker];
+        if entry.is_there() && !entry.recalling {
+            entry.recalling = true;
             self.actions.push(Action::Recall { worker });
         }
     }
@@ -25,23 +25,23 @@ impl Supervisor {
         if !self.workers[worker].recalling {
             return;
         }
-        self.give_back_queue(worker, Some(kept_up_to));
+        self.requeue_from(worker, Some(kept_up_to));
         if self.workers[worker].takes_orders() {
             self.workers[worker].push(OrderKind::Resume, self.now);
             self.actions.push(Action::SendResume { worker });
         }
     }
 
-    /// Empties the queue, from this unit on, or whole: open jobs get their tasks back.
-    pub(super) fn give_back_queue(&mut self, worker: usize, from: Option<u32>) {
+    /// Takes everything from this unit on out of the queue, or the whole queue; open jobs get their tasks back.
+    pub(super) fn requeue_from(&mut self, worker: usize, from: Option<u32>) {
         let mut jobs = Vec::new();
-        for Batch { unit, what } in self.workers[worker].queue.take(from) {
-            let OrderKind::Tasks { job, first, count, attempt } = what else { continue };
+        for Batch { unit, kind } in self.workers[worker].queue.take(from) {
+            let OrderKind::Tasks { job, first, count, attempt } = kind else { continue };
             if let Some(job) = self.jobs.get_mut(&job) {
                 job.in_flight -= count;
             }
             self.workers[worker].served = self.workers[worker].served.saturating_sub(count);
-            self.keep(worker, unit, job, first, count, attempt);
+            self.requeue(worker, unit, job, first, count, attempt);
             jobs.push(job);
         }
         for job in jobs {
