@@ -72,6 +72,7 @@ extern crate self as pool;
 pub mod __private;
 mod worker_pool;
 mod job;
+mod engine;
 mod init;
 mod drive;
 mod start;

@@ -7,65 +7,62 @@
 //! variable until somebody finds something for them, or the leader leaves and one of them leads. Whoever changes the
 //! state looks for whom that is news, and wakes them.
 
-mod parts;
-mod slot;
+mod checks;
+mod clock;
+mod feed;
+mod jobs;
+mod poller;
+mod sleepers;
+mod spin;
 mod state;
-mod wait;
+mod streams;
 mod worker;
+mod workers;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::ids::JobId;
-use crate::supervise::{Event, Work};
+use crate::observe::insights::Insights;
+use crate::observe::timeline::Timeline;
+use crate::options::PoolConfig;
+use crate::start::{self, WorkerConfig};
+use crate::supervise::Supervisor;
 use crate::sys::clock::now_ns;
 use crate::sys::identity::Owner;
-use crate::wire::{ChunkHead, ITEM_HEAD};
-use crate::work::{ChunkWriter, Feed, Halt, Inbox, Plan};
+use crate::work::{ExitValue, Exits, Feed, Inbox, JobSpec};
 
-pub(crate) use slot::JobSlot;
-pub(crate) use state::{Awaits, ProfileDef, State, WorkerPolicy};
-pub(crate) use wait::Waiter;
+use poller::Poller;
+pub(crate) use sleepers::Awaits;
+use state::State;
+use workers::Workers;
 
-/// What a pool shares with its callers and its background driver.
-pub(crate) struct Core {
+/// Carries calls out with workers of this machine.
+pub(crate) struct LocalEngine {
     state: Mutex<State>,
     /// For followers.
     changed: Condvar,
-    waiter: Arc<Waiter>,
+    poller: Arc<Poller>,
     /// Whose the workers are.
     owner: Owner,
 }
 
-/// A chunk of at least so many tasks is written in private memory first: a lane's lines are the worker's, and one copy
-/// fetches them faster than many small writes do.
-const MANY: u64 = 16;
-
-/// So many bytes make an order a large one: the rest of the chunk goes with the next, and the worker hears of it at once.
-const LARGE: usize = 256 << 10;
-
-/// Where chunks of many tasks are written.
-#[derive(Default)]
-struct Draft(Vec<u8>);
-
-impl Draft {
-    const BYTES: usize = 1 << 20;
-    /// What lies in here is aligned as it will be in the lane.
-    const ALIGNMENT: usize = 64;
-
-    /// As much memory as there is in the lane, or as a draft has.
-    fn area(&mut self, lane: &[u8]) -> &mut [u8] {
-        self.0.resize(Self::BYTES, 0);
-        let skew = (lane.as_ptr() as usize).wrapping_sub(self.0.as_ptr() as usize) % Self::ALIGNMENT;
-        let len = lane.len().min(Self::BYTES - skew);
-        &mut self.0[skew..skew + len]
-    }
-}
-
-impl Core {
-    pub(crate) fn new(state: State, waiter: Arc<Waiter>) -> Self {
-        Self { state: Mutex::new(state), changed: Condvar::new(), waiter, owner: Owner::here() }
+impl LocalEngine {
+    /// For workers with these CPUs, none of which is started yet.
+    pub(crate) fn new(
+        config: &PoolConfig,
+        workers: WorkerConfig,
+        cpus: Vec<Vec<usize>>,
+    ) -> Result<Self, Error> {
+        let PoolConfig { method, order_tasks, policy, .. } = *config;
+        let poller = Arc::new(Poller::new().map_err(|error| Error::start("the pool", error))?);
+        let supervisor = Supervisor::new(cpus.len(), order_tasks, method.is_process());
+        let starter = start::starter(method, workers);
+        let workers = Workers::new(starter, Arc::clone(&poller), cpus, policy, method.is_process());
+        let state = Mutex::new(State::new(supervisor, workers, Arc::clone(&poller)));
+        Ok(Self { state, changed: Condvar::new(), poller, owner: Owner::here() })
     }
 
     /// To be called first in whatever a user calls, and again when the user's code has run. A copy of the process has
@@ -86,7 +83,7 @@ impl Core {
 
     /// The state. No user code runs under this lock but `Serialize` impls, whose panics are caught, and the drops of items
     /// that are written but not yet sent; so what a poisoned lock guards is whole.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.lock_at(now_ns())
     }
 
@@ -96,29 +93,30 @@ impl Core {
             panic!("{forked}");
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.note_time(now);
+        state.move_to(now);
         state
     }
 
     /// Changes the state, wakes those for whom that is news, and tells the program's subscriber of it.
-    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+    fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         self.change_at(now_ns(), true, change)
     }
 
-    /// The same, but leaves what there is to tell to the next change: for who holds a lock of another kind. A subscriber is
-    /// the user's code, and may call the pool.
-    pub(crate) fn change_silently<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+    /// The same, but leaves what there is to tell to the next change: for a caller that holds a lock of another kind. A
+    /// subscriber is the user's code, and may call the pool.
+    fn change_silently<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         self.change_at(now_ns(), false, change)
     }
 
     fn change_at<R>(&self, now: u64, tells: bool, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock_at(now);
         let result = change(&mut state);
-        state.ring_all();
-        if state.leader_must_wake() {
-            self.waiter.wake();
+        state.wake_workers();
+        let (leader, followers) = state.must_wake();
+        if leader {
+            self.poller.wake();
         }
-        if state.followers_must_wake() {
+        if followers {
             self.changed.notify_all();
         }
         let events = tells.then(|| state.take_events());
@@ -127,11 +125,18 @@ impl Core {
         result
     }
 
-    /// Opens a job. Its workers are started, its init orders sent, and what is encoded already. Tells nothing yet.
-    pub(crate) fn open(&self, slot: Box<JobSlot>, plan: Plan, kept: Vec<Vec<u8>>) -> Result<JobId, Error> {
+    /// Tells the program's subscriber what a silent change has left to tell.
+    pub(crate) fn tell(&self) {
+        self.change(|_| ());
+    }
+
+    // ---- calls ----
+
+    /// Opens a call. Its workers are started, its init orders sent, and what is encoded already. Tells nothing yet.
+    pub(crate) fn open(&self, spec: JobSpec) -> Result<JobId, Error> {
         self.change_silently(|state| {
-            let is_encoded = !kept.is_empty();
-            let job = state.open(slot, plan, kept)?;
+            let is_encoded = !spec.encoded.is_empty();
+            let job = state.open(spec)?;
             if is_encoded {
                 state.drive();
             }
@@ -140,7 +145,8 @@ impl Core {
     }
 
     /// Moves what can be moved: replies in, deaths and deadlines seen, items out. `taken` is how many results the
-    /// caller has taken since the last turn, of how many bytes; since `watched` it has done nothing else. Says when it looked at the workers.
+    /// caller has taken since the last turn, of how many bytes; since `watched` it has done nothing else. Says when it
+    /// looked at the workers.
     pub(crate) fn turn(
         &self,
         job: JobId,
@@ -149,12 +155,12 @@ impl Core {
         feed: &mut dyn Feed,
         inbox: &mut Inbox,
     ) -> u64 {
-        // Not when the lock is had: who holds it watches.
+        // Not when the lock is had: whoever holds it watches.
         let now = now_ns();
         let absence = watched.map(|from| Absence { from, limit: Duration::ZERO, until: now });
         self.change_at(now, true, |state| {
             state.leave_out(absence);
-            state.taken(job, taken.0, taken.1);
+            state.note_taken(job, taken.0, taken.1);
             state.drive();
             state.feed(job, feed);
             state.take_inbox(job, inbox);
@@ -166,39 +172,39 @@ impl Core {
     /// watched.
     pub(crate) fn wait(&self, awaits: Awaits) -> u64 {
         let mut state = self.lock();
-        if state.is_news_for(awaits) {
+        if state.is_news(awaits) {
             return state.watched_until();
         }
-        if state.is_led() {
-            state.follow(awaits, true);
+        if state.sleepers().has_leader() {
+            state.sleepers().add_follower(awaits);
             let mut state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.follow(awaits, false);
+            state.sleepers().remove_follower(awaits);
             return state.watched_until();
         }
         let from = state.watched_until();
         let sleep = state.lead(awaits);
         drop(state);
-        let news = sleep.map(|sleep| self.waiter.sleep(sleep)).unwrap_or_default();
+        let news = sleep.map(|sleep| self.poller.sleep(sleep)).unwrap_or_default();
         let limit = sleep.map_or(Some(Duration::ZERO), |sleep| sleep.limit);
         let now = now_ns();
         let absence = limit.map(|limit| Absence { from, limit, until: now });
         let mut state = self.lock_at(now);
         state.stop_leading(news);
         state.leave_out(absence);
-        if state.has_followers() {
+        if state.sleepers().has_followers() {
             self.changed.notify_all();
         }
         state.watched_until()
     }
 
-    /// The caller waits for this job no longer.
+    /// The caller waits for this call no longer.
     pub(crate) fn close(&self, job: JobId) {
         self.change(|state| state.close(job));
     }
 
-    /// Waits until no worker has a task of a closed job any more: each was answered, was taken back before it was begun,
-    /// or its worker is gone. From then on nothing that was lent to them is used. Whoever comes here can't go on
-    /// without knowing that, so a panic in here is the end.
+    /// Waits until no worker has a task of a closed call any more: each was answered, was taken back before it was begun,
+    /// or its worker is gone. From then on nothing that was lent to them is used. The caller can't go on without knowing
+    /// that, so a panic in here is the end.
     pub(crate) fn quiesce(&self, job: JobId) {
         struct NoWayOut;
         impl Drop for NoWayOut {
@@ -211,18 +217,156 @@ impl Core {
         std::mem::forget(no_way_out);
     }
 
+    /// Ends a call with this error.
+    pub(crate) fn cancel(&self, job: JobId, error: Error) {
+        self.change(|state| state.cancel(job, error));
+    }
+
+    /// Ends every call with this error.
+    pub(crate) fn cancel_all(&self, error: &Error) {
+        self.change(|state| state.cancel_all(error));
+    }
+
     /// Drives until the condition holds.
-    pub(crate) fn drive_until(&self, mut done: impl FnMut(&mut State) -> bool) {
+    fn drive_until(&self, mut done: impl FnMut(&mut State) -> bool) {
         loop {
             let (over, awaits) = self.change(|state| {
                 state.drive();
-                (done(state), state.next_change())
+                (done(state), state.sleepers().next_change())
             });
             if over {
                 return;
             }
             self.wait(awaits);
         }
+    }
+
+    // ---- calls and streams in the background ----
+
+    /// Moves on, and gives what has come for each of these calls to `take`, which says whether the call is over and is to
+    /// be closed. Gives the wakers of streams for which there is news. Tells nothing yet.
+    pub(crate) fn turn_background(
+        &self,
+        jobs: impl Iterator<Item = JobId>,
+        mut take: impl FnMut(JobId, Inbox) -> bool,
+    ) -> Vec<Waker> {
+        self.change_silently(|state| {
+            state.drive();
+            for job in jobs {
+                let mut inbox = Inbox::default();
+                state.take_inbox(job, &mut inbox);
+                let (done, failed) = inbox.outcomes();
+                state.note_taken(job, done + failed, 0);
+                if take(job, inbox) {
+                    state.close(job);
+                }
+            }
+            state.take_wakers()
+        })
+    }
+
+    /// Cancels all calls, and closes these. Gives the wakers of streams. Tells nothing yet.
+    pub(crate) fn give_up(&self, jobs: impl Iterator<Item = JobId>) -> Vec<Waker> {
+        self.change_silently(|state| {
+            state.cancel_all(&Error::Cancelled);
+            jobs.for_each(|job| state.close(job));
+            state.take_wakers()
+        })
+    }
+
+    /// Whether a stream is open that somebody must drive.
+    pub(crate) fn has_streams(&self) -> bool {
+        self.lock().has_streams()
+    }
+}
+
+#[cfg(feature = "stream")]
+impl LocalEngine {
+    /// From here on the call is a stream's. Tells nothing yet.
+    pub(crate) fn open_stream(&self, job: JobId) {
+        self.change_silently(|state| state.streams().open(job));
+    }
+
+    pub(crate) fn close_stream(&self, job: JobId) {
+        // The waker is the executor's code.
+        drop(self.change(|state| state.streams().close(job)));
+    }
+
+    /// Leaves the waker for when what is awaited may be there, and gives back the one before; not if it may be there now.
+    /// Says whether it is left.
+    pub(crate) fn leave_waker(&self, job: JobId, awaits: Awaits, waker: &mut Option<Waker>) -> bool {
+        self.lock().leave_waker(job, awaits, waker)
+    }
+
+    /// What became of the workers that the end of a call has sent off, or what to wait for until that is known.
+    pub(crate) fn poll_stopped(&self) -> Result<Result<(), Error>, Awaits> {
+        self.change(|state| {
+            state.drive();
+            if state.have_stopped() {
+                Ok(state.take_exit_error())
+            } else {
+                Err(state.sleepers().next_change())
+            }
+        })
+    }
+}
+
+/// The pool as a whole.
+impl LocalEngine {
+    /// Waits until no call is open or still running.
+    pub(crate) fn wait_idle(&self) {
+        self.drive_until(|state| state.is_idle());
+    }
+
+    /// All workers end when they have done what they have; exit functions run.
+    pub(crate) fn shut_down(&self) {
+        self.change(State::shut_down);
+    }
+
+    /// Waits until the workers, which were told to end, have done so. A call that comes from another thread meanwhile
+    /// keeps them.
+    ///
+    /// # Errors
+    /// The first error of an exit function.
+    pub(crate) fn wait_stopped(&self) -> Result<(), Error> {
+        self.check()?;
+        self.drive_until(|state| state.have_stopped());
+        self.lock().take_exit_error()
+    }
+
+    /// All workers end now; see [`State::terminate`].
+    pub(crate) fn terminate(&self) {
+        self.change(State::terminate);
+    }
+
+    /// What this exit function gave.
+    pub(crate) fn exit_values(&self, exit: u32) -> Vec<ExitValue> {
+        self.lock().exits().of(exit)
+    }
+
+    /// The same, which are nowhere else from here on.
+    pub(crate) fn take_exit_values(&self, exit: u32) -> Vec<ExitValue> {
+        self.lock().exits().take(exit)
+    }
+
+    /// Puts values back before those that have come since.
+    pub(crate) fn put_back_exit_values(&self, values: Vec<ExitValue>) {
+        self.lock().exits().put_back(values);
+    }
+
+    /// What all exit functions gave.
+    pub(crate) fn take_exits(&self) -> Exits {
+        std::mem::take(self.lock().exits())
+    }
+
+    /// What workers have done so far.
+    pub(crate) fn insights(&self) -> Insights {
+        self.lock().insights()
+    }
+
+    /// What they did when.
+    pub(crate) fn timeline(&self) -> Timeline {
+        self.lock().timeline()
     }
 }
 
@@ -240,78 +384,5 @@ impl Absence {
 
     fn was_standstill(&self) -> bool {
         Duration::from_nanos(self.until.saturating_sub(self.from)) > self.limit + Self::OVERDUE
-    }
-}
-
-impl State {
-    /// Sends items of the job as long as the supervisor grants chunks and items are in hand.
-    fn feed(&mut self, job: JobId, feed: &mut dyn Feed) {
-        while let Some(grant) = self.supervisor().grant(job) {
-            let Work::Fresh { first, most, whole } = grant.work else {
-                self.send_kept(job, grant);
-                continue;
-            };
-            let buffered = feed.buffered();
-            if buffered == 0 || (buffered < whole && !feed.is_last()) {
-                break;
-            }
-            let count = most.min(buffered);
-            // Several chunks that go together go whole.
-            let torn = if feed.is_last() && count == buffered { 0 } else { count % whole.max(1) };
-            self.send_fresh(job, grant.worker, first, count - torn, feed);
-        }
-        if feed.buffered() == 0 && feed.is_last() {
-            self.end_input(job);
-        }
-        self.note_hunger(job, feed.buffered() > 0);
-    }
-
-    /// Writes a chunk of fresh items, or what goes into one order of it, into the worker's lane.
-    fn send_fresh(&mut self, job: JobId, worker: usize, first: u64, most: u64, feed: &mut dyn Feed) {
-        let Some((post, slot, draft)) = self.outlet(worker, job) else { return };
-        let mut head = slot.head(first, 0);
-        // What finds no room is copied twice more, so room is asked for, and items for the room.
-        let item = slot.item_bytes.max(8) + ITEM_HEAD;
-        let mut least = (ChunkHead::BYTES + item).min(post.lane.longest_order());
-        let most = most.min((LARGE / item).max(1) as u64);
-        // All of the chunk shall find room. Where there is no memory for that, what does not fit goes alone, in parts.
-        if !post.lane.takes(ChunkHead::BYTES + item * most as usize) && !post.lane.takes(least) {
-            least = ChunkHead::BYTES + ITEM_HEAD;
-        }
-        let room = if post.is_clear() { post.lane.reserve(least) } else { None };
-        let Some(mut room) = room else {
-            self.supervisor().block(worker, true);
-            return;
-        };
-        let record = room.position();
-        let lane = room.bytes();
-        let drafted = most >= MANY;
-        let area = if drafted { draft.area(lane) } else { &mut *lane };
-        let mut writer = ChunkWriter::new(area);
-        let (count, halt) = feed.write(most, &mut writer);
-        head.count = count;
-        let (len, overflow) = writer.finish(head);
-        slot.item_bytes = overflow.len().max(len / (count as usize).max(1));
-        if drafted {
-            let area = draft.area(lane);
-            lane[..len].copy_from_slice(&area[..len]);
-        }
-        if count > 0 {
-            let end = room.commit(crate::lane::order::CHUNK, len, count);
-            post.note_chunk(record, len, end, count);
-            self.handle(Event::Sent { job, worker, count: u64::from(count) });
-        }
-        match halt {
-            None => {}
-            Some(Halt::Large) => {
-                let head = ChunkHead { first: first + u64::from(count), count: 1, ..head };
-                self.send_alone(job, worker, head, overflow);
-            }
-            Some(Halt::Failed(why)) => self.unsendable(job, worker, why),
-        }
-        // Last: what has come may end the job.
-        if len >= LARGE {
-            self.exchange(worker);
-        }
     }
 }

@@ -1,309 +1,153 @@
-//! The state behind the pool's mutex.
+//! The state behind the pool's mutex: nine parts, each changed through its own methods. Here they meet: the supervisor is
+//! told what happens, and what it decides is carried out.
 
-mod actions;
-mod looks;
-mod replies;
-mod sleeping;
-#[cfg_attr(not(feature = "stream"), path = "state/streams/none.rs")]
-mod streams;
-
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::task::Waker;
+use std::time::Duration;
 
-use actions::PendingStart;
-use looks::Looks;
-use sleeping::Leader;
-use streams::Streams;
+use nix::libc;
 
-use super::Draft;
-use super::slot::JobSlot;
-use super::wait::{News, Sleep, Waiter};
-use super::worker::WorkerHandle;
+use super::Absence;
+use super::checks::{Checks, MEMORY_CHECK_NS, SHOW_NS};
+use super::clock::Clock;
+use super::feed::Draft;
+use super::jobs::{Job, Jobs};
+use super::poller::{News, Poller, Sleep};
+use super::sleepers::{Awaits, LONGEST_SLEEP_NS, Sleepers};
+use super::spin::Spin;
+use super::streams::Streams;
+use super::worker::{Answers, ExitReply, OrderReply, WorkerHandle};
+use super::workers::Workers;
 use crate::error::{Death, DeathCause, Error, TaskError, TaskErrorKind};
 use crate::ids::JobId;
-use crate::lane::{self, Corrupt, Reply, Spinner, order, padded, reply};
+use crate::lane::{self, Corrupt, order};
 use crate::observe::events::Events;
-use crate::observe::insights::{Insights, SlowTask, WorkerInsights, note_slow};
-use crate::observe::stderr::{Printed, StderrPipe};
-use crate::observe::timeline::{History, Timeline};
-use crate::start::{Child, Starter, WorkerSpec};
+use crate::observe::insights::{Insights, SlowTask};
+use crate::observe::timeline::Timeline;
+use crate::observe::{Ended, Observer};
 use crate::supervise::{Action, Cause, Event, Grant, Head, JobCause, Supervisor, Work};
 use crate::sys::clock::now_ns;
-use crate::sys::memory::OutOfMemory;
-use crate::sys::process::{Handle, reap_groups};
 use crate::wire::{ChunkHead, Failure, InitOrder, Slow};
-use crate::work::{Arrival, Exits, Inbox, Outcome, Plan, TaskFailure};
+use crate::work::{Arrival, Exits, Inbox, JobSpec, Outcome, ProfileSpec, TaskFailure};
 
-/// The state of a pool's workers: what profile number stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ProfileDef {
-    pub(crate) state_type: u64,
-    pub(crate) task: u32,
-    pub(crate) init: Option<u32>,
-    pub(crate) exit: Option<u32>,
-}
+/// How long the parent sleeps while results wait for others, so that one wake-up is enough for many.
+const PATIENCE_NS: u64 = 2_000_000;
 
-/// What a sleeper waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Awaits {
-    /// Arrivals for this job, or room for its items.
-    Job(JobId),
-    /// What the courier is to deliver: arrivals, or news for a stream; or that there is nothing more for it.
-    Background,
-    /// Anything after the event of this number.
-    Change { since: u64 },
-}
-
-/// How a pool keeps its workers.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct WorkerPolicy {
-    /// They stay when no job is open.
-    pub(crate) keep_alive: bool,
-    /// How many bytes one may hold between tasks.
-    pub(crate) memory_limit: Option<u64>,
-    /// Somebody wants to know what they did.
-    pub(crate) insights: bool,
-    /// They are processes that may have pools of their own.
-    pub(crate) nests: bool,
-    /// What they print to stderr is passed on with its control characters.
-    pub(crate) raw_stderr: bool,
-}
-
-pub(crate) struct State {
-    leader: Option<Leader>,
-    /// What those sleep for who sleep on the condition variable.
-    followers: Vec<Awaits>,
-    /// How many events the supervisor has been told of.
-    changes: u64,
-    /// How many there had been before the last sleep.
-    slept_after: u64,
-    /// How long the parent sleeps at most while workers are busy.
-    sleep_ns: u64,
-    /// What is to be told when no lock is held.
-    events: Events,
+pub(super) struct State {
     supervisor: Supervisor,
-    posts: Vec<Option<WorkerHandle>>,
-    coming: Vec<PendingStart>,
-    /// What workers did that are gone, by their numbers.
-    past: Vec<WorkerInsights>,
-    slowest: Vec<SlowTask>,
-    /// Where somebody wants insights.
-    history: Option<History>,
-    jobs: BTreeMap<JobId, Box<JobSlot>>,
+    jobs: Jobs,
+    workers: Workers,
+    sleepers: Sleepers,
     streams: Streams,
-    next_job: JobId,
-    profiles: Vec<ProfileDef>,
-    starter: Box<dyn Starter>,
-    waiter: Arc<Waiter>,
-    cpus: Vec<Vec<usize>>,
-    pub(crate) exits: Exits,
-    pub(crate) exit_error: Option<TaskError>,
-    start_error: Option<Error>,
-    /// Why no worker can be started, as one of those that were to start together has shown.
-    unfit: Option<Error>,
-    last_death: Death,
-    /// What the worker printed before it.
-    stderr_tail: Option<String>,
-    actions: Vec<Action>,
-    /// What carrying out actions has led to: the supervisor hears of it when all of them are carried out.
-    consequences: VecDeque<Event>,
-    scratch: Vec<u8>,
+    checks: Checks,
+    observer: Observer,
+    spin: Spin,
+    clock: Clock,
+    poller: Arc<Poller>,
     draft: Draft,
-    pub(crate) closed: bool,
-    upkeep: WorkerPolicy,
-    out_of_memory: OutOfMemory,
-    /// Workers that were killed and do not end, and the jobs that were open then.
-    given_up: Vec<(Arc<Handle>, Vec<JobId>)>,
-    /// The program has closed the pool's descriptors.
-    lost: bool,
-    /// Workers were told to end.
-    ending: bool,
-    /// Workers whose ends were signalled.
-    exited: Vec<usize>,
-    /// Workers that have printed what was not taken yet.
-    readable: Vec<usize>,
-    printed: Printed,
-    looked_at: Looks,
-    /// When the state was locked last: the time of all that is done under that lock.
-    now: u64,
-    /// Until when somebody watched the workers: took in what had happened, or slept on the poll set.
-    watched_until: u64,
-    cpus_to_use: usize,
-    /// How long the workers were told that they may spin.
-    spinning: u32,
-    spinner: Spinner,
+    /// Workers were told to end, and no call has come since.
+    are_ending: bool,
 }
-
-/// How long workers that have nothing to do may take to leave, all together, when a pool is dropped.
-const MOMENT: Duration = Duration::from_millis(500);
-
-/// How long both sides spin before they sleep, where a core is free for it: about one wake-up.
-const SPIN_NS: u32 = 50_000;
 
 impl State {
-    pub(crate) fn new(
-        supervisor: Supervisor,
-        starter: Box<dyn Starter>,
-        waiter: Arc<Waiter>,
-        cpus: Vec<Vec<usize>>,
-        upkeep: WorkerPolicy,
-    ) -> Self {
+    pub(super) fn new(supervisor: Supervisor, workers: Workers, poller: Arc<Poller>) -> Self {
         Self {
-            leader: None,
-            followers: Vec::new(),
-            changes: 0,
-            events: Events::default(),
-            slept_after: 0,
-            sleep_ns: 0,
+            observer: Observer::new(workers.len(), workers.policy()),
             supervisor,
-            posts: cpus.iter().map(|_| None).collect(),
-            coming: Vec::new(),
-            slowest: Vec::new(),
-            history: upkeep.insights.then(|| History::new(cpus.len(), now_ns())),
-            past: vec![WorkerInsights::default(); cpus.len()],
-            jobs: BTreeMap::new(),
+            jobs: Jobs::default(),
+            workers,
+            sleepers: Sleepers::default(),
             streams: Streams::default(),
-            next_job: 0,
-            profiles: Vec::new(),
-            starter,
-            waiter,
-            cpus,
-            exits: Exits::default(),
-            exit_error: None,
-            start_error: None,
-            unfit: None,
-            last_death: Death::new(DeathCause::Unknown),
-            stderr_tail: None,
-            actions: Vec::new(),
-            consequences: VecDeque::new(),
-            scratch: Vec::new(),
+            checks: Checks::default(),
+            spin: Spin::new(crate::sys::cpu::cpu_count()),
+            clock: Clock::new(),
+            poller,
             draft: Draft::default(),
-            closed: false,
-            upkeep,
-            out_of_memory: OutOfMemory::default(),
-            given_up: Vec::new(),
-            lost: false,
-            ending: false,
-            exited: Vec::new(),
-            readable: Vec::new(),
-            printed: Printed::default(),
-            looked_at: Looks::default(),
-            now: now_ns(),
-            watched_until: 0,
-            cpus_to_use: crate::cpu_count(),
-            spinning: 0,
-            spinner: Spinner::default(),
+            are_ending: false,
         }
+    }
+
+    // ---- the parts, as callers need them ----
+
+    pub(super) fn move_to(&mut self, now: u64) {
+        self.clock.move_to(now);
     }
 
     pub(super) fn watched_until(&self) -> u64 {
-        self.watched_until
-    }
-
-    pub(super) fn note_time(&mut self, now: u64) {
-        self.now = self.now.max(now);
+        self.clock.watched_until()
     }
 
     pub(super) fn take_events(&mut self) -> Events {
-        std::mem::take(&mut self.events)
+        self.observer.take_events()
     }
 
-    pub(super) fn supervisor(&mut self) -> &mut Supervisor {
-        &mut self.supervisor
+    pub(super) fn exits(&mut self) -> &mut Exits {
+        self.workers.exits()
     }
 
-    pub(crate) fn is_idle(&self) -> bool {
-        self.supervisor.is_idle()
+    pub(super) fn insights(&self) -> Insights {
+        self.workers.insights(&self.observer)
     }
 
-    /// Whether the job is open, or a worker may still be at a task of it, be it inside the kernel.
-    pub(super) fn is_at_work_on(&self, job: JobId) -> bool {
-        self.supervisor.knows(job) || self.given_up.iter().any(|(_, jobs)| jobs.contains(&job))
+    pub(super) fn timeline(&self) -> Timeline {
+        self.workers.timeline(&self.observer)
     }
 
-    /// Whether the workers were told to end, and no call has come since.
-    pub(crate) fn is_ending(&self) -> bool {
-        self.ending
+    pub(super) fn grant(&self, job: JobId) -> Option<Grant> {
+        self.supervisor.grant(job)
     }
 
-    pub(crate) fn is_at_rest(&self) -> bool {
-        self.supervisor.is_at_rest()
-    }
-
-    /// The number of a worker state, the same for the same functions.
-    pub(crate) fn profile(&mut self, wanted: ProfileDef) -> u32 {
-        let same = |known: &ProfileDef| ProfileDef { task: wanted.task, ..*known } == wanted;
-        let place = self.profiles.iter().position(same).unwrap_or_else(|| {
-            self.profiles.push(wanted);
-            self.profiles.len() - 1
-        });
-        place as u32 + 1
-    }
-
-    // ---- jobs ----
-
-    pub(super) fn open(
+    /// What it takes to send the worker items of the call.
+    pub(super) fn outlet(
         &mut self,
-        mut slot: Box<JobSlot>,
-        plan: Plan,
-        items: Vec<Vec<u8>>,
-    ) -> Result<JobId, Error> {
-        if self.closed {
-            return Err(Error::Closed);
-        }
-        if self.lost {
+        worker: usize,
+        job: JobId,
+    ) -> Option<(&mut WorkerHandle, &mut Job, &mut Draft)> {
+        Some((self.workers.get_mut(worker)?, self.jobs.get_mut(job)?, &mut self.draft))
+    }
+
+    // ---- calls ----
+
+    pub(super) fn open(&mut self, spec: JobSpec) -> Result<JobId, Error> {
+        if self.checks.is_blind() && !self.jobs.is_closed_for_good() {
             return Err(Error::DescriptorsClosed);
         }
-        if self.supervisor.is_at_rest() {
-            self.starter.refresh();
-        }
-        self.start_error = None;
-        self.ending = false;
-        self.next_job = self.next_job.wrapping_add(1);
-        let job = self.next_job;
-        let kept = items.len() as u64;
-        slot.kept = (0..kept).zip(items).collect();
-        if let Some(history) = &mut self.history {
-            history.opened(job, slot.task, slot.task_name, self.now);
-        }
-        self.jobs.insert(job, slot);
-        self.handle(Event::Opened { job, plan: Box::new(plan), kept });
+        let task = spec.task;
+        let (job, plan, encoded) = self.jobs.open(spec)?;
+        self.workers.prepare(self.supervisor.is_at_rest());
+        self.are_ending = false;
+        self.observer.job_opened(job, task, self.clock.now());
+        self.handle(Event::Opened { job, plan: Box::new(plan), kept: encoded });
         Ok(job)
     }
 
-    pub(crate) fn close(&mut self, job: JobId) {
-        if self.jobs.remove(&job).is_some() {
-            self.look_at_the_end();
-            if let Some(history) = &mut self.history {
-                history.closed(job, self.now);
-            }
+    pub(super) fn close(&mut self, job: JobId) {
+        if self.jobs.close(job) {
+            self.take_last_news();
+            self.observer.job_closed(job, self.clock.now());
             self.handle(Event::Closed { job });
-            if !self.upkeep.keep_alive && self.jobs.is_empty() {
-                self.retire();
+            if !self.workers.policy().keep_alive && self.jobs.is_empty() {
+                self.shut_down();
             }
         }
     }
 
-    /// Ends every job that a caller waits for.
-    pub(crate) fn cancel_all(&mut self, error: &Error) {
-        let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
-        for job in jobs {
+    /// Ends every call that somebody waits for.
+    pub(super) fn cancel_all(&mut self, error: &Error) {
+        for job in self.jobs.ids() {
             self.cancel(job, error.clone());
         }
     }
 
-    pub(crate) fn cancel(&mut self, job: JobId, error: Error) {
-        let Some(slot) = self.jobs.get_mut(&job) else { return };
-        if slot.inbox.end.is_none() {
-            slot.inbox.end = Some(Err(error));
-            slot.cancelled = true;
+    pub(super) fn cancel(&mut self, job: JobId, error: Error) {
+        if self.jobs.cancel(job, error) {
             self.handle(Event::Closed { job });
         }
     }
 
-    /// The caller has taken so many results of the job, of so many bytes.
-    pub(crate) fn taken(&mut self, job: JobId, count: u64, bytes: u64) {
+    /// The caller has taken so many results of the call, of so many bytes.
+    pub(super) fn note_taken(&mut self, job: JobId, count: u64, bytes: u64) {
         if count > 0 {
             self.handle(Event::Taken { job, count, bytes });
         }
@@ -313,184 +157,629 @@ impl State {
         self.handle(Event::InputEnded { job });
     }
 
-    pub(super) fn note_hunger(&mut self, job: JobId, hungry: bool) {
-        if let Some(slot) = self.jobs.get_mut(&job) {
-            slot.hungry = hungry;
+    /// Notes whether the caller has items that no worker takes now.
+    pub(super) fn note_items(&mut self, job: JobId, has_items: bool) {
+        if let Some(job) = self.jobs.get_mut(job) {
+            job.has_items = has_items;
         }
     }
 
-    /// Swaps the job's inbox with an empty one.
-    pub(crate) fn take_inbox(&mut self, job: JobId, empty: &mut Inbox) {
-        debug_assert!(empty.is_empty());
-        if let Some(slot) = self.jobs.get_mut(&job) {
-            std::mem::swap(&mut slot.inbox, empty);
-            if empty.end.is_some() {
-                self.look_at_the_end();
-            }
-        } else {
-            empty.end = Some(Err(Error::Closed));
+    /// Swaps the call's inbox with an empty one.
+    pub(super) fn take_inbox(&mut self, job: JobId, empty: &mut Inbox) {
+        let is_open = self.jobs.get(job).is_some();
+        self.jobs.take_inbox(job, empty);
+        if is_open && empty.end.is_some() {
+            self.take_last_news();
         }
     }
 
-    /// What it takes to send the worker items of the job.
-    pub(super) fn outlet(
-        &mut self,
-        worker: usize,
-        job: JobId,
-    ) -> Option<(&mut WorkerHandle, &mut JobSlot, &mut Draft)> {
-        Some((self.posts[worker].as_mut()?, self.jobs.get_mut(&job)?, &mut self.draft))
+    pub(super) fn is_idle(&self) -> bool {
+        self.supervisor.is_idle()
+    }
+
+    /// Whether the call is open, or a worker may still be at a task of it, be it inside the kernel.
+    pub(super) fn is_at_work_on(&self, job: JobId) -> bool {
+        self.supervisor.knows(job) || self.workers.has_given_up_on(job)
+    }
+
+    // ---- orders ----
+
+    /// A chunk was sent: so many tasks of it.
+    pub(super) fn note_sent(&mut self, job: JobId, worker: usize, count: u64) {
+        self.handle(Event::Sent { job, worker, count });
     }
 
     /// Sends a task whose bytes were kept.
-    pub(super) fn send_kept(&mut self, job: JobId, Grant { worker, work }: Grant) {
-        let Work::Again { index, .. } = work else { return };
-        let Some(slot) = self.jobs.get_mut(&job) else { return };
-        let head = slot.head(index, 1);
-        let item = slot.kept.remove(&index).unwrap_or_default();
+    pub(super) fn send_retained(&mut self, job: JobId, worker: usize, index: u64) {
+        let Some(slot) = self.jobs.get_mut(job) else { return };
+        let (head, item) = (slot.head(index, 1), slot.take_retained(index));
         self.send_alone(job, worker, head, item);
     }
 
     /// Sends a chunk of one encoded item.
     pub(super) fn send_alone(&mut self, job: JobId, worker: usize, head: ChunkHead, item: Vec<u8>) {
-        if let Some(post) = &mut self.posts[worker] {
-            post.send_item(head, item);
-            self.supervisor.block(worker, !post.is_clear());
+        if let Some(handle) = self.workers.get_mut(worker) {
+            handle.send_item(head, item);
+            self.supervisor.block(worker, !handle.is_clear());
         }
-        self.handle(Event::Sent { job, worker, count: 1 });
+        self.note_sent(job, worker, 1);
     }
 
-    /// An item of the job could not be encoded.
-    pub(super) fn unsendable(&mut self, job: JobId, worker: usize, why: String) {
-        if let Some(post) = &mut self.posts[worker] {
-            post.told = Some(Failure::Encode(why).cut());
+    /// There is no room for the worker's next chunk.
+    pub(super) fn block(&mut self, worker: usize) {
+        self.supervisor.block(worker, true);
+    }
+
+    /// An item of the call could not be encoded.
+    pub(super) fn note_unsendable(&mut self, job: JobId, worker: usize, why: String) {
+        if let Some(handle) = self.workers.get_mut(worker) {
+            handle.report_instead(Failure::Encode(why).cut());
         }
         self.handle(Event::Unsendable { job, worker });
     }
 
     /// Tells the worker what there is for it, and takes what it has sent by now.
     pub(super) fn exchange(&mut self, worker: usize) {
-        if let Some(post) = &mut self.posts[worker] {
-            post.lane.wake_worker();
+        if let Some(handle) = self.workers.get_mut(worker) {
+            handle.wake();
         }
         self.drain(worker);
     }
 
-    pub(super) fn ring_all(&mut self) {
-        self.let_spin();
-        for post in self.posts.iter_mut().flatten() {
-            post.lane.wake_worker();
-        }
+    /// Wakes the workers for which there is news.
+    pub(super) fn wake_workers(&mut self) {
+        self.spin.allow(self.supervisor.busy(), &self.workers);
+        self.workers.iter_mut().for_each(WorkerHandle::wake);
     }
 
     // ---- one turn of the wheel ----
 
     /// Takes in all that has happened, and does what follows.
-    pub(crate) fn drive(&mut self) {
-        for worker in 0..self.posts.len() {
+    pub(super) fn drive(&mut self) {
+        for worker in 0..self.workers.len() {
             self.drain(worker);
         }
-        self.watched_until = self.now;
-        self.run_checks(self.now);
-        if self.supervisor.deadline().is_some_and(|deadline| deadline <= self.now) {
-            self.look_at_panics();
+        self.clock.note_watched();
+        self.run_checks(self.clock.now());
+        if self.supervisor.deadline().is_some_and(|deadline| deadline <= self.clock.now()) {
+            self.note_panics();
             self.handle(Event::Tick);
         }
-        for worker in 0..self.posts.len() {
-            let Some(post) = &mut self.posts[worker] else { continue };
-            post.flush();
-            self.supervisor.block(worker, !post.is_clear());
-            if post.recall_wanted
-                && post.is_clear()
-                && let Some(recalled) = self.recall(worker)
+        for worker in 0..self.workers.len() {
+            let Some(handle) = self.workers.get_mut(worker) else { continue };
+            handle.flush();
+            self.supervisor.block(worker, !handle.is_clear());
+            if handle.is_recall_due()
+                && let Some(kept_up_to) = handle.recall()
             {
-                self.handle(recalled);
+                self.handle(Event::Recalled { worker, kept_up_to });
             }
         }
         for job in self.supervisor.with_backlog() {
-            while let Some(grant) =
-                self.supervisor.grant(job).filter(|g| matches!(g.work, Work::Again { .. }))
-            {
-                self.send_kept(job, grant);
+            while let Some(Grant { worker, work: Work::Again { index, .. } }) = self.supervisor.grant(job) {
+                self.send_retained(job, worker, index);
             }
         }
     }
 
     /// Tells the supervisor, does what it says, and tells it what that led to.
-    pub(super) fn handle(&mut self, event: Event) {
-        // The buffer is kept for its memory.
-        let mut actions = std::mem::take(&mut self.actions);
-        let mut event = Some(event);
-        while let Some(next) = event.take().or_else(|| self.consequences.pop_front()) {
-            self.changes += 1;
-            self.supervisor.handle(next, self.now, &mut actions);
-            self.carry_out(&mut actions);
+    fn handle(&mut self, event: Event) {
+        let (mut next, mut consequences) = (Some(event), VecDeque::new());
+        let mut actions = Vec::new();
+        while let Some(event) = next.take().or_else(|| consequences.pop_front()) {
+            self.sleepers.note_change();
+            self.supervisor.handle(event, self.clock.now(), &mut actions);
+            if actions.is_empty() {
+                continue;
+            }
+            for action in actions.drain(..) {
+                // Workers that are started one after the other boot side by side.
+                if !matches!(action, Action::Start { .. }) {
+                    self.finish_starts(&mut consequences);
+                }
+                consequences.extend(self.act(action));
+            }
+            self.finish_starts(&mut consequences);
+            self.workers.forget_unfit();
         }
-        self.actions = actions;
     }
 
-    /// The worker is gone: its process is reaped, its lane unmapped.
-    fn forget(&mut self, worker: usize) {
-        if let Some(post) = self.posts[worker].take() {
-            self.past[worker].add(&post.insights());
+    fn finish_starts(&mut self, consequences: &mut VecDeque<Event>) {
+        if self.workers.are_any_starting() {
+            let (spin_ns, asleep) = (self.spin.allowed_ns(), self.sleepers.has_leader());
+            consequences.extend(self.workers.finish_starts(spin_ns, asleep, &mut self.observer));
+            // That may have taken long.
+            self.clock.move_on();
         }
     }
 
-    /// What workers have done so far.
-    pub(crate) fn insights(&self) -> Insights {
-        let mut workers = self.past.clone();
-        for (worker, post) in workers.iter_mut().zip(&self.posts) {
-            worker.add(&post.as_ref().map(WorkerHandle::insights).unwrap_or_default());
+    /// Does what the supervisor says; gives what that has led to.
+    fn act(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::Start { worker } => {
+                let not_started = self.workers.begin_start(worker, &mut self.observer);
+                if not_started.is_some() {
+                    // To find that out may have taken long.
+                    self.clock.move_on();
+                }
+                return not_started;
+            }
+            Action::SendInit { worker, profile } => {
+                let ProfileSpec { task, init, exit, .. } = self.jobs.profile(profile);
+                let payload = InitOrder { profile, task, init, exit }.to_bytes();
+                self.send(worker, order::INIT, &payload);
+            }
+            Action::SendExit { worker } => self.send(worker, order::EXIT, &[]),
+            Action::SendResume { worker } => {
+                self.workers.get_mut(worker).into_iter().for_each(WorkerHandle::resume);
+            }
+            Action::Recall { worker } => {
+                let kept_up_to = self.workers.get_mut(worker)?.recall()?;
+                return Some(Event::Recalled { worker, kept_up_to });
+            }
+            Action::Kill { worker } => self.workers.get_mut(worker).into_iter().for_each(WorkerHandle::kill),
+            Action::Requeue { worker, unit, job, first, count } => {
+                let (handle, job) = (self.workers.get(worker)?, self.jobs.get_mut(job)?);
+                job.retain(first, handle.items_from(unit, count));
+            }
+            Action::FailTask { bytes, worker, unit, job, index, attempts, cause } => {
+                self.fail_task(worker, unit, job, index, attempts, cause, bytes);
+            }
+            Action::Retry { worker, job, index, cause } => {
+                let kind = self.kind_of(worker, cause);
+                self.workers.get_mut(worker).into_iter().for_each(WorkerHandle::count_retry);
+                let job = self.jobs.get_mut(job)?;
+                self.observer.attempt_lost(worker, job.task(), index, &kind);
+                job.note_attempt(index, kind);
+            }
+            Action::Fail { job, worker, cause } => self.fail(job, worker, cause),
+            Action::ExitLost { worker, cause } => {
+                let kind = self.kind_of(worker, cause);
+                let stderr_tail = self.stderr_tail_for(worker, cause);
+                self.workers.note_exit_failed(worker, kind, stderr_tail);
+            }
+            Action::Complete { job } => self.jobs.get_mut(job).into_iter().for_each(Job::complete),
         }
-        Insights { workers, slowest: self.slowest.clone() }
+        None
     }
 
-    /// What they did when.
-    pub(crate) fn timeline(&self) -> Timeline {
-        let Some(history) = &self.history else { return Timeline::default() };
-        let now = now_ns();
-        let track = |post: &Option<WorkerHandle>| post.as_ref()?.track.as_ref().map(|track| track.read(now));
-        history.timeline(self.posts.iter().map(|post| track(post).unwrap_or_default()), now)
+    fn send(&mut self, worker: usize, tag: u8, payload: &[u8]) {
+        if let Some(handle) = self.workers.get_mut(worker) {
+            handle.send(tag, payload);
+        }
     }
 
-    // ---- the end ----
+    #[expect(clippy::too_many_arguments, reason = "they are the action's")]
+    fn fail_task(
+        &mut self,
+        worker: usize,
+        unit: u32,
+        job: JobId,
+        index: u64,
+        attempts: u32,
+        cause: Cause,
+        bytes: u64,
+    ) {
+        let kind = self.kind_of(worker, cause);
+        let stderr_tail = self.stderr_tail_for(worker, cause);
+        let Some(job) = self.jobs.get_mut(job) else { return };
+        self.observer.attempt_lost(worker, job.task(), index, &kind);
+        // The caller decodes the argument to show it, unless that is what has failed, or may have ended the worker.
+        let can_be_shown = |handle: &&WorkerHandle| match cause {
+            Cause::Reported => matches!(kind, TaskErrorKind::Panicked(_) | TaskErrorKind::Failed(_)),
+            Cause::Died | Cause::TimedOut(_) | Cause::TooLarge { .. } => handle.has_decoded(unit),
+        };
+        let item = self.workers.get(worker).filter(can_be_shown);
+        let item = item.and_then(|handle| handle.items_from(unit, 1).pop());
+        let earlier = job.take_attempts(index);
+        let failure = Box::new(TaskFailure { attempts, kind, earlier, item, stderr_tail, bytes });
+        job.inbox.arrivals.push(Arrival { index, worker, what: Outcome::Failed(failure) });
+    }
+
+    fn fail(&mut self, job: JobId, worker: usize, cause: JobCause) {
+        let error = match cause {
+            JobCause::Init(cause) => {
+                let kind = TaskErrorKind::Init(Box::new(self.kind_of(worker, cause)));
+                let name = self.jobs.get(job).map_or("", |job| job.task().name);
+                let stderr_tail = self.stderr_tail_for(worker, cause);
+                Error::Task(TaskError::new(name, 0, worker, 1, None, kind).with_stderr_tail(stderr_tail))
+            }
+            JobCause::NotStarted => self.workers.why_not_started(),
+        };
+        if let Some(job) = self.jobs.get_mut(job) {
+            job.fail(error);
+        }
+    }
+
+    /// What a worker printed before its end, if that was the end of a task.
+    fn stderr_tail_for(&self, worker: usize, cause: Cause) -> Option<String> {
+        let ended = self.workers.get(worker)?.ended()?;
+        ended.stderr_tail.clone().filter(|_| cause != Cause::Reported)
+    }
+
+    fn kind_of(&mut self, worker: usize, cause: Cause) -> TaskErrorKind {
+        match cause {
+            Cause::Died => {
+                let ended = self.workers.get(worker).and_then(WorkerHandle::ended);
+                TaskErrorKind::Died(
+                    ended.map_or(Death::new(DeathCause::Unknown), |Ended { death, .. }| *death),
+                )
+            }
+            Cause::TimedOut(limit) => TaskErrorKind::TimedOut(Duration::from_nanos(limit)),
+            Cause::TooLarge { held, limit } => {
+                TaskErrorKind::Died(Death::new(DeathCause::MemoryLimit { limit, held }))
+            }
+            Cause::Reported => {
+                let reported = self.workers.get_mut(worker).and_then(WorkerHandle::take_reported);
+                reported.map_or_else(|| TaskErrorKind::Failed("no reason was given".into()), Into::into)
+            }
+        }
+    }
+
+    // ---- replies ----
+
+    /// Takes the replies that the worker has sent by now.
+    fn drain(&mut self, worker: usize) {
+        if !self.workers.get(worker).is_some_and(WorkerHandle::has_reply) {
+            return;
+        }
+        loop {
+            let taken = self.drain_head(worker);
+            let Some(handle) = self.workers.get_mut(worker) else { return };
+            handle.finish_taking(taken);
+            if !handle.has_waiting_reply() {
+                return handle.publish_read();
+            }
+        }
+    }
+
+    /// Takes the replies to the order at the head of the worker's queue.
+    fn drain_head(&mut self, worker: usize) -> Result<(), Corrupt> {
+        let Some(handle) = self.workers.get_mut(worker) else { return Ok(()) };
+        if !handle.is_up() {
+            handle.take_up()?;
+            self.observer.worker_up(worker);
+            self.handle(Event::Ready { worker });
+            return Ok(());
+        }
+        match self.supervisor.head(worker).ok_or(Corrupt)? {
+            Head::Tasks { unit, job, first, count } => {
+                let mut void = Inbox::default();
+                let inbox = self.jobs.inbox_of(job).unwrap_or(&mut void);
+                let answers = handle.take_answers(worker, unit, first, count, inbox);
+                self.note_answers(worker, unit, job, answers)
+            }
+            Head::Init { unit } | Head::Resume { unit } => {
+                match handle.take_order_reply(unit)? {
+                    Some(OrderReply::Done) => self.handle(Event::OrderDone { worker }),
+                    Some(OrderReply::Failed) => self.handle(Event::Failed { worker, bytes: 0 }),
+                    None => {}
+                }
+                Ok(())
+            }
+            Head::Exit { unit } => {
+                match handle.take_exit_reply(unit, self.jobs.exits())? {
+                    Some(ExitReply::Value(exit, value)) if self.jobs.has_exit(exit) => {
+                        self.workers.exits().push(exit, worker, &value);
+                    }
+                    Some(ExitReply::Value(..)) => return Err(Corrupt),
+                    Some(ExitReply::Failed(why)) => self.workers.note_exit_failed(worker, why.into(), None),
+                    Some(ExitReply::Done) => self.handle(Event::OrderDone { worker }),
+                    None => {}
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn note_answers(
+        &mut self,
+        worker: usize,
+        unit: u32,
+        job: JobId,
+        answers: Answers,
+    ) -> Result<(), Corrupt> {
+        let Answers { done, bytes, failed, slow, is_corrupt } = answers;
+        if let Some(job) = self.jobs.get(job) {
+            for (index, Slow { took_ns, argument }) in slow {
+                let (task, took) = (job.task().name.into(), Duration::from_nanos(took_ns));
+                self.observer.ran_slowly(SlowTask { task, index: index as usize, worker, took, argument });
+            }
+        }
+        if done > 0 {
+            let pace_ns = self.workers.get(worker).map_or(0, WorkerHandle::pace_ns);
+            self.handle(Event::Done { worker, count: done, bytes, pace_ns });
+        }
+        if let Some(bytes) = failed {
+            self.handle(Event::Failed { worker, bytes });
+            if let Some(handle) = self.workers.get_mut(worker) {
+                handle.forget_failed(unit, done);
+            }
+        }
+        if is_corrupt { Err(Corrupt) } else { Ok(()) }
+    }
+
+    // ---- ends ----
+
+    /// Sees whether the worker has ended. Its last replies are taken first: what it committed counts.
+    fn reap(&mut self, worker: usize) {
+        let Some(mut death) = self.workers.try_reap(worker, || self.jobs.ids()) else { return };
+        self.drain(worker);
+        if death.signal() == Some(libc::SIGKILL) {
+            death.out_of_memory = self.workers.has_run_out_of_memory(worker);
+        }
+        if self.workers.get(worker).is_some_and(WorkerHandle::was_up_unheard) {
+            self.handle(Event::Ready { worker });
+        }
+        let next = self.supervisor.head(worker).map(Head::unit);
+        let Some(died) = self.workers.note_end(worker, death, next, &mut self.observer) else { return };
+        self.handle(died);
+        if self.supervisor.is_absent(worker) {
+            self.workers.forget(worker, &mut self.observer);
+        }
+    }
 
     /// All workers end when they have done what they have; exit functions run.
-    pub(crate) fn retire(&mut self) {
-        self.ending = true;
+    pub(super) fn shut_down(&mut self) {
+        self.are_ending = true;
         self.handle(Event::Retire);
     }
 
     /// All workers end now: those that have something to do are killed, the others leave. Waits for both, for user code no
     /// longer than a moment.
-    pub(crate) fn terminate(&mut self) {
-        self.closed = true;
-        for worker in 0..self.posts.len() {
-            // Who has answered everything has nothing to do.
+    pub(super) fn terminate(&mut self) {
+        self.jobs.close_for_good();
+        for worker in 0..self.workers.len() {
+            // One that has answered everything has nothing to do.
             self.drain(worker);
         }
         let may_leave: Vec<bool> =
-            (0..self.posts.len()).map(|worker| self.supervisor.may_leave(worker)).collect();
+            (0..self.workers.len()).map(|worker| self.supervisor.may_leave(worker)).collect();
         self.cancel_all(&Error::Closed);
-        for (post, may_leave) in self.posts.iter_mut().zip(may_leave) {
-            let Some(post) = post else { continue };
-            match &mut post.child {
-                Child::Process(process) if post.corrupt || !may_leave => process.kill(),
-                Child::Process(_) | Child::Thread(_) => post.lane.close(),
+        self.workers.terminate(&may_leave, &mut self.observer);
+    }
+
+    /// Whether all workers have ended, or a call has come that keeps them.
+    pub(super) fn have_stopped(&self) -> bool {
+        self.supervisor.is_at_rest() || !self.are_ending
+    }
+
+    /// What became of the workers that were told to end.
+    pub(super) fn take_exit_error(&mut self) -> Result<(), Error> {
+        self.workers.take_exit_error().map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    // ---- checks ----
+
+    /// Looks at all that is due.
+    fn run_checks(&mut self, now: u64) {
+        self.note_begun();
+        if self.checks.is_news_due(now) {
+            self.take_news();
+        }
+        self.listen();
+        for worker in self.checks.take_exited() {
+            self.reap(worker);
+        }
+        self.workers.check_given_up();
+        for worker in self.workers.which(|handle| handle.is_stuck() || handle.is_finished_thread()) {
+            self.reap(worker);
+        }
+        self.replace_mute();
+        if let Some(limit) = self.workers.policy().memory_limit {
+            self.check_memory(limit, now);
+        }
+        if self.checks.is_sleep_due(now) {
+            self.workers.iter_mut().for_each(WorkerHandle::check_sleep);
+            for worker in self.workers.which(WorkerHandle::is_unwatched) {
+                self.reap(worker);
             }
         }
-        let end = Instant::now() + MOMENT;
-        for post in self.posts.iter_mut().flatten() {
-            if let Child::Process(process) = &mut post.child
-                && process.reap_within(end.saturating_duration_since(Instant::now())).is_none()
+        if self.workers.policy().nests && self.checks.is_progress_due(now) {
+            self.show_nested();
+        }
+    }
+
+    /// Shows how far the calls are that workers make of their own pools.
+    fn show_nested(&mut self) {
+        for (worker, handle) in self.workers.iter_mut_numbered() {
+            handle.probes_mut().show_progress(worker);
+        }
+    }
+
+    fn take_news(&mut self) {
+        let news = self.poller.look();
+        self.note_news(news);
+    }
+
+    fn note_news(&mut self, news: News) {
+        if self.checks.note_news(news, self.workers.len()) {
+            self.cancel_all(&Error::DescriptorsClosed);
+        }
+    }
+
+    /// Passes on what workers have printed and logged.
+    fn listen(&mut self) {
+        let Self { checks, workers, observer, .. } = self;
+        observer.pass_on();
+        checks.read_all(|worker| {
+            workers.get_mut(worker).is_none_or(|handle| observer.listen(worker, handle.probes_mut()))
+        });
+    }
+
+    /// Passes on what the tasks of a call have shown, printed and logged that ends now. Where nobody has ever printed
+    /// anything, short calls are not made longer for that.
+    fn take_last_news(&mut self) {
+        self.show_nested();
+        if self.observer.has_heard() || self.checks.is_last_news_due(self.clock.now()) {
+            self.take_news();
+            self.listen();
+            for handle in self.workers.iter_mut() {
+                self.observer.take_line(handle.probes_mut());
+            }
+            self.observer.pass_on();
+        }
+    }
+
+    /// Workers that can't wake the parent any more leave; no task is lost, nor what their exit functions give.
+    fn replace_mute(&mut self) {
+        for worker in 0..self.workers.len() {
+            if self.workers.get_mut(worker).is_some_and(WorkerHandle::has_become_mute) {
+                self.handle(Event::OverSoftLimit { worker });
+            }
+        }
+    }
+
+    /// Sees which orders with a time limit have begun, and when: that is what their limits count from.
+    fn note_begun(&mut self) {
+        for worker in 0..self.workers.len() {
+            if let Some(head) = self.supervisor.head_to_begin(worker)
+                && let Some(began) = self.workers.get(worker).and_then(|handle| handle.began(head.unit()))
             {
-                process.kill();
+                self.supervisor.head_began(worker, began);
             }
         }
-        for (worker, post) in self.posts.iter_mut().enumerate() {
-            let Some(WorkerHandle { stderr, log, .. }) = post.take() else { continue };
-            stderr.map(|mut stderr| self.printed.take_last(&mut stderr));
-            log.map(|mut log| log.take(|record| self.events.logged(worker, record)));
+    }
+
+    /// Sees which of the orders that run out of time have panicked, and are only told of yet.
+    fn note_panics(&mut self) {
+        for (worker, head) in self.supervisor.running_out(self.clock.now()) {
+            if self.workers.get(worker).is_some_and(|handle| handle.has_panicked(head.unit())) {
+                self.supervisor.head_panicked(worker);
+            }
         }
-        reap_groups();
+    }
+
+    /// Sees which workers hold more memory than they may: between tasks they say so, in a task nobody asks them.
+    fn check_memory(&mut self, limit: u64, now: u64) {
+        let is_due = self.checks.is_memory_due(now);
+        for worker in 0..self.workers.len() {
+            let Some(handle) = self.workers.get(worker) else { continue };
+            if handle.growth() > limit {
+                self.handle(Event::OverSoftLimit { worker });
+            } else if is_due && self.supervisor.head(worker).is_some() {
+                let held = handle.growth_now();
+                if held > limit.saturating_mul(2) {
+                    self.handle(Event::OverHardLimit { worker, held, limit });
+                }
+            }
+        }
+    }
+
+    // ---- sleep ----
+
+    /// Whether what is awaited may be there.
+    pub(super) fn is_news(&self, awaits: Awaits) -> bool {
+        match awaits {
+            Awaits::Job(id) => self.jobs.get(id).is_none_or(|job| {
+                !job.inbox.is_empty() || (job.has_items && self.supervisor.grant(id).is_some())
+            }),
+            Awaits::Background => {
+                let mut jobs = self.jobs.in_background().peekable();
+                (jobs.peek().is_none() && !self.has_streams())
+                    || jobs.any(|job| !job.inbox.is_empty())
+                    || self.streams.awaited().any(|awaits| self.is_news(awaits))
+            }
+            Awaits::Change { since } => self.sleepers.has_changed_since(since),
+        }
+    }
+
+    pub(super) fn sleepers(&mut self) -> &mut Sleepers {
+        &mut self.sleepers
+    }
+
+    /// Which of the sleepers are to be woken: the leader, the followers. The leader is woken for what it waits for, and
+    /// where it would sleep past the deadline; once.
+    pub(super) fn must_wake(&mut self) -> (bool, bool) {
+        let deadline = self.supervisor.deadline();
+        let must_wake_leader = self.sleepers.sleeping_leader().is_some_and(|(awaits, until)| {
+            let oversleeps = deadline.is_some_and(|deadline| until.is_none_or(|until| deadline < until));
+            oversleeps || self.is_news(awaits)
+        });
+        if must_wake_leader {
+            self.sleepers.note_woken();
+        }
+        (must_wake_leader, self.sleepers.followers().any(|awaits| self.is_news(awaits)))
+    }
+
+    /// The caller becomes the leader: how long it may sleep; nothing if there is something to do already.
+    pub(super) fn lead(&mut self, awaits: Awaits) -> Option<Sleep> {
+        let sleep = self.prepare_sleep();
+        self.sleepers.lead(awaits, self.supervisor.deadline(), sleep.is_some());
+        sleep
+    }
+
+    /// The leader is awake, with this news.
+    pub(super) fn stop_leading(&mut self, news: News) {
+        self.sleepers.stop_leading();
+        self.clock.note_watched();
+        self.note_news(news);
+        self.workers.iter().for_each(WorkerHandle::announce_awake);
+    }
+
+    /// Time limits pause while the program is stopped, as by Ctrl-Z. When in an absence that began is not known, so all
+    /// of it is left out.
+    pub(super) fn leave_out(&mut self, absence: Option<Absence>) {
+        if let Some(Absence { from, until, .. }) = absence.filter(Absence::was_standstill) {
+            self.handle(Event::StoodStill { from, until });
+        }
+    }
+
+    /// Says to all lanes that the parent will sleep, and how long; nothing if there is something to do already.
+    fn prepare_sleep(&mut self) -> Option<Sleep> {
+        let busy = self.supervisor.busy();
+        if self.spin.wait_for_reply(busy, self.jobs.len(), &self.workers) {
+            return None;
+        }
+        let patient = self.sleepers.begin_sleep();
+        self.workers.iter_mut().for_each(|handle| handle.announce_sleep(patient));
+        lane::full_fence();
+        if self.workers.has_replies() {
+            return None;
+        }
+        let now = now_ns();
+        let until = |deadline: u64| Duration::from_nanos(deadline.saturating_sub(now));
+        let limit = self.supervisor.deadline().map(until);
+        let check = match (busy, self.workers.policy().memory_limit) {
+            (0, _) => self.workers.await_ends().then_some(LONGEST_SLEEP_NS),
+            (_, Some(_)) => Some(MEMORY_CHECK_NS),
+            (_, None) => Some(self.sleepers.sleep_ns()),
+        };
+        let is_behind = self.observer.is_behind() || self.checks.has_readable();
+        let nested = busy > 0 && self.workers.iter().any(|handle| handle.probes().shows_progress());
+        let show = (is_behind || nested || self.jobs.is_any_shown()).then_some(SHOW_NS);
+        let patience = (patient && busy > 0).then_some(PATIENCE_NS);
+        let checks = check.into_iter().chain(show).chain(patience).map(Duration::from_nanos);
+        Some(Sleep { limit: limit.into_iter().chain(checks).min() })
+    }
+
+    // ---- streams ----
+
+    /// Whether a stream is open that somebody must drive.
+    pub(super) fn has_streams(&self) -> bool {
+        !self.streams.is_empty() && !self.jobs.is_closed_for_good()
+    }
+
+    #[cfg(feature = "stream")]
+    pub(super) fn streams(&mut self) -> &mut Streams {
+        &mut self.streams
+    }
+
+    /// Leaves the waker, and gives back the one before; not if what is awaited may be there. Says whether it is left.
+    #[cfg(feature = "stream")]
+    pub(super) fn leave_waker(&mut self, job: JobId, awaits: Awaits, waker: &mut Option<Waker>) -> bool {
+        let may_sleep = !self.is_news(awaits);
+        if may_sleep && let Some(left) = waker.take() {
+            *waker = self.streams.leave_waker(job, awaits, left);
+        }
+        may_sleep
+    }
+
+    /// The wakers of those streams for which there is news; where progress is shown, that time has passed is news.
+    pub(super) fn take_wakers(&mut self) -> Vec<Waker> {
+        let mut streams = std::mem::take(&mut self.streams);
+        let wakers = streams.take_wakers(|job, awaits| self.is_news(awaits) || self.jobs.is_shown(job));
+        self.streams = streams;
+        wakers
     }
 }

@@ -1,10 +1,9 @@
 //! A job that is under way, as its caller drives it: items out, outcomes in.
 
 use crate::codec::Codec;
-use crate::drive::{Awaits, Core};
+use crate::engine::{Awaits, Engine};
 use crate::error::{Error, TaskError, TaskErrorKind};
 use crate::ids::JobId;
-use crate::lane::padded;
 use crate::observe::End;
 use crate::observe::progress::Progress;
 use crate::task::{Output, Task, show};
@@ -14,25 +13,53 @@ use crate::{text, unwind};
 use super::input::InputBuffer;
 
 pub(super) struct Call<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
-    pub(super) core: &'p Core,
+    engine: &'p Engine,
     pub(super) job: JobId,
     pub(super) input: InputBuffer<'i, T, I>,
     /// Items of a chunk that must be whole.
-    pub(super) chunk: u64,
-    pub(super) codec: Codec,
-    pub(super) inbox: Inbox,
+    chunk: u64,
+    codec: Codec,
+    inbox: Inbox,
     /// Kept for its memory.
-    pub(super) values: Vec<T::Output>,
+    values: Vec<T::Output>,
     /// What came of tasks in the last turn.
-    pub(super) came: u64,
+    came: u64,
     /// Results taken since the last turn, and where they are bounded, their bytes.
     pub(super) taken: u64,
     pub(super) taken_bytes: u64,
     /// When the workers were looked at last, unless the user's code has run since.
     pub(super) watched: Option<u64>,
     /// When this ends, nobody is at work on the job any more.
-    pub(super) quiesces: bool,
-    pub(super) progress: Option<Progress>,
+    quiesces: bool,
+    progress: Option<Progress>,
+}
+
+impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
+    pub(super) fn new(
+        engine: &'p Engine,
+        job: JobId,
+        input: InputBuffer<'i, T, I>,
+        chunk: u64,
+        codec: Codec,
+        quiesces: bool,
+        progress: Option<Progress>,
+    ) -> Self {
+        Self {
+            engine,
+            job,
+            input,
+            chunk,
+            codec,
+            inbox: Inbox::default(),
+            values: Vec::new(),
+            came: 0,
+            taken: 0,
+            taken_bytes: 0,
+            watched: None,
+            quiesces,
+            progress,
+        }
+    }
 }
 
 impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
@@ -44,12 +71,12 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
     ) -> Option<Result<(), Error>> {
         // The user's input takes its own time.
         let pulling = self.input.pull(self.chunk).as_nanos() as u64;
-        if let Err(forked) = self.core.check() {
+        if let Err(forked) = self.engine.check() {
             return Some(Err(forked));
         }
         let watched = self.watched.take().map(|at| at.saturating_add(pulling));
         let taken = (std::mem::take(&mut self.taken), std::mem::take(&mut self.taken_bytes));
-        let looked = self.core.turn(self.job, taken, watched, &mut self.input, &mut self.inbox);
+        let looked = self.engine.turn(self.job, taken, watched, &mut self.input, &mut self.inbox);
         if let (Some(progress), Some(tasks)) = (&self.progress, self.input.total()) {
             progress.know(tasks);
         }
@@ -59,7 +86,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
             }
             self.watched = Some(looked);
             if wait && !self.input.is_short() {
-                self.watched = Some(self.core.wait(Awaits::Job(self.job)));
+                self.watched = Some(self.engine.wait(Awaits::Job(self.job)));
             }
             return None;
         }
@@ -115,15 +142,15 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
 
 impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Drop for Call<'_, 'i, T, I> {
     fn drop(&mut self) {
-        if !self.core.is_here() {
+        if !self.engine.is_here() {
             // The bar is the other process's too: whoever drew on it may have had its lock.
             let _never_dropped = std::mem::ManuallyDrop::new(self.progress.take());
             return;
         }
         self.end_progress(End::Interrupted);
-        self.core.close(self.job);
+        self.engine.close(self.job);
         if self.quiesces {
-            self.core.quiesce(self.job);
+            self.engine.quiesce(self.job);
         }
     }
 }
@@ -142,9 +169,9 @@ pub(super) fn open<T: Task>(
         TaskError::new(T::entry().name(), index as usize, worker, attempts, argument, kind)
     };
     match what {
-        Outcome::Values { start, len, count } => {
-            let slots = &tape[*start..][..count * padded(*len)];
-            let mut slots = slots.chunks_exact(padded(*len)).map(|slot| &slot[..*len]);
+        Outcome::Values { start, len, stride, count } => {
+            let slots = &tape[*start..][..count * stride];
+            let mut slots = slots.chunks_exact(*stride).map(|slot| &slot[..*len]);
             loop {
                 values.clear();
                 let failed = decode_each(codec, &mut slots, values);

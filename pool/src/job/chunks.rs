@@ -64,7 +64,7 @@ where
         T: for<'x> Task<Item<'x> = Chunk<'x, X>>,
         O: Outputs<T::Output>,
     {
-        self.pool.core().check()?;
+        self.pool.engine().check()?;
         self.check_outputs()?;
         let source = rows.lend()?;
         self.options.quiesces = source.is_on_loan();
@@ -144,7 +144,7 @@ where
         rows_per_chunk: usize,
         item: impl Fn(Piece, usize) -> T::Item<'i>,
     ) -> Result<Vec<Result<T::Output, TaskError>>, Error> {
-        self.pool.core().check()?;
+        self.pool.engine().check()?;
         let allowed = "the call itself says how many elements a chunk has: leave the option out";
         if let Some(size) = self.options.chunk_size {
             return Err(Error::option("chunk_size", size, allowed));
@@ -179,10 +179,10 @@ where
         self.options.check()?;
         let len = self.options.iterable_len.take().map_or(len, |most| most.min(len));
         let (size, splits) = (self.options.chunk_size.take(), self.options.n_splits.take());
-        if self.pool.orders_tasks() {
+        if self.pool.config().order_tasks {
             self.options.chunk_size = Some(1);
         }
-        let default = || SPLITS.saturating_mul(self.pool.workers());
+        let default = || SPLITS.saturating_mul(self.pool.config().workers);
         Ok(match size {
             Some(size) => Cuts { at: 0, len, by: By::Size(size) },
             None => Cuts { at: 0, len, by: By::Splits(splits.unwrap_or_else(default).min(len)) },

@@ -4,81 +4,53 @@ use std::any::TypeId;
 use std::sync::Arc;
 
 use super::background::BackgroundDriver;
-use crate::codec::{Codec, type_key};
-use crate::drive::{Core, ProfileDef};
+use crate::codec::type_key;
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::options::PoolConfig;
 use crate::task::registry::Registry;
 use crate::task::seed::Seeds;
 use crate::task::{Task, WorkerExit, WorkerInit};
-use crate::work::Plan;
+use crate::work::{Plan, ProfileSpec, TaskRef};
 
-/// What calls are made on.
+/// What calls are made on: an engine, the thread that drives it where no caller does, and what does not change in the
+/// pool's life.
 pub(crate) struct PoolHandle {
-    core: Arc<Core>,
+    engine: Arc<Engine>,
     background: Arc<BackgroundDriver>,
     config: PoolConfig,
     seeds: Seeds,
 }
 
 impl PoolHandle {
-    pub(crate) fn new(core: Core, config: PoolConfig, seeds: Seeds) -> Self {
-        Self { core: Arc::new(core), background: Arc::default(), config, seeds }
+    pub(crate) fn new(engine: Engine, config: PoolConfig, seeds: Seeds) -> Self {
+        Self { engine: Arc::new(engine), background: Arc::default(), config, seeds }
     }
 
-    pub(crate) fn config(&self) -> &PoolConfig {
-        &self.config
-    }
-
-    /// Waits until the workers, which were told to end, have done so.
-    pub(crate) fn rest(&self) -> Result<(), Error> {
-        self.core.check()?;
-        // A call that comes from another thread meanwhile keeps the workers.
-        self.core.drive_until(|state| state.is_at_rest() || !state.is_ending());
-        match self.core.lock().exit_error.take() {
-            Some(error) => Err(error.into()),
-            None => Ok(()),
-        }
-    }
-
-    /// Without `keep_alive` the workers end with the last call that is under way; that call waits for them.
-    pub(crate) fn after_call(&self) -> Result<(), Error> {
-        if self.config.upkeep.keep_alive { Ok(()) } else { self.rest() }
-    }
-
-    /// Whether somebody wants insights.
-    pub(crate) fn is_watched(&self) -> bool {
-        self.config.upkeep.insights
-    }
-
-    /// The seed of a call that was given none.
-    pub(crate) fn next_seed(&self) -> u64 {
-        self.seeds.next()
-    }
-
-    pub(crate) fn core(&self) -> &Core {
-        &self.core
-    }
-
-    pub(crate) fn core_arc(&self) -> &Arc<Core> {
-        &self.core
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
     }
 
     pub(crate) fn background(&self) -> &Arc<BackgroundDriver> {
         &self.background
     }
 
-    pub(crate) fn codec(&self) -> Codec {
-        self.config.codec
+    pub(crate) fn config(&self) -> &PoolConfig {
+        &self.config
     }
 
-    /// Whether workers can be killed.
-    pub(crate) fn killable(&self) -> bool {
-        self.config.method.is_process()
+    /// The seed of a call that was given none.
+    pub(super) fn next_seed(&self) -> u64 {
+        self.seeds.next()
+    }
+
+    /// Without `keep_alive` the workers end with the last call that is under way; that call waits for them.
+    pub(super) fn after_call(&self) -> Result<(), Error> {
+        if self.config.policy.keep_alive { Ok(()) } else { self.engine.wait_stopped() }
     }
 
     /// How many results of a lazy iterator may be under way when the caller gives no bound.
-    pub(crate) fn default_bound(&self, plan: &Plan) -> Option<u64> {
+    pub(super) fn default_bound(&self, plan: &Plan) -> Option<u64> {
         const ADAPTIVE: u64 = 16_384;
         let workers = self.config.workers as u64;
         Some(match plan.whole_chunk() {
@@ -87,22 +59,17 @@ impl PoolHandle {
         })
     }
 
-    /// Whether chunks go to workers in turn.
-    pub(crate) fn orders_tasks(&self) -> bool {
-        self.config.order_tasks
-    }
-
-    /// A task's place in the registry, and the number of the worker state that it runs on; 0 for none.
-    pub(crate) fn functions<T: Task, I: WorkerInit, E: WorkerExit>(&self) -> Result<(u32, u32), Error> {
-        self.core.check()?;
+    /// What workers need to know of the functions of a call: the task, and the worker state that it runs on, if it has one.
+    pub(super) fn functions<T: Task, I: WorkerInit, E: WorkerExit>(
+        &self,
+    ) -> Result<(TaskRef, Option<ProfileSpec>), Error> {
+        self.engine.check()?;
         let registry = Registry::get();
         let index = |entry: Option<_>| entry.map(|entry| registry.index_of(entry)).transpose();
         let (task, init, exit) = (registry.index_of(T::entry())?, index(I::entry())?, index(E::entry())?);
-        if init.is_none() && exit.is_none() && TypeId::of::<T::State>() == TypeId::of::<()>() {
-            return Ok((task, 0));
-        }
+        let has_state = init.is_some() || exit.is_some() || TypeId::of::<T::State>() != TypeId::of::<()>();
         let state_type = type_key(TypeId::of::<T::State>());
-        let profile = self.core.lock().profile(ProfileDef { state_type, task, init, exit });
-        Ok((task, profile))
+        let profile = has_state.then_some(ProfileSpec { state_type, task, init, exit });
+        Ok((TaskRef { index: task, name: T::entry().name() }, profile))
     }
 }

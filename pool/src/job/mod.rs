@@ -4,7 +4,6 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use crate::drive::JobSlot;
 use crate::error::{Error, TaskError};
 use crate::observe::progress::Progress;
 #[cfg(feature = "progress")]
@@ -12,24 +11,26 @@ use crate::observe::progress::Wanted;
 use crate::task::chunk::Concatenated;
 use crate::task::{ExitOf, InitOf, RunsOn, Task};
 use crate::wire::ExecFlags;
-use crate::worker_pool::WorkerPool;
+use crate::work::{JobSpec, Plan};
 
 #[cfg(feature = "ndarray")]
 mod arrays;
+mod async_result;
 mod background;
 mod calls;
 mod chunks;
 mod imap;
 mod options;
 mod call;
+mod handle;
 mod reorder;
 #[cfg(feature = "stream")]
 mod stream;
 mod input;
 
-pub use background::AsyncResult;
-pub(crate) use background::BackgroundDriver;
+pub use async_result::AsyncResult;
 use call::Call;
+pub(crate) use handle::PoolHandle;
 pub use imap::Imap;
 use input::InputBuffer;
 pub(crate) use options::Options;
@@ -42,9 +43,9 @@ pub use stream::ResultStream;
 /// `chunks_mut_outcomes`.
 #[must_use = "a job does nothing until one of its calls is made"]
 pub struct Job<'p, T: Task, S, I = <T as Task>::Init, E = <T as Task>::Exit, O = Concatenated> {
-    pool: &'p WorkerPool<S>,
+    pool: &'p PoolHandle,
     options: Options,
-    functions: PhantomData<fn() -> (T, I, E, O)>,
+    functions: PhantomData<fn() -> (T, S, I, E, O)>,
 }
 
 impl<T: Task, S, I, E, O> fmt::Debug for Job<'_, T, S, I, E, O> {
@@ -54,7 +55,7 @@ impl<T: Task, S, I, E, O> fmt::Debug for Job<'_, T, S, I, E, O> {
 }
 
 impl<'p, T: Task, S> Job<'p, T, S> {
-    pub(crate) fn new(pool: &'p WorkerPool<S>) -> Self {
+    pub(crate) fn new(pool: &'p PoolHandle) -> Self {
         Self { pool, options: Options::default(), functions: PhantomData }
     }
 }
@@ -265,7 +266,7 @@ where
     {
         let pool = self.pool;
         let running = self.open(items.into_iter(), Mode::Outcomes { bounded: true });
-        Imap::new(running, true, pool.workers(), || pool.after_call())
+        Imap::new(running, true, pool.config().workers, || pool.after_call())
     }
 
     /// The results in the order in which they come, one by one, while the job goes on.
@@ -276,7 +277,7 @@ where
     {
         let pool = self.pool;
         let running = self.open(items.into_iter(), Mode::Outcomes { bounded: true });
-        Imap::new(running, false, pool.workers(), || pool.after_call())
+        Imap::new(running, false, pool.config().workers, || pool.after_call())
     }
 
     /// Runs the task once.
@@ -312,61 +313,30 @@ where
         items: C,
         mode: Mode,
     ) -> Result<Call<'p, 'i, T, C>, Error> {
-        let mut plan = self.options.plan(items.size_hint(), self.pool.killable())?;
+        let mut plan = self.options.plan(items.size_hint(), self.pool.config())?;
         plan.fail_fast = mode == Mode::FailFast;
         if mode == (Mode::Outcomes { bounded: true }) && plan.max_active.is_none() {
             plan.max_active = self.pool.default_bound(&plan);
             plan.max_held_bytes = Some(MOST_HELD_BYTES);
         }
-        let chunk = plan.whole_chunk();
-        let tasks = plan.total;
-        let slot = self.slot(&mut plan)?;
-        let input = InputBuffer::new(items, self.options.cut(), self.pool.codec());
-        let core = self.pool.core();
-        let job = core.open(slot, plan, Vec::new())?;
-        let codec = self.pool.codec();
-        let quiesces = self.options.quiesces;
-        let inbox = Default::default();
+        let (chunk, tasks) = (plan.whole_chunk(), plan.total);
+        let (codec, engine) = (self.pool.config().codec, self.pool.engine());
+        let job = engine.open(JobSpec { is_background: false, ..self.spec(plan)? })?;
         let progress = self.options.progress.take().and_then(|wanted| Progress::new(wanted, tasks));
-        Ok(Call {
-            core,
-            job,
-            input,
-            chunk,
-            codec,
-            inbox,
-            values: Vec::new(),
-            came: 0,
-            taken: 0,
-            taken_bytes: 0,
-            watched: None,
-            quiesces,
-            progress,
-        })
+        let input = InputBuffer::new(items, self.options.cut(), codec);
+        Ok(Call::new(engine, job, input, chunk, codec, self.options.quiesces, progress))
     }
 
-    /// What the driver keeps of the job; the plan learns its profile.
-    fn slot(&self, plan: &mut crate::work::Plan) -> Result<Box<JobSlot>, Error> {
+    /// What the call asks of the engine.
+    fn spec(&self, plan: Plan) -> Result<JobSpec, Error> {
         let (task, profile) = self.pool.functions::<T, I, E>()?;
-        plan.profile = profile;
-        Ok(Box::new(JobSlot {
-            task_name: T::entry().name(),
-            task,
-            profile,
-            flags: ExecFlags {
-                timed: plan.task_limit_ns.is_some(),
-                watched: self.pool.is_watched(),
-                claim: plan.most_claimed(),
-                seed: self.options.seed.unwrap_or_else(|| self.pool.next_seed()),
-            },
-            item_bytes: 0,
-            inbox: Default::default(),
-            kept: Default::default(),
-            earlier: Default::default(),
-            cancelled: false,
-            hungry: false,
-            shown: self.options.progress.is_some(),
-            is_background: false,
-        }))
+        let flags = ExecFlags {
+            timed: plan.task_limit_ns.is_some(),
+            watched: self.pool.config().policy.insights,
+            claim: plan.most_claimed(),
+            seed: self.options.seed.unwrap_or_else(|| self.pool.next_seed()),
+        };
+        let is_shown = self.options.progress.is_some();
+        Ok(JobSpec { task, profile, flags, plan, is_shown, is_background: true, encoded: Vec::new() })
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::observe::progress::Wanted;
+use crate::options::PoolConfig;
 use crate::work::{Chunking, Plan};
 
 #[derive(Debug, Clone, Default)]
@@ -28,7 +29,7 @@ pub(crate) struct Options {
 
 impl Options {
     /// The plan for an input whose iterator gives this size hint.
-    pub(super) fn plan(&self, hint: (usize, Option<usize>), killable: bool) -> Result<Plan, Error> {
+    pub(super) fn plan(&self, hint: (usize, Option<usize>), pool: &PoolConfig) -> Result<Plan, Error> {
         self.check()?;
         for (name, limit) in [
             ("task_timeout", self.task_timeout),
@@ -39,7 +40,7 @@ impl Options {
                 Some(Duration::ZERO) => {
                     return Err(Error::option(name, Duration::ZERO, "it must be longer than nothing"));
                 }
-                Some(limit) if !killable => {
+                Some(limit) if !pool.method.is_process() => {
                     return Err(Error::option(
                         name,
                         limit,

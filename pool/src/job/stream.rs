@@ -9,12 +9,11 @@ use futures_core::{FusedStream, Stream};
 
 use super::call::Call;
 use super::imap::Results;
-use super::{Job, Mode};
-use crate::drive::{Awaits, Core};
+use super::{Job, Mode, PoolHandle};
+use crate::engine::{Awaits, Engine};
 use crate::error::Error;
 use crate::ids::JobId;
 use crate::task::{ExitOf, InitOf, RunsOn, Task};
-use crate::worker_pool::WorkerPool;
 
 /// A poll that has taken so long lets others run before it asks the input for more.
 const LONG_POLL: Duration = Duration::from_micros(200);
@@ -68,13 +67,13 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> fmt::Debug for ResultStream<'
 }
 
 impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> ResultStream<'p, 'i, T, I> {
-    fn new<S>(running: Result<Call<'p, 'i, T, I>, Error>, ordered: bool, pool: &'p WorkerPool<S>) -> Self {
+    fn new(running: Result<Call<'p, 'i, T, I>, Error>, ordered: bool, pool: &'p PoolHandle) -> Self {
         let opened = running.and_then(|running| Ok((Place::take(pool, running.job)?, running)));
         let (place, running) = match opened {
             Ok((place, running)) => (Some(place), Ok(running)),
             Err(error) => (None, Err(error)),
         };
-        Self { place, results: Results::new(running, ordered, pool.workers()) }
+        Self { place, results: Results::new(running, ordered, pool.config().workers) }
     }
 }
 
@@ -122,40 +121,39 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> FusedStream for ResultStream<
 
 /// A stream's place in its pool: as long as it has one, the courier drives between polls.
 struct Place<'p> {
-    core: &'p Core,
+    keeps_workers: bool,
+    engine: &'p Engine,
     job: JobId,
 }
 
 impl<'p> Place<'p> {
-    fn take<S>(pool: &'p WorkerPool<S>, job: JobId) -> Result<Self, Error> {
-        let place = Self { core: pool.core(), job };
-        pool.background().attach_stream(pool.core_arc(), job)?;
+    fn take(pool: &'p PoolHandle, job: JobId) -> Result<Self, Error> {
+        let place = Self { keeps_workers: pool.config().policy.keep_alive, engine: pool.engine(), job };
+        pool.background().attach_stream(pool.engine(), job)?;
         Ok(place)
     }
 
     /// Has the task woken when what is awaited may be there; not if it may be there now.
     fn sleep(&self, awaits: Awaits, cx: &Context<'_>) -> bool {
         // Where nobody would wake it, the next turn says why.
-        if !self.core.is_here() {
+        if !self.engine.is_here() {
             return false;
         }
         let mut waker = Some(cx.waker().clone());
-        self.core.lock().leave_waker(self.job, awaits, &mut waker)
+        self.engine.leave_waker(self.job, awaits, &mut waker)
     }
 
     /// Ready when the workers have ended that were to end with the call.
     fn poll_rest(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
-        self.core.check()?;
+        self.engine.check()?;
+        if self.keeps_workers {
+            return Poll::Ready(Ok(()));
+        }
         loop {
-            let (rested, awaits) = self.core.change(|state| {
-                state.drive();
-                (state.rested(), state.next_change())
-            });
-            if let Some(rested) = rested {
-                return Poll::Ready(rested);
-            }
-            if self.sleep(awaits, cx) {
-                return Poll::Pending;
+            match self.engine.poll_stopped() {
+                Ok(stopped) => return Poll::Ready(stopped),
+                Err(awaits) if self.sleep(awaits, cx) => return Poll::Pending,
+                Err(_) => {}
             }
         }
     }
@@ -163,10 +161,10 @@ impl<'p> Place<'p> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        if !self.core.is_here() {
+        if !self.engine.is_here() {
             return;
         }
-        drop(self.core.change(|state| state.close_stream(self.job)));
+        self.engine.close_stream(self.job);
     }
 }
 

@@ -15,7 +15,7 @@ mod spin;
 mod sync;
 mod worker;
 
-pub(crate) use parent::{ParentEnd, Reply};
+pub(crate) use parent::{OrderReservation, ParentEnd, Reply};
 pub(crate) use ring::{Corrupt, Position, padded};
 pub(crate) use spin::Spinner;
 pub(crate) use worker::{Order, Responder, WorkerEnd};

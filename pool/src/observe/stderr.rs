@@ -19,8 +19,8 @@ const LAST: usize = 1 << 20;
 
 /// What one worker prints.
 #[derive(Debug)]
-pub(crate) struct StderrPipe {
-    pub(crate) pipe: Reader,
+pub(super) struct StderrPipe {
+    pub(super) pipe: Reader,
     /// What it prints is passed on as it is, control characters and all.
     raw: bool,
     /// A line that is not whole yet.
@@ -33,7 +33,7 @@ pub(crate) struct StderrPipe {
 }
 
 impl StderrPipe {
-    pub(crate) fn new(pipe: Reader, raw: bool) -> Self {
+    pub(super) fn new(pipe: Reader, raw: bool) -> Self {
         Self { pipe, raw, line: Vec::new(), tail: Vec::new(), old: 0 }
     }
 
@@ -52,7 +52,7 @@ impl StderrPipe {
     }
 
     /// Takes the line that is not whole.
-    pub(crate) fn take_line(&mut self, printed: &mut Printed) {
+    pub(super) fn take_line(&mut self, printed: &mut Printed) {
         self.pass_on(self.line.len(), &mut printed.bytes);
     }
 
@@ -71,7 +71,7 @@ impl StderrPipe {
     }
 
     /// Answers were found: what was printed before is no longer of interest.
-    pub(crate) fn note_answers(&mut self) {
+    pub(super) fn note_answers(&mut self) {
         if !self.tail.is_empty() {
             self.forget(self.old);
             self.old = self.tail.len();
@@ -88,20 +88,20 @@ impl StderrPipe {
 
 /// What was printed and is not passed on yet.
 #[derive(Debug, Default)]
-pub(crate) struct Printed {
+pub(super) struct Printed {
     bytes: Vec<u8>,
     /// Somebody has printed something.
-    pub(crate) any: bool,
+    pub(super) any: bool,
 }
 
 impl Printed {
     /// Whether stderr did not take all of it.
-    pub(crate) fn is_stuck(&self) -> bool {
+    pub(super) fn is_stuck(&self) -> bool {
         !self.bytes.is_empty()
     }
 
     /// Takes what the worker has printed, and passes it on. False when some of it is left in the pipe.
-    pub(crate) fn take(&mut self, stderr: &mut StderrPipe) -> bool {
+    pub(super) fn take(&mut self, stderr: &mut StderrPipe) -> bool {
         let room = WAITING.saturating_sub(self.bytes.len());
         let is_all = stderr.take(&mut self.bytes, room);
         self.pass_on();
@@ -109,7 +109,7 @@ impl Printed {
     }
 
     /// Takes all that a worker has printed that is gone: its last words.
-    pub(crate) fn take_last(&mut self, stderr: &mut StderrPipe) -> Option<String> {
+    pub(super) fn take_last(&mut self, stderr: &mut StderrPipe) -> Option<String> {
         stderr.take(&mut self.bytes, LAST);
         stderr.take_line(self);
         self.pass_on();
@@ -117,7 +117,7 @@ impl Printed {
     }
 
     /// Passes on what can be passed on without waiting.
-    pub(crate) fn pass_on(&mut self) {
+    pub(super) fn pass_on(&mut self) {
         if !self.bytes.is_empty() {
             let written = progress::suspend_bars(|| write_now(io::stderr(), &self.bytes));
             self.bytes.drain(..written);

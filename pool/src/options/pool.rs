@@ -10,7 +10,7 @@ pub(crate) struct PoolConfig {
     pub(crate) method: StartMethod,
     pub(crate) codec: Codec,
     pub(crate) order_tasks: bool,
-    pub(crate) upkeep: WorkerPolicy,
+    pub(crate) policy: WorkerPolicy,
 }
 
 /// How a pool keeps its workers.

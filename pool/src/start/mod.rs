@@ -20,8 +20,7 @@ use std::time::Duration;
 
 use crate::codec::Codec;
 use crate::error::Error;
-use crate::observe::ProbeHandles;
-use crate::observe::logs::Verbosity;
+use crate::observe::ProbeEnds;
 use crate::options::StartMethod;
 use crate::shared::Retained;
 use crate::sys::fd::Guarded;
@@ -49,11 +48,8 @@ pub(crate) struct WorkerSpec {
     pub(crate) up: OwnedFd,
     /// What wakes the parent.
     pub(crate) bell: OwnedFd,
-    /// Its stderr. A thread has its process's.
-    pub(crate) stderr: Option<OwnedFd>,
-    /// Where it logs, and how much, if somebody listens.
-    pub(crate) log: Option<(OwnedFd, Verbosity)>,
-    pub(crate) notes: ProbeHandles,
+    /// How it is observed. A thread prints to its process's stderr.
+    pub(crate) ends: ProbeEnds,
     /// The CPUs that it may use; empty: those of whoever starts it.
     pub(crate) cpus: Vec<usize>,
 }

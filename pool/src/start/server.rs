@@ -11,6 +11,7 @@ use super::{
     BOOT_LIMIT, Child, Starter, StartingWorker, Unstarted, WorkerConfig, WorkerSpec, fork, forkserver,
 };
 use crate::error::Error;
+use crate::observe::ProbeEnds;
 use crate::sys::credentials::Credentials;
 use crate::sys::fd::Fd;
 use crate::sys::lifeline::lifeline;
@@ -44,7 +45,7 @@ struct Known {
 
 impl Known {
     fn new(seat: WorkerSpec) -> Result<Self, Error> {
-        let WorkerSpec { id, down, up, bell, stderr, log, notes, cpus } = seat;
+        let WorkerSpec { id, down, up, bell, ends: ProbeEnds { stderr, log, handles: notes }, cpus } = seat;
         let (log, verbosity) = log.unzip();
         let fds =
             [down, up, bell].into_iter().chain(stderr).chain(log).map(Fd::new).collect::<io::Result<_>>();

@@ -41,13 +41,13 @@ impl Starter for Spawn {
     fn start(&mut self, seat: WorkerSpec) -> Result<StartingWorker, Unstarted> {
         let what = format!("worker {}", seat.id);
         let started = start_anew(&self.crew, ProcessKind::Worker, &what, &seat.cpus)?;
-        let fds = [&seat.down, &seat.up, &seat.bell].into_iter().chain(&seat.stderr);
-        let (log, verbosity) = seat.log.as_ref().map(|(log, verbosity)| (log, *verbosity)).unzip();
+        let fds = [&seat.down, &seat.up, &seat.bell].into_iter().chain(&seat.ends.stderr);
+        let (log, verbosity) = seat.ends.log.as_ref().map(|(log, verbosity)| (log, *verbosity)).unzip();
         let fds: Vec<_> = fds.chain(log).map(AsFd::as_fd).collect();
         let order = StartRequest {
             id: seat.id as u64,
             verbosity: verbosity.unwrap_or(0),
-            notes: seat.notes,
+            notes: seat.ends.handles,
             number: next_number(),
         };
         // It is offered its seat before it has said that it is fit: nobody waits twice. If it is gone already, the

@@ -10,6 +10,7 @@ use nix::unistd::write;
 use super::child::PoolContext;
 use super::{Child, Starter, StartingWorker, Unstarted, WorkerConfig, WorkerSpec};
 use crate::error::Error;
+use crate::observe::ProbeEnds;
 use crate::role::WorkerKind;
 use crate::sys::cpu;
 use crate::sys::fd::Guarded;
@@ -39,7 +40,7 @@ impl Starter for Threads {
 }
 
 fn start(seat: WorkerSpec, heritage: PoolContext) -> io::Result<Thread> {
-    let WorkerSpec { id, down, up, bell, log, notes, cpus, .. } = seat;
+    let WorkerSpec { id, down, up, bell, ends: ProbeEnds { log, handles: notes, .. }, cpus } = seat;
     let last = LastWords {
         bell: Guarded::new(bell.try_clone().map_err(named("a copy of the eventfd"))?)?,
         ended: Arc::default(),

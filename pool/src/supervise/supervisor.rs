@@ -86,11 +86,6 @@ impl Supervisor {
         actions.append(&mut self.actions);
     }
 
-    /// Whether workers can be killed.
-    pub(crate) fn has_processes(&self) -> bool {
-        self.killable
-    }
-
     /// Whether every worker has ended.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.workers.iter().all(|worker| worker.phase == Phase::Absent)

@@ -1,7 +1,6 @@
 //! What has come for a job and was not taken by its caller yet.
 
 use crate::error::{Error, TaskErrorKind};
-use crate::lane::padded;
 
 /// The arrivals of one job. Values lie as bytes on one tape; they are decoded by the caller, outside any lock.
 #[derive(Debug, Default)]
@@ -23,10 +22,11 @@ pub(crate) struct Arrival {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
-    /// So many values of one length; on the tape each lies [`padded`] behind the one before.
+    /// So many values of one length; on the tape each lies a `stride` behind the one before.
     Values {
         start: usize,
         len: usize,
+        stride: usize,
         count: usize,
     },
     Failed(Box<TaskFailure>),
@@ -60,20 +60,28 @@ impl Inbox {
     }
 
     /// Lays down values that lie at the end of the tape since `start`.
-    pub(crate) fn push(&mut self, index: u64, worker: usize, start: usize, len: usize, count: usize) {
+    pub(crate) fn push(
+        &mut self,
+        index: u64,
+        worker: usize,
+        start: usize,
+        len: usize,
+        stride: usize,
+        count: usize,
+    ) {
         if let Some(Arrival {
             index: first,
             worker: by,
-            what: Outcome::Values { start: from, len: of, count: so_far },
+            what: Outcome::Values { start: from, len: of, stride: _, count: so_far },
         }) = self.arrivals.last_mut()
             && (*by, *of) == (worker, len)
             && *first + *so_far as u64 == index
-            && *from + *so_far * padded(len) == start
+            && *from + *so_far * stride == start
         {
             *so_far += count;
             return;
         }
-        self.arrivals.push(Arrival { index, worker, what: Outcome::Values { start, len, count } });
+        self.arrivals.push(Arrival { index, worker, what: Outcome::Values { start, len, stride, count } });
     }
 
     /// How many results there are, and how many tasks without one.

@@ -4,8 +4,10 @@ mod exits;
 mod feed;
 mod inbox;
 mod plan;
+mod spec;
 
 pub(crate) use exits::{ExitValue, Exits};
 pub(crate) use feed::{ChunkWriter, Feed, Halt};
 pub(crate) use inbox::{Arrival, Inbox, Outcome, TaskFailure};
 pub(crate) use plan::{Chunking, Plan, splits};
+pub(crate) use spec::{JobSpec, ProfileSpec, TaskRef};

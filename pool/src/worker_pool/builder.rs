@@ -7,12 +7,12 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::WorkerPool;
 use super::cpus;
 use crate::codec::Codec;
 use crate::codec::type_key;
-use crate::drive::WorkerPolicy;
 use crate::error::Error;
-use crate::options::{CpuIds, MOST_WORKERS, StartMethod};
+use crate::options::{CpuIds, MOST_WORKERS, PoolConfig, StartMethod, WorkerPolicy};
 use crate::role::{self, Role};
 use crate::shared;
 use crate::start::{SharedSource, WorkerConfig};
@@ -22,7 +22,6 @@ use crate::sys::memfile::{self, Limited};
 use crate::sys::program;
 use crate::task::registry::SharedAny;
 use crate::unwind;
-use crate::worker_pool::{PoolConfig, WorkerPool};
 
 /// Options of a [`WorkerPool`]; from [`WorkerPool::builder`].
 #[must_use = "a builder does nothing until `build` is called"]
@@ -272,12 +271,12 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
             shared: self.shared_for_workers(anew)?,
             allow_fork_with_threads: self.allow_fork_with_threads,
         };
-        let settings = PoolConfig {
+        let config = PoolConfig {
             workers,
             method: self.start_method,
             codec: self.codec,
             order_tasks: self.order_tasks,
-            upkeep: WorkerPolicy {
+            policy: WorkerPolicy {
                 keep_alive: self.keep_alive,
                 memory_limit: self.memory_limit,
                 insights: self.insights,
@@ -285,7 +284,7 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
                 nests: self.start_method.is_process() && !self.daemon,
             },
         };
-        WorkerPool::start(settings, crew, cpus)
+        WorkerPool::start(config, crew, cpus)
     }
 
     fn shared_for_workers(&self, anew: bool) -> Result<SharedSource, Error> {

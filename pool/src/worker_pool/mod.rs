@@ -3,7 +3,6 @@
 mod builder;
 mod cpus;
 
-use std::any::TypeId;
 use std::iter::FusedIterator;
 use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
@@ -12,22 +11,21 @@ use std::sync::{Arc, Weak};
 use futures_core::FusedStream;
 
 use crate::codec::Codec;
-use crate::codec::type_key;
-use crate::drive::{Core, ProfileDef, State, Waiter, WorkerPolicy};
+use crate::engine::Engine;
 use crate::error::{Error, TaskError, TaskErrorKind};
-use crate::job::{AsyncResult, BackgroundDriver, Job};
+use crate::job::{AsyncResult, Job, PoolHandle};
 use crate::observe::insights::Insights;
 use crate::observe::timeline::Timeline;
-use crate::options::StartMethod;
+use crate::options::{PoolConfig, StartMethod};
 use crate::shared;
-use crate::start::{self, WorkerConfig};
-use crate::supervise::Supervisor;
+use crate::start::WorkerConfig;
 use crate::task::registry::Registry;
 use crate::task::seed::Seeds;
-use crate::task::{Output, ReadyFor, RunsOn, Task, WorkerExit, WorkerInit};
+use crate::task::{Output, ReadyFor, RunsOn, Task, WorkerExit};
 use crate::text;
 use crate::unwind;
-use crate::work::{ExitValue, Plan};
+use crate::work::ExitValue;
+
 pub use builder::WorkerPoolBuilder;
 
 /// A pool of workers that run tasks.
@@ -40,26 +38,13 @@ pub use builder::WorkerPoolBuilder;
 ///
 /// `S` is the type of the shared value, which `#[shared]` parameters borrow.
 pub struct WorkerPool<S = ()> {
-    core: Arc<Core>,
-    background: Arc<BackgroundDriver>,
-    settings: PoolConfig,
-    seeds: Seeds,
+    handle: PoolHandle,
     shares: PhantomData<fn() -> S>,
-}
-
-/// What does not change in the pool's life.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PoolConfig {
-    pub(crate) workers: usize,
-    pub(crate) method: StartMethod,
-    pub(crate) codec: Codec,
-    pub(crate) order_tasks: bool,
-    pub(crate) upkeep: WorkerPolicy,
 }
 
 impl<S> std::fmt::Debug for WorkerPool<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WorkerPool").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("WorkerPool").field("config", self.handle.config()).finish_non_exhaustive()
     }
 }
 
@@ -79,40 +64,27 @@ impl WorkerPool {
 }
 
 impl<S> WorkerPool<S> {
-    pub(crate) fn start(
-        settings: PoolConfig,
-        crew: WorkerConfig,
-        cpus: Vec<Vec<usize>>,
-    ) -> Result<Self, Error> {
-        let waiter = Arc::new(Waiter::new().map_err(|error| Error::start("the pool", error))?);
-        let supervisor =
-            Supervisor::new(settings.workers, settings.order_tasks, settings.method.is_process());
-        let starter = start::starter(settings.method, crew);
-        let state = State::new(supervisor, starter, Arc::clone(&waiter), cpus, settings.upkeep);
-        Ok(Self {
-            core: Arc::new(Core::new(state, waiter)),
-            background: Arc::default(),
-            settings,
-            seeds: Seeds::new(shared::random().map_err(|error| Error::start("the pool", error))?),
-            shares: PhantomData,
-        })
+    fn start(config: PoolConfig, workers: WorkerConfig, cpus: Vec<Vec<usize>>) -> Result<Self, Error> {
+        let engine = Engine::new(&config, workers, cpus)?;
+        let seeds = Seeds::new(shared::random().map_err(|error| Error::start("the pool", error))?);
+        Ok(Self { handle: PoolHandle::new(engine, config, seeds), shares: PhantomData })
     }
 
     /// How many workers the pool has.
     #[must_use]
     pub fn workers(&self) -> usize {
-        self.settings.workers
+        self.handle.config().workers
     }
 
     /// How the pool's workers are started.
     #[must_use]
     pub fn start_method(&self) -> StartMethod {
-        self.settings.method
+        self.handle.config().method
     }
 
     /// A handle that ends running calls from another thread.
     pub fn cancel_handle(&self) -> CancelHandle {
-        CancelHandle { core: Arc::downgrade(&self.core) }
+        CancelHandle { engine: Arc::downgrade(self.handle.engine()) }
     }
 
     /// Finishes all work, runs the exit functions, and ends the workers.
@@ -120,12 +92,13 @@ impl<S> WorkerPool<S> {
     /// # Errors
     /// [`Error::Task`] of kind [`TaskErrorKind::Exit`] when an exit function failed.
     pub fn join(self) -> Result<ExitResults, Error> {
-        self.core.check()?;
-        self.core.drive_until(|state| state.is_idle());
-        self.core.change(State::retire);
-        self.rest()?;
-        let exits = std::mem::take(&mut self.core.lock().exits);
-        Ok(ExitResults { exits: exits.into_values(), codec: self.settings.codec })
+        let engine = self.handle.engine();
+        engine.check()?;
+        engine.wait_idle();
+        engine.shut_down();
+        engine.wait_stopped()?;
+        let exits = engine.take_exits();
+        Ok(ExitResults { exits: exits.into_values(), codec: self.handle.config().codec })
     }
 
     /// Ends the workers now, in the midst of what they do; waiting calls end with [`Error::Closed`]. Those that do nothing
@@ -141,10 +114,10 @@ impl<S> WorkerPool<S> {
     /// # Errors
     /// When a value cannot be decoded.
     pub fn exit_results<E: WorkerExit>(&self) -> Result<Vec<E::Output>, Error> {
-        self.core.check()?;
+        self.handle.engine().check()?;
         let Some(exit) = index_of::<E>()? else { return Ok(Vec::new()) };
-        let exits = self.core.lock().exits.of(exit);
-        decode_exits::<E>(&exits, self.settings.codec)
+        let exits = self.handle.engine().exit_values(exit);
+        decode_exits::<E>(&exits, self.handle.config().codec)
     }
 
     /// The same, which are then given by no other call, nor by [`join`](Self::join): a pool that lives long, and whose
@@ -180,16 +153,20 @@ impl<S> WorkerPool<S> {
     /// When a value cannot be decoded; then none is taken.
     pub fn take_exit_results<E: WorkerExit>(&self) -> Result<Vec<E::Output>, Error> {
         let Some(exit) = index_of::<E>()? else { return Ok(Vec::new()) };
-        let exits = self.core.lock().exits.take(exit);
-        decode_exits::<E>(&exits, self.settings.codec).inspect_err(|_| self.core.lock().exits.put_back(exits))
+        let engine = self.handle.engine();
+        engine.check()?;
+        let exits = engine.take_exit_values(exit);
+        decode_exits::<E>(&exits, self.handle.config().codec)
+            .inspect_err(|_| engine.put_back_exit_values(exits))
     }
 
     /// Where the workers' time went so far, also while calls are under way. Empty unless the pool was built with
     /// [`insights(true)`](crate::WorkerPoolBuilder::insights), and in a fork of the process that has built the pool.
     #[must_use]
     pub fn insights(&self) -> Insights {
-        let is_known = self.settings.upkeep.insights && self.core.is_here();
-        if is_known { self.core.lock().insights() } else { Insights::default() }
+        let engine = self.handle.engine();
+        let is_known = self.handle.config().policy.insights && engine.is_here();
+        if is_known { engine.insights() } else { Insights::default() }
     }
 
     /// What the workers did when, so far, also while calls are under way: a trace, or a picture. Empty unless the pool was
@@ -197,83 +174,8 @@ impl<S> WorkerPool<S> {
     /// pool.
     #[must_use]
     pub fn timeline(&self) -> Timeline {
-        if self.core.is_here() { self.core.lock().timeline() } else { Timeline::default() }
-    }
-
-    /// Waits until the workers, which were told to end, have done so.
-    fn rest(&self) -> Result<(), Error> {
-        self.core.check()?;
-        // A call that comes from another thread meanwhile keeps the workers.
-        self.core.drive_until(|state| state.is_at_rest() || !state.is_ending());
-        match self.core.lock().exit_error.take() {
-            Some(error) => Err(error.into()),
-            None => Ok(()),
-        }
-    }
-
-    /// Without `keep_alive` the workers end with the last call that is under way; that call waits for them.
-    pub(crate) fn after_call(&self) -> Result<(), Error> {
-        if self.settings.upkeep.keep_alive { Ok(()) } else { self.rest() }
-    }
-
-    /// Whether somebody wants insights.
-    pub(crate) fn is_watched(&self) -> bool {
-        self.settings.upkeep.insights
-    }
-
-    /// The seed of a call that was given none.
-    pub(crate) fn next_seed(&self) -> u64 {
-        self.seeds.next()
-    }
-
-    pub(crate) fn core(&self) -> &Core {
-        &self.core
-    }
-
-    pub(crate) fn core_arc(&self) -> &Arc<Core> {
-        &self.core
-    }
-
-    pub(crate) fn background(&self) -> &Arc<BackgroundDriver> {
-        &self.background
-    }
-
-    pub(crate) fn codec(&self) -> Codec {
-        self.settings.codec
-    }
-
-    /// Whether workers can be killed.
-    pub(crate) fn killable(&self) -> bool {
-        self.settings.method.is_process()
-    }
-
-    /// How many results of a lazy iterator may be under way when the caller gives no bound.
-    pub(crate) fn default_bound(&self, plan: &Plan) -> Option<u64> {
-        const ADAPTIVE: u64 = 16_384;
-        let workers = self.settings.workers as u64;
-        Some(match plan.whole_chunk() {
-            1 => ADAPTIVE.max(2 * workers),
-            chunk => chunk.saturating_mul(2 * workers),
-        })
-    }
-
-    /// Whether chunks go to workers in turn.
-    pub(crate) fn orders_tasks(&self) -> bool {
-        self.settings.order_tasks
-    }
-
-    /// A task's place in the registry, and the number of the worker state that it runs on; 0 for none.
-    pub(crate) fn functions<T: Task, I: WorkerInit, E: WorkerExit>(&self) -> Result<(u32, u32), Error> {
-        self.core.check()?;
-        let registry = Registry::get();
-        let index = |entry: Option<_>| entry.map(|entry| registry.index_of(entry)).transpose();
-        let (task, init, exit) = (registry.index_of(T::entry())?, index(I::entry())?, index(E::entry())?);
-        if init.is_none() && exit.is_none() && TypeId::of::<T::State>() == TypeId::of::<()>() {
-            return Ok((task, 0));
-        }
-        let state_type = type_key(TypeId::of::<T::State>());
-        let profile = self.core.lock().profile(ProfileDef { state_type, task, init, exit });
-        Ok((task, profile))
+        let engine = self.handle.engine();
+        if engine.is_here() { engine.timeline() } else { Timeline::default() }
     }
 }
 
@@ -281,7 +183,7 @@ impl<S> WorkerPool<S> {
 impl<S: 'static> WorkerPool<S> {
     /// A job of this task: options first, then one of its calls.
     pub fn job<T: Task + RunsOn<S>>(&self) -> Job<'_, T, S> {
-        Job::new(self)
+        Job::new(&self.handle)
     }
 
     /// A job with the task's own init and exit functions, which are known to fit.
@@ -453,21 +355,22 @@ impl<S: 'static> WorkerPool<S> {
 
 impl<S> Drop for WorkerPool<S> {
     fn drop(&mut self) {
-        if !self.core.is_here() {
+        let (engine, background) = (self.handle.engine(), self.handle.background());
+        if !engine.is_here() {
             // The descriptors may have been closed by now, the lanes are not mapped, the thread is not there: whatever an
             // end of these would end is something else's.
-            std::mem::forget((Arc::clone(&self.core), Arc::clone(&self.background)));
+            std::mem::forget((Arc::clone(engine), Arc::clone(background)));
             return;
         }
-        self.core.change(State::terminate);
-        self.background.finish();
+        engine.terminate();
+        background.finish();
     }
 }
 
 /// Ends the running calls of a pool from another thread; from [`WorkerPool::cancel_handle`].
 #[derive(Clone)]
 pub struct CancelHandle {
-    core: Weak<Core>,
+    engine: Weak<Engine>,
 }
 
 impl std::fmt::Debug for CancelHandle {
@@ -480,8 +383,8 @@ impl CancelHandle {
     /// Every call that is running ends with [`Error::Cancelled`]; the pool stays usable. Tasks that were started and
     /// do not end soon are killed with their workers.
     pub fn cancel(&self) {
-        if let Some(core) = self.core.upgrade().filter(|core| core.is_here()) {
-            core.change(|state| state.cancel_all(&Error::Cancelled));
+        if let Some(engine) = self.engine.upgrade().filter(|engine| engine.is_here()) {
+            engine.cancel_all(&Error::Cancelled);
         }
     }
 }

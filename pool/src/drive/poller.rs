@@ -21,7 +21,7 @@ const LOST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// The poll set.
-pub(crate) struct Waiter {
+pub(crate) struct Poller {
     _known: Known,
     /// There while this lives.
     set: Option<Epoll>,
@@ -39,7 +39,7 @@ pub(super) struct News {
     pub(super) lost: bool,
 }
 
-impl Drop for Waiter {
+impl Drop for Poller {
     fn drop(&mut self) {
         if let Some(set) = self.set.take().filter(|set| !self.identity.is_of(&set.0)) {
             // What has its number now is not closed.
@@ -54,7 +54,7 @@ pub(super) struct Sleep {
     pub(super) limit: Option<Duration>,
 }
 
-impl Waiter {
+impl Poller {
     pub(crate) fn new() -> io::Result<Self> {
         let set = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(named("epoll_create"))?;
         let set = Epoll(above_standard(set.0)?);

@@ -1,0 +1,272 @@
+//! What a worker says: taken out of its lane, checked, and laid into inboxes.
+
+use std::time::Duration;
+
+use super::WorkerHandle;
+use crate::codec::decode_record;
+use crate::lane::{Corrupt, Reply, padded, reply};
+use crate::sys::clock::now_ns;
+use crate::wire::{Failure, Slow};
+use crate::work::Inbox;
+
+/// What came of the tasks that a worker was to answer next.
+#[derive(Default)]
+pub(in crate::drive) struct Answers {
+    /// So many have their results in the inbox.
+    pub(in crate::drive) done: u64,
+    /// Of so many bytes.
+    pub(in crate::drive) bytes: u64,
+    /// The one after those failed, and the worker has reported why in so many bytes.
+    pub(in crate::drive) failed: Option<u64>,
+    /// Which of them took long, by their indices.
+    pub(in crate::drive) slow: Vec<(u64, Slow)>,
+    /// Nothing that follows can be believed.
+    pub(in crate::drive) is_corrupt: bool,
+}
+
+/// What came of an order that gives no value.
+pub(in crate::drive) enum OrderReply {
+    Done,
+    /// It was reported why.
+    Failed,
+}
+
+/// What came of an exit order.
+pub(in crate::drive) enum ExitReply {
+    /// The exit function of this index in the registry gave this.
+    Value(u32, Vec<u8>),
+    Failed(Failure),
+    /// The last one has run.
+    Done,
+}
+
+impl WorkerHandle {
+    /// Whether there are replies to take.
+    pub(in crate::drive) fn has_reply(&self) -> bool {
+        !self.is_corrupt && self.lane.has_reply()
+    }
+
+    /// Whether there are replies to take that did not come just now: to wait for the worker is not worth it.
+    pub(in crate::drive) fn has_waiting_reply(&self) -> bool {
+        !self.is_corrupt && !self.lane.is_up_to_date() && self.lane.has_reply()
+    }
+
+    /// Replies were taken: their room is free again. What could not be believed ends the worker.
+    pub(in crate::drive) fn finish_taking(&mut self, taken: Result<(), Corrupt>) {
+        if taken.is_err() {
+            self.kill_corrupt();
+        }
+    }
+
+    /// Tells it how far its replies were taken.
+    pub(in crate::drive) fn publish_read(&mut self) {
+        self.lane.publish_read();
+    }
+
+    pub(in crate::drive) fn is_up(&self) -> bool {
+        self.is_up
+    }
+
+    /// Takes the first reply: that it is up.
+    pub(in crate::drive) fn take_up(&mut self) -> Result<(), Corrupt> {
+        match self.lane.next_reply(&mut Vec::new(), 0)?.ok_or(Corrupt)? {
+            Reply::Record { tag: reply::READY, .. } => {}
+            _ => return Err(Corrupt),
+        }
+        self.is_up = true;
+        self.did.start_up = Duration::from_nanos(now_ns().saturating_sub(self.started));
+        Ok(())
+    }
+
+    /// Takes the answers to these tasks that have come by now.
+    pub(in crate::drive) fn take_answers(
+        &mut self,
+        worker: usize,
+        unit: u32,
+        first: u64,
+        count: u64,
+        inbox: &mut Inbox,
+    ) -> Answers {
+        let mut answers = Answers::default();
+        answers.is_corrupt = self.take_into(worker, unit, first, count, inbox, &mut answers).is_err();
+        let Answers { done, bytes, failed, .. } = answers;
+        self.did.bytes_received += bytes;
+        self.did.tasks += done + u64::from(failed.is_some());
+        if done > 0 || failed.is_some() {
+            self.probes.note_answers();
+        }
+        if done > 0 {
+            self.outbox.answered_before(&mut self.lane, unit.wrapping_add(done as u32));
+        }
+        answers
+    }
+
+    fn take_into(
+        &mut self,
+        worker: usize,
+        unit: u32,
+        first: u64,
+        count: u64,
+        inbox: &mut Inbox,
+        answers: &mut Answers,
+    ) -> Result<(), Corrupt> {
+        while answers.done < count {
+            let start = inbox.tape.len();
+            let at_most = usize::try_from(count - answers.done).unwrap_or(usize::MAX);
+            let tag = match self.lane.next_reply(&mut inbox.tape, at_most)? {
+                Some(Reply::Values { count, len }) => {
+                    answers.bytes += (count * len) as u64;
+                    inbox.push(first + answers.done, worker, start, len, padded(len), count);
+                    answers.done += count as u64;
+                    if self.lane.is_up_to_date() {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                Some(Reply::Record { tag, .. }) => tag,
+                None => return Ok(()),
+            };
+            let tape = &mut inbox.tape;
+            if tag == reply::LARGE_VALUE {
+                let value = match self.parts.finish()? {
+                    Ok(value) => value,
+                    Err(why) => {
+                        self.reported = Some(Failure::Decode(why));
+                        answers.failed = Some(0);
+                        return Ok(());
+                    }
+                };
+                let len = value.len();
+                if tape.is_empty() {
+                    *tape = value;
+                } else {
+                    tape.extend(value);
+                }
+                answers.bytes += len as u64;
+                tape.resize(start + padded(len), 0);
+                inbox.push(first + answers.done, worker, start, len, padded(len), 1);
+                answers.done += 1;
+                continue;
+            }
+            let taken = self.take_record_of_tasks(tag, &tape[start..], unit, first, answers);
+            // What is no value does not stay on the tape.
+            tape.truncate(start);
+            taken?;
+            if answers.failed.is_some() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a record that is no task's value.
+    fn take_record_of_tasks(
+        &mut self,
+        tag: u8,
+        record: &[u8],
+        unit: u32,
+        first: u64,
+        answers: &mut Answers,
+    ) -> Result<(), Corrupt> {
+        match tag {
+            reply::PART => self.take_part(record),
+            reply::ANNOUNCED => self.parts.announce(record),
+            reply::PART_TAKEN => {
+                let answered = unit.wrapping_add(answers.done as u32);
+                self.outbox.answered_before(&mut self.lane, answered);
+                self.outbox.part_taken(&mut self.lane)
+            }
+            reply::SLOW => {
+                let slow = decode_record(record).ok().filter(Slow::is_short).ok_or(Corrupt)?;
+                let index = first + answers.done;
+                let is_second = answers.slow.last().is_some_and(|(last, _)| *last == index);
+                answers.slow.push((index, slow));
+                if is_second { Err(Corrupt) } else { Ok(()) }
+            }
+            reply::FAILED => {
+                self.reported = Some(decode_record(record).map_err(|_| Corrupt)?);
+                answers.failed = Some(record.len() as u64);
+                Ok(())
+            }
+            _ => Err(Corrupt),
+        }
+    }
+
+    /// The failure of the task behind this many others is dealt with: its argument is no longer needed.
+    pub(in crate::drive) fn forget_failed(&mut self, unit: u32, done: u64) {
+        self.outbox.answered_before(&mut self.lane, unit.wrapping_add(done as u32 + 1));
+    }
+
+    /// Takes the reply to an order that gives no value, if it has come.
+    pub(in crate::drive) fn take_order_reply(&mut self, unit: u32) -> Result<Option<OrderReply>, Corrupt> {
+        let Some((tag, record)) = self.take_record()? else { return Ok(None) };
+        let reply = match tag {
+            reply::PART_TAKEN => return self.outbox.part_taken(&mut self.lane).map(|()| None),
+            reply::DONE => OrderReply::Done,
+            reply::FAILED => {
+                self.reported = Some(decode_record(&record).map_err(|_| Corrupt)?);
+                OrderReply::Failed
+            }
+            _ => return Err(Corrupt),
+        };
+        self.outbox.answered_before(&mut self.lane, unit.wrapping_add(1));
+        Ok(Some(reply))
+    }
+
+    /// Takes what an exit function, of which there are at most so many, has given, if it has come.
+    pub(in crate::drive) fn take_exit_reply(
+        &mut self,
+        unit: u32,
+        most: usize,
+    ) -> Result<Option<ExitReply>, Corrupt> {
+        let Some((tag, record)) = self.take_record()? else { return Ok(None) };
+        let reply = match tag {
+            reply::ANNOUNCED => return self.parts.announce(&record).map(|()| None),
+            reply::PART => return self.take_part(&record).map(|()| None),
+            reply::PART_TAKEN => return self.outbox.part_taken(&mut self.lane).map(|()| None),
+            reply::EXIT_VALUE => exit_value(record)?,
+            reply::LARGE_EXIT_VALUE => match self.parts.finish()? {
+                Ok(value) => exit_value(value)?,
+                Err(why) => ExitReply::Failed(Failure::Decode(why)),
+            },
+            reply::EXIT_FAILED => ExitReply::Failed(decode_record(&record).map_err(|_| Corrupt)?),
+            reply::DONE => {
+                self.outbox.answered_before(&mut self.lane, unit.wrapping_add(1));
+                return Ok(Some(ExitReply::Done));
+            }
+            _ => return Err(Corrupt),
+        };
+        self.exits += 1;
+        if self.exits > most { Err(Corrupt) } else { Ok(Some(reply)) }
+    }
+
+    fn take_part(&mut self, part: &[u8]) -> Result<(), Corrupt> {
+        self.parts.add(part)?;
+        // The worker may wait for the room.
+        self.lane.publish_read();
+        self.lane.wake_worker();
+        Ok(())
+    }
+
+    /// Takes a reply that is a record.
+    fn take_record(&mut self) -> Result<Option<(u8, Vec<u8>)>, Corrupt> {
+        let mut record = Vec::new();
+        match self.lane.next_reply(&mut record, 0)? {
+            None => Ok(None),
+            Some(Reply::Record { tag, .. }) => Ok(Some((tag, record))),
+            Some(Reply::Values { .. }) => Err(Corrupt),
+        }
+    }
+
+    /// What a task of its has been taking lately, in nanoseconds, as it says.
+    pub(in crate::drive) fn pace_ns(&self) -> u64 {
+        self.lane.pace_ns()
+    }
+}
+
+/// An exit function's value, behind its number.
+fn exit_value(mut record: Vec<u8>) -> Result<ExitReply, Corrupt> {
+    let number = record.first_chunk().copied().ok_or(Corrupt)?;
+    record.drain(..size_of_val(&number));
+    Ok(ExitReply::Value(u32::from_le_bytes(number), record))
+}

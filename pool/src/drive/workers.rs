@@ -1,0 +1,342 @@
+//! The workers of a pool: how they are started, and which of them there are.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::poller::Poller;
+use super::worker::WorkerHandle;
+use crate::error::{Death, Error, TaskError, TaskErrorKind, write_stderr_tail};
+use crate::ids::JobId;
+use crate::lane::{self, ParentEnd};
+use crate::observe::insights::Insights;
+use crate::observe::timeline::Timeline;
+use crate::observe::{Ended, Observer, Probes};
+use crate::options::WorkerPolicy;
+use crate::start::{Child, Starter, StartingWorker, Unstarted, WorkerSpec};
+use crate::supervise::Event;
+use crate::sys::memory::OutOfMemory;
+use crate::sys::process::{Handle, reap_groups, reap_left};
+use crate::work::Exits;
+
+/// How long workers that have nothing to do may take to leave, all together, when a pool is dropped.
+const LEAVE_LIMIT: Duration = Duration::from_millis(500);
+
+pub(super) struct Workers {
+    /// By their numbers.
+    handles: Vec<Option<WorkerHandle>>,
+    starting: Vec<PendingStart>,
+    starter: Box<dyn Starter>,
+    poller: Arc<Poller>,
+    /// The CPUs of each.
+    cpus: Vec<Vec<usize>>,
+    policy: WorkerPolicy,
+    are_processes: bool,
+    /// Why one could not be started, since the last call was opened.
+    start_error: Option<Error>,
+    /// Why none can be started, as one of those that were to start together has shown.
+    unfit: Option<Error>,
+    /// How the last one ended that has ended.
+    last_end: Option<Ended>,
+    out_of_memory: OutOfMemory,
+    /// Those that were killed and do not end, and the calls that were open then.
+    given_up: Vec<(Arc<Handle>, Vec<JobId>)>,
+    /// What exit functions gave, and the first error of one.
+    exits: Exits,
+    exit_error: Option<TaskError>,
+}
+
+/// A worker on its way, and the parent's side of it.
+struct PendingStart {
+    worker: usize,
+    lane: ParentEnd,
+    probes: Probes,
+    starting: StartingWorker,
+}
+
+impl Workers {
+    pub(super) fn new(
+        starter: Box<dyn Starter>,
+        poller: Arc<Poller>,
+        cpus: Vec<Vec<usize>>,
+        policy: WorkerPolicy,
+        are_processes: bool,
+    ) -> Self {
+        Self {
+            handles: cpus.iter().map(|_| None).collect(),
+            starting: Vec::new(),
+            starter,
+            poller,
+            cpus,
+            policy,
+            are_processes,
+            start_error: None,
+            unfit: None,
+            last_end: None,
+            out_of_memory: OutOfMemory::default(),
+            given_up: Vec::new(),
+            exits: Exits::default(),
+            exit_error: None,
+        }
+    }
+
+    pub(super) fn policy(&self) -> WorkerPolicy {
+        self.policy
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.handles.len()
+    }
+
+    pub(super) fn get(&self, worker: usize) -> Option<&WorkerHandle> {
+        self.handles[worker].as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, worker: usize) -> Option<&mut WorkerHandle> {
+        self.handles[worker].as_mut()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &WorkerHandle> {
+        self.handles.iter().flatten()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut WorkerHandle> {
+        self.handles.iter_mut().flatten()
+    }
+
+    pub(super) fn iter_mut_numbered(&mut self) -> impl Iterator<Item = (usize, &mut WorkerHandle)> {
+        let numbered = self.handles.iter_mut().enumerate();
+        numbered.filter_map(|(worker, handle)| Some((worker, handle.as_mut()?)))
+    }
+
+    /// The numbers of those of which this holds.
+    pub(super) fn which(&self, holds: impl Fn(&WorkerHandle) -> bool) -> Vec<usize> {
+        (0..self.len()).filter(|worker| self.get(*worker).is_some_and(&holds)).collect()
+    }
+
+    pub(super) fn has_replies(&self) -> bool {
+        self.iter().any(WorkerHandle::has_reply)
+    }
+
+    // ---- starts ----
+
+    /// A call is opened: what failed before is no longer of interest. Where there is `nobody`, those that start next
+    /// inherit the memory as it is now.
+    pub(super) fn prepare(&mut self, nobody: bool) {
+        self.start_error = None;
+        if nobody {
+            self.starter.refresh();
+        }
+    }
+
+    /// Begins to start a worker. The one before is gone: dropping its handle reaps it and unmaps its lane.
+    pub(super) fn begin_start(&mut self, worker: usize, observer: &mut Observer) -> Option<Event> {
+        self.forget(worker, observer);
+        observer.worker_starting(worker);
+        let begun = match &self.unfit {
+            // The others that are to be started now would be as unfit.
+            Some(error) => Err(Unstarted { error: error.clone(), is_final: true }),
+            None => self.try_begin_start(worker, observer),
+        };
+        match begun {
+            Ok(pending) => {
+                self.starting.push(pending);
+                None
+            }
+            Err(unstarted) => Some(self.note_not_started(worker, unstarted, observer)),
+        }
+    }
+
+    fn try_begin_start(&mut self, worker: usize, observer: &Observer) -> Result<PendingStart, Unstarted> {
+        let failed = |error| Error::start(format!("worker {worker}"), error);
+        let (lane, down, up) = lane::open().map_err(failed)?;
+        let bell = self.poller.bell().map_err(failed)?;
+        let (probes, ends) = observer.open_probes(self.are_processes).map_err(failed)?;
+        let cpus = self.cpus[worker].clone();
+        let starting = self.starter.start(WorkerSpec { id: worker, down, up, bell, ends, cpus })?;
+        Ok(PendingStart { worker, lane, probes, starting })
+    }
+
+    pub(super) fn are_any_starting(&self) -> bool {
+        !self.starting.is_empty()
+    }
+
+    /// Waits for those that are on their way; says which of them were not started. They may spin so long, and wake the
+    /// parent at once if it is `asleep`.
+    pub(super) fn finish_starts(
+        &mut self,
+        spin_ns: u32,
+        asleep: bool,
+        observer: &mut Observer,
+    ) -> Vec<Event> {
+        let mut not_started = Vec::new();
+        for pending in std::mem::take(&mut self.starting) {
+            let worker = pending.worker;
+            match self.finish_start(pending) {
+                Ok(mut handle) => {
+                    handle.let_spin(spin_ns);
+                    if asleep {
+                        handle.announce_sleep(false);
+                    }
+                    observer.worker_started(worker, handle.pid());
+                    self.handles[worker] = Some(handle);
+                }
+                Err(unstarted) => not_started.push(self.note_not_started(worker, unstarted, observer)),
+            }
+        }
+        self.out_of_memory.note_own();
+        not_started
+    }
+
+    fn finish_start(&self, pending: PendingStart) -> Result<WorkerHandle, Unstarted> {
+        let PendingStart { worker, lane, probes, starting } = pending;
+        let child = starting.wait()?;
+        let mut watched = match &child {
+            Child::Process(process) => self.poller.watch(process.pidfd(), worker),
+            Child::Thread(_) => Ok(()),
+        };
+        for pipe in probes.pipes() {
+            watched = watched.and_then(|()| self.poller.watch_prints(pipe, worker));
+        }
+        watched.map_err(|error| Error::start(format!("worker {worker}"), error))?;
+        Ok(WorkerHandle::new(lane, child, probes, self.policy.memory_limit))
+    }
+
+    fn note_not_started(
+        &mut self,
+        worker: usize,
+        Unstarted { error, is_final }: Unstarted,
+        observer: &mut Observer,
+    ) -> Event {
+        if is_final {
+            self.unfit = Some(error.clone());
+        }
+        observer.worker_not_started(worker, &error);
+        self.start_error = Some(error);
+        Event::NotStarted { worker, is_final }
+    }
+
+    /// Those that start next may be fit.
+    pub(super) fn forget_unfit(&mut self) {
+        self.unfit = None;
+    }
+
+    /// Why no worker could be started.
+    pub(super) fn why_not_started(&self) -> Error {
+        if let Some(error) = &self.start_error {
+            return error.clone();
+        }
+        let Some(Ended { death, stderr_tail, .. }) = &self.last_end else {
+            return Error::start("workers", "none could be started");
+        };
+        let mut reason = format!("the last one that was started {death}");
+        let written = stderr_tail.as_deref().map_or(Ok(()), |tail| write_stderr_tail(&mut reason, tail));
+        debug_assert!(written.is_ok());
+        Error::start("workers", reason)
+    }
+
+    // ---- ends ----
+
+    /// How a worker ended, if it has ended and is not known to be ended yet. One that does not end though it was killed is
+    /// given up, and may still be at these calls.
+    pub(super) fn try_reap(&mut self, worker: usize, jobs: impl FnOnce() -> Vec<JobId>) -> Option<Death> {
+        let Self { handles, given_up, .. } = self;
+        handles[worker].as_mut()?.try_reap(|handle| given_up.push((handle, jobs())))
+    }
+
+    /// Whether the kernel may have killed this worker for want of memory.
+    pub(super) fn has_run_out_of_memory(&mut self, worker: usize) -> bool {
+        let others = self.iter().count().saturating_sub(1) as u64;
+        let killed = self.handles[worker].as_ref().and_then(WorkerHandle::killed_as);
+        killed.is_some_and(|killed| self.out_of_memory.has_killed(killed, others))
+    }
+
+    /// It has ended, and all that it has said is taken; `next` is the unit that it was to answer.
+    pub(super) fn note_end(
+        &mut self,
+        worker: usize,
+        death: Death,
+        next: Option<u32>,
+        observer: &mut Observer,
+    ) -> Option<Event> {
+        let handle = self.handles[worker].as_mut()?;
+        let ended = handle.note_end(worker, death, next, observer);
+        self.last_end = Some(ended.clone());
+        Some(Event::Died { worker, running: ended.running })
+    }
+
+    /// A worker is gone: its process is reaped, its lane unmapped.
+    pub(super) fn forget(&mut self, worker: usize, observer: &mut Observer) {
+        if let Some(handle) = self.handles[worker].take() {
+            observer.worker_gone(worker, &handle.insights());
+        }
+    }
+
+    /// Sees which of those that were given up have ended since.
+    pub(super) fn check_given_up(&mut self) {
+        if !self.given_up.is_empty() {
+            reap_left();
+            self.given_up.retain(|(handle, _)| !handle.is_gone());
+        }
+    }
+
+    /// Whether one that was given up may still be at a task of this call.
+    pub(super) fn has_given_up_on(&self, job: JobId) -> bool {
+        self.given_up.iter().any(|(_, jobs)| jobs.contains(&job))
+    }
+
+    /// Whether the end of one is waited for that nobody may tell of.
+    pub(super) fn await_ends(&self) -> bool {
+        !self.given_up.is_empty() || self.iter().any(WorkerHandle::is_dying)
+    }
+
+    /// All of them end now: those that `may_leave` leave in order, for which they have a moment, the others are killed.
+    pub(super) fn terminate(&mut self, may_leave: &[bool], observer: &mut Observer) {
+        for (handle, may_leave) in self.handles.iter_mut().zip(may_leave) {
+            if let Some(handle) = handle {
+                handle.dismiss(*may_leave);
+            }
+        }
+        let end = Instant::now() + LEAVE_LIMIT;
+        for handle in self.iter_mut() {
+            handle.end_within(end.saturating_duration_since(Instant::now()));
+        }
+        for (worker, handle) in self.handles.iter_mut().enumerate() {
+            if let Some(mut handle) = handle.take() {
+                observer.take_rest(worker, handle.probes_mut());
+            }
+        }
+        reap_groups();
+    }
+
+    // ---- what their exit functions gave ----
+
+    pub(super) fn exits(&mut self) -> &mut Exits {
+        &mut self.exits
+    }
+
+    pub(super) fn note_exit_failed(
+        &mut self,
+        worker: usize,
+        why: TaskErrorKind,
+        stderr_tail: Option<String>,
+    ) {
+        let kind = TaskErrorKind::Exit(Box::new(why));
+        let error = || TaskError::new("exit", 0, worker, 1, None, kind).with_stderr_tail(stderr_tail);
+        self.exit_error.get_or_insert_with(error);
+    }
+
+    pub(super) fn take_exit_error(&mut self) -> Option<TaskError> {
+        self.exit_error.take()
+    }
+
+    // ---- what they did ----
+
+    pub(super) fn insights(&self, observer: &Observer) -> Insights {
+        let did = |handle: &Option<WorkerHandle>| handle.as_ref().map(WorkerHandle::insights);
+        observer.insights(self.handles.iter().map(|handle| did(handle).unwrap_or_default()))
+    }
+
+    pub(super) fn timeline(&self, observer: &Observer) -> Timeline {
+        observer.timeline(self.handles.iter().map(|handle| handle.as_ref().map(WorkerHandle::probes)))
+    }
+}
