@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use pool::indicatif::{ProgressBar, ProgressDrawTarget, TermLike};
 use pool::{Error, StartMethod, TaskErrorKind, worker_task};
 
-use crate::executors::{in_each, tokio, wait_until_the_courier_sleeps, waker};
+use crate::executors::{in_each, tokio, wait_until_the_background_sleeps, waker};
 use crate::harness::cases;
 use crate::support::{
     Bomb, Tokens, assert_fails, assert_usable, die, panic_message, pool, square, squares, task_error,
@@ -336,7 +336,7 @@ fn nobody_polls_beside_an_iterator(method: StartMethod) -> Result<(), Error> {
     let waits = wait_for_token::apply_async(&pool, (&started.path(), &go_on.path(), 1));
     started.take(1);
     // Results of the iterator lie there, and that is no news for whoever waits for the other call.
-    wait_until_the_courier_sleeps();
+    wait_until_the_background_sleeps();
     assert_eq!(results.next().transpose()?, Some(0));
     go_on.put(1);
     assert_eq!(waits.get()?, 1);

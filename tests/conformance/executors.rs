@@ -39,24 +39,24 @@ pub(crate) fn waker() -> (Waker, Receiver<()>) {
 }
 
 /// Waits until the pool's thread sleeps, and goes on sleeping for so long that whoever polls is found out.
-pub(crate) fn wait_until_the_courier_sleeps() {
+pub(crate) fn wait_until_the_background_sleeps() {
     let mut asleep = 0;
     while asleep < 1000 {
-        asleep = if courier_state() == Some('S') { asleep + 1 } else { 0 };
+        asleep = if background_state() == Some('S') { asleep + 1 } else { 0 };
         thread::yield_now();
     }
 }
 
 /// The state of the thread that drives pools in the background, as proc_pid_stat(5) has it.
-fn courier_state() -> Option<char> {
+fn background_state() -> Option<char> {
     let tasks = fs::read_dir("/proc/self/task").expect("/proc is mounted");
     let mut states = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
-    states.find_map(|stat| stat.split_once("(pool courier) ")?.1.chars().next())
+    states.find_map(|stat| stat.split_once("(pool background) ")?.1.chars().next())
 }
 
 /// Waits until the pool has no such thread any more.
-pub(crate) fn wait_until_the_courier_is_gone() {
-    while courier_state().is_some() {
+pub(crate) fn wait_until_the_background_is_gone() {
+    while background_state().is_some() {
         thread::yield_now();
     }
 }

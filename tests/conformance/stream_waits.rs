@@ -13,7 +13,8 @@ use pool::indicatif::{ProgressBar, ProgressDrawTarget};
 use pool::{Error, StartMethod, TaskErrorKind, WorkerPool};
 
 use crate::executors::{
-    in_each, poll, tokio, wait_until_the_courier_is_gone, wait_until_the_courier_sleeps, waker, yield_now,
+    in_each, poll, tokio, wait_until_the_background_is_gone, wait_until_the_background_sleeps, waker,
+    yield_now,
 };
 use crate::harness::cases;
 use crate::support::{
@@ -140,9 +141,9 @@ fn nobody_polls_while_it_waits(method: StartMethod) -> Result<(), Error> {
     assert!(poll(&mut results, &waker).is_pending());
     started.take(2);
     // There may be results behind the first. That they were told of is enough, whether they are taken or not.
-    wait_until_the_courier_sleeps();
+    wait_until_the_background_sleeps();
     assert!(poll(&mut results, &waker).is_pending());
-    wait_until_the_courier_sleeps();
+    wait_until_the_background_sleeps();
     while calls.try_recv().is_ok() {}
     go_on.put(1);
     calls.recv().unwrap();
@@ -211,7 +212,7 @@ fn a_waker_panics(method: StartMethod) -> Result<(), Error> {
         fn wake(self: Arc<Self>) {
             self.0.send(()).unwrap();
             // A poll that has taken long calls it, too.
-            assert_ne!(thread::current().name(), Some("pool courier"));
+            assert_ne!(thread::current().name(), Some("pool background"));
         }
     }
     let pool = pool(method)?;
@@ -322,7 +323,7 @@ fn dropped_while_it_waits(method: StartMethod) -> Result<(), Error> {
     drop(waker);
     // Nobody has been woken, nobody will be, and nobody drives any more.
     assert_eq!(calls.iter().count(), 0);
-    wait_until_the_courier_is_gone();
+    wait_until_the_background_is_gone();
     // The tasks that run are let go; those behind them must not run any more.
     go_on.put(2);
     assert_usable(&pool);

@@ -11,7 +11,7 @@ use pool::indicatif::{ProgressBar, ProgressDrawTarget};
 use pool::{Error, StartMethod, TaskErrorKind, worker_exit, worker_task};
 
 use crate::executors::{
-    in_each, poll, wait_until_the_courier_is_gone, wait_until_the_courier_sleeps, waker, yield_now,
+    in_each, poll, wait_until_the_background_is_gone, wait_until_the_background_sleeps, waker, yield_now,
 };
 use crate::harness::cases;
 use crate::support::{
@@ -174,7 +174,7 @@ fn fused(method: StartMethod) -> Result<(), Error> {
         assert!(block_on(results.next()).is_none() && results.is_terminated());
     }
     // It is at its end, so nobody attends to it.
-    wait_until_the_courier_is_gone();
+    wait_until_the_background_is_gone();
     Ok(())
 }
 
@@ -191,7 +191,7 @@ fn bounded_ahead(method: StartMethod) -> Result<(), Error> {
             block_on(results.next()).transpose()?;
             // A slow consumer: all is done that may be done before it comes again.
             if taken % 100 == 0 {
-                wait_until_the_courier_sleeps();
+                wait_until_the_background_sleeps();
             }
             let ahead = pulled.get() - taken;
             // What is in the caller's hands was pulled, but is not under way.
@@ -227,7 +227,7 @@ fn bounded_behind_a_slow_head(method: StartMethod) -> Result<(), Error> {
             assert!(poll(&mut results, &waker).is_pending());
             // What is in the caller's hands was pulled, but is not under way.
             assert!(pulled.get() <= 8 + 2048, "{} items were pulled", pulled.get());
-            wait_until_the_courier_sleeps();
+            wait_until_the_background_sleeps();
             if calls.try_recv().is_err() {
                 break;
             }
@@ -293,7 +293,7 @@ fn dropped_half_way(method: StartMethod) -> Result<(), Error> {
         drop(results);
         assert_usable(&pool);
     }
-    wait_until_the_courier_is_gone();
+    wait_until_the_background_is_gone();
     Ok(())
 }
 

@@ -119,7 +119,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> FusedStream for ResultStream<
     }
 }
 
-/// A stream's place in its pool: as long as it has one, the courier drives between polls.
+/// A stream's place in its pool: as long as it has one, the background driver drives between polls.
 struct Place<'p> {
     keeps_workers: bool,
     engine: &'p Engine,
