@@ -1,5 +1,5 @@
-//! What the operating system gives, in the crate's words: descriptors, control sockets, processes and how they are
-//! born, tied to their parent, and ended. Nothing here knows what a pool is.
+//! The operating system, as the crate uses it: descriptors, control sockets, memory, and processes, which are forked or
+//! started, tied to their parent, and ended. Nothing here knows what a pool is.
 
 mod linux;
 

@@ -39,8 +39,8 @@ pub fn cpu_count() -> usize {
 /// What the main thread might use when the process began to be what it is.
 static AT_START: Mutex<Vec<CoreId>> = Mutex::new(Vec::new());
 
-/// Notes which CPUs the process has been given, before its threads pin themselves: the program at its start, a worker when
-/// it becomes one.
+/// Notes which CPUs the process has been given, before its threads pin themselves: the program at its start, a worker
+/// when it becomes one.
 pub(crate) fn note_start() {
     *AT_START.lock().unwrap_or_else(PoisonError::into_inner) = of_this_thread();
 }

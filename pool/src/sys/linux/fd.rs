@@ -1,9 +1,9 @@
-//! The descriptors that this crate makes: never 0, 1 or 2, closed by exec, and known by number, so that a forked
-//! child can close those of its parent without touching any of the user's.
+//! The descriptors that this crate makes: never 0, 1 or 2, closed by exec, and listed by number, so that a forked child
+//! can close its parent's without touching the user's.
 //!
-//! The user's code may close them all the same: what makes a daemon of a process closes whatever it does not know, and
-//! the next file that is opened gets a number that has become free. So each descriptor has an [`Identity`], by which
-//! whoever is about to use it after the user's code ran can tell whether the number still stands for it.
+//! The user's code may close them nevertheless: a function that turns a process into a daemon closes every number, and
+//! the next file that is opened gets one that is free. So each descriptor has an [`Identity`], which tells, after the
+//! user's code ran, whether the number still stands for it.
 #![allow(
     unsafe_code,
     reason = "closes by number what a fork copied; two commands of fcntl that nix does not wrap"
@@ -23,21 +23,22 @@ use super::named;
 
 static OPEN: Mutex<Vec<Number>> = Mutex::new(Vec::new());
 
-/// A number, and the open file that it stood for as the crate got it.
+/// A number, and the open file that it stood for when the crate got it.
 #[derive(Debug)]
 struct Number {
-    /// Two entries may have the same number: the user has closed the first one's.
+    /// Tells entries apart: two have the same number if the user has closed the first one's.
     entry: u64,
     number: RawFd,
     identity: Identity,
 }
 
 impl Number {
-    /// Whether it stands for that file beyond doubt: where a sandbox has denied the mark it may be a file of the user's.
+    /// Whether it certainly stands for that file. Where a sandbox has denied the mark, it may be a file of the user's.
     ///
-    /// Only makes system calls: a copy of a process that has had other threads may call it.
+    /// Makes system calls only, so that a forked copy of a process with other threads may call it.
     fn is_ours(&self) -> bool {
-        // SAFETY: the borrow ends here, and is only looked at: to fstat and fcntl a number that is closed is an error.
+        // SAFETY: the borrow ends with this function, which passes it to fstat and fcntl only. They take any number,
+        // and return an error for one that is closed.
         let fd = unsafe { BorrowedFd::borrow_raw(self.number) };
         self.identity.mark != UNMARKED && self.identity.is_of(&fd)
     }
@@ -46,7 +47,7 @@ impl Number {
 /// A descriptor of this crate's own, known by its number.
 #[derive(Debug)]
 pub(crate) struct Fd {
-    // The number is forgotten before it is closed, and may be another's.
+    // Dropped first: once the number is closed, it may be another's.
     known: Known,
     fd: Guarded,
 }
@@ -58,8 +59,8 @@ impl Fd {
         Ok(Self { known: Known::new(&fd, fd.identity), fd })
     }
 
-    /// Gives the descriptor away; it is no longer known. To drop what this gives closes the number, whatever it stands for:
-    /// that is for those between whose making and end none of the user's code has run.
+    /// Gives the descriptor away and removes it from the list. Dropping the result closes the number, whatever it
+    /// stands for: only for descriptors that end before any of the user's code runs.
     pub(crate) fn into_owned(self) -> OwnedFd {
         self.fd.into_owned()
     }
@@ -82,8 +83,7 @@ impl AsFd for Fd {
     }
 }
 
-/// A descriptor that the user's code may close behind the crate's back. Dropping it closes it, unless the number has
-/// become another's.
+/// A descriptor that the user's code may close. Dropping it closes the number if that still stands for it.
 #[derive(Debug)]
 pub(crate) struct Guarded {
     fd: ManuallyDrop<OwnedFd>,
@@ -99,12 +99,12 @@ impl Guarded {
 
     fn into_owned(self) -> OwnedFd {
         let mut this = ManuallyDrop::new(self);
-        // SAFETY: `this` is neither used again nor dropped.
+        // SAFETY: `this.fd` is taken once: `this` is neither used again nor dropped.
         unsafe { ManuallyDrop::take(&mut this.fd) }
     }
 
-    /// Whether the number still stands for this descriptor: false when somebody has closed it, whatever has got the
-    /// number since.
+    /// Whether the number still stands for this descriptor: false once someone has closed it, whatever has the number
+    /// now.
     pub(crate) fn is_intact(&self) -> bool {
         self.identity.is_of(&*self.fd)
     }
@@ -117,7 +117,7 @@ impl Guarded {
         }
     }
 
-    /// The same as [`is_intact`](Self::is_intact) with one system call, for a file of a kind that is marked.
+    /// As [`is_intact`](Self::is_intact), with one system call, for files of the kinds that are marked.
     #[inline]
     pub(crate) fn has_its_mark(&self) -> bool {
         self.identity.has_mark_of(&*self.fd)
@@ -133,15 +133,15 @@ impl AsFd for Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         if self.is_intact() {
-            // SAFETY: this is the end of the descriptor's only owner.
+            // SAFETY: this runs once, and nothing uses the field afterwards.
             unsafe { ManuallyDrop::drop(&mut self.fd) }
         }
     }
 }
 
-/// What tells an open file from all others: its inode. Some kinds, such as eventfds, share one inode; those are marked:
-/// they have the number of a signal, which nobody asks for and such files never send. No file of the user's has such a
-/// mark. It goes with the open file into other processes, and stays what the first one has made it.
+/// Tells an open file from all others by its inode. Some kinds of files, such as eventfds, share one inode. Those get a
+/// mark: the number of a signal, which such files never send, and which no file of the user's has set. The mark goes
+/// with the open file to other processes, and stays as the first one has set it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
     device: libc::dev_t,
@@ -150,30 +150,30 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Gives an open file its identity, or finds what it has been given.
+    /// Gives an open file its identity, or finds the one that it has.
     pub(crate) fn give(fd: &impl AsFd) -> io::Result<Self> {
         let mut found = Self::find(fd)?;
         if found.mark != UNMARKED {
             return Ok(found);
         }
-        // Most likely another one than a worker's, whose pools have such files too.
+        // Most likely different from a worker's, whose own pools have such files too.
         let own = std::process::id().cast_signed() % MOST_SIGNAL + 1;
-        // Where a sandbox denies it, one eventfd can't be told from another.
+        // Where a sandbox denies this, eventfds can't be told apart.
         // SAFETY: the command takes an integer and touches no memory of this process.
         unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), F_SETSIG, own) };
         found.mark = mark(fd).max(UNMARKED);
         Ok(found)
     }
 
-    /// Whether it is that of this number.
+    /// Whether this descriptor has this identity.
     pub(crate) fn is_of(&self, fd: &impl AsFd) -> bool {
         Self::find(fd).is_ok_and(|found| found == *self)
     }
 
-    /// The same with one system call, for a file of a kind that is marked.
+    /// As [`is_of`](Self::is_of), with one system call, for files of the kinds that are marked.
     #[inline]
     pub(crate) fn has_mark_of(&self, fd: &impl AsFd) -> bool {
-        // Where a sandbox has denied the mark, there is still the inode.
+        // Where a sandbox has denied the mark, the inode must do.
         if self.mark > UNMARKED { mark(fd) == self.mark } else { self.is_of(fd) }
     }
 
@@ -187,14 +187,14 @@ impl Identity {
 /// fcntl(2); the same numbers on all architectures that the crate runs on, and not in the libc crate.
 pub(super) const F_SETSIG: libc::c_int = 10;
 const F_GETSIG: libc::c_int = 11;
-/// All of them on all architectures are signals to the kernel.
+/// The kernel takes every number up to this one for a signal, on all architectures.
 const MOST_SIGNAL: libc::c_int = 64;
-/// What `F_GETSIG` gives for a file that has no such number.
+/// What `F_GETSIG` returns for a file without a mark.
 const UNMARKED: libc::c_int = 0;
-/// Stands where a file has an inode of its own.
+/// The mark of a file with an inode of its own.
 const NEEDS_NONE: libc::c_int = libc::c_int::MIN;
 
-/// Such a file has an inode of no type, which may be that of many.
+/// Whether the file's inode has no type; then many files may share it.
 fn is_anonymous(mode: libc::mode_t) -> bool {
     mode & SFlag::S_IFMT.bits() == 0
 }
@@ -205,8 +205,8 @@ fn mark(fd: &impl AsFd) -> libc::c_int {
     unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), F_GETSIG) }
 }
 
-/// Moves a descriptor if it is one of the standard three, which happens where the program was started with one of
-/// them closed: whoever prints would write into it.
+/// Moves a descriptor if it is one of the standard three, as happens in a program that was started with one of them
+/// closed: otherwise printing would write into it.
 pub(crate) fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
     // std duplicates to the lowest free number from 3 on, closed by exec.
     if fd.as_raw_fd() > 2 {
@@ -216,8 +216,8 @@ pub(crate) fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
     }
 }
 
-/// While it lives, the number is known as that of a descriptor of this crate's own. For those that another type
-/// owns; to be dropped before them.
+/// Keeps a number on the list of the crate's own descriptors while it lives. For a descriptor that another type owns;
+/// to be dropped before that.
 #[derive(Debug)]
 pub(crate) struct Known(u64);
 
@@ -245,8 +245,8 @@ impl Drop for Known {
 /// # Safety
 /// The process was just forked, and no `Fd` of the parent's is used or dropped in it, except those to keep.
 pub(super) unsafe fn close_inherited(keep: &[&Fd]) {
-    // Another thread of the parent may have held the list as the process was copied, and no one here will ever
-    // give it back. Then nothing is closed: the numbers can't be believed.
+    // If another thread of the parent held the list during the fork, nobody here will ever release it. Then nothing is
+    // closed, for the list may be half changed.
     let mut open = match OPEN.try_lock() {
         Ok(open) => open,
         Err(TryLockError::Poisoned(open)) => open.into_inner(),
@@ -255,8 +255,8 @@ pub(super) unsafe fn close_inherited(keep: &[&Fd]) {
     open.retain(|fd| {
         let kept = keep.iter().any(|keep| keep.known.0 == fd.entry);
         if !kept && fd.is_ours() {
-            // SAFETY: the number still stands for the crate's own file, and its owner is never used here: the caller's
-            // word.
+            // SAFETY: `is_ours` found that the number stands for the crate's own file. The caller promises that its
+            // owner is neither used nor dropped in this process, so nobody relies on it.
             unsafe { libc::close(fd.number) };
         }
         kept
@@ -264,13 +264,13 @@ pub(super) unsafe fn close_inherited(keep: &[&Fd]) {
 }
 
 thread_local! {
-    /// This thread is about to fork for the crate, and closes what the copy is not to have itself.
+    /// Whether this thread forks for the crate, which closes descriptors in the copy itself.
     static FORKS_FOR_CRATE: Cell<bool> = const { Cell::new(false) };
-    /// Held from before a fork until after it, so that the copy finds the list whole.
+    /// The lock of the list, held during a fork, so that the copy finds the list whole.
     static HELD: Cell<Option<ManuallyDrop<MutexGuard<'static, Vec<Number>>>>> = const { Cell::new(None) };
 }
 
-/// Forks with what [`close_in_forks`] does left out: the caller sees to that.
+/// Forks without the effect of [`close_in_forks`]: the caller closes descriptors itself.
 pub(super) fn fork_for_crate<R>(fork: impl FnOnce() -> R) -> R {
     FORKS_FOR_CRATE.set(true);
     let forked = fork();
@@ -278,14 +278,15 @@ pub(super) fn fork_for_crate<R>(fork: impl FnOnce() -> R) -> R {
     forked
 }
 
-/// From here on, children that the program forks lose this crate's descriptors: as long as a child has a copy of a
-/// lifeline's end, the death of this process is no news to its workers. In the child each number stands for something
-/// that is nobody's, unless the user's code has closed it before: then it stays what it has become. What the program starts anew never has them, and one that is forked by
-/// other means than the C library keeps them.
+/// Makes children that the program forks from here on lose this crate's descriptors. As long as such a child has a copy
+/// of a lifeline's end, the workers do not notice the death of this process. Each number then stands for an unused
+/// eventfd, unless the user's code had closed it: then it stays as it is. Programs that are started by exec never have
+/// the descriptors, and children that are forked without the C library keep them.
 pub(super) fn close_in_forks() -> io::Result<()> {
     static REGISTERED: OnceLock<libc::c_int> = OnceLock::new();
-    // SAFETY: the three handlers only touch what is this module's, and call what may be called in a copy of a process
-    // that has had other threads.
+    // SAFETY: the three functions have the signature of such handlers and are there for good. They use this module's
+    // list only, and the one for the child only makes system calls and frees a lock that its own thread holds: it may
+    // run in a copy of a process that had other threads.
     let register = || unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(in_fork)) };
     match *REGISTERED.get_or_init(register) {
         0 => Ok(()),
@@ -293,7 +294,8 @@ pub(super) fn close_in_forks() -> io::Result<()> {
     }
 }
 
-/// So often it is tried to get the list. A signal handler that forks may have interrupted whoever has it.
+/// How often to try for the list. Waiting without end could deadlock: a signal handler that forks may have interrupted
+/// the thread that holds it.
 const TRIES: u32 = 1000;
 
 extern "C" fn before_fork() {
@@ -325,9 +327,10 @@ extern "C" fn in_fork() {
     if open.is_empty() {
         return;
     }
-    // SAFETY: the calls take integers. Each number still stands for a file of this crate's own, which the copy of a
-    // process has no use for; where nothing can stand in for it, it is closed, and `Guarded` closes no other. `nothing`
-    // may have a number that is in the list because the user has closed it: it has no mark, so it is not taken for ours.
+    // SAFETY: the calls take integers. `is_ours` found that each number stands for a file of this crate's own, which
+    // this copy has no use for. It becomes an eventfd, or is closed where there is none; then `Guarded` closes nothing,
+    // as it checks first. `nothing` may get a listed number that the user has closed: it has no mark, so it is not
+    // ours.
     unsafe {
         let nothing = libc::eventfd(0, libc::EFD_CLOEXEC);
         for fd in open.iter().filter(|fd| fd.is_ours()) {
@@ -388,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_got_the_number_is_not_taken_for_it() {
+    fn another_file_with_the_number_is_not_taken_for_it() {
         for [ours, theirs] in files() {
             let ours = Guarded::new(ours).unwrap();
             assert!(ours.is_intact(), "{ours:?}");
@@ -400,7 +403,7 @@ mod tests {
             assert!(!ours.is_intact() && copy.is_intact(), "{ours:?}");
             assert!(!ours.has_its_mark() && copy.has_its_mark());
             drop(ours);
-            // SAFETY: as above; what stands there now is left open, and closed here.
+            // SAFETY: as above; the other file at this number was left open, and is closed here.
             assert_eq!(unsafe { libc::close(number) }, 0);
         }
     }

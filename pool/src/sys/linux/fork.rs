@@ -3,6 +3,7 @@
 
 use std::io::{self, Write};
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::libc;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
@@ -13,7 +14,7 @@ use super::named;
 use super::process::pidfd_of;
 use crate::unwind;
 
-/// Which of the two a process is after a fork.
+/// Which of the two processes this one is after a fork.
 #[derive(Debug)]
 pub(crate) enum Fork {
     /// The one that called.
@@ -30,12 +31,14 @@ pub(crate) enum Fork {
 /// copy neither uses nor drops any other `Fd` that this process has.
 pub(crate) unsafe fn fork(keep: &[&Fd]) -> io::Result<Fork> {
     let mut before = SigSet::empty();
-    // No handler of the user's shall run in a copy that is half born.
+    // No signal handler of the user's may run in a copy that is not set up yet.
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
-    // SAFETY: the caller's word.
+    // SAFETY: the caller promises that the copy needs nothing that another thread of this process may hold now, which
+    // is all that makes a fork unsafe.
     let forked = fd::fork_for_crate(|| unsafe { nix::unistd::fork() });
     if let Ok(ForkResult::Child) = forked {
-        // SAFETY: this process was just forked; the rest is the caller's word.
+        // SAFETY: this is the child, before anything else ran in it. The caller promises that it neither uses nor drops
+        // any `Fd` of the parent's except those to keep.
         unsafe { fd::close_inherited(keep) };
         return Ok(Fork::Child);
     }
@@ -46,9 +49,9 @@ pub(crate) unsafe fn fork(keep: &[&Fd]) -> io::Result<Fork> {
     }
 }
 
-/// Forks this process into a sibling: the copy is a child of this process's parent, who sees its true status, and
-/// to whom this process's own death is no matter. glibc's fork can't do that, so what it would put right in the
-/// child is put right here: the thread's id, and its list of robust locks.
+/// Forks this process into a sibling: the copy is a child of this process's parent, which sees its true status whether
+/// or not this process is still there. glibc's fork can't do that. So this does the two things that glibc would do for
+/// the child: it sets the thread's id, and registers its list of robust locks.
 ///
 /// # Safety
 /// This process has one thread, or what the copy does needs nothing that another thread may hold at this moment.
@@ -61,9 +64,13 @@ pub(crate) unsafe fn fork_sibling() -> io::Result<Fork> {
     let mut robust_list = std::ptr::null_mut::<libc::c_void>();
     let mut robust_len = 0usize;
     let mut pidfd: libc::c_int = -1;
-    // SAFETY: get_robust_list writes the two variables only. clone without CLONE_VM or a stack is a fork: it writes
-    // `pidfd` here and, in the copy's own memory, the thread id at the address where the C library keeps it. The
-    // list that set_robust_list names lies at the same address in the copy.
+    // SAFETY:
+    // - get_robust_list writes one pointer and one length, into live variables of these types.
+    // - raw_clone: the flags have no CLONE_VM, and CLONE_CHILD_* only with a thread id; `pidfd` is a live variable; and
+    //   `thread_id` is where the C library keeps this thread's id, valid in the copy as long as its only thread runs.
+    // - set_robust_list names the list that this thread had. The copy's only thread is a copy of it, with that list at
+    // the same address.
+    // - When a clone with CLONE_PIDFD succeeds, `pidfd` is a new descriptor that nothing else owns.
     unsafe {
         libc::syscall(libc::SYS_get_robust_list, 0, &raw mut robust_list, &raw mut robust_len);
         let pid = raw_clone(flags, &raw mut pidfd, thread_id);
@@ -80,12 +87,17 @@ pub(crate) unsafe fn fork_sibling() -> io::Result<Fork> {
     }
 }
 
+/// clone(2) without a stack.
+///
 /// # Safety
-/// The flags are those of a fork, and the pointers are valid for what they ask for.
+/// The flags have no CLONE_VM. `pidfd` is valid for writes with CLONE_PIDFD. With CLONE_CHILD_SETTID or
+/// CLONE_CHILD_CLEARTID, `child_id` is valid for writes in the copy until its thread ends.
 unsafe fn raw_clone(flags: libc::c_int, pidfd: *mut libc::c_int, child_id: *mut libc::pid_t) -> libc::pid_t {
     let (no_stack, no_tls) = (std::ptr::null_mut::<libc::c_void>(), std::ptr::null_mut::<libc::c_void>());
     let flags = libc::c_long::from(flags);
-    // SAFETY: the caller's word. The order of the last two differs by architecture; see clone(2).
+    // SAFETY: without CLONE_VM the copy has its own memory and goes on with a copy of this stack, as after a fork. The
+    // kernel writes through the pointers only as the flags say, and the caller promises that it may. The sequence of
+    // the last two arguments differs by architecture; see clone(2).
     let pid = unsafe {
         #[cfg(target_arch = "x86_64")]
         let pid = libc::syscall(libc::SYS_clone, flags, no_stack, pidfd, child_id, no_tls);
@@ -96,26 +108,27 @@ unsafe fn raw_clone(flags: libc::c_int, pidfd: *mut libc::c_int, child_id: *mut 
     pid as libc::pid_t
 }
 
-/// Where the C library keeps this thread's id, which a fork must set anew; null if that can't be known. glibc lets
-/// the kernel clear the id there when the thread ends, so the kernel knows the place; what another C library has
-/// the kernel clear is not the id.
+/// Where the C library keeps this thread's id, which a fork must set; null if that can't be known. glibc has the kernel
+/// clear the id when the thread ends, so the kernel knows the place. Other C libraries have it clear something else.
 fn libc_thread_id() -> *mut libc::pid_t {
     let mut place = std::ptr::null_mut::<libc::pid_t>();
-    // SAFETY: the call writes the address into `place`; a place that the kernel will write to at the thread's end is
-    // valid memory until then.
+    // SAFETY: the call writes one pointer into `place`, a live variable of that type. The C library has told the kernel
+    // to store an aligned int at that address when this thread ends, so it is valid until then. It is read atomically,
+    // for what other C libraries keep there their other threads may store to.
     unsafe {
         let known = libc::prctl(libc::PR_GET_TID_ADDRESS, &raw mut place) == 0 && !place.is_null();
-        if known && *place == libc::gettid() { place } else { std::ptr::null_mut() }
+        let is_id = known && AtomicI32::from_ptr(place).load(Ordering::Relaxed) == libc::gettid();
+        if is_id { place } else { std::ptr::null_mut() }
     }
 }
 
-/// Lives a process's life and exits: with code 0, or 1 and the error's text on stderr. Whatever stands below this
-/// frame on the stack never runs again in this process.
+/// Runs `life` and exits: with code 0, or with 1 and the error's text on stderr. This process never returns to the
+/// frames below this one.
 pub(crate) fn live(life: impl FnOnce() -> Result<(), String>) -> ! {
     struct Exit(libc::c_int);
     impl Drop for Exit {
         fn drop(&mut self) {
-            // SAFETY: _exit ends the process at once.
+            // SAFETY: _exit takes an integer, ends the process, and runs none of its code.
             unsafe { libc::_exit(self.0) }
         }
     }
@@ -131,9 +144,9 @@ pub(crate) fn live(life: impl FnOnce() -> Result<(), String>) -> ! {
     unreachable!("the process has exited")
 }
 
-/// Writes out what was printed but still lies in the buffers of this process, Rust's and C's.
+/// Writes out what this process has printed and still buffers, Rust's and C's.
 pub(crate) fn flush() {
     let _ = io::stdout().flush();
-    // SAFETY: null means all of C's output streams, which lock themselves.
+    // SAFETY: null means all open output streams of C, which are valid and have locks of their own.
     unsafe { libc::fflush(std::ptr::null_mut()) };
 }

@@ -1,4 +1,5 @@
-//! The futex calls: sleep on a word, wake who sleeps on it. Not the private kind: the sleeper may be another process.
+//! The futex calls: sleeping on a word, and waking its sleepers. Not the private kind, for a sleeper may be in another
+//! process.
 #![allow(unsafe_code, reason = "futex has no safe wrapper in nix")]
 
 use std::sync::atomic::AtomicU32;
@@ -6,10 +7,10 @@ use std::time::Duration;
 
 use nix::libc;
 
-/// What can be slept on.
+/// A word to sleep on.
 pub(crate) type Word = AtomicU32;
 
-/// Sleeps while the word holds `seen`, at most this long; may also return for no reason.
+/// Sleeps while the word is `seen`, at most for `limit`; may also return for no reason.
 pub(crate) fn wait(word: &Word, seen: u32, limit: Option<Duration>) {
     let timeout = limit.map(|limit| libc::timespec {
         tv_sec: limit.as_secs().try_into().unwrap_or(libc::time_t::MAX),
@@ -21,12 +22,12 @@ pub(crate) fn wait(word: &Word, seen: u32, limit: Option<Duration>) {
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, seen, timeout) };
 }
 
-/// Wakes one of those that sleep on the word.
+/// Wakes one sleeper on the word.
 pub(crate) fn wake_one(word: &Word) {
     wake(word, 1);
 }
 
-/// Wakes all that sleep on the word.
+/// Wakes all sleepers on the word.
 pub(crate) fn wake_all(word: &Word) {
     wake(word, i32::MAX);
 }

@@ -1,10 +1,10 @@
-//! Which process this is. A copy of a process has all that lay in its memory, pools among it, and must not take
-//! itself for the one whose they are.
+//! Which process this is. A copy of a process has all of its memory, with the pools in it, and must not take itself for
+//! their owner.
 //!
 //! The number of a process would tell, but asking for it is a system call, a handler of `pthread_atfork` hears of
 //! no raw `clone`, and the number may come again in another namespace or later. So a process's *identity* lies in a
-//! page that the kernel empties in every copy of the process, however it was made. Who finds the page empty takes the
-//! next identity; the counter is copied with all other memory, so no process gets that of one whose copy it is.
+//! page that the kernel clears in every copy of the process, however it was made. A process that finds the page empty
+//! takes the next identity; the counter is copied with all other memory, so no process gets an ancestor's.
 #![allow(unsafe_code, reason = "maps a page that a fork empties")]
 
 use std::num::NonZeroUsize;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
 
-/// The process that something belongs to: the one that was asked for it.
+/// The process to which something belongs: the one that called [`Owner::here`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Owner {
     identity: u64,
@@ -40,22 +40,22 @@ impl Owner {
     }
 }
 
-/// This process is a copy of the one that something belongs to, which has this number.
+/// The error in a copy of the owner, which has this number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Forked {
     pub(crate) owner: u32,
 }
 
-/// The page; null before it is needed, and where there can be none.
+/// The page; null before it is first needed, and where the kernel gives none.
 static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
 
-/// Another in every process that is a copy of this one, or of which this one is a copy.
+/// This process's identity: different from that of any ancestor and any copy.
 #[inline]
 fn identity() -> u64 {
     match NonNull::new(PAGE.load(Ordering::Acquire)) {
         Some(page) => {
-            // SAFETY: the page was mapped before its address was stored, is never unmapped from then on, in no copy of
-            // the process either, and holds nothing but this atomic.
+            // SAFETY: the page was mapped before its address was stored, and is never unmapped, nor in a copy of the
+            // process. It holds this atomic only, of which any bytes are valid.
             let word = unsafe { page.as_ref() };
             match word.load(Ordering::Relaxed) {
                 0 => take_identity(word),
@@ -76,22 +76,23 @@ fn take_identity(word: &AtomicU64) -> u64 {
     }
 }
 
-/// Makes the page. Where the kernel has none to give, or can't empty it, the process's number must do.
+/// Makes the page. Where the kernel gives none, or can't clear it, the process's number must do.
 #[cold]
 fn without_page() -> u64 {
     const BYTES: NonZeroUsize = NonZeroUsize::new(size_of::<AtomicU64>()).unwrap();
     let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-    // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
+    // SAFETY: a new mapping at an address that the kernel chooses replaces no other memory.
     let page = unsafe { mmap_anonymous(None, BYTES, protection, MapFlags::MAP_PRIVATE) };
     let Ok(page) = page else { return u64::from(std::process::id()) };
-    // SAFETY: the range is the page that was just mapped; the advice changes what a copy of the process finds there.
+    // SAFETY: the range is the page that was just mapped; the advice only changes what a copy of the process finds
+    // there.
     let emptied = unsafe { madvise(page, BYTES.get(), MmapAdvise::MADV_WIPEONFORK) }.is_ok();
     let none = ptr::null_mut();
     let place = page.cast().as_ptr();
     if emptied && PAGE.compare_exchange(none, place, Ordering::AcqRel, Ordering::Acquire).is_ok() {
         return identity();
     }
-    // SAFETY: the range is the page that was mapped above, and nobody else knows of it.
+    // SAFETY: the range is the page that was mapped above, whose address was stored nowhere.
     let _ = unsafe { munmap(page, BYTES.get()) };
     // Another thread was faster, or there can be no such page.
     if emptied { identity() } else { u64::from(std::process::id()) }

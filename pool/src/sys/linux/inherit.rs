@@ -1,4 +1,4 @@
-//! What a new process must not keep of its parent's, in one place.
+//! Resets what a new process must not inherit from its parent.
 #![allow(unsafe_code, reason = "resets signal dispositions")]
 
 use std::ffi::CString;
@@ -13,21 +13,21 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 
 use super::{faults, read_text, standard};
 
-/// What a worker ignores. A write to a pipe that nobody reads is an error, as in every Rust program. The other two
-/// stop those who use a terminal from the background, where a worker always is, and nobody would continue it: so
-/// its writes go through and its reads are errors.
+/// The signals that a worker ignores. SIGPIPE, so that writing to a pipe without a reader is an error, as in every Rust
+/// program. The other two stop a background process that uses the terminal; a worker is always one, and nobody would
+/// continue it. Ignored, its writes go through and its reads are errors.
 const IGNORED: [libc::c_int; 3] = [libc::SIGPIPE, libc::SIGTTIN, libc::SIGTTOU];
 
-/// How much likelier than the main process a worker is to be chosen when memory has run out, in thousandths of all the
-/// memory that there is: so much that not even a main process which holds nearly all of it comes first.
+/// How much likelier than the main process the kernel kills a worker when memory has run out, in thousandths of all
+/// memory: so much that a worker comes first even if the main process holds nearly everything.
 const OOM_SCORE_OF_WORKER: i32 = 1000;
 /// The same for a process that only starts workers: its end frees little.
 const OOM_SCORE_OF_SERVER: i32 = 900;
 const MOST_OOM_SCORE: i32 = 1000;
 
-/// Makes a new process independent of what its parent was set to. All signals stay blocked: a process that only
-/// forks workers ends by its parent's hand, and a worker unblocks them when it is ready. The process group is the
-/// parent's to set; umask and directory stay as they are.
+/// Makes a new process independent of its parent's signal settings. All signals stay blocked: a process that only forks
+/// workers is ended by its parent, and a worker unblocks them when it is ready. The parent sets the process group;
+/// umask and directory stay as they are.
 pub(crate) fn clean(name: &str) -> io::Result<()> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
     reset_dispositions();
@@ -42,7 +42,7 @@ pub(crate) fn expect_no_mercy() {
     raise_oom_score(OOM_SCORE_OF_WORKER - OOM_SCORE_OF_SERVER);
 }
 
-/// Lets signals come, with the effects that [`clean`] has left them.
+/// Unblocks signals, with the dispositions that [`clean`] has set.
 pub(crate) fn unblock_signals() -> io::Result<()> {
     Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
 }
@@ -50,7 +50,7 @@ pub(crate) fn unblock_signals() -> io::Result<()> {
 /// The name that ps and top show; at most 15 bytes of it.
 pub(crate) fn set_name(name: &str) {
     if let Ok(name) = CString::new(name) {
-        // Only a name: nothing depends on it.
+        // Nothing depends on the name.
         let _ = nix::sys::prctl::set_name(&name);
     }
 }
@@ -64,24 +64,25 @@ fn reset_dispositions() {
     }
 }
 
-/// Standard input is empty, and the other two are open: or the next file that a task opens would be what is printed
-/// into.
+/// Makes standard input empty, and opens the other two if they are closed: otherwise the next file that a task opens
+/// would get the number that printing writes to.
 fn settle_standard_streams() -> io::Result<()> {
     loop {
         let null = standard::nothing(OFlag::empty())?;
         if null.as_raw_fd() > 2 {
             return Ok(nix::unistd::dup2_stdin(null)?);
         }
-        // It stays at the number that was free.
+        // It keeps the number that was free.
         let _ = null.into_raw_fd();
     }
 }
 
-/// Best effort: without /proc, or where it may not be written, the kernel chooses by size alone. It takes no privilege to
-/// raise it, and what workers of workers add to theirs ends at the most that there is.
+/// Best effort: without /proc, or where it may not be written, the kernel chooses by size alone. Raising the score
+/// takes no privilege, and nested workers end at the greatest one.
 fn raise_oom_score(by: i32) {
     const FILE: &str = "/proc/self/oom_score_adj";
-    /// Where nobody has asked yet. What this process, or the server whose copy it is, has set need not be asked for.
+    /// Before the score was first read. A score that this process, or the server that it is a copy of, has set need not
+    /// be read again.
     const UNKNOWN: i32 = i32::MIN;
     static SCORE: AtomicI32 = AtomicI32::new(UNKNOWN);
     let ask = || read_text(FILE).ok().and_then(|text| text.trim().parse::<i32>().ok());

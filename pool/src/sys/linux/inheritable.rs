@@ -1,11 +1,11 @@
-//! The program's descriptors that a process which it starts would have too, since nobody has said that exec closes them:
-//! those of C libraries, and those that the program itself was started with. Whoever waits for the last writer of a pipe
-//! to close it would wait for the workers.
+//! The program's descriptors that exec does not close, so that a process which it starts would have them too: those of
+//! C libraries, and those that the program itself was started with. A reader that waits for the last writer of such a
+//! pipe would wait for the workers.
 //!
-//! The new process closes them when it has come to this crate's code. It can't tell them from what was opened since its
-//! start, by a library's constructor for one, so its parent tells it which they are: by number, device and inode. (To
-//! close them on the way, between fork and exec, would take a fork where now the C library starts the process without
-//! copying its parent's page tables.)
+//! The new process closes them when it comes to this crate's code. It can't tell them from files that were opened since
+//! its start, say by a library's constructor, so its parent tells it which they are: by number, device and inode.
+//! (Closing them between fork and exec would take a fork, where now the C library starts the process without copying
+//! its parent's page tables.)
 #![allow(unsafe_code, reason = "closes by number what was inherited")]
 
 use std::env;
@@ -15,7 +15,7 @@ use std::os::fd::RawFd;
 use nix::libc;
 use serde::{Deserialize, Serialize};
 
-/// One that a new process has.
+/// A descriptor that a new process inherits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Inheritable {
     number: RawFd,
@@ -25,17 +25,17 @@ pub(crate) struct Inheritable {
 
 impl Inheritable {
     fn at(number: RawFd) -> Option<Self> {
-        // SAFETY: all zeroes is a stat.
+        // SAFETY: a stat is made of numbers, so all zeroes is a valid one.
         let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-        // SAFETY: the call writes one stat into the place given; the number need not be open.
+        // SAFETY: the call writes one stat into a live variable; for a number that is not open it fails.
         let known = unsafe { libc::fstat(number, &raw mut stat) } == 0;
         known.then_some(Self { number, device: stat.st_dev, inode: stat.st_ino })
     }
 }
 
-/// All of this process that a new one would have, but for those that it is to keep: the standard three, and the pipe by
-/// which `make` and `cargo` share out the CPUs, for compilers that a task may run. Those of this crate are not among
-/// them: exec closes them.
+/// All descriptors that a new process would inherit from this one and must not keep. It keeps the standard three, and
+/// the pipe by which `make` and `cargo` share the CPUs, for compilers that a task may run. The crate's own are closed
+/// by exec.
 pub(crate) fn list() -> Vec<Inheritable> {
     let kept: Vec<RawFd> =
         JOB_FLAGS.iter().filter_map(|name| env::var(name).ok()).flat_map(|flags| jobserver(&flags)).collect();
@@ -43,13 +43,13 @@ pub(crate) fn list() -> Vec<Inheritable> {
     open_numbers().into_iter().filter(stays).filter_map(Inheritable::at).collect()
 }
 
-/// So many numbers are tried one by one, which takes as long as to list a few.
+/// Numbers below this one are tried one by one, which takes as long as listing a few.
 const TRIED: RawFd = 256;
 
 /// The numbers of this process's descriptors.
 fn open_numbers() -> Vec<RawFd> {
     const DIRECTORY: &str = "/proc/self/fd";
-    // Since Linux 6.2 the directory's length is how many there are.
+    // Since Linux 6.2 the directory's length is the number of descriptors.
     let count = fs::metadata(DIRECTORY).map_or(0, |directory| directory.len());
     let found: Vec<RawFd> =
         (0..TRIED).filter(|number| flags_of(*number).is_some()).take(count as usize).collect();
@@ -60,36 +60,36 @@ fn open_numbers() -> Vec<RawFd> {
     listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Closes those of them that this process has.
+/// Closes the descriptors that this process has inherited.
 ///
 /// # Safety
-/// The process was started by one that had these, and has opened nothing since that is one of them.
+/// The process was started by one that had these descriptors, and nothing in this process owns one of them.
 pub(crate) unsafe fn close(inherited: &[Inheritable]) {
     for known in
         inherited.iter().filter(|known| known.number > 2 && Inheritable::at(known.number) == Some(**known))
     {
-        // SAFETY: the number is that of an inherited descriptor, the caller's word; nothing in this process owns it, for
-        // it came with the start.
+        // SAFETY: the number stands for the very file that was inherited (just checked), and the caller promises that
+        // nothing in this process owns it.
         unsafe { libc::close(known.number) };
     }
 }
 
-/// Whether exec leaves it open.
+/// Whether exec leaves this descriptor open.
 fn stays_open(number: RawFd) -> bool {
     flags_of(number).is_some_and(|flags| flags & libc::FD_CLOEXEC == 0)
 }
 
-/// The flags of a descriptor; none for a number that is none.
+/// The flags of a descriptor; none for a number that is not open.
 fn flags_of(number: RawFd) -> Option<libc::c_int> {
     // SAFETY: the command takes no argument and touches no memory; the number need not be open.
     let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
     (flags >= 0).then_some(flags)
 }
 
-/// Where `make` and `cargo` say which their pipe is.
+/// The variables in which `make` and `cargo` name their pipe.
 const JOB_FLAGS: [&str; 3] = ["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"];
 
-/// The two descriptors of the pipe that the flags name last; none where it has a path, or there is none.
+/// The two descriptors of the pipe that the flags name last; none if there is no pipe, or it has a path.
 fn jobserver(flags: &str) -> Vec<RawFd> {
     let value = |flag: &str| {
         let flag =
@@ -112,7 +112,7 @@ mod tests {
         let (closed, open) = io::pipe().unwrap();
         // SAFETY: the flag of a descriptor that this test owns.
         assert_eq!(unsafe { libc::fcntl(open.as_raw_fd(), libc::F_SETFD, 0) }, 0);
-        // SAFETY: another number for the same, which is closed below, and which nobody else knows.
+        // SAFETY: this makes another number for the same file, which is closed below and known here only.
         let far = unsafe { libc::fcntl(open.as_raw_fd(), libc::F_DUPFD, 2 * TRIED) };
         assert!(far >= 2 * TRIED && list().iter().any(|known| known.number == far));
         // SAFETY: as above.

@@ -64,8 +64,8 @@ pub(crate) fn forget_handlers() {
         unsafe extern "C" {
             fn on_exit(handler: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
         }
-        // SAFETY: the handler has the signature that on_exit(3) asks for and does not use its argument. Without memory for
-        // one more handler nothing is registered.
+        // SAFETY: the handler has the signature that on_exit(3) asks for and does not use its argument. Without memory
+        // for one more handler nothing is registered.
         unsafe { on_exit(end_here, std::ptr::null_mut()) };
     }
 }
@@ -73,8 +73,8 @@ pub(crate) fn forget_handlers() {
 #[cfg_attr(not(target_env = "gnu"), expect(dead_code, reason = "nothing registers it"))]
 extern "C" fn end_here(status: c_int, _: *mut c_void) {
     flush();
-    // SAFETY: the table above has the layout of `Hooks` and is never written after the linker; each function in it has the
-    // signature that its library documents, takes no arguments, and may be called at any time.
+    // SAFETY: the table above has the layout of `Hooks` and is never written after the linker; each function in it has
+    // the signature that its library documents, takes no arguments, and may be called at any time.
     unsafe {
         if let Some(write) = HOOKS.llvm_profile_write_file {
             write();
@@ -89,8 +89,8 @@ extern "C" fn end_here(status: c_int, _: *mut c_void) {
     }
 }
 
-/// Has a forked process write a coverage profile of its own: the name was made when the program started, with the number
-/// of the process that it was then.
+/// Has a forked process write a coverage profile of its own: the name was made when the program started, with the
+/// number of the process that it was then.
 pub(crate) fn rename_profile() {
     /// What the compiler gives programs that are to be measured.
     const DEFAULT: &str = "default_%m_%p.profraw";

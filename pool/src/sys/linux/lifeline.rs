@@ -56,7 +56,8 @@ pub(crate) struct Tied {
     _group: Option<Guarded>,
 }
 
-/// This process and its parent, since it was tied to it; 0 before. A fork of a task's has copies of these, and is another.
+/// This process and its parent, since it was tied to it; 0 before. A fork of a task's has copies of these, and is
+/// another.
 static OWN: AtomicI32 = AtomicI32::new(0);
 static PARENT: AtomicI32 = AtomicI32::new(0);
 
@@ -164,7 +165,8 @@ impl Tie {
         Guarded::new(open(&*path, flags, Mode::empty())?)
     }
 
-    /// The way where the kernel sends no such signal, or a sandbox denies it: a thread that waits for the end of the pipe.
+    /// The way where the kernel sends no such signal, or a sandbox denies it: a thread that waits for the end of the
+    /// pipe.
     fn watch(&self) -> io::Result<()> {
         let tie = self.0.as_fd().try_clone_to_owned().map_err(named("a copy of the lifeline"))?;
         thread::Builder::new().name("pool lifeline".into()).stack_size(64 << 10).spawn(move || {

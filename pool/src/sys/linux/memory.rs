@@ -56,8 +56,8 @@ fn page_size() -> u64 {
     size.ok().flatten().and_then(|size| u64::try_from(size).ok()).unwrap_or(4096)
 }
 
-/// How many processes the kernel has killed for want of memory, as far as is known: in each control group by itself. What
-/// has happened to processes of other groups is no news.
+/// How many processes the kernel has killed for want of memory, as far as is known: in each control group by itself.
+/// What has happened to processes of other groups is no news.
 #[derive(Debug, Default)]
 pub(crate) struct OutOfMemory {
     /// By the files that tell, how many there had been when that was last looked at, less those that are yet to be
@@ -142,7 +142,8 @@ fn groups_below(group: &Path) -> Vec<PathBuf> {
     found.split_off(1)
 }
 
-/// The file that tells how many were killed in these groups. Where no memory is counted by groups: in the whole machine.
+/// The file that tells how many were killed in these groups. Where no memory is counted by groups: in the whole
+/// machine.
 fn counter(groups: &str) -> Option<PathBuf> {
     counter_in(groups, |path| path.exists())
 }

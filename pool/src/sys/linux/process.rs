@@ -319,8 +319,8 @@ impl Handle {
         // SAFETY: all zeroes is a rusage.
         let mut used: libc::rusage = unsafe { std::mem::zeroed() };
         loop {
-            // SAFETY: the call writes one siginfo and one rusage into the places given. The C library's does not ask for
-            // the latter.
+            // SAFETY: the call writes one siginfo and one rusage into the places given. The C library's does not ask
+            // for the latter.
             let waited =
                 unsafe { libc::syscall(libc::SYS_waitid, kind, number, &raw mut info, flags, &raw mut used) };
             match Errno::result(waited) {

@@ -25,8 +25,8 @@ pub(crate) fn has_more_rights() -> bool {
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
-/// Whether a process that is started as this program anew would have more rights as well. What a security module has done
-/// at this process's start it need not do again.
+/// Whether a process that is started as this program anew would have more rights as well. What a security module has
+/// done at this process's start it need not do again.
 pub(crate) fn would_have_more_rights() -> bool {
     has_more_rights() && (getuid() != geteuid() || getgid() != getegid() || has_marked_file())
 }
@@ -129,14 +129,15 @@ fn main_program() -> usize {
     found
 }
 
-/// Shows this text as the process's arguments, from the second on, where `ps` finds them. The first stays: the C library
-/// and others take the program's name from there. What does not fit is cut off. To be called while the process has one
-/// thread and nobody has borrowed an argument.
+/// Shows this text as the process's arguments, from the second on, where `ps` finds them. The first stays: the C
+/// library and others take the program's name from there. What does not fit is cut off. To be called while the process
+/// has one thread and nobody has borrowed an argument.
 pub(crate) fn show_as_arguments(text: &str) {
     let Some((start, end)) = arguments() else { return };
     // SAFETY: between these addresses lie the strings of the process's arguments, each with its zero at the end, as the
-    // kernel has laid them down on the stack of the first thread, which is writable and there for as long as the process.
-    // Nobody else reads or writes them meanwhile. The last byte stays the zero that it is, so each string still ends.
+    // kernel has laid them down on the stack of the first thread, which is writable and there for as long as the
+    // process. Nobody else reads or writes them meanwhile. The last byte stays the zero that it is, so each string
+    // still ends.
     let area = unsafe { std::slice::from_raw_parts_mut(start as *mut u8, end - start) };
     let Some(first) = area.iter().position(|byte| *byte == 0) else { return };
     let Some((_, area)) = area[first + 1..].split_last_mut() else { return };

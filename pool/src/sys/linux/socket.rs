@@ -102,7 +102,8 @@ impl Channel {
         Ok(Some((bytes[..len].to_vec(), fds)))
     }
 
-    /// The same as [`receive`](Self::receive), at most this long, and not past the end of the process that is to answer.
+    /// The same as [`receive`](Self::receive), at most this long, and not past the end of the process that is to
+    /// answer.
     pub(crate) fn receive_within(
         &self,
         limit: Duration,

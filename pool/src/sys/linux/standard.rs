@@ -1,6 +1,6 @@
 //! What a process that is started prints. Until it has come to this crate's code that goes into files of memory: what a
-//! program prints before `init` it prints in each of its processes, and nobody wants to read it again, unless that is all
-//! that comes. From then on it has the streams of the process that has started it.
+//! program prints before `init` it prints in each of its processes, and nobody wants to read it again, unless that is
+//! all that comes. From then on it has the streams of the process that has started it.
 
 use std::fs::File;
 use std::io;

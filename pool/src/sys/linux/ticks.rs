@@ -1,4 +1,4 @@
-//! A clock that costs next to nothing beside a small task. Its unit is known only afterwards.
+//! A clock that costs next to nothing compared with a small task. The length of its unit is measured while it runs.
 #![allow(unsafe_code, reason = "reads the processor's counter")]
 
 use crate::sys::clock::now_ns;
@@ -6,7 +6,8 @@ use crate::sys::clock::now_ns;
 /// A time in ticks.
 #[inline]
 pub(crate) fn now() -> u64 {
-    // SAFETY: every x86-64 processor has the instruction.
+    // SAFETY: the instruction is part of x86-64 itself, needs no other feature, and touches no memory. (A process may
+    // ask the kernel to forbid it, prctl(2) PR_SET_TSC; then it is a SIGSEGV that ends the process.)
     #[cfg(target_arch = "x86_64")]
     let ticks = unsafe { std::arch::x86_64::_rdtsc() };
     #[cfg(not(target_arch = "x86_64"))]
@@ -14,10 +15,10 @@ pub(crate) fn now() -> u64 {
     ticks
 }
 
-/// The time in ticks, and what the clock had then. The system may take the processor away between the two looks, and
-/// what is made of such a pair is wrong by milliseconds: then it looks again.
+/// The time in ticks and by the clock. If the system takes the core away between the two readings, the pair is wrong by
+/// milliseconds; then they are read again.
 fn on_both() -> (u64, u64) {
-    /// Far more than a look at the clock takes, also where that is a system call: some microseconds on any processor.
+    /// In ticks, far more than reading the clock takes, even as a system call: some microseconds on any processor.
     const CLOSE: u64 = 10_000;
     let mut closest = (u64::MAX, 0, 0);
     for _ in 0..4 {
@@ -31,7 +32,7 @@ fn on_both() -> (u64, u64) {
     (closest.1, closest.2)
 }
 
-/// How long a tick is, by how many there have been since this was made.
+/// Measures how long a tick is, by the ticks and the time since it was made.
 #[derive(Debug)]
 pub(crate) struct Scale {
     ticks: u64,
@@ -44,13 +45,13 @@ impl Scale {
         Self { ticks, ns }
     }
 
-    /// So many ticks in nanoseconds.
+    /// Converts ticks to nanoseconds.
     pub(crate) fn ns(&self, ticks: u64) -> u64 {
         let (passed_ticks, passed_ns) = self.passed();
         (u128::from(ticks) * u128::from(passed_ns) / u128::from(passed_ticks)) as u64
     }
 
-    /// So many nanoseconds in ticks.
+    /// Converts nanoseconds to ticks.
     pub(crate) fn ticks(&self, ns: u64) -> u64 {
         let (passed_ticks, passed_ns) = self.passed();
         (u128::from(ns) * u128::from(passed_ticks) / u128::from(passed_ns)) as u64
@@ -62,14 +63,14 @@ impl Scale {
     }
 }
 
-/// Tells what the monotonic clock had at a time in ticks, without asking it each time.
+/// Converts times in ticks to times of the monotonic clock, without asking the clock each time.
 #[derive(Debug)]
 pub(crate) struct Dial {
     scale: Scale,
-    /// When it was set last, in ticks and by the clock.
+    /// When the dial was set last, in ticks and by the clock.
     ticks: u64,
     ns: u64,
-    /// How long a tick is, in nanoseconds of 32 binary places.
+    /// The length of a tick in nanoseconds, as a fixed-point number with 32 binary places.
     tick: u64,
 }
 
@@ -79,13 +80,13 @@ impl Dial {
         Self { ticks: scale.ticks, ns: scale.ns, tick: 0, scale }
     }
 
-    /// Sets it by the clock.
+    /// Sets the dial by the clock.
     pub(crate) fn set(&mut self) {
         self.tick = self.scale.ns(1 << 32);
         (self.ticks, self.ns) = on_both();
     }
 
-    /// What the clock had at that time.
+    /// The time by the clock.
     #[inline]
     pub(crate) fn at(&self, time: u64) -> u64 {
         let since = |ticks: u64| ((u128::from(ticks) * u128::from(self.tick)) >> 32) as u64;
@@ -95,7 +96,7 @@ impl Dial {
         }
     }
 
-    /// So many nanoseconds in ticks.
+    /// Converts nanoseconds to ticks.
     pub(crate) fn ticks(&self, ns: u64) -> u64 {
         self.scale.ticks(ns)
     }
@@ -114,8 +115,8 @@ mod tests {
         }
     }
 
-    /// The system may take the processor away between two looks at two clocks. What that costs does not grow with the
-    /// time that is measured, so a longer time is tried.
+    /// The system may take the core away between reading the two clocks. The error does not grow with the time that is
+    /// measured, so each try takes longer.
     #[test]
     fn ticks_are_as_long_as_they_are() {
         let is_right = |time| {
@@ -127,7 +128,7 @@ mod tests {
         assert!((0..10).any(|round| is_right(Duration::from_millis(20 << round))));
     }
 
-    /// A dial may go wrong by as much, until it is set again.
+    /// The dial may be wrong for the same reason, until it is set again.
     #[test]
     fn a_dial_goes_with_the_clock() {
         let mut dial = Dial::new();

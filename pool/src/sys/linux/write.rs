@@ -1,4 +1,5 @@
-//! Writing to what may take nothing for a while, as a terminal that was stopped or a pipe that nobody reads, without waiting.
+//! Writing to what may take nothing for a while, as a terminal that was stopped or a pipe that nobody reads, without
+//! waiting.
 
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, AsRawFd};
@@ -39,7 +40,8 @@ pub(crate) fn write_now(to: impl AsFd, bytes: &[u8]) -> usize {
     written
 }
 
-/// A terminal, opened once more: it says that it is ready when it has little room. If it is none, or may not be opened, none.
+/// A terminal, opened once more: it says that it is ready when it has little room. If it is none, or may not be opened,
+/// none.
 fn terminal_anew(fd: impl AsFd) -> Option<Fd> {
     let fd = fd.as_fd();
     let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
