@@ -97,7 +97,7 @@ impl Forger {
     }
 }
 
-/// Rings every bell that the process has.
+/// Writes to every eventfd that the process has.
 fn wake_the_parent() {
     for entry in fs::read_dir("/proc/self/fd").unwrap().flatten() {
         if fs::read_link(entry.path()).is_ok_and(|target| target.to_string_lossy().contains("[eventfd]")) {

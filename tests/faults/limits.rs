@@ -215,7 +215,7 @@ fn same_descriptors(method: StartMethod) -> Result<(), Error> {
     seen.sort();
     seen.dedup();
     assert_eq!(seen.len(), 1, "{seen:?}");
-    // What this program was started with, the bell, and the two ties to the parent.
+    // What this program was started with, the parent's waker, and the two ties to the parent.
     assert!(seen[0].len() <= before + 3, "{before} before: {seen:?}");
     Ok(())
 }

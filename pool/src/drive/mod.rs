@@ -3,9 +3,9 @@
 //!
 //! **Whoever waits, drives.** All state lies behind one mutex. A caller that waits takes it, moves what can be moved,
 //! and gives it back before it runs user code or sleeps. Of several callers that find nothing to do, the first is the
-//! *leader* and sleeps on the poll set (the bell, the workers' ends); the others, its *followers*, sleep on a condition
-//! variable until somebody finds something for them, or the leader leaves and one of them leads. Whoever changes the
-//! state looks for whom that is news, and wakes them.
+//! *leader* and sleeps on the poll set (the workers' waker, their ends); the others, its *followers*, sleep on a
+//! condition variable until somebody finds something for them, or the leader leaves and one of them leads. Whoever
+//! changes the state looks for whom that is news, and wakes them.
 
 mod checks;
 mod clock;
@@ -81,8 +81,8 @@ impl LocalEngine {
         self.owner.is_here()
     }
 
-    /// The state. No user code runs under this lock but `Serialize` impls, whose panics are caught, and the drops of items
-    /// that are written but not yet sent; so what a poisoned lock guards is whole.
+    /// The state. No user code runs under this lock but `Serialize` impls, whose panics are caught, and the drops of
+    /// items that are written but not yet sent; so what a poisoned lock guards is whole.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.lock_at(now_ns())
     }
@@ -168,8 +168,8 @@ impl LocalEngine {
         })
     }
 
-    /// Sleeps until what is awaited may be there. Returns too early rather than too late; says until when the workers were
-    /// watched.
+    /// Sleeps until what is awaited may be there. Returns too early rather than too late; says until when the workers
+    /// were watched.
     pub(crate) fn wait(&self, awaits: Awaits) -> u64 {
         let mut state = self.lock();
         if state.is_news(awaits) {
@@ -202,9 +202,9 @@ impl LocalEngine {
         self.change(|state| state.close(job));
     }
 
-    /// Waits until no worker has a task of a closed call any more: each was answered, was taken back before it was begun,
-    /// or its worker is gone. From then on nothing that was lent to them is used. The caller can't go on without knowing
-    /// that, so a panic in here is the end.
+    /// Waits until no worker has a task of a closed call any more: each was answered, was taken back before it was
+    /// begun, or its worker is gone. From then on nothing that was lent to them is used. The caller can't go on without
+    /// knowing that, so a panic in here is the end.
     pub(crate) fn quiesce(&self, job: JobId) {
         struct NoWayOut;
         impl Drop for NoWayOut {
@@ -243,8 +243,8 @@ impl LocalEngine {
 
     // ---- calls and streams in the background ----
 
-    /// Moves on, and gives what has come for each of these calls to `take`, which says whether the call is over and is to
-    /// be closed. Gives the wakers of streams for which there is news. Tells nothing yet.
+    /// Moves on, and gives what has come for each of these calls to `take`, which says whether the call is over and is
+    /// to be closed. Gives the wakers of streams for which there is news. Tells nothing yet.
     pub(crate) fn turn_background(
         &self,
         jobs: impl Iterator<Item = JobId>,
@@ -292,8 +292,8 @@ impl LocalEngine {
         drop(self.change(|state| state.streams().close(job)));
     }
 
-    /// Leaves the waker for when what is awaited may be there, and gives back the one before; not if it may be there now.
-    /// Says whether it is left.
+    /// Leaves the waker for when what is awaited may be there, and gives back the one before; not if it may be there
+    /// now. Says whether it is left.
     pub(crate) fn leave_waker(&self, job: JobId, awaits: Awaits, waker: &mut Option<Waker>) -> bool {
         self.lock().leave_waker(job, awaits, waker)
     }

@@ -1,4 +1,4 @@
-//! What a leader sleeps on: the bell that workers ring, the workers' ends, and what they print.
+//! The poll set on which a leader sleeps: an eventfd by which workers wake it, the workers' ends, and what they print.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,10 +12,11 @@ use nix::unistd::{read, write};
 use crate::sys::fd::{Fd, Identity, Known, above_standard};
 use crate::sys::named;
 
-/// The bell's number in the poll set. Workers have theirs, and what they print has it with a mark.
-const BELL: u64 = u64::MAX;
+/// The number of the waker, the eventfd, in the poll set. A worker's pidfd has the worker's number, and its pipe the
+/// same with a mark.
+const WAKER: u64 = u64::MAX;
 const PRINTS: u64 = 1 << 32;
-/// Where there is nothing to sleep on, it is looked this often.
+/// How often to look where there is nothing to sleep on.
 const LOST: Duration = Duration::from_millis(1);
 /// A sleeper looks around this often, whatever it was told.
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -26,7 +27,7 @@ pub(crate) struct Poller {
     /// There while this lives.
     set: Option<Epoll>,
     identity: Identity,
-    bell: Fd,
+    waker: Fd,
 }
 
 /// Of which workers there is what.
@@ -34,7 +35,7 @@ pub(crate) struct Poller {
 pub(super) struct News {
     pub(super) ended: Vec<usize>,
     pub(super) printed: Vec<usize>,
-    rung: bool,
+    woken: bool,
     /// The program has closed what the sleeper sleeps on.
     pub(super) lost: bool,
 }
@@ -58,17 +59,17 @@ impl Poller {
     pub(crate) fn new() -> io::Result<Self> {
         let set = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(named("epoll_create"))?;
         let set = Epoll(above_standard(set.0)?);
-        let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
-        let bell = bell.map_err(named("eventfd"))?;
-        let bell = Fd::new(bell.into())?;
-        set.add(&bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
+        let waker = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
+        let waker = waker.map_err(named("eventfd"))?;
+        let waker = Fd::new(waker.into())?;
+        set.add(&waker, EpollEvent::new(EpollFlags::EPOLLIN, WAKER))?;
         let identity = Identity::give(&set.0)?;
-        Ok(Self { _known: Known::new(&set.0, identity), set: Some(set), identity, bell })
+        Ok(Self { _known: Known::new(&set.0, identity), set: Some(set), identity, waker })
     }
 
-    /// The bell, for a new worker.
-    pub(super) fn bell(&self) -> io::Result<OwnedFd> {
-        self.bell.intact()?.as_fd().try_clone_to_owned().map_err(named("a copy of the eventfd"))
+    /// A copy of the waker, for a new worker.
+    pub(super) fn waker(&self) -> io::Result<OwnedFd> {
+        self.waker.intact()?.as_fd().try_clone_to_owned().map_err(named("a copy of the eventfd"))
     }
 
     fn set(&self) -> io::Result<&Epoll> {
@@ -89,31 +90,30 @@ impl Poller {
 
     /// Wakes the sleeper.
     pub(super) fn wake(&self) {
-        if self.bell.is_intact() {
+        if self.waker.is_intact() {
             // A full counter means that it has been woken already.
-            let _ = write(&self.bell, &1u64.to_ne_bytes());
+            let _ = write(&self.waker, &1u64.to_ne_bytes());
         }
     }
 
-    /// Sleeps until the bell rings, there is news, or the time is over.
+    /// Sleeps until it is woken, there is news, or the time is over.
     pub(super) fn sleep(&self, sleep: Sleep) -> News {
         let limit = sleep.limit.unwrap_or(LONGEST).min(LONGEST);
         // Rounded up: a sleep that ends before the deadline would be followed by many short ones.
         let mut news = self.poll(limit.as_micros().div_ceil(1000) as i32);
-        // It rings for as long as workers have it, also where the program has closed it here.
-        news.lost |= news.rung && !self.bell.is_intact();
+        // The set reports the waker as long as workers have it, even if the program has closed it here.
+        news.lost |= news.woken && !self.waker.is_intact();
         if news.lost {
             std::thread::sleep(limit.min(LOST));
         }
-        if news.rung && !news.lost {
-            // Nothing to read means that it does not ring any more.
-            let _ = read(&self.bell, &mut [0; 8]);
+        if news.woken && !news.lost {
+            // Nothing to read means that another sleeper has read it.
+            let _ = read(&self.waker, &mut [0; 8]);
         }
         news
     }
 
-    /// What news there is by now. The bell is left for the sleeper that it rings for. Who is about to sleep has looked a
-    /// moment ago, so that it is enough to be careful here.
+    /// The news that there is by now. Does not read the waker, which is for a sleeper.
     pub(super) fn look(&self) -> News {
         // The program may have closed the set, and the number may be that of a set of its own.
         match &self.set {
@@ -134,7 +134,7 @@ impl Poller {
         let mut news = News::default();
         for number in events[..found].iter().map(EpollEvent::data) {
             match number {
-                BELL => news.rung = true,
+                WAKER => news.woken = true,
                 PRINTS.. => news.printed.push((number ^ PRINTS) as usize),
                 worker => news.ended.push(worker as usize),
             }

@@ -1,5 +1,5 @@
-//! The state behind the pool's mutex: nine parts, each changed through its own methods. Here they meet: the supervisor is
-//! told what happens, and what it decides is carried out.
+//! The state behind the pool's mutex: nine parts, each changed through its own methods. Here they meet: the supervisor
+//! is told what happens, and what it decides is carried out.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -115,10 +115,10 @@ impl State {
         }
         let task = spec.task;
         let (job, plan, encoded) = self.jobs.open(spec)?;
-        self.workers.prepare(self.supervisor.is_at_rest());
+        self.workers.prepare(self.supervisor.all_ended());
         self.are_ending = false;
         self.observer.job_opened(job, task, self.clock.now());
-        self.handle(Event::Opened { job, plan: Box::new(plan), kept: encoded });
+        self.handle(Event::Opened { job, plan: Box::new(plan), encoded });
         Ok(job)
     }
 
@@ -522,11 +522,11 @@ impl State {
     /// All workers end when they have done what they have; exit functions run.
     pub(super) fn shut_down(&mut self) {
         self.are_ending = true;
-        self.handle(Event::Retire);
+        self.handle(Event::ShutDown);
     }
 
-    /// All workers end now: those that have something to do are killed, the others leave. Waits for both, for user code no
-    /// longer than a moment.
+    /// All workers end now: those that have something to do are killed, the others leave. Waits for both, for user code
+    /// no longer than a moment.
     pub(super) fn terminate(&mut self) {
         self.jobs.close_for_good();
         for worker in 0..self.workers.len() {
@@ -534,14 +534,14 @@ impl State {
             self.drain(worker);
         }
         let may_leave: Vec<bool> =
-            (0..self.workers.len()).map(|worker| self.supervisor.may_leave(worker)).collect();
+            (0..self.workers.len()).map(|worker| self.supervisor.can_end_now(worker)).collect();
         self.cancel_all(&Error::Closed);
         self.workers.terminate(&may_leave, &mut self.observer);
     }
 
     /// Whether all workers have ended, or a call has come that keeps them.
     pub(super) fn have_stopped(&self) -> bool {
-        self.supervisor.is_at_rest() || !self.are_ending
+        self.supervisor.all_ended() || !self.are_ending
     }
 
     /// What became of the workers that were told to end.
@@ -643,7 +643,7 @@ impl State {
 
     /// Sees which of the orders that run out of time have panicked, and are only told of yet.
     fn note_panics(&mut self) {
-        for (worker, head) in self.supervisor.running_out(self.clock.now()) {
+        for (worker, head) in self.supervisor.overdue_heads(self.clock.now()) {
             if self.workers.get(worker).is_some_and(|handle| handle.has_panicked(head.unit())) {
                 self.supervisor.head_panicked(worker);
             }

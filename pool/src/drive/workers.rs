@@ -149,10 +149,10 @@ impl Workers {
     fn try_begin_start(&mut self, worker: usize, observer: &Observer) -> Result<PendingStart, Unstarted> {
         let failed = |error| Error::start(format!("worker {worker}"), error);
         let (lane, down, up) = lane::open().map_err(failed)?;
-        let bell = self.poller.bell().map_err(failed)?;
+        let waker = self.poller.waker().map_err(failed)?;
         let (probes, ends) = observer.open_probes(self.are_processes).map_err(failed)?;
         let cpus = self.cpus[worker].clone();
-        let starting = self.starter.start(WorkerSpec { id: worker, down, up, bell, ends, cpus })?;
+        let starting = self.starter.start(WorkerSpec { id: worker, down, up, waker, ends, cpus })?;
         Ok(PendingStart { worker, lane, probes, starting })
     }
 
@@ -236,8 +236,8 @@ impl Workers {
 
     // ---- ends ----
 
-    /// How a worker ended, if it has ended and is not known to be ended yet. One that does not end though it was killed is
-    /// given up, and may still be at these calls.
+    /// How a worker ended, if it has ended and is not known to be ended yet. One that does not end though it was killed
+    /// is given up, and may still be at these calls.
     pub(super) fn try_reap(&mut self, worker: usize, jobs: impl FnOnce() -> Vec<JobId>) -> Option<Death> {
         let Self { handles, given_up, .. } = self;
         handles[worker].as_mut()?.try_reap(|handle| given_up.push((handle, jobs())))

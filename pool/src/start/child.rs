@@ -40,13 +40,13 @@ pub(super) struct PoolContext {
     has_random_keys: bool,
 }
 
-/// A seat, as it came to the one who is to sit there. In a server its descriptors are closed before any of the user's code
-/// runs, and a worker guards what it keeps.
+/// A seat, as it came to the one who is to sit there. In a server its descriptors are closed before any of the user's
+/// code runs, and a worker guards what it keeps.
 struct Taken {
     id: usize,
     down: OwnedFd,
     up: OwnedFd,
-    bell: OwnedFd,
+    waker: OwnedFd,
     stderr: OwnedFd,
     log: Option<(OwnedFd, Verbosity)>,
     notes: ProbeHandles,
@@ -135,8 +135,8 @@ fn fit(handshake: &Handshake, fds: Vec<OwnedFd>) -> Result<(Tied, ProcessKind, P
             let decode = || decode_shared(handshake.codec, head.key, head.len, &bytes);
             match handshake.calling {
                 ProcessKind::Worker => decode()?,
-                // A hash map in it has std make the random keys of the thread that decodes it, which count up from then on.
-                // This thread will be that of all workers: each is to have keys of its own.
+                // A hash map in it has std make the random keys of the thread that decodes it, which count up from then
+                // on. This thread will be that of all workers: each is to have keys of its own.
                 ProcessKind::Server => threads::elsewhere(decode).unwrap_or_else(|decode| {
                     has_random_keys = true;
                     decode()
@@ -156,8 +156,8 @@ fn fit(handshake: &Handshake, fds: Vec<OwnedFd>) -> Result<(Tied, ProcessKind, P
 #[expect(unsafe_code, reason = "closes by number")]
 fn close_inherited(list: &OwnedFd) -> Result<(), String> {
     let list: Vec<Inheritable> = decode_record(&Sealed::open(list).map_err(why)?)?;
-    // SAFETY: the parent had these open when it started this process. What was opened here since has a number that none of
-    // them had, or belongs to who has closed that one.
+    // SAFETY: the parent had these open when it started this process. What was opened here since has a number that none
+    // of them had, or belongs to who has closed that one.
     unsafe { inheritable::close(&list) };
     Ok(())
 }
@@ -307,7 +307,7 @@ fn work(seat: Taken, heritage: &PoolContext, ancestry: Ancestry) -> Result<(), S
         id: WorkerId(seat.id),
         down: seat.down,
         up: seat.up,
-        bell: seat.bell,
+        waker: seat.waker,
         log: seat.log,
         notes: seat.notes,
         codec: heritage.codec,
@@ -319,8 +319,9 @@ fn work(seat: Taken, heritage: &PoolContext, ancestry: Ancestry) -> Result<(), S
     leave::leave()
 }
 
-/// Moves on what std makes random keys from, which a fork has copied and which counts up by one for each hash map: so that
-/// this process's next thousand are not those of its siblings. As costs grow with the number, it begins anew at times.
+/// Moves on what std makes random keys from, which a fork has copied and which counts up by one for each hash map: so
+/// that this process's next thousand are not those of its siblings. As costs grow with the number, it begins anew at
+/// times.
 fn advance_random_keys(number: u64) {
     const OWN: u64 = 1024;
     const APART: u64 = 256;
@@ -334,11 +335,11 @@ fn seat(order: StartRequest, fds: Vec<OwnedFd>) -> Result<(Taken, Option<Tie>), 
     let id = usize::try_from(order.id).map_err(why)?;
     let mut fds = fds.into_iter();
     match (fds.next(), fds.next(), fds.next(), fds.next()) {
-        (Some(down), Some(up), Some(bell), Some(stderr)) => {
+        (Some(down), Some(up), Some(waker), Some(stderr)) => {
             let logs = order.verbosity > 0;
             let log = if logs { fds.next().map(|fd| (fd, order.verbosity)) } else { None };
             let tie = fds.next().map(Tie::new).transpose().map_err(why)?;
-            Ok((Taken { id, down, up, bell, stderr, log, notes: order.notes, number: order.number }, tie))
+            Ok((Taken { id, down, up, waker, stderr, log, notes: order.notes, number: order.number }, tie))
         }
         _ => Err("a seat came without its lane".into()),
     }

@@ -47,7 +47,7 @@ pub(crate) struct WorkerSpec {
     /// Its lane's memory: replies.
     pub(crate) up: OwnedFd,
     /// What wakes the parent.
-    pub(crate) bell: OwnedFd,
+    pub(crate) waker: OwnedFd,
     /// How it is observed. A thread prints to its process's stderr.
     pub(crate) ends: ProbeEnds,
     /// The CPUs that it may use; empty: those of whoever starts it.

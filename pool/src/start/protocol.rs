@@ -1,8 +1,8 @@
 //! What a parent and the processes that it starts say to each other over their control sockets.
 //!
-//! A process that is started anew says that it has [`Arrived`], is greeted with [`Handshake`] and answers whether it is fit
-//! for work. Then a worker
-//! gets its one seat; a server gets any number of seats, forks a worker for each, and answers with its pid.
+//! A process that is started anew says that it has [`Arrived`], is greeted with [`Handshake`] and answers whether it is
+//! fit for work. Then a worker gets its one seat; a server gets any number of seats, forks a worker for each, and
+//! answers with its pid.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -59,8 +59,8 @@ pub(super) struct SharedHead {
     pub(super) len: u64,
 }
 
-/// A seat to be taken. Attached: the lane's two files, the bell, the worker's stderr, and where it logs if it is to; for a
-/// server also the new worker's tie.
+/// A seat to be taken. Attached: the lane's two files, the parent's waker, the worker's stderr, and where it logs if it
+/// is to; for a server also the new worker's tie.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StartRequest {
     pub(super) id: u64,

@@ -45,10 +45,10 @@ struct Known {
 
 impl Known {
     fn new(seat: WorkerSpec) -> Result<Self, Error> {
-        let WorkerSpec { id, down, up, bell, ends: ProbeEnds { stderr, log, handles: notes }, cpus } = seat;
+        let WorkerSpec { id, down, up, waker, ends: ProbeEnds { stderr, log, handles: notes }, cpus } = seat;
         let (log, verbosity) = log.unzip();
         let fds =
-            [down, up, bell].into_iter().chain(stderr).chain(log).map(Fd::new).collect::<io::Result<_>>();
+            [down, up, waker].into_iter().chain(stderr).chain(log).map(Fd::new).collect::<io::Result<_>>();
         let fds = fds.map_err(|error| Error::start(what(id as u64), error))?;
         let order =
             StartRequest { id: id as u64, verbosity: verbosity.unwrap_or(0), notes, number: next_number() };

@@ -41,7 +41,7 @@ impl Starter for Spawn {
     fn start(&mut self, seat: WorkerSpec) -> Result<StartingWorker, Unstarted> {
         let what = format!("worker {}", seat.id);
         let started = start_anew(&self.crew, ProcessKind::Worker, &what, &seat.cpus)?;
-        let fds = [&seat.down, &seat.up, &seat.bell].into_iter().chain(&seat.ends.stderr);
+        let fds = [&seat.down, &seat.up, &seat.waker].into_iter().chain(&seat.ends.stderr);
         let (log, verbosity) = seat.ends.log.as_ref().map(|(log, verbosity)| (log, *verbosity)).unzip();
         let fds: Vec<_> = fds.chain(log).map(AsFd::as_fd).collect();
         let order = StartRequest {

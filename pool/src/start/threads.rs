@@ -40,9 +40,9 @@ impl Starter for Threads {
 }
 
 fn start(seat: WorkerSpec, heritage: PoolContext) -> io::Result<Thread> {
-    let WorkerSpec { id, down, up, bell, ends: ProbeEnds { log, handles: notes, .. }, cpus } = seat;
+    let WorkerSpec { id, down, up, waker, ends: ProbeEnds { log, handles: notes, .. }, cpus } = seat;
     let last = LastWords {
-        bell: Guarded::new(bell.try_clone().map_err(named("a copy of the eventfd"))?)?,
+        waker: Guarded::new(waker.try_clone().map_err(named("a copy of the eventfd"))?)?,
         ended: Arc::default(),
     };
     let ended = last.ended.clone();
@@ -64,7 +64,7 @@ fn start(seat: WorkerSpec, heritage: PoolContext) -> io::Result<Thread> {
             id: WorkerId(id),
             down,
             up,
-            bell,
+            waker,
             log,
             notes,
             codec,
@@ -112,7 +112,7 @@ impl Drop for Thread {
 
 /// Tells the parent of a thread's end, also by panic: there is no descriptor that would.
 struct LastWords {
-    bell: Guarded,
+    waker: Guarded,
     ended: Arc<AtomicBool>,
 }
 
@@ -120,9 +120,9 @@ impl Drop for LastWords {
     fn drop(&mut self) {
         // SYNC: thread ended
         self.ended.store(true, Ordering::Release);
-        if self.bell.is_intact() {
-            // A bell that can't be rung any higher is ringing already.
-            let _ = write(&self.bell, &1u64.to_ne_bytes());
+        if self.waker.is_intact() {
+            // A full counter means that the parent has been woken already.
+            let _ = write(&self.waker, &1u64.to_ne_bytes());
         }
     }
 }

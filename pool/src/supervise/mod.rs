@@ -17,8 +17,8 @@ pub(crate) use supervisor::{Grant, Head, Supervisor, Work};
 /// What happened. Workers are named by their id, tasks by their position in the input of their job.
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
-    /// A caller opened a job. If `kept` is not 0, so many items are encoded already, and there are no others.
-    Opened { job: JobId, plan: Box<Plan>, kept: u64 },
+    /// A caller opened a job. If `encoded` is not 0, so many items are encoded already, and there are no others.
+    Opened { job: JobId, plan: Box<Plan>, encoded: u64 },
     /// `count` tasks of a chunk that was granted were sent.
     Sent { job: JobId, worker: usize, count: u64 },
     /// The job's next item, granted to this worker, could not be encoded.
@@ -49,7 +49,7 @@ pub(crate) enum Event {
     /// The worker holds more memory than it may in a task.
     OverHardLimit { worker: usize, held: u64, limit: u64 },
     /// All workers must end, after what they have.
-    Retire,
+    ShutDown,
     /// The parent itself stood still between these times: it was stopped, or had no core.
     StoodStill { from: u64, until: u64 },
     /// Time has passed.

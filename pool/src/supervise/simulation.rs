@@ -266,7 +266,7 @@ impl World {
         let worker = self.random.below(self.workers.len() as u64) as usize;
         match self.random.below(16) {
             0 if self.calls.len() < 3 && !self.calm => self.open(),
-            0 if self.supervisor.is_idle() => self.tell(Event::Retire),
+            0 if self.supervisor.is_idle() => self.tell(Event::ShutDown),
             15 if !self.calm && self.random.one_in(20) => match self.random.below(3) {
                 0 => self.tell(Event::OverSoftLimit { worker }),
                 1 => self.stand_still(),
@@ -306,7 +306,7 @@ fn run(seed: u64) -> u64 {
     }
     world.calm = true;
     for _ in 0..200_000 {
-        if world.calls.is_empty() && world.supervisor.is_idle() && world.supervisor.is_at_rest() {
+        if world.calls.is_empty() && world.supervisor.is_idle() && world.supervisor.all_ended() {
             assert!(world.workers.iter().all(Option::is_none));
             return world.events;
         }

@@ -58,7 +58,7 @@ impl Supervisor {
     pub(crate) fn handle(&mut self, event: Event, now: u64, actions: &mut Vec<Action>) {
         self.now = self.now.max(now);
         match event {
-            Event::Opened { job, plan, kept } => self.opened(job, plan, kept),
+            Event::Opened { job, plan, encoded } => self.opened(job, plan, encoded),
             Event::Sent { job, worker, count } => self.sent(job, worker, count),
             Event::InputEnded { job } => self.input_ended(job),
             Event::Taken { job, count, bytes } => {
@@ -79,7 +79,7 @@ impl Supervisor {
             Event::OverHardLimit { worker, held, limit } => {
                 self.kill_for(worker, Cause::TooLarge { held, limit });
             }
-            Event::Retire => self.shut_down(),
+            Event::ShutDown => self.shut_down(),
             Event::StoodStill { from, until } => self.stood_still(Standstill { from, until }),
             Event::Tick => self.tick(),
         }
@@ -87,7 +87,7 @@ impl Supervisor {
     }
 
     /// Whether every worker has ended.
-    pub(crate) fn is_at_rest(&self) -> bool {
+    pub(crate) fn all_ended(&self) -> bool {
         self.workers.iter().all(|worker| worker.phase == Phase::Absent)
     }
 
@@ -107,7 +107,7 @@ impl Supervisor {
     }
 
     /// Whether the worker has nothing to do and nothing to answer, so that it can end at once.
-    pub(crate) fn may_leave(&self, worker: usize) -> bool {
+    pub(crate) fn can_end_now(&self, worker: usize) -> bool {
         let worker = &self.workers[worker];
         matches!(worker.phase, Phase::Up | Phase::Retiring)
             && worker.queue.is_empty()

@@ -25,7 +25,7 @@ pub(crate) struct Boot {
     pub(crate) id: WorkerId,
     pub(crate) down: OwnedFd,
     pub(crate) up: OwnedFd,
-    pub(crate) bell: OwnedFd,
+    pub(crate) waker: OwnedFd,
     pub(crate) log: Option<(OwnedFd, Verbosity)>,
     pub(crate) notes: ProbeHandles,
     pub(crate) codec: Codec,
@@ -36,7 +36,7 @@ pub(crate) struct Boot {
 
 /// Works until the exit order is done.
 pub(crate) fn run(boot: Boot) -> Result<(), String> {
-    let Boot { id, down, up, bell, log, notes, codec, shared, daemon, kind } = boot;
+    let Boot { id, down, up, waker, log, notes, codec, shared, daemon, kind } = boot;
     panics::capture_on_this_thread(kind);
     let log = LogSender::new(log, kind == WorkerKind::Process);
     role::enter_worker(daemon, kind);
@@ -46,7 +46,7 @@ pub(crate) fn run(boot: Boot) -> Result<(), String> {
     progress::enter_worker(id.0, kind, notes.board.as_deref());
     let registry = Registry::get();
     let mut lane =
-        WorkerEnd::new(&down, &up, bell).map_err(|error| format!("cannot map the lane: {error}"))?;
+        WorkerEnd::new(&down, &up, waker).map_err(|error| format!("cannot map the lane: {error}"))?;
     drop((down, up));
     lane.answer(|answer| {
         let Ok(()) = answer.reply::<std::convert::Infallible>(reply::READY, reply::READY, |_| Ok(()));

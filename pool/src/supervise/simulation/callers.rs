@@ -90,7 +90,7 @@ impl World {
             over: false,
         };
         self.calls.insert(self.next_job, call);
-        self.tell(Event::Opened { job: self.next_job, plan: Box::new(plan), kept });
+        self.tell(Event::Opened { job: self.next_job, plan: Box::new(plan), encoded: kept });
     }
 
     pub(super) fn feed(&mut self, job: JobId) {

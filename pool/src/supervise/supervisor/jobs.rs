@@ -3,15 +3,15 @@
 use super::*;
 
 impl Supervisor {
-    pub(super) fn opened(&mut self, id: JobId, plan: Box<Plan>, kept: u64) {
+    pub(super) fn opened(&mut self, id: JobId, plan: Box<Plan>, encoded: u64) {
         let profile = plan.profile;
         self.shutting_down = false;
         self.exit_limit_ns = plan.exit_limit_ns.or(self.exit_limit_ns);
         let mut job = Job::new(plan);
         // Items that are encoded already wait like tasks that came back.
-        job.next = kept;
-        job.ended = kept > 0;
-        job.backlog.extend((0..kept).map(|index| (index, 1)));
+        job.next = encoded;
+        job.ended = encoded > 0;
+        job.backlog.extend((0..encoded).map(|index| (index, 1)));
         self.jobs.insert(id, job);
         self.note_lifespan();
         let mut due = Vec::new();

@@ -160,7 +160,7 @@ impl Supervisor {
         }
         if !failed_start || (!is_final && self.failed_starts() < MAX_FAILED_STARTS) {
             self.start(&[worker]);
-        } else if self.is_at_rest() {
+        } else if self.all_ended() {
             self.fail_jobs(worker, JobCause::NotStarted, |_| true);
             self.reset_backoff();
         } else {

@@ -106,7 +106,7 @@ impl Supervisor {
     }
 
     /// The workers whose current order is out of time, with that order.
-    pub(crate) fn running_out(&self, now: u64) -> Vec<(usize, Head)> {
+    pub(crate) fn overdue_heads(&self, now: u64) -> Vec<(usize, Head)> {
         let overdue = |worker: &usize| self.overdue(&self.workers[*worker], now).is_some();
         (0..self.workers.len()).filter(overdue).filter_map(|id| Some((id, self.head(id)?))).collect()
     }
