@@ -27,7 +27,7 @@ pub(crate) const MOST_CPUS: usize = CpuSet::count();
 /// machine that can have more than 1024 CPUs, they are those that [`std::thread::available_parallelism`] counts.
 #[must_use]
 pub fn cpu_count() -> usize {
-    // It takes a dozen files to know it.
+    // Finding it takes reading a dozen files.
     static QUOTA: LazyLock<Option<usize>> = LazyLock::new(|| quota_of_process(|path| read_text(path).ok()));
     let allowed = match of_process().len() {
         0 => available_parallelism().map_or(1, usize::from),
@@ -36,21 +36,21 @@ pub fn cpu_count() -> usize {
     QUOTA.map_or(allowed, |quota| allowed.min(quota)).max(1)
 }
 
-/// What the main thread might use when the process began to be what it is.
+/// The CPUs that the main thread was allowed at the process's start.
 static AT_START: Mutex<Vec<CoreId>> = Mutex::new(Vec::new());
 
-/// Notes which CPUs the process has been given, before its threads pin themselves: the program at its start, a worker
-/// when it becomes one.
+/// Notes the CPUs that the process was given, before its threads pin themselves: at the program's start, or when a
+/// worker becomes one.
 pub(crate) fn note_start() {
     *AT_START.lock().unwrap_or_else(PoisonError::into_inner) = of_this_thread();
 }
 
-/// The CPUs that this process may use: what the masks of its threads leave to it, and what it was given at its start.
-/// Rising; none where the kernel does not tell.
+/// The CPUs that this process may use: those in the masks of its threads, and those that it was given at its start. In
+/// rising order; none where the kernel does not say.
 pub(crate) fn of_process() -> Vec<usize> {
     let at_start = AT_START.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut all: BTreeSet<_> = at_start.into_iter().chain(of_this_thread()).map(|core| core.id).collect();
-    // Without /proc what is known of this thread must do.
+    // Without /proc, the mask of this thread must do.
     for thread in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
         let number = thread.file_name().to_str().and_then(|name| name.parse().ok());
         let mask = number.and_then(|number| sched_getaffinity(Pid::from_raw(number)).ok());
@@ -59,33 +59,33 @@ pub(crate) fn of_process() -> Vec<usize> {
     all.into_iter().collect()
 }
 
-/// The CPUs of the process where this thread may not use all of them: what it starts would have its mask. None, which
-/// pins nobody, where it may.
+/// The CPUs of the process, if this thread may not use all of them: processes that it starts would inherit its mask.
+/// None, which pins nothing, if it may.
 pub(crate) fn unless_this_thread_has_all() -> Vec<usize> {
     let all = of_process();
     if of_this_thread().into_iter().map(|core| core.id).eq(all.iter().copied()) { Vec::new() } else { all }
 }
 
-/// The CPUs in this thread's mask, rising; none where the kernel does not tell.
+/// The CPUs in this thread's mask, in rising order; none where the kernel does not say.
 fn of_this_thread() -> Vec<CoreId> {
     core_affinity::get_core_ids().unwrap_or_default()
 }
 
-/// Lets a process run on these CPUs only.
+/// Restricts a process to these CPUs.
 pub(crate) fn pin_process(pid: Pid, cpus: &[usize]) -> io::Result<()> {
     let mut mask = CpuSet::new();
     cpus.iter().try_for_each(|&cpu| mask.set(cpu))?;
     Ok(sched_setaffinity(pid, &mask)?)
 }
 
-/// Lets this thread run on these CPUs only.
+/// Restricts this thread to these CPUs.
 pub(crate) fn pin_this_thread(cpus: &[usize]) -> io::Result<()> {
     const THIS_THREAD: Pid = Pid::from_raw(0);
     match *cpus {
-        // A larger number is for nix to refuse.
+        // nix refuses larger numbers.
         [id] if id < MOST_CPUS => {
             let pinned = core_affinity::set_for_current(CoreId { id });
-            // The system call is the last thing that it does.
+            // The system call is the last thing that core_affinity does, so errno is that call's.
             if pinned { Ok(()) } else { Err(io::Error::last_os_error()) }
         }
         _ => pin_process(THIS_THREAD, cpus),
@@ -97,7 +97,7 @@ fn quota_of_process(read: impl Fn(&Path) -> Option<String>) -> Option<usize> {
     let cgroups = read(Path::new("/proc/self/cgroup"))?;
     let mounts = read(Path::new("/proc/self/mountinfo"))?;
     let of_group = |(mount, group): (Mount, PathBuf)| {
-        // A limit anywhere above holds for the group as well.
+        // A limit of any ancestor holds for the group as well.
         let up_to_mount = group.ancestors().take_while(|dir| dir.starts_with(&mount.at)).collect::<Vec<_>>();
         up_to_mount.into_iter().filter_map(|dir| mount.version.quota(dir, &read)).min()
     };

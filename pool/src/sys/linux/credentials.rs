@@ -1,4 +1,4 @@
-//! What a process may do: a program that gives up its privileges means those of its workers too.
+//! The rights of a process. A program that gives up its privileges means its workers' too.
 #![allow(unsafe_code, reason = "asks for capabilities, which nix does not wrap")]
 
 use std::io;
@@ -17,7 +17,7 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
-    /// Those of this process.
+    /// The credentials of this process.
     pub(crate) fn own() -> Self {
         Self {
             users: getresuid().ok(),
@@ -28,25 +28,26 @@ impl Credentials {
     }
 }
 
-/// getgroups(2), by hand: nix asks for room for as many as there may be, which is a file and a quarter of a MiB.
+/// getgroups(2), by hand: nix allocates for as many groups as there may be, which is a quarter of a MiB, and reads a
+/// file to know that number.
 fn more_groups() -> io::Result<Vec<libc::gid_t>> {
-    // SAFETY: without room the call only says how many there are.
+    // SAFETY: with a length of 0 the call only returns the number of groups.
     let count = Errno::result(unsafe { libc::getgroups(0, std::ptr::null_mut()) })?;
     let mut groups = vec![0; count as usize];
     if count > 0 {
-        // SAFETY: there is room for so many; where another thread has made them more, the call fails.
+        // SAFETY: the buffer holds `count` groups. If another thread has set more since, the call fails.
         let count = Errno::result(unsafe { libc::getgroups(count, groups.as_mut_ptr()) })?;
         groups.truncate(count as usize);
     }
     Ok(groups)
 }
 
-/// capget(2): the effective, permitted and inheritable ones, each in two words.
+/// capget(2): the effective, permitted and inheritable capabilities, two words each.
 fn capabilities() -> io::Result<[u32; 6]> {
     /// `_LINUX_CAPABILITY_VERSION_3`, and this process.
     const HEAD: [u32; 2] = [0x2008_0522, 0];
     let (mut head, mut data) = (HEAD, [0u32; 6]);
-    // SAFETY: by this version of the call, the head is two words, which the kernel may write to, and the answer is six.
+    // SAFETY: in this version of the call the head has two words, which the kernel may write to, and the answer six.
     match unsafe { libc::syscall(libc::SYS_capget, head.as_mut_ptr(), data.as_mut_ptr()) } {
         0 => Ok(data),
         _ => Err(io::Error::last_os_error()),

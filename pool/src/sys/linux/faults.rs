@@ -1,9 +1,8 @@
-//! Faults in workers: std's handler says which thread has overflowed its stack, and lets all other faults kill.
+//! Faults in workers: std's handler reports which thread has overflowed its stack, and lets all other faults kill.
 //!
-//! That handler stays in workers, with one of this crate's before it. For std's own takes it for granted that a fault
-//! comes again when it returns, and so lets the first SIGSEGV pass that somebody has sent, where a worker is to die of
-//! it.
-#![allow(unsafe_code, reason = "a signal handler, and what it hands on to")]
+//! That handler stays in workers, behind one of this crate's. std's assumes that a fault comes again when the handler
+//! returns, so the first SIGSEGV that another process sends would have no effect, and a worker must die of it.
+#![allow(unsafe_code, reason = "a signal handler, and the one that it calls")]
 
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,9 +23,9 @@ pub(crate) fn note_std_handlers() {
 }
 
 fn action_of(signal: libc::c_int) -> Option<libc::sigaction> {
-    // SAFETY: all zeros is a value of this struct of numbers and a mask.
+    // SAFETY: a sigaction is made of numbers and a mask, so all zeroes is a valid one.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: no new action is given, and the old one is written to a struct that is there.
+    // SAFETY: the call sets no action, and writes the old one into a live variable.
     (unsafe { libc::sigaction(signal, ptr::null(), &raw mut action) } == 0).then_some(action)
 }
 
@@ -36,7 +35,7 @@ fn std_handler(signal: libc::c_int) -> Option<usize> {
     (is_handler && action.sa_flags & libc::SA_SIGINFO != 0).then_some(action.sa_sigaction)
 }
 
-/// Leaves the signal to std, in a worker, if its handler is std's. False if it is somebody else's.
+/// Leaves the signal to std, in a worker, if its handler is std's; false if it is another.
 pub(super) fn leave_to_std(signal: libc::c_int) -> bool {
     let Some(at) = FAULTS.iter().position(|fault| *fault == signal) else { return false };
     let (noted, ours) = (STD[at].load(Ordering::Relaxed), on_fault as Handler as usize);
@@ -45,26 +44,27 @@ pub(super) fn leave_to_std(signal: libc::c_int) -> bool {
         return false;
     }
     action.sa_sigaction = ours;
-    // SAFETY: `on_fault` has the form that the flags of std's handler ask for, and does what a signal handler may do.
+    // SAFETY: `on_fault` has the signature that the flags of std's action ask for, SA_SIGINFO among them, and makes
+    // only calls that a signal handler may make.
     (unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) }) == 0
 }
 
-/// Runs on a fault, or when somebody sends such a signal.
+/// Runs on a fault, or when a process sends such a signal.
 unsafe extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the kernel gives a handler with SA_SIGINFO what it tells of the signal.
+    // SAFETY: the kernel passes a handler with SA_SIGINFO a valid siginfo.
     let is_sent = unsafe { (*info).si_code } <= 0;
     let noted = FAULTS.iter().zip(&STD).find(|(fault, _)| **fault == signal);
     let noted = noted.map_or(0, |(_, noted)| noted.load(Ordering::Relaxed));
     if is_sent || noted == 0 {
-        // SAFETY: both may be called in a handler. The signal is blocked until this returns, and then kills.
+        // SAFETY: both calls may be made in a signal handler. The signal is blocked until this returns, and then kills.
         unsafe {
             libc::signal(signal, libc::SIG_DFL);
             libc::raise(signal);
         }
         return;
     }
-    // SAFETY: the number is that of a handler which was installed with SA_SIGINFO, so it is a function of this form; it
-    // was noted at the start of `main`, in this process or in the one that this is a copy of.
+    // SAFETY: the number is the address of a handler that was installed with SA_SIGINFO, so it is a function with this
+    // signature. It was noted at the start of `main`, in this process or in one that this is a copy of.
     unsafe {
         let handler = std::mem::transmute::<usize, Handler>(noted);
         handler(signal, info, context);

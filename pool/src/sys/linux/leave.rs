@@ -1,12 +1,11 @@
-//! The end of a process in good order: handlers of `atexit`, destructors of thread-local and static values, what was
-//! printed, profiles of coverage, checks for leaks. All of it runs in `exit`.
+//! The orderly end of a process: handlers of `atexit`, destructors of thread-local and static values, buffered output,
+//! coverage profiles, leak checks. All of it runs in `exit`.
 //!
-//! A fork has copies of the handlers that its program has registered, and the program's temporary files, locks and
-//! connections are none of its business. So in a fork of the program the first thing that is registered is a handler
-//! that ends the process: as handlers run in the reverse order, it comes behind those of the fork's own, and before the
-//! program's. What measures the process and would have come with the latter is called by name there, if the program has
-//! it. (Python clears its list in a fork for the same reason.)
-#![allow(unsafe_code, reason = "registers exit handlers and calls what the linker may have found")]
+//! A fork has copies of the handlers that its program has registered, but must not touch the program's temporary files,
+//! locks and connections. So a fork first registers a handler that ends the process. Handlers run in reverse, so it
+//! runs after the fork's own handlers and before the program's. Coverage and leak checks would have run with the
+//! latter: it calls them by name, if the program has them. (Python clears its list in a fork for the same reason.)
+#![allow(unsafe_code, reason = "registers exit handlers and calls functions that the linker may have found")]
 
 use std::env;
 use std::ffi::{CString, c_char, c_int, c_void};
@@ -16,7 +15,7 @@ use nix::libc;
 
 use super::fork::flush;
 
-/// What only some programs have; the linker leaves the others zero.
+/// Functions that only some programs have; the linker sets the others to zero.
 #[repr(C)]
 struct Hooks {
     llvm_profile_set_filename: Option<unsafe extern "C" fn(*const c_char)>,
@@ -30,13 +29,13 @@ unsafe extern "C" {
     static HOOKS: Hooks;
 }
 
-// Only an assembler can name what need not be there.
+// Only an assembler can name a function that may be missing.
 std::arch::global_asm!(
     ".weak __llvm_profile_set_filename",
     ".weak __llvm_profile_write_file",
     ".weak __gcov_dump",
     ".weak __lsan_do_leak_check",
-    // Weak and hidden itself: a program may have two releases of this crate, and each may use either's.
+    // The table itself is weak and hidden: a program may have two releases of this crate, which may share one table.
     ".weak pool_exit_hooks",
     ".hidden pool_exit_hooks",
     ".pushsection .data.rel.ro.pool_exit_hooks, \"aw\", %progbits",
@@ -51,21 +50,21 @@ std::arch::global_asm!(
     ".popsection",
 );
 
-/// Ends this process in good order.
+/// Ends this process in an orderly way.
 pub(crate) fn leave() -> ! {
     std::process::exit(0)
 }
 
-/// From here on the end of this process, which was forked from the program, runs no handler that was registered before.
-/// Where the C library has no handlers that are told how the process ends, they run.
+/// Makes the end of this process, a fork of the program, run no handler that was registered before now. Without effect
+/// where the C library has no `on_exit`.
 pub(crate) fn forget_handlers() {
     #[cfg(target_env = "gnu")]
     {
         unsafe extern "C" {
             fn on_exit(handler: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
         }
-        // SAFETY: the handler has the signature that on_exit(3) asks for and does not use its argument. Without memory
-        // for one more handler nothing is registered.
+        // SAFETY: the handler has the signature that on_exit(3) asks for, is there for good, and does not use its
+        // argument.
         unsafe { on_exit(end_here, std::ptr::null_mut()) };
     }
 }
@@ -89,24 +88,25 @@ extern "C" fn end_here(status: c_int, _: *mut c_void) {
     }
 }
 
-/// Has a forked process write a coverage profile of its own: the name was made when the program started, with the
-/// number of the process that it was then.
+/// Gives a forked process a coverage profile of its own: the profile's name was made at the program's start, with that
+/// process's number.
 pub(crate) fn rename_profile() {
-    /// What the compiler gives programs that are to be measured.
+    /// The name by default.
     const DEFAULT: &str = "default_%m_%p.profraw";
     // SAFETY: as in `end_here`.
     let Some(set_name) = (unsafe { HOOKS.llvm_profile_set_filename }) else { return };
     let pattern = env::var_os("LLVM_PROFILE_FILE").filter(|pattern| !pattern.is_empty());
     let pattern = pattern.unwrap_or_else(|| DEFAULT.into()).into_vec();
-    // A profile that is written all the time, through a mapping of its file, stays where it is.
+    // A profile that is written continuously, through a mapping of its file, stays where it is.
     if pattern.windows(2).any(|two| two == b"%c") {
         return;
     }
     let Ok(pattern) = CString::new(pattern) else { return };
-    // The same pattern once more would change nothing, so another comes before it. The texts are kept by whom they are
-    // given to.
+    // Setting the same pattern again would change nothing, so another is set first. The function keeps the pointers, so
+    // the text is never freed.
     let (other, pattern) = (c"%p.profraw".as_ptr(), CString::into_raw(pattern));
-    // SAFETY: the function takes a text that ends with a zero, which both are, for good. The process has one thread.
+    // SAFETY: the function takes a C string that stays valid, which both are. The process has one thread, so no other
+    // uses the profile's name meanwhile.
     unsafe {
         set_name(other);
         set_name(pattern);

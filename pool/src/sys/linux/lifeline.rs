@@ -4,25 +4,26 @@
 //! SIGKILL when the pipe hangs up. So a worker that is busy in a loop dies as fast as one that is idle, no thread
 //! watches, and nothing polls.
 //!
-//! What can go wrong with one such rope, the other one holds:
+//! There is more than one tie, for each can be lost:
 //!
-//! | a task | and still |
+//! | what a task does | why its worker still ends |
 //! |---|---|
 //! | leaves its process group | the tie itself signals the process, whatever its group |
 //! | leaves children in its group | the tie that the child opens for itself signals the group |
-//! | closes all descriptors | the parent has a copy of the tie: what was asked of the open file stays asked |
+//! | closes all descriptors | the parent has a copy of the tie: the request stays with the open file |
 //! | blocks signals | SIGKILL can't be blocked |
 //!
-//! | the program | and still |
+//! | what the program does | why its workers still end |
 //! |---|---|
 //! | forks children, which live on | a child closes its copy of the write end as it is forked: [`fd`](super::fd) |
-//! | makes children that no such handler sees | a worker hears of its parent's end, and looks: [`hear_of_parent`] |
-//! | drops its privileges | the kernel asks who armed the signal, not who closes the pipe |
+//! | makes children that no fork handler sees | the kernel signals the worker at its parent's end: [`hear_of_parent`] |
+//! | drops its privileges | the kernel checks the process that armed the signal, not the one that closes the pipe |
 //!
-//! 1. The child is born. It waits for the byte, and does nothing before.
+//! The steps of a start:
+//! 1. The child begins. It waits for the byte, and does nothing before.
 //! 2. The parent notes the child, makes it the leader of its own group, pins it, and writes the byte.
 //! 3. The child reads the byte and arms the signal. If it reads the end of the pipe, the parent is gone: it exits.
-//! 4. The child looks at the pipe once more: a parent that went between 3 and the arming sent no signal.
+//! 4. The child checks the pipe once more: if the parent ended between step 3 and the arming, no signal came.
 #![allow(unsafe_code, reason = "asks for a signal by fcntl, which nix does not wrap, and handles one")]
 
 use std::io;
@@ -49,15 +50,15 @@ pub(crate) struct Lifeline(Fd);
 #[derive(Debug)]
 pub(crate) struct Tie(Fd);
 
-/// The tie of a child that lives by it, and the one that it has opened for its group.
+/// The armed ties of a child: its own, and the one that it has opened for its group.
 #[derive(Debug)]
 pub(crate) struct Tied {
     _own: Tie,
     _group: Option<Guarded>,
 }
 
-/// This process and its parent, since it was tied to it; 0 before. A fork of a task's has copies of these, and is
-/// another.
+/// The numbers of this process and of its parent, once tied; 0 before. A fork by a task has copies of these, but
+/// another number.
 static OWN: AtomicI32 = AtomicI32::new(0);
 static PARENT: AtomicI32 = AtomicI32::new(0);
 
@@ -66,22 +67,23 @@ pub(crate) fn end_if_orphaned() {
     let parent = PARENT.load(Ordering::Relaxed);
     if parent != 0 && getppid().as_raw() != parent && getpid().as_raw() == OWN.load(Ordering::Relaxed) {
         super::process::kill_own_group();
-        // A task may have left the group that was meant.
+        // A task may have moved this process to another group.
         super::process::kill_self();
     }
 }
 
-/// Has the kernel send a signal when the *thread* ends that is this process's parent, which may be the end of the
-/// parent and may be nothing. So the signal is one that is nothing by itself, and makes this process look. A task that
-/// handles or blocks it has the other ropes.
+/// Has the kernel send a signal when the *thread* ends that forked this process. That may be the end of the parent, or
+/// mean nothing. So the signal is one that has no effect by itself, and its handler checks. For a task that handles or
+/// blocks it there are the other ties.
 fn hear_of_parent() {
     extern "C" fn look(_: libc::c_int) {
         end_if_orphaned();
     }
     let action = SigAction::new(SigHandler::Handler(look), SaFlags::SA_RESTART, SigSet::empty());
-    // SAFETY: the handler makes system calls only, of which those that may fail are the process's last.
+    // SAFETY: the handler reads atomics and makes system calls only, all of which may be done in a signal handler; it
+    // leaves errno as it was unless it ends the process.
     if unsafe { sigaction(Signal::SIGURG, &action) }.is_ok() && set_pdeathsig(Signal::SIGURG).is_ok() {
-        // A server has all of them blocked.
+        // A server has all signals blocked.
         let _ = SigSet::from_iter([Signal::SIGURG]).thread_unblock();
     }
 }
@@ -93,8 +95,8 @@ pub(crate) fn lifeline() -> io::Result<(Lifeline, Tie)> {
     let tie = Fd::new(tie)?;
     let mut lifeline = Fd::new(lifeline)?;
     if lifeline.as_fd().as_raw_fd() < tie.as_fd().as_raw_fd() {
-        // A process that ends closes its highest descriptor first: the pipe must hang up while the copy of the tie is
-        // there. Numbers are in this order unless one of the standard three was free.
+        // A process that ends closes its highest descriptor first, and the pipe must hang up while the copy of the tie
+        // is still open. The numbers are in this order unless one of the standard three was free.
         let above = lifeline.as_fd().try_clone_to_owned().map_err(named("a pipe's end above the other"))?;
         lifeline = Fd::new(above)?;
     }
@@ -102,7 +104,7 @@ pub(crate) fn lifeline() -> io::Result<(Lifeline, Tie)> {
 }
 
 impl Lifeline {
-    /// Lets the child go on. The parent's copy of the child's end shows that a reader is left, so no SIGPIPE comes.
+    /// Lets the child go on. The parent's copy of the child's end is a reader, so there is no SIGPIPE.
     pub(crate) fn release(&self, _reader: &Tie) -> io::Result<()> {
         retry(|| write(&self.0, &[1]))?;
         Ok(())
@@ -119,25 +121,26 @@ impl Tie {
         &self.0
     }
 
-    /// Waits until the parent lets this process go on, and ties its life to the parent's from then on, for as long
-    /// as the tie is held, here or by the parent. An error: the parent is gone.
+    /// Waits until the parent lets this process go on. From then on this process ends with the parent, as long as the
+    /// tie is open here or in the parent. An error means that the parent is gone.
     pub(crate) fn hold(self) -> io::Result<Tied> {
         self.hold_or(Self::watch)
     }
 
-    /// The same for a server, which must have no second thread: where the kernel sends no signal, it ends when it sees
-    /// that its parent's end of the control socket is closed.
+    /// As [`hold`](Self::hold), for a server, which must not have a second thread: where the kernel sends no signal, it
+    /// ends when its parent's end of the control socket is closed.
     pub(crate) fn hold_as_server(self) -> io::Result<Tied> {
         self.hold_or(|_| Ok(()))
     }
 
-    /// `otherwise`: what is to be done where the kernel sends no signal.
+    /// Calls `otherwise` where the kernel sends no signal.
     fn hold_or(self, otherwise: impl FnOnce(&Self) -> io::Result<()>) -> io::Result<Tied> {
         if retry(|| read(&self.0, &mut [0]))? == 0 {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let (own, group) = (getpid().as_raw(), -getpid().as_raw());
-        // Where there is no other tie for the group, it has the only one: the process is in it, and tasks seldom leave.
+        // Where there can be no second tie, the only one is for the group: this process is in it, and tasks seldom
+        // leave.
         let again = self.open_again().ok().filter(|again| arm(again, group).is_ok());
         if arm(&self.0, if again.is_some() { own } else { group }).is_err() {
             otherwise(&self)?;
@@ -145,7 +148,7 @@ impl Tie {
         let parent = getppid().as_raw();
         let mut pipe = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
         match retry(|| poll(&mut pipe, PollTimeout::ZERO))? {
-            // The parent was there after it was asked for.
+            // The parent was still there after the signal was armed.
             0 => {
                 OWN.store(own, Ordering::Relaxed);
                 PARENT.store(parent, Ordering::Relaxed);
@@ -153,19 +156,19 @@ impl Tie {
             _ => return Err(io::ErrorKind::BrokenPipe.into()),
         }
         hear_of_parent();
-        // It may have gone before this process was to hear of it.
+        // The parent may have ended before its signal was armed.
         end_if_orphaned();
         Ok(Tied { _own: self, _group: again })
     }
 
-    /// Another opening of the same pipe: what is asked of one is not asked of the other.
+    /// Another opening of the same pipe, which can be armed separately.
     fn open_again(&self) -> io::Result<Guarded> {
         let path = format!("/proc/self/fd/{}", self.0.as_fd().as_raw_fd());
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         Guarded::new(open(&*path, flags, Mode::empty())?)
     }
 
-    /// The way where the kernel sends no such signal, or a sandbox denies it: a thread that waits for the end of the
+    /// The way where the kernel has no such signal, or a sandbox denies it: a thread that waits for the end of the
     /// pipe.
     fn watch(&self) -> io::Result<()> {
         let tie = self.0.as_fd().try_clone_to_owned().map_err(named("a copy of the lifeline"))?;
@@ -177,7 +180,7 @@ impl Tie {
     }
 }
 
-/// Has the kernel send SIGKILL to this process or, where the number is negative, group, when the pipe hangs up.
+/// Has the kernel send SIGKILL to this process, or for a negative number to this group, when the pipe hangs up.
 fn arm(pipe: &impl AsFd, whom: libc::pid_t) -> io::Result<()> {
     let pipe = pipe.as_fd();
     let ask = |command, value: libc::c_int| {

@@ -1,4 +1,4 @@
-//! Bytes for other processes: an anonymous memory file that nobody can change any more.
+//! Bytes for other processes, in an anonymous memory file that nobody can change any more.
 #![allow(unsafe_code, reason = "maps a file that cannot change")]
 
 use std::ffi::c_void;
@@ -18,8 +18,8 @@ use nix::sys::stat::fstat;
 use super::fd::above_standard;
 use super::named;
 
-/// An error if a file may not be as long as this. The kernel would not only refuse: it would send SIGXFSZ, which ends
-/// the program and says nothing.
+/// An error if files may not be this long. The kernel would not only refuse, but send SIGXFSZ, which ends the program
+/// without a message.
 pub(crate) fn check_len(len: u64) -> io::Result<()> {
     match getrlimit(Resource::RLIMIT_FSIZE) {
         Ok((most, _)) if len > most => Err(io::Error::new(
@@ -33,19 +33,19 @@ pub(crate) fn check_len(len: u64) -> io::Result<()> {
     }
 }
 
-/// A file that is written from its begin on, as far as the limit for files allows.
+/// A file that is written from its beginning, as far as the limit for files allows.
 #[derive(Debug)]
 pub(crate) struct Limited {
     file: File,
     len: u64,
-    /// The limit is not for terminals, pipes and their like.
+    /// Whether the limit applies: it does not to terminals and pipes.
     is_regular: bool,
-    /// The length that it may not have.
+    /// The length that was refused.
     refused: Option<u64>,
 }
 
 impl Limited {
-    /// One that is empty.
+    /// An empty file.
     pub(crate) fn new(file: File) -> io::Result<Self> {
         let is_regular = file.metadata()?.is_file();
         Ok(Self { file, len: 0, is_regular, refused: None })
@@ -68,14 +68,14 @@ impl Write for Limited {
     }
 }
 
-/// A sealed memory file that holds what is written, and how many bytes that is.
+/// A sealed memory file with what `write` writes, and its length.
 pub(crate) fn sealed<E: From<io::Error>>(
     name: &str,
     write: impl FnOnce(&mut BufWriter<Limited>) -> Result<(), E>,
 ) -> Result<(OwnedFd, usize), E> {
     let mut out = BufWriter::new(Limited::new(File::from(create(name)?))?);
     let written = write(&mut out).and_then(|()| Ok(out.flush()?));
-    // A codec tells of this in words of its own.
+    // The codec would report this in other words.
     let (Limited { file, refused, .. }, _) = out.into_parts();
     if let Some(len) = refused {
         check_len(len)?;
@@ -95,7 +95,7 @@ pub(crate) fn create(name: &str) -> io::Result<OwnedFd> {
 /// The bytes of a sealed memory file, where they lie.
 #[derive(Debug)]
 pub(crate) struct Sealed {
-    /// None for no bytes.
+    /// None if there are no bytes.
     mapping: Option<(NonNull<c_void>, NonZeroUsize)>,
 }
 
@@ -109,7 +109,7 @@ impl Sealed {
         }
         let len = usize::try_from(fstat(file)?.st_size).map_err(io::Error::other)?;
         let Some(len) = NonZeroUsize::new(len) else { return Ok(Self { mapping: None }) };
-        // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
+        // SAFETY: a new mapping at an address that the kernel chooses replaces no other memory.
         let base = unsafe { mmap(None, len, ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE, file, 0)? };
         Ok(Self { mapping: Some((base, len)) })
     }
@@ -120,8 +120,8 @@ impl Deref for Sealed {
 
     fn deref(&self) -> &[u8] {
         let Some((base, len)) = self.mapping else { return &[] };
-        // SAFETY: so many bytes are mapped while `self` lives, and by its seals the file is as long and holds what it
-        // holds for good.
+        // SAFETY: `open` mapped this many bytes, and only `drop` unmaps them. It checked the file's seals, so nobody
+        // can write to it or make it shorter.
         unsafe { std::slice::from_raw_parts(base.cast().as_ptr(), len.get()) }
     }
 }
@@ -129,7 +129,7 @@ impl Deref for Sealed {
 impl Drop for Sealed {
     fn drop(&mut self) {
         let Some((base, len)) = self.mapping else { return };
-        // SAFETY: the range is exactly the mapping that `open` made, and nothing that borrows from it is left.
+        // SAFETY: the range is exactly the mapping that `open` made, and slices of it borrow from `self`.
         let unmapped = unsafe { munmap(base, len.get()) };
         debug_assert!(unmapped.is_ok());
     }

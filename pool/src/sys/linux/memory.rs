@@ -31,12 +31,12 @@ impl Meter {
         Ok(Self(Guarded::new(file.into())?))
     }
 
-    /// Whether the user's code has left it its descriptor.
+    /// Whether its descriptor is intact: the user's code may have closed it.
     pub(crate) fn is_intact(&self) -> bool {
         self.0.is_intact()
     }
 
-    /// The bytes that it holds for itself alone, in memory: what is resident and no file's. 0 when it has ended.
+    /// How many bytes of memory it holds that belong to no file; 0 when it has ended.
     pub(crate) fn read(&self) -> u64 {
         let mut text = [0; 128];
         let len = pread(&self.0, &mut text, 0).unwrap_or(0);
@@ -56,16 +56,15 @@ fn page_size() -> u64 {
     size.ok().flatten().and_then(|size| u64::try_from(size).ok()).unwrap_or(4096)
 }
 
-/// How many processes the kernel has killed for want of memory, as far as is known: in each control group by itself.
-/// What has happened to processes of other groups is no news.
+/// How many processes the kernel has killed for lack of memory, as far as is known. Counts each control group by
+/// itself, so that deaths in other groups do not matter.
 #[derive(Debug, Default)]
 pub(crate) struct OutOfMemory {
-    /// By the files that tell, how many there had been when that was last looked at, less those that are yet to be
-    /// known as deaths.
+    /// For each counter file, its value at the last reading, less the kills that are yet to be matched with deaths.
     kills: BTreeMap<PathBuf, u64>,
 }
 
-/// What is known of a process that SIGKILL has ended.
+/// A process that SIGKILL has ended.
 #[derive(Debug)]
 pub(crate) struct Killed {
     /// Its control groups, as proc_pid_cgroup(5) names them.
@@ -75,7 +74,7 @@ pub(crate) struct Killed {
 }
 
 impl OutOfMemory {
-    /// Notes how many there have been in this process's own group, where its workers begin.
+    /// Notes the count of this process's own group, in which its workers start.
     pub(crate) fn note_own(&mut self) {
         if self.kills.is_empty()
             && let Some(file) = own_groups().and_then(|groups| counter(&groups))
@@ -85,14 +84,14 @@ impl OutOfMemory {
         }
     }
 
-    /// Whether the kernel has killed somebody in the control group of this worker since that was asked last. It may be
-    /// the death that is looked at; others may be deaths of so many that are looked at next.
+    /// Whether the kernel has killed a process in the control group of this worker since the last call. That may be
+    /// this worker, or one of the `others`, whose deaths will be asked about next.
     pub(crate) fn has_killed(&mut self, worker: &Killed, others: u64) -> bool {
         if !worker.groups.lines().any(is_of_first_version) {
             return counter(&worker.groups).is_some_and(|file| self.has_news(file, others));
         }
-        // In the first version of control groups the dead are shown in the root group. It was where this process is,
-        // unless it has gone into a group below; that is believed of one that could have filled such a group.
+        // Version 1 of control groups shows dead processes in the root group. The worker was in this process's group,
+        // unless it had moved to one below; that is assumed if it could have filled such a group.
         let Some(file) = own_groups().and_then(|groups| counter(&groups)) else { return false };
         let below = file.parent().map(groups_below).unwrap_or_default();
         self.has_news(file, others)
@@ -106,7 +105,7 @@ impl OutOfMemory {
 
     fn has_news(&mut self, file: PathBuf, others: u64) -> bool {
         let Some(now) = kills_in(&file) else { return false };
-        // A group that nobody has heard of was made for this worker.
+        // A group that is not known yet was made for this worker.
         let known = self.kills.entry(file).or_insert(0);
         let new = now.saturating_sub(*known);
         *known = now - others.min(new.saturating_sub(1));
@@ -114,22 +113,22 @@ impl OutOfMemory {
     }
 }
 
-/// The file that counts in the first version of control groups.
+/// The counter file of version 1 of control groups.
 const FIRST_COUNTER: &str = "memory.oom_control";
 
 fn own_groups() -> Option<String> {
     read_text("/proc/self/cgroup").ok()
 }
 
-/// Whether a line of proc_pid_cgroup(5) names the group of the first version that counts memory.
+/// Whether a line of proc_pid_cgroup(5) names the memory group of version 1.
 fn is_of_first_version(line: &str) -> bool {
     line.split(':').nth(1).is_some_and(|controllers| controllers.split(',').any(|name| name == "memory"))
 }
 
-/// So many groups are looked at, at most.
+/// The most groups to search: a bound on the time, far above what machines have.
 const MOST_GROUPS: usize = 1000;
 
-/// The control groups below one, those nearest first.
+/// The control groups below this one, the nearest first.
 fn groups_below(group: &Path) -> Vec<PathBuf> {
     let mut found = vec![group.to_owned()];
     let mut next = 0;
@@ -142,8 +141,7 @@ fn groups_below(group: &Path) -> Vec<PathBuf> {
     found.split_off(1)
 }
 
-/// The file that tells how many were killed in these groups. Where no memory is counted by groups: in the whole
-/// machine.
+/// The counter file of these groups; that of the whole machine where groups do not count memory.
 fn counter(groups: &str) -> Option<PathBuf> {
     counter_in(groups, |path| path.exists())
 }
@@ -156,7 +154,7 @@ fn counter_in(groups: &str, exists: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     };
     let line = first.or_else(|| groups.lines().find(|line| line.starts_with("0::")));
     let group = line.and_then(|line| line.splitn(3, ':').nth(2)).unwrap_or("").trim_start_matches('/');
-    // Inside a container the group may have its name from outside, where its files stand at the root.
+    // In a container the group may have its name from outside, while its files are at the root.
     let files = places
         .iter()
         .flat_map(|(root, file)| [Path::new(root).join(group).join(file), Path::new(root).join(file)]);
@@ -212,7 +210,7 @@ mod tests {
         assert_eq!(find("0::/\n", &[]), "/proc/vmstat");
     }
 
-    /// A counter that nobody but the test has: the system's own may go on at any moment.
+    /// Uses a counter of the test's own, for the system's may change at any moment.
     #[test]
     fn a_kill_is_news_once() {
         let file = File::from(memfd_create("pool test kills", MFdFlags::MFD_CLOEXEC).unwrap());
@@ -243,17 +241,16 @@ mod tests {
         assert_eq!(known.kills[&file], 0);
     }
 
-    /// A child with a memory of its own, where no other test's thread runs, but with this process's descriptors: a copy
-    /// of them would keep open, for a moment, what other tests have closed and wait for the end of. It is killed in the
-    /// end.
+    /// A child with memory of its own, in which no other test's thread runs, that shares this process's descriptors:
+    /// copies would keep files open that other tests have closed and whose end they wait for. It is killed in the end.
     struct Child(Pid);
 
     impl Child {
         /// Has a child call this, which only makes system calls and touches memory that is there, then wait.
         #[expect(unsafe_code, reason = "makes a process that shares its descriptors")]
         fn that(life: impl FnOnce()) -> Self {
-            // SAFETY: without CLONE_VM it is a fork: the child has its own memory, this stack in it. It takes no lock
-            // that another thread may hold and allocates nothing, the caller's word, and never returns from here.
+            // SAFETY: without CLONE_VM this is a fork: the child has its own memory, with a copy of this stack. Callers
+            // pass functions that take no lock and allocate nothing, and the child never returns from here.
             match unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_FILES, 0, 0, 0, 0) } {
                 -1 => panic!("clone: {}", io::Error::last_os_error()),
                 0 => {
@@ -272,16 +269,16 @@ mod tests {
     impl Drop for Child {
         fn drop(&mut self) {
             let _ = kill(self.0, Signal::SIGKILL);
-            // It sends no signal as it ends, and only who asks for all kinds of children is told.
+            // It sends no signal as it ends, so only a wait for all kinds of children finds it.
             let _ = waitpid(self.0, Some(WaitPidFlag::__WALL));
         }
     }
 
     #[test]
     fn memory_that_is_written_counts() {
-        // Since Linux 6.2 each CPU has pages, some megabytes of them on a large machine, that the sum does not show.
+        // Since Linux 6.2 the sum leaves out some pages of each CPU, megabytes on a large machine.
         const LEN: usize = 128 << 20;
-        // Large enough to be mapped for itself, and not there before it is written.
+        // Large enough for a mapping of its own, which takes no memory before it is written.
         let mut held = vec![0u8; LEN];
         let ((go, send_go), (done, send_done)) = (pipe().unwrap(), pipe().unwrap());
         let child = Child::that(|| {

@@ -31,8 +31,8 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 
-/// The error of a system call, with the call's name, or that of what it was to open: a sandbox may deny a call, and a
-/// number does not say which. Where a limit of descriptors is the cause, with that limit and the way out.
+/// The error of a system call, with the name of the call or of the file: a sandbox may deny a call, and a number does
+/// not say which. If a limit of descriptors is the cause, with that limit and the way out.
 pub(crate) fn named<E: Into<io::Error>>(call: &str) -> impl FnOnce(E) -> io::Error {
     move |error| {
         let error = error.into();
@@ -41,7 +41,7 @@ pub(crate) fn named<E: Into<io::Error>>(call: &str) -> impl FnOnce(E) -> io::Err
     }
 }
 
-/// What to say of an error that means that there can be no more descriptors; none for any other.
+/// The explanation of an error that means that there can be no more descriptors; none for other errors.
 fn limit_of_descriptors(error: i32) -> Option<String> {
     match Errno::from_raw(error) {
         Errno::EMFILE => {
@@ -59,7 +59,7 @@ fn limit_of_descriptors(error: i32) -> Option<String> {
     }
 }
 
-/// Makes a system call again for as long as a signal handler interrupts it.
+/// Repeats a system call as long as signal handlers interrupt it.
 pub(crate) fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
     loop {
         match call() {
@@ -69,7 +69,7 @@ pub(crate) fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<
     }
 }
 
-/// The text of a file of the kernel's. Such a file does not say how long it is, and to find out as std does takes many
+/// The text of a file of the kernel's. Such a file does not say how long it is, and std's way to find out takes many
 /// calls.
 pub(crate) fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
     let mut text = String::with_capacity(8192);

@@ -1,4 +1,4 @@
-//! Pipes that a worker writes to and its parent reads.
+//! Pipes from a worker to its parent.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,11 +9,11 @@ use nix::unistd::read;
 use super::fd::{Fd, above_standard};
 use super::{named, retry};
 
-/// What a pipe takes at once, whole or not at all, and what there is room for when one is said to be ready: POSIX's
+/// How much a pipe accepts at once, as a whole or not at all, and how much space there is when it is ready: POSIX's
 /// `PIPE_BUF`.
 pub(crate) const AT_ONCE: usize = 4096;
 
-/// The end that is read, without ever waiting.
+/// The reading end, which never waits.
 #[derive(Debug)]
 pub(crate) struct Reader(Fd);
 
@@ -25,7 +25,7 @@ pub(crate) fn pipe() -> io::Result<(Reader, OwnedFd)> {
     Ok((Reader(reader), above_standard(writer.into())?))
 }
 
-/// Who uses this descriptor from here on is told to try again where it would wait.
+/// Makes this descriptor return an error where it would wait.
 pub(crate) fn never_wait(fd: &impl AsFd) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(fd.as_fd(), FcntlArg::F_GETFL)?);
     fcntl(fd.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
@@ -33,7 +33,7 @@ pub(crate) fn never_wait(fd: &impl AsFd) -> io::Result<()> {
 }
 
 impl Reader {
-    /// Appends what there is, up to about so many bytes.
+    /// Appends the bytes that there are, at most about `at_most`.
     pub(crate) fn read_into(&self, out: &mut Vec<u8>, at_most: usize) {
         if !self.0.is_intact() {
             return;

@@ -18,12 +18,12 @@ use super::lifeline::{Lifeline, Tie};
 use super::memory::Killed;
 use super::{named, read_text, retry};
 
-/// How long a process that was sent SIGKILL is waited for, by whoever can't go on without knowing. Only one that hangs
-/// inside the kernel, as on a disk that does not answer, needs longer.
+/// How long to wait for a process that was sent SIGKILL, where nothing can go on before. Only one that hangs inside the
+/// kernel, say on a disk that does not answer, needs longer.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
-/// After so long it is given up by those who can go on.
+/// How long to wait for it where the pool can go on without it.
 const GIVE_UP: Duration = Duration::from_secs(1);
-/// How long the children of a process that has ended are waited for, where they have become this process's: they were
+/// How long to wait for the children of a process that has ended, where they have become this process's: they were
 /// killed with it, and die as fast.
 const GROUP_LIMIT: Duration = Duration::from_millis(100);
 
@@ -31,35 +31,35 @@ const GROUP_LIMIT: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Process {
     handle: Arc<Handle>,
-    /// Cut where a signal is refused.
+    /// Cut to kill the child where a signal is refused.
     lifeline: Option<Lifeline>,
-    /// A copy of the child's end, for a child that closes its own.
+    /// A copy of the child's end, in case the child closes its own.
     tie: Tie,
-    /// When it was sent SIGKILL first.
+    /// When it was first sent SIGKILL.
     killed: Option<Instant>,
     status: Option<ExitStatus>,
-    /// What is known of it if SIGKILL has ended it.
+    /// Its groups and its memory, if SIGKILL has ended it.
     killed_as: Option<Killed>,
 }
 
-/// What a process has used.
+/// The resources that a process has used.
 #[derive(Debug, Default)]
 struct Usage {
     /// The most memory that it has held, in bytes.
     peak: u64,
 }
 
-/// By what a child is known.
+/// How a child is known to the kernel.
 #[derive(Debug)]
 pub(crate) struct Handle {
     pid: Pid,
     pidfd: Fd,
-    /// Who started it. After a fork of the user's own the child has a copy of this value, and no say.
+    /// The process that started it. A fork of the user's has a copy of this value, and does nothing with it.
     owner: Pid,
 }
 
-/// Children that did not end when they were killed, and groups that are not all gone. Their statuses are taken by
-/// whoever next starts or ends a child of this crate.
+/// Children that did not end when they were killed, and groups that are not all gone. Their statuses are taken when
+/// this crate next starts or ends a child.
 static LEFT: Mutex<Vec<Arc<Handle>>> = Mutex::new(Vec::new());
 
 impl Process {
@@ -87,7 +87,7 @@ impl Process {
         Ok(process)
     }
 
-    /// Its number; its own until its status is taken.
+    /// Its number, which no other process gets until its status is taken.
     pub(crate) fn pid(&self) -> i32 {
         self.handle.pid.as_raw()
     }
@@ -97,7 +97,7 @@ impl Process {
         self.handle.pidfd.as_fd()
     }
 
-    /// Whether the program has closed the pidfd: then nobody is told when the process ends.
+    /// Whether the program has closed the pidfd: then no poll set notices when the process ends.
     pub(crate) fn is_unwatched(&self) -> bool {
         !self.handle.pidfd.is_intact()
     }
@@ -107,15 +107,15 @@ impl Process {
         &self.tie
     }
 
-    /// Whether it sleeps in the kernel: it neither runs, nor would if it could, nor has anyone stopped it.
+    /// Whether it sleeps in the kernel: it neither runs, nor waits for a core, nor is it stopped.
     pub(crate) fn sleeps(&self) -> bool {
         // proc_pid_stat(5): the state follows the name, which is in parentheses and may hold anything.
         let stat = self.directory().and_then(|dir| read_text(dir + "/stat").ok()).unwrap_or_default();
         stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('S'))
     }
 
-    /// Where /proc tells of it. The /proc that is mounted here may count processes of another namespace, in which
-    /// others have their numbers; it says itself which number this one has there.
+    /// Its directory in /proc. The /proc that is mounted here may be another namespace's, with other numbers; the pidfd
+    /// says which number this process has there.
     pub(crate) fn directory(&self) -> Option<String> {
         let info = read_text(format!("/proc/self/fdinfo/{}", self.pidfd().as_raw_fd())).ok()?;
         number_in(&info).map(|number| format!("/proc/{number}"))
@@ -136,13 +136,13 @@ impl Process {
         }
     }
 
-    /// How it ended, if it has ended. What is left of its group ends then too.
+    /// How it ended, if it has ended. Also kills what is left of its group.
     pub(crate) fn try_reap(&mut self) -> Option<ExitStatus> {
         if self.status.is_none() && self.handle.is_own() {
             let mut usage = Usage::default();
             let ended = self.handle.wait_and_see(libc::WNOWAIT, &mut usage);
             if matches!(ended, Ok(Some(status)) if status.signal() == Some(libc::SIGKILL)) {
-                // Known as long as the status is not taken.
+                // /proc has this until the status is taken.
                 let groups = self.directory().and_then(|dir| read_text(dir + "/cgroup").ok());
                 self.killed_as = groups.map(|groups| Killed { groups, peak: usage.peak });
             }
@@ -151,12 +151,12 @@ impl Process {
         self.status
     }
 
-    /// What is known of it if SIGKILL has ended it.
+    /// Its groups and its memory, if SIGKILL has ended it.
     pub(crate) fn killed_as(&self) -> Option<&Killed> {
         self.killed_as.as_ref()
     }
 
-    /// The same, waiting at most this long.
+    /// As [`try_reap`](Self::try_reap), waiting at most this long.
     pub(crate) fn reap_within(&mut self, limit: Duration) -> Option<ExitStatus> {
         self.reap_until(Instant::now() + limit)
     }
@@ -179,7 +179,7 @@ impl Process {
         }
     }
 
-    /// Whether it was killed and has not ended for so long that it is not to be waited for.
+    /// Whether it was killed so long ago, without an end, that the pool goes on without it.
     pub(crate) fn is_stuck(&self) -> bool {
         self.status.is_none() && self.killed.is_some_and(|killed| killed.elapsed() >= GIVE_UP)
     }
@@ -189,7 +189,7 @@ impl Process {
         self.status.is_none() && self.killed.is_some()
     }
 
-    /// Leaves it to itself: it ends when the kernel lets it, and its status is taken then. Says by what to know it.
+    /// Waits for it no longer: it ends when the kernel lets it, and its status is taken then. Returns how it is known.
     pub(crate) fn give_up(&mut self) -> Arc<Handle> {
         if self.status.is_none() {
             self.status = Some(ExitStatus::Stuck);
@@ -199,8 +199,8 @@ impl Process {
         Arc::clone(&self.handle)
     }
 
-    /// Takes the statuses of children that were born into this process's group and never became known. To be
-    /// called after the group was killed.
+    /// Takes the statuses of children that were forked into this process's group and never became known. To be called
+    /// after the group was killed.
     pub(crate) fn reap_unknown(&self) {
         // Once its status is taken the number may be another's.
         if self.status.is_some() || !self.handle.is_unreaped() {
@@ -229,7 +229,7 @@ impl Handle {
         !self.is_unreaped()
     }
 
-    /// Whether its status is still to be taken: until then nobody else has its number.
+    /// Whether its status is still to be taken: until then no other process has its number.
     fn is_unreaped(&self) -> bool {
         self.wait(libc::WNOWAIT).is_ok()
     }
@@ -244,7 +244,7 @@ impl Handle {
         }
     }
 
-    /// What has gone already is no error, nor is a group that the child has never led.
+    /// Kills the group. A group that is gone, or that the child never led, is no error.
     fn kill_group(&self) {
         // Older kernels than 6.9 know a group by its number only.
         if !self.signal_group(libc::SIGKILL).is_ok_or_gone() && self.is_unreaped() {
@@ -252,7 +252,7 @@ impl Handle {
         }
     }
 
-    /// Signals the group that it leads or has led, whoever has taken its status.
+    /// Signals the group that it leads or has led, even if its status is taken.
     fn signal_group(&self, number: libc::c_int) -> Signalled {
         match signal(&self.pidfd, number, PIDFD_SIGNAL_PROCESS_GROUP) {
             Ok(()) => Signalled::Sent,
@@ -261,7 +261,7 @@ impl Handle {
         }
     }
 
-    /// Takes the status of a process that is in this state, as [`wait`](Self::wait) tells it with `WNOWAIT`.
+    /// Takes the status of a process in this state, which [`wait`](Self::wait) has found with `WNOWAIT`.
     fn take_status(self: &Arc<Self>, state: &io::Result<Option<ExitStatus>>) -> Option<ExitStatus> {
         let Ok(ended) = state else {
             // Another waiter of this program took the status, or SIGCHLD is ignored.
@@ -277,11 +277,11 @@ impl Handle {
         Some(status)
     }
 
-    /// Takes the statuses of its children that have become this process's. False if some may come yet.
+    /// Takes the statuses of its children that have become this process's. False if there may be more.
     fn reap_group(&self, deadline: Instant) -> bool {
         loop {
-            // As long as there is somebody in the group, the kernel gives its number to nobody else. One that does not
-            // say so does not give out a number again this soon.
+            // As long as the group has a member, the kernel gives its number to no other. A kernel that can't say
+            // whether it has one does not reuse a number this soon.
             let known = match self.signal_group(0) {
                 Signalled::Gone => return true,
                 Signalled::Sent => true,
@@ -295,14 +295,14 @@ impl Handle {
                     }
                     std::thread::sleep(Duration::from_micros(200));
                 }
-                // nix has no name for what some have died of.
+                // An error may be a signal that nix has no name for; the status is taken nevertheless.
                 Ok(_) | Err(_) => {}
             }
         }
     }
 
-    /// An error: it is not this process's to wait for, or not any more. By hand: nix has no name for the real-time
-    /// signals that a worker may die of, and loses such a status.
+    /// Its state. An error means that it is not, or no longer, a child of this process. By hand, because nix has no
+    /// name for real-time signals, which a worker may die of, and loses such a status.
     fn wait(&self, flags: libc::c_int) -> io::Result<Option<ExitStatus>> {
         self.wait_and_see(flags, &mut Usage::default())
     }
@@ -314,13 +314,13 @@ impl Handle {
         } else {
             (libc::P_PID, self.pid.as_raw())
         };
-        // SAFETY: all zeroes is a siginfo.
+        // SAFETY: a siginfo is made of numbers and pointers, so all zeroes is a valid one.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        // SAFETY: all zeroes is a rusage.
+        // SAFETY: a rusage is made of numbers, so all zeroes is a valid one.
         let mut used: libc::rusage = unsafe { std::mem::zeroed() };
         loop {
-            // SAFETY: the call writes one siginfo and one rusage into the places given. The C library's does not ask
-            // for the latter.
+            // SAFETY: the call writes one siginfo and one rusage into live variables. (By number, because the C
+            // library's waitid has no argument for the second.)
             let waited =
                 unsafe { libc::syscall(libc::SYS_waitid, kind, number, &raw mut info, flags, &raw mut used) };
             match Errno::result(waited) {
@@ -329,7 +329,7 @@ impl Handle {
                 Err(error) => return Err(error.into()),
             }
         }
-        // SAFETY: a siginfo of waitid has these fields; the call leaves zeroes when the child still runs.
+        // SAFETY: waitid fills these fields of a siginfo, or leaves the zeroes if the child still runs.
         let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
         if pid == 0 {
             return Ok(None);
@@ -346,17 +346,17 @@ impl Drop for Process {
     fn drop(&mut self) {
         if self.status.is_none() && self.handle.is_own() {
             self.kill();
-            // Those that were killed together are waited for together.
+            // Counts from the kill, so that children which were killed together are waited for together.
             let killed = self.killed.unwrap_or_else(Instant::now);
             self.await_end(killed + KILL_LIMIT);
-            // Nobody asks any more what has killed it.
+            // Nobody will ask any more how it ended.
             self.status = self.status.or_else(|| self.handle.take_status(&self.handle.wait(libc::WNOWAIT)));
             if self.status.is_none() {
                 self.give_up();
             }
         }
         if self.handle.is_own() {
-            // In a fork another thread of the parent may have held the list.
+            // Not in a fork, where another thread of the parent may have held the list.
             reap_left();
         }
     }
@@ -370,9 +370,9 @@ pub(crate) enum ExitStatus {
         signal: i32,
         core_dumped: bool,
     },
-    /// It was killed, and did not end.
+    /// It was killed, and has not ended.
     Stuck,
-    /// It is gone, and somebody else took its status.
+    /// It is gone, and another waiter took its status.
     Unknown,
 }
 
@@ -389,9 +389,9 @@ impl ExitStatus {
 /// What became of a signal to a group.
 enum Signalled {
     Sent,
-    /// There is nobody in the group.
+    /// The group has no member.
     Gone,
-    /// The kernel can't do that, or does not want to.
+    /// The kernel can't do this, or refuses.
     Refused,
 }
 
@@ -405,14 +405,14 @@ fn left() -> MutexGuard<'static, Vec<Arc<Handle>>> {
     LEFT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes what statuses there are by now of children that were left to themselves.
+/// Takes the statuses that there are by now of children which the pool no longer waits for.
 pub(crate) fn reap_left() {
     let mut handles = std::mem::take(&mut *left());
     handles.retain(|handle| handle.is_own() && !handle.is_settled());
     left().append(&mut handles);
 }
 
-/// The same at the end of a pool: waits for children of processes that have ended, which were killed and die as fast.
+/// As [`reap_left`], at the end of a pool: also waits for the children of processes that have ended.
 pub(crate) fn reap_groups() {
     let deadline = Instant::now() + KILL_LIMIT;
     loop {
@@ -426,7 +426,7 @@ pub(crate) fn reap_groups() {
 }
 
 impl Handle {
-    /// Whether nothing of it is left, its children included where those become this process's.
+    /// Whether nothing of it is left, including its children where those become this process's.
     fn is_settled(&self) -> bool {
         match self.wait(libc::WNOWAIT) {
             Ok(None) => return false,
@@ -445,23 +445,23 @@ fn adopts_orphans() -> bool {
     getpid().as_raw() == 1 || nix::sys::prctl::get_child_subreaper().unwrap_or(false)
 }
 
-/// The number of a pidfd's process, as the kernel tells of the pidfd: none if the reader can't see it.
+/// The number of a pidfd's process in the kernel's information about the pidfd; none if the reader can't see it.
 fn number_in(info: &str) -> Option<i32> {
     let number = info.lines().find_map(|line| line.strip_prefix("Pid:"))?;
     number.trim().parse().ok().filter(|number| *number > 0)
 }
 
-/// A descriptor for a child that waits at its tie. If there is none to be had, the child ends.
+/// A pidfd for a child that waits at its tie. If there is none, the child is killed.
 pub(crate) fn pidfd_of(child: Pid) -> io::Result<Fd> {
     open_pidfd(child).inspect_err(|_| {
-        // It waits, so its number is its own.
+        // It waits, so the number is still its own.
         let _ = kill(child, Signal::SIGKILL);
         let _ = retry(|| waitpid(child, None));
     })
 }
 
 fn open_pidfd(child: Pid) -> io::Result<Fd> {
-    // SAFETY: pidfd_open takes integers only.
+    // SAFETY: pidfd_open takes integers only, and touches no memory of this process.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child.as_raw(), 0) };
     if fd < 0 {
         return Err(named("pidfd_open")(io::Error::last_os_error()));
@@ -480,11 +480,11 @@ pub(super) fn kill_own_group() {
     let _ = kill(Pid::from_raw(0), Signal::SIGKILL);
 }
 
-/// Waits until one of the descriptors has something to say; false if the deadline comes first.
+/// Waits until one of the descriptors has an event; false if the deadline comes first.
 pub(super) fn poll_until(fds: &mut [PollFd<'_>], deadline: Instant) -> io::Result<bool> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        // Rounded up: a wait that ends early would only be made again.
+        // Rounded up, for a wait that ends early would have to be repeated.
         let left = left + Duration::from_micros(999);
         match poll(fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
             Ok(0) if Instant::now() >= deadline => return Ok(false),
@@ -503,7 +503,7 @@ fn signal(pidfd: &Fd, signal: libc::c_int, flags: libc::c_uint) -> io::Result<()
         return Err(Errno::EBADF.into());
     }
     let (fd, no_info) = (pidfd.as_fd().as_raw_fd(), std::ptr::null::<libc::siginfo_t>());
-    // SAFETY: without a siginfo the call takes integers only.
+    // SAFETY: without a siginfo the call takes integers only, and touches no memory of this process.
     match unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, no_info, flags) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),

@@ -1,5 +1,5 @@
 //! Control sockets: small messages with descriptors attached, between a parent and one child.
-#![allow(unsafe_code, reason = "takes over descriptors that the kernel has just made")]
+#![allow(unsafe_code, reason = "takes ownership of descriptors that the kernel has just made")]
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -15,7 +15,7 @@ use nix::unistd::geteuid;
 
 use super::{fd::Fd, fd::above_standard, named, process::poll_until, retry};
 
-/// The largest message; what may be longer is cut before it is sent.
+/// The longest message; texts in it are cut to fit.
 pub(crate) const MESSAGE_BYTES: usize = 4 << 10;
 /// The most descriptors that one message carries.
 const MESSAGE_FDS: usize = 8;
@@ -28,14 +28,14 @@ pub(crate) struct Channel(Fd);
 pub(crate) type Received = (Vec<u8>, Vec<OwnedFd>);
 
 impl Channel {
-    /// A socket's two ends. Messages keep their borders, and the death of one side is the end of the other's input.
+    /// Both ends of a socket. It keeps messages apart, and the death of one side ends the other's input.
     pub(crate) fn pair() -> io::Result<(Self, Self)> {
         let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC);
         let (a, b) = pair.map_err(named("socketpair"))?;
         Ok((Self(Fd::new(a)?), Self(Fd::new(b)?)))
     }
 
-    /// The end that a parent left to this process; refused if the other end is another user's, or no socket.
+    /// The end that a parent left to this process; an error if it is no socket, or its other end is another user's.
     pub(crate) fn from_parent(fd: OwnedFd) -> io::Result<Self> {
         let peer = getsockopt(&fd, PeerCredentials)?;
         if peer.uid() != geteuid().as_raw() {
@@ -59,8 +59,8 @@ impl Channel {
         let rights = [ControlMessage::ScmRights(&fds)];
         let rights = if fds.is_empty() { &[][..] } else { &rights[..] };
         let socket = self.0.intact()?.as_fd().as_raw_fd();
-        // The other side reads each message before the next is due, so there is always room: a send that would
-        // wait is the sign of a side that does not read.
+        // The other side reads each message before the next is due, so there is always space. If a send would wait, the
+        // other side does not read.
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         retry(|| sendmsg::<()>(socket, &[IoSlice::new(bytes)], rights, flags, None))?;
         Ok(())
@@ -74,20 +74,20 @@ impl Channel {
         let received = loop {
             let socket = self.0.intact()?.as_fd().as_raw_fd();
             match recvmsg::<()>(socket, &mut parts, Some(&mut rights), MsgFlags::MSG_CMSG_CLOEXEC) {
-                // A reset: the other side went with messages of ours unread. That is told once, and before what it
-                // sent last: its answer, if there is one, comes next.
+                // A reset: the other side ended and left messages of ours unread. The kernel reports that once, before
+                // the last messages of the other side; its answer, if there is one, comes next.
                 Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 received => break received?,
             }
         };
         if received.flags.contains(MsgFlags::MSG_CTRUNC) {
-            // There is room in `rights` for all that is ever sent: it is this process that can have no more.
+            // The buffer holds all descriptors that are ever sent, so it is this process that can have no more.
             return Err(named("recvmsg")(Errno::EMFILE));
         }
         let mut fds = Vec::new();
         for message in received.cmsgs()? {
             if let ControlMessageOwned::ScmRights(new) = message {
-                // SAFETY: the kernel has just made these descriptors for this process, and nothing else knows them.
+                // SAFETY: the kernel has just made these descriptors for this process, and nothing else owns them.
                 fds.extend(new.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
             }
         }
@@ -102,8 +102,7 @@ impl Channel {
         Ok(Some((bytes[..len].to_vec(), fds)))
     }
 
-    /// The same as [`receive`](Self::receive), at most this long, and not past the end of the process that is to
-    /// answer.
+    /// As [`receive`](Self::receive), but waits at most for `limit`, and no longer than the answering process lives.
     pub(crate) fn receive_within(
         &self,
         limit: Duration,
@@ -115,7 +114,7 @@ impl Channel {
         if !poll_until(&mut both, deadline)? {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        // What it sent before it died counts.
+        // An answer that it sent before it died counts.
         if both[0].any() == Some(true) { self.receive() } else { Ok(None) }
     }
 }

@@ -1,6 +1,6 @@
-//! How much of a thread's stack is left. Values nest as deeply as their writer wished, each level takes stack, and a
-//! stack that overflows ends the process.
-#![allow(unsafe_code, reason = "reads the stack pointer, and asks the C library where the stack lies")]
+//! How much of a thread's stack is left. The writer of a value decides how deeply it nests, each level takes stack, and
+//! a stack overflow ends the process.
+#![allow(unsafe_code, reason = "reads the stack pointer, and asks the C library where the stack is")]
 
 use std::cell::Cell;
 use std::mem::MaybeUninit;
@@ -8,23 +8,24 @@ use std::ops::Range;
 
 use nix::libc;
 
-/// What is taken for what is left where nobody knows: on a stack that is not the thread's own, such as a coroutine's.
-/// Those have a megabyte as a rule, and 64 KiB at least.
+/// The assumed rest of a stack that is not the thread's own, such as a coroutine's, whose end nobody knows. Such stacks
+/// usually have a megabyte, and at least 64 KiB.
 const UNKNOWN: usize = 48 << 10;
 
-/// What most values need. Where the stack lies is a file of the kernel's to read, once a thread: too dear for those.
+/// Enough stack for most values. These need not know where the stack is, which takes reading a file of the kernel's,
+/// once a thread.
 const SHALLOW: usize = 4 << 10;
 
-/// What is used of a stack at most. One without a limit could take all of the machine's memory.
+/// The most that is used of a stack, for one without a limit could take all of the machine's memory.
 const MOST: usize = 1 << 30;
 
 thread_local! {
-    /// Where this thread's stack lies; 0 to 0 before anybody has asked.
+    /// The range of this thread's stack; 0 to 0 before it is known.
     static STACK: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
 }
 
-/// A place on this thread's stack, below which one should not go. It is found when it is asked for below what is
-/// [`SHALLOW`].
+/// A place on this thread's stack below which recursion must not go. It is worked out when the stack is first used
+/// beyond [`SHALLOW`].
 #[derive(Debug, Clone)]
 pub(crate) struct Floor {
     place: usize,
@@ -33,7 +34,7 @@ pub(crate) struct Floor {
 }
 
 impl Floor {
-    /// Keeps so many eighths of what is left of the stack.
+    /// Keeps this many eighths of the rest of the stack.
     #[inline]
     pub(crate) const fn keeping_eighths(kept: usize) -> Self {
         Self { place: usize::MAX, kept, is_found: false }
@@ -63,11 +64,11 @@ impl Floor {
     }
 }
 
-/// Where the stack that this address is on ends.
+/// The end of the stack that this address is on.
 #[cold]
 fn look(here: usize) -> usize {
     if STACK.get() == (0, 0) {
-        // Where the system does not say, the thread is not asked again.
+        // A range that holds no address, so that a system which does not say is not asked again.
         let stack = own().unwrap_or(1..1);
         STACK.set((stack.start, stack.end));
         if stack.contains(&here) {
@@ -77,17 +78,18 @@ fn look(here: usize) -> usize {
     here.saturating_sub(UNKNOWN)
 }
 
-/// Where this thread's own stack lies.
+/// The range of this thread's own stack.
 fn own() -> Option<Range<usize>> {
     let mut attributes = MaybeUninit::uninit();
-    // SAFETY: the call fills the attributes of the thread that makes it, which lives.
+    // SAFETY: the call writes the attributes of the calling thread into a live variable.
     if unsafe { libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) } != 0 {
         return None;
     }
-    // SAFETY: the call above has succeeded.
+    // SAFETY: the call above succeeded, so it has written the attributes.
     let mut attributes = unsafe { attributes.assume_init() };
     let (mut low, mut len) = (std::ptr::null_mut(), 0);
-    // SAFETY: the attributes are initialized until they are destroyed, once, and both places can be written.
+    // SAFETY: the attributes are initialized, and destroyed once, at the end; the other call writes into live
+    // variables.
     let error = unsafe {
         let error = libc::pthread_attr_getstack(&raw const attributes, &raw mut low, &raw mut len);
         libc::pthread_attr_destroy(&raw mut attributes);
@@ -103,7 +105,7 @@ fn pointer() -> usize {
     let pointer = (&raw const *&0u8).addr();
     #[cfg(not(miri))]
     let pointer;
-    // SAFETY: copies a register, and changes nothing.
+    // SAFETY: the instruction copies a register into another, and touches no memory.
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     unsafe {
         std::arch::asm!("mov {}, rsp", out(reg) pointer, options(nomem, nostack, preserves_flags));
@@ -120,7 +122,7 @@ fn pointer() -> usize {
 mod tests {
     use super::*;
 
-    /// How deep it comes above the floor, with so many bytes a level, at most to `most`.
+    /// How many levels of `BYTES` fit above the floor, at most `most`.
     #[inline(never)]
     fn depth<const BYTES: usize>(floor: &mut Floor, most: usize) -> usize {
         let bytes = std::hint::black_box([0u8; BYTES]);

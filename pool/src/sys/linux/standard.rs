@@ -1,6 +1,6 @@
-//! What a process that is started prints. Until it has come to this crate's code that goes into files of memory: what a
-//! program prints before `init` it prints in each of its processes, and nobody wants to read it again, unless that is
-//! all that comes. From then on it has the streams of the process that has started it.
+//! The output of a process that is being started. Until it comes to this crate's code, it prints into memory files: a
+//! program prints the same before `init` in each of its processes, and nobody wants to read that again, unless nothing
+//! else comes. From then on it has the streams of the process that started it.
 
 use std::fs::File;
 use std::io;
@@ -17,10 +17,10 @@ use super::fd::{Fd, above_standard};
 use super::fork::flush;
 use super::{memfile, named};
 
-/// So much of what was printed is told.
+/// How much of the output goes into an error message: about a screen.
 const TOLD_BYTES: u64 = 2 << 10;
 
-/// The files, as the process has them that starts the other.
+/// The memory files, in the process that starts the other.
 #[derive(Debug)]
 pub(crate) struct Printed {
     out: Fd,
@@ -33,7 +33,7 @@ impl Printed {
         Ok(Self { out: file()?, err: file()? })
     }
 
-    /// Has the command print into the files.
+    /// Makes the command print into the files.
     pub(crate) fn catch(&self, command: &mut Command) -> io::Result<()> {
         let stdio = |file: &Fd| {
             let copy = file.as_fd().try_clone_to_owned();
@@ -43,14 +43,14 @@ impl Printed {
         Ok(())
     }
 
-    /// What it has printed that says most of how it ended: to stderr, or else to stdout.
+    /// The output that says most about its end: of stderr, or else of stdout.
     pub(crate) fn told(&self) -> String {
         let text = |file| String::from_utf8_lossy(&tail(file)).trim().to_owned();
         Some(text(&self.err)).filter(|text| !text.is_empty()).unwrap_or_else(|| text(&self.out))
     }
 }
 
-/// The last of the file.
+/// The end of the file.
 fn tail(file: &Fd) -> Vec<u8> {
     let read = || -> io::Result<Vec<u8>> {
         let file = File::from(file.as_fd().try_clone_to_owned()?);
@@ -60,13 +60,13 @@ fn tail(file: &Fd) -> Vec<u8> {
         file.read_exact_at(&mut bytes, len - told)?;
         Ok(bytes)
     };
-    // A process that is still there may make the file shorter.
+    // The other process may still run, and make the file shorter.
     read().unwrap_or_default()
 }
 
 /// This process's own stdout and stderr, for one that it starts; none for one that is closed.
 pub(crate) fn own() -> [Option<BorrowedFd<'static>>; 2] {
-    // std's handles name the numbers 1 and 2, whatever is open there.
+    // std's handles stand for the numbers 1 and 2, open or not.
     let is_open = |fd: &BorrowedFd<'_>| !matches!(fcntl(fd, FcntlArg::F_GETFD), Err(Errno::EBADF));
     [Some(stdout()).filter(is_open), Some(stderr()).filter(is_open)]
 }
@@ -81,7 +81,7 @@ fn stderr() -> BorrowedFd<'static> {
     STDERR.as_fd()
 }
 
-/// Takes over the streams of the process that has started this one. Where that has none there is nothing to print to.
+/// Takes over the streams of the process that started this one. Where it has none, output is lost.
 pub(crate) fn take_over([out, err]: [Option<OwnedFd>; 2]) -> io::Result<()> {
     flush();
     let null = || above_standard(nothing(OFlag::O_CLOEXEC)?);
@@ -90,8 +90,8 @@ pub(crate) fn take_over([out, err]: [Option<OwnedFd>; 2]) -> io::Result<()> {
     Ok(())
 }
 
-/// What is empty to read from: `/dev/null`. A host without one, as a bare container, has the end of a pipe that nobody
-/// writes to; what is written to it fails as it does where the stream is closed, which std takes for success.
+/// A file that is empty to a reader: `/dev/null`. On a host without one, as in a bare container, the end of a pipe that
+/// nobody writes to. Writing to that fails as with a closed stream, which std takes for success.
 pub(super) fn nothing(flags: OFlag) -> io::Result<OwnedFd> {
     let null = open("/dev/null", OFlag::O_RDWR | flags, Mode::empty());
     null.or_else(|error| match pipe2(flags) {

@@ -1,4 +1,4 @@
-//! How many threads this process has: a fork copies only the one that calls it, and whatever locks the others hold.
+//! How many threads this process has: a fork copies only the calling one, and the locks that the others hold.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -18,7 +18,7 @@ use super::{named, read_text};
 /// the program. One that was just joined is still listed for a moment.
 const PF_EXITING: u32 = 0x4;
 
-/// The number of threads, this one included. An error: nothing could be read, so nothing is known.
+/// The number of threads, including this one. An error means that the number is not known.
 pub(crate) fn count() -> Result<usize, String> {
     read_count().map_err(|why| {
         format!(
@@ -42,17 +42,17 @@ fn read_count() -> Result<usize, String> {
     }
 }
 
-/// Whether this process has had threads of this crate's own, which end by themselves when they have nothing to do.
+/// Whether this process has had threads of this crate's own, which end by themselves when they are idle.
 static HAS_HAD_OWN: AtomicBool = AtomicBool::new(false);
-/// How long those that are at their end are waited for.
+/// How long to wait for such threads that are about to end.
 const END_OF_OWN: Duration = Duration::from_millis(500);
 
-/// To be called before a thread of this crate's own is started.
+/// Notes that a thread of this crate's own is about to start.
 pub(crate) fn expect_own() {
     HAS_HAD_OWN.store(true, Ordering::Relaxed);
 }
 
-/// The number of threads when those of this crate's own that are about to end have ended.
+/// The number of threads, after threads of this crate's own that are about to end have ended.
 pub(crate) fn count_settled() -> Result<usize, String> {
     let deadline = Instant::now() + END_OF_OWN;
     loop {
@@ -64,10 +64,10 @@ pub(crate) fn count_settled() -> Result<usize, String> {
     }
 }
 
-/// Runs this on a thread of its own, which has ended when this returns. It has as much stack as the first thread of a
-/// process. Where there can be no thread, gives it back.
+/// Runs a function on a thread of its own, with as much stack as the first thread of a process, and waits for its end.
+/// Returns the function where there can be no thread.
 pub(crate) fn elsewhere<F: FnOnce() -> T + Send, T: Send>(run: F) -> Result<T, F> {
-    /// Where there is no limit. Only what is used takes memory.
+    /// The stack where there is no limit. Only the part that is used takes memory.
     const LARGE: u64 = 256 << 20;
     let limit = getrlimit(Resource::RLIMIT_STACK).map_or(LARGE, |(soft, _)| soft).clamp(1 << 20, LARGE);
     let run = Mutex::new(Some(run));
@@ -83,7 +83,7 @@ pub(crate) fn elsewhere<F: FnOnce() -> T + Send, T: Send>(run: F) -> Result<T, F
 fn runs(thread: &Path) -> bool {
     match read_text(thread.join("stat")) {
         Ok(stat) => !is_exiting(&stat),
-        // It ended between the listing and the look at it.
+        // It ended after it was listed.
         Err(error) => error.kind() != ErrorKind::NotFound && error.raw_os_error() != Some(libc::ESRCH),
     }
 }

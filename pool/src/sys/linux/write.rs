@@ -1,5 +1,5 @@
-//! Writing to what may take nothing for a while, as a terminal that was stopped or a pipe that nobody reads, without
-//! waiting.
+//! Writing without waiting, to files that may accept nothing for a while: a stopped terminal, or a pipe that nobody
+//! reads.
 
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, AsRawFd};
@@ -18,8 +18,8 @@ use super::pipe::AT_ONCE;
 use super::process::poll_until;
 use super::retry;
 
-/// Writes as much as can be written without waiting: says how much that was. What can't be written at all counts as
-/// written.
+/// Writes as much as can be written without waiting, and returns how much that was. Bytes that can never be written
+/// count as written.
 pub(crate) fn write_now(to: impl AsFd, bytes: &[u8]) -> usize {
     let anew = terminal_anew(&to);
     let to = anew.as_ref().map_or(to.as_fd(), AsFd::as_fd);
@@ -40,8 +40,8 @@ pub(crate) fn write_now(to: impl AsFd, bytes: &[u8]) -> usize {
     written
 }
 
-/// A terminal, opened once more: it says that it is ready when it has little room. If it is none, or may not be opened,
-/// none.
+/// A terminal, opened again without waiting, for a terminal reports that it is ready when it has little space. None if
+/// it is no terminal or can't be opened.
 fn terminal_anew(fd: impl AsFd) -> Option<Fd> {
     let fd = fd.as_fd();
     let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
@@ -52,7 +52,7 @@ fn terminal_anew(fd: impl AsFd) -> Option<Fd> {
         .and_then(|fd| Fd::new(fd).ok())
 }
 
-/// The same for as long as it takes, at most this long.
+/// Writes everything, waiting at most this long.
 #[cfg(feature = "progress")]
 pub(crate) fn write_within(limit: Duration, to: impl AsFd, bytes: &[u8]) -> usize {
     let deadline = Instant::now() + limit;
