@@ -141,8 +141,10 @@ impl Supervisor {
                 let cause = killed_for.map_or(Cause::Died, |(_, cause)| cause);
                 self.actions.push(Action::ExitLost { worker, cause });
             }
-            None if leaving && let Some((_, cause)) = killed_for => {
-                self.actions.push(Action::ExitLost { worker, cause });
+            None if leaving => {
+                if let Some((_, cause)) = killed_for {
+                    self.actions.push(Action::ExitLost { worker, cause });
+                }
             }
             Some((_, OrderKind::Resume)) | None => {}
         }
