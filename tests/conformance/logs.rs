@@ -368,7 +368,7 @@ fn lives_and_deaths(method: StartMethod) -> Result<(), Error> {
             format!("{level} {}", fields.into_values().collect::<Vec<_>>().join(", "))
         })
         .collect();
-    let died = "WARN exited with code 3, cannot go on, worker died";
+    let died = "WARN exited with code 3, worker died, cannot go on";
     let restarted = |start| format!("DEBUG worker restarted, {start}");
     let expected = [
         "DEBUG worker started",

@@ -1,6 +1,9 @@
 //! What nobody tells the parent: it looks, each thing in its own time.
 
 use super::poller::News;
+use super::worker::WorkerHandle;
+use super::workers::Workers;
+use crate::observe::Observer;
 
 /// How often the parent looks how much memory workers hold in the midst of a task.
 pub(super) const MEMORY_CHECK_NS: u64 = 10_000_000;
@@ -81,9 +84,13 @@ impl Checks {
         std::mem::take(&mut self.exited)
     }
 
-    /// Reads from the workers that have printed or logged; `read` says whether that was all.
-    pub(super) fn read_all(&mut self, mut read: impl FnMut(usize) -> bool) {
-        self.readable.retain(|worker| !read(*worker));
+    /// Passes on what workers have printed and logged.
+    pub(super) fn listen(&mut self, workers: &mut Workers, observer: &mut Observer) {
+        observer.pass_on();
+        self.readable.retain(|worker| {
+            let listened = |handle: &mut WorkerHandle| observer.listen(*worker, handle.probes_mut());
+            !workers.get_mut(*worker).is_none_or(listened)
+        });
     }
 
     /// Whether something that was printed or logged is not taken yet.

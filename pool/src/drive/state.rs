@@ -19,17 +19,17 @@ use super::spin::Spin;
 use super::streams::Streams;
 use super::worker::{Answers, ExitReply, OrderReply, WorkerHandle};
 use super::workers::Workers;
-use crate::error::{Death, DeathCause, Error, TaskError, TaskErrorKind};
+use crate::error::Error;
 use crate::ids::JobId;
 use crate::lane::{self, Corrupt, order};
+use crate::observe::Observer;
 use crate::observe::events::Events;
 use crate::observe::insights::{Insights, SlowTask};
 use crate::observe::timeline::Timeline;
-use crate::observe::{Ended, Observer};
-use crate::supervise::{Action, Cause, Event, Grant, Head, JobCause, Supervisor, Work};
+use crate::supervise::{Action, Event, Grant, Head, Supervisor, Work};
 use crate::sys::clock::now_ns;
 use crate::wire::{ChunkHead, Failure, InitOrder, Slow};
-use crate::work::{Arrival, Exits, Inbox, JobSpec, Outcome, ProfileSpec, TaskFailure};
+use crate::work::{Exits, Inbox, JobSpec, ProfileSpec, TaskFailure};
 
 /// How long the parent sleeps while results wait for others, so that one wake-up is enough for many.
 const PATIENCE_NS: u64 = 2_000_000;
@@ -323,21 +323,27 @@ impl State {
                 job.retain(first, handle.items_from(unit, count));
             }
             Action::FailTask { bytes, worker, unit, job, index, attempts, cause } => {
-                self.fail_task(worker, unit, job, index, attempts, cause, bytes);
+                let kind = self.workers.kind_of(worker, cause);
+                let stderr_tail = self.workers.stderr_tail_for(worker, cause);
+                let job = self.jobs.get_mut(job)?;
+                self.observer.attempt_lost(worker, job.task(), index, &kind);
+                let item = self.workers.get(worker).and_then(|handle| handle.shown_item(unit, cause, &kind));
+                let earlier = job.take_attempts(index);
+                let failure = TaskFailure { attempts, kind, earlier, item, stderr_tail, bytes };
+                job.inbox.push_failure(index, worker, failure);
             }
             Action::Retry { worker, job, index, cause } => {
-                let kind = self.kind_of(worker, cause);
+                let kind = self.workers.kind_of(worker, cause);
                 self.workers.get_mut(worker).into_iter().for_each(WorkerHandle::count_retry);
                 let job = self.jobs.get_mut(job)?;
                 self.observer.attempt_lost(worker, job.task(), index, &kind);
                 job.note_attempt(index, kind);
             }
-            Action::Fail { job, worker, cause } => self.fail(job, worker, cause),
-            Action::ExitLost { worker, cause } => {
-                let kind = self.kind_of(worker, cause);
-                let stderr_tail = self.stderr_tail_for(worker, cause);
-                self.workers.note_exit_failed(worker, kind, stderr_tail);
+            Action::Fail { job, worker, cause } => {
+                let job = self.jobs.get_mut(job)?;
+                job.fail(self.workers.why_failed(worker, cause, job.task()));
             }
+            Action::ExitLost { worker, cause } => self.workers.lose_exit(worker, cause),
             Action::Complete { job } => self.jobs.get_mut(job).into_iter().for_each(Job::complete),
         }
         None
@@ -346,73 +352,6 @@ impl State {
     fn send(&mut self, worker: usize, tag: u8, payload: &[u8]) {
         if let Some(handle) = self.workers.get_mut(worker) {
             handle.send(tag, payload);
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "they are the action's")]
-    fn fail_task(
-        &mut self,
-        worker: usize,
-        unit: u32,
-        job: JobId,
-        index: u64,
-        attempts: u32,
-        cause: Cause,
-        bytes: u64,
-    ) {
-        let kind = self.kind_of(worker, cause);
-        let stderr_tail = self.stderr_tail_for(worker, cause);
-        let Some(job) = self.jobs.get_mut(job) else { return };
-        self.observer.attempt_lost(worker, job.task(), index, &kind);
-        // The caller decodes the argument to show it, unless that is what has failed, or may have ended the worker.
-        let can_be_shown = |handle: &&WorkerHandle| match cause {
-            Cause::Reported => matches!(kind, TaskErrorKind::Panicked(_) | TaskErrorKind::Failed(_)),
-            Cause::Died | Cause::TimedOut(_) | Cause::TooLarge { .. } => handle.has_decoded(unit),
-        };
-        let item = self.workers.get(worker).filter(can_be_shown);
-        let item = item.and_then(|handle| handle.items_from(unit, 1).pop());
-        let earlier = job.take_attempts(index);
-        let failure = Box::new(TaskFailure { attempts, kind, earlier, item, stderr_tail, bytes });
-        job.inbox.arrivals.push(Arrival { index, worker, what: Outcome::Failed(failure) });
-    }
-
-    fn fail(&mut self, job: JobId, worker: usize, cause: JobCause) {
-        let error = match cause {
-            JobCause::Init(cause) => {
-                let kind = TaskErrorKind::Init(Box::new(self.kind_of(worker, cause)));
-                let name = self.jobs.get(job).map_or("", |job| job.task().name);
-                let stderr_tail = self.stderr_tail_for(worker, cause);
-                Error::Task(TaskError::new(name, 0, worker, 1, None, kind).with_stderr_tail(stderr_tail))
-            }
-            JobCause::NotStarted => self.workers.why_not_started(),
-        };
-        if let Some(job) = self.jobs.get_mut(job) {
-            job.fail(error);
-        }
-    }
-
-    /// What a worker printed before its end, if that was the end of a task.
-    fn stderr_tail_for(&self, worker: usize, cause: Cause) -> Option<String> {
-        let ended = self.workers.get(worker)?.ended()?;
-        ended.stderr_tail.clone().filter(|_| cause != Cause::Reported)
-    }
-
-    fn kind_of(&mut self, worker: usize, cause: Cause) -> TaskErrorKind {
-        match cause {
-            Cause::Died => {
-                let ended = self.workers.get(worker).and_then(WorkerHandle::ended);
-                TaskErrorKind::Died(
-                    ended.map_or(Death::new(DeathCause::Unknown), |Ended { death, .. }| *death),
-                )
-            }
-            Cause::TimedOut(limit) => TaskErrorKind::TimedOut(Duration::from_nanos(limit)),
-            Cause::TooLarge { held, limit } => {
-                TaskErrorKind::Died(Death::new(DeathCause::MemoryLimit { limit, held }))
-            }
-            Cause::Reported => {
-                let reported = self.workers.get_mut(worker).and_then(WorkerHandle::take_reported);
-                reported.map_or_else(|| TaskErrorKind::Failed("no reason was given".into()), Into::into)
-            }
         }
     }
 
@@ -557,7 +496,7 @@ impl State {
         if self.checks.is_news_due(now) {
             self.take_news();
         }
-        self.listen();
+        self.checks.listen(&mut self.workers, &mut self.observer);
         for worker in self.checks.take_exited() {
             self.reap(worker);
         }
@@ -567,7 +506,11 @@ impl State {
         }
         self.replace_mute();
         if let Some(limit) = self.workers.policy().memory_limit {
-            self.check_memory(limit, now);
+            let is_due = self.checks.is_memory_due(now);
+            let is_busy = |worker| self.supervisor.head(worker).is_some();
+            for event in self.workers.over_limit(limit, is_due, is_busy) {
+                self.handle(event);
+            }
         }
         if self.checks.is_sleep_due(now) {
             self.workers.iter_mut().for_each(WorkerHandle::check_sleep);
@@ -576,14 +519,7 @@ impl State {
             }
         }
         if self.workers.policy().nests && self.checks.is_progress_due(now) {
-            self.show_nested();
-        }
-    }
-
-    /// Shows how far the calls are that workers make of their own pools.
-    fn show_nested(&mut self) {
-        for (worker, handle) in self.workers.iter_mut_numbered() {
-            handle.probes_mut().show_progress(worker);
+            self.workers.show_progress();
         }
     }
 
@@ -598,22 +534,13 @@ impl State {
         }
     }
 
-    /// Passes on what workers have printed and logged.
-    fn listen(&mut self) {
-        let Self { checks, workers, observer, .. } = self;
-        observer.pass_on();
-        checks.read_all(|worker| {
-            workers.get_mut(worker).is_none_or(|handle| observer.listen(worker, handle.probes_mut()))
-        });
-    }
-
     /// Passes on what the tasks of a call have shown, printed and logged that ends now. Where nobody has ever printed
     /// anything, short calls are not made longer for that.
     fn take_last_news(&mut self) {
-        self.show_nested();
+        self.workers.show_progress();
         if self.observer.has_heard() || self.checks.is_last_news_due(self.clock.now()) {
             self.take_news();
-            self.listen();
+            self.checks.listen(&mut self.workers, &mut self.observer);
             for handle in self.workers.iter_mut() {
                 self.observer.take_line(handle.probes_mut());
             }
@@ -646,22 +573,6 @@ impl State {
         for (worker, head) in self.supervisor.overdue_heads(self.clock.now()) {
             if self.workers.get(worker).is_some_and(|handle| handle.has_panicked(head.unit())) {
                 self.supervisor.head_panicked(worker);
-            }
-        }
-    }
-
-    /// Sees which workers hold more memory than they may: between tasks they say so, in a task nobody asks them.
-    fn check_memory(&mut self, limit: u64, now: u64) {
-        let is_due = self.checks.is_memory_due(now);
-        for worker in 0..self.workers.len() {
-            let Some(handle) = self.workers.get(worker) else { continue };
-            if handle.growth() > limit {
-                self.handle(Event::OverSoftLimit { worker });
-            } else if is_due && self.supervisor.head(worker).is_some() {
-                let held = handle.growth_now();
-                if held > limit.saturating_mul(2) {
-                    self.handle(Event::OverHardLimit { worker, held, limit });
-                }
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::poller::Poller;
 use super::worker::WorkerHandle;
-use crate::error::{Death, Error, TaskError, TaskErrorKind, write_stderr_tail};
+use crate::error::{Death, DeathCause, Error, TaskError, TaskErrorKind, write_stderr_tail};
 use crate::ids::JobId;
 use crate::lane::{self, ParentEnd};
 use crate::observe::insights::Insights;
@@ -13,10 +13,10 @@ use crate::observe::timeline::Timeline;
 use crate::observe::{Ended, Observer, Probes};
 use crate::options::WorkerPolicy;
 use crate::start::{Child, Starter, StartingWorker, Unstarted, WorkerSpec};
-use crate::supervise::Event;
+use crate::supervise::{Cause, Event, JobCause};
 use crate::sys::memory::OutOfMemory;
 use crate::sys::process::{Handle, reap_groups, reap_left};
-use crate::work::Exits;
+use crate::work::{Exits, TaskRef};
 
 /// How long workers that have nothing to do may take to leave, all together, when a pool is dropped.
 const LEAVE_LIMIT: Duration = Duration::from_millis(500);
@@ -103,9 +103,11 @@ impl Workers {
         self.handles.iter_mut().flatten()
     }
 
-    pub(super) fn iter_mut_numbered(&mut self) -> impl Iterator<Item = (usize, &mut WorkerHandle)> {
-        let numbered = self.handles.iter_mut().enumerate();
-        numbered.filter_map(|(worker, handle)| Some((worker, handle.as_mut()?)))
+    /// Shows how far the calls are that workers make of their own pools.
+    pub(super) fn show_progress(&mut self) {
+        for (worker, handle) in self.handles.iter_mut().enumerate() {
+            handle.iter_mut().for_each(|handle| handle.probes_mut().show_progress(worker));
+        }
     }
 
     /// The numbers of those of which this holds.
@@ -221,7 +223,7 @@ impl Workers {
     }
 
     /// Why no worker could be started.
-    pub(super) fn why_not_started(&self) -> Error {
+    fn why_not_started(&self) -> Error {
         if let Some(error) = &self.start_error {
             return error.clone();
         }
@@ -308,10 +310,53 @@ impl Workers {
         reap_groups();
     }
 
+    /// What went wrong with a task, init or exit function of this worker.
+    pub(super) fn kind_of(&mut self, worker: usize, cause: Cause) -> TaskErrorKind {
+        match cause {
+            Cause::Died => {
+                let ended = self.get(worker).and_then(WorkerHandle::ended);
+                TaskErrorKind::Died(ended.map_or(Death::new(DeathCause::Unknown), |ended| ended.death))
+            }
+            Cause::TimedOut(limit) => TaskErrorKind::TimedOut(Duration::from_nanos(limit)),
+            Cause::TooLarge { held, limit } => {
+                TaskErrorKind::Died(Death::new(DeathCause::MemoryLimit { limit, held }))
+            }
+            Cause::Reported => {
+                let reported = self.get_mut(worker).and_then(WorkerHandle::take_reported);
+                reported.map_or_else(|| TaskErrorKind::Failed("no reason was given".into()), Into::into)
+            }
+        }
+    }
+
+    /// What the worker printed before its end, if that was the end of a task.
+    pub(super) fn stderr_tail_for(&self, worker: usize, cause: Cause) -> Option<String> {
+        let ended = self.get(worker)?.ended()?;
+        ended.stderr_tail.clone().filter(|_| cause != Cause::Reported)
+    }
+
+    /// Why a call can't go on.
+    pub(super) fn why_failed(&mut self, worker: usize, cause: JobCause, task: TaskRef) -> Error {
+        match cause {
+            JobCause::Init(cause) => {
+                let kind = TaskErrorKind::Init(Box::new(self.kind_of(worker, cause)));
+                let stderr_tail = self.stderr_tail_for(worker, cause);
+                let error = TaskError::new(task.name, 0, worker, 1, None, kind);
+                Error::Task(error.with_stderr_tail(stderr_tail))
+            }
+            JobCause::NotStarted => self.why_not_started(),
+        }
+    }
+
     // ---- what their exit functions gave ----
 
     pub(super) fn exits(&mut self) -> &mut Exits {
         &mut self.exits
+    }
+
+    /// An exit function, or what follows it, did not end well.
+    pub(super) fn lose_exit(&mut self, worker: usize, cause: Cause) {
+        let (kind, stderr_tail) = (self.kind_of(worker, cause), self.stderr_tail_for(worker, cause));
+        self.note_exit_failed(worker, kind, stderr_tail);
     }
 
     pub(super) fn note_exit_failed(
@@ -329,7 +374,21 @@ impl Workers {
         self.exit_error.take()
     }
 
-    // ---- what they did ----
+    // ---- what they hold and did ----
+
+    /// Which of them hold more memory than they may. Between tasks they say so; in a task, where `is_busy`, the parent
+    /// looks if that `is_due`.
+    pub(super) fn over_limit(&self, limit: u64, is_due: bool, is_busy: impl Fn(usize) -> bool) -> Vec<Event> {
+        let is_over = |(worker, handle): (usize, &Option<WorkerHandle>)| {
+            let handle = handle.as_ref()?;
+            if handle.growth() > limit {
+                return Some(Event::OverSoftLimit { worker });
+            }
+            let held = if is_due && is_busy(worker) { handle.growth_now() } else { 0 };
+            (held > limit.saturating_mul(2)).then_some(Event::OverHardLimit { worker, held, limit })
+        };
+        self.handles.iter().enumerate().filter_map(is_over).collect()
+    }
 
     pub(super) fn insights(&self, observer: &Observer) -> Insights {
         let did = |handle: &Option<WorkerHandle>| handle.as_ref().map(WorkerHandle::insights);

@@ -84,6 +84,11 @@ impl Inbox {
         self.arrivals.push(Arrival { index, worker, what: Outcome::Values { start, len, stride, count } });
     }
 
+    /// Lays down that a task has no result.
+    pub(crate) fn push_failure(&mut self, index: u64, worker: usize, failure: TaskFailure) {
+        self.arrivals.push(Arrival { index, worker, what: Outcome::Failed(Box::new(failure)) });
+    }
+
     /// How many results there are, and how many tasks without one.
     pub(crate) fn outcomes(&self) -> (u64, u64) {
         self.arrivals.iter().fold((0, 0), |(done, failed), arrival| match &arrival.what {

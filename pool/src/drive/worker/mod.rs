@@ -7,11 +7,12 @@ mod replies;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{Death, DeathCause};
+use crate::error::{Death, DeathCause, TaskErrorKind};
 use crate::lane::{Activity, OrderReservation, ParentEnd, Position};
 use crate::observe::insights::WorkerInsights;
 use crate::observe::{Ended, Observer, Probes};
 use crate::start::Child;
+use crate::supervise::Cause;
 use crate::sys::clock::now_ns;
 use crate::sys::memory::{Killed, Meter};
 use crate::sys::process::Handle;
@@ -165,6 +166,16 @@ impl WorkerHandle {
         self.outbox.items_from(&self.lane, unit, count)
     }
 
+    /// The item of this task, for its error. The caller decodes it to show it, unless that is what has failed, or may have
+    /// ended the worker.
+    pub(super) fn shown_item(&self, unit: u32, cause: Cause, kind: &TaskErrorKind) -> Option<Vec<u8>> {
+        let can_be_shown = match cause {
+            Cause::Reported => matches!(kind, TaskErrorKind::Panicked(_) | TaskErrorKind::Failed(_)),
+            Cause::Died | Cause::TimedOut(_) | Cause::TooLarge { .. } => self.lane.has_decoded(unit),
+        };
+        if can_be_shown { self.items_from(unit, 1).pop() } else { None }
+    }
+
     // ---- sleep ----
 
     /// Wakes it, if it sleeps and there is news for it.
@@ -221,11 +232,6 @@ impl WorkerHandle {
     /// Whether this unit has panicked, and is only told of yet.
     pub(super) fn has_panicked(&self, unit: u32) -> bool {
         self.lane.has_panicked(unit)
-    }
-
-    /// Whether it has decoded the argument of this unit: what ended it later is not the argument's bytes.
-    pub(super) fn has_decoded(&self, unit: u32) -> bool {
-        self.lane.has_decoded(unit)
     }
 
     /// How many bytes more it holds between tasks than after its init.
