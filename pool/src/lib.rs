@@ -24,7 +24,8 @@
 //! |---|---|
 //! | decide | [why processes](guide::why_processes), [start methods](guide::start_methods) |
 //! | write tasks | [worker state](guide::state), [shared memory](guide::shared_memory) |
-//! | rely on them | [failures](guide::failures), [promises](guide::promises), [testing](guide::testing), [performance](guide::performance), [watching](guide::watching) |
+//! | rely on them | [failures](guide::failures), [promises](guide::promises), [testing](guide::testing) |
+//! | measure them | [performance](guide::performance), [watching](guide::watching) |
 //! | move over | [from rayon](guide::from_rayon), [from MPIRE, multiprocessing and their like](guide::from_mpire) |
 //!
 //! # Features
@@ -47,9 +48,9 @@
 //!
 //! # What a version promises
 //!
-//! Versions keep the promises of [Semantic Versioning](https://semver.org/), but not for the types of other crates: those
-//! of indicatif by the feature `progress` ([`Job::progress`], `pool::indicatif`), those of ndarray by `ndarray` (what
-//! tasks take, `map_array` and `array_chunks_mut`), and [`core_affinity::CoreId`] in
+//! Versions keep the promises of [Semantic Versioning](https://semver.org/), but not for the types of other crates:
+//! those of indicatif by the feature `progress` ([`Job::progress`], `pool::indicatif`), those of ndarray by `ndarray`
+//! (what tasks take, `map_array` and `array_chunks_mut`), and [`core_affinity::CoreId`] in
 //! [`cpu_ids`](WorkerPoolBuilder::cpu_ids). Any version of this crate can move on to a new version of those. Nor does a
 //! version promise how bytes are laid out between a program and its workers, which are one build.
 #![deny(unsafe_code)]

@@ -1,17 +1,17 @@
-//! Text that is made of users' values, in bounded memory: nothing here keeps more of a text than its reader gets.
+//! Texts made from users' values, in bounded memory: nothing here keeps more of a text than its reader gets.
 //!
-//! A [`Message`] keeps the beginning and the end, where a failed `assert_eq!` of two long vectors has what matters. What a
-//! value is [`shown`] as is cut at its end, and formatting stops there.
+//! A [`Message`] keeps the beginning and the end, where a failed `assert_eq!` of two long vectors has what matters. A
+//! value that is [`shown`] is cut at its end, and formatting stops there.
 
 use std::fmt::{self, Write};
 
-/// The longest message, in bytes: of a panic, an error or a backtrace. Two of them and a place go into one record.
+/// The longest message of a panic, an error or a backtrace, in bytes. Two of them and a location fit into one record.
 pub(crate) const LONGEST_MESSAGE: usize = 256 << 10;
 
-/// Formatting stops when it has left out so much: a `Display` impl may never end.
+/// How much to leave out before formatting stops, for a `Display` implementation may never end.
 const MOST_LEFT_OUT: usize = 64 << 20;
 
-/// What stands for the middle that was left out fits in here.
+/// Enough space for the note in place of the middle.
 const NOTE: usize = 64;
 
 /// A message, cut in the middle if it is too long.
@@ -19,7 +19,7 @@ pub(crate) fn cut(text: String) -> String {
     cut_to(text, LONGEST_MESSAGE)
 }
 
-/// The same, to another length.
+/// As [`cut`], to another length.
 pub(crate) fn cut_to(text: String, most: usize) -> String {
     if text.len() <= most {
         return text;
@@ -34,22 +34,22 @@ pub(crate) fn cut_to(text: String, most: usize) -> String {
     cut.finish()
 }
 
-/// What an error or the like says of itself, cut in the middle if that is too long.
+/// A value's `Display`, cut in the middle if it is too long.
 #[must_use]
 pub fn told(value: impl fmt::Display) -> String {
     let mut message = Message::new(LONGEST_MESSAGE);
-    // An error is the value's own, or says that enough is left out. What came before it is told.
+    // An error is the value's own, or means that enough is left out. The text before it counts.
     let _ = write!(message, "{value}");
     message.finish()
 }
 
-/// A text that grows, of which the beginning and the end are kept.
+/// A growing text of which the beginning and the end are kept.
 #[derive(Debug)]
 struct Message {
     most: usize,
-    /// Up to twice as long.
+    /// Up to twice as long as `most`.
     text: String,
-    /// How many bytes were left out, and where.
+    /// How many bytes were left out, and where in `text`.
     left_out: usize,
     gap: usize,
 }
@@ -59,7 +59,7 @@ impl Message {
         Self { most: most.max(2 * NOTE), text: String::new(), left_out: 0, gap: 0 }
     }
 
-    /// How much stays on each side of what is left out.
+    /// How much stays on each side of the gap.
     fn half(&self) -> usize {
         (self.most - NOTE) / 2
     }
@@ -100,42 +100,42 @@ impl Write for Message {
     }
 }
 
-/// So many characters of a value are shown.
+/// How many characters of a value are shown: a line or two.
 pub(crate) const LONGEST_SHOWN: usize = 200;
 
-/// What follows them where there are more.
+/// The sign that there are more.
 pub(crate) const AND_SO_ON: &str = "...";
 
-/// A value's `Debug`, as far as it is shown.
+/// A value's `Debug`, cut to [`LONGEST_SHOWN`] characters.
 pub(crate) fn shown(value: &(impl fmt::Debug + ?Sized)) -> String {
     beginning(format_args!("{value:?}"), LONGEST_SHOWN)
 }
 
-/// At most so many characters of a text, and a sign where there are more. Formatting ends with them.
+/// At most `most` characters of a text, and a sign if there are more. Formatting stops there.
 pub(crate) fn beginning(text: fmt::Arguments<'_>, most: usize) -> String {
-    let mut beginning = Beginning { text: String::new(), room: most };
+    let mut beginning = Beginning { text: String::new(), left: most };
     if beginning.write_fmt(text).is_err() {
         beginning.text.push_str(AND_SO_ON);
     }
     beginning.text
 }
 
-/// A text's first characters. It is an error to write more.
+/// A text's first characters. Writing more is an error.
 struct Beginning {
     text: String,
-    room: usize,
+    left: usize,
 }
 
 impl Write for Beginning {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        match text.char_indices().nth(self.room) {
+        match text.char_indices().nth(self.left) {
             None => {
-                self.room -= text.chars().count();
+                self.left -= text.chars().count();
                 self.text.push_str(text);
                 Ok(())
             }
             Some((cut, _)) => {
-                self.room = 0;
+                self.left = 0;
                 self.text.push_str(&text[..cut]);
                 Err(fmt::Error)
             }
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_ends_at_its_limit() {
+    fn a_shown_value_ends_at_the_limit() {
         assert_eq!(shown(&"short"), "\"short\"");
         assert_eq!(beginning(format_args!("{}{}", "äöü", "x"), 4), "äöüx");
         assert_eq!(beginning(format_args!("{}{}", "äöü", "xy"), 4), "äöüx...");

@@ -1,7 +1,7 @@
-//! Catches panics of user code, and drops what they were raised with.
+//! Catches panics of user code, and drops their payloads.
 //!
-//! A payload may be any type (`panic_any`), so its drop is user code too, and may panic in its turn. Every panic that
-//! this crate catches is caught here, so that none comes out of a payload's drop.
+//! A payload may have any type (`panic_any`), so dropping it is user code too, and may panic in turn. All panics that
+//! this crate catches are caught here, so that none comes out of a payload's drop.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,7 +18,7 @@ pub(crate) fn join<R>(thread: JoinHandle<R>) -> Result<R, Payload> {
     thread.join().map_err(Payload::new)
 }
 
-/// What a caught panic was raised with. Dropping it never panics.
+/// The payload of a caught panic. Dropping it never panics.
 pub(crate) struct Payload(Option<Box<dyn Any + Send>>);
 
 impl Payload {
@@ -40,7 +40,7 @@ impl Drop for Payload {
     fn drop(&mut self) {
         let payload = self.0.take();
         if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            // This one may panic as well, and so on without end: it is leaked.
+            // Dropping this one may panic as well, and so on without end, so it is leaked.
             std::mem::forget(second);
         }
     }
@@ -52,7 +52,7 @@ impl std::fmt::Debug for Payload {
     }
 }
 
-/// The text that a panic was raised with.
+/// The message of a panic.
 pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("non-string payload")
@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    /// Panics as it is dropped, with another such payload, this many times over.
+    /// Panics when it is dropped, with another such payload, this many times.
     struct Bomb(u32);
 
     impl Drop for Bomb {
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn the_message_is_what_the_panic_was_raised_with() {
+    fn the_message_is_the_panics_own() {
         for (message, panic) in
             [("literal", (|| panic!("literal")) as fn()), ("number 7", || panic!("number {}", 3 + 4))]
         {

@@ -72,7 +72,8 @@ impl Fault {
                 format!("{bytes} bytes were left over: {}", reads_other(&format!("`{of}`")))
             }
             Kind::TooMany { elements, bytes } => format!(
-                "{elements} elements are more than {bytes} bytes hold; of those that take no bytes there may be {MOST_EMPTY}"
+                "{elements} elements are more than {bytes} bytes hold; of those that take no bytes there may \
+                 be {MOST_EMPTY}"
             ),
             Kind::TooManyEmpty => format!(
                 "elements that take no bytes are more than {MOST_EMPTY}, or fill as many bytes of memory: send their \

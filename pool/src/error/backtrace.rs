@@ -1,16 +1,16 @@
-//! Backtraces of user code, without what is around it.
+//! Backtraces of user code, without the frames around it.
 
 use std::fmt::Write;
 
-/// What a backtrace ends at that begins in a worker, or in a thread that user code has started.
+/// The frames at which a backtrace ends: of a worker, and of a thread that user code has started.
 const ENDS: [&str; 2] = ["pool::task::run::", "__rust_begin_short_backtrace"];
 
-/// What this crate puts between a worker and user code, and what the user's code panics through.
+/// The crates between a worker and user code, and those through which user code panics.
 const GLUE: [&str; 5] = ["pool", "bincode", "postcard", "rmp_serde", "serde_core"];
 const LIBRARY: [&str; 3] = ["std", "core", "alloc"];
 
-/// What is of interest in a backtrace as std shows it: from where user code panicked to where it was called, counted
-/// anew. All of it where no user code is to be found, as in a program without symbols.
+/// The part of std's backtrace from where user code panicked to where it was called, with new numbers. The whole
+/// backtrace if no user code is found in it, as in a program without symbols.
 pub(crate) fn of_user_code(backtrace: &str) -> String {
     let frames = frames(backtrace);
     let first = frames.iter().position(|frame| !frame.is_library() && !frame.is_of_this_crate());
@@ -30,7 +30,7 @@ pub(crate) fn of_user_code(backtrace: &str) -> String {
     text
 }
 
-/// A function in a backtrace, and the line that says where it stands.
+/// A function in a backtrace, and the line with its location.
 #[derive(Debug)]
 struct Frame<'t> {
     name: &'t str,
@@ -55,7 +55,7 @@ impl Frame<'_> {
         path.split("::").next().unwrap_or(path)
     }
 
-    /// Whether the function belongs to std, or to what it stands on.
+    /// Whether the function belongs to std, or to the C library below it.
     fn is_library(&self) -> bool {
         let at = |part| self.place.is_some_and(|place| place.contains(part));
         let in_sources = at("/library/") && (at("/rustc/") || at("/rustlib/src/"));
@@ -70,7 +70,7 @@ impl Frame<'_> {
         self.root() == "pool"
     }
 
-    /// Whether this crate, or what it encodes and decodes with, stands in for the user's code.
+    /// Whether the function is this crate's, a codec's, or the implementation of this crate's traits.
     fn is_glue(&self) -> bool {
         GLUE.contains(&self.root())
             || [" as pool::", "<impl pool::"].iter().any(|part| self.name.contains(part))
@@ -85,7 +85,7 @@ impl Frame<'_> {
 mod tests {
     use super::*;
 
-    /// What std shows of these frames, each a name and a file.
+    /// These frames as std shows them, each a name and a file.
     fn shown(frames: &[(&str, &str)]) -> String {
         let frame = |(number, (name, file)): (usize, &(&str, &str))| {
             let place = if file.is_empty() { String::new() } else { format!("             at {file}:7:5\n") };
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_codec_of_an_argument_is_no_code_of_the_users() {
+    fn the_codec_of_an_argument_is_left_out() {
         let user =
             [("<app::_::<impl serde_core::de::Deserialize for app::Row>::deserialize", "./src/main.rs")];
         let codec = [
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_are_no_names_all_is_shown() {
+    fn a_backtrace_without_names_stays_whole() {
         let unknown = [("<unknown>", ""), ("<unknown>", "")];
         assert_left(&[&unknown], &unknown);
         assert_left(&[&PANIC, &WORKER], &[&PANIC[..], &WORKER].concat());

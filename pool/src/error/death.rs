@@ -20,11 +20,11 @@ pub(crate) enum DeathCause {
     Signaled(i32),
     /// It held more than twice the memory limit in a task, and was killed for that.
     MemoryLimit { limit: u64, held: u64 },
-    /// It wrote what no worker writes, and was killed for that.
+    /// It wrote something to its lane that no worker writes, and was killed for that.
     Corrupt,
-    /// It was killed, and did not end.
+    /// It was killed, and has not ended.
     Stuck,
-    /// It is gone, and somebody else took its status.
+    /// It is gone, and another waiter took its status.
     Unknown,
 }
 
@@ -95,7 +95,8 @@ impl fmt::Display for Death {
             DeathCause::Corrupt => write!(f, "wrote over its lane and was killed")?,
             DeathCause::Stuck => write!(
                 f,
-                "was killed and does not end (it hangs inside the kernel, or may not be signalled); it was left to itself"
+                "was killed and does not end (it hangs inside the kernel, or may not be signalled); it was left to \
+                 itself"
             )?,
             DeathCause::Unknown => write!(f, "is gone (its exit status was taken by another waiter)")?,
         }

@@ -1,4 +1,4 @@
-//! What can go wrong, and what became of the work.
+//! The errors of pools and calls, which say what became of the work.
 
 pub(crate) mod backtrace;
 mod death;
@@ -25,9 +25,8 @@ pub use task::{TaskError, TaskErrorKind};
 
 /// Why a call on a pool, or the building of one, did not succeed.
 ///
-/// `Debug` says what `Display` says, over several lines and with the backtrace of a panic: it is what `unwrap` and a
-/// `main` that returns the error print. Control characters in what a worker or another program has written are shown
-/// as `\u{1b}`.
+/// `Debug` says the same as `Display`, over several lines and with the backtrace of a panic: `unwrap`, and a `main`
+/// that returns the error, print it. Control characters in texts of a worker or another program are shown as `\u{1b}`.
 #[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -63,8 +62,8 @@ pub enum Error {
     /// `Fork` was refused because the process has other threads, which a fork would not copy.
     #[error(
         "start method Fork in a process with {threads} threads is not sound: use `StartMethod::ForkServer`, \
-         make the pool's first call before other threads start, or assert that it is fine with the unsafe builder method \
-         `allow_fork_with_threads`"
+         make the pool's first call before other threads start, or assert that it is fine with the unsafe builder \
+         method `allow_fork_with_threads`"
     )]
     ForkWithThreads {
         /// How many threads the process has.
@@ -82,16 +81,16 @@ pub enum Error {
     /// A process that was started as this program anew ended, or did something else, before it came to
     /// [`pool::init`](crate::init). It is not tried again.
     #[error(
-        "could not start {what}: the new process did not reach `pool::init()`: {reason}. All that comes before that call \
-         is done in each process that the pool starts: put `#[pool::main]` on `main`, or make `pool::init();` its first \
-         statement, before arguments are read, anything is printed or a runtime is started{printed}"
+        "could not start {what}: the new process did not reach `pool::init()`: {reason}. All that comes before that \
+         call is done in each process that the pool starts: put `#[pool::main]` on `main`, or make `pool::init();` its \
+         first statement, before arguments are read, anything is printed or a runtime is started{printed}"
     )]
     InitNotReached {
         /// What was being started.
         what: String,
         /// What the new process did instead.
         reason: String,
-        /// The end of what it printed, behind a few words of its own; empty if that was nothing.
+        /// The end of its output, after a few words of introduction; empty if it printed nothing.
         printed: String,
     },
     /// Workers could not be started.
@@ -102,7 +101,7 @@ pub enum Error {
         /// Why that failed.
         reason: String,
     },
-    /// The program has closed descriptors that are the pool's, as what makes a daemon of a process does.
+    /// The program has closed descriptors of the pool's, as a function does that turns a process into a daemon.
     #[error(
         "this process has closed descriptors of the pool's, and the workers have ended with them: close only what the \
          program has opened, or build the pool afterwards"
@@ -114,12 +113,12 @@ pub enum Error {
     /// The shared value could not be encoded.
     #[error("the shared value could not be encoded: {}", Plain(.0))]
     Shared(String),
-    /// Memory that processes share could not be had: see [`shared`](crate::shared).
+    /// Shared memory could not be made or opened: see [`shared`](crate::shared).
     #[error("{what}: {reason}")]
     SharedMemory {
-        /// For what.
+        /// The object that it was for.
         what: String,
-        /// Why not, and what to do.
+        /// Why it failed, and what to do.
         reason: String,
     },
     /// The outputs of chunks do not fit together.
@@ -131,7 +130,7 @@ pub enum Error {
     /// The pool was closed, by `join`, `terminate` or drop, before this work ended.
     #[error("the pool is closed: the work was not finished")]
     Closed,
-    /// The result was not there in time; the task goes on.
+    /// The result did not come in time; the task goes on.
     #[error("no result within {0:?}: the task goes on, wait again or cancel it")]
     NotReady(Duration),
 }

@@ -1,4 +1,4 @@
-//! Panics, as they cross over from workers.
+//! Panics of workers, as the parent gets them.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use super::TaskErrorKind;
 use super::plain::Plain;
 use crate::text;
 
-/// The longest place of a panic, in bytes.
+/// The longest location of a panic, in bytes.
 const LONGEST_PLACE: usize = 4 << 10;
 
-/// A panic, as it crossed over from the worker.
+/// A panic in a worker.
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
 pub struct PanicInfo {
     message: String,
@@ -40,18 +40,18 @@ impl PanicInfo {
         Self { message, location, backtrace }
     }
 
-    /// How many bytes its texts have.
+    /// The length of its texts.
     pub(crate) fn len(&self) -> usize {
         let of = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         self.message.len() + of(&self.location) + of(&self.backtrace)
     }
 
-    /// As it crosses over: texts that are too long lose their middle.
+    /// The panic as it is sent: texts that are too long lose their middle.
     pub(crate) fn cut(self) -> Self {
         self.cut_to(text::LONGEST_MESSAGE)
     }
 
-    /// The same, with texts of so many bytes.
+    /// As [`cut`](Self::cut), with texts of at most this many bytes.
     pub(crate) fn cut_to(self, most: usize) -> Self {
         let Self { message, location, backtrace } = self;
         let cut = |text| text::cut_to(text, most);
@@ -66,8 +66,8 @@ impl PanicInfo {
         &self.message
     }
 
-    /// Where it panicked, as `file:line:column`; `unknown place` for a panic that was passed on and whose place is
-    /// not known.
+    /// Where it panicked, as `file:line:column`; `unknown place` for a panic that was resumed, whose location is not
+    /// known.
     #[must_use]
     pub fn location(&self) -> &str {
         self.location.as_deref().unwrap_or("unknown place")

@@ -1,4 +1,4 @@
-//! Text that others have written, as it is shown: what would control a terminal is written out instead of being sent.
+//! Shows text that others have written: characters that would control a terminal are escaped.
 
 use std::fmt::{self, Write};
 
@@ -18,8 +18,8 @@ impl<T: AsRef<str>> fmt::Display for Plain<T> {
     }
 }
 
-/// Whether a terminal does something with the character besides showing it: the control characters, and those that turn
-/// the direction of what follows, behind which a line can say something else than it shows.
+/// Whether a terminal does more with the character than showing it: control characters, and those that turn the
+/// direction of the text after them, with which a line can look like another.
 fn controls(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
@@ -28,9 +28,9 @@ fn controls(c: char) -> bool {
     }
 }
 
-/// Appends bytes that a worker has printed: text as [`Plain`] shows it, what is no text as `\xff`.
+/// Appends bytes that a worker has printed: text as [`Plain`] shows it, other bytes as `\xff`.
 pub(crate) fn push_plain(out: &mut Vec<u8>, bytes: &[u8]) {
-    // Most of what is printed needs no look at its characters.
+    // Most output is plain ASCII, which this copies at once.
     if bytes.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t')) {
         return out.extend_from_slice(bytes);
     }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_controls_a_terminal_is_written_out() {
+    fn control_characters_are_escaped() {
         for (text, shown) in [
             ("", ""),
             ("two\n\tlines, ä and 😀", "two\n\tlines, ä and 😀"),
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_written_out() {
+    fn bytes_that_are_no_text_are_escaped() {
         let mut shown = Vec::new();
         // A terminal of eight bits would take the second for an escape.
         push_plain(&mut shown, b"a\xff\x9b2J\xe2\x82b\n");

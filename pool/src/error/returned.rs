@@ -1,4 +1,4 @@
-//! Errors that the user's functions return, as they cross over: texts.
+//! Errors that the user's functions return, which cross to the parent as texts.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,21 +6,21 @@ use std::ops::Deref;
 
 use crate::text::{self, LONGEST_MESSAGE};
 
-/// How many sources of an error are told, and how long each may be: with the error itself they fit in a record. A
-/// chain may lead in a circle.
+/// How many sources of an error are reported, and how long each may be: with the error itself they fit into a record.
+/// There is a limit because a chain may be a circle.
 const MOST_SOURCES: usize = 16;
 const LONGEST_SOURCE: usize = LONGEST_MESSAGE / MOST_SOURCES;
 
-/// An error that a function returned, with its [sources](std::error::Error::source). It is shown, and derefs, as one
+/// An error that a function returned, with its [sources](std::error::Error::source). It displays, and derefs, as one
 /// text: `cannot load the model: No such file or directory (os error 2)`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ReturnedError {
-    /// What it says, and what its sources say.
+    /// Its message and those of its sources.
     text: String,
     first: Link,
 }
 
-/// One of the errors, as the others see it.
+/// One error of the chain.
 #[derive(Clone, PartialEq, Eq)]
 struct Link {
     says: String,
@@ -35,7 +35,7 @@ impl ReturnedError {
         let mut source = None;
         let sources: Vec<String> = sources.into_iter().take(MOST_SOURCES).collect();
         for source in &sources {
-            // Many errors say what their source says, too.
+            // Many errors include the message of their source.
             if !text.ends_with(source.as_str()) {
                 text.extend([": ", source]);
             }
@@ -46,7 +46,7 @@ impl ReturnedError {
         Self { text, first: Link { says, source } }
     }
 
-    /// What crosses over: what it says, and what each of its sources says.
+    /// The texts that cross to the parent: its message, and that of each source.
     pub(crate) fn into_texts(self) -> Vec<String> {
         let mut texts = Vec::new();
         let mut next = Some(Box::new(self.first));
@@ -63,7 +63,7 @@ impl ReturnedError {
         Self::new(texts.next().unwrap_or_default(), texts.take(MOST_SOURCES).collect())
     }
 
-    /// The error itself, whose sources follow it.
+    /// The first error of the chain.
     pub(super) fn first(&self) -> &(dyn StdError + 'static) {
         &self.first
     }
@@ -136,13 +136,13 @@ impl StdError for Link {
     }
 }
 
-/// An error whose sources are asked for: [`sources!`](crate::sources) finds out what its type can say of them.
+/// An error whose sources are wanted: [`sources!`](crate::sources) finds out whether its type knows them.
 #[derive(Debug)]
 pub struct Asked<'e, E>(pub &'e E);
 
-/// An error type that says what its source is.
+/// A type that is an error, and so knows its source.
 pub trait OwnSources {
-    /// What each of them says.
+    /// The message of each source.
     fn sources(&self) -> Vec<String>;
 }
 impl<E: StdError> OwnSources for &&Asked<'_, E> {
@@ -151,9 +151,9 @@ impl<E: StdError> OwnSources for &&Asked<'_, E> {
     }
 }
 
-/// One that only leads to such a type: `Box<dyn Error>`, `anyhow::Error`.
+/// A type that derefs to an error: `Box<dyn Error>`, `anyhow::Error`.
 pub trait SourcesOfTarget {
-    /// What each of them says.
+    /// The message of each source.
     fn sources(&self) -> Vec<String>;
 }
 impl<E: Deref<Target: StdError>> SourcesOfTarget for &Asked<'_, E> {
@@ -162,7 +162,7 @@ impl<E: Deref<Target: StdError>> SourcesOfTarget for &Asked<'_, E> {
     }
 }
 
-/// One that can be shown, or not even that.
+/// Any other type, which has no sources.
 pub trait NoSources {
     /// None.
     fn sources(&self) -> Vec<String>;
@@ -177,13 +177,13 @@ fn sources_of(first: Option<&(dyn StdError + 'static)>) -> Vec<String> {
     std::iter::successors(first, |&error| error.source()).take(MOST_SOURCES).map(text::told).collect()
 }
 
-/// What the sources of an error say, whatever its type.
+/// The messages of the sources of an error of any type.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! sources {
     ($error:expr) => {{
         use $crate::__private::{NoSources as _, OwnSources as _, SourcesOfTarget as _};
-        // The compiler takes the first of the three that the type has, from the one with most references on.
+        // The compiler takes the first of the three traits that the type has, beginning with the most references.
         (&&&$crate::__private::Asked($error)).sources()
     }};
 }
@@ -211,7 +211,7 @@ mod tests {
         Layer("no model", Some(Box::new(Layer("no file", Some(Box::new(Layer("no disk", None)))))))
     }
 
-    /// Leads to an error and is none, as errors that erase a type are.
+    /// Derefs to an error and is none, as errors that erase a type are.
     struct Erased(Box<dyn StdError + Send + Sync>);
 
     impl Deref for Erased {
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     #[expect(unused_imports, reason = "which of the three traits is used depends on the type")]
-    fn every_type_says_what_it_can() {
+    fn each_type_gives_the_sources_that_it_knows() {
         let all = ["no file", "no disk"];
         assert_eq!(sources!(&layers()), all);
         assert_eq!(sources!(&Box::new(layers())), all);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_makes_no_chain_without_end() {
+    fn a_chain_from_a_worker_is_bounded() {
         let texts = vec!["again".to_owned(); 1_000_000];
         assert_eq!(ReturnedError::from_texts(texts).into_texts().len(), 1 + MOST_SOURCES);
         let nothing = ReturnedError::from_texts(Vec::new());

@@ -1,4 +1,4 @@
-//! What became of a task.
+//! The errors of tasks.
 
 use std::fmt;
 use std::ops::Range;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::plain::Plain;
 use super::{Death, PanicInfo, ReturnedError};
 
-/// What became of one task that did not give a result. `Debug` says what `Display` says, over several lines.
+/// The error of one task that has no result. `Debug` says the same as `Display`, over several lines.
 #[derive(Clone)]
 pub struct TaskError(pub(super) Arc<Failure>);
 
@@ -20,7 +20,7 @@ pub(super) struct Failure {
     argument: Option<String>,
     kind: TaskErrorKind,
     earlier: Vec<TaskErrorKind>,
-    /// The elements that it had in place.
+    /// The elements of an array that it had in place.
     rows: Option<Range<usize>>,
     stderr_tail: Option<String>,
 }
@@ -38,7 +38,7 @@ impl TaskError {
         Self(Arc::new(Failure { task, index, worker, attempts, argument, kind, earlier, rows, stderr_tail }))
     }
 
-    /// With what ended the attempts before the last.
+    /// Adds the errors of the attempts before the last.
     pub(crate) fn after(mut self, attempts: Vec<TaskErrorKind>) -> Self {
         if let Some(failure) = Arc::get_mut(&mut self.0) {
             failure.earlier = attempts;
@@ -46,7 +46,7 @@ impl TaskError {
         self
     }
 
-    /// Of a task that had these elements of an array in place.
+    /// Adds the elements of an array that the task had in place.
     pub(crate) fn on_rows(mut self, rows: Range<usize>) -> Self {
         if let Some(failure) = Arc::get_mut(&mut self.0) {
             failure.rows = Some(rows);
@@ -54,7 +54,7 @@ impl TaskError {
         self
     }
 
-    /// With what its worker printed before its end.
+    /// Adds the end of what its worker printed to stderr.
     pub(crate) fn with_stderr_tail(mut self, words: Option<String>) -> Self {
         if let Some(failure) = Arc::get_mut(&mut self.0) {
             failure.stderr_tail = words;
@@ -87,8 +87,8 @@ impl TaskError {
         self.0.attempts
     }
 
-    /// The item, when its type is `Debug` and it was still there to look at: its first 200 characters. Of an item of more
-    /// than 1 GiB only the size.
+    /// The first 200 characters of the item, if its type is `Debug` and it was still there. Of an item of more than 1
+    /// GiB only the size.
     #[must_use]
     pub fn argument(&self) -> Option<&str> {
         self.0.argument.as_deref()
@@ -105,10 +105,10 @@ impl TaskError {
         self.0.rows.clone().filter(|_| torn)
     }
 
-    /// What the worker printed to stderr before it died or was killed, the last 2 KiB at most: an assertion of a C
-    /// library, what an allocator complains of, a panic that could not unwind. As far as can be known, nothing from
-    /// before the task. As it was printed: where it is shown, control characters may be better escaped, as this
-    /// error's `Display` does.
+    /// What the worker printed to stderr before it died or was killed, at most the last 2 KiB: an assertion of a C
+    /// library, an allocator's complaint, a panic that could not unwind. As far as can be known, nothing from before
+    /// the task. The text is as it was printed: escape control characters before showing it, as this error's `Display`
+    /// does.
     #[must_use]
     pub fn stderr_tail(&self) -> Option<&str> {
         self.0.stderr_tail.as_deref()
@@ -120,7 +120,7 @@ impl TaskError {
         &self.0.kind
     }
 
-    /// What ended the attempts before the last, from the first on; empty without retries.
+    /// The errors of the attempts before the last, from the first on; empty without retries.
     #[must_use]
     pub fn earlier_attempts(&self) -> &[TaskErrorKind] {
         &self.0.earlier
@@ -154,7 +154,7 @@ impl fmt::Debug for TaskError {
 }
 
 impl TaskError {
-    /// The task, and what became of it.
+    /// Writes the task, and what became of it.
     fn say(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Failure { task, index, worker, kind, .. } = &*self.0;
         match kind {
@@ -166,7 +166,7 @@ impl TaskError {
         }
     }
 
-    /// What else there is to say, one thing after the other.
+    /// Calls `say` for each further thing to say.
     fn say_more(&self, mut say: impl FnMut(fmt::Arguments<'_>) -> fmt::Result) -> fmt::Result {
         let Failure { attempts, argument, earlier, .. } = &*self.0;
         if let Some(argument) = argument {
@@ -182,14 +182,14 @@ impl TaskError {
     }
 }
 
-/// What a worker printed before its end, behind what is said of that: one line there, several below.
+/// Writes the end of a worker's stderr after an error: one line behind it, several below.
 pub(crate) fn write_stderr_tail(f: &mut impl fmt::Write, words: &str) -> fmt::Result {
     f.write_str("; the end of its stderr:")?;
     let gap = if words.contains('\n') { "\n    " } else { " " };
     words.lines().try_for_each(|line| write!(f, "{gap}{}", Plain(line)))
 }
 
-/// The backtrace of a panic, below what is said of it.
+/// Writes the backtrace of a panic, below the error.
 fn write_backtrace(f: &mut fmt::Formatter<'_>, kind: &TaskErrorKind) -> fmt::Result {
     match kind {
         TaskErrorKind::Init(cause) | TaskErrorKind::Exit(cause) => write_backtrace(f, cause),
@@ -200,7 +200,7 @@ fn write_backtrace(f: &mut fmt::Formatter<'_>, kind: &TaskErrorKind) -> fmt::Res
     }
 }
 
-/// A text whose lines after the first begin with so many spaces.
+/// A text whose lines after the first are indented by this many spaces.
 struct Indented<'t>(&'t str, usize);
 
 impl fmt::Display for Indented<'_> {
@@ -217,7 +217,7 @@ impl fmt::Display for Indented<'_> {
     }
 }
 
-/// What went wrong with a task. `Debug` says what `Display` says, with the backtrace of a panic.
+/// What went wrong with a task. `Debug` says the same as `Display`, with the backtrace of a panic.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum TaskErrorKind {

@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | [`SharedArray<T>`] | elements of 1, 2, 4 or 8 bytes, each accessed as a whole | each element is old or new |
 //! | [`SharedValue<T>`], [`SharedCounter`] | one such element | the same |
-//! | [`SharedMutex<T>`] | a plain value of any size, for one user at a time | if it had the lock, the next gets it *poisoned* |
+//! | [`SharedMutex<T>`] | a plain value of any size, for one user at a time | *poisoned*, if that user held the lock |
 //! | [`SharedBarrier`] | a number of users wait for each other | if it waited, others get [`BarrierError::Broken`] |
 //! | [`SharedSemaphore`] | a number of permits | its permits are free again |
 //!

@@ -1,4 +1,4 @@
-//! What orders and replies say: the fixed heads of orders, and what a worker tells of a failure.
+//! The contents of orders and replies: the fixed heads of orders, and a worker's reports.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,33 +16,33 @@ pub(crate) struct ChunkHead {
     pub(crate) first: u64,
     /// How many items follow.
     pub(crate) count: u32,
-    /// How the worker treats them.
+    /// How the worker runs them.
     pub(crate) flags: ExecFlags,
     pub(crate) packing: Packing,
 }
 
-/// How a worker treats the items of a job.
+/// How a worker runs the items of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct ExecFlags {
     /// The parent wants to know when each task starts.
     pub(crate) timed: bool,
-    /// It wants to know which tasks take long.
+    /// The parent wants to know which tasks take long.
     pub(crate) watched: bool,
-    /// How many tasks the worker claims at once at most; 0 for any number.
+    /// The most tasks that the worker claims at once; 0 for any number.
     pub(crate) claim: u16,
-    /// What the seeds of its tasks are made of.
+    /// The job's seed, from which the seeds of its tasks are made.
     pub(crate) seed: u64,
 }
 
-/// How the items of a chunk lie there.
+/// How the items of a chunk are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Packing {
     /// Each behind its length in four bytes.
     #[default]
     Prefixed,
-    /// One behind the other: all have this length, which is not 0.
+    /// One after the other: all have this length, which is not 0.
     Uniform(u8),
-    /// The one item came in parts before this order.
+    /// The only item came in parts, before this order.
     InParts,
 }
 
@@ -78,7 +78,7 @@ impl ChunkHead {
     }
 }
 
-/// The length that stands before an item.
+/// The size of the length before an item.
 pub(crate) const ITEM_HEAD: usize = 4;
 
 /// The items of a chunk, one after the other.
@@ -106,10 +106,10 @@ impl<'c> Iterator for Items<'c> {
     }
 }
 
-/// An init order: make the state of this profile.
+/// An order to make the state of a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct InitOrder {
-    /// The number under which chunks will ask for it.
+    /// The number by which chunks will name it.
     pub(crate) profile: u32,
     /// The task whose state type it is.
     pub(crate) task: u32,
@@ -155,7 +155,7 @@ fn split_words<const WORDS: usize>(bytes: &[u8]) -> Option<([u32; WORDS], &[u8])
     Some((words, rest))
 }
 
-/// What a worker that lives on tells of a failure.
+/// A worker's report of a failure that it survived.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Failure {
     Panicked(PanicInfo),
@@ -172,12 +172,12 @@ impl From<ReturnedError> for Failure {
 }
 
 impl Failure {
-    /// Of no function of the user's.
+    /// A failure of this crate's, not of the user's functions.
     pub(crate) fn of(why: impl Into<String>) -> Self {
         Self::Failed(vec![why.into()])
     }
 
-    /// As it is told: with texts that are no longer than a record takes.
+    /// The report as it is sent, with texts cut to fit into a record.
     pub(crate) fn cut(self) -> Self {
         match self {
             Self::Panicked(info) => Self::Panicked(info.cut()),
@@ -187,7 +187,7 @@ impl Failure {
         }
     }
 
-    /// How long its record is at most.
+    /// The greatest length of its record.
     pub(crate) fn longest(&self) -> usize {
         let texts = match self {
             Self::Panicked(info) => info.len(),
@@ -197,7 +197,8 @@ impl Failure {
         texts + 64
     }
 
-    /// As it is told where there is no memory for more: [`ALWAYS_FITS`](crate::lane::ALWAYS_FITS) holds it.
+    /// The report as it is sent where there is no memory for more: it fits into
+    /// [`ALWAYS_FITS`](crate::lane::ALWAYS_FITS).
     pub(crate) fn cut_short(self) -> Self {
         const MOST: usize = 1 << 10;
         let short = |text| text::cut_to(text, MOST);
@@ -210,16 +211,16 @@ impl Failure {
     }
 }
 
-/// What a worker tells of a task that took long.
+/// A worker's report of a task that took long.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Slow {
     pub(crate) took_ns: u64,
-    /// Its argument, where its type can be shown.
+    /// Its argument, if the type has `Debug`.
     pub(crate) argument: Option<String>,
 }
 
 impl Slow {
-    /// Whether it is no longer than a worker makes it.
+    /// Whether its texts are as short as a worker makes them.
     pub(crate) fn is_short(&self) -> bool {
         self.argument
             .as_ref()
@@ -238,7 +239,7 @@ impl From<Failure> for TaskErrorKind {
     }
 }
 
-/// For the fuzzer: the parent reads what a worker tells of a failure, or of a task that took long.
+/// For the fuzzer: the parent reads a worker's report of a failure, or of a task that took long.
 #[cfg(fuzzing)]
 pub fn read_any(record: &[u8]) {
     use crate::codec::decode_record;

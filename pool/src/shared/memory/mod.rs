@@ -1,8 +1,8 @@
 //! The memory of shared objects: how it is made, found and mapped, and which processes use it.
 //!
-//! [`file`] makes and opens an object's memory file. [`region`] has the registry of the objects that this process has
-//! mapped, and the handles by which others find them. [`available`] refuses sizes that the machine plainly does not
-//! have.
+//! [`file`](mod@file) makes and opens an object's memory file. [`region`] has the registry of the objects that this
+//! process has mapped, and the handles by which others find them. [`available`] refuses sizes that the machine plainly
+//! does not have.
 //!
 //! Two facts about other processes come from the kernel and from nowhere else, as locks on the memory file that a
 //! mapping carries ([`filelock`]): whether anyone else has an array mapped ([`lease`]), so that `&mut [T]` is lent to

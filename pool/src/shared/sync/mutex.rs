@@ -34,7 +34,7 @@ struct Head {
 /// [`clear_poison`](Self::clear_poison). Waiters notice the end of a holder within 20 ms. The mutex is not recursive: a
 /// thread that locks it twice waits for itself.
 ///
-/// Locking and releasing a free mutex makes no system call. See the [module](super) for how long a mutex lives.
+/// Locking and releasing a free mutex makes no system call. See the [module](crate::shared) for how long a mutex lives.
 ///
 /// ```
 /// # fn main() -> Result<(), pool::Error> {

@@ -22,7 +22,7 @@ use crate::shared::type_key;
 /// other worker, and always find a value that someone wrote. On x86-64 they are plain loads and stores. A worker that
 /// sees a value by `get` also sees everything that its writer had written before it by `set`.
 ///
-/// Clones, and the handles that workers get, are the same array. See the [module](super) for how long it lives.
+/// Clones, and the handles that workers get, are the same array. See the [module](crate::shared) for how long it lives.
 ///
 /// ```
 /// use pool::shared::SharedArray;

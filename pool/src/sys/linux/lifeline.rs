@@ -15,7 +15,7 @@
 //!
 //! | what the program does | why its workers still end |
 //! |---|---|
-//! | forks children, which live on | a child closes its copy of the write end as it is forked: [`fd`](super::fd) |
+//! | forks children, which live on | a child closes its copy of the write end as it is forked: [`super::fd`] |
 //! | makes children that no fork handler sees | the kernel signals the worker at its parent's end: [`hear_of_parent`] |
 //! | drops its privileges | the kernel checks the process that armed the signal, not the one that closes the pipe |
 //!
