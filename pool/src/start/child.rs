@@ -137,7 +137,7 @@ fn fit(handshake: &Handshake, fds: Vec<OwnedFd>) -> Result<(Tied, ProcessKind, P
                 ProcessKind::Worker => decode()?,
                 // A hash map in it has std make the random keys of the thread that decodes it, which count up from then
                 // on. This thread will be that of all workers: each is to have keys of its own.
-                ProcessKind::Server => threads::elsewhere(decode).unwrap_or_else(|decode| {
+                ProcessKind::Server => threads::on_own_thread(decode).unwrap_or_else(|decode| {
                     has_random_keys = true;
                     decode()
                 })?,
@@ -295,7 +295,7 @@ fn work(seat: Taken, heritage: &PoolContext, ancestry: Ancestry) -> Result<(), S
         Ancestry::Anew => program::show_as_arguments(&format!("pool worker {}", seat.id)),
         Ancestry::OfProgram => leave::forget_handlers(),
     }
-    inherit::expect_no_mercy();
+    inherit::raise_worker_oom_score();
     leave::rename_profile();
     if heritage.has_random_keys {
         advance_random_keys(seat.number);

@@ -13,7 +13,7 @@ use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
 use crate::codec::{decode_record, encode_record};
-use crate::sys::pipe::{AT_ONCE, Reader, pipe};
+use crate::sys::pipe::{PIPE_BUF, Reader, pipe};
 
 mod replay;
 mod worker;
@@ -109,7 +109,7 @@ impl Log {
         {
             let len = usize::from(u16::from_le_bytes(*len));
             // Something else was written there, and where the next record begins is not known.
-            self.broken = HEAD + len > AT_ONCE;
+            self.broken = HEAD + len > PIPE_BUF;
             let Some((record, rest)) = rest.split_at_checked(len) else { break };
             match decode_record(record) {
                 Ok(record) if !self.broken => tell(record),
@@ -126,11 +126,11 @@ impl Log {
 impl Record {
     /// As it goes into the pipe. What is too long is cut.
     fn encode(&mut self) -> Vec<u8> {
-        for longest in [AT_ONCE / 2, AT_ONCE / 8, AT_ONCE / 32] {
+        for longest in [PIPE_BUF / 2, PIPE_BUF / 8, PIPE_BUF / 32] {
             let mut bytes = vec![0; HEAD];
             let encoded = encode_record(self, &mut bytes);
             debug_assert!(encoded.is_ok());
-            if bytes.len() <= AT_ONCE {
+            if bytes.len() <= PIPE_BUF {
                 let len = (bytes.len() - HEAD) as u16;
                 bytes[..HEAD].copy_from_slice(&len.to_le_bytes());
                 return bytes;
@@ -142,7 +142,7 @@ impl Record {
 
     /// Cuts all texts to so many bytes, and the fields to so many that they all fit.
     fn cut(&mut self, longest: usize) {
-        self.fields.truncate(AT_ONCE / 2 / longest);
+        self.fields.truncate(PIPE_BUF / 2 / longest);
         let texts = self.fields.iter_mut().filter_map(|(_, value)| match value {
             Value::Text(text) => Some(text),
             _ => None,
@@ -163,7 +163,7 @@ pub fn read_any(bytes: &[u8]) {
 
     let (pipe, writer) = pipe().expect("a pipe");
     let mut log = Log { pipe, rest: Vec::new(), broken: false };
-    let bytes = &bytes[..bytes.len().min(AT_ONCE)];
+    let bytes = &bytes[..bytes.len().min(PIPE_BUF)];
     std::fs::File::from(writer).write_all(bytes).expect("the pipe is empty");
     log.take(|record| replay(0, &record));
     assert!(log.rest.len() <= bytes.len());
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn nonsense_is_not_told() {
         let mut long = vec![0; HEAD];
-        encode_record(&record(&"x".repeat(AT_ONCE)), &mut long).unwrap();
+        encode_record(&record(&"x".repeat(PIPE_BUF)), &mut long).unwrap();
         let len = (long.len() - HEAD) as u16;
         long[..HEAD].copy_from_slice(&len.to_le_bytes());
         for nonsense in [&[3, 0, 9, 9, 9][..], &[255; 9], &long] {
@@ -219,7 +219,7 @@ mod tests {
         let mut long = record(&"ä".repeat(10_000));
         long.fields = (0..100).map(|x| (format!("field {x}"), Value::Text("y".repeat(1000)))).collect();
         let bytes = long.encode();
-        assert!((AT_ONCE / 8..=AT_ONCE).contains(&bytes.len()), "{}", bytes.len());
+        assert!((PIPE_BUF / 8..=PIPE_BUF).contains(&bytes.len()), "{}", bytes.len());
         let cut: Record = decode_record(&bytes[HEAD..]).unwrap();
         assert!(cut.message.ends_with("ä...") && cut.index == Some(7), "{cut:?}");
     }

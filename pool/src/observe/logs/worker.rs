@@ -16,7 +16,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::{LEVELS, Record, Value, Verbosity};
 use crate::sys::fd::Guarded;
-use crate::sys::pipe::{AT_ONCE, never_wait};
+use crate::sys::pipe::{PIPE_BUF, set_nonblocking};
 use crate::text;
 
 /// No task runs.
@@ -40,7 +40,7 @@ impl LogSender {
         let quiet = Self { outlet: None, _guard: None };
         let Some((pipe, verbosity)) = log else { return quiet };
         let Some(level) = LEVELS.get(usize::from(verbosity).wrapping_sub(1)) else { return quiet };
-        if never_wait(&pipe).is_err() {
+        if set_nonblocking(&pipe).is_err() {
             return quiet;
         }
         let Ok(pipe) = Guarded::new(pipe) else { return quiet };
@@ -157,7 +157,7 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Sender {
 impl Visit for SpanText {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         // Writing to a string does not fail, unless the value does.
-        let room = AT_ONCE.saturating_sub(self.0.len());
+        let room = PIPE_BUF.saturating_sub(self.0.len());
         if room == 0 {
             return;
         }
@@ -168,7 +168,7 @@ impl Visit for SpanText {
 
 /// As much of a text as one record takes.
 fn beginning(text: &str) -> String {
-    text[..text.floor_char_boundary(AT_ONCE)].to_owned()
+    text[..text.floor_char_boundary(PIPE_BUF)].to_owned()
 }
 
 impl Record {
@@ -182,7 +182,7 @@ impl Record {
 
 impl Visit for Record {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let text = text::beginning(format_args!("{value:?}"), AT_ONCE);
+        let text = text::beginning(format_args!("{value:?}"), PIPE_BUF);
         match field.name() {
             "message" => self.message = text,
             _ => self.note(field, Value::Text(text)),

@@ -11,7 +11,7 @@ use nix::unistd::{ForkResult, Pid};
 
 use super::fd::{self, Fd};
 use super::named;
-use super::process::pidfd_of;
+use super::pidfd::pidfd_of;
 use crate::unwind;
 
 /// Which of the two processes this one is after a fork.

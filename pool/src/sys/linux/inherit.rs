@@ -31,14 +31,14 @@ const MOST_OOM_SCORE: i32 = 1000;
 pub(crate) fn clean(name: &str) -> io::Result<()> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
     reset_dispositions();
-    settle_standard_streams()?;
+    open_standard_streams()?;
     set_name(name);
     raise_oom_score(OOM_SCORE_OF_SERVER);
     Ok(())
 }
 
 /// The kernel ends a worker before it ends whoever starts workers.
-pub(crate) fn expect_no_mercy() {
+pub(crate) fn raise_worker_oom_score() {
     raise_oom_score(OOM_SCORE_OF_WORKER - OOM_SCORE_OF_SERVER);
 }
 
@@ -66,7 +66,7 @@ fn reset_dispositions() {
 
 /// Makes standard input empty, and opens the other two if they are closed: otherwise the next file that a task opens
 /// would get the number that printing writes to.
-fn settle_standard_streams() -> io::Result<()> {
+fn open_standard_streams() -> io::Result<()> {
     loop {
         let null = standard::nothing(OFlag::empty())?;
         if null.as_raw_fd() > 2 {

@@ -16,7 +16,7 @@
 //! | what the program does | why its workers still end |
 //! |---|---|
 //! | forks children, which live on | a child closes its copy of the write end as it is forked: [`super::fd`] |
-//! | makes children that no fork handler sees | the kernel signals the worker at its parent's end: [`hear_of_parent`] |
+//! | makes children that no fork handler sees | the kernel signals the worker at its parent's end: [`arm_parent_death_signal`] |
 //! | drops its privileges | the kernel checks the process that armed the signal, not the one that closes the pipe |
 //!
 //! The steps of a start:
@@ -75,7 +75,7 @@ pub(crate) fn end_if_orphaned() {
 /// Has the kernel send a signal when the *thread* ends that forked this process. That may be the end of the parent, or
 /// mean nothing. So the signal is one that has no effect by itself, and its handler checks. For a task that handles or
 /// blocks it there are the other ties.
-fn hear_of_parent() {
+fn arm_parent_death_signal() {
     extern "C" fn look(_: libc::c_int) {
         end_if_orphaned();
     }
@@ -155,7 +155,7 @@ impl Tie {
             }
             _ => return Err(io::ErrorKind::BrokenPipe.into()),
         }
-        hear_of_parent();
+        arm_parent_death_signal();
         // The parent may have ended before its signal was armed.
         end_if_orphaned();
         Ok(Tied { _own: self, _group: again })

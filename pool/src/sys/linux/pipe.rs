@@ -11,7 +11,7 @@ use super::{named, retry};
 
 /// How much a pipe accepts at once, as a whole or not at all, and how much space there is when it is ready: POSIX's
 /// `PIPE_BUF`.
-pub(crate) const AT_ONCE: usize = 4096;
+pub(crate) const PIPE_BUF: usize = 4096;
 
 /// The reading end, which never waits.
 #[derive(Debug)]
@@ -21,12 +21,12 @@ pub(crate) struct Reader(Fd);
 pub(crate) fn pipe() -> io::Result<(Reader, OwnedFd)> {
     let (reader, writer) = io::pipe().map_err(named("pipe"))?;
     let reader = Fd::new(reader.into())?;
-    never_wait(&reader)?;
+    set_nonblocking(&reader)?;
     Ok((Reader(reader), above_standard(writer.into())?))
 }
 
 /// Makes this descriptor return an error where it would wait.
-pub(crate) fn never_wait(fd: &impl AsFd) -> io::Result<()> {
+pub(crate) fn set_nonblocking(fd: &impl AsFd) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(fd.as_fd(), FcntlArg::F_GETFL)?);
     fcntl(fd.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
     Ok(())

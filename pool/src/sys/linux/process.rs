@@ -1,8 +1,8 @@
 //! A child process, from the moment the parent knows it until its end is known.
-#![allow(unsafe_code, reason = "pidfd calls have no safe wrapper in nix")]
+#![allow(unsafe_code, reason = "waitid by number, for the signals that nix has no name for")]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,14 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpid, setpgid};
 
 use super::fd::Fd;
 use super::lifeline::{Lifeline, Tie};
 use super::memory::Killed;
-use super::{named, read_text, retry};
+use super::pidfd::{PIDFD_SIGNAL_PROCESS_GROUP, number_in, signal};
+use super::{read_text, retry};
 
 /// How long to wait for a process that was sent SIGKILL, where nothing can go on before. Only one that hangs inside the
 /// kernel, say on a disk that does not answer, needs longer.
@@ -408,7 +409,7 @@ fn left() -> MutexGuard<'static, Vec<Arc<Handle>>> {
 /// Takes the statuses that there are by now of children which the pool no longer waits for.
 pub(crate) fn reap_left() {
     let mut handles = std::mem::take(&mut *left());
-    handles.retain(|handle| handle.is_own() && !handle.is_settled());
+    handles.retain(|handle| handle.is_own() && !handle.is_all_gone());
     left().append(&mut handles);
 }
 
@@ -427,7 +428,7 @@ pub(crate) fn reap_groups() {
 
 impl Handle {
     /// Whether nothing of it is left, including its children where those become this process's.
-    fn is_settled(&self) -> bool {
+    fn is_all_gone(&self) -> bool {
         match self.wait(libc::WNOWAIT) {
             Ok(None) => return false,
             Ok(Some(_)) => {
@@ -443,31 +444,6 @@ impl Handle {
 /// Whether children of this process's dead descendants become its own.
 fn adopts_orphans() -> bool {
     getpid().as_raw() == 1 || nix::sys::prctl::get_child_subreaper().unwrap_or(false)
-}
-
-/// The number of a pidfd's process in the kernel's information about the pidfd; none if the reader can't see it.
-fn number_in(info: &str) -> Option<i32> {
-    let number = info.lines().find_map(|line| line.strip_prefix("Pid:"))?;
-    number.trim().parse().ok().filter(|number| *number > 0)
-}
-
-/// A pidfd for a child that waits at its tie. If there is none, the child is killed.
-pub(crate) fn pidfd_of(child: Pid) -> io::Result<Fd> {
-    open_pidfd(child).inspect_err(|_| {
-        // It waits, so the number is still its own.
-        let _ = kill(child, Signal::SIGKILL);
-        let _ = retry(|| waitpid(child, None));
-    })
-}
-
-fn open_pidfd(child: Pid) -> io::Result<Fd> {
-    // SAFETY: pidfd_open takes integers only, and touches no memory of this process.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child.as_raw(), 0) };
-    if fd < 0 {
-        return Err(named("pidfd_open")(io::Error::last_os_error()));
-    }
-    // SAFETY: the kernel has just made this descriptor, and nothing else knows it.
-    Fd::new(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
 }
 
 /// Ends this process.
@@ -492,20 +468,5 @@ pub(super) fn poll_until(fds: &mut [PollFd<'_>], deadline: Instant) -> io::Resul
             Ok(_) => return Ok(true),
             Err(error) => return Err(error.into()),
         }
-    }
-}
-
-/// pidfd_send_signal(2); not in the libc crate.
-const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
-
-fn signal(pidfd: &Fd, signal: libc::c_int, flags: libc::c_uint) -> io::Result<()> {
-    if !pidfd.is_intact() {
-        return Err(Errno::EBADF.into());
-    }
-    let (fd, no_info) = (pidfd.as_fd().as_raw_fd(), std::ptr::null::<libc::siginfo_t>());
-    // SAFETY: without a siginfo the call takes integers only, and touches no memory of this process.
-    match unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, no_info, flags) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
     }
 }

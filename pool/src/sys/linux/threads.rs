@@ -66,7 +66,7 @@ pub(crate) fn count_settled() -> Result<usize, String> {
 
 /// Runs a function on a thread of its own, with as much stack as the first thread of a process, and waits for its end.
 /// Returns the function where there can be no thread.
-pub(crate) fn elsewhere<F: FnOnce() -> T + Send, T: Send>(run: F) -> Result<T, F> {
+pub(crate) fn on_own_thread<F: FnOnce() -> T + Send, T: Send>(run: F) -> Result<T, F> {
     /// The stack where there is no limit. Only the part that is used takes memory.
     const LARGE: u64 = 256 << 20;
     let limit = getrlimit(Resource::RLIMIT_STACK).map_or(LARGE, |(soft, _)| soft).clamp(1 << 20, LARGE);

@@ -13,7 +13,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::write;
 
 use super::fd::Fd;
-use super::pipe::AT_ONCE;
+use super::pipe::PIPE_BUF;
 #[cfg(feature = "progress")]
 use super::process::poll_until;
 use super::retry;
@@ -21,7 +21,7 @@ use super::retry;
 /// Writes as much as can be written without waiting, and returns how much that was. Bytes that can never be written
 /// count as written.
 pub(crate) fn write_now(to: impl AsFd, bytes: &[u8]) -> usize {
-    let anew = terminal_anew(&to);
+    let anew = reopen_terminal(&to);
     let to = anew.as_ref().map_or(to.as_fd(), AsFd::as_fd);
     let mut written = 0;
     while written < bytes.len() {
@@ -29,7 +29,7 @@ pub(crate) fn write_now(to: impl AsFd, bytes: &[u8]) -> usize {
         if !matches!(retry(|| poll(&mut ready, PollTimeout::ZERO)), Ok(1..)) {
             return written;
         }
-        let piece = &bytes[written..bytes.len().min(written + AT_ONCE)];
+        let piece = &bytes[written..bytes.len().min(written + PIPE_BUF)];
         match write(to, piece) {
             Ok(len) => written += len,
             Err(Errno::EINTR) => {}
@@ -42,7 +42,7 @@ pub(crate) fn write_now(to: impl AsFd, bytes: &[u8]) -> usize {
 
 /// A terminal, opened again without waiting, for a terminal reports that it is ready when it has little space. None if
 /// it is no terminal or can't be opened.
-fn terminal_anew(fd: impl AsFd) -> Option<Fd> {
+fn reopen_terminal(fd: impl AsFd) -> Option<Fd> {
     let fd = fd.as_fd();
     let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
@@ -79,7 +79,7 @@ mod tests {
         assert!(read.is_empty());
         let sent = vec![7; 1 << 20];
         let written = write_now(&writer, &sent);
-        assert!((AT_ONCE..sent.len()).contains(&written), "{written}");
+        assert!((PIPE_BUF..sent.len()).contains(&written), "{written}");
         reader.read_into(&mut read, sent.len());
         assert_eq!(read, sent[..written]);
         drop(reader);
