@@ -1,9 +1,9 @@
-//! The codec: how arguments, results and shared values become bytes. One trait-like enum in one module, so that
-//! swapping a format is a change of this file.
+//! The codec: how arguments, results and shared values become bytes. All formats are behind one enum, so that swapping
+//! one is a change of this file.
 //!
-//! What is decoded was written by another process, which may have written anything. So whatever the bytes are, they
-//! are decoded in a time and to a size that their number bounds, at a depth that the stack bounds, or there is an
-//! error. And what a format cannot give back as it was is an error where it is encoded.
+//! The bytes to decode come from another process, which may have written anything. Their number bounds the time and the
+//! memory that decoding takes, and the stack bounds its depth; beyond that there is an error. A value that a format
+//! cannot give back as it was is an error when it is encoded.
 
 mod bulk;
 mod fault;
@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 
 use fault::{Fault, Kind};
 
-/// The most elements without bytes that are decoded together, and the most bytes of memory that they may fill: nothing
-/// else bounds their number. That takes some ten milliseconds.
+/// The most elements without bytes that one value may have, and the most memory that they may take, for no bytes bound
+/// their number. Decoding so many takes some ten milliseconds.
 const MOST_EMPTY: usize = 1 << 24;
 
 const NO_CODEC: &str =
@@ -82,7 +82,7 @@ impl Default for Codec {
 }
 
 impl Codec {
-    /// Those of this build, the default first.
+    /// The codecs of this build, the default first.
     const ALL: &[Self] = &[
         #[cfg(feature = "bincode")]
         Self::Bincode,
@@ -92,7 +92,7 @@ impl Codec {
         Self::MessagePack,
     ];
 
-    /// Whether a number's bytes are as they lie in memory, and so are those of several.
+    /// Whether numbers are encoded as they lie in memory.
     #[inline]
     const fn is_plain(self) -> bool {
         match self {
@@ -105,7 +105,7 @@ impl Codec {
         }
     }
 
-    /// As errors name it.
+    /// The name in errors.
     const fn name(self) -> &'static str {
         match self {
             #[cfg(feature = "bincode")]
@@ -117,13 +117,13 @@ impl Codec {
         }
     }
 
-    /// The value's bytes as they lie in memory, where those are its encoding: a lone number's.
+    /// The value's bytes as they lie in memory, if it is a number and they are its encoding.
     #[inline]
     pub(crate) fn plain<T: ?Sized>(self, value: &T) -> Option<&[u8]> {
         if self.is_plain() { bulk::number_in(value) } else { None }
     }
 
-    /// The bytes of all of these as they lie in memory, where each is [`plain`](Self::plain).
+    /// The bytes of all values as they lie in memory, if each is [`plain`](Self::plain).
     #[inline]
     pub(crate) fn plain_all<T>(self, values: &[T]) -> Option<&[u8]> {
         if self.is_plain() { bulk::all_numbers(values) } else { None }
@@ -156,7 +156,7 @@ impl Codec {
         encoded.map_err(|fault| fault.told(self.name(), type_name::<T>()))
     }
 
-    /// Decodes exactly these bytes; what the value borrows, it borrows from them.
+    /// Decodes a value that is exactly these bytes, and may borrow from them.
     #[inline]
     pub(crate) fn decode<'a, T: Deserialize<'a>>(self, bytes: &'a [u8]) -> Result<T, String> {
         let mut rest = bytes;
@@ -202,7 +202,7 @@ impl Codec {
     }
 }
 
-/// Appends a record's bytes: what parent and worker tell each other, whatever the codec of the pool, and of the build.
+/// Appends the bytes of a record: a report between parent and worker, the same with every codec.
 pub(crate) fn encode_record<T: Serialize + ?Sized>(record: &T, out: &mut impl Write) -> Result<(), String> {
     let encoded = positional::encode::<positional::Records, T>(record, out);
     encoded.map_err(|fault| fault.told(RECORD, type_name::<T>()))
@@ -220,18 +220,18 @@ pub(crate) fn decode_record<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T
 
 /// Where the bytes of an item go.
 pub trait ItemWriter: Write {
-    /// The address of the next byte, as far as alignment goes, if so many bytes follow.
+    /// The address of the next byte, as far as alignment matters, if `len` bytes follow.
     fn address_of_next(&self, len: usize) -> usize;
 }
 
 impl ItemWriter for Vec<u8> {
     fn address_of_next(&self, _: usize) -> usize {
-        // An allocation is aligned to any number.
+        // Only the offset matters, because an allocation is aligned for every number.
         self.len()
     }
 }
 
-/// A type, as a number that is the same in every process of one build.
+/// A number for a type, the same in every process of one build.
 pub(crate) fn type_key(id: TypeId) -> u64 {
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);
@@ -252,20 +252,20 @@ pub fn encode_any<T: Serialize>(codec: Codec, value: &T) -> Result<Vec<u8>, Stri
     Ok(bytes)
 }
 
-/// What a type's visitor says that it takes.
+/// The description of the values that a type's visitor takes.
 fn expected(visitor: &dyn Expected) -> String {
     visitor.to_string()
 }
 
-/// Whether a tuple's bytes are those of its parts, one after the other. Where they are, the parts are coded on their
-/// own, each the fastest way for its type.
+/// Whether a tuple's bytes are those of its parts, one after the other. If so, each part is encoded by itself, in the
+/// fastest way for its type.
 #[inline]
 #[must_use]
 pub fn joins_parts(codec: Codec) -> bool {
     codec.name() != MESSAGEPACK
 }
 
-/// Asks that nothing is left of a value's bytes.
+/// An error if bytes are left over behind a value.
 #[inline]
 pub fn all_read(rest: &[u8]) -> Result<(), String> {
     if rest.is_empty() {

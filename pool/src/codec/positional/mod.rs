@@ -1,7 +1,7 @@
-//! Formats in which a value's place says what it is: neither names nor kinds are written. bincode and postcard are of
-//! this kind, and differ only in how they write numbers, which the crates themselves do here. The walk over a value is
-//! ours: it writes and reads their bytes, to the last one, as the tests compare, but it is made for bytes that nobody
-//! can trust, and refuses what these formats cannot carry. Records have a format of their own, which needs no crate.
+//! Formats in which a value is known by its place: neither names nor kinds are written. bincode and postcard are such
+//! formats, and differ only in how they write numbers, which their crates do here as well. The walk over a value is
+//! this project's own. It writes and reads exactly the crates' bytes, as the tests check, but it is made for untrusted
+//! bytes, and refuses values that these formats cannot carry. Records have a format of their own, which needs no crate.
 
 use std::io::Write;
 
@@ -27,24 +27,24 @@ pub(super) use postcard::Postcard;
 pub(super) use records::Records;
 pub(super) use ser::encode;
 
-/// How numbers, truth values and characters are written: as the format's own crate does it.
+/// How a format writes numbers, booleans and characters.
 pub(super) trait Format {
-    /// Numbers are written as they lie in memory.
+    /// Whether numbers are written as they lie in memory.
     const IS_PLAIN: bool;
 
     fn put<A: Atom>(atom: A, out: &mut impl Write) -> Result<()>;
     fn take<A: Atom>(bytes: &mut &[u8]) -> Result<A>;
 }
 
-/// A number, truth value or character.
+/// A number, boolean or character.
 pub(super) trait Atom: Serialize + DeserializeOwned {
-    /// Appends the bytes that records have for it.
+    /// Appends its bytes in a record.
     fn put_plain(self, out: &mut impl Write) -> Result<()>;
-    /// Reads them.
+    /// Reads it from a record.
     fn take_plain(bytes: &mut &[u8]) -> Result<Self>;
 }
 
-/// So many bytes from the front, where they are.
+/// Takes `len` bytes from the front, in place.
 #[inline]
 fn take_slice<'b>(bytes: &mut &'b [u8], len: u64) -> Result<&'b [u8]> {
     let split = usize::try_from(len).ok().and_then(|len| bytes.split_at_checked(len));

@@ -1,5 +1,5 @@
-//! Numbers as they lie in memory, lowest byte first. That is how records are written: what parent and worker tell each
-//! other, whatever codecs the build has.
+//! Numbers as they lie in memory, lowest byte first: the format of records, which are reports between parent and worker
+//! and do not depend on the build's codecs.
 
 use std::io::Write;
 
