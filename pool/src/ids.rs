@@ -1,4 +1,117 @@
 //! Numbers that name things.
 
-/// The number of a job in its pool.
-pub(crate) type JobId = u32;
+use std::fmt;
+use std::ops::{Add, Sub};
+
+/// A call of a pool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct JobId(u32);
+
+impl JobId {
+    #[cfg(test)]
+    pub(crate) const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// The number of the next call.
+    pub(crate) fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A worker state of a pool: the functions that make and end it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ProfileId(u32);
+
+impl ProfileId {
+    /// The profile at this place in the pool's list.
+    pub(crate) fn at(place: usize) -> Self {
+        Self(place as u32)
+    }
+
+    /// Its place in the pool's list.
+    pub(crate) fn place(self) -> usize {
+        self.0 as usize
+    }
+
+    /// As it crosses to a worker: 0 stands for no profile.
+    pub(crate) fn to_wire(profile: Option<Self>) -> u32 {
+        profile.map_or(0, |Self(number)| number + 1)
+    }
+
+    pub(crate) fn from_wire(number: u32) -> Option<Self> {
+        number.checked_sub(1).map(Self)
+    }
+}
+
+/// A unit of a lane: a task, or an order that is none. Units are numbered as they are sent. The numbers wrap around, and
+/// at any time those in use span less than half of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Unit(u32);
+
+impl Unit {
+    pub(crate) const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    pub(crate) const fn number(self) -> u32 {
+        self.0
+    }
+
+    pub(crate) fn is_before(self, other: Self) -> bool {
+        self - other > u32::MAX / 2
+    }
+}
+
+impl Add<u32> for Unit {
+    type Output = Self;
+
+    #[inline]
+    fn add(self, units: u32) -> Self {
+        Self(self.0.wrapping_add(units))
+    }
+}
+
+impl Sub<u32> for Unit {
+    type Output = Self;
+
+    #[inline]
+    fn sub(self, units: u32) -> Self {
+        Self(self.0.wrapping_sub(units))
+    }
+}
+
+/// How many units it is behind the other.
+impl Sub for Unit {
+    type Output = u32;
+
+    #[inline]
+    fn sub(self, earlier: Self) -> u32 {
+        self.0.wrapping_sub(earlier.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_wrap_around() {
+        let last = Unit::new(u32::MAX);
+        assert_eq!((last + 3, (last + 3) - last, last + 3 - 3), (Unit::new(2), 3, last));
+        assert!(last.is_before(last + 1) && !(last + 1).is_before(last) && !last.is_before(last));
+    }
+
+    #[test]
+    fn no_profile_has_the_number_of_none() {
+        for profile in [None, Some(ProfileId::at(0)), Some(ProfileId::at(7))] {
+            assert_eq!(ProfileId::from_wire(ProfileId::to_wire(profile)), profile);
+        }
+    }
+}

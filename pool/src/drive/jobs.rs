@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::error::{Error, TaskErrorKind};
-use crate::ids::JobId;
+use crate::ids::{JobId, ProfileId};
 use crate::wire::{ChunkHead, ExecFlags, Packing};
 use crate::work::{Inbox, JobSpec, Plan, ProfileSpec, TaskRef};
 
@@ -12,7 +12,7 @@ use crate::work::{Inbox, JobSpec, Plan, ProfileSpec, TaskRef};
 pub(super) struct Jobs {
     open: BTreeMap<JobId, Box<Job>>,
     last: JobId,
-    /// Worker states: number `n` stands at place `n - 1`.
+    /// Worker states, by their numbers.
     profiles: Vec<ProfileSpec>,
     /// No more of them are opened.
     closed: bool,
@@ -21,7 +21,7 @@ pub(super) struct Jobs {
 /// A call.
 pub(super) struct Job {
     task: TaskRef,
-    profile: u32,
+    profile: Option<ProfileId>,
     flags: ExecFlags,
     /// How many bytes an item has had lately.
     pub(super) item_bytes: usize,
@@ -47,7 +47,7 @@ impl Jobs {
             return Err(Error::Closed);
         }
         let JobSpec { task, profile, flags, mut plan, is_shown, is_background, encoded } = spec;
-        plan.profile = profile.map_or(0, |profile| self.number_of(profile));
+        plan.profile = profile.map(|profile| self.id_of(profile));
         let count = encoded.len() as u64;
         let job = Job {
             task,
@@ -62,24 +62,24 @@ impl Jobs {
             is_shown,
             is_background,
         };
-        self.last = self.last.wrapping_add(1);
+        self.last = self.last.next();
         self.open.insert(self.last, Box::new(job));
         Ok((self.last, plan, count))
     }
 
     /// The number of a worker state: the same for the same functions.
-    fn number_of(&mut self, wanted: ProfileSpec) -> u32 {
+    fn id_of(&mut self, wanted: ProfileSpec) -> ProfileId {
         let place = self.profiles.iter().position(|known| known.is_same_state(&wanted));
         let place = place.unwrap_or_else(|| {
             self.profiles.push(wanted);
             self.profiles.len() - 1
         });
-        place as u32 + 1
+        ProfileId::at(place)
     }
 
     /// The worker state of this number.
-    pub(super) fn profile(&self, number: u32) -> ProfileSpec {
-        self.profiles[number as usize - 1]
+    pub(super) fn profile(&self, profile: ProfileId) -> ProfileSpec {
+        self.profiles[profile.place()]
     }
 
     /// How many of the worker states end with a function.

@@ -20,7 +20,7 @@ use super::streams::Streams;
 use super::worker::{Answers, ExitReply, OrderReply, WorkerHandle};
 use super::workers::Workers;
 use crate::error::Error;
-use crate::ids::JobId;
+use crate::ids::{JobId, Unit};
 use crate::lane::{self, Corrupt, order};
 use crate::observe::Observer;
 use crate::observe::events::Events;
@@ -414,7 +414,7 @@ impl State {
     fn note_answers(
         &mut self,
         worker: usize,
-        unit: u32,
+        unit: Unit,
         job: JobId,
         answers: Answers,
     ) -> Result<(), Corrupt> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::poller::Poller;
 use super::worker::WorkerHandle;
 use crate::error::{Death, DeathCause, Error, TaskError, TaskErrorKind, write_stderr_tail};
-use crate::ids::JobId;
+use crate::ids::{JobId, Unit};
 use crate::lane::{self, ParentEnd};
 use crate::observe::insights::Insights;
 use crate::observe::timeline::Timeline;
@@ -257,7 +257,7 @@ impl Workers {
         &mut self,
         worker: usize,
         death: Death,
-        next: Option<u32>,
+        next: Option<Unit>,
         observer: &mut Observer,
     ) -> Option<Event> {
         let handle = self.handles[worker].as_mut()?;

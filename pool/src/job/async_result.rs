@@ -146,7 +146,12 @@ impl<R> AsyncResult<R> {
     fn failed(error: Error) -> Self {
         let completion = Arc::new(Completion::default());
         completion.complete(Err(error));
-        Self { completion, read: Arc::new(|_| Err(Error::Closed)), engine: Weak::new(), job: 0 }
+        Self {
+            completion,
+            read: Arc::new(|_| Err(Error::Closed)),
+            engine: Weak::new(),
+            job: JobId::default(),
+        }
     }
 
     /// Whether the result is there.
@@ -337,7 +342,7 @@ where
         if spec.encoded.is_empty() {
             progress.iter().for_each(|progress| progress.end(End::Done));
             completion.complete(Ok(Arrivals::new(Vec::new(), Vec::new())));
-            return Ok(AsyncResult { completion, read, engine: Weak::new(), job: 0 });
+            return Ok(AsyncResult { completion, read, engine: Weak::new(), job: JobId::default() });
         }
         let engine = self.pool.engine();
         let job = self.pool.background().submit(engine, spec, &completion, progress)?;

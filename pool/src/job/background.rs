@@ -228,7 +228,7 @@ mod tests {
             PendingCall { completion: Arc::clone(&completion), inbox: Inbox::default(), progress: None };
         let mut state = driver.lock();
         state.is_running = true;
-        state.calls.insert(1, call);
+        state.calls.insert(JobId::new(1), call);
         drop(state);
         (driver, completion)
     }

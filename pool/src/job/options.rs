@@ -71,7 +71,7 @@ impl Options {
         let nanos =
             |limit: Option<Duration>| limit.map(|limit| limit.as_nanos().min(u128::from(u64::MAX)) as u64);
         Ok(Plan {
-            profile: 0,
+            profile: None,
             chunking,
             max_active: self.max_tasks_active.map(|most| most as u64),
             max_held_bytes: None,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::ring::{Checks, Consumer, Corrupt, Position, Producer, Received, Reservation, padded};
 use super::sync::{Half, futex};
 use super::{Activity, ParentControlBlock, RECALL, WorkerControlBlock, asleep, full_fence, order, reply};
+use crate::ids::Unit;
 
 /// What other orders leave free for a `RESUME` order: its header.
 const SPARE: u32 = 8;
@@ -18,7 +19,7 @@ pub(crate) struct ParentEnd {
     /// Values that were copied from a run, and that the caller has not asked for yet.
     leftover: Leftover,
     /// How many units were sent, which is the number of the next one.
-    sent: u32,
+    sent: Unit,
     /// The position that was stored in `read` last.
     published: Position,
     pending_wake: PendingWake,
@@ -70,7 +71,7 @@ impl Leftover {
 /// What a recall left to the worker: the units before `kept_up_to` are answered, the others never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Recalled {
-    pub(crate) kept_up_to: u32,
+    pub(crate) kept_up_to: Unit,
 }
 
 impl ParentEnd {
@@ -86,7 +87,7 @@ impl ParentEnd {
             replies,
             leftover: Leftover::default(),
             published: Position::default(),
-            sent: 0,
+            sent: Unit::default(),
             pending_wake: PendingWake::default(),
             sleeps: 0,
             down,
@@ -105,7 +106,7 @@ impl ParentEnd {
     }
 
     /// The number of the next unit.
-    pub(crate) fn next_unit(&self) -> u32 {
+    pub(crate) fn next_unit(&self) -> Unit {
         self.sent
     }
 
@@ -236,9 +237,9 @@ impl ParentEnd {
 
     /// Announces that the parent is about to sleep and wants to be woken when unit `wake_at` is done. The caller
     /// announces this on all lanes, fences once, and then looks at all of them again.
-    pub(crate) fn announce_sleep(&mut self, wake_at: u32) {
+    pub(crate) fn announce_sleep(&mut self, wake_at: Unit) {
         self.sleeps = self.sleeps.wrapping_add(1).max(1);
-        self.control().wake_at.store(wake_at, Ordering::Relaxed);
+        self.control().wake_at.store(wake_at.number(), Ordering::Relaxed);
         self.control().sleep_id.store(self.sleeps, Ordering::Relaxed);
     }
 
@@ -248,13 +249,13 @@ impl ParentEnd {
     }
 
     /// Takes back what the worker has not claimed. `answered` is the first unit without an answer.
-    pub(crate) fn recall(&mut self, answered: u32) -> Result<Recalled, Corrupt> {
+    pub(crate) fn recall(&mut self, answered: Unit) -> Result<Recalled, Corrupt> {
         let kept = self.worker_control().claim.fetch_or(RECALL, Ordering::AcqRel) & !RECALL;
-        let kept_up_to = u32::try_from(kept).map_err(|_| Corrupt)?;
+        let kept_up_to = Unit::new(u32::try_from(kept).map_err(|_| Corrupt)?);
         // Orders other than chunks are not claimed, so the last claim may end before what is answered. It never ends
         // behind what was sent.
-        let open = self.sent.wrapping_sub(answered);
-        let kept = kept_up_to.wrapping_sub(answered);
+        let open = self.sent - answered;
+        let kept = kept_up_to - answered;
         match kept {
             _ if kept <= open => Ok(Recalled { kept_up_to }),
             _ if kept > u32::MAX / 2 => Ok(Recalled { kept_up_to: answered }),
@@ -263,24 +264,24 @@ impl ParentEnd {
     }
 
     /// Whether the worker says that this is the unit that it started last.
-    pub(crate) fn is_running(&self, unit: u32) -> bool {
-        self.worker_control().started.load(Ordering::Acquire) == unit.wrapping_add(1)
+    pub(crate) fn is_running(&self, unit: Unit) -> bool {
+        self.worker_control().started.load(Ordering::Acquire) == (unit + 1).number()
     }
 
     /// Whether the worker says that it has started this unit, finished or not.
-    pub(crate) fn has_started(&self, unit: u32) -> bool {
-        let latest = self.worker_control().started.load(Ordering::Acquire).wrapping_sub(1);
-        latest.wrapping_sub(unit) < self.sent.wrapping_sub(unit)
+    pub(crate) fn has_started(&self, unit: Unit) -> bool {
+        let latest = Unit::new(self.worker_control().started.load(Ordering::Acquire)) - 1;
+        latest - unit < self.sent - unit
     }
 
     /// Whether the worker says that it has decoded the argument of this unit.
-    pub(crate) fn has_decoded(&self, unit: u32) -> bool {
-        self.worker_control().decoded.load(Ordering::Acquire) == unit.wrapping_add(1)
+    pub(crate) fn has_decoded(&self, unit: Unit) -> bool {
+        self.worker_control().decoded.load(Ordering::Acquire) == (unit + 1).number()
     }
 
     /// Whether the worker says that this unit has panicked; the reply about that may still come.
-    pub(crate) fn has_panicked(&self, unit: u32) -> bool {
-        self.worker_control().panicked.load(Ordering::Acquire) == unit.wrapping_add(1)
+    pub(crate) fn has_panicked(&self, unit: Unit) -> bool {
+        self.worker_control().panicked.load(Ordering::Acquire) == (unit + 1).number()
     }
 
     /// When the worker says that it started its last unit.
@@ -330,7 +331,7 @@ impl ParentEnd {
 #[derive(Debug)]
 pub(crate) struct OrderReservation<'r> {
     reservation: Reservation<'r>,
-    sent: &'r mut u32,
+    sent: &'r mut Unit,
     wake_pending: &'r mut bool,
 }
 
@@ -348,7 +349,7 @@ impl OrderReservation<'_> {
     /// Sends the first `len` bytes as an order of this many units; says where it ends.
     pub(crate) fn commit(self, tag: u8, len: usize, units: u32) -> Position {
         debug_assert!((order::CHUNK..=order::RESUME).contains(&tag));
-        *self.sent = self.sent.wrapping_add(units);
+        *self.sent = *self.sent + units;
         *self.wake_pending = true;
         self.reservation.commit(tag, len)
     }

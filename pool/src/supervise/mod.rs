@@ -10,7 +10,7 @@ mod simulation;
 mod supervisor;
 mod worker;
 
-use crate::ids::JobId;
+use crate::ids::{JobId, ProfileId, Unit};
 use crate::work::Plan;
 pub(crate) use supervisor::{Grant, Head, Supervisor, Work};
 
@@ -41,7 +41,7 @@ pub(crate) enum Event {
     /// The order at the head of the worker's queue, no task, is done.
     OrderDone { worker: usize },
     /// A recall was carried out: the worker keeps the units before this one.
-    Recalled { worker: usize, kept_up_to: u32 },
+    Recalled { worker: usize, kept_up_to: Unit },
     /// The worker is gone; `running` if it was running the head of its queue.
     Died { worker: usize, running: bool },
     /// The worker holds more memory than it may between tasks, and starts no other.
@@ -64,7 +64,7 @@ pub(crate) enum Action {
     },
     SendInit {
         worker: usize,
-        profile: u32,
+        profile: ProfileId,
     },
     SendExit {
         worker: usize,
@@ -81,7 +81,7 @@ pub(crate) enum Action {
     /// Keep the bytes of these tasks, which will be granted again one by one.
     Requeue {
         worker: usize,
-        unit: u32,
+        unit: Unit,
         job: JobId,
         first: u64,
         count: u64,
@@ -90,7 +90,7 @@ pub(crate) enum Action {
     FailTask {
         bytes: u64,
         worker: usize,
-        unit: u32,
+        unit: Unit,
         job: JobId,
         index: u64,
         attempts: u32,

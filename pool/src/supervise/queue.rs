@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 
-use crate::ids::JobId;
+use crate::ids::{JobId, ProfileId, Unit};
 
 /// Orders, in the sequence in which they will be answered, and the number of tasks of each job among them.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     batches: VecDeque<Batch>,
     /// The number of the next unit in the worker's lane.
-    next_unit: u32,
+    next_unit: Unit,
     /// How many tasks of each job are here.
     loads: Vec<(JobId, u64)>,
 }
@@ -18,14 +18,14 @@ pub(super) struct Queue {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Batch {
     /// The first unit that is not answered.
-    pub(super) unit: u32,
+    pub(super) unit: Unit,
     pub(super) kind: OrderKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OrderKind {
     Tasks { job: JobId, first: u64, count: u64, attempt: u32 },
-    Init { profile: u32 },
+    Init { profile: ProfileId },
     Exit,
     Resume,
 }
@@ -40,17 +40,17 @@ impl Queue {
         self.batches.front().copied()
     }
 
-    pub(super) fn next_unit(&self) -> u32 {
+    pub(super) fn next_unit(&self) -> Unit {
         self.next_unit
     }
 
     pub(super) fn push(&mut self, kind: OrderKind) {
         let unit = self.next_unit;
         let OrderKind::Tasks { job, first, count, attempt } = kind else {
-            self.next_unit = unit.wrapping_add(1);
+            self.next_unit = unit + 1;
             return self.batches.push_back(Batch { unit, kind });
         };
-        self.next_unit = unit.wrapping_add(count as u32);
+        self.next_unit = unit + count as u32;
         self.load(job, count);
         match self.batches.back_mut().map(|last| &mut last.kind) {
             Some(OrderKind::Tasks { job: of, first: from, count: so_far, attempt: at })
@@ -73,7 +73,7 @@ impl Queue {
         let job = *job;
         *first += count;
         *left -= count;
-        head.unit = head.unit.wrapping_add(count as u32);
+        head.unit = head.unit + count as u32;
         if *left == 0 {
             self.batches.pop_front();
         }
@@ -81,7 +81,7 @@ impl Queue {
     }
 
     /// Takes out all tasks at or behind this unit, or everything.
-    pub(super) fn take(&mut self, from: Option<u32>) -> Vec<Batch> {
+    pub(super) fn take(&mut self, from: Option<Unit>) -> Vec<Batch> {
         let mut taken = Vec::new();
         for batch in std::mem::take(&mut self.batches) {
             let (stays, goes) = from.map_or((None, Some(batch)), |unit| batch.split_at(unit));
@@ -132,17 +132,13 @@ impl Queue {
 
 impl Batch {
     /// Splits the batch at `unit`: the tasks before it stay, the others go. Orders of other kinds stay.
-    fn split_at(self, unit: u32) -> (Option<Self>, Option<Self>) {
+    fn split_at(self, unit: Unit) -> (Option<Self>, Option<Self>) {
         let OrderKind::Tasks { job, first, count, attempt } = self.kind else { return (Some(self), None) };
-        // Units wrap around; the part that stays is always less than half of their range.
-        let kept = match unit.wrapping_sub(self.unit) {
-            ahead if ahead <= u32::MAX / 2 => u64::from(ahead).min(count),
-            _ => 0,
-        };
+        let kept = if unit.is_before(self.unit) { 0 } else { u64::from(unit - self.unit).min(count) };
         let part = |first, count, unit| {
             (count > 0).then_some(Self { unit, kind: OrderKind::Tasks { job, first, count, attempt } })
         };
-        (part(first, kept, self.unit), part(first + kept, count - kept, self.unit.wrapping_add(kept as u32)))
+        (part(first, kept, self.unit), part(first + kept, count - kept, self.unit + kept as u32))
     }
 }
 
@@ -150,8 +146,8 @@ impl Batch {
 mod tests {
     use super::*;
 
-    fn tasks(job: JobId, first: u64, count: u64) -> OrderKind {
-        OrderKind::Tasks { job, first, count, attempt: 1 }
+    fn tasks(job: u32, first: u64, count: u64) -> OrderKind {
+        OrderKind::Tasks { job: JobId::new(job), first, count, attempt: 1 }
     }
 
     #[test]
@@ -167,11 +163,11 @@ mod tests {
         ] {
             queue.push(kind);
         }
-        let units: Vec<u32> = queue.batches.iter().map(|batch| batch.unit).collect();
+        let units: Vec<u32> = queue.batches.iter().map(|batch| batch.unit.number()).collect();
         assert_eq!(units, [0, 5, 6, 7, 8]);
-        assert_eq!((queue.tasks_of(1), queue.tasks_of(2), queue.tasks()), (6, 2, 8));
+        assert_eq!((queue.tasks_of(JobId::new(1)), queue.tasks_of(JobId::new(2)), queue.tasks()), (6, 2, 8));
         queue.pop(4);
-        assert_eq!(queue.head().map(|head| (head.unit, head.kind)), Some((4, tasks(1, 4, 1))));
+        assert_eq!(queue.head().map(|head| (head.unit.number(), head.kind)), Some((4, tasks(1, 4, 1))));
     }
 
     #[test]
@@ -181,9 +177,9 @@ mod tests {
         queue.push(OrderKind::Exit);
         queue.push(tasks(1, 9, 2));
         let taken: Vec<(u32, OrderKind)> =
-            queue.take(Some(3)).iter().map(|batch| (batch.unit, batch.kind)).collect();
+            queue.take(Some(Unit::new(3))).iter().map(|batch| (batch.unit.number(), batch.kind)).collect();
         assert_eq!(taken, [(3, tasks(1, 3, 1)), (5, tasks(1, 9, 2))]);
-        assert_eq!((queue.tasks(), queue.next_unit()), (3, 7));
+        assert_eq!((queue.tasks(), queue.next_unit().number()), (3, 7));
         assert_eq!(queue.take(None).len(), 2);
         assert!(queue.is_empty() && queue.jobs().next().is_none());
     }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::supervisor::{Grant, Head, Supervisor, Work};
 use super::{Action, Cause, Event, JobId, Plan};
+use crate::ids::Unit;
 use crate::work::Chunking;
 
 /// xorshift64*: <https://doi.org/10.1145/2845077>.
@@ -69,7 +70,7 @@ impl World {
             now: 0,
             workers: (0..workers).map(|_| None).collect(),
             calls: BTreeMap::new(),
-            next_job: 0,
+            next_job: JobId::default(),
             consequences: VecDeque::new(),
             events: 0,
             lifespan,
@@ -163,7 +164,7 @@ impl World {
         process.recall_wanted = false;
         process.recall = true;
         let kept_up_to = process.claimed.max(process.answered());
-        self.consequences.push_back(Event::Recalled { worker, kept_up_to });
+        self.consequences.push_back(Event::Recalled { worker, kept_up_to: Unit::new(kept_up_to) });
     }
 
     /// Takes at most `most` of the worker's replies.

@@ -13,7 +13,7 @@ use super::job::Job;
 use super::queue::{Batch, OrderKind};
 use super::worker::{Phase, Worker};
 use super::{Action, Cause, Event, JobCause};
-use crate::ids::JobId;
+use crate::ids::{JobId, ProfileId, Unit};
 use crate::work::Plan;
 
 pub(crate) use grant::{Grant, Work};
@@ -134,15 +134,15 @@ impl Supervisor {
 /// What a worker answers next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Head {
-    Tasks { unit: u32, job: JobId, first: u64, count: u64 },
-    Init { unit: u32 },
-    Exit { unit: u32 },
-    Resume { unit: u32 },
+    Tasks { unit: Unit, job: JobId, first: u64, count: u64 },
+    Init { unit: Unit },
+    Exit { unit: Unit },
+    Resume { unit: Unit },
 }
 
 impl Head {
     /// The first unit that is not answered.
-    pub(crate) fn unit(self) -> u32 {
+    pub(crate) fn unit(self) -> Unit {
         match self {
             Self::Tasks { unit, .. } | Self::Init { unit } | Self::Exit { unit } | Self::Resume { unit } => {
                 unit

@@ -2,6 +2,7 @@
 
 use super::Cause;
 use super::queue::{OrderKind, Queue};
+use crate::ids::{ProfileId, Unit};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -20,7 +21,7 @@ pub(super) struct Worker {
     /// The orders that it has not answered.
     pub(super) queue: Queue,
     /// The profiles whose state it has, or will have when its queue is done.
-    pub(super) profiles: Vec<u32>,
+    pub(super) profiles: Vec<ProfileId>,
     /// How many tasks it was handed in its life.
     pub(super) served: u64,
     /// A recall is under way: nothing may be sent before it is answered.
@@ -34,7 +35,7 @@ pub(super) struct Worker {
     /// How much longer than its limit the head may take, for work that is not the user's.
     pub(super) head_extra_ns: u64,
     /// Why it is being killed, and for which unit.
-    pub(super) killed_for: Option<(u32, Cause)>,
+    pub(super) killed_for: Option<(Unit, Cause)>,
     /// How often it has ended, since it last did a task, before any task could be the cause. The only field that is
     /// kept from one process to the next.
     pub(super) failed_starts: u32,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{PanicInfo, ReturnedError, TaskErrorKind};
+use crate::ids::ProfileId;
 use crate::text::{self, AND_SO_ON, LONGEST_SHOWN};
 
 /// The head of a chunk order; the items follow.
@@ -11,7 +12,7 @@ pub(crate) struct ChunkHead {
     /// The task, by its index in the registry.
     pub(crate) task: u32,
     /// The worker state that it runs on; 0 for none.
-    pub(crate) profile: u32,
+    pub(crate) profile: Option<ProfileId>,
     /// The index of the first item in the job's input.
     pub(crate) first: u64,
     /// How many items follow.
@@ -59,7 +60,8 @@ impl ChunkHead {
         let bits = u32::from(timed) | u32::from(in_parts) << 1 | u32::from(watched) << 2;
         let bits = bits | u32::from(len) << 8 | u32::from(claim) << 16;
         let [first, seed] = [self.first, seed].map(|long| [long as u32, (long >> 32) as u32]);
-        words_to_bytes([self.task, self.profile, self.count, bits, first[0], first[1], seed[0], seed[1]])
+        let profile = ProfileId::to_wire(self.profile);
+        words_to_bytes([self.task, profile, self.count, bits, first[0], first[1], seed[0], seed[1]])
     }
 
     /// Splits an order into its head and its items.
@@ -74,6 +76,7 @@ impl ChunkHead {
             (false, 0) => Packing::Prefixed,
             (false, len) => Packing::Uniform(len),
         };
+        let profile = ProfileId::from_wire(profile);
         Some((Self { task, profile, first, count, flags, packing }, Items { bytes, packing }))
     }
 }
@@ -109,8 +112,8 @@ impl<'c> Iterator for Items<'c> {
 /// An order to make the state of a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct InitOrder {
-    /// The number by which chunks will name it.
-    pub(crate) profile: u32,
+    /// What chunks name it by.
+    pub(crate) profile: ProfileId,
     /// The task whose state type it is.
     pub(crate) task: u32,
     /// The init function, if it is not the type's `Default`.
@@ -123,13 +126,18 @@ const NONE: u32 = u32::MAX;
 
 impl InitOrder {
     pub(crate) fn to_bytes(self) -> [u8; 16] {
-        words_to_bytes([self.profile, self.task, self.init.unwrap_or(NONE), self.exit.unwrap_or(NONE)])
+        words_to_bytes([
+            ProfileId::to_wire(Some(self.profile)),
+            self.task,
+            self.init.unwrap_or(NONE),
+            self.exit.unwrap_or(NONE),
+        ])
     }
 
     pub(crate) fn from_bytes(order: &[u8]) -> Option<Self> {
         let ([profile, task, init, exit], _) = split_words(order)?;
         Some(Self {
-            profile,
+            profile: ProfileId::from_wire(profile)?,
             task,
             init: (init != NONE).then_some(init),
             exit: (exit != NONE).then_some(exit),
@@ -268,7 +276,8 @@ mod tests {
             for (timed, watched, claim) in [(false, true, 0), (true, false, u16::MAX)] {
                 let flags = ExecFlags { timed, watched, claim, seed: u64::MAX - 5 };
                 let first = (1 << 40) + 2;
-                let head = ChunkHead { task: 7, profile: 3, first, count: 900, flags, packing };
+                let head =
+                    ChunkHead { task: 7, profile: Some(ProfileId::at(2)), first, count: 900, flags, packing };
                 let order = [&head.to_bytes(), items].concat();
                 let (split, mut items) = ChunkHead::split(&order).unwrap();
                 assert_eq!(split, head);
@@ -276,7 +285,7 @@ mod tests {
             }
         }
         for (init, exit) in [(None, None), (Some(4), None), (None, Some(0)), (Some(1), Some(2))] {
-            let order = InitOrder { profile: 1, task: 2, init, exit };
+            let order = InitOrder { profile: ProfileId::at(1), task: 2, init, exit };
             assert_eq!(InitOrder::from_bytes(&order.to_bytes()), Some(order));
         }
     }

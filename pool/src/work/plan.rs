@@ -1,10 +1,12 @@
 //! How the tasks of a call are to be carried out: counts, never values.
 
+use crate::ids::ProfileId;
+
 /// What a job asks for.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
-    /// The worker state that its tasks run on; 0 for none.
-    pub(crate) profile: u32,
+    /// The worker state that its tasks run on, once the engine has numbered it.
+    pub(crate) profile: Option<ProfileId>,
     pub(crate) chunking: Chunking,
     /// How many tasks may be under way: with workers, or as results that the caller has not taken.
     pub(crate) max_active: Option<u64>,

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::os::fd::OwnedFd;
 
 use crate::codec::Codec;
+use crate::ids::ProfileId;
 use crate::lane::{Activity, Order, Responder, WorkerEnd, order, reply};
 use crate::observe::logs::{LogSender, Verbosity};
 use crate::observe::progress;
@@ -96,7 +97,7 @@ struct Worker {
 
 /// A state and the function that ends it.
 struct Profile {
-    number: u32,
+    id: ProfileId,
     state: Box<dyn Any>,
     exit: Option<(u32, ExitGlue)>,
 }
@@ -156,7 +157,7 @@ impl Worker {
         };
         let mut none = ();
         let state: &mut dyn Any =
-            match self.profiles.iter_mut().find(|profile| profile.number == head.profile) {
+            match self.profiles.iter_mut().find(|profile| Some(profile.id) == head.profile) {
                 Some(profile) => &mut *profile.state,
                 None => &mut none,
             };
@@ -204,7 +205,7 @@ impl Worker {
                 _ => return Err(failed("the task is not registered in the worker")),
             },
         };
-        Ok(Profile { number: order.profile, state, exit })
+        Ok(Profile { id: order.profile, state, exit })
     }
 
     /// Runs the exit functions; states without one are dropped.

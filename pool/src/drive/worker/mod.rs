@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Death, DeathCause, TaskErrorKind};
+use crate::ids::Unit;
 use crate::lane::{Activity, OrderReservation, ParentEnd, Position};
 use crate::observe::insights::WorkerInsights;
 use crate::observe::{Ended, Observer, Probes};
@@ -36,7 +37,7 @@ pub(super) struct WorkerHandle {
     /// Tells how much memory it holds, where there is a limit to that.
     meter: Option<Meter>,
     /// How far it was when it was last found asleep with orders to be done.
-    overslept_at: Option<(u32, usize)>,
+    overslept_at: Option<(Unit, usize)>,
     /// When it was started.
     started: u64,
     /// What only the parent knows of what it has done.
@@ -144,7 +145,7 @@ impl WorkerHandle {
 
     /// Takes back what it has not claimed: the first unit that it does not keep, or nothing yet. One that claims more
     /// than it was sent is killed.
-    pub(super) fn recall(&mut self) -> Option<u32> {
+    pub(super) fn recall(&mut self) -> Option<Unit> {
         self.outbox.recall(&mut self.lane).unwrap_or_else(|_| {
             self.kill_corrupt();
             None
@@ -162,13 +163,13 @@ impl WorkerHandle {
     }
 
     /// The items of the tasks from this unit on.
-    pub(super) fn items_from(&self, unit: u32, count: u64) -> Vec<Vec<u8>> {
+    pub(super) fn items_from(&self, unit: Unit, count: u64) -> Vec<Vec<u8>> {
         self.outbox.items_from(&self.lane, unit, count)
     }
 
     /// The item of this task, for its error. The caller decodes it to show it, unless that is what has failed, or may have
     /// ended the worker.
-    pub(super) fn shown_item(&self, unit: u32, cause: Cause, kind: &TaskErrorKind) -> Option<Vec<u8>> {
+    pub(super) fn shown_item(&self, unit: Unit, cause: Cause, kind: &TaskErrorKind) -> Option<Vec<u8>> {
         let can_be_shown = match cause {
             Cause::Reported => matches!(kind, TaskErrorKind::Panicked(_) | TaskErrorKind::Failed(_)),
             Cause::Died | Cause::TimedOut(_) | Cause::TooLarge { .. } => self.lane.has_decoded(unit),
@@ -187,9 +188,9 @@ impl WorkerHandle {
     /// is half-way through what it has. What waits for room does not count: the worker has not got it.
     pub(super) fn announce_sleep(&mut self, patient: bool) {
         let answered = self.outbox.answered();
-        let open = self.lane.next_unit().wrapping_sub(answered);
+        let open = self.lane.next_unit() - answered;
         let awaited = if patient { open.saturating_sub(1) / 2 } else { 0 };
-        self.lane.announce_sleep(answered.wrapping_add(awaited));
+        self.lane.announce_sleep(answered + awaited);
     }
 
     pub(super) fn announce_awake(&self) {
@@ -225,12 +226,12 @@ impl WorkerHandle {
     // ---- what it says of itself ----
 
     /// When it began this unit, if it is at it.
-    pub(super) fn began(&self, unit: u32) -> Option<u64> {
+    pub(super) fn began(&self, unit: Unit) -> Option<u64> {
         self.lane.is_running(unit).then(|| self.lane.started_at())
     }
 
     /// Whether this unit has panicked, and is only told of yet.
-    pub(super) fn has_panicked(&self, unit: u32) -> bool {
+    pub(super) fn has_panicked(&self, unit: Unit) -> bool {
         self.lane.has_panicked(unit)
     }
 
@@ -354,7 +355,7 @@ impl WorkerHandle {
         &mut self,
         worker: usize,
         death: Death,
-        next: Option<u32>,
+        next: Option<Unit>,
         observer: &mut Observer,
     ) -> &Ended {
         // Where replies are lost with the lane, what was started may have been done, and must not be done again.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use crate::ids::Unit;
 use crate::lane::{Corrupt, LEAST_PART, PART_BYTES, ParentEnd, Position, order};
 use crate::observe::insights::WorkerInsights;
 use crate::wire::{ChunkHead, ITEM_HEAD, Packing};
@@ -14,9 +15,9 @@ pub(super) struct Outbox {
     /// Orders that found no room, in order.
     waiting: VecDeque<Waiting>,
     /// The number of the first unit that is not answered.
-    answered: u32,
+    answered: Unit,
     /// The units that the last recall took back, while the `Resume` order at their end is not answered.
-    void: Option<Range<u32>>,
+    void: Option<Range<Unit>>,
     /// A recall waits until what is going out is out.
     recall_wanted: bool,
     /// Chunks, and the bytes of all orders.
@@ -25,7 +26,7 @@ pub(super) struct Outbox {
 
 /// An order that is not answered. A part counts no units, and frees its room when it is acknowledged.
 struct Sent {
-    unit: u32,
+    unit: Unit,
     units: u32,
     record: Position,
     len: usize,
@@ -51,7 +52,7 @@ enum Waiting {
 
 impl Outbox {
     /// The number of the first unit that is not answered.
-    pub(super) fn answered(&self) -> u32 {
+    pub(super) fn answered(&self) -> Unit {
         self.answered
     }
 
@@ -147,7 +148,7 @@ impl Outbox {
         units: u32,
         large: Option<Vec<u8>>,
     ) {
-        let unit = lane.next_unit().wrapping_sub(units);
+        let unit = lane.next_unit() - units;
         self.traffic.bytes_sent += len as u64;
         self.sent.push_back(Sent { unit, units, record, len, end, large });
     }
@@ -171,13 +172,13 @@ impl Outbox {
     }
 
     /// Everything before this unit is answered, or void: its room is free.
-    pub(super) fn answered_before(&mut self, lane: &mut ParentEnd, unit: u32) {
+    pub(super) fn answered_before(&mut self, lane: &mut ParentEnd, unit: Unit) {
         self.answered = unit;
-        if self.void.as_ref().is_some_and(|void| is_before(void.end, unit)) {
+        if self.void.as_ref().is_some_and(|void| void.end.is_before(unit)) {
             self.void = None;
         }
         while let Some(first) = self.sent.front() {
-            if is_before(unit, first.unit.wrapping_add(first.units.max(1))) {
+            if unit.is_before(first.unit + first.units.max(1)) {
                 return;
             }
             lane.free_up_to(first.end);
@@ -188,7 +189,7 @@ impl Outbox {
     /// The worker has taken the first part that is out. What went before it must be answered or void.
     pub(super) fn part_taken(&mut self, lane: &mut ParentEnd) -> Result<(), Corrupt> {
         let place = self.sent.iter().position(|sent| sent.units == 0).ok_or(Corrupt)?;
-        let in_void = |void: &Range<u32>| !is_before(self.answered, void.start);
+        let in_void = |void: &Range<Unit>| !self.answered.is_before(void.start);
         if place > 0 && !self.void.as_ref().is_some_and(in_void) {
             return Err(Corrupt);
         }
@@ -200,7 +201,7 @@ impl Outbox {
     /// Takes back what the worker has not claimed: the units from the one that this gives on will not be answered, and the
     /// `Resume` order must follow at once. While an order is half out this gives nothing, and is to be tried again when
     /// it [`is_recall_due`](Self::is_recall_due): orders keep their order.
-    pub(super) fn recall(&mut self, lane: &mut ParentEnd) -> Result<Option<u32>, Corrupt> {
+    pub(super) fn recall(&mut self, lane: &mut ParentEnd) -> Result<Option<Unit>, Corrupt> {
         self.recall_wanted = !self.is_clear();
         if self.recall_wanted {
             return Ok(None);
@@ -224,13 +225,13 @@ impl Outbox {
     }
 
     /// The items of the tasks from this unit on, copied from what was sent or waits for room.
-    pub(super) fn items_from(&self, lane: &ParentEnd, unit: u32, count: u64) -> Vec<Vec<u8>> {
+    pub(super) fn items_from(&self, lane: &ParentEnd, unit: Unit, count: u64) -> Vec<Vec<u8>> {
         let mut found = Vec::new();
         // Units that follow each other may lie in several orders.
         let mut next = unit;
         let is_missing = |found: &Vec<Vec<u8>>| (found.len() as u64) < count;
         for sent in &self.sent {
-            let skipped = next.wrapping_sub(sent.unit);
+            let skipped = next - sent.unit;
             if skipped >= sent.units || !is_missing(&found) {
                 continue;
             }
@@ -240,15 +241,15 @@ impl Outbox {
                 let left = (count - found.len() as u64).min(u64::from(sent.units - skipped));
                 found.extend(items.skip(skipped as usize).take(left as usize).map(<[u8]>::to_vec));
             }
-            next = unit.wrapping_add(found.len() as u32);
+            next = unit + found.len() as u32;
         }
         let mut at = lane.next_unit();
         for waiting in &self.waiting {
             if at == next && is_missing(&found) {
                 found.extend(waiting.item());
-                next = unit.wrapping_add(found.len() as u32);
+                next = unit + found.len() as u32;
             }
-            at = at.wrapping_add(waiting.units());
+            at = at + waiting.units();
         }
         found
     }
@@ -273,9 +274,4 @@ impl Waiting {
             Self::Small { .. } => None,
         }
     }
-}
-
-/// Whether unit `a` comes before unit `b`; they count round, and are never half of the circle apart.
-fn is_before(a: u32, b: u32) -> bool {
-    a.wrapping_sub(b) > u32::MAX / 2
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::WorkerHandle;
 use crate::codec::decode_record;
+use crate::ids::Unit;
 use crate::lane::{Corrupt, Reply, padded, reply};
 use crate::sys::clock::now_ns;
 use crate::wire::{Failure, Slow};
@@ -82,7 +83,7 @@ impl WorkerHandle {
     pub(in crate::drive) fn take_answers(
         &mut self,
         worker: usize,
-        unit: u32,
+        unit: Unit,
         first: u64,
         count: u64,
         inbox: &mut Inbox,
@@ -96,7 +97,7 @@ impl WorkerHandle {
             self.probes.note_answers();
         }
         if done > 0 {
-            self.outbox.answered_before(&mut self.lane, unit.wrapping_add(done as u32));
+            self.outbox.answered_before(&mut self.lane, unit + done as u32);
         }
         answers
     }
@@ -104,7 +105,7 @@ impl WorkerHandle {
     fn take_into(
         &mut self,
         worker: usize,
-        unit: u32,
+        unit: Unit,
         first: u64,
         count: u64,
         inbox: &mut Inbox,
@@ -164,7 +165,7 @@ impl WorkerHandle {
         &mut self,
         tag: u8,
         record: &[u8],
-        unit: u32,
+        unit: Unit,
         first: u64,
         answers: &mut Answers,
     ) -> Result<(), Corrupt> {
@@ -172,7 +173,7 @@ impl WorkerHandle {
             reply::PART => self.take_part(record),
             reply::ANNOUNCED => self.parts.announce(record),
             reply::PART_TAKEN => {
-                let answered = unit.wrapping_add(answers.done as u32);
+                let answered = unit + answers.done as u32;
                 self.outbox.answered_before(&mut self.lane, answered);
                 self.outbox.part_taken(&mut self.lane)
             }
@@ -193,12 +194,12 @@ impl WorkerHandle {
     }
 
     /// The failure of the task behind this many others is dealt with: its argument is no longer needed.
-    pub(in crate::drive) fn forget_failed(&mut self, unit: u32, done: u64) {
-        self.outbox.answered_before(&mut self.lane, unit.wrapping_add(done as u32 + 1));
+    pub(in crate::drive) fn forget_failed(&mut self, unit: Unit, done: u64) {
+        self.outbox.answered_before(&mut self.lane, unit + done as u32 + 1);
     }
 
     /// Takes the reply to an order that gives no value, if it has come.
-    pub(in crate::drive) fn take_order_reply(&mut self, unit: u32) -> Result<Option<OrderReply>, Corrupt> {
+    pub(in crate::drive) fn take_order_reply(&mut self, unit: Unit) -> Result<Option<OrderReply>, Corrupt> {
         let Some((tag, record)) = self.take_record()? else { return Ok(None) };
         let reply = match tag {
             reply::PART_TAKEN => return self.outbox.part_taken(&mut self.lane).map(|()| None),
@@ -209,14 +210,14 @@ impl WorkerHandle {
             }
             _ => return Err(Corrupt),
         };
-        self.outbox.answered_before(&mut self.lane, unit.wrapping_add(1));
+        self.outbox.answered_before(&mut self.lane, unit + 1);
         Ok(Some(reply))
     }
 
     /// Takes what an exit function, of which there are at most so many, has given, if it has come.
     pub(in crate::drive) fn take_exit_reply(
         &mut self,
-        unit: u32,
+        unit: Unit,
         most: usize,
     ) -> Result<Option<ExitReply>, Corrupt> {
         let Some((tag, record)) = self.take_record()? else { return Ok(None) };
@@ -231,7 +232,7 @@ impl WorkerHandle {
             },
             reply::EXIT_FAILED => ExitReply::Failed(decode_record(&record).map_err(|_| Corrupt)?),
             reply::DONE => {
-                self.outbox.answered_before(&mut self.lane, unit.wrapping_add(1));
+                self.outbox.answered_before(&mut self.lane, unit + 1);
                 return Ok(Some(ExitReply::Done));
             }
             _ => return Err(Corrupt),

@@ -1,6 +1,7 @@
 //! Callers: they open jobs, feed them, take results, and give up.
 
 use super::*;
+use crate::ids::ProfileId;
 
 /// A caller and its job.
 #[derive(Debug)]
@@ -58,7 +59,7 @@ impl World {
         };
         let limit = |random: &mut Random| random.one_in(4).then_some(1_000_000);
         let plan = Plan {
-            profile: random.below(3) as u32,
+            profile: ProfileId::from_wire(random.below(3) as u32),
             chunking,
             max_active: random.pick(&[None, None, Some(1), Some(2), Some(11)]),
             max_held_bytes: random.pick(&[None, Some(1), Some(40), Some(500)]),
@@ -71,7 +72,7 @@ impl World {
             total: random.one_in(2).then_some(len),
         };
         let kept = if random.one_in(3) { len } else { 0 };
-        self.next_job += 1;
+        self.next_job = self.next_job.next();
         let call = Call {
             plan: plan.clone(),
             left: len - kept,

@@ -36,7 +36,7 @@ impl Supervisor {
                 self.pop_head(worker, 0);
                 self.workers[worker].profiles.retain(|known| *known != profile);
                 let cause = JobCause::Init(Cause::Reported);
-                self.fail_jobs(worker, cause, |job| job.plan.profile == profile);
+                self.fail_jobs(worker, cause, |job| job.plan.profile == Some(profile));
             }
             OrderKind::Exit | OrderKind::Resume => {}
         }
@@ -74,7 +74,7 @@ impl Supervisor {
     pub(super) fn fail_task(
         &mut self,
         worker: usize,
-        unit: u32,
+        unit: Unit,
         id: JobId,
         index: u64,
         attempts: u32,
@@ -96,7 +96,7 @@ impl Supervisor {
     pub(super) fn requeue(
         &mut self,
         worker: usize,
-        unit: u32,
+        unit: Unit,
         id: JobId,
         first: u64,
         count: u64,

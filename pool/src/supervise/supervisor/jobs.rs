@@ -24,7 +24,7 @@ impl Supervisor {
             }
             self.retire_if_old(worker);
             if self.workers[worker].takes_orders() {
-                self.send_init(worker, profile);
+                profile.into_iter().for_each(|profile| self.send_init(worker, profile));
             }
         }
         self.start(&due);

@@ -23,8 +23,8 @@ impl Supervisor {
             *entry = Worker { phase: Phase::Starting, head_since: self.now, ..life };
             self.actions.push(Action::Start { worker });
         }
-        let profiles: Vec<u32> =
-            self.jobs.values().filter(|job| job.open).map(|job| job.plan.profile).collect();
+        let profiles: Vec<ProfileId> =
+            self.jobs.values().filter(|job| job.open).filter_map(|job| job.plan.profile).collect();
         for &worker in workers {
             for &profile in &profiles {
                 self.send_init(worker, profile);
@@ -32,9 +32,9 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn send_init(&mut self, worker: usize, profile: u32) {
+    pub(super) fn send_init(&mut self, worker: usize, profile: ProfileId) {
         let entry = &mut self.workers[worker];
-        if profile != 0 && !entry.profiles.contains(&profile) {
+        if !entry.profiles.contains(&profile) {
             entry.profiles.push(profile);
             entry.push(OrderKind::Init { profile }, self.now);
             self.actions.push(Action::SendInit { worker, profile });
@@ -55,7 +55,7 @@ impl Supervisor {
     pub(super) fn kill_for(&mut self, worker: usize, cause: Cause) {
         let entry = &mut self.workers[worker];
         if entry.is_there() {
-            let unit = entry.queue.head().map_or(0, |batch| batch.unit);
+            let unit = entry.queue.head().map_or_else(Unit::default, |batch| batch.unit);
             entry.killed_for = Some((unit, cause));
             self.actions.push(Action::Kill { worker });
         }
@@ -133,7 +133,7 @@ impl Supervisor {
             Some((_, OrderKind::Init { profile })) => {
                 if killed_for.is_some() || self.failed_starts() >= MAX_FAILED_STARTS {
                     let cause = killed_for.map_or(Cause::Died, |(_, cause)| cause);
-                    self.fail_jobs(worker, JobCause::Init(cause), |job| job.plan.profile == profile);
+                    self.fail_jobs(worker, JobCause::Init(cause), |job| job.plan.profile == Some(profile));
                     self.reset_backoff();
                 }
             }

@@ -81,7 +81,7 @@ impl Supervisor {
                 _ => Some(ABANDON_NS),
             },
             OrderKind::Init { profile } => {
-                let wanted = |job: &&Job| job.plan.profile == profile;
+                let wanted = |job: &&Job| job.plan.profile == Some(profile);
                 self.jobs.values().filter(wanted).filter_map(|job| job.plan.init_limit_ns).min()
             }
             OrderKind::Exit => self.exit_limit_ns,
