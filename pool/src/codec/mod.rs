@@ -5,6 +5,9 @@
 //! memory that decoding takes, and the stack bounds its depth; beyond that there is an error. A value that a format
 //! cannot give back as it was is an error when it is encoded.
 
+#[cfg(not(any(feature = "bincode", feature = "postcard", feature = "messagepack")))]
+compile_error!("pool needs a codec: enable its feature `bincode` (a default), `postcard` or `messagepack`");
+
 mod bulk;
 mod fault;
 #[cfg(feature = "messagepack")]
@@ -25,9 +28,6 @@ use fault::{Fault, Kind};
 /// The most elements without bytes that one value may have, and the most memory that they may take, for no bytes bound
 /// their number. Decoding so many takes some ten milliseconds.
 const MOST_EMPTY: usize = 1 << 24;
-
-const NO_CODEC: &str =
-    "pool needs a codec: enable its feature `bincode` (a default), `postcard` or `messagepack`";
 
 /// The format that describes itself, as errors name it.
 const MESSAGEPACK: &str = "MessagePack";
@@ -77,7 +77,7 @@ pub enum Codec {
 
 impl Default for Codec {
     fn default() -> Self {
-        Self::ALL.first().copied().expect(NO_CODEC)
+        Self::ALL[0]
     }
 }
 
