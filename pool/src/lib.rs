@@ -33,8 +33,8 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `bincode` | yes | `Codec::Bincode`, the default and the fastest |
-//! | `postcard` | no | `Codec::Postcard`, the smallest |
-//! | `messagepack` | no | `Codec::MessagePack`, for `serde_json::Value`, untagged enums and the like |
+//! | `postcard` | yes | `Codec::Postcard`, the smallest |
+//! | `messagepack` | yes | `Codec::MessagePack`, for `serde_json::Value`, untagged enums and the like |
 //! | `progress` | yes | `Job::progress_bar` and `Job::progress`; the crate `indicatif` |
 //! | `tracing` | yes | events of workers' lives for the program's `tracing` subscriber |
 //! | `logs` | no | what workers log through `tracing` or `log` reaches the parent's subscriber; with `tracing` |

@@ -6,7 +6,9 @@
 //! cannot give back as it was is an error when it is encoded.
 
 #[cfg(not(any(feature = "bincode", feature = "postcard", feature = "messagepack")))]
-compile_error!("pool needs a codec: enable its feature `bincode` (a default), `postcard` or `messagepack`");
+compile_error!(
+    "pool needs a codec: enable at least one of its features `bincode`, `postcard` and `messagepack`"
+);
 
 mod bulk;
 mod fault;
