@@ -12,11 +12,12 @@ use crate::observe::insights::Insights;
 use crate::observe::timeline::Timeline;
 use crate::observe::{Ended, Observer, Probes};
 use crate::options::WorkerPolicy;
-use crate::start::{Child, Starter, StartingWorker, Unstarted, WorkerSpec};
+use crate::start::{Child, Starter, StartingWorker, Unstarted};
 use crate::supervise::{Cause, Event, JobCause};
 use crate::sys::memory::OutOfMemory;
 use crate::sys::process::{Handle, reap_groups, reap_left};
 use crate::work::{Exits, TaskRef};
+use crate::worker::WorkerKit;
 
 /// How long workers that have nothing to do may take to leave, all together, when a pool is dropped.
 const LEAVE_LIMIT: Duration = Duration::from_millis(500);
@@ -150,11 +151,10 @@ impl Workers {
 
     fn try_begin_start(&mut self, worker: usize, observer: &Observer) -> Result<PendingStart, Unstarted> {
         let failed = |error| Error::start(format!("worker {worker}"), error);
-        let (lane, down, up) = lane::open().map_err(failed)?;
-        let waker = self.poller.waker().map_err(failed)?;
+        let (lane, worker_side) = self.poller.waker().and_then(lane::open).map_err(failed)?;
         let (probes, ends) = observer.open_probes(self.are_processes).map_err(failed)?;
-        let cpus = self.cpus[worker].clone();
-        let starting = self.starter.start(WorkerSpec { id: worker, down, up, waker, ends, cpus })?;
+        let kit = WorkerKit::new(worker, self.cpus[worker].clone(), worker_side, ends);
+        let starting = self.starter.start(kit)?;
         Ok(PendingStart { worker, lane, probes, starting })
     }
 

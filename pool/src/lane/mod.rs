@@ -18,8 +18,9 @@ mod worker;
 pub(crate) use parent::{OrderReservation, ParentEnd, Reply};
 pub(crate) use ring::{Corrupt, Position, padded};
 pub(crate) use spin::Spinner;
-pub(crate) use worker::{Order, Responder, WorkerEnd};
+pub(crate) use worker::{Order, Responder, WorkerEnd, WorkerSide};
 
+use crate::sys::passed::Passed;
 use memory::Access;
 use sync::{AtomicU32, AtomicU64, Half, fence, futex};
 
@@ -179,8 +180,10 @@ const _: () = assert!(
 const _: () = assert!(cfg!(all(loom, test)) || size_of::<WorkerControlBlock>() <= CONTROL_BYTES);
 const _: () = assert!(RING_BYTES.is_multiple_of(ring::WORD));
 
-/// Makes a lane: the parent's end, and the two files, orders first, from which the worker makes its end.
-pub(crate) fn open() -> io::Result<(ParentEnd, OwnedFd, OwnedFd)> {
+/// Makes a lane: the parent's end, and what the worker makes its end from. `waker` is the eventfd that ends the
+/// parent's sleep.
+pub(crate) fn open(waker: OwnedFd) -> io::Result<(ParentEnd, WorkerSide)> {
+    let waker = Passed::new(waker)?;
     let down = memory::create("pool orders", FILE_BYTES)?;
     let up = memory::create("pool replies", FILE_BYTES)?;
     for file in [&down, &up] {
@@ -188,7 +191,7 @@ pub(crate) fn open() -> io::Result<(ParentEnd, OwnedFd, OwnedFd)> {
     }
     let end = ParentEnd::new(Half::map(&down, Access::ReadWrite)?, Half::map(&up, Access::ReadWrite)?);
     memory::seal_future_writes(&down)?;
-    Ok((end, down, up))
+    Ok((end, WorkerSide { orders: Passed::new(down)?, replies: Passed::new(up)?, waker }))
 }
 
 /// For the fuzzer: the parent reads a lane whose worker has filled its half with these bytes.
@@ -196,9 +199,10 @@ pub(crate) fn open() -> io::Result<(ParentEnd, OwnedFd, OwnedFd)> {
 pub fn read_any(half: &[u8]) {
     use std::os::unix::fs::FileExt;
 
-    let (mut parent, _down, up) = open().expect("memory for a lane");
+    let waker = std::io::pipe().expect("a descriptor").0;
+    let (mut parent, worker) = open(waker.into()).expect("memory for a lane");
     let half = &half[..half.len().min(FILE_BYTES)];
-    std::fs::File::from(up).write_all_at(half, 0).expect("the file is that long");
+    std::fs::File::from(worker.replies.into_owned()).write_all_at(half, 0).expect("the file is that long");
     let mut payloads = Vec::new();
     while let Ok(Some(reply)) = parent.next_reply(&mut payloads, 100) {
         match reply {

@@ -1,8 +1,10 @@
 //! The worker's end: reads orders in place, sends replies.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
+
+use serde::{Deserialize, Serialize};
 
 use super::memory::Access;
 use super::ring::{Checks, Consumer, Corrupt, Position, Producer, WORD, padded};
@@ -13,7 +15,8 @@ use super::{
     reply,
 };
 use crate::sys::clock::now_ns;
-use crate::sys::lifeline;
+use crate::sys::passed::Passed;
+use crate::sys::{lifeline, named};
 
 /// The worker's end of a lane.
 #[derive(Debug)]
@@ -102,13 +105,30 @@ pub(crate) struct Responder<'l> {
     control: &'l ControlBlocks,
 }
 
-impl WorkerEnd {
+/// What the worker makes its end from.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct WorkerSide {
+    pub(super) orders: Passed,
+    pub(super) replies: Passed,
+    /// The parent's eventfd.
+    pub(super) waker: Passed,
+}
+
+impl WorkerSide {
     /// Maps the lane. The files are closed when this returns; the mappings stay.
-    pub(crate) fn new(down: &OwnedFd, up: &OwnedFd, waker: OwnedFd) -> io::Result<Self> {
-        let (down, up) = (Half::map(down, Access::ReadOnly)?, Half::map(up, Access::ReadWrite)?);
-        Ok(Self::over(down, up, ParentWaker::new(waker)?))
+    pub(crate) fn open(self) -> io::Result<WorkerEnd> {
+        let Self { orders, replies, waker } = self;
+        let (down, up) = (Half::map(orders, Access::ReadOnly)?, Half::map(replies, Access::ReadWrite)?);
+        Ok(WorkerEnd::over(down, up, ParentWaker::new(waker.into_owned())?))
     }
 
+    /// A copy of what wakes the parent.
+    pub(crate) fn waker(&self) -> io::Result<OwnedFd> {
+        self.waker.as_fd().try_clone_to_owned().map_err(named("a copy of the eventfd"))
+    }
+}
+
+impl WorkerEnd {
     pub(super) fn over(down: Half, up: Half, waker: ParentWaker) -> Self {
         // SAFETY: the struct owns the halves and drops them with the rings. The lane's two ends are made once each, so
         // this is the only producer of the replies, whose half the worker maps for writing.

@@ -16,7 +16,7 @@ pub(crate) mod stopwatch;
 pub(crate) mod timeline;
 
 pub(crate) use observer::{Ended, Observer};
-pub(crate) use probes::{ProbeEnds, ProbeHandles, Probes};
+pub(crate) use probes::{ProbeEnds, Probes};
 
 /// How a call has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! are.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,7 @@ use super::progress::NestedProgress;
 use super::stderr::StderrPipe;
 use super::timeline::Track;
 use crate::options::WorkerPolicy;
+use crate::sys::passed::Passed;
 use crate::sys::pipe::pipe;
 
 /// The parent's side.
@@ -24,11 +25,11 @@ pub(crate) struct Probes {
 }
 
 /// The worker's side.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ProbeEnds {
-    pub(crate) stderr: Option<OwnedFd>,
+    pub(crate) stderr: Option<Passed>,
     /// Where it logs, and how much, if somebody listens.
-    pub(crate) log: Option<(OwnedFd, Verbosity)>,
+    pub(crate) log: Option<(Passed, Verbosity)>,
     pub(crate) handles: ProbeHandles,
 }
 

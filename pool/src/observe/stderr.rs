@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn words_of_answered_tasks_are_forgotten() {
         let (reader, writer) = pipe().unwrap();
-        let (mut stderr, mut writer) = (StderrPipe::new(reader, false), File::from(writer));
+        let (mut stderr, mut writer) = (StderrPipe::new(reader, false), File::from(writer.into_owned()));
         let mut say = |stderr: &mut StderrPipe, text: &str| {
             writer.write_all(text.as_bytes()).unwrap();
             stderr.take(&mut Vec::new(), LAST);

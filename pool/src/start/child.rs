@@ -2,57 +2,30 @@
 
 use std::hash::RandomState;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use nix::unistd::dup2_stderr;
 
 use super::protocol::{
-    self, ARRIVED, Arrived, ForkReply, Handshake, HandshakeReply, ProcessKind, SharedHead, StartRequest,
+    self, ARRIVED, Arrived, ForkReply, ForkRequest, Handshake, HandshakeReply, ProcessKind, SharedBytes,
     fingerprint, refusal,
 };
 use super::{SharedSource, WorkerConfig};
 use crate::codec::{Codec, decode_record};
-use crate::observe::ProbeHandles;
-use crate::observe::logs::Verbosity;
-use crate::role::MARKER;
-use crate::role::WorkerKind;
+use crate::role::{MARKER, WorkerKind};
 use crate::shared;
-use crate::sys::fd::Guarded;
 use crate::sys::fork::{self, Fork, fork_sibling};
 use crate::sys::inheritable::{self, Inheritable};
 use crate::sys::lifeline::{Tie, Tied};
 use crate::sys::memfile::Sealed;
+use crate::sys::passed::{Lent, Passed};
 use crate::sys::program::{self, Launch};
 use crate::sys::socket::Channel;
 use crate::sys::{inherit, leave, named, standard, threads};
-use crate::task::WorkerId;
 use crate::task::registry::{Registry, SharedAny};
 use crate::unwind;
-use crate::worker::{self, Boot};
-
-/// What a server or worker knows of its pool.
-pub(super) struct PoolContext {
-    pub(super) codec: Codec,
-    pub(super) daemon: bool,
-    pub(super) shared: SharedAny,
-    /// What a fork of this thread has of std's random keys would be that of its next fork too.
-    has_random_keys: bool,
-}
-
-/// A seat, as it came to the one who is to sit there. In a server its descriptors are closed before any of the user's
-/// code runs, and a worker guards what it keeps.
-struct Taken {
-    id: usize,
-    down: OwnedFd,
-    up: OwnedFd,
-    waker: OwnedFd,
-    stderr: OwnedFd,
-    log: Option<(OwnedFd, Verbosity)>,
-    notes: ProbeHandles,
-    /// Another one for each start of a worker.
-    number: u64,
-}
+use crate::worker::{PoolContext, Worker, WorkerKit};
 
 /// The whole life of a process that was started anew, with its control socket as stdin.
 pub(crate) fn live() -> ! {
@@ -72,21 +45,20 @@ pub(crate) fn live() -> ! {
                 )
             })?;
         // If that reaches no one, the parent is gone.
-        protocol::send(&channel, &Arrived { word: ARRIVED }, &[]).map_err(why)?;
+        protocol::send(&channel, &Arrived { word: ARRIVED }).map_err(why)?;
         // Found before the arguments, by which it is found, are written over.
         let _ = Launch::get();
         inherit::clean("pool-server").map_err(why)?;
-        let Some((tie, calling, heritage)) = meet(&channel)? else { return Ok(()) };
-        match calling {
+        let Some((tie, kind, context)) = meet(&channel)? else { return Ok(()) };
+        match kind {
             ProcessKind::Server => {
                 program::show_as_arguments("pool fork server");
-                serve(channel, tie, &heritage, Ancestry::Anew)
+                serve(channel, tie, &context, Ancestry::Anew)
             }
             ProcessKind::Worker => {
-                let Some((order, fds)) = protocol::receive(&channel).map_err(why)? else { return Ok(()) };
+                let Some(kit) = protocol::receive(&channel).map_err(why)? else { return Ok(()) };
                 drop(channel);
-                let (seat, _) = seat(order, fds)?;
-                work(seat, &heritage, Ancestry::Anew)
+                work(kit, &context, Ancestry::Anew)
             }
         }
     })
@@ -94,9 +66,9 @@ pub(crate) fn live() -> ! {
 
 /// Answers the parent's greeting; none if the parent is gone, or was told that this process is not fit.
 fn meet(channel: &Channel) -> Result<Option<(Tied, ProcessKind, PoolContext)>, String> {
-    let fit = match protocol::receive::<Handshake>(channel) {
+    let fit = match protocol::receive(channel) {
         Ok(None) => return Ok(None),
-        Ok(Some((handshake, fds))) => fit(&handshake, fds),
+        Ok(Some(handshake)) => fit(handshake),
         // Another build's greeting may not even be readable.
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(ANOTHER_BUILD.into()),
         Err(error) => Err(format!("the greeting of its parent did not come: {error}")),
@@ -106,34 +78,30 @@ fn meet(channel: &Channel) -> Result<Option<(Tied, ProcessKind, PoolContext)>, S
         Err(why) => (Err(refusal(why)), None),
     };
     // If the answer reaches no one, the parent is gone.
-    Ok(if protocol::send(channel, &answer, &[]).is_ok() { fit } else { None })
+    Ok(if protocol::send(channel, &answer).is_ok() { fit } else { None })
 }
 
-fn fit(handshake: &Handshake, fds: Vec<OwnedFd>) -> Result<(Tied, ProcessKind, PoolContext), String> {
+fn fit(handshake: Handshake<Passed>) -> Result<(Tied, ProcessKind, PoolContext), String> {
+    let Handshake { codec, daemon, kind, tie, shared, streams, inherited, .. } = handshake;
     if fingerprint() != handshake.fingerprint {
         return Err(ANOTHER_BUILD.into());
     }
-    let mut fds = fds.into_iter().peekable();
-    let tie = Tie::new(fds.next().ok_or("the greeting came without a tie")?).map_err(why)?;
-    let tied = match handshake.calling {
+    let tie = Tie::new(tie.into_owned()).map_err(why)?;
+    let tied = match kind {
         ProcessKind::Worker => tie.hold(),
         ProcessKind::Server => tie.hold_as_server(),
     }
     .map_err(why)?;
-    let mut attached = |is_attached: bool| fds.next_if(|_| is_attached);
-    let shared = attached(handshake.shared.is_some());
-    let streams = handshake.streams.map(&mut attached);
-    let list = attached(handshake.lists);
-    standard::take_over(streams).map_err(why)?;
-    if let Some(list) = list {
+    standard::take_over(streams.map(|stream| stream.map(Passed::into_owned))).map_err(why)?;
+    if let Some(list) = inherited {
         close_inherited(&list)
             .map_err(|why| format!("the list of its descriptors could not be read: {why}"))?;
     }
     let mut has_random_keys = false;
-    let shared = match (&handshake.shared, shared) {
-        (Some(head), Some(bytes)) => {
-            let decode = || decode_shared(handshake.codec, head.key, head.len, &bytes);
-            match handshake.calling {
+    let shared = match shared {
+        Some(SharedBytes { key, len, file }) => {
+            let decode = || decode_shared(codec, key, len, &file);
+            match kind {
                 ProcessKind::Worker => decode()?,
                 // A hash map in it has std make the random keys of the thread that decodes it, which count up from then
                 // on. This thread will be that of all workers: each is to have keys of its own.
@@ -143,18 +111,17 @@ fn fit(handshake: &Handshake, fds: Vec<OwnedFd>) -> Result<(Tied, ProcessKind, P
                 })?,
             }
         }
-        _ => Arc::new(()),
+        None => Arc::new(()),
     };
-    let Handshake { codec, daemon, calling, .. } = *handshake;
-    if calling == ProcessKind::Server && !handshake.fork_with_threads {
+    if kind == ProcessKind::Server && !handshake.fork_with_threads {
         refuse_threads()?;
     }
-    Ok((tied, calling, PoolContext { codec, daemon, shared, has_random_keys }))
+    Ok((tied, kind, PoolContext { codec, daemon, shared, has_random_keys }))
 }
 
 /// Closes what the program has let this process inherit.
 #[expect(unsafe_code, reason = "closes by number")]
-fn close_inherited(list: &OwnedFd) -> Result<(), String> {
+fn close_inherited(list: &impl AsFd) -> Result<(), String> {
     let list: Vec<Inheritable> = decode_record(&Sealed::open(list).map_err(why)?)?;
     // SAFETY: the parent had these open when it started this process. What was opened here since has a number that none
     // of them had, or belongs to who has closed that one.
@@ -166,7 +133,7 @@ const ANOTHER_BUILD: &str =
     "it is another build of this program: its tasks differ from those of the main process";
 
 impl PoolContext {
-    /// What a process that has the crew in its own memory needs no greeting for.
+    /// For who has all of it in memory, and needs no handshake.
     pub(super) fn of(crew: &WorkerConfig) -> Result<Self, String> {
         let WorkerConfig { codec, daemon, .. } = *crew;
         let shared = match &crew.shared {
@@ -177,12 +144,12 @@ impl PoolContext {
     }
 }
 
-impl SharedHead {
-    pub(super) fn of(shared: &SharedSource) -> Result<Option<(Self, &Guarded)>, String> {
+impl<'s> SharedBytes<Lent<'s>> {
+    pub(super) fn of(shared: &'s SharedSource) -> Result<Option<Self>, String> {
         match shared {
             SharedSource::Encoded { key, bytes, len, .. } => {
-                let bytes = bytes.intact().map_err(why)?;
-                Ok(Some((Self { key: *key, len: *len as u64 }, bytes)))
+                let file = Lent::new(bytes.intact().map_err(why)?);
+                Ok(Some(Self { key: *key, len: *len as u64, file }))
             }
             SharedSource::Here(value) if value.is::<()>() => Ok(None),
             SharedSource::Here(_) => {
@@ -206,14 +173,14 @@ fn decode_shared(codec: Codec, key: u64, len: u64, bytes: &impl AsFd) -> Result<
     }
 }
 
-/// A server's life: a worker for each seat that the parent offers, until the parent closes the socket.
+/// A server's life: a worker for each request of the parent, until the parent closes the socket.
 pub(super) fn serve(
     channel: Channel,
     tied: Tied,
-    heritage: &PoolContext,
+    context: &PoolContext,
     ancestry: Ancestry,
 ) -> Result<(), String> {
-    let Some((seat, own_tie)) = fork_workers(&channel)? else {
+    let Some((kit, own_tie)) = fork_workers(&channel)? else {
         // While it is tied: nobody may read what it has printed.
         fork::flush();
         return Ok(());
@@ -221,7 +188,7 @@ pub(super) fn serve(
     // Only new workers come here, each with copies of what is the server's.
     drop((channel, tied));
     match own_tie.hold() {
-        Ok(_tied) => work(seat, heritage, ancestry),
+        Ok(_tied) => work(kit, context, ancestry),
         // The parent gave up this worker before it knew it.
         Err(_) => Ok(()),
     }
@@ -236,35 +203,33 @@ pub(super) enum Ancestry {
     OfProgram,
 }
 
-/// Comes back in each new worker with its seat, and in the server, with none, at its end.
-fn fork_workers(channel: &Channel) -> Result<Option<(Taken, Tie)>, String> {
+/// Returns in each new worker with its kit and its tie, and in the server, with none, at its end.
+fn fork_workers(channel: &Channel) -> Result<Option<(WorkerKit, Tie)>, String> {
     loop {
-        let (order, fds) = match protocol::receive::<StartRequest>(channel) {
-            Ok(Some(offered)) => offered,
+        let (kit, tie): ForkRequest<WorkerKit, Passed> = match protocol::receive(channel) {
+            Ok(Some(request)) => request,
             Ok(None) => return Ok(None),
             Err(error) => {
-                // Some of the seat's descriptors may be left here, so this is the end.
+                // Some of the request's descriptors may be left here, so this is the end.
                 let why = why(error);
                 refuse_work(channel, why.clone());
                 return Err(why);
             }
         };
-        let (seat, tie) = seat(order, fds)?;
-        let tie = tie.ok_or("a seat came without a tie")?;
-        let (birth, pidfd): (ForkReply, _) = match fork_one() {
-            Ok(Fork::Child) => return Ok(Some((seat, tie))),
-            Ok(Fork::Parent(pid, pidfd)) => (Ok(pid.as_raw()), Some(pidfd)),
-            Err(error) => (Err(refusal(why(error))), None),
+        let forked = fork_one();
+        let reply: ForkReply<Lent<'_>> = match &forked {
+            Ok(Fork::Child) => return Ok(Some((kit, Tie::new(tie.into_owned()).map_err(why)?))),
+            Ok(Fork::Parent(pid, pidfd)) => Ok((pid.as_raw(), Lent::new(pidfd))),
+            Err(error) => Err(refusal(why(error))),
         };
-        let pidfd: Vec<_> = pidfd.iter().map(AsFd::as_fd).collect();
-        protocol::send(channel, &birth, &pidfd).map_err(why)?;
+        protocol::send(channel, &reply).map_err(why)?;
     }
 }
 
 /// Tells the parent why this server, which is at its end, forks nothing.
 pub(super) fn refuse_work(channel: &Channel, why: String) {
     // If that reaches no one, the parent is gone.
-    let _ = protocol::send(channel, &ForkReply::Err(refusal(why)), &[]);
+    let _ = protocol::send(channel, &ForkReply::<Passed>::Err(refusal(why)));
 }
 
 #[expect(unsafe_code, reason = "forks")]
@@ -289,32 +254,22 @@ fn refuse_threads() -> Result<(), String> {
 }
 
 /// The rest of a worker's life.
-fn work(seat: Taken, heritage: &PoolContext, ancestry: Ancestry) -> Result<(), String> {
-    inherit::set_name(&format!("pool-worker-{}", seat.id));
+fn work(mut kit: WorkerKit, context: &PoolContext, ancestry: Ancestry) -> Result<(), String> {
+    inherit::set_name(&format!("pool-worker-{}", kit.id));
     match ancestry {
-        Ancestry::Anew => program::show_as_arguments(&format!("pool worker {}", seat.id)),
+        Ancestry::Anew => program::show_as_arguments(&format!("pool worker {}", kit.id)),
         Ancestry::OfProgram => leave::forget_handlers(),
     }
     inherit::raise_worker_oom_score();
     leave::rename_profile();
-    if heritage.has_random_keys {
-        advance_random_keys(seat.number);
+    if context.has_random_keys {
+        advance_random_keys(kit.start);
     }
     inherit::unblock_signals().map_err(why)?;
-    dup2_stderr(&seat.stderr).map_err(why)?;
-    drop(seat.stderr);
-    worker::run(Boot {
-        id: WorkerId(seat.id),
-        down: seat.down,
-        up: seat.up,
-        waker: seat.waker,
-        log: seat.log,
-        notes: seat.notes,
-        codec: heritage.codec,
-        shared: heritage.shared.clone(),
-        daemon: heritage.daemon,
-        kind: WorkerKind::Process,
-    })?;
+    if let Some(stderr) = kit.probes.stderr.take() {
+        dup2_stderr(&stderr).map_err(why)?;
+    }
+    Worker::open(kit, context, WorkerKind::Process)?.run()?;
     // Here, where the process is still tied: what runs now may take its time.
     leave::leave()
 }
@@ -322,26 +277,11 @@ fn work(seat: Taken, heritage: &PoolContext, ancestry: Ancestry) -> Result<(), S
 /// Moves on what std makes random keys from, which a fork has copied and which counts up by one for each hash map: so
 /// that this process's next thousand are not those of its siblings. As costs grow with the number, it begins anew at
 /// times.
-fn advance_random_keys(number: u64) {
+fn advance_random_keys(start: u64) {
     const OWN: u64 = 1024;
     const APART: u64 = 256;
-    for _ in 0..(number % APART) * OWN {
+    for _ in 0..(start % APART) * OWN {
         std::hint::black_box(RandomState::new());
-    }
-}
-
-/// A seat from its message, and what came besides it.
-fn seat(order: StartRequest, fds: Vec<OwnedFd>) -> Result<(Taken, Option<Tie>), String> {
-    let id = usize::try_from(order.id).map_err(why)?;
-    let mut fds = fds.into_iter();
-    match (fds.next(), fds.next(), fds.next(), fds.next()) {
-        (Some(down), Some(up), Some(waker), Some(stderr)) => {
-            let logs = order.verbosity > 0;
-            let log = if logs { fds.next().map(|fd| (fd, order.verbosity)) } else { None };
-            let tie = fds.next().map(Tie::new).transpose().map_err(why)?;
-            Ok((Taken { id, down, up, waker, stderr, log, notes: order.notes, number: order.number }, tie))
-        }
-        _ => Err("a seat came without its lane".into()),
     }
 }
 
@@ -355,38 +295,38 @@ mod tests {
     use super::*;
     use crate::sys::lifeline::lifeline;
 
-    /// What this process answers to a greeting.
-    fn answer(greeting: &impl serde::Serialize) -> HandshakeReply {
+    /// What this process answers to the message that is sent.
+    fn answer(send: impl FnOnce(&Channel, Lent<'_>) -> io::Result<()>) -> HandshakeReply {
         let (ours, theirs) = Channel::pair().unwrap();
         let (lifeline, tie) = lifeline().unwrap();
-        protocol::send(&ours, greeting, &[tie.fd().as_fd()]).unwrap();
-        // Whoever goes past the greeting finds that the parent is gone, and ties itself to nothing.
+        send(&ours, Lent::new(tie.fd())).unwrap();
+        // Whoever goes past the handshake finds that the parent is gone, and ties itself to nothing.
         drop(lifeline);
         assert!(meet(&theirs).unwrap().is_none(), "it is not fit");
-        protocol::receive::<HandshakeReply>(&ours).unwrap().unwrap().0
+        protocol::receive(&ours).unwrap().unwrap()
     }
 
-    fn handshake(fingerprint: u64) -> Handshake {
-        let (codec, calling) = (Codec::default(), ProcessKind::Worker);
-        let (streams, lists) = ([false; 2], false);
+    fn handshake(fingerprint: u64, tie: Lent<'_>) -> Handshake<Lent<'_>> {
         Handshake {
             fingerprint,
-            calling,
-            codec,
+            kind: ProcessKind::Worker,
+            codec: Codec::default(),
             daemon: true,
             fork_with_threads: false,
+            tie,
             shared: None,
-            streams,
-            lists,
+            streams: [None; 2],
+            inherited: None,
         }
     }
 
     #[test]
     fn another_build_is_refused() {
         let own = fingerprint();
-        assert_eq!(answer(&handshake(own ^ 1)), Err(ANOTHER_BUILD.into()));
-        assert_ne!(answer(&handshake(own)), Err(ANOTHER_BUILD.into()));
-        // A greeting of another layout.
-        assert_eq!(answer(&own), Err(ANOTHER_BUILD.into()));
+        let to = |fingerprint| answer(|channel, tie| protocol::send(channel, &handshake(fingerprint, tie)));
+        assert_eq!(to(own ^ 1), Err(ANOTHER_BUILD.into()));
+        assert_ne!(to(own), Err(ANOTHER_BUILD.into()));
+        // A handshake of another layout.
+        assert_eq!(answer(|channel, _| protocol::send(channel, &own)), Err(ANOTHER_BUILD.into()));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::child::{Ancestry, PoolContext, refuse_work, serve};
+use super::child::{Ancestry, refuse_work, serve};
 use super::server::Server;
 use super::{Unstarted, WorkerConfig};
 use crate::error::Error;
@@ -13,6 +13,7 @@ use crate::sys::lifeline::lifeline;
 use crate::sys::process::Process;
 use crate::sys::socket::Channel;
 use crate::sys::{fork, inherit, threads};
+use crate::worker::PoolContext;
 
 pub(super) fn start_server(crew: &WorkerConfig) -> Result<Server, Unstarted> {
     const WHAT: &str = "the fork server";
@@ -27,8 +28,8 @@ pub(super) fn start_server(crew: &WorkerConfig) -> Result<Server, Unstarted> {
         // Or each worker would print it again. Another thread might hold the lock, and wait for this one.
         fork::flush();
     }
-    let heritage = PoolContext::of(crew).map_err(|why| Error::start(WHAT, why))?;
-    Ok(fork_server(&heritage).map_err(|error| Error::start(WHAT, error))?)
+    let context = PoolContext::of(crew).map_err(|why| Error::start(WHAT, why))?;
+    Ok(fork_server(&context).map_err(|error| Error::start(WHAT, error))?)
 }
 
 /// Whether a server could be started now.
@@ -38,7 +39,7 @@ pub(super) fn is_sound(crew: &WorkerConfig) -> bool {
 }
 
 #[expect(unsafe_code, reason = "forks")]
-fn fork_server(heritage: &PoolContext) -> io::Result<Server> {
+fn fork_server(context: &PoolContext) -> io::Result<Server> {
     let (ours, theirs) = Channel::pair()?;
     let (lifeline, tie) = lifeline()?;
     // SAFETY: this process has one thread, or the user has asserted that what the others hold is fine. The copy
@@ -49,7 +50,7 @@ fn fork_server(heritage: &PoolContext) -> io::Result<Server> {
             let prepared = shared::leave_lent().and_then(|()| clean());
             match tie.hold_as_server() {
                 Ok(tied) => match prepared {
-                    Ok(()) => serve(theirs, tied, heritage, Ancestry::OfProgram),
+                    Ok(()) => serve(theirs, tied, context, Ancestry::OfProgram),
                     Err(why) => {
                         refuse_work(&theirs, why);
                         Ok(())

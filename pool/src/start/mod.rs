@@ -12,20 +12,22 @@
 //! | `Fork` | a fork of a server that is itself a fork of the main process, made at the first start |
 //! | `Threads` | a thread |
 //!
+//! A worker is given one value, a [`WorkerKit`], and what all workers of the pool have in common. The kit goes to a
+//! thread as it is, and to a process as a message of the [`protocol`], in which descriptors are fields.
+//!
 //! The server forks siblings, not children of its own: its death harms no worker, and statuses reach the parent.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::Codec;
 use crate::error::Error;
-use crate::observe::ProbeEnds;
 use crate::options::StartMethod;
 use crate::shared::Retained;
 use crate::sys::fd::Guarded;
 pub(crate) use crate::sys::process::Process;
 use crate::task::registry::SharedAny;
+use crate::worker::WorkerKit;
 
 mod fork;
 mod forkserver;
@@ -37,24 +39,8 @@ mod threads;
 
 pub(crate) use threads::Thread;
 
-/// Where a new worker sits.
-#[derive(Debug)]
-pub(crate) struct WorkerSpec {
-    /// The worker's number.
-    pub(crate) id: usize,
-    /// Its lane's memory: orders.
-    pub(crate) down: OwnedFd,
-    /// Its lane's memory: replies.
-    pub(crate) up: OwnedFd,
-    /// What wakes the parent.
-    pub(crate) waker: OwnedFd,
-    /// How it is observed. A thread prints to its process's stderr.
-    pub(crate) ends: ProbeEnds,
-    /// The CPUs that it may use; empty: those of whoever starts it.
-    pub(crate) cpus: Vec<usize>,
-}
-
-/// What all workers of a pool have in common.
+/// What all workers of a pool have in common, as their parent has it. A worker has a
+/// [`PoolContext`](crate::worker::PoolContext).
 #[derive(Clone)]
 pub(crate) struct WorkerConfig {
     pub(crate) codec: Codec,
@@ -97,7 +83,7 @@ impl From<Error> for Unstarted {
 /// A start method at work for one pool. Dropping it ends what it keeps running besides the workers.
 pub(crate) trait Starter: Send {
     /// Begins to start a worker.
-    fn start(&mut self, seat: WorkerSpec) -> Result<StartingWorker, Unstarted>;
+    fn start(&mut self, kit: WorkerKit) -> Result<StartingWorker, Unstarted>;
 
     /// From here on, workers that inherit this process's memory get today's, if that can be.
     fn refresh(&mut self) {}
@@ -107,15 +93,17 @@ pub(crate) trait Starter: Send {
 #[derive(Debug)]
 pub(crate) enum StartingWorker {
     Here(Child),
-    Awaited(spawn::AwaitingHandshake),
+    Process(spawn::AwaitingHandshake),
+    Thread(threads::StartingThread),
 }
 
 impl StartingWorker {
-    /// Waits until the worker has found its way into this crate's code. It has not found its lane yet.
+    /// Waits until the worker has come to this crate's code. A process has not opened its lane yet.
     pub(crate) fn wait(self) -> Result<Child, Unstarted> {
         match self {
             Self::Here(child) => Ok(child),
-            Self::Awaited(process) => process.hear().map(Child::Process),
+            Self::Process(process) => process.hear().map(Child::Process),
+            Self::Thread(thread) => thread.wait().map(Child::Thread),
         }
     }
 }

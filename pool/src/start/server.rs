@@ -2,21 +2,19 @@
 
 use std::fmt::Display;
 use std::io;
-use std::os::fd::AsFd;
 
 use nix::unistd::Pid;
 
-use super::protocol::{self, ForkReply, StartRequest, next_number};
-use super::{
-    BOOT_LIMIT, Child, Starter, StartingWorker, Unstarted, WorkerConfig, WorkerSpec, fork, forkserver,
-};
+use super::protocol::{self, ForkReply, ForkRequest};
+use super::{BOOT_LIMIT, Child, Starter, StartingWorker, Unstarted, WorkerConfig, fork, forkserver};
 use crate::error::Error;
-use crate::observe::ProbeEnds;
 use crate::sys::credentials::Credentials;
 use crate::sys::fd::Fd;
 use crate::sys::lifeline::lifeline;
+use crate::sys::passed::{Lent, Passed};
 use crate::sys::process::Process;
 use crate::sys::socket::Channel;
+use crate::worker::WorkerKit;
 
 /// A running server.
 #[derive(Debug)]
@@ -35,60 +33,28 @@ enum Failure {
     Refused(Error),
 }
 
-/// A seat whose descriptors are known as the crate's own: a server that is forked now closes its copies of them, or
-/// all its workers would have this one's lane.
-struct Known {
-    fds: Vec<Fd>,
-    order: StartRequest,
-    cpus: Vec<usize>,
-}
-
-impl Known {
-    fn new(seat: WorkerSpec) -> Result<Self, Error> {
-        let WorkerSpec { id, down, up, waker, ends: ProbeEnds { stderr, log, handles: notes }, cpus } = seat;
-        let (log, verbosity) = log.unzip();
-        let fds =
-            [down, up, waker].into_iter().chain(stderr).chain(log).map(Fd::new).collect::<io::Result<_>>();
-        let fds = fds.map_err(|error| Error::start(what(id as u64), error))?;
-        let order =
-            StartRequest { id: id as u64, verbosity: verbosity.unwrap_or(0), notes, number: next_number() };
-        Ok(Self { fds, order, cpus })
-    }
-}
-
-impl Drop for Known {
-    fn drop(&mut self) {
-        // None of the user's code has run since they were made: they are what they were, and nobody need look.
-        self.fds.drain(..).for_each(|fd| drop(fd.into_owned()));
-    }
-}
-
-fn what(id: u64) -> String {
-    format!("worker {id}")
-}
-
 impl Server {
     pub(super) fn new(process: Process, channel: Channel) -> Self {
         Self { process, channel, credentials: Credentials::own() }
     }
 
-    fn fork_worker(&mut self, seat: &Known) -> Result<Process, Failure> {
-        let refused = |why: &dyn Display| Failure::Refused(Error::start(what(seat.order.id), why));
+    fn fork_worker(&mut self, kit: &WorkerKit) -> Result<Process, Failure> {
+        let refused = |why: &dyn Display| Failure::Refused(Error::start(kit.name(), why));
         let (lifeline, tie) = lifeline().map_err(|error| refused(&error))?;
-        let fds: Vec<_> = seat.fds.iter().chain([tie.fd()]).map(AsFd::as_fd).collect();
-        let sent = match protocol::send(&self.channel, &seat.order, &fds) {
+        let request: ForkRequest<_, _> = (kit, Lent::new(tie.fd()));
+        let sent = match protocol::send(&self.channel, &request) {
             // It is gone already: what it said last tells more.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             sent => sent,
         };
         let answer = sent.and_then(|()| {
-            protocol::receive_within::<ForkReply>(&self.channel, BOOT_LIMIT, self.process.pidfd())
+            protocol::receive_within::<ForkReply<Passed>>(&self.channel, BOOT_LIMIT, self.process.pidfd())
         });
         match answer {
-            Ok(Some((Ok(pid @ 2..), mut pidfd))) if pidfd.len() == 1 => Fd::new(pidfd.remove(0))
-                .and_then(|pidfd| Process::adopt(Pid::from_raw(pid), pidfd, lifeline, tie, &seat.cpus))
+            Ok(Some(Ok((pid @ 2.., pidfd)))) => Fd::new(pidfd.into_owned())
+                .and_then(|pidfd| Process::adopt(Pid::from_raw(pid), pidfd, lifeline, tie, &kit.cpus))
                 .map_err(|error| refused(&error)),
-            Ok(Some((Err(why), _))) => Err(refused(&why)),
+            Ok(Some(Err(why))) => Err(refused(&why)),
             lost => {
                 // A worker that it may have forked is not known here: it still waits at its tie, in the server's
                 // group, and ends with it.
@@ -125,8 +91,7 @@ impl Forking {
 }
 
 impl Starter for Forking {
-    fn start(&mut self, seat: WorkerSpec) -> Result<StartingWorker, Unstarted> {
-        let seat = Known::new(seat)?;
+    fn start(&mut self, kit: WorkerKit) -> Result<StartingWorker, Unstarted> {
         let mut lost = String::new();
         for _ in 0..2 {
             // What this process may not do any more, fresh workers may not do either.
@@ -135,7 +100,7 @@ impl Starter for Forking {
                 Some(server) => server,
                 None => (self.start_server)(&self.crew)?,
             };
-            match server.fork_worker(&seat) {
+            match server.fork_worker(&kit) {
                 Ok(process) => {
                     self.server = Some(server);
                     return Ok(StartingWorker::Here(Child::Process(process)));
@@ -148,7 +113,7 @@ impl Starter for Forking {
             }
         }
         let why = format!("two servers in a row were lost as they forked it: {lost}");
-        Err(Error::start(what(seat.order.id), why).into())
+        Err(Error::start(kit.name(), why).into())
     }
 
     fn refresh(&mut self) {

@@ -1,7 +1,7 @@
 //! `Spawn`, and what the fork server is started with: this program, anew.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,22 +10,21 @@ use std::time::Duration;
 use nix::unistd::Pid;
 
 use super::protocol;
-use super::protocol::{
-    ARRIVED, Arrived, Handshake, HandshakeReply, ProcessKind, SharedHead, StartRequest, fingerprint,
-    next_number,
-};
-use super::{BOOT_LIMIT, Child, Starter, StartingWorker, Unstarted, WorkerConfig, WorkerSpec, boot_limit};
+use super::protocol::{ARRIVED, Arrived, Handshake, HandshakeReply, ProcessKind, SharedBytes, fingerprint};
+use super::{BOOT_LIMIT, Child, Starter, StartingWorker, Unstarted, WorkerConfig, boot_limit};
 use crate::codec::encode_record;
 use crate::error::{Death, Error};
 use crate::options::StartMethod;
 use crate::role;
 use crate::sys::lifeline::lifeline;
+use crate::sys::passed::Lent;
 use crate::sys::pidfd::pidfd_of;
 use crate::sys::process::Process;
 use crate::sys::program::Launch;
 use crate::sys::socket::Channel;
 use crate::sys::standard::{self, Printed};
 use crate::sys::{inheritable, memfile, named};
+use crate::worker::WorkerKit;
 
 /// Starts each worker as this program anew.
 pub(super) struct Spawn {
@@ -39,24 +38,14 @@ impl Spawn {
 }
 
 impl Starter for Spawn {
-    fn start(&mut self, seat: WorkerSpec) -> Result<StartingWorker, Unstarted> {
-        let what = format!("worker {}", seat.id);
-        let started = start_anew(&self.crew, ProcessKind::Worker, &what, &seat.cpus)?;
-        let fds = [&seat.down, &seat.up, &seat.waker].into_iter().chain(&seat.ends.stderr);
-        let (log, verbosity) = seat.ends.log.as_ref().map(|(log, verbosity)| (log, *verbosity)).unzip();
-        let fds: Vec<_> = fds.chain(log).map(AsFd::as_fd).collect();
-        let order = StartRequest {
-            id: seat.id as u64,
-            verbosity: verbosity.unwrap_or(0),
-            notes: seat.ends.handles,
-            number: next_number(),
-        };
-        // It is offered its seat before it has said that it is fit: nobody waits twice. If it is gone already, the
-        // missing answer tells more than the failing send.
-        let _ = protocol::send(&started.channel, &order, &fds);
+    fn start(&mut self, kit: WorkerKit) -> Result<StartingWorker, Unstarted> {
+        let started = start_anew(&self.crew, ProcessKind::Worker, &kit.name(), &kit.cpus)?;
+        // It is sent its kit before it has said that it is fit: nobody waits twice. If it is gone already, the missing
+        // answer tells more than the failing send.
+        let _ = protocol::send(&started.channel, &kit);
         let limit = boot_limit(&self.crew.shared);
         if HAS_ARRIVED.load(Ordering::Relaxed) {
-            return Ok(StartingWorker::Awaited(AwaitingHandshake { started, limit }));
+            return Ok(StartingWorker::Process(AwaitingHandshake { started, limit }));
         }
         // As long as none of this program's processes has come to `init` none may ever: one is enough to find that out.
         Ok(StartingWorker::Here(Child::Process(started.hear(limit)?.0)))
@@ -92,43 +81,38 @@ pub(super) struct Started {
 /// Starts this program anew and greets it; what it answers is to be heard with [`Started::hear`].
 pub(super) fn start_anew(
     crew: &WorkerConfig,
-    calling: ProcessKind,
+    kind: ProcessKind,
     what: &str,
     cpus: &[usize],
 ) -> Result<Started, Error> {
     if !role::initialized() {
         // The new process would run the user's `main`, come here, and start the next.
-        return Err(Error::NotInitialized(match calling {
+        return Err(Error::NotInitialized(match kind {
             ProcessKind::Worker => StartMethod::Spawn,
             ProcessKind::Server => StartMethod::ForkServer,
         }));
     }
-    let (head, bytes) = SharedHead::of(&crew.shared).map_err(|why| Error::start(what, why))?.unzip();
+    let shared = SharedBytes::of(&crew.shared).map_err(|why| Error::start(what, why))?;
     let fingerprint = fingerprint();
     let start = || -> io::Result<Started> {
         let (ours, theirs) = Channel::pair()?;
         let (lifeline, tie) = lifeline()?;
         let printed = Printed::new()?;
-        let list = list_of_inheritable()?;
+        let inherited = list_of_inheritable()?;
         let pid = exec(theirs, &printed)?;
         let process = Process::adopt(pid, pidfd_of(pid)?, lifeline, tie, cpus)?;
-        let streams = standard::own();
         let handshake = Handshake {
             fingerprint,
-            calling,
+            kind,
             codec: crew.codec,
             daemon: crew.daemon,
             fork_with_threads: crew.allow_fork_with_threads,
-            shared: head,
-            streams: streams.map(|stream| stream.is_some()),
-            lists: list.is_some(),
+            tie: Lent::new(process.tie().fd()),
+            shared,
+            streams: standard::own().map(|stream| stream.map(Lent::from)),
+            inherited: inherited.as_ref().map(Lent::new),
         };
-        let fds = [process.tie().fd().as_fd()]
-            .into_iter()
-            .chain(bytes.map(AsFd::as_fd))
-            .chain(streams.into_iter().flatten());
-        let fds: Vec<_> = fds.chain(list.as_ref().map(AsFd::as_fd)).collect();
-        match protocol::send(&ours, &handshake, &fds) {
+        match protocol::send(&ours, &handshake) {
             // It is gone already: the missing answer tells more.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             sent => sent?,
@@ -176,9 +160,9 @@ impl Started {
         self.hear_arrival()?;
         let fitness = protocol::receive_within::<HandshakeReply>(&self.channel, limit, self.process.pidfd());
         let why = match fitness {
-            Ok(Some((Ok(()), _))) => return Ok((self.process, self.channel)),
+            Ok(Some(Ok(()))) => return Ok((self.process, self.channel)),
             // It will think the same of itself next time.
-            Ok(Some((Err(why), _))) => return Err(Unstarted::for_good(Error::start(self.what, why))),
+            Ok(Some(Err(why))) => return Err(Unstarted::for_good(Error::start(self.what, why))),
             Ok(None) => match self.process.reap_within(Duration::from_secs(1)) {
                 Some(death) => format!("it {} before it was ready", Death::from(death)),
                 None => "it closed its control socket before it was ready".into(),
@@ -197,7 +181,7 @@ impl Started {
     fn hear_arrival(&mut self) -> Result<(), Unstarted> {
         let arrived = protocol::receive_within::<Arrived>(&self.channel, BOOT_LIMIT, self.process.pidfd());
         let reason = match arrived {
-            Ok(Some((Arrived { word: ARRIVED }, _))) => {
+            Ok(Some(Arrived { word: ARRIVED })) => {
                 HAS_ARRIVED.store(true, Ordering::Relaxed);
                 return Ok(());
             }

@@ -1,23 +1,20 @@
 //! `Threads`: a worker is a thread of this process.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc::{self, Receiver};
 use std::thread::{Builder, JoinHandle};
 
 use nix::unistd::write;
 
-use super::child::PoolContext;
-use super::{Child, Starter, StartingWorker, Unstarted, WorkerConfig, WorkerSpec};
+use super::{Starter, StartingWorker, Unstarted, WorkerConfig};
 use crate::error::Error;
-use crate::observe::ProbeEnds;
 use crate::role::WorkerKind;
 use crate::sys::cpu;
 use crate::sys::fd::Guarded;
-use crate::sys::named;
-use crate::task::WorkerId;
 use crate::unwind;
-use crate::worker::{self, Boot};
+use crate::worker::{PoolContext, Worker, WorkerKit};
 
 /// Starts each worker as a thread.
 pub(super) struct Threads {
@@ -31,59 +28,59 @@ impl Threads {
 }
 
 impl Starter for Threads {
-    fn start(&mut self, seat: WorkerSpec) -> Result<StartingWorker, Unstarted> {
-        let what = format!("worker {}", seat.id);
-        let heritage = PoolContext::of(&self.crew).map_err(|why| Error::start(&*what, why))?;
-        let thread = start(seat, heritage).map_err(|error| Error::start(what, error))?;
-        Ok(StartingWorker::Here(Child::Thread(thread)))
+    fn start(&mut self, kit: WorkerKit) -> Result<StartingWorker, Unstarted> {
+        let what = kit.name();
+        let context = PoolContext::of(&self.crew).map_err(|why| Error::start(&*what, why))?;
+        let started = start(kit, context);
+        let (thread, opened) = started.map_err(|error| Error::start(&*what, error))?;
+        Ok(StartingWorker::Thread(StartingThread { what, thread, opened }))
     }
 }
 
-fn start(seat: WorkerSpec, heritage: PoolContext) -> io::Result<Thread> {
-    let WorkerSpec { id, down, up, waker, ends: ProbeEnds { log, handles: notes, .. }, cpus } = seat;
-    let last = LastWords {
-        waker: Guarded::new(waker.try_clone().map_err(named("a copy of the eventfd"))?)?,
-        ended: Arc::default(),
-    };
+/// Whether a thread has opened what it was given, or why not.
+type Opened = Result<(), String>;
+
+fn start(kit: WorkerKit, context: PoolContext) -> io::Result<(Thread, Receiver<Opened>)> {
+    let last = LastWords { waker: Guarded::new(kit.lane.waker()?)?, ended: Arc::default() };
     let ended = last.ended.clone();
-    let is_pinned = !cpus.is_empty();
-    let (tell, told) = mpsc::channel();
+    let (tell, opened) = mpsc::channel();
     crate::sys::threads::expect_own();
-    let handle = Builder::new().name(format!("pool worker {id}")).spawn(move || {
-        if is_pinned {
-            let pinned = cpu::pin_this_thread(&cpus);
-            let is_on_its_cpus = pinned.is_ok();
-            let _ = tell.send(pinned);
-            if !is_on_its_cpus {
-                return;
-            }
-        }
-        let _last = last;
-        let PoolContext { codec, daemon, shared, .. } = heritage;
-        let boot = Boot {
-            id: WorkerId(id),
-            down,
-            up,
-            waker,
-            log,
-            notes,
-            codec,
-            shared,
-            daemon,
-            kind: WorkerKind::Thread,
-        };
-        if let Err(why) = worker::run(boot) {
+    let handle = Builder::new().name(format!("pool worker {}", kit.id)).spawn(move || {
+        // What is dropped last comes first.
+        let (_last, context) = (last, context);
+        let (id, worker) = (kit.id, open(kit, &context));
+        let _ = tell.send(worker.as_ref().map(|_| ()).map_err(String::clone));
+        if let Ok(Err(why)) = worker.map(Worker::run) {
             eprintln!("pool: worker thread {id} ends: {why}");
         }
     })?;
-    // A thread that cannot be on its CPUs was never a worker.
-    let pinned =
-        if is_pinned { told.recv().unwrap_or(Err(io::ErrorKind::BrokenPipe.into())) } else { Ok(()) };
-    if let Err(error) = pinned {
-        let _ = unwind::join(handle);
-        return Err(error);
+    Ok((Thread { handle: Some(handle), ended }, opened))
+}
+
+fn open(kit: WorkerKit, context: &PoolContext) -> Result<Worker, String> {
+    if !kit.cpus.is_empty() {
+        cpu::pin_this_thread(&kit.cpus).map_err(|error| error.to_string())?;
     }
-    Ok(Thread { handle: Some(handle), ended })
+    Worker::open(kit, context, WorkerKind::Thread)
+}
+
+/// A thread that has not opened yet what it was given.
+#[derive(Debug)]
+pub(crate) struct StartingThread {
+    what: String,
+    thread: Thread,
+    opened: Receiver<Opened>,
+}
+
+impl StartingThread {
+    /// Waits until it has. Before that none of the user's code may run here, which may close descriptors.
+    pub(super) fn wait(self) -> Result<Thread, Unstarted> {
+        match self.opened.recv() {
+            Ok(Ok(())) => Ok(self.thread),
+            Ok(Err(why)) => Err(Error::start(self.what, why).into()),
+            Err(_) => Err(Error::start(self.what, "it panicked").into()),
+        }
+    }
 }
 
 /// A worker thread. Dropping it joins a thread that has ended, and lets one that runs user code go on by itself.

@@ -1,12 +1,13 @@
 //! A worker: takes orders from its lane one after another, runs the user's functions, answers.
 
+mod kit;
+
 use std::any::Any;
-use std::os::fd::OwnedFd;
 
 use crate::codec::Codec;
 use crate::ids::ProfileId;
 use crate::lane::{Activity, Order, Responder, WorkerEnd, order, reply};
-use crate::observe::logs::{LogSender, Verbosity};
+use crate::observe::logs::LogSender;
 use crate::observe::progress;
 use crate::observe::timeline::{EXIT, INIT, Recorder};
 use crate::role::{self, WorkerKind};
@@ -16,60 +17,59 @@ use crate::task::WorkerId;
 use crate::task::registry::{Glue, Registry, SharedAny};
 use crate::wire::{ChunkHead, Failure, InitOrder, Packing};
 
-use crate::observe::ProbeHandles;
+use crate::observe::ProbeEnds;
 use crate::observe::stopwatch::Stopwatch;
 use crate::task::run::memory::Memory;
 use crate::task::run::{self, ExitGlue, TaskEnv, panicked, panics, reply_failed};
 
-/// What a new worker is made from.
-pub(crate) struct Boot {
-    pub(crate) id: WorkerId,
-    pub(crate) down: OwnedFd,
-    pub(crate) up: OwnedFd,
-    pub(crate) waker: OwnedFd,
-    pub(crate) log: Option<(OwnedFd, Verbosity)>,
-    pub(crate) notes: ProbeHandles,
-    pub(crate) codec: Codec,
-    pub(crate) shared: SharedAny,
-    pub(crate) daemon: bool,
-    pub(crate) kind: WorkerKind,
+pub(crate) use kit::{PoolContext, WorkerKit};
+
+/// A worker that has opened all that it was given.
+pub(crate) struct Worker {
+    lane: WorkerEnd,
+    runner: Runner,
 }
 
-/// Works until the exit order is done.
-pub(crate) fn run(boot: Boot) -> Result<(), String> {
-    let Boot { id, down, up, waker, log, notes, codec, shared, daemon, kind } = boot;
-    panics::capture_on_this_thread(kind);
-    let log = LogSender::new(log, kind == WorkerKind::Process);
-    role::enter_worker(daemon, kind);
-    if kind == WorkerKind::Process {
-        cpu::note_start();
+impl Worker {
+    /// Opens what it is given, on the thread that is to be the worker.
+    pub(crate) fn open(kit: WorkerKit, context: &PoolContext, kind: WorkerKind) -> Result<Self, String> {
+        let ProbeEnds { log, handles, .. } = kit.probes;
+        panics::capture_on_this_thread(kind);
+        let log = LogSender::new(log, kind == WorkerKind::Process);
+        role::enter_worker(context.daemon, kind);
+        if kind == WorkerKind::Process {
+            cpu::note_start();
+        }
+        progress::enter_worker(kit.id, kind, handles.board.as_deref());
+        let lane = kit.lane.open().map_err(|error| format!("cannot map the lane: {error}"))?;
+        let runner = Runner {
+            id: WorkerId(kit.id),
+            codec: context.codec,
+            shared: context.shared.clone(),
+            registry: Registry::get(),
+            profiles: Vec::new(),
+            parts: Vec::new(),
+            memory: Memory::default(),
+            watch: Stopwatch::new(handles.track.as_deref().and_then(Recorder::new)),
+            log,
+            kind,
+        };
+        Ok(Self { lane, runner })
     }
-    progress::enter_worker(id.0, kind, notes.board.as_deref());
-    let registry = Registry::get();
-    let mut lane =
-        WorkerEnd::new(&down, &up, waker).map_err(|error| format!("cannot map the lane: {error}"))?;
-    drop((down, up));
-    lane.answer(|answer| {
-        let Ok(()) = answer.reply::<std::convert::Infallible>(reply::READY, reply::READY, |_| Ok(()));
-        answer.notify();
-    });
-    let mut worker = Worker {
-        id,
-        codec,
-        shared,
-        registry,
-        profiles: Vec::new(),
-        parts: Vec::new(),
-        memory: Memory::default(),
-        watch: Stopwatch::new(notes.track.as_deref().and_then(Recorder::new)),
-        log,
-        kind,
-    };
-    loop {
-        match lane.serve(|order, answer| worker.obey(order, answer)) {
-            Ok(Some(Next::Serve)) => {}
-            Ok(Some(Next::End) | None) => return Ok(()),
-            Err(_) => return Err("the lane holds what no parent writes".into()),
+
+    /// Works until the exit order is done.
+    pub(crate) fn run(self) -> Result<(), String> {
+        let Self { mut lane, mut runner } = self;
+        lane.answer(|answer| {
+            let Ok(()) = answer.reply::<std::convert::Infallible>(reply::READY, reply::READY, |_| Ok(()));
+            answer.notify();
+        });
+        loop {
+            match lane.serve(|order, answer| runner.obey(order, answer)) {
+                Ok(Some(Next::Serve)) => {}
+                Ok(Some(Next::End) | None) => return Ok(()),
+                Err(_) => return Err("the lane holds what no parent writes".into()),
+            }
         }
     }
 }
@@ -80,7 +80,8 @@ enum Next {
     End,
 }
 
-struct Worker {
+/// Runs the user's functions.
+struct Runner {
     id: WorkerId,
     codec: Codec,
     shared: SharedAny,
@@ -102,7 +103,7 @@ struct Profile {
     exit: Option<(u32, ExitGlue)>,
 }
 
-impl Worker {
+impl Runner {
     fn obey(&mut self, order: Order<'_>, answer: &mut Responder<'_>) -> Next {
         match order.tag {
             order::CHUNK => self.run_chunk(order.payload, answer),

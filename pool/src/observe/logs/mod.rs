@@ -6,13 +6,14 @@
 //! them.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use serde::{Deserialize, Serialize};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
 use crate::codec::{decode_record, encode_record};
+use crate::sys::passed::Passed;
 use crate::sys::pipe::{PIPE_BUF, Reader, pipe};
 
 mod replay;
@@ -79,7 +80,7 @@ pub(crate) struct Log {
 }
 
 /// A log for a new worker, and what it may tell; none where nobody listens.
-pub(crate) fn open() -> io::Result<(Option<Log>, Option<(OwnedFd, Verbosity)>)> {
+pub(crate) fn open() -> io::Result<(Option<Log>, Option<(Passed, Verbosity)>)> {
     let verbosity = verbosity();
     if verbosity == 0 {
         return Ok((None, None));
@@ -178,7 +179,7 @@ mod tests {
 
     fn log() -> (Log, File) {
         let (pipe, writer) = pipe().unwrap();
-        (Log { pipe, rest: Vec::new(), broken: false }, writer.into())
+        (Log { pipe, rest: Vec::new(), broken: false }, writer.into_owned().into())
     }
 
     fn record(message: &str) -> Record {

@@ -2,7 +2,9 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
+
+use crate::sys::passed::Passed;
 
 pub(crate) type Verbosity = u8;
 pub(crate) type Record = Infallible;
@@ -10,7 +12,7 @@ pub(crate) type Record = Infallible;
 #[derive(Debug)]
 pub(crate) enum Log {}
 
-pub(crate) fn open() -> io::Result<(Option<Log>, Option<(OwnedFd, Verbosity)>)> {
+pub(crate) fn open() -> io::Result<(Option<Log>, Option<(Passed, Verbosity)>)> {
     Ok((None, None))
 }
 
@@ -28,7 +30,7 @@ impl Log {
 pub(crate) struct LogSender;
 
 impl LogSender {
-    pub(crate) fn new(_: Option<(OwnedFd, Verbosity)>, _: bool) -> Self {
+    pub(crate) fn new(_: Option<(Passed, Verbosity)>, _: bool) -> Self {
         Self
     }
 

@@ -1,7 +1,6 @@
 //! The worker's end: a subscriber that sends what is logged to the parent.
 
 use std::fmt::{self, Write};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -16,6 +15,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::{LEVELS, Record, Value, Verbosity};
 use crate::sys::fd::Guarded;
+use crate::sys::passed::Passed;
 use crate::sys::pipe::{PIPE_BUF, set_nonblocking};
 use crate::text;
 
@@ -36,14 +36,14 @@ impl fmt::Debug for LogSender {
 
 impl LogSender {
     /// On this thread, and if it is alone in its process in all of it.
-    pub(crate) fn new(log: Option<(OwnedFd, Verbosity)>, alone: bool) -> Self {
+    pub(crate) fn new(log: Option<(Passed, Verbosity)>, alone: bool) -> Self {
         let quiet = Self { outlet: None, _guard: None };
         let Some((pipe, verbosity)) = log else { return quiet };
         let Some(level) = LEVELS.get(usize::from(verbosity).wrapping_sub(1)) else { return quiet };
         if set_nonblocking(&pipe).is_err() {
             return quiet;
         }
-        let Ok(pipe) = Guarded::new(pipe) else { return quiet };
+        let Ok(pipe) = Guarded::new(pipe.into_owned()) else { return quiet };
         let outlet = Arc::new(Outlet { pipe, index: AtomicU64::new(NONE), lost: AtomicU32::new(0) });
         let sender = Sender { level: LevelFilter::from_level(*level), outlet: Arc::clone(&outlet) };
         let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(sender));

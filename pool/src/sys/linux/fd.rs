@@ -29,7 +29,8 @@ struct Number {
     /// Tells entries apart: two have the same number if the user has closed the first one's.
     entry: u64,
     number: RawFd,
-    identity: Identity,
+    /// None where an `OwnedFd` of the crate's has the number, which nobody else may close.
+    identity: Option<Identity>,
 }
 
 impl Number {
@@ -40,7 +41,7 @@ impl Number {
         // SAFETY: the borrow ends with this function, which passes it to fstat and fcntl only. They take any number,
         // and return an error for one that is closed.
         let fd = unsafe { BorrowedFd::borrow_raw(self.number) };
-        self.identity.mark != UNMARKED && self.identity.is_of(&fd)
+        self.identity.is_none_or(|identity| identity.mark != UNMARKED && identity.is_of(&fd))
     }
 }
 
@@ -222,7 +223,17 @@ pub(crate) fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
 pub(crate) struct Known(u64);
 
 impl Known {
+    /// For one that the user's code may close.
     pub(crate) fn new(fd: &impl AsFd, identity: Identity) -> Self {
+        Self::enter(fd, Some(identity))
+    }
+
+    /// For one that is closed before any of the user's code runs.
+    pub(super) fn owned(fd: &OwnedFd) -> Self {
+        Self::enter(fd, None)
+    }
+
+    fn enter(fd: &impl AsFd, identity: Option<Identity>) -> Self {
         static ENTRIES: AtomicU64 = AtomicU64::new(0);
         let entry = ENTRIES.fetch_add(1, Ordering::Relaxed);
         open().push(Number { entry, number: fd.as_fd().as_raw_fd(), identity });
@@ -255,8 +266,9 @@ pub(super) unsafe fn close_inherited(keep: &[&Fd]) {
     open.retain(|fd| {
         let kept = keep.iter().any(|keep| keep.known.0 == fd.entry);
         if !kept && fd.is_ours() {
-            // SAFETY: `is_ours` found that the number stands for the crate's own file. The caller promises that its
-            // owner is neither used nor dropped in this process, so nobody relies on it.
+            // SAFETY: the number stands for the crate's own file: `is_ours` found that, or an `OwnedFd` has it, which
+            // nobody else may close. The caller promises that its owner is neither used nor dropped in this process, so
+            // nobody relies on it.
             unsafe { libc::close(fd.number) };
         }
         kept
@@ -327,10 +339,11 @@ extern "C" fn in_fork() {
     if open.is_empty() {
         return;
     }
-    // SAFETY: the calls take integers. `is_ours` found that each number stands for a file of this crate's own, which
-    // this copy has no use for. It becomes an eventfd, or is closed where there is none; then `Guarded` closes nothing,
-    // as it checks first. `nothing` may get a listed number that the user has closed: it has no mark, so it is not
-    // ours.
+    // SAFETY: the calls take integers. Each number stands for a file of this crate's own, which this copy has no use
+    // for: `is_ours` found that, or an `OwnedFd` has it. It becomes an eventfd, or is closed where there is none; then
+    // `Guarded` closes nothing, as it checks first, and an `OwnedFd` is never dropped here: the thread that has it runs
+    // none of the user's code, so it is another one than has forked, and did not come along. `nothing` may get a listed
+    // number that the user has closed: it has no mark, so it is not ours.
     unsafe {
         let nothing = libc::eventfd(0, libc::EFD_CLOEXEC);
         for fd in open.iter().filter(|fd| fd.is_ours()) {

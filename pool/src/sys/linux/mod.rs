@@ -14,6 +14,7 @@ pub(crate) mod leave;
 pub(crate) mod lifeline;
 pub(crate) mod memfile;
 pub(crate) mod memory;
+pub(crate) mod passed;
 pub(crate) mod pidfd;
 pub(crate) mod pipe;
 pub(crate) mod process;

@@ -1,12 +1,13 @@
 //! Pipes from a worker to its parent.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::read;
 
-use super::fd::{Fd, above_standard};
+use super::fd::Fd;
+use super::passed::Passed;
 use super::{named, retry};
 
 /// How much a pipe accepts at once, as a whole or not at all, and how much space there is when it is ready: POSIX's
@@ -18,11 +19,11 @@ pub(crate) const PIPE_BUF: usize = 4096;
 pub(crate) struct Reader(Fd);
 
 /// A pipe.
-pub(crate) fn pipe() -> io::Result<(Reader, OwnedFd)> {
+pub(crate) fn pipe() -> io::Result<(Reader, Passed)> {
     let (reader, writer) = io::pipe().map_err(named("pipe"))?;
     let reader = Fd::new(reader.into())?;
     set_nonblocking(&reader)?;
-    Ok((Reader(reader), above_standard(writer.into())?))
+    Ok((Reader(reader), Passed::new(writer.into())?))
 }
 
 /// Makes this descriptor return an error where it would wait.

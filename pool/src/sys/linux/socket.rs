@@ -52,11 +52,10 @@ impl Channel {
         self.0
     }
 
-    /// Sends a message with copies of the descriptors.
-    pub(crate) fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    /// Sends a message with copies of the descriptors that have these numbers.
+    pub(crate) fn send(&self, bytes: &[u8], fds: &[RawFd]) -> io::Result<()> {
         assert!(bytes.len() <= MESSAGE_BYTES && fds.len() <= MESSAGE_FDS, "control messages are small");
-        let fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
-        let rights = [ControlMessage::ScmRights(&fds)];
+        let rights = [ControlMessage::ScmRights(fds)];
         let rights = if fds.is_empty() { &[][..] } else { &rights[..] };
         let socket = self.0.intact()?.as_fd().as_raw_fd();
         // The other side reads each message before the next is due, so there is always space. If a send would wait, the

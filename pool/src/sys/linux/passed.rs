@@ -1,0 +1,153 @@
+//! Descriptors as fields of a message: [`Passed`] and [`Lent`]. A message is a record like any other. As it is encoded,
+//! its descriptors are noted one after another, to go beside the bytes; as it is decoded, they are taken in the same
+//! order.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+use super::fd::{Known, above_standard};
+
+/// A descriptor on its way to a new worker. Whoever has it runs none of the user's code, so that it needs no identity:
+/// a fork closes its copy by the number.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    // Dropped first: once the number is closed, it may be another's.
+    known: Known,
+    fd: OwnedFd,
+}
+
+impl Passed {
+    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
+        let fd = above_standard(fd)?;
+        Ok(Self { known: Known::owned(&fd), fd })
+    }
+
+    pub(crate) fn into_owned(self) -> OwnedFd {
+        drop(self.known);
+        self.fd
+    }
+}
+
+impl AsFd for Passed {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// A descriptor of which a message takes a copy along. It comes out as a [`Passed`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lent<'f>(BorrowedFd<'f>);
+
+impl<'f> Lent<'f> {
+    pub(crate) fn new(fd: &'f impl AsFd) -> Self {
+        Self(fd.as_fd())
+    }
+}
+
+impl<'f> From<BorrowedFd<'f>> for Lent<'f> {
+    fn from(fd: BorrowedFd<'f>) -> Self {
+        Self(fd)
+    }
+}
+
+thread_local! {
+    /// The descriptors of the message that this thread encodes.
+    static NOTED: RefCell<Option<Vec<RawFd>>> = const { RefCell::new(None) };
+    /// Those of the message that it decodes.
+    static CAME: RefCell<VecDeque<OwnedFd>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Encodes a message. The numbers are those of its descriptors, which it has as long as it is there.
+pub(crate) fn noting<R>(encode: impl FnOnce() -> R) -> (R, Vec<RawFd>) {
+    NOTED.set(Some(Vec::new()));
+    let encoded = encode();
+    (encoded, NOTED.take().unwrap_or_default())
+}
+
+/// Decodes a message that these descriptors came with. Those that it does not take are closed.
+pub(crate) fn with_those<R>(came: Vec<OwnedFd>, decode: impl FnOnce() -> R) -> R {
+    CAME.set(came.into());
+    let decoded = decode();
+    CAME.take();
+    decoded
+}
+
+impl Serialize for Lent<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let is_noted = NOTED
+            .with_borrow_mut(|noted| noted.as_mut().map(|noted| noted.push(self.0.as_raw_fd())).is_some());
+        if !is_noted {
+            return Err(ser::Error::custom("a descriptor goes in a control message only"));
+        }
+        serializer.serialize_unit()
+    }
+}
+
+impl Serialize for Passed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Lent::new(self).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Passed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <()>::deserialize(deserializer)?;
+        let fd = CAME.with_borrow_mut(VecDeque::pop_front);
+        let fd = fd.ok_or_else(|| de::Error::custom("the message came without one of its descriptors"))?;
+        Self::new(fd).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::stat::fstat;
+
+    use super::*;
+    use crate::codec::{decode_record, encode_record};
+
+    #[derive(Serialize, Deserialize)]
+    struct Message<F> {
+        first: F,
+        number: u64,
+        more: Vec<Option<F>>,
+    }
+
+    fn encoded(message: &impl Serialize) -> (Vec<u8>, Vec<RawFd>) {
+        let mut bytes = Vec::new();
+        let (encoded, noted) = noting(|| encode_record(message, &mut bytes));
+        encoded.unwrap();
+        (bytes, noted)
+    }
+
+    #[test]
+    fn each_comes_out_where_it_went_in() {
+        let pipes: Vec<_> = (0..3).map(|_| io::pipe().unwrap().0).collect();
+        let lent = |at: usize| Lent::new(&pipes[at]);
+        let (bytes, noted) =
+            encoded(&Message { first: lent(2), number: 7, more: vec![None, Some(lent(0)), Some(lent(1))] });
+        assert_eq!(noted, [2, 0, 1].map(|at: usize| pipes[at].as_raw_fd()));
+
+        let copies = || [2, 0, 1].map(|at: usize| pipes[at].as_fd().try_clone_to_owned().unwrap()).into();
+        let message: Message<Passed> = with_those(copies(), || decode_record(&bytes)).unwrap();
+        let inode = |fd: &dyn AsFd| fstat(fd.as_fd()).unwrap().st_ino;
+        assert_eq!((inode(&message.first), message.number), (inode(&pipes[2]), 7));
+        let [None, Some(second), Some(third)] = &message.more[..] else { panic!() };
+        assert_eq!((inode(second), inode(third)), (inode(&pipes[0]), inode(&pipes[1])));
+
+        let mut too_few: Vec<OwnedFd> = copies();
+        too_few.pop();
+        let missing = with_those(too_few, || decode_record::<Message<Passed>>(&bytes));
+        assert!(missing.err().unwrap().contains("without one of its descriptors"));
+    }
+
+    #[test]
+    fn other_records_have_none() {
+        let (pipe, _) = io::pipe().unwrap();
+        let refused = encode_record(&Lent::new(&pipe), &mut Vec::new()).unwrap_err();
+        assert!(refused.contains("in a control message only"), "{refused}");
+    }
+}
