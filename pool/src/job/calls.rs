@@ -1,10 +1,186 @@
-//! The helpers on a task's own type, which `#[worker_task]` asks for.
+//! The short forms of the calls: `pool.map::<f>(items)` on the pool, and `f::par_map(&pool, items)` on the task's own
+//! type, which `#[worker_task]` writes. Both hand on to the method of [`Job`](super::Job) that does the work, with the
+//! task's own init and exit functions.
+//!
+//! [`calls!`] lists them; `call!` and `lazy_call!` write a row out in either form. To add a call, write its method on
+//! `Job` and its row here. Nothing in this file is part of the API: it is exported for the output of `#[worker_task]`.
 
-/// Gives a task's type its calls. Not part of the API: the output of `#[worker_task]` uses it.
+/// The calls, one row each: what it does, its name on `Job` and on the pool, `as` its name on the task's type, what it
+/// takes and what it gives.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! calls {
+    (pool) => { $crate::calls! { pool, T::Item<'item>, T::Output } };
+    (task) => {
+        $crate::calls! {
+            task, <Self as $crate::__private::Task>::Item<'item>, <Self as $crate::__private::Task>::Output
+        }
+    };
+    ($form:ident, $Item:ty, $Output:ty) => {
+        $crate::call! {
+            $form
+
+            /// Runs the task over the items; the results are in input order. The first failed task ends the call.
+            #[doc(alias = "par_map")]
+            fn map as par_map(items: impl ::core::iter::IntoIterator<Item = $Item>)
+                -> ::core::result::Result<::std::vec::Vec<$Output>, $crate::Error>;
+
+            /// Runs the task over the items; the results are in the order in which they came. The first failed task
+            /// ends the call.
+            #[doc(alias = "par_map_unordered")]
+            fn map_unordered as par_map_unordered(items: impl ::core::iter::IntoIterator<Item = $Item>)
+                -> ::core::result::Result<::std::vec::Vec<$Output>, $crate::Error>;
+
+            /// Runs the task over the items; one outcome for each, in input order. A failed task is its own error.
+            #[doc(alias = "par_map_outcomes")]
+            fn map_outcomes as par_map_outcomes(items: impl ::core::iter::IntoIterator<Item = $Item>)
+                -> ::core::result::Result<
+                    ::std::vec::Vec<::core::result::Result<$Output, $crate::TaskError>>,
+                    $crate::Error,
+                >;
+
+            /// Runs the task once and waits for its result.
+            fn apply as apply(item: $Item) -> ::core::result::Result<$Output, $crate::Error>;
+
+            /// Runs the task once, without waiting.
+            fn apply_async as apply_async(item: $Item) -> $crate::AsyncResult<$Output>;
+        }
+        $crate::lazy_call! {
+            $form
+
+            /// The results in input order, one by one, while the job goes on.
+            #[doc(alias = "par_imap")]
+            fn imap as par_imap(items: impl ::core::iter::IntoIterator<Item = $Item>)
+                -> Imap or impl ::core::iter::FusedIterator<Item = ::core::result::Result<$Output, $crate::Error>>;
+
+            /// The results in the order in which they come, one by one, while the job goes on.
+            #[doc(alias = "par_imap_unordered")]
+            fn imap_unordered as par_imap_unordered(items: impl ::core::iter::IntoIterator<Item = $Item>)
+                -> Imap or impl ::core::iter::FusedIterator<Item = ::core::result::Result<$Output, $crate::Error>>;
+        }
+        $crate::stream_calls! { $form, $Item, $Output }
+    };
+}
+
+/// The calls that give streams.
+#[cfg(feature = "stream")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! stream_calls {
+    ($form:ident, $Item:ty, $Output:ty) => {
+        $crate::lazy_call! {
+            $form
+
+            /// The results in input order as a stream, while the job goes on.
+            #[doc(alias = "par_stream")]
+            #[cfg_attr(docsrs, doc(cfg(feature = "stream")))]
+            fn stream as par_stream(items: impl ::core::iter::IntoIterator<Item = $Item>)
+                -> ResultStream or impl ::core::marker::Unpin
+                    + ::futures_core::FusedStream<Item = ::core::result::Result<$Output, $crate::Error>>;
+
+            /// The results in the order in which they come as a stream, while the job goes on.
+            #[doc(alias = "par_stream_unordered")]
+            #[cfg_attr(docsrs, doc(cfg(feature = "stream")))]
+            fn stream_unordered as par_stream_unordered(items: impl ::core::iter::IntoIterator<Item = $Item>)
+                -> ResultStream or impl ::core::marker::Unpin
+                    + ::futures_core::FusedStream<Item = ::core::result::Result<$Output, $crate::Error>>;
+        }
+    };
+}
+
+/// Without the feature there are none.
+#[cfg(not(feature = "stream"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! stream_calls {
+    ($form:ident, $Item:ty, $Output:ty) => {};
+}
+
+/// Writes calls that give everything at once.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! call {
+    (pool $(
+        $(#[doc = $doc:literal])*
+        $(#[doc(alias = $alias:literal)])?
+        fn $name:ident as $par:ident($input:ident: $Input:ty) -> $Result:ty;
+    )*) => {$(
+        $(#[doc = $doc])*
+        ///
+        #[doc = ::core::concat!("See [`Job::", ::core::stringify!($name), "`] for errors, and for options.")]
+        $(#[doc(alias = $alias)])?
+        pub fn $name<'item, T: $crate::__private::ReadyFor<S>>(&self, $input: $Input) -> $Result {
+            self.own_job::<T>().$name($input)
+        }
+    )*};
+    (task $(
+        $(#[doc = $doc:literal])*
+        $(#[doc(alias = $alias:literal)])?
+        fn $name:ident as $par:ident($input:ident: $Input:ty) -> $Result:ty;
+    )*) => {$(
+        $(#[doc = $doc])*
+        pub fn $par<'item, S: 'static>(pool: &$crate::WorkerPool<S>, $input: $Input) -> $Result
+        where
+            Self: $crate::__private::ReadyFor<S>,
+        {
+            pool.$name::<Self>($input)
+        }
+    )*};
+}
+
+/// Writes calls that give results while the job goes on. What they give has the type of the input in its own. On the
+/// pool, where `pool.imap::<f>(..)` names the task and no other type, that can only be `impl Trait`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! lazy_call {
+    (pool $(
+        $(#[doc = $doc:literal])*
+        #[doc(alias = $alias:literal)]
+        $(#[cfg_attr($($cfg:tt)*)])?
+        fn $name:ident as $par:ident(items: impl ::core::iter::IntoIterator<Item = $Item:ty>)
+            -> $Results:ident or $Unnamed:ty;
+    )*) => {$(
+        $(#[doc = $doc])*
+        ///
+        #[doc = ::core::concat!("See [`Job::", ::core::stringify!($name), "`] for more, and for options.")]
+        #[doc(alias = $alias)]
+        $(#[cfg_attr($($cfg)*)])?
+        pub fn $name<'item, T: $crate::__private::ReadyFor<S>>(
+            &self,
+            items: impl ::core::iter::IntoIterator<Item = $Item>,
+        ) -> $Unnamed {
+            self.own_job::<T>().$name(items)
+        }
+    )*};
+    (task $(
+        $(#[doc = $doc:literal])*
+        #[doc(alias = $alias:literal)]
+        $(#[cfg_attr($($cfg:tt)*)])?
+        fn $name:ident as $par:ident(items: impl ::core::iter::IntoIterator<Item = $Item:ty>)
+            -> $Results:ident or $Unnamed:ty;
+    )*) => {$(
+        $(#[doc = $doc])*
+        pub fn $par<'pool, 'item, S: 'static, I>(
+            pool: &'pool $crate::WorkerPool<S>,
+            items: I,
+        ) -> $crate::$Results<'pool, 'item, Self, I::IntoIter>
+        where
+            Self: $crate::__private::ReadyFor<S>,
+            I: ::core::iter::IntoIterator<Item = $Item>,
+        {
+            pool.own_job::<Self>().$name(items)
+        }
+    )*};
+}
+
+/// Gives a task's type its calls.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! task_calls {
     ($task:ident) => {
+        $crate::task_calls! { $task $crate::calls! { task } }
+    };
+    ($task:ident $($call:tt)+) => {
         #[allow(dead_code)]
         impl $task {
             /// A job of this task: options first, then one of its calls.
@@ -15,151 +191,18 @@ macro_rules! task_calls {
                 pool.job::<Self>()
             }
 
-            /// Runs the task over the items; the results are in input order. The first failed task ends the call.
-            pub fn par_map<'item, S: 'static>(
-                pool: &$crate::WorkerPool<S>,
-                items: impl ::core::iter::IntoIterator<Item = <Self as $crate::__private::Task>::Item<'item>>,
-            ) -> ::core::result::Result<
-                $crate::__private::Vec<<Self as $crate::__private::Task>::Output>,
-                $crate::Error,
-            >
-            where
-                Self: $crate::__private::ReadyFor<S>,
-            {
-                pool.map::<Self>(items)
-            }
-
-            /// Like `par_map`, with the results in the order in which they came.
-            pub fn par_map_unordered<'item, S: 'static>(
-                pool: &$crate::WorkerPool<S>,
-                items: impl ::core::iter::IntoIterator<Item = <Self as $crate::__private::Task>::Item<'item>>,
-            ) -> ::core::result::Result<
-                $crate::__private::Vec<<Self as $crate::__private::Task>::Output>,
-                $crate::Error,
-            >
-            where
-                Self: $crate::__private::ReadyFor<S>,
-            {
-                pool.map_unordered::<Self>(items)
-            }
-
-            /// Runs the task over the items; one outcome for each, in input order.
-            pub fn par_map_outcomes<'item, S: 'static>(
-                pool: &$crate::WorkerPool<S>,
-                items: impl ::core::iter::IntoIterator<Item = <Self as $crate::__private::Task>::Item<'item>>,
-            ) -> ::core::result::Result<
-                $crate::__private::Vec<
-                    ::core::result::Result<<Self as $crate::__private::Task>::Output, $crate::TaskError>,
-                >,
-                $crate::Error,
-            >
-            where
-                Self: $crate::__private::ReadyFor<S>,
-            {
-                pool.map_outcomes::<Self>(items)
-            }
-
-            /// The results in input order, one by one, while the job goes on.
-            pub fn par_imap<'pool, 'item, S: 'static, I>(
-                pool: &'pool $crate::WorkerPool<S>,
-                items: I,
-            ) -> $crate::Imap<'pool, 'item, Self, I::IntoIter>
-            where
-                Self: $crate::__private::ReadyFor<S>,
-                I: ::core::iter::IntoIterator<Item = <Self as $crate::__private::Task>::Item<'item>>,
-            {
-                pool.own_job::<Self>().imap(items)
-            }
-
-            /// The results in the order in which they come, one by one, while the job goes on.
-            pub fn par_imap_unordered<'pool, 'item, S: 'static, I>(
-                pool: &'pool $crate::WorkerPool<S>,
-                items: I,
-            ) -> $crate::Imap<'pool, 'item, Self, I::IntoIter>
-            where
-                Self: $crate::__private::ReadyFor<S>,
-                I: ::core::iter::IntoIterator<Item = <Self as $crate::__private::Task>::Item<'item>>,
-            {
-                pool.own_job::<Self>().imap_unordered(items)
-            }
-
-            /// Runs the task once and waits for its result.
-            pub fn apply<S: 'static>(
-                pool: &$crate::WorkerPool<S>,
-                item: <Self as $crate::__private::Task>::Item<'_>,
-            ) -> ::core::result::Result<<Self as $crate::__private::Task>::Output, $crate::Error>
-            where
-                Self: $crate::__private::ReadyFor<S>,
-            {
-                pool.apply::<Self>(item)
-            }
-
-            /// Runs the task once, without waiting.
-            pub fn apply_async<S: 'static>(
-                pool: &$crate::WorkerPool<S>,
-                item: <Self as $crate::__private::Task>::Item<'_>,
-            ) -> $crate::AsyncResult<<Self as $crate::__private::Task>::Output>
-            where
-                Self: $crate::__private::ReadyFor<S>,
-            {
-                pool.apply_async::<Self>(item)
-            }
-        }
-
-        $crate::stream_calls!($task);
-    };
-}
-
-/// Gives a task's type its streams.
-#[cfg(feature = "stream")]
-#[doc(hidden)]
-#[macro_export]
-macro_rules! stream_calls {
-    ($task:ident) => {
-        #[allow(dead_code)]
-        impl $task {
-            /// The results in input order as a stream, while the job goes on.
-            pub fn par_stream<'pool, 'item, S: 'static, I>(
-                pool: &'pool $crate::WorkerPool<S>,
-                items: I,
-            ) -> $crate::ResultStream<'pool, 'item, Self, I::IntoIter>
-            where
-                Self: $crate::__private::ReadyFor<S>,
-                I: ::core::iter::IntoIterator<Item = <Self as $crate::__private::Task>::Item<'item>>,
-            {
-                pool.own_job::<Self>().stream(items)
-            }
-
-            /// The results in the order in which they come as a stream, while the job goes on.
-            pub fn par_stream_unordered<'pool, 'item, S: 'static, I>(
-                pool: &'pool $crate::WorkerPool<S>,
-                items: I,
-            ) -> $crate::ResultStream<'pool, 'item, Self, I::IntoIter>
-            where
-                Self: $crate::__private::ReadyFor<S>,
-                I: ::core::iter::IntoIterator<Item = <Self as $crate::__private::Task>::Item<'item>>,
-            {
-                pool.own_job::<Self>().stream_unordered(items)
-            }
+            $($call)+
         }
     };
 }
 
-/// Without the feature there are none.
-#[cfg(not(feature = "stream"))]
-#[doc(hidden)]
-#[macro_export]
-macro_rules! stream_calls {
-    ($task:ident) => {};
-}
-
-/// Gives the type of a task that takes chunks its calls: `slices` or `slices_mut`, and the type of the elements; both
-/// for a `stub`, whose type is not known.
+/// Gives the type of a task that takes chunks its calls: those of `slices` or `slices_mut` of the given elements. A
+/// `stub`, a task with an error in it, gets both.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! chunk_calls {
     ($task:ident slices $element:ty) => {
-        $crate::chunk_calls! {
+        $crate::task_calls! {
             $task
             /// Cuts the input into chunks and runs the task over them; the outputs are concatenated, in input order.
             pub fn par_map_slice<'rows, S: 'static, R: $crate::Concatenate>(
@@ -174,9 +217,9 @@ macro_rules! chunk_calls {
         }
     };
     ($task:ident slices_mut $element:ty) => {
-        $crate::chunk_calls! {
+        $crate::task_calls! {
             $task
-            /// Runs the task over chunks of so many elements, each in place; the outputs are one a chunk.
+            /// Runs the task over chunks of this many elements, each in place; gives one output a chunk.
             pub fn par_chunks_mut<S: 'static>(
                 pool: &$crate::WorkerPool<S>,
                 array: &mut $crate::shared::SharedArray<$element>,
@@ -193,7 +236,7 @@ macro_rules! chunk_calls {
         }
     };
     ($task:ident stub) => {
-        $crate::chunk_calls! {
+        $crate::task_calls! {
             $task
             /// There is an error in the task.
             pub fn par_map_slice<S: 'static, D>(
@@ -213,20 +256,6 @@ macro_rules! chunk_calls {
             }
         }
     };
-    ($task:ident $($call:tt)+) => {
-        #[allow(dead_code)]
-        impl $task {
-            /// A job of this task: options first, then one of its calls.
-            pub fn job<S: 'static>(pool: &$crate::WorkerPool<S>) -> $crate::Job<'_, Self, S>
-            where
-                Self: $crate::__private::RunsOn<S>,
-            {
-                pool.job::<Self>()
-            }
-
-            $($call)+
-        }
-    };
 }
 
 /// Gives the type of a task that takes views of arrays its calls: `arrays` or `arrays_mut`.
@@ -235,10 +264,10 @@ macro_rules! chunk_calls {
 #[macro_export]
 macro_rules! array_calls {
     ($task:ident arrays) => {
-        $crate::chunk_calls! {
+        $crate::task_calls! {
             $task
-            /// Cuts the array into chunks along the axis and runs the task over them; the outputs are concatenated along
-            /// it.
+            /// Cuts the array into chunks along the axis and runs the task over them; the outputs are concatenated
+            /// along it.
             pub fn par_map_array<'rows, S: 'static, R, A, D>(
                 pool: &$crate::WorkerPool<S>,
                 array: impl $crate::Arrays<'rows, A, D>,
@@ -256,10 +285,10 @@ macro_rules! array_calls {
         }
     };
     ($task:ident arrays_mut) => {
-        $crate::chunk_calls! {
+        $crate::task_calls! {
             $task
-            /// Runs the task over chunks of so many rows of an array of this shape, each in place; the outputs are one a
-            /// chunk.
+            /// Runs the task over chunks of this many rows of an array of this shape, each in place; gives one output
+            /// a chunk.
             pub fn par_array_chunks_mut<S: 'static, A, Sh: $crate::__private::ndarray::IntoDimension>(
                 pool: &$crate::WorkerPool<S>,
                 array: &mut $crate::shared::SharedArray<A>,

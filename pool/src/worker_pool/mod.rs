@@ -3,12 +3,8 @@
 mod builder;
 mod cpus;
 
-use std::iter::FusedIterator;
 use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
-
-#[cfg(feature = "stream")]
-use futures_core::FusedStream;
 
 use crate::codec::Codec;
 use crate::engine::Engine;
@@ -192,154 +188,7 @@ impl<S: 'static> WorkerPool<S> {
         self.job::<T>().worker_init().worker_exit()
     }
 
-    /// Runs the task over the items; the results are in input order. The first failed task ends the call.
-    ///
-    /// # Errors
-    /// [`Error::Task`] with the first task that failed; see [`Error`] for the others.
-    #[doc(alias = "par_map")]
-    pub fn map<'i, T>(&self, items: impl IntoIterator<Item = T::Item<'i>>) -> Result<Vec<T::Output>, Error>
-    where
-        T: ReadyFor<S>,
-    {
-        self.own_job::<T>().map(items)
-    }
-
-    /// Like [`map`](Self::map), with the results in the order in which they came.
-    ///
-    /// # Errors
-    /// As for [`map`](Self::map).
-    #[doc(alias = "par_map_unordered")]
-    pub fn map_unordered<'i, T>(
-        &self,
-        items: impl IntoIterator<Item = T::Item<'i>>,
-    ) -> Result<Vec<T::Output>, Error>
-    where
-        T: ReadyFor<S>,
-    {
-        self.own_job::<T>().map_unordered(items)
-    }
-
-    /// Runs the task over the items; one outcome for each, in input order.
-    ///
-    /// # Errors
-    /// Only what ends the whole call.
-    #[doc(alias = "par_map_outcomes")]
-    pub fn map_outcomes<'i, T>(
-        &self,
-        items: impl IntoIterator<Item = T::Item<'i>>,
-    ) -> Result<Vec<Result<T::Output, TaskError>>, Error>
-    where
-        T: ReadyFor<S>,
-    {
-        self.own_job::<T>().map_outcomes(items)
-    }
-
-    /// The results in input order, one by one, while the job goes on.
-    #[doc(alias = "par_imap")]
-    pub fn imap<'i, T>(
-        &self,
-        items: impl IntoIterator<Item = T::Item<'i>>,
-    ) -> impl FusedIterator<Item = Result<T::Output, Error>>
-    where
-        T: ReadyFor<S>,
-    {
-        self.own_job::<T>().imap(items)
-    }
-
-    /// The results in the order in which they come, one by one, while the job goes on.
-    #[doc(alias = "par_imap_unordered")]
-    pub fn imap_unordered<'i, T>(
-        &self,
-        items: impl IntoIterator<Item = T::Item<'i>>,
-    ) -> impl FusedIterator<Item = Result<T::Output, Error>>
-    where
-        T: ReadyFor<S>,
-    {
-        self.own_job::<T>().imap_unordered(items)
-    }
-
-    /// The results in input order as a stream, while the job goes on.
-    ///
-    /// ```
-    /// use futures::TryStreamExt;
-    /// use pool::{WorkerPool, worker_task};
-    ///
-    /// #[worker_task]
-    /// fn square(x: u64) -> u64 {
-    ///     x * x
-    /// }
-    ///
-    /// #[pool::main]
-    /// fn main() -> Result<(), pool::Error> {
-    ///     let pool = WorkerPool::new(2)?;
-    ///     let squares = pool.stream::<square>(1..=3).try_collect::<Vec<_>>();
-    ///     assert_eq!(futures::executor::block_on(squares)?, [1, 4, 9]);
-    ///     Ok(())
-    /// }
-    /// ```
-    #[cfg(feature = "stream")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "stream")))]
-    #[doc(alias = "par_stream")]
-    pub fn stream<'i, T>(
-        &self,
-        items: impl IntoIterator<Item = T::Item<'i>>,
-    ) -> impl FusedStream<Item = Result<T::Output, Error>> + Unpin
-    where
-        T: ReadyFor<S>,
-    {
-        self.own_job::<T>().stream(items)
-    }
-
-    /// The results in the order in which they come as a stream, while the job goes on.
-    ///
-    /// ```
-    /// use futures::StreamExt;
-    /// use pool::{WorkerPool, worker_task};
-    ///
-    /// #[worker_task]
-    /// fn square(x: u64) -> u64 {
-    ///     x * x
-    /// }
-    ///
-    /// #[pool::main]
-    /// fn main() -> Result<(), pool::Error> {
-    ///     let pool = WorkerPool::new(2)?;
-    ///     let results = pool.stream_unordered::<square>(1..=3).count();
-    ///     assert_eq!(futures::executor::block_on(results), 3);
-    ///     Ok(())
-    /// }
-    /// ```
-    #[cfg(feature = "stream")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "stream")))]
-    #[doc(alias = "par_stream_unordered")]
-    pub fn stream_unordered<'i, T>(
-        &self,
-        items: impl IntoIterator<Item = T::Item<'i>>,
-    ) -> impl FusedStream<Item = Result<T::Output, Error>> + Unpin
-    where
-        T: ReadyFor<S>,
-    {
-        self.own_job::<T>().stream_unordered(items)
-    }
-
-    /// Runs the task once and waits for its result.
-    ///
-    /// # Errors
-    /// As for [`map`](Self::map).
-    pub fn apply<T>(&self, item: T::Item<'_>) -> Result<T::Output, Error>
-    where
-        T: ReadyFor<S>,
-    {
-        self.own_job::<T>().apply(item)
-    }
-
-    /// Runs the task once, without waiting.
-    pub fn apply_async<T>(&self, item: T::Item<'_>) -> AsyncResult<T::Output>
-    where
-        T: ReadyFor<S>,
-    {
-        self.own_job::<T>().apply_async(item)
-    }
+    crate::calls! { pool }
 
     /// Runs the task over the items, without waiting; the results are in input order.
     pub fn map_async<'i, T>(
