@@ -25,7 +25,7 @@ pub(crate) struct Probes {
 }
 
 /// The worker's side.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct ProbeEnds {
     pub(crate) stderr: Option<Passed>,
     /// Where it logs, and how much, if somebody listens.

@@ -123,3 +123,44 @@ impl Drop for LastWords {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::fd::RawFd;
+    use std::os::unix::fs::MetadataExt;
+
+    use nix::sys::eventfd::EventFd;
+
+    use super::*;
+    use crate::codec::{Codec, encode_record};
+    use crate::lane;
+    use crate::observe::ProbeEnds;
+    use crate::start::{Child, SharedSource};
+    use crate::sys::passed;
+
+    fn inode(number: RawFd) -> Option<u64> {
+        fs::metadata(format!("/proc/self/fd/{number}")).ok().map(|file| file.ino())
+    }
+
+    /// The user's code may close any number, once a worker counts as started.
+    #[test]
+    fn a_thread_that_is_started_has_closed_its_lanes_files() {
+        let shared = SharedSource::Here(Arc::new(()));
+        let mut threads = Threads::new(WorkerConfig {
+            codec: Codec::default(),
+            daemon: true,
+            shared,
+            allow_fork_with_threads: false,
+        });
+        for worker in 0..100 {
+            let (mut parent, lane) = lane::open(EventFd::new().unwrap().into()).unwrap();
+            let kit = WorkerKit::new(worker, Vec::new(), lane, ProbeEnds::default());
+            let (_, numbers) = passed::noting(|| encode_record(&kit, &mut Vec::new()));
+            let files: Vec<_> = numbers[..2].iter().map(|number| (*number, inode(*number))).collect();
+            let Ok(Child::Thread(_thread)) = threads.start(kit).unwrap().wait() else { panic!() };
+            assert!(files.iter().all(|(number, file)| inode(*number) != *file), "worker {worker}");
+            parent.close();
+        }
+    }
+}
