@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
-use pool::{Error, StartMethod, TaskErrorKind, worker_task};
+use pool::{Error, StartMethod, TaskError, TaskErrorKind, worker_task};
 
 use crate::harness::{apart, cases};
 use crate::support::{assert_usable, pool, task_error};
@@ -50,15 +50,24 @@ fn live(hangs: bool) -> (u32, u32) {
     (geteuid().as_raw(), nix::unistd::getegid().as_raw())
 }
 
+/// Where the worker's privileges were more than the program's, the error says that it could not be killed, and why.
+fn assert_timed_out(error: &TaskError, was_refused: bool) {
+    assert!(matches!(error.kind(), TaskErrorKind::TimedOut(_)), "{error}");
+    for said in [error.to_string(), format!("{error:?}")] {
+        assert_eq!(said.contains("refused (EPERM: Operation not permitted)"), was_refused, "{said}");
+        assert_eq!(said.contains("give up privileges before the pool's first call"), was_refused, "{said}");
+    }
+}
+
 fn given_up_after_a_call(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     assert_eq!(live::par_map(&pool, [false; 4])?, [(0, 0); 4]);
     let user = give_up();
     let hang = || live::job(&pool).task_timeout(Duration::from_millis(200)).chunk_size(1);
-    for _ in 0..2 {
+    for was_root in [true, false] {
         let outcomes = hang().map_outcomes([true; 2])?;
         for outcome in outcomes {
-            assert!(matches!(outcome.unwrap_err().kind(), TaskErrorKind::TimedOut(_)));
+            assert_timed_out(&outcome.unwrap_err(), was_root);
         }
         // Both have successors now.
         assert_eq!(live::job(&pool).chunk_size(1).map([false; 8])?, [(user, user); 8]);
@@ -74,7 +83,7 @@ fn given_up_with_workers_at_work(method: StartMethod) -> Result<(), Error> {
     let pending = live::apply_async(&pool, true);
     give_up();
     let error = task_error(live::job(&pool).task_timeout(Duration::from_millis(200)).apply(true));
-    assert!(matches!(error.kind(), TaskErrorKind::TimedOut(_)), "{error}");
+    assert_timed_out(&error, true);
     // One of its workers is at work, as root still.
     drop(pool);
     assert!(matches!(pending.get(), Err(Error::Closed)));

@@ -19,7 +19,7 @@ use super::spin::Spin;
 use super::streams::Streams;
 use super::worker::{Answers, ExitReply, OrderReply, WorkerHandle};
 use super::workers::Workers;
-use crate::error::Error;
+use crate::error::{EndNotes, Error};
 use crate::ids::{JobId, Unit};
 use crate::lane::{self, Corrupt, order};
 use crate::observe::Observer;
@@ -324,12 +324,12 @@ impl State {
             }
             Action::FailTask { bytes, worker, unit, job, index, attempts, cause } => {
                 let kind = self.workers.kind_of(worker, cause);
-                let stderr_tail = self.workers.stderr_tail_for(worker, cause);
+                let end = self.workers.end_notes(worker, cause);
                 let job = self.jobs.get_mut(job)?;
                 self.observer.attempt_lost(worker, job.task(), index, &kind);
                 let item = self.workers.get(worker).and_then(|handle| handle.shown_item(unit, cause, &kind));
                 let earlier = job.take_attempts(index);
-                let failure = TaskFailure { attempts, kind, earlier, item, stderr_tail, bytes };
+                let failure = TaskFailure { attempts, kind, earlier, item, end, bytes };
                 job.inbox.push_failure(index, worker, failure);
             }
             Action::Retry { worker, job, index, cause } => {
@@ -402,7 +402,9 @@ impl State {
                         self.workers.exits().push(exit, worker, &value);
                     }
                     Some(ExitReply::Value(..)) => return Err(Corrupt),
-                    Some(ExitReply::Failed(why)) => self.workers.note_exit_failed(worker, why.into(), None),
+                    Some(ExitReply::Failed(why)) => {
+                        self.workers.note_exit_failed(worker, why.into(), EndNotes::default());
+                    }
                     Some(ExitReply::Done) => self.handle(Event::OrderDone { worker }),
                     None => {}
                 }

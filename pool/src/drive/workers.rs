@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::poller::Poller;
 use super::worker::WorkerHandle;
-use crate::error::{Death, DeathCause, Error, TaskError, TaskErrorKind, write_stderr_tail};
+use crate::error::{Death, DeathCause, EndNotes, Error, TaskError, TaskErrorKind, write_stderr_tail};
 use crate::ids::{JobId, Unit};
 use crate::lane::{self, ParentEnd};
 use crate::observe::insights::Insights;
@@ -328,10 +328,10 @@ impl Workers {
         }
     }
 
-    /// What the worker printed before its end, if that was the end of a task.
-    pub(super) fn stderr_tail_for(&self, worker: usize, cause: Cause) -> Option<String> {
-        let ended = self.get(worker)?.ended()?;
-        ended.stderr_tail.clone().filter(|_| cause != Cause::Reported)
+    /// What there is to say of the worker's end, if that was the end of a task.
+    pub(super) fn end_notes(&self, worker: usize, cause: Cause) -> EndNotes {
+        let handle = self.get(worker).filter(|_| cause != Cause::Reported);
+        handle.map(WorkerHandle::end_notes).unwrap_or_default()
     }
 
     /// Why a call can't go on.
@@ -339,9 +339,8 @@ impl Workers {
         match cause {
             JobCause::Init(cause) => {
                 let kind = TaskErrorKind::Init(Box::new(self.kind_of(worker, cause)));
-                let stderr_tail = self.stderr_tail_for(worker, cause);
-                let error = TaskError::new(task.name, 0, worker, 1, None, kind);
-                Error::Task(error.with_stderr_tail(stderr_tail))
+                let notes = self.end_notes(worker, cause);
+                Error::Task(TaskError::new(task.name, 0, worker, 1, None, kind).with_end_notes(notes))
             }
             JobCause::NotStarted => self.why_not_started(),
         }
@@ -355,18 +354,13 @@ impl Workers {
 
     /// An exit function, or what follows it, did not end well.
     pub(super) fn lose_exit(&mut self, worker: usize, cause: Cause) {
-        let (kind, stderr_tail) = (self.kind_of(worker, cause), self.stderr_tail_for(worker, cause));
-        self.note_exit_failed(worker, kind, stderr_tail);
+        let (kind, notes) = (self.kind_of(worker, cause), self.end_notes(worker, cause));
+        self.note_exit_failed(worker, kind, notes);
     }
 
-    pub(super) fn note_exit_failed(
-        &mut self,
-        worker: usize,
-        why: TaskErrorKind,
-        stderr_tail: Option<String>,
-    ) {
+    pub(super) fn note_exit_failed(&mut self, worker: usize, why: TaskErrorKind, notes: EndNotes) {
         let kind = TaskErrorKind::Exit(Box::new(why));
-        let error = || TaskError::new("exit", 0, worker, 1, None, kind).with_stderr_tail(stderr_tail);
+        let error = || TaskError::new("exit", 0, worker, 1, None, kind).with_end_notes(notes);
         self.exit_error.get_or_insert_with(error);
     }
 

@@ -20,7 +20,7 @@ pub(crate) use death::DeathCause;
 pub use panic::PanicInfo;
 use plain::Plain;
 pub use returned::ReturnedError;
-pub(crate) use task::write_stderr_tail;
+pub(crate) use task::{EndNotes, write_stderr_tail};
 pub use task::{TaskError, TaskErrorKind};
 
 /// Why a call on a pool, or the building of one, did not succeed.

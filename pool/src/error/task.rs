@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use super::plain::Plain;
 use super::{Death, PanicInfo, ReturnedError};
 
@@ -22,7 +24,16 @@ pub(super) struct Failure {
     earlier: Vec<TaskErrorKind>,
     /// The elements of an array that it had in place.
     rows: Option<Range<usize>>,
-    stderr_tail: Option<String>,
+    end: EndNotes,
+}
+
+/// What there is to say of the end of a task's worker, besides how it ended.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct EndNotes {
+    /// The end of what it printed to stderr.
+    pub(crate) stderr_tail: Option<String>,
+    /// Why it could not be killed, and the end of its lifeline had to do that.
+    pub(crate) kill_refused: Option<Errno>,
 }
 
 impl TaskError {
@@ -34,8 +45,8 @@ impl TaskError {
         argument: Option<String>,
         kind: TaskErrorKind,
     ) -> Self {
-        let (earlier, rows, stderr_tail) = (Vec::new(), None, None);
-        Self(Arc::new(Failure { task, index, worker, attempts, argument, kind, earlier, rows, stderr_tail }))
+        let (earlier, rows, end) = (Vec::new(), None, EndNotes::default());
+        Self(Arc::new(Failure { task, index, worker, attempts, argument, kind, earlier, rows, end }))
     }
 
     /// Adds the errors of the attempts before the last.
@@ -54,10 +65,10 @@ impl TaskError {
         self
     }
 
-    /// Adds the end of what its worker printed to stderr.
-    pub(crate) fn with_stderr_tail(mut self, words: Option<String>) -> Self {
+    /// Adds what there is to say of its worker's end.
+    pub(crate) fn with_end_notes(mut self, end: EndNotes) -> Self {
         if let Some(failure) = Arc::get_mut(&mut self.0) {
-            failure.stderr_tail = words;
+            failure.end = end;
         }
         self
     }
@@ -111,7 +122,7 @@ impl TaskError {
     /// does.
     #[must_use]
     pub fn stderr_tail(&self) -> Option<&str> {
-        self.0.stderr_tail.as_deref()
+        self.0.end.stderr_tail.as_deref()
     }
 
     /// What went wrong, at the last attempt.
@@ -168,7 +179,14 @@ impl TaskError {
 
     /// Calls `say` for each further thing to say.
     fn say_more(&self, mut say: impl FnMut(fmt::Arguments<'_>) -> fmt::Result) -> fmt::Result {
-        let Failure { attempts, argument, earlier, .. } = &*self.0;
+        let Failure { attempts, argument, earlier, end, .. } = &*self.0;
+        if let Some(error) = end.kill_refused {
+            say(format_args!(
+                "the signal to kill the worker was refused ({error}), and it was ended by cutting its lifeline: a \
+                 process may kill those of its own user only, so give up privileges before the pool's first call, and \
+                 let a sandbox allow `kill` and `pidfd_send_signal`"
+            ))?;
+        }
         if let Some(argument) = argument {
             say(format_args!("its argument was {}", Plain(argument)))?;
         }

@@ -6,6 +6,10 @@ fn error(kind: TaskErrorKind) -> TaskError {
     TaskError::new("app::convert", 2, 1, 1, Some("\"a\"".into()), kind)
 }
 
+fn printed(words: &str) -> EndNotes {
+    EndNotes { stderr_tail: Some(words.into()), ..EndNotes::default() }
+}
+
 fn panicked(message: &str, place: Option<&str>, backtrace: Option<&str>) -> TaskErrorKind {
     let text = str::to_owned;
     TaskErrorKind::Panicked(PanicInfo::new(message.into(), place.map(text), backtrace.map(text)))
@@ -16,7 +20,7 @@ fn debug_says_what_display_says_over_several_lines() {
     let killed = || TaskErrorKind::Died(Death::new(DeathCause::Signaled(9)));
     let backtrace = "   0: app::row\n             at ./src/main.rs:7:5\n   1: app::convert\n";
     let kind = panicked("left: 1\nright: 2", Some("src/main.rs:7:5"), Some(backtrace));
-    let mut error = error(kind).after(vec![killed()]).with_stderr_tail(Some("so far\nso good".into()));
+    let mut error = error(kind).after(vec![killed()]).with_end_notes(printed("so far\nso good"));
     Arc::get_mut(&mut error.0).unwrap().attempts = 2;
     assert_eq!(
         error.to_string(),
@@ -74,7 +78,7 @@ fn what_a_worker_says_controls_no_terminal() {
         TaskErrorKind::Init(Box::new(TaskErrorKind::Failed(says.into()))),
     ] {
         let error = TaskError::new("f", 0, 0, 1, Some(says.into()), kind.clone());
-        let error = error.after(vec![kind]).with_stderr_tail(Some(format!("{says}\n{says}")));
+        let error = error.after(vec![kind]).with_end_notes(printed(&format!("{says}\n{says}")));
         for text in [error.to_string(), format!("{error:?}")] {
             assert!(text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t')), "{text:?}");
             assert!(text.contains("\\u{1b}[2Jfine\\u{d}\\u{9b}K\n") && text.contains("\tok"), "{text}");

@@ -184,10 +184,10 @@ pub(super) fn open<T: Task>(
             }
         }
         Outcome::Failed(loss) => {
-            let TaskFailure { attempts, kind, earlier, item, stderr_tail, bytes } = &**loss;
+            let TaskFailure { attempts, kind, earlier, item, end, bytes } = &**loss;
             let argument = item.as_ref().and_then(|item| show::<T>(codec, item));
             let error = fail(index, *attempts, argument, kind.clone());
-            sink(index, *bytes, Err(error.after(earlier.clone()).with_stderr_tail(stderr_tail.clone())))
+            sink(index, *bytes, Err(error.after(earlier.clone()).with_end_notes(end.clone())))
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What has come for a job and was not taken by its caller yet.
 
-use crate::error::{Error, TaskErrorKind};
+use crate::error::{EndNotes, Error, TaskErrorKind};
 
 /// The arrivals of one job. Values lie as bytes on one tape; they are decoded by the caller, outside any lock.
 #[derive(Debug, Default)]
@@ -41,8 +41,8 @@ pub(crate) struct TaskFailure {
     pub(crate) earlier: Vec<TaskErrorKind>,
     /// The argument's bytes, where they were still there.
     pub(crate) item: Option<Vec<u8>>,
-    /// What its worker printed last, if it ended.
-    pub(crate) stderr_tail: Option<String>,
+    /// What there is to say of its worker's end.
+    pub(crate) end: EndNotes,
     /// What it counts as until the caller takes it.
     pub(crate) bytes: u64,
 }

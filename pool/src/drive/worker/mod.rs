@@ -7,7 +7,7 @@ mod replies;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{Death, DeathCause, TaskErrorKind};
+use crate::error::{Death, DeathCause, EndNotes, TaskErrorKind};
 use crate::ids::Unit;
 use crate::lane::{Activity, OrderReservation, ParentEnd, Position};
 use crate::observe::insights::WorkerInsights;
@@ -368,6 +368,16 @@ impl WorkerHandle {
         let ended = observer.worker_ended(worker, &mut self.probes, death, running);
         self.did.deaths = u32::from(!ended.is_orderly);
         self.ended.insert(ended)
+    }
+
+    /// What there is to say of its end, besides how it ended.
+    pub(super) fn end_notes(&self) -> EndNotes {
+        let stderr_tail = self.ended.as_ref().and_then(|ended| ended.stderr_tail.clone());
+        let kill_refused = match &self.child {
+            Child::Process(process) => process.kill_refused(),
+            Child::Thread(_) => None,
+        };
+        EndNotes { stderr_tail, kill_refused }
     }
 
     /// How it ended.

@@ -42,14 +42,12 @@ fn open_pidfd(child: Pid) -> io::Result<Fd> {
 pub(super) const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
 
 /// Sends a signal to the process, or as the flags say.
-pub(super) fn signal(pidfd: &Fd, signal: libc::c_int, flags: libc::c_uint) -> io::Result<()> {
+pub(super) fn signal(pidfd: &Fd, signal: libc::c_int, flags: libc::c_uint) -> nix::Result<()> {
     if !pidfd.is_intact() {
-        return Err(Errno::EBADF.into());
+        return Err(Errno::EBADF);
     }
     let (fd, no_info) = (pidfd.as_fd().as_raw_fd(), std::ptr::null::<libc::siginfo_t>());
     // SAFETY: without a siginfo the call takes integers only, and touches no memory of this process.
-    match unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, no_info, flags) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, no_info, flags) };
+    Errno::result(sent).map(drop)
 }

@@ -38,6 +38,8 @@ pub(crate) struct Process {
     tie: Tie,
     /// When it was first sent SIGKILL.
     killed: Option<Instant>,
+    /// Why that was refused.
+    kill_refused: Option<Errno>,
     status: Option<ExitStatus>,
     /// Its groups and its memory, if SIGKILL has ended it.
     killed_as: Option<Killed>,
@@ -74,8 +76,15 @@ impl Process {
     ) -> io::Result<Self> {
         reap_left();
         let handle = Arc::new(Handle { pid, pidfd, owner: getpid() });
-        let process =
-            Self { handle, lifeline: Some(lifeline), tie, killed: None, status: None, killed_as: None };
+        let process = Self {
+            handle,
+            lifeline: Some(lifeline),
+            tie,
+            killed: None,
+            kill_refused: None,
+            status: None,
+            killed_as: None,
+        };
         match setpgid(pid, pid) {
             // It was started as the leader of its group and has gone through exec since.
             Ok(()) | Err(Errno::EACCES) => {}
@@ -132,9 +141,17 @@ impl Process {
         match self.handle.kill_alone() {
             Ok(()) => self.handle.kill_group(),
             // It has ended. Its group is looked at when its status is taken.
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-            Err(_) => self.lifeline = None,
+            Err(Errno::ESRCH) => {}
+            Err(refused) => {
+                self.kill_refused = Some(refused);
+                self.lifeline = None;
+            }
         }
+    }
+
+    /// Why it could not be killed, but had to be ended by its lifeline.
+    pub(crate) fn kill_refused(&self) -> Option<Errno> {
+        self.kill_refused
     }
 
     /// How it ended, if it has ended. Also kills what is left of its group.
@@ -235,12 +252,10 @@ impl Handle {
         self.wait(libc::WNOWAIT).is_ok()
     }
 
-    fn kill_alone(&self) -> io::Result<()> {
+    fn kill_alone(&self) -> nix::Result<()> {
         match signal(&self.pidfd, libc::SIGKILL, 0) {
             // A sandbox may deny the call.
-            Err(error) if error.raw_os_error() != Some(libc::ESRCH) && self.is_unreaped() => {
-                Ok(kill(self.pid, Signal::SIGKILL)?)
-            }
+            Err(error) if error != Errno::ESRCH && self.is_unreaped() => kill(self.pid, Signal::SIGKILL),
             signalled => signalled,
         }
     }
@@ -257,7 +272,7 @@ impl Handle {
     fn signal_group(&self, number: libc::c_int) -> Signalled {
         match signal(&self.pidfd, number, PIDFD_SIGNAL_PROCESS_GROUP) {
             Ok(()) => Signalled::Sent,
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Signalled::Gone,
+            Err(Errno::ESRCH) => Signalled::Gone,
             Err(_) => Signalled::Refused,
         }
     }
