@@ -1,7 +1,80 @@
 //! Numbers that name things.
 
 use std::fmt;
-use std::ops::{Add, Sub};
+use std::ops::{Add, Index, IndexMut, Sub};
+
+/// The number of a worker in its pool, from 0; a restarted worker keeps the number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId(pub(crate) usize);
+
+impl From<WorkerId> for usize {
+    fn from(id: WorkerId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One value for each worker of a pool.
+#[derive(Debug, Clone)]
+pub(crate) struct PerWorker<T>(Vec<T>);
+
+impl<T> PerWorker<T> {
+    pub(crate) fn new(workers: usize, make: impl FnMut(WorkerId) -> T) -> Self {
+        Self((0..workers).map(WorkerId).map(make).collect())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The numbers of all workers.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = WorkerId> + use<T> {
+        (0..self.0.len()).map(WorkerId)
+    }
+
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (WorkerId, &T)> {
+        self.ids().zip(&self.0)
+    }
+
+    pub(crate) fn numbered_mut(&mut self) -> impl Iterator<Item = (WorkerId, &mut T)> {
+        self.ids().zip(&mut self.0)
+    }
+
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, T> {
+        self.0.iter()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> std::slice::IterMut<'_, T> {
+        self.0.iter_mut()
+    }
+}
+
+impl<T> From<Vec<T>> for PerWorker<T> {
+    fn from(by_number: Vec<T>) -> Self {
+        Self(by_number)
+    }
+}
+
+impl<T> Index<WorkerId> for PerWorker<T> {
+    type Output = T;
+
+    #[inline]
+    fn index(&self, worker: WorkerId) -> &T {
+        &self.0[worker.0]
+    }
+}
+
+impl<T> IndexMut<WorkerId> for PerWorker<T> {
+    #[inline]
+    fn index_mut(&mut self, worker: WorkerId) -> &mut T {
+        &mut self.0[worker.0]
+    }
+}
 
 /// A call of a pool.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,6 +3,7 @@
 use super::poller::News;
 use super::worker::WorkerHandle;
 use super::workers::Workers;
+use crate::ids::WorkerId;
 use crate::observe::Observer;
 
 /// How often the parent looks how much memory workers hold in the midst of a task.
@@ -24,9 +25,9 @@ pub(super) struct Checks {
     memory_at: u64,
     progress_at: u64,
     /// Workers whose ends were signalled.
-    exited: Vec<usize>,
+    exited: Vec<WorkerId>,
     /// Workers that have printed or logged what was not taken yet.
-    readable: Vec<usize>,
+    readable: Vec<WorkerId>,
     /// The program has closed the pool's descriptors.
     is_blind: bool,
 }
@@ -66,10 +67,10 @@ impl Checks {
     /// more: the program has closed the pool's descriptors, and the lifelines with them.
     pub(super) fn note_news(&mut self, News { ended, printed, lost, .. }: News, workers: usize) -> bool {
         // A set of the program's own that has got the number of the pool's may tell of anything.
-        self.exited.extend(ended.into_iter().filter(|worker| *worker < workers));
-        self.readable.extend(printed.into_iter().filter(|worker| *worker < workers));
+        self.exited.extend(ended.into_iter().filter(|worker| worker.0 < workers));
+        self.readable.extend(printed.into_iter().filter(|worker| worker.0 < workers));
         if lost {
-            self.exited = (0..workers).collect();
+            self.exited = (0..workers).map(WorkerId).collect();
         }
         lost && !std::mem::replace(&mut self.is_blind, true)
     }
@@ -80,7 +81,7 @@ impl Checks {
     }
 
     /// The workers whose ends were signalled.
-    pub(super) fn take_exited(&mut self) -> Vec<usize> {
+    pub(super) fn take_exited(&mut self) -> Vec<WorkerId> {
         std::mem::take(&mut self.exited)
     }
 

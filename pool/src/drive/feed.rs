@@ -1,7 +1,7 @@
 //! Sends the items of calls: written into the workers' lanes as they are encoded.
 
 use super::state::State;
-use crate::ids::JobId;
+use crate::ids::{JobId, WorkerId};
 use crate::supervise::Work;
 use crate::wire::{ChunkHead, ITEM_HEAD};
 use crate::work::{ChunkWriter, Feed, Halt};
@@ -58,7 +58,7 @@ impl State {
     }
 
     /// Writes a chunk of fresh items, or what goes into one order of it, into the worker's lane.
-    fn send_fresh(&mut self, job: JobId, worker: usize, first: u64, most: u64, feed: &mut dyn Feed) {
+    fn send_fresh(&mut self, job: JobId, worker: WorkerId, first: u64, most: u64, feed: &mut dyn Feed) {
         let Some((handle, slot, draft)) = self.outlet(worker, job) else { return };
         let mut head = slot.head(first, 0);
         // What finds no room is copied twice more, so room is asked for, and items for the room.

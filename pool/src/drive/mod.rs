@@ -60,7 +60,7 @@ impl LocalEngine {
         let poller = Arc::new(Poller::new().map_err(|error| Error::start("the pool", error))?);
         let supervisor = Supervisor::new(cpus.len(), order_tasks, method.is_process());
         let starter = start::starter(method, workers);
-        let workers = Workers::new(starter, Arc::clone(&poller), cpus, policy, method.is_process());
+        let workers = Workers::new(starter, Arc::clone(&poller), cpus.into(), policy, method.is_process());
         let state = Mutex::new(State::new(supervisor, workers, Arc::clone(&poller)));
         Ok(Self { state, changed: Condvar::new(), poller, owner: Owner::here() })
     }

@@ -9,6 +9,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::{read, write};
 
+use crate::ids::WorkerId;
 use crate::sys::fd::{Fd, Identity, Known, above_standard};
 use crate::sys::named;
 
@@ -33,8 +34,8 @@ pub(crate) struct Poller {
 /// Of which workers there is what.
 #[derive(Debug, Default)]
 pub(super) struct News {
-    pub(super) ended: Vec<usize>,
-    pub(super) printed: Vec<usize>,
+    pub(super) ended: Vec<WorkerId>,
+    pub(super) printed: Vec<WorkerId>,
     woken: bool,
     /// The program has closed what the sleeper sleeps on.
     pub(super) lost: bool,
@@ -78,14 +79,14 @@ impl Poller {
     }
 
     /// From here on the end of this worker ends a sleep, until its pidfd is closed.
-    pub(super) fn watch(&self, pidfd: BorrowedFd<'_>, worker: usize) -> io::Result<()> {
-        Ok(self.set()?.add(pidfd, EpollEvent::new(EpollFlags::EPOLLIN, worker as u64))?)
+    pub(super) fn watch(&self, pidfd: BorrowedFd<'_>, worker: WorkerId) -> io::Result<()> {
+        Ok(self.set()?.add(pidfd, EpollEvent::new(EpollFlags::EPOLLIN, worker.0 as u64))?)
     }
 
     /// From here on what this worker prints ends a sleep, and is told once.
-    pub(super) fn watch_prints(&self, pipe: BorrowedFd<'_>, worker: usize) -> io::Result<()> {
+    pub(super) fn watch_prints(&self, pipe: BorrowedFd<'_>, worker: WorkerId) -> io::Result<()> {
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
-        Ok(self.set()?.add(pipe, EpollEvent::new(flags, worker as u64 | PRINTS))?)
+        Ok(self.set()?.add(pipe, EpollEvent::new(flags, worker.0 as u64 | PRINTS))?)
     }
 
     /// Wakes the sleeper.
@@ -135,8 +136,8 @@ impl Poller {
         for number in events[..found].iter().map(EpollEvent::data) {
             match number {
                 WAKER => news.woken = true,
-                PRINTS.. => news.printed.push((number ^ PRINTS) as usize),
-                worker => news.ended.push(worker as usize),
+                PRINTS.. => news.printed.push(WorkerId((number ^ PRINTS) as usize)),
+                worker => news.ended.push(WorkerId(worker as usize)),
             }
         }
         news

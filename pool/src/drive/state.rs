@@ -20,7 +20,7 @@ use super::streams::Streams;
 use super::worker::{Answers, ExitReply, OrderReply, WorkerHandle};
 use super::workers::Workers;
 use crate::error::{EndNotes, Error};
-use crate::ids::{JobId, Unit};
+use crate::ids::{JobId, Unit, WorkerId};
 use crate::lane::{self, Corrupt, order};
 use crate::observe::Observer;
 use crate::observe::events::Events;
@@ -101,7 +101,7 @@ impl State {
     /// What it takes to send the worker items of the call.
     pub(super) fn outlet(
         &mut self,
-        worker: usize,
+        worker: WorkerId,
         job: JobId,
     ) -> Option<(&mut WorkerHandle, &mut Job, &mut Draft)> {
         Some((self.workers.get_mut(worker)?, self.jobs.get_mut(job)?, &mut self.draft))
@@ -185,19 +185,19 @@ impl State {
     // ---- orders ----
 
     /// A chunk was sent: so many tasks of it.
-    pub(super) fn note_sent(&mut self, job: JobId, worker: usize, count: u64) {
+    pub(super) fn note_sent(&mut self, job: JobId, worker: WorkerId, count: u64) {
         self.handle(Event::Sent { job, worker, count });
     }
 
     /// Sends a task whose bytes were kept.
-    pub(super) fn send_retained(&mut self, job: JobId, worker: usize, index: u64) {
+    pub(super) fn send_retained(&mut self, job: JobId, worker: WorkerId, index: u64) {
         let Some(slot) = self.jobs.get_mut(job) else { return };
         let (head, item) = (slot.head(index, 1), slot.take_retained(index));
         self.send_alone(job, worker, head, item);
     }
 
     /// Sends a chunk of one encoded item.
-    pub(super) fn send_alone(&mut self, job: JobId, worker: usize, head: ChunkHead, item: Vec<u8>) {
+    pub(super) fn send_alone(&mut self, job: JobId, worker: WorkerId, head: ChunkHead, item: Vec<u8>) {
         if let Some(handle) = self.workers.get_mut(worker) {
             handle.send_item(head, item);
             self.supervisor.block(worker, !handle.is_clear());
@@ -206,12 +206,12 @@ impl State {
     }
 
     /// There is no room for the worker's next chunk.
-    pub(super) fn block(&mut self, worker: usize) {
+    pub(super) fn block(&mut self, worker: WorkerId) {
         self.supervisor.block(worker, true);
     }
 
     /// An item of the call could not be encoded.
-    pub(super) fn note_unsendable(&mut self, job: JobId, worker: usize, why: String) {
+    pub(super) fn note_unsendable(&mut self, job: JobId, worker: WorkerId, why: String) {
         if let Some(handle) = self.workers.get_mut(worker) {
             handle.report_instead(Failure::Encode(why).cut());
         }
@@ -219,7 +219,7 @@ impl State {
     }
 
     /// Tells the worker what there is for it, and takes what it has sent by now.
-    pub(super) fn exchange(&mut self, worker: usize) {
+    pub(super) fn exchange(&mut self, worker: WorkerId) {
         if let Some(handle) = self.workers.get_mut(worker) {
             handle.wake();
         }
@@ -236,7 +236,7 @@ impl State {
 
     /// Takes in all that has happened, and does what follows.
     pub(super) fn drive(&mut self) {
-        for worker in 0..self.workers.len() {
+        for worker in self.workers.ids() {
             self.drain(worker);
         }
         self.clock.note_watched();
@@ -245,7 +245,7 @@ impl State {
             self.note_panics();
             self.handle(Event::Tick);
         }
-        for worker in 0..self.workers.len() {
+        for worker in self.workers.ids() {
             let Some(handle) = self.workers.get_mut(worker) else { continue };
             handle.flush();
             self.supervisor.block(worker, !handle.is_clear());
@@ -349,7 +349,7 @@ impl State {
         None
     }
 
-    fn send(&mut self, worker: usize, tag: u8, payload: &[u8]) {
+    fn send(&mut self, worker: WorkerId, tag: u8, payload: &[u8]) {
         if let Some(handle) = self.workers.get_mut(worker) {
             handle.send(tag, payload);
         }
@@ -358,7 +358,7 @@ impl State {
     // ---- replies ----
 
     /// Takes the replies that the worker has sent by now.
-    fn drain(&mut self, worker: usize) {
+    fn drain(&mut self, worker: WorkerId) {
         if !self.workers.get(worker).is_some_and(WorkerHandle::has_reply) {
             return;
         }
@@ -373,7 +373,7 @@ impl State {
     }
 
     /// Takes the replies to the order at the head of the worker's queue.
-    fn drain_head(&mut self, worker: usize) -> Result<(), Corrupt> {
+    fn drain_head(&mut self, worker: WorkerId) -> Result<(), Corrupt> {
         let Some(handle) = self.workers.get_mut(worker) else { return Ok(()) };
         if !handle.is_up() {
             handle.take_up()?;
@@ -415,7 +415,7 @@ impl State {
 
     fn note_answers(
         &mut self,
-        worker: usize,
+        worker: WorkerId,
         unit: Unit,
         job: JobId,
         answers: Answers,
@@ -424,7 +424,13 @@ impl State {
         if let Some(job) = self.jobs.get(job) {
             for (index, Slow { took_ns, argument }) in slow {
                 let (task, took) = (job.task().name.into(), Duration::from_nanos(took_ns));
-                self.observer.ran_slowly(SlowTask { task, index: index as usize, worker, took, argument });
+                self.observer.ran_slowly(SlowTask {
+                    task,
+                    index: index as usize,
+                    worker: worker.0,
+                    took,
+                    argument,
+                });
             }
         }
         if done > 0 {
@@ -443,7 +449,7 @@ impl State {
     // ---- ends ----
 
     /// Sees whether the worker has ended. Its last replies are taken first: what it committed counts.
-    fn reap(&mut self, worker: usize) {
+    fn reap(&mut self, worker: WorkerId) {
         let Some(mut death) = self.workers.try_reap(worker, || self.jobs.ids()) else { return };
         self.drain(worker);
         if death.signal() == Some(libc::SIGKILL) {
@@ -470,12 +476,12 @@ impl State {
     /// no longer than a moment.
     pub(super) fn terminate(&mut self) {
         self.jobs.close_for_good();
-        for worker in 0..self.workers.len() {
+        for worker in self.workers.ids() {
             // One that has answered everything has nothing to do.
             self.drain(worker);
         }
         let may_leave: Vec<bool> =
-            (0..self.workers.len()).map(|worker| self.supervisor.can_end_now(worker)).collect();
+            self.workers.ids().map(|worker| self.supervisor.can_end_now(worker)).collect();
         self.cancel_all(&Error::Closed);
         self.workers.terminate(&may_leave, &mut self.observer);
     }
@@ -552,7 +558,7 @@ impl State {
 
     /// Workers that can't wake the parent any more leave; no task is lost, nor what their exit functions give.
     fn replace_mute(&mut self) {
-        for worker in 0..self.workers.len() {
+        for worker in self.workers.ids() {
             if self.workers.get_mut(worker).is_some_and(WorkerHandle::has_become_mute) {
                 self.handle(Event::OverSoftLimit { worker });
             }
@@ -561,7 +567,7 @@ impl State {
 
     /// Sees which orders with a time limit have begun, and when: that is what their limits count from.
     fn note_begun(&mut self) {
-        for worker in 0..self.workers.len() {
+        for worker in self.workers.ids() {
             if let Some(head) = self.supervisor.head_to_begin(worker)
                 && let Some(began) = self.workers.get(worker).and_then(|handle| handle.began(head.unit()))
             {

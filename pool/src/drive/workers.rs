@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::poller::Poller;
 use super::worker::WorkerHandle;
 use crate::error::{Death, DeathCause, EndNotes, Error, TaskError, TaskErrorKind, write_stderr_tail};
-use crate::ids::{JobId, Unit};
+use crate::ids::{JobId, PerWorker, Unit, WorkerId};
 use crate::lane::{self, ParentEnd};
 use crate::observe::insights::Insights;
 use crate::observe::timeline::Timeline;
@@ -24,12 +24,12 @@ const LEAVE_LIMIT: Duration = Duration::from_millis(500);
 
 pub(super) struct Workers {
     /// By their numbers.
-    handles: Vec<Option<WorkerHandle>>,
+    handles: PerWorker<Option<WorkerHandle>>,
     starting: Vec<PendingStart>,
     starter: Box<dyn Starter>,
     poller: Arc<Poller>,
     /// The CPUs of each.
-    cpus: Vec<Vec<usize>>,
+    cpus: PerWorker<Vec<usize>>,
     policy: WorkerPolicy,
     are_processes: bool,
     /// Why one could not be started, since the last call was opened.
@@ -48,7 +48,7 @@ pub(super) struct Workers {
 
 /// A worker on its way, and the parent's side of it.
 struct PendingStart {
-    worker: usize,
+    worker: WorkerId,
     lane: ParentEnd,
     probes: Probes,
     starting: StartingWorker,
@@ -58,12 +58,12 @@ impl Workers {
     pub(super) fn new(
         starter: Box<dyn Starter>,
         poller: Arc<Poller>,
-        cpus: Vec<Vec<usize>>,
+        cpus: PerWorker<Vec<usize>>,
         policy: WorkerPolicy,
         are_processes: bool,
     ) -> Self {
         Self {
-            handles: cpus.iter().map(|_| None).collect(),
+            handles: PerWorker::new(cpus.len(), |_| None),
             starting: Vec::new(),
             starter,
             poller,
@@ -84,15 +84,19 @@ impl Workers {
         self.policy
     }
 
+    pub(super) fn ids(&self) -> impl Iterator<Item = WorkerId> + use<> {
+        self.handles.ids()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.handles.len()
     }
 
-    pub(super) fn get(&self, worker: usize) -> Option<&WorkerHandle> {
+    pub(super) fn get(&self, worker: WorkerId) -> Option<&WorkerHandle> {
         self.handles[worker].as_ref()
     }
 
-    pub(super) fn get_mut(&mut self, worker: usize) -> Option<&mut WorkerHandle> {
+    pub(super) fn get_mut(&mut self, worker: WorkerId) -> Option<&mut WorkerHandle> {
         self.handles[worker].as_mut()
     }
 
@@ -112,8 +116,8 @@ impl Workers {
     }
 
     /// The numbers of those of which this holds.
-    pub(super) fn which(&self, holds: impl Fn(&WorkerHandle) -> bool) -> Vec<usize> {
-        (0..self.len()).filter(|worker| self.get(*worker).is_some_and(&holds)).collect()
+    pub(super) fn which(&self, holds: impl Fn(&WorkerHandle) -> bool) -> Vec<WorkerId> {
+        self.ids().filter(|worker| self.get(*worker).is_some_and(&holds)).collect()
     }
 
     pub(super) fn has_replies(&self) -> bool {
@@ -132,7 +136,7 @@ impl Workers {
     }
 
     /// Begins to start a worker. The one before is gone: dropping its handle reaps it and unmaps its lane.
-    pub(super) fn begin_start(&mut self, worker: usize, observer: &mut Observer) -> Option<Event> {
+    pub(super) fn begin_start(&mut self, worker: WorkerId, observer: &mut Observer) -> Option<Event> {
         self.forget(worker, observer);
         observer.worker_starting(worker);
         let begun = match &self.unfit {
@@ -149,11 +153,11 @@ impl Workers {
         }
     }
 
-    fn try_begin_start(&mut self, worker: usize, observer: &Observer) -> Result<PendingStart, Unstarted> {
+    fn try_begin_start(&mut self, worker: WorkerId, observer: &Observer) -> Result<PendingStart, Unstarted> {
         let failed = |error| Error::start(format!("worker {worker}"), error);
         let (lane, worker_side) = self.poller.waker().and_then(lane::open).map_err(failed)?;
         let (probes, ends) = observer.open_probes(self.are_processes).map_err(failed)?;
-        let kit = WorkerKit::new(worker, self.cpus[worker].clone(), worker_side, ends);
+        let kit = WorkerKit::new(worker.0, self.cpus[worker].clone(), worker_side, ends);
         let starting = self.starter.start(kit)?;
         Ok(PendingStart { worker, lane, probes, starting })
     }
@@ -205,7 +209,7 @@ impl Workers {
 
     fn note_not_started(
         &mut self,
-        worker: usize,
+        worker: WorkerId,
         Unstarted { error, is_final }: Unstarted,
         observer: &mut Observer,
     ) -> Event {
@@ -240,13 +244,13 @@ impl Workers {
 
     /// How a worker ended, if it has ended and is not known to be ended yet. One that does not end though it was killed
     /// is given up, and may still be at these calls.
-    pub(super) fn try_reap(&mut self, worker: usize, jobs: impl FnOnce() -> Vec<JobId>) -> Option<Death> {
+    pub(super) fn try_reap(&mut self, worker: WorkerId, jobs: impl FnOnce() -> Vec<JobId>) -> Option<Death> {
         let Self { handles, given_up, .. } = self;
         handles[worker].as_mut()?.try_reap(|handle| given_up.push((handle, jobs())))
     }
 
     /// Whether the kernel may have killed this worker for want of memory.
-    pub(super) fn has_run_out_of_memory(&mut self, worker: usize) -> bool {
+    pub(super) fn has_run_out_of_memory(&mut self, worker: WorkerId) -> bool {
         let others = self.iter().count().saturating_sub(1) as u64;
         let killed = self.handles[worker].as_ref().and_then(WorkerHandle::killed_as);
         killed.is_some_and(|killed| self.out_of_memory.has_killed(killed, others))
@@ -255,7 +259,7 @@ impl Workers {
     /// It has ended, and all that it has said is taken; `next` is the unit that it was to answer.
     pub(super) fn note_end(
         &mut self,
-        worker: usize,
+        worker: WorkerId,
         death: Death,
         next: Option<Unit>,
         observer: &mut Observer,
@@ -267,7 +271,7 @@ impl Workers {
     }
 
     /// A worker is gone: its process is reaped, its lane unmapped.
-    pub(super) fn forget(&mut self, worker: usize, observer: &mut Observer) {
+    pub(super) fn forget(&mut self, worker: WorkerId, observer: &mut Observer) {
         if let Some(handle) = self.handles[worker].take() {
             observer.worker_gone(worker, &handle.insights());
         }
@@ -302,7 +306,7 @@ impl Workers {
         for handle in self.iter_mut() {
             handle.end_within(end.saturating_duration_since(Instant::now()));
         }
-        for (worker, handle) in self.handles.iter_mut().enumerate() {
+        for (worker, handle) in self.handles.numbered_mut() {
             if let Some(mut handle) = handle.take() {
                 observer.take_rest(worker, handle.probes_mut());
             }
@@ -311,7 +315,7 @@ impl Workers {
     }
 
     /// What went wrong with a task, init or exit function of this worker.
-    pub(super) fn kind_of(&mut self, worker: usize, cause: Cause) -> TaskErrorKind {
+    pub(super) fn kind_of(&mut self, worker: WorkerId, cause: Cause) -> TaskErrorKind {
         match cause {
             Cause::Died => {
                 let ended = self.get(worker).and_then(WorkerHandle::ended);
@@ -329,18 +333,18 @@ impl Workers {
     }
 
     /// What there is to say of the worker's end, if that was the end of a task.
-    pub(super) fn end_notes(&self, worker: usize, cause: Cause) -> EndNotes {
+    pub(super) fn end_notes(&self, worker: WorkerId, cause: Cause) -> EndNotes {
         let handle = self.get(worker).filter(|_| cause != Cause::Reported);
         handle.map(WorkerHandle::end_notes).unwrap_or_default()
     }
 
     /// Why a call can't go on.
-    pub(super) fn why_failed(&mut self, worker: usize, cause: JobCause, task: TaskRef) -> Error {
+    pub(super) fn why_failed(&mut self, worker: WorkerId, cause: JobCause, task: TaskRef) -> Error {
         match cause {
             JobCause::Init(cause) => {
                 let kind = TaskErrorKind::Init(Box::new(self.kind_of(worker, cause)));
                 let notes = self.end_notes(worker, cause);
-                Error::Task(TaskError::new(task.name, 0, worker, 1, None, kind).with_end_notes(notes))
+                Error::Task(TaskError::new(task.name, 0, worker.0, 1, None, kind).with_end_notes(notes))
             }
             JobCause::NotStarted => self.why_not_started(),
         }
@@ -353,14 +357,14 @@ impl Workers {
     }
 
     /// An exit function, or what follows it, did not end well.
-    pub(super) fn lose_exit(&mut self, worker: usize, cause: Cause) {
+    pub(super) fn lose_exit(&mut self, worker: WorkerId, cause: Cause) {
         let (kind, notes) = (self.kind_of(worker, cause), self.end_notes(worker, cause));
         self.note_exit_failed(worker, kind, notes);
     }
 
-    pub(super) fn note_exit_failed(&mut self, worker: usize, why: TaskErrorKind, notes: EndNotes) {
+    pub(super) fn note_exit_failed(&mut self, worker: WorkerId, why: TaskErrorKind, notes: EndNotes) {
         let kind = TaskErrorKind::Exit(Box::new(why));
-        let error = || TaskError::new("exit", 0, worker, 1, None, kind).with_end_notes(notes);
+        let error = || TaskError::new("exit", 0, worker.0, 1, None, kind).with_end_notes(notes);
         self.exit_error.get_or_insert_with(error);
     }
 
@@ -372,8 +376,13 @@ impl Workers {
 
     /// Which of them hold more memory than they may. Between tasks they say so; in a task, where `is_busy`, the parent
     /// looks if that `is_due`.
-    pub(super) fn over_limit(&self, limit: u64, is_due: bool, is_busy: impl Fn(usize) -> bool) -> Vec<Event> {
-        let is_over = |(worker, handle): (usize, &Option<WorkerHandle>)| {
+    pub(super) fn over_limit(
+        &self,
+        limit: u64,
+        is_due: bool,
+        is_busy: impl Fn(WorkerId) -> bool,
+    ) -> Vec<Event> {
+        let is_over = |(worker, handle): (WorkerId, &Option<WorkerHandle>)| {
             let handle = handle.as_ref()?;
             if handle.growth() > limit {
                 return Some(Event::OverSoftLimit { worker });
@@ -381,7 +390,7 @@ impl Workers {
             let held = if is_due && is_busy(worker) { handle.growth_now() } else { 0 };
             (held > limit.saturating_mul(2)).then_some(Event::OverHardLimit { worker, held, limit })
         };
-        self.handles.iter().enumerate().filter_map(is_over).collect()
+        self.handles.numbered().filter_map(is_over).collect()
     }
 
     pub(super) fn insights(&self, observer: &Observer) -> Insights {

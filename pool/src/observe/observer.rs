@@ -8,7 +8,7 @@ use super::probes::{ProbeEnds, Probes};
 use super::stderr::Printed;
 use super::timeline::{History, Timeline};
 use crate::error::{Death, Error, TaskErrorKind};
-use crate::ids::JobId;
+use crate::ids::{JobId, WorkerId};
 use crate::options::WorkerPolicy;
 use crate::sys::clock::now_ns;
 use crate::work::TaskRef;
@@ -59,32 +59,32 @@ impl Observer {
     }
 
     /// A worker is about to be started.
-    pub(crate) fn worker_starting(&mut self, worker: usize) {
+    pub(crate) fn worker_starting(&mut self, worker: WorkerId) {
         if let Some(history) = &mut self.history {
-            history.started(worker, now_ns());
+            history.started(worker.0, now_ns());
         }
     }
 
     /// It was started, as a process of this number or as a thread.
-    pub(crate) fn worker_started(&mut self, worker: usize, pid: Option<i32>) {
-        self.events.started(worker, pid, self.past[worker].starts + 1);
+    pub(crate) fn worker_started(&mut self, worker: WorkerId, pid: Option<i32>) {
+        self.events.started(worker.0, pid, self.past[worker.0].starts + 1);
     }
 
-    pub(crate) fn worker_not_started(&mut self, worker: usize, error: &Error) {
-        self.events.not_started(worker, error);
+    pub(crate) fn worker_not_started(&mut self, worker: WorkerId, error: &Error) {
+        self.events.not_started(worker.0, error);
     }
 
     /// It has said that it is up.
-    pub(crate) fn worker_up(&mut self, worker: usize) {
+    pub(crate) fn worker_up(&mut self, worker: WorkerId) {
         if let Some(history) = &mut self.history {
-            history.is_up(worker, now_ns());
+            history.is_up(worker.0, now_ns());
         }
     }
 
     /// It has ended; what it left behind is taken, and says why.
     pub(crate) fn worker_ended(
         &mut self,
-        worker: usize,
+        worker: WorkerId,
         probes: &mut Probes,
         death: Death,
         running: bool,
@@ -93,21 +93,21 @@ impl Observer {
         let stderr_tail = self.take_rest(worker, probes);
         let ended = Ended { death, stderr_tail, running, is_orderly };
         if is_orderly {
-            self.events.ended(worker);
+            self.events.ended(worker.0);
         } else {
-            self.events.died(worker, death, ended.stderr_tail.as_deref());
+            self.events.died(worker.0, death, ended.stderr_tail.as_deref());
         }
         if let Some(history) = &mut self.history {
             let now = now_ns();
             let noted = probes.track.as_ref().map(|track| track.read(now)).unwrap_or_default();
-            history.ended(worker, noted, (!is_orderly).then(|| death.to_string()), now);
+            history.ended(worker.0, noted, (!is_orderly).then(|| death.to_string()), now);
         }
         ended
     }
 
     /// What it did, now that it is gone.
-    pub(crate) fn worker_gone(&mut self, worker: usize, did: &WorkerInsights) {
-        self.past[worker].add(did);
+    pub(crate) fn worker_gone(&mut self, worker: WorkerId, did: &WorkerInsights) {
+        self.past[worker.0].add(did);
     }
 
     // ---- calls ----
@@ -125,8 +125,8 @@ impl Observer {
     }
 
     /// An attempt at a task gave no result.
-    pub(crate) fn attempt_lost(&mut self, worker: usize, task: TaskRef, index: u64, why: &TaskErrorKind) {
-        self.events.lost(worker, task.name, index, why);
+    pub(crate) fn attempt_lost(&mut self, worker: WorkerId, task: TaskRef, index: u64, why: &TaskErrorKind) {
+        self.events.lost(worker.0, task.name, index, why);
     }
 
     /// A task took long.
@@ -137,19 +137,20 @@ impl Observer {
     // ---- what workers print and log ----
 
     /// Takes what a worker has printed and logged. False when there is more.
-    pub(crate) fn listen(&mut self, worker: usize, Probes { stderr, log, .. }: &mut Probes) -> bool {
+    pub(crate) fn listen(&mut self, worker: WorkerId, Probes { stderr, log, .. }: &mut Probes) -> bool {
         self.printed.any = true;
         let all_printed = stderr.as_mut().is_none_or(|stderr| self.printed.take(stderr));
-        let all_logged = log.as_mut().is_none_or(|log| log.take(|record| self.events.logged(worker, record)));
+        let all_logged =
+            log.as_mut().is_none_or(|log| log.take(|record| self.events.logged(worker.0, record)));
         all_printed && all_logged
     }
 
     /// Takes all that a worker has left behind; says what it printed last.
-    pub(crate) fn take_rest(&mut self, worker: usize, probes: &mut Probes) -> Option<String> {
+    pub(crate) fn take_rest(&mut self, worker: WorkerId, probes: &mut Probes) -> Option<String> {
         let stderr_tail = probes.stderr.as_mut().and_then(|stderr| self.printed.take_last(stderr));
-        probes.show_progress(worker);
+        probes.show_progress(worker.0);
         if let Some(log) = &mut probes.log {
-            log.take(|record| self.events.logged(worker, record));
+            log.take(|record| self.events.logged(worker.0, record));
         }
         stderr_tail
     }

@@ -10,7 +10,7 @@ mod simulation;
 mod supervisor;
 mod worker;
 
-use crate::ids::{JobId, ProfileId, Unit};
+use crate::ids::{JobId, ProfileId, Unit, WorkerId};
 use crate::work::Plan;
 pub(crate) use supervisor::{Grant, Head, Supervisor, Work};
 
@@ -20,9 +20,9 @@ pub(crate) enum Event {
     /// A caller opened a job. If `encoded` is not 0, so many items are encoded already, and there are no others.
     Opened { job: JobId, plan: Box<Plan>, encoded: u64 },
     /// `count` tasks of a chunk that was granted were sent.
-    Sent { job: JobId, worker: usize, count: u64 },
+    Sent { job: JobId, worker: WorkerId, count: u64 },
     /// The job's next item, granted to this worker, could not be encoded.
-    Unsendable { job: JobId, worker: usize },
+    Unsendable { job: JobId, worker: WorkerId },
     /// The job's input has no more items.
     InputEnded { job: JobId },
     /// The caller took results.
@@ -30,24 +30,24 @@ pub(crate) enum Event {
     /// The caller no longer waits for the job.
     Closed { job: JobId },
     /// A worker is up.
-    Ready { worker: usize },
+    Ready { worker: WorkerId },
     /// A worker could not be started. `is_final` if another try would fail in the same way.
-    NotStarted { worker: usize, is_final: bool },
+    NotStarted { worker: WorkerId, is_final: bool },
     /// The worker returned the results of `count` tasks at the head of its queue.
-    Done { worker: usize, count: u64, bytes: u64, pace_ns: u64 },
+    Done { worker: WorkerId, count: u64, bytes: u64, pace_ns: u64 },
     /// The task, or the init function, at the head of the worker's queue failed, and the worker lives. Its report has
     /// `bytes`.
-    Failed { worker: usize, bytes: u64 },
+    Failed { worker: WorkerId, bytes: u64 },
     /// The order at the head of the worker's queue, no task, is done.
-    OrderDone { worker: usize },
+    OrderDone { worker: WorkerId },
     /// A recall was carried out: the worker keeps the units before this one.
-    Recalled { worker: usize, kept_up_to: Unit },
+    Recalled { worker: WorkerId, kept_up_to: Unit },
     /// The worker is gone; `running` if it was running the head of its queue.
-    Died { worker: usize, running: bool },
+    Died { worker: WorkerId, running: bool },
     /// The worker holds more memory than it may between tasks, and starts no other.
-    OverSoftLimit { worker: usize },
+    OverSoftLimit { worker: WorkerId },
     /// The worker holds more memory than it may in a task.
-    OverHardLimit { worker: usize, held: u64, limit: u64 },
+    OverHardLimit { worker: WorkerId, held: u64, limit: u64 },
     /// All workers must end, after what they have.
     ShutDown,
     /// The parent itself stood still between these times: it was stopped, or had no core.
@@ -60,27 +60,27 @@ pub(crate) enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     Start {
-        worker: usize,
+        worker: WorkerId,
     },
     SendInit {
-        worker: usize,
+        worker: WorkerId,
         profile: ProfileId,
     },
     SendExit {
-        worker: usize,
+        worker: WorkerId,
     },
     SendResume {
-        worker: usize,
+        worker: WorkerId,
     },
     Recall {
-        worker: usize,
+        worker: WorkerId,
     },
     Kill {
-        worker: usize,
+        worker: WorkerId,
     },
     /// Keep the bytes of these tasks, which will be granted again one by one.
     Requeue {
-        worker: usize,
+        worker: WorkerId,
         unit: Unit,
         job: JobId,
         first: u64,
@@ -89,7 +89,7 @@ pub(crate) enum Action {
     /// This task has no result: it failed, or its worker died in it. The worker's report has `bytes`.
     FailTask {
         bytes: u64,
-        worker: usize,
+        worker: WorkerId,
         unit: Unit,
         job: JobId,
         index: u64,
@@ -98,7 +98,7 @@ pub(crate) enum Action {
     },
     /// This attempt at a task has failed; another follows.
     Retry {
-        worker: usize,
+        worker: WorkerId,
         job: JobId,
         index: u64,
         cause: Cause,
@@ -106,12 +106,12 @@ pub(crate) enum Action {
     /// The job cannot go on.
     Fail {
         job: JobId,
-        worker: usize,
+        worker: WorkerId,
         cause: JobCause,
     },
     /// The worker's exit function has no result.
     ExitLost {
-        worker: usize,
+        worker: WorkerId,
         cause: Cause,
     },
     /// Every task of the job has its outcome.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::supervisor::{Grant, Head, Supervisor, Work};
 use super::{Action, Cause, Event, JobId, Plan};
-use crate::ids::Unit;
+use crate::ids::{PerWorker, Unit, WorkerId};
 use crate::work::Chunking;
 
 /// xorshift64*: <https://doi.org/10.1145/2845077>.
@@ -47,7 +47,7 @@ struct World {
     random: Random,
     supervisor: Supervisor,
     now: u64,
-    workers: Vec<Option<Process>>,
+    workers: PerWorker<Option<Process>>,
     calls: BTreeMap<JobId, Call>,
     next_job: JobId,
     consequences: VecDeque<Event>,
@@ -68,7 +68,7 @@ impl World {
             supervisor: Supervisor::new(workers, order_tasks, !random.one_in(5)),
             random,
             now: 0,
-            workers: (0..workers).map(|_| None).collect(),
+            workers: PerWorker::new(workers, |_| None),
             calls: BTreeMap::new(),
             next_job: JobId::default(),
             consequences: VecDeque::new(),
@@ -153,13 +153,13 @@ impl World {
         }
     }
 
-    fn push(&mut self, worker: usize, order: Order) {
+    fn push(&mut self, worker: WorkerId, order: Order) {
         if let Some(process) = &mut self.workers[worker] {
             process.push(order);
         }
     }
 
-    fn recall(&mut self, worker: usize) {
+    fn recall(&mut self, worker: WorkerId) {
         let Some(process) = &mut self.workers[worker] else { return };
         process.recall_wanted = false;
         process.recall = true;
@@ -168,7 +168,7 @@ impl World {
     }
 
     /// Takes at most `most` of the worker's replies.
-    fn drain(&mut self, worker: usize, most: u64) {
+    fn drain(&mut self, worker: WorkerId, most: u64) {
         for _ in 0..most {
             let Some(process) = &mut self.workers[worker] else { return };
             let Some(reply) = process.replies.pop_front() else { return };
@@ -212,7 +212,7 @@ impl World {
         if self.calm {
             self.now = self.now.max(self.supervisor.deadline().unwrap_or(0));
         }
-        for worker in 0..self.workers.len() {
+        for worker in self.workers.ids() {
             let runs = self.workers[worker].as_ref().is_some_and(|process| process.running);
             if self.supervisor.head_to_begin(worker).is_some() && runs {
                 self.supervisor.head_began(worker, self.now);
@@ -264,7 +264,7 @@ impl World {
     }
 
     fn step(&mut self) {
-        let worker = self.random.below(self.workers.len() as u64) as usize;
+        let worker = WorkerId(self.random.below(self.workers.len() as u64) as usize);
         match self.random.below(16) {
             0 if self.calls.len() < 3 && !self.calm => self.open(),
             0 if self.supervisor.is_idle() => self.tell(Event::ShutDown),
@@ -280,7 +280,7 @@ impl World {
                     self.tell(recalled);
                 }
             }
-            3..=5 => self.drain(worker, 1 + worker as u64),
+            3..=5 => self.drain(worker, 1 + worker.0 as u64),
             6..=9 => {
                 let jobs: Vec<JobId> = self.calls.keys().copied().collect();
                 for job in jobs {

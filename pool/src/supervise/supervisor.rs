@@ -13,7 +13,7 @@ use super::job::Job;
 use super::queue::{Batch, OrderKind};
 use super::worker::{Phase, Worker};
 use super::{Action, Cause, Event, JobCause};
-use crate::ids::{JobId, ProfileId, Unit};
+use crate::ids::{JobId, PerWorker, ProfileId, Unit, WorkerId};
 use crate::work::Plan;
 
 pub(crate) use grant::{Grant, Work};
@@ -22,7 +22,7 @@ use time::Standstill;
 /// The state of a pool.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    workers: Vec<Worker>,
+    workers: PerWorker<Worker>,
     jobs: BTreeMap<JobId, Job>,
     order_tasks: bool,
     /// Whether workers can be killed: processes can, threads can't.
@@ -41,7 +41,7 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     pub(crate) fn new(workers: usize, order_tasks: bool, killable: bool) -> Self {
         Self {
-            workers: (0..workers).map(|_| Worker::absent(0)).collect(),
+            workers: PerWorker::new(workers, |_| Worker::absent(0)),
             jobs: BTreeMap::new(),
             order_tasks,
             killable,
@@ -102,12 +102,12 @@ impl Supervisor {
     }
 
     /// Whether there is no such worker now.
-    pub(crate) fn is_absent(&self, worker: usize) -> bool {
+    pub(crate) fn is_absent(&self, worker: WorkerId) -> bool {
         self.workers[worker].phase == Phase::Absent
     }
 
     /// Whether the worker has nothing to do and nothing to answer, so that it can end at once.
-    pub(crate) fn can_end_now(&self, worker: usize) -> bool {
+    pub(crate) fn can_end_now(&self, worker: WorkerId) -> bool {
         let worker = &self.workers[worker];
         matches!(worker.phase, Phase::Up | Phase::Retiring)
             && worker.queue.is_empty()
@@ -120,7 +120,7 @@ impl Supervisor {
     }
 
     /// What the worker answers next: the head of its queue.
-    pub(crate) fn head(&self, worker: usize) -> Option<Head> {
+    pub(crate) fn head(&self, worker: WorkerId) -> Option<Head> {
         let batch = self.workers[worker].queue.head()?;
         Some(match batch.kind {
             OrderKind::Tasks { job, first, count, .. } => Head::Tasks { unit: batch.unit, job, first, count },

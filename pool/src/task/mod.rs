@@ -15,24 +15,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::codec::{Codec, ItemWriter};
 use crate::error::ReturnedError;
+pub use crate::ids::WorkerId;
 use crate::task::registry::Entry;
 use crate::{text, unwind};
-
-/// The number of a worker in its pool, from 0; a restarted worker keeps the number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WorkerId(pub(crate) usize);
-
-impl From<WorkerId> for usize {
-    fn from(id: WorkerId) -> Self {
-        id.0
-    }
-}
-
-impl fmt::Display for WorkerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// A value that can be an argument: what a worker decodes in place from its lane.
 #[diagnostic::on_unimplemented(

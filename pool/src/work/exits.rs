@@ -13,6 +13,7 @@ use std::sync::Arc;
 use nix::libc;
 use nix::sys::uio::{pread, pwrite};
 
+use crate::ids::WorkerId;
 use crate::sys::fd::Fd;
 use crate::sys::memfile::check_len;
 use crate::sys::retry;
@@ -37,7 +38,7 @@ pub(crate) struct Exits {
 #[derive(Debug, Clone)]
 pub(crate) struct ExitValue {
     pub(crate) exit: u32,
-    pub(crate) worker: usize,
+    pub(crate) worker: WorkerId,
     bytes: Bytes,
 }
 
@@ -49,7 +50,7 @@ enum Bytes {
 }
 
 impl Exits {
-    pub(crate) fn push(&mut self, exit: u32, worker: usize, value: &[u8]) {
+    pub(crate) fn push(&mut self, exit: u32, worker: WorkerId, value: &[u8]) {
         let bytes = self.put_away(value).unwrap_or_else(|| Bytes::Here(value.into()));
         self.add(ExitValue { exit, worker, bytes });
     }
@@ -172,20 +173,20 @@ mod tests {
         let mut exits = Exits::default();
         let len = IN_MEMORY / 3;
         for number in 0..8 {
-            exits.push(number as u32 % 2, number, &value(number, len + number));
+            exits.push(number as u32 % 2, WorkerId(number), &value(number, len + number));
         }
         assert!(exits.in_memory <= IN_MEMORY, "{}", exits.in_memory);
         assert!(exits.values.iter().any(|value| matches!(value.bytes, Bytes::There(..))));
         let numbers = |values: &[ExitValue]| {
-            values
-                .iter()
-                .for_each(|exit| assert_eq!(*exit.bytes().unwrap(), value(exit.worker, len + exit.worker)));
-            values.iter().map(|value| value.worker).collect::<Vec<_>>()
+            values.iter().for_each(|exit| {
+                assert_eq!(*exit.bytes().unwrap(), value(exit.worker.0, len + exit.worker.0));
+            });
+            values.iter().map(|value| value.worker.0).collect::<Vec<_>>()
         };
         assert_eq!(numbers(&exits.of(1)), [1, 3, 5, 7]);
         let taken = exits.take(1);
         assert_eq!((numbers(&taken), exits.of(1).len()), (vec![1, 3, 5, 7], 0));
-        exits.push(1, 9, &value(9, len + 9));
+        exits.push(1, WorkerId(9), &value(9, len + 9));
         exits.put_back(taken);
         assert_eq!(numbers(&exits.take(1)), [1, 3, 5, 7, 9]);
         assert_eq!(numbers(&exits.take(0)), [0, 2, 4, 6]);
@@ -195,8 +196,8 @@ mod tests {
     #[test]
     fn where_there_are_no_files_all_stays_in_memory() {
         let mut exits = Exits { is_without_files: true, ..Exits::default() };
-        exits.push(0, 0, &value(0, IN_MEMORY));
-        exits.push(0, 1, &value(1, IN_MEMORY));
+        exits.push(0, WorkerId(0), &value(0, IN_MEMORY));
+        exits.push(0, WorkerId(1), &value(1, IN_MEMORY));
         assert_eq!(exits.in_memory, 2 * IN_MEMORY);
     }
 }

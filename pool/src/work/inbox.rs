@@ -1,6 +1,7 @@
 //! What has come for a job and was not taken by its caller yet.
 
 use crate::error::{EndNotes, Error, TaskErrorKind};
+use crate::ids::WorkerId;
 
 /// The arrivals of one job. Values lie as bytes on one tape; they are decoded by the caller, outside any lock.
 #[derive(Debug, Default)]
@@ -16,7 +17,7 @@ pub(crate) struct Inbox {
 pub(crate) struct Arrival {
     /// The index of the first of them.
     pub(crate) index: u64,
-    pub(crate) worker: usize,
+    pub(crate) worker: WorkerId,
     pub(crate) what: Outcome,
 }
 
@@ -63,7 +64,7 @@ impl Inbox {
     pub(crate) fn push(
         &mut self,
         index: u64,
-        worker: usize,
+        worker: WorkerId,
         start: usize,
         len: usize,
         stride: usize,
@@ -85,7 +86,7 @@ impl Inbox {
     }
 
     /// Lays down that a task has no result.
-    pub(crate) fn push_failure(&mut self, index: u64, worker: usize, failure: TaskFailure) {
+    pub(crate) fn push_failure(&mut self, index: u64, worker: WorkerId, failure: TaskFailure) {
         self.arrivals.push(Arrival { index, worker, what: Outcome::Failed(Box::new(failure)) });
     }
 

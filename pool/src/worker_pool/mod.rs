@@ -277,7 +277,7 @@ fn decode_exits<E: WorkerExit>(exits: &[ExitValue], codec: Codec) -> Result<Vec<
         let bytes = exit.bytes().map_err(|error| format!("it could not be read back: {error}"));
         bytes.and_then(|bytes| decode(&bytes)).map_err(|why| {
             let kind = TaskErrorKind::Exit(Box::new(TaskErrorKind::Decode(text::cut(why))));
-            Error::Task(TaskError::new(entry.name(), 0, exit.worker, 1, None, kind))
+            Error::Task(TaskError::new(entry.name(), 0, exit.worker.0, 1, None, kind))
         })
     };
     exits.iter().filter(|exit| exit.exit == wanted).map(open).collect()

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Death, DeathCause, EndNotes, TaskErrorKind};
-use crate::ids::Unit;
+use crate::ids::{Unit, WorkerId};
 use crate::lane::{Activity, OrderReservation, ParentEnd, Position};
 use crate::observe::insights::WorkerInsights;
 use crate::observe::{Ended, Observer, Probes};
@@ -353,7 +353,7 @@ impl WorkerHandle {
     /// It has ended, and all that it has said is taken; `next` is the unit that it was to answer.
     pub(super) fn note_end(
         &mut self,
-        worker: usize,
+        worker: WorkerId,
         death: Death,
         next: Option<Unit>,
         observer: &mut Observer,

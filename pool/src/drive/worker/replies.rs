@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::WorkerHandle;
 use crate::codec::decode_record;
-use crate::ids::Unit;
+use crate::ids::{Unit, WorkerId};
 use crate::lane::{Corrupt, Reply, padded, reply};
 use crate::sys::clock::now_ns;
 use crate::wire::{Failure, Slow};
@@ -82,7 +82,7 @@ impl WorkerHandle {
     /// Takes the answers to these tasks that have come by now.
     pub(in crate::drive) fn take_answers(
         &mut self,
-        worker: usize,
+        worker: WorkerId,
         unit: Unit,
         first: u64,
         count: u64,
@@ -104,7 +104,7 @@ impl WorkerHandle {
 
     fn take_into(
         &mut self,
-        worker: usize,
+        worker: WorkerId,
         unit: Unit,
         first: u64,
         count: u64,

@@ -70,7 +70,7 @@ impl Order {
 
 impl World {
     /// Lets the worker do one step.
-    pub(super) fn work(&mut self, worker: usize) {
+    pub(super) fn work(&mut self, worker: WorkerId) {
         let (calm, random) = (self.calm, &mut self.random);
         let Some(process) = &mut self.workers[worker] else { return };
         if process.killed || (!calm && random.one_in(60)) {
@@ -139,7 +139,7 @@ impl World {
     }
 
     /// Ends the worker. The replies that it has committed count.
-    pub(super) fn die(&mut self, worker: usize) {
+    pub(super) fn die(&mut self, worker: WorkerId) {
         self.drain(worker, u64::MAX);
         let Some(process) = self.workers[worker].take() else { return };
         if process.running

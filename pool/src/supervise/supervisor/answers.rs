@@ -3,7 +3,7 @@
 use super::*;
 
 impl Supervisor {
-    pub(super) fn done(&mut self, worker: usize, count: u64, bytes: u64, pace_ns: u64) {
+    pub(super) fn done(&mut self, worker: WorkerId, count: u64, bytes: u64, pace_ns: u64) {
         let Some(Batch { kind: OrderKind::Tasks { job: id, .. }, .. }) = self.workers[worker].queue.head()
         else {
             return;
@@ -24,7 +24,7 @@ impl Supervisor {
         self.finish_if_done(id);
     }
 
-    pub(super) fn failed(&mut self, worker: usize, bytes: u64) {
+    pub(super) fn failed(&mut self, worker: WorkerId, bytes: u64) {
         let Some(batch) = self.workers[worker].queue.head() else { return };
         match batch.kind {
             OrderKind::Tasks { job, first, attempt, .. } => {
@@ -42,7 +42,7 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn order_done(&mut self, worker: usize) {
+    pub(super) fn order_done(&mut self, worker: WorkerId) {
         let Some(batch) = self.workers[worker].queue.head() else { return };
         let began = Some(self.workers[worker].head_since).filter(|_| self.workers[worker].head_began);
         self.pop_head(worker, 0);
@@ -58,7 +58,7 @@ impl Supervisor {
     }
 
     /// Removes what was answered at the head of the queue: `count` tasks, or one order of another kind.
-    pub(super) fn pop_head(&mut self, worker: usize, count: u64) {
+    pub(super) fn pop_head(&mut self, worker: WorkerId, count: u64) {
         let entry = &mut self.workers[worker];
         entry.next_head(self.now);
         let head = entry.queue.head();
@@ -73,7 +73,7 @@ impl Supervisor {
     #[expect(clippy::too_many_arguments, reason = "they are the action's")]
     pub(super) fn fail_task(
         &mut self,
-        worker: usize,
+        worker: WorkerId,
         unit: Unit,
         id: JobId,
         index: u64,
@@ -95,7 +95,7 @@ impl Supervisor {
     /// Gives tasks that a worker will not do back to their job.
     pub(super) fn requeue(
         &mut self,
-        worker: usize,
+        worker: WorkerId,
         unit: Unit,
         id: JobId,
         first: u64,

@@ -5,7 +5,7 @@ use super::*;
 /// What a caller may send next, and to which worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Grant {
-    pub(crate) worker: usize,
+    pub(crate) worker: WorkerId,
     pub(crate) work: Work,
 }
 
@@ -33,10 +33,10 @@ impl Supervisor {
                 && self.life_left(worker) > 0
         };
         let chosen = if self.order_tasks {
-            let worker = (job.chunk() % self.workers.len() as u64) as usize;
+            let worker = WorkerId((job.chunk() % self.workers.len() as u64) as usize);
             fits(&self.workers[worker]).then_some(worker)?
         } else {
-            let fitting = self.workers.iter().enumerate().filter(|(_, worker)| fits(worker));
+            let fitting = self.workers.numbered().filter(|(_, worker)| fits(worker));
             fitting.min_by_key(|(_, worker)| (worker.queue.tasks(), worker.phase != Phase::Up))?.0
         };
         if let Some(&(index, attempt)) = job.backlog.front() {
@@ -62,14 +62,14 @@ impl Supervisor {
     }
 
     /// Retires the worker if it has been handed as many tasks as an open job allows.
-    pub(super) fn retire_if_old(&mut self, worker: usize) {
+    pub(super) fn retire_if_old(&mut self, worker: WorkerId) {
         if self.life_left(&self.workers[worker]) == 0 {
             self.retire_worker(worker);
         }
     }
 
     /// Notes whether the worker's lane is too full for chunks.
-    pub(crate) fn block(&mut self, worker: usize, blocked: bool) {
+    pub(crate) fn block(&mut self, worker: WorkerId, blocked: bool) {
         self.workers[worker].blocked = blocked;
     }
 

@@ -15,7 +15,7 @@ impl Supervisor {
         self.jobs.insert(id, job);
         self.note_lifespan();
         let mut due = Vec::new();
-        for worker in 0..self.workers.len() {
+        for worker in self.workers.ids() {
             if self.workers[worker].phase == Phase::Absent {
                 if self.workers[worker].retry_at.is_none_or(|at| at <= self.now) {
                     due.push(worker);
@@ -30,7 +30,7 @@ impl Supervisor {
         self.start(&due);
     }
 
-    pub(super) fn sent(&mut self, id: JobId, worker: usize, count: u64) {
+    pub(super) fn sent(&mut self, id: JobId, worker: WorkerId, count: u64) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let (first, attempt) = match job.backlog.pop_front() {
             Some((index, attempt)) => (index, attempt),
@@ -48,7 +48,7 @@ impl Supervisor {
     }
 
     /// Fails the next item, which could not be encoded and so was never sent.
-    pub(super) fn unsendable(&mut self, id: JobId, worker: usize) {
+    pub(super) fn unsendable(&mut self, id: JobId, worker: WorkerId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.next += 1;
         let (index, unit) = (job.next - 1, self.workers[worker].queue.next_unit());
@@ -68,7 +68,7 @@ impl Supervisor {
         job.open = false;
         job.backlog.clear();
         self.note_lifespan();
-        for worker in 0..self.workers.len() {
+        for worker in self.workers.ids() {
             let entry = &self.workers[worker];
             if entry.queue.tasks_of(id) > 0 && !entry.queue.is_only(id) {
                 self.recall(worker);
@@ -93,7 +93,7 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn fail_jobs(&mut self, worker: usize, cause: JobCause, which: impl Fn(&Job) -> bool) {
+    pub(super) fn fail_jobs(&mut self, worker: WorkerId, cause: JobCause, which: impl Fn(&Job) -> bool) {
         let failed: Vec<JobId> =
             self.jobs.iter().filter(|(_, job)| job.open && which(job)).map(|(id, _)| *id).collect();
         for job in failed {

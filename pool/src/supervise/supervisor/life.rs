@@ -13,7 +13,7 @@ const LONGEST_BACK_OFF_NS: u64 = 5_000_000_000;
 
 impl Supervisor {
     /// Starts workers, and then sends their init orders: so each boots while the next is started.
-    pub(super) fn start(&mut self, workers: &[usize]) {
+    pub(super) fn start(&mut self, workers: &[WorkerId]) {
         if workers.is_empty() {
             return;
         }
@@ -32,7 +32,7 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn send_init(&mut self, worker: usize, profile: ProfileId) {
+    pub(super) fn send_init(&mut self, worker: WorkerId, profile: ProfileId) {
         let entry = &mut self.workers[worker];
         if !entry.profiles.contains(&profile) {
             entry.profiles.push(profile);
@@ -42,7 +42,7 @@ impl Supervisor {
     }
 
     /// Lets the worker end after what it has.
-    pub(super) fn retire_worker(&mut self, worker: usize) {
+    pub(super) fn retire_worker(&mut self, worker: WorkerId) {
         let entry = &mut self.workers[worker];
         if entry.takes_orders() {
             entry.push(OrderKind::Exit, self.now);
@@ -52,7 +52,7 @@ impl Supervisor {
     }
 
     /// Kills the worker because of the head of its queue.
-    pub(super) fn kill_for(&mut self, worker: usize, cause: Cause) {
+    pub(super) fn kill_for(&mut self, worker: WorkerId, cause: Cause) {
         let entry = &mut self.workers[worker];
         if entry.is_there() {
             let unit = entry.queue.head().map_or_else(Unit::default, |batch| batch.unit);
@@ -62,7 +62,7 @@ impl Supervisor {
     }
 
     /// Replaces the worker, which has stopped before its next task.
-    pub(super) fn over_soft_limit(&mut self, worker: usize) {
+    pub(super) fn over_soft_limit(&mut self, worker: WorkerId) {
         self.recall(worker);
         self.retire_worker(worker);
     }
@@ -70,12 +70,12 @@ impl Supervisor {
     /// Lets all workers end after what they have.
     pub(super) fn shut_down(&mut self) {
         self.shutting_down = true;
-        for worker in 0..self.workers.len() {
+        for worker in self.workers.ids() {
             self.retire_worker(worker);
         }
     }
 
-    pub(super) fn ready(&mut self, worker: usize) {
+    pub(super) fn ready(&mut self, worker: WorkerId) {
         let entry = &mut self.workers[worker];
         entry.next_head(self.now);
         if entry.phase == Phase::Starting {
@@ -83,12 +83,12 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn not_started(&mut self, worker: usize, is_final: bool) {
+    pub(super) fn not_started(&mut self, worker: WorkerId, is_final: bool) {
         self.note_failed_start(worker);
         self.ended(worker, true, is_final);
     }
 
-    pub(super) fn died(&mut self, worker: usize, running: bool) {
+    pub(super) fn died(&mut self, worker: WorkerId, running: bool) {
         let entry = &self.workers[worker];
         let boot = entry.phase == Phase::Starting;
         // The exit order was answered; the worker was ending.
@@ -153,7 +153,7 @@ impl Supervisor {
 
     /// Clears a worker that is gone, and starts another in its place if there is work for it, at once or later. After a
     /// final failure never at once: something may change while other workers work, and if there are none the jobs fail.
-    fn ended(&mut self, worker: usize, failed_start: bool, is_final: bool) {
+    fn ended(&mut self, worker: WorkerId, failed_start: bool, is_final: bool) {
         self.requeue_from(worker, None);
         let entry = &mut self.workers[worker];
         *entry = Worker::absent(entry.failed_starts);
@@ -172,7 +172,7 @@ impl Supervisor {
         }
     }
 
-    fn note_failed_start(&mut self, worker: usize) {
+    fn note_failed_start(&mut self, worker: WorkerId) {
         if self.needs_workers() {
             self.workers[worker].failed_starts += 1;
         }
@@ -184,7 +184,7 @@ impl Supervisor {
 
     /// Forgets failed starts: the next call tries anew.
     fn reset_backoff(&mut self) {
-        for worker in &mut self.workers {
+        for worker in self.workers.iter_mut() {
             worker.failed_starts = 0;
             worker.retry_at = worker.retry_at.map(|_| self.now);
         }

@@ -13,7 +13,7 @@ impl Supervisor {
             && worker.queue.jobs().any(movable)
     }
 
-    pub(super) fn recall(&mut self, worker: usize) {
+    pub(super) fn recall(&mut self, worker: WorkerId) {
         let entry = &mut self.workers[worker];
         if entry.is_there() && !entry.recalling {
             entry.recalling = true;
@@ -21,7 +21,7 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn recalled(&mut self, worker: usize, kept_up_to: Unit) {
+    pub(super) fn recalled(&mut self, worker: WorkerId, kept_up_to: Unit) {
         if !self.workers[worker].recalling {
             return;
         }
@@ -33,7 +33,7 @@ impl Supervisor {
     }
 
     /// Takes everything from this unit on out of the queue, or the whole queue; open jobs get their tasks back.
-    pub(super) fn requeue_from(&mut self, worker: usize, from: Option<Unit>) {
+    pub(super) fn requeue_from(&mut self, worker: WorkerId, from: Option<Unit>) {
         let mut jobs = Vec::new();
         for Batch { unit, kind } in self.workers[worker].queue.take(from) {
             let OrderKind::Tasks { job, first, count, attempt } = kind else { continue };

@@ -40,10 +40,10 @@ impl Supervisor {
     /// When to call [`Event::Tick`] at the latest.
     pub(crate) fn deadline(&self) -> Option<u64> {
         let idle = self.workers.iter().any(|w| w.takes_orders() && w.queue.is_empty());
-        (0..self.workers.len()).filter_map(|worker| self.deadline_of(worker, idle)).min()
+        self.workers.ids().filter_map(|worker| self.deadline_of(worker, idle)).min()
     }
 
-    pub(super) fn deadline_of(&self, id: usize, another_is_idle: bool) -> Option<u64> {
+    pub(super) fn deadline_of(&self, id: WorkerId, another_is_idle: bool) -> Option<u64> {
         let worker = &self.workers[id];
         if worker.phase == Phase::Absent {
             return worker.retry_at.filter(|_| self.needs_workers());
@@ -91,7 +91,7 @@ impl Supervisor {
     }
 
     /// The order at the head of the worker's queue, if it has a time limit and is not known to have begun.
-    pub(crate) fn head_to_begin(&self, worker: usize) -> Option<Head> {
+    pub(crate) fn head_to_begin(&self, worker: WorkerId) -> Option<Head> {
         let entry = &self.workers[worker];
         self.limit_of(entry).filter(|_| !entry.head_began)?;
         self.head(worker)
@@ -99,21 +99,21 @@ impl Supervisor {
 
     /// Notes when the worker says that the head of its queue began. The first time that it says counts, and one in the
     /// future counts as now.
-    pub(crate) fn head_began(&mut self, worker: usize, at: u64) {
+    pub(crate) fn head_began(&mut self, worker: WorkerId, at: u64) {
         let at = self.standstill.leave_out(at.min(self.now));
         let entry = &mut self.workers[worker];
         (entry.head_since, entry.head_began) = (at, true);
     }
 
     /// The workers whose current order is out of time, with that order.
-    pub(crate) fn overdue_heads(&self, now: u64) -> Vec<(usize, Head)> {
-        let overdue = |worker: &usize| self.overdue(&self.workers[*worker], now).is_some();
-        (0..self.workers.len()).filter(overdue).filter_map(|id| Some((id, self.head(id)?))).collect()
+    pub(crate) fn overdue_heads(&self, now: u64) -> Vec<(WorkerId, Head)> {
+        let overdue = |worker: &WorkerId| self.overdue(&self.workers[*worker], now).is_some();
+        self.workers.ids().filter(overdue).filter_map(|id| Some((id, self.head(id)?))).collect()
     }
 
     /// Notes that the running task has panicked and the worker is about to report it. Counts once, for a worker may
     /// claim that without end.
-    pub(crate) fn head_panicked(&mut self, worker: usize) {
+    pub(crate) fn head_panicked(&mut self, worker: WorkerId) {
         let entry = &mut self.workers[worker];
         (entry.head_extra_ns, entry.head_began) = (BACKTRACE_NS, true);
     }
@@ -123,14 +123,14 @@ impl Supervisor {
         // Several callers may have noticed the same standstill.
         standstill.from = standstill.from.max(self.standstill.until).min(standstill.until);
         self.standstill = standstill;
-        for worker in &mut self.workers {
+        for worker in self.workers.iter_mut() {
             worker.head_since = standstill.leave_out(worker.head_since);
         }
     }
 
     pub(super) fn tick(&mut self) {
         let idle = self.workers.iter().any(|w| w.takes_orders() && w.queue.is_empty());
-        for worker in 0..self.workers.len() {
+        for worker in self.workers.ids() {
             if self.deadline_of(worker, idle).is_none_or(|deadline| deadline > self.now) {
                 continue;
             }
