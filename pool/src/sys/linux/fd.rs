@@ -142,46 +142,76 @@ impl Drop for Guarded {
 
 /// Tells an open file from all others by its inode. Some kinds of files, such as eventfds, share one inode. Those get a
 /// mark: the number of a signal, which such files never send, and which no file of the user's has set. The mark goes
-/// with the open file to other processes, and stays as the first one has set it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// with the open file to other processes, and stays as the first one has set it. Two such files of this crate's have the
+/// same mark: if the user has closed one of them, and the other has got the number, the [`Turn`] tells them apart.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Identity {
     device: libc::dev_t,
     inode: libc::ino_t,
     mark: libc::c_int,
+    turn: Turn,
 }
 
 impl Identity {
     /// Gives an open file its identity, or finds the one that it has.
     pub(crate) fn give(fd: &impl AsFd) -> io::Result<Self> {
-        let mut found = Self::find(fd)?;
-        if found.mark != UNMARKED {
-            return Ok(found);
+        let (device, inode, mut mark) = find(fd)?;
+        if mark == UNMARKED {
+            // Most likely different from a worker's, whose own pools have such files too.
+            let own = std::process::id().cast_signed() % MOST_SIGNAL + 1;
+            // Where a sandbox denies this, eventfds can't be told apart.
+            // SAFETY: the command takes an integer and touches no memory of this process.
+            unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), F_SETSIG, own) };
+            mark = mark_of(fd).max(UNMARKED);
         }
-        // Most likely different from a worker's, whose own pools have such files too.
-        let own = std::process::id().cast_signed() % MOST_SIGNAL + 1;
-        // Where a sandbox denies this, eventfds can't be told apart.
-        // SAFETY: the command takes an integer and touches no memory of this process.
-        unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), F_SETSIG, own) };
-        found.mark = mark(fd).max(UNMARKED);
-        Ok(found)
+        Ok(Self { device, inode, mark, turn: Turn::take(fd) })
     }
 
     /// Whether this descriptor has this identity.
     pub(crate) fn is_of(&self, fd: &impl AsFd) -> bool {
-        Self::find(fd).is_ok_and(|found| found == *self)
+        self.turn.lasts(fd) && find(fd).is_ok_and(|found| found == (self.device, self.inode, self.mark))
     }
 
     /// As [`is_of`](Self::is_of), with one system call, for files of the kinds that are marked.
     #[inline]
     pub(crate) fn has_mark_of(&self, fd: &impl AsFd) -> bool {
         // Where a sandbox has denied the mark, the inode must do.
-        if self.mark > UNMARKED { mark(fd) == self.mark } else { self.is_of(fd) }
+        if self.mark > UNMARKED { self.turn.lasts(fd) && mark_of(fd) == self.mark } else { self.is_of(fd) }
+    }
+}
+
+/// The device, inode and mark of an open file.
+fn find(fd: &impl AsFd) -> io::Result<(libc::dev_t, libc::ino_t, libc::c_int)> {
+    let stat = fstat(fd)?;
+    let mark = if is_anonymous(stat.st_mode) { mark_of(fd).max(UNMARKED) } else { NEEDS_NONE };
+    Ok((stat.st_dev, stat.st_ino, mark))
+}
+
+/// A descriptor's turn at its number. It is over when another descriptor of this crate's has the number: the kernel
+/// gives it out again only once it is closed.
+#[derive(Debug, Clone, Copy)]
+struct Turn(u64);
+
+/// The last turn at each number. Where numbers are higher, nothing but the file tells descriptors apart.
+static LAST_TURNS: [AtomicU64; 4096] = [const { AtomicU64::new(0) }; 4096];
+
+impl Turn {
+    fn take(fd: &impl AsFd) -> Self {
+        static TURNS: AtomicU64 = AtomicU64::new(1);
+        let turn = TURNS.fetch_add(1, Ordering::Relaxed);
+        if let Some(last) = Self::last_at(fd) {
+            last.store(turn, Ordering::Relaxed);
+        }
+        Self(turn)
     }
 
-    fn find(fd: &impl AsFd) -> io::Result<Self> {
-        let stat = fstat(fd)?;
-        let mark = if is_anonymous(stat.st_mode) { mark(fd).max(UNMARKED) } else { NEEDS_NONE };
-        Ok(Self { device: stat.st_dev, inode: stat.st_ino, mark })
+    #[inline]
+    fn lasts(self, fd: &impl AsFd) -> bool {
+        Self::last_at(fd).is_none_or(|last| last.load(Ordering::Relaxed) == self.0)
+    }
+
+    fn last_at(fd: &impl AsFd) -> Option<&'static AtomicU64> {
+        LAST_TURNS.get(fd.as_fd().as_raw_fd() as usize)
     }
 }
 
@@ -201,7 +231,7 @@ fn is_anonymous(mode: libc::mode_t) -> bool {
 }
 
 /// The number that an open file is marked with.
-fn mark(fd: &impl AsFd) -> libc::c_int {
+fn mark_of(fd: &impl AsFd) -> libc::c_int {
     // SAFETY: the command takes no argument and touches no memory of this process.
     unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), F_GETSIG) }
 }
@@ -230,6 +260,7 @@ impl Known {
 
     /// For one that is closed before any of the user's code runs.
     pub(super) fn owned(fd: &OwnedFd) -> Self {
+        Turn::take(fd);
         Self::enter(fd, None)
     }
 
@@ -366,6 +397,7 @@ mod tests {
     use std::os::fd::FromRawFd;
 
     use super::*;
+    use crate::sys::passed::Passed;
 
     #[test]
     fn a_descriptor_is_known_while_it_is_owned() {
@@ -409,7 +441,7 @@ mod tests {
             let ours = Guarded::new(ours).unwrap();
             assert!(ours.is_intact(), "{ours:?}");
             let copy = Guarded::new(ours.as_fd().try_clone_to_owned().unwrap()).unwrap();
-            assert_eq!(copy.identity, ours.identity);
+            assert_eq!(find(&copy).unwrap(), find(&ours).unwrap());
             let number = ours.as_fd().as_raw_fd();
             // SAFETY: the number is that of a descriptor of this test's own.
             unsafe { libc::dup2(theirs.as_raw_fd(), number) };
@@ -418,6 +450,34 @@ mod tests {
             drop(ours);
             // SAFETY: as above; the other file at this number was left open, and is closed here.
             assert_eq!(unsafe { libc::close(number) }, 0);
+        }
+    }
+
+    /// The user's code has closed the number, and another descriptor of the crate's has got it.
+    #[test]
+    fn another_of_its_own_with_the_number_is_not_taken_for_it() {
+        for [first, second] in files() {
+            let first = Guarded::new(first).unwrap();
+            let number = first.as_fd().as_raw_fd();
+            // SAFETY: the number is that of a descriptor of this test's own, which `first` must not use any more. The
+            // other descriptor at it is owned by `again` only.
+            let again = unsafe {
+                libc::dup2(second.as_raw_fd(), number);
+                OwnedFd::from_raw_fd(number)
+            };
+            let again = Fd::new(again).unwrap();
+            assert!(!first.is_intact() && !first.has_its_mark() && again.is_intact(), "{first:?}");
+            drop(first);
+            assert!(again.is_intact(), "{again:?} was closed");
+
+            // SAFETY: as above.
+            let passed = unsafe {
+                libc::dup2(second.as_raw_fd(), number);
+                OwnedFd::from_raw_fd(number)
+            };
+            let passed = Passed::new(passed).unwrap();
+            drop(again);
+            assert!(find(&passed).is_ok(), "{passed:?} was closed");
         }
     }
 }
