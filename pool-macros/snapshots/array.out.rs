@@ -41,7 +41,16 @@ const _: () = {
             let _ = codec;
             ::pool::__private::ChunkItem::decode(bytes)
         }
-        fn entry() -> &'static ::pool::__private::Entry {
+        #[inline]
+        fn call(
+            _: ::pool::__private::TaskContext<'_, Self>,
+            item: Self::Item<'_>,
+        ) -> Self::Output {
+            halve(::pool::__private::Lend::lend(&mut { item }))
+        }
+    }
+    impl ::pool::__private::Registered for halve {
+        fn entry() -> ::core::option::Option<&'static ::pool::__private::Entry> {
             #[::pool::__private::linkme::distributed_slice(
                 ::pool::__private::POOL_REGISTRY_0_1
             )]
@@ -56,14 +65,7 @@ const _: () = {
                 ::core::option::Option::None,
                 ::core::option::Option::None,
             );
-            &ENTRY
-        }
-        #[inline]
-        fn call(
-            _: ::pool::__private::TaskContext<'_, Self>,
-            item: Self::Item<'_>,
-        ) -> Self::Output {
-            halve(::pool::__private::Lend::lend(&mut { item }))
+            ::core::option::Option::Some(&ENTRY)
         }
     }
     impl<__Given> ::pool::__private::RunsOn<__Given> for halve {}

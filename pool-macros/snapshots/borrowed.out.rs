@@ -80,7 +80,16 @@ const _: () = {
             parallel::__private::all_read(rest)?;
             ::core::result::Result::Ok(item)
         }
-        fn entry() -> &'static parallel::__private::Entry {
+        #[inline]
+        fn call(
+            _: parallel::__private::TaskContext<'_, Self>,
+            item: Self::Item<'_>,
+        ) -> Self::Output {
+            words(item.0, item.1, item.2)
+        }
+    }
+    impl parallel::__private::Registered for words {
+        fn entry() -> ::core::option::Option<&'static parallel::__private::Entry> {
             #[parallel::__private::linkme::distributed_slice(
                 parallel::__private::POOL_REGISTRY_0_1
             )]
@@ -95,14 +104,7 @@ const _: () = {
                 ::core::option::Option::Some(|| "count"),
                 ::core::option::Option::None,
             );
-            &ENTRY
-        }
-        #[inline]
-        fn call(
-            _: parallel::__private::TaskContext<'_, Self>,
-            item: Self::Item<'_>,
-        ) -> Self::Output {
-            words(item.0, item.1, item.2)
+            ::core::option::Option::Some(&ENTRY)
         }
     }
     impl<__Given> parallel::__private::RunsOn<__Given> for words {}

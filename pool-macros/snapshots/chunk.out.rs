@@ -41,7 +41,23 @@ const _: () = {
             let _ = codec;
             ::pool::__private::Elements::<f32>::decode(bytes)
         }
-        fn entry() -> &'static ::pool::__private::Entry {
+        #[inline]
+        fn call(
+            cx: ::pool::__private::TaskContext<'_, Self>,
+            item: Self::Item<'_>,
+        ) -> Self::Output {
+            use ::pool::__private::ElementsFallback as _;
+            scale(
+                cx.shared,
+                ::pool::__private::Elements::<f32>::lend(&mut { item }),
+                <usize as ::core::convert::From<
+                    ::pool::__private::WorkerId,
+                >>::from(cx.worker_id),
+            )
+        }
+    }
+    impl ::pool::__private::Registered for scale {
+        fn entry() -> ::core::option::Option<&'static ::pool::__private::Entry> {
             #[::pool::__private::linkme::distributed_slice(
                 ::pool::__private::POOL_REGISTRY_0_1
             )]
@@ -59,21 +75,7 @@ const _: () = {
                     ::pool::__private::Probe::<f32>::DECODE_SHARED
                 },
             );
-            &ENTRY
-        }
-        #[inline]
-        fn call(
-            cx: ::pool::__private::TaskContext<'_, Self>,
-            item: Self::Item<'_>,
-        ) -> Self::Output {
-            use ::pool::__private::ElementsFallback as _;
-            scale(
-                cx.shared,
-                ::pool::__private::Elements::<f32>::lend(&mut { item }),
-                <usize as ::core::convert::From<
-                    ::pool::__private::WorkerId,
-                >>::from(cx.worker_id),
-            )
+            ::core::option::Option::Some(&ENTRY)
         }
     }
     impl<

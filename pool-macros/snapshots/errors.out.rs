@@ -44,14 +44,16 @@ const _: () = {
         ) -> ::core::result::Result<Self::Item<'_>, ::std::string::String> {
             loop {}
         }
-        fn entry() -> &'static ::pool::__private::Entry {
-            loop {}
-        }
         fn call(
             _: ::pool::__private::TaskContext<'_, Self>,
             _: Self::Item<'_>,
         ) -> Self::Output {
             loop {}
+        }
+    }
+    impl ::pool::__private::Registered for predict {
+        fn entry() -> ::core::option::Option<&'static ::pool::__private::Entry> {
+            ::core::option::Option::None
         }
     }
     impl<__Given> ::pool::__private::RunsOn<__Given> for predict {}

@@ -11,6 +11,17 @@ const _: () = {
         type State = Model;
         type Shared = ::pool::__private::NoShared;
         type Output = (WorkerId, u64);
+        fn call(cx: ::pool::__private::ExitContext<'_, Self>) -> Self::Output {
+            count(
+                &mut { cx.state },
+                <WorkerId as ::core::convert::From<
+                    ::pool::__private::WorkerId,
+                >>::from(cx.worker_id),
+            )
+        }
+    }
+    impl ::pool::__private::ExitOf<Model> for count {}
+    impl ::pool::__private::Registered for count {
         fn entry() -> ::core::option::Option<&'static ::pool::__private::Entry> {
             #[::pool::__private::linkme::distributed_slice(
                 ::pool::__private::POOL_REGISTRY_0_1
@@ -28,15 +39,6 @@ const _: () = {
             );
             ::core::option::Option::Some(&ENTRY)
         }
-        fn call(cx: ::pool::__private::ExitContext<'_, Self>) -> Self::Output {
-            count(
-                &mut { cx.state },
-                <WorkerId as ::core::convert::From<
-                    ::pool::__private::WorkerId,
-                >>::from(cx.worker_id),
-            )
-        }
     }
-    impl ::pool::__private::ExitOf<Model> for count {}
     impl<__Given> ::pool::__private::RunsOn<__Given> for count {}
 };

@@ -10,6 +10,20 @@ const _: () = {
     impl ::pool::__private::WorkerInit for load_model {
         type State = Model;
         type Shared = PathBuf;
+        fn call(
+            cx: ::pool::__private::InitContext<'_, Self>,
+        ) -> ::core::result::Result<Self::State, ::pool::__private::ReturnedError> {
+            ::core::result::Result::map_err(
+                load_model(cx.shared),
+                |error| ::pool::__private::ReturnedError::new(
+                    ::pool::__private::told(::core::format_args!("{}", error)),
+                    ::pool::__private::sources!(& error),
+                ),
+            )
+        }
+    }
+    impl ::pool::__private::InitOf<Model> for load_model {}
+    impl ::pool::__private::Registered for load_model {
         fn entry() -> ::core::option::Option<&'static ::pool::__private::Entry> {
             #[::pool::__private::linkme::distributed_slice(
                 ::pool::__private::POOL_REGISTRY_0_1
@@ -30,19 +44,7 @@ const _: () = {
             );
             ::core::option::Option::Some(&ENTRY)
         }
-        fn call(
-            cx: ::pool::__private::InitContext<'_, Self>,
-        ) -> ::core::result::Result<Self::State, ::pool::__private::ReturnedError> {
-            ::core::result::Result::map_err(
-                load_model(cx.shared),
-                |error| ::pool::__private::ReturnedError::new(
-                    ::pool::__private::told(::core::format_args!("{}", error)),
-                    ::pool::__private::sources!(& error),
-                ),
-            )
-        }
     }
-    impl ::pool::__private::InitOf<Model> for load_model {}
     impl<
         __Given: ::pool::__private::Lends<PathBuf, load_model>,
     > ::pool::__private::RunsOn<__Given> for load_model {}

@@ -56,7 +56,23 @@ const _: () = {
             ::pool::__private::all_read(rest)?;
             ::core::result::Result::Ok(item)
         }
-        fn entry() -> &'static ::pool::__private::Entry {
+        #[inline]
+        fn call(
+            cx: ::pool::__private::TaskContext<'_, Self>,
+            item: Self::Item<'_>,
+        ) -> Self::Output {
+            predict(
+                <usize as ::core::convert::From<
+                    ::pool::__private::WorkerId,
+                >>::from(cx.worker_id),
+                cx.shared,
+                cx.state,
+                item,
+            )
+        }
+    }
+    impl ::pool::__private::Registered for predict {
+        fn entry() -> ::core::option::Option<&'static ::pool::__private::Entry> {
             #[::pool::__private::linkme::distributed_slice(
                 ::pool::__private::POOL_REGISTRY_0_1
             )]
@@ -74,21 +90,7 @@ const _: () = {
                     ::pool::__private::Probe::<PathBuf>::DECODE_SHARED
                 },
             );
-            &ENTRY
-        }
-        #[inline]
-        fn call(
-            cx: ::pool::__private::TaskContext<'_, Self>,
-            item: Self::Item<'_>,
-        ) -> Self::Output {
-            predict(
-                <usize as ::core::convert::From<
-                    ::pool::__private::WorkerId,
-                >>::from(cx.worker_id),
-                cx.shared,
-                cx.state,
-                item,
-            )
+            ::core::option::Option::Some(&ENTRY)
         }
     }
     impl<

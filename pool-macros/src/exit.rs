@@ -19,23 +19,20 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
     let public = function.public();
     let runs_on = function.runs_on();
     let cx = if params.iter().next().is_some() { cx().into_token_stream() } else { quote!(_) };
-    let entry = function.entry("exit");
+    let registered = function.registered("exit");
     let arguments = function.arguments();
     quote! {
         impl #private::WorkerExit for #name {
             #state_type
             type Shared = #shared;
             #output_type
-            fn entry() -> ::core::option::Option<&'static #private::Entry> {
-                #entry
-                ::core::option::Option::Some(&ENTRY)
-            }
             fn call(#cx: #private::ExitContext<'_, Self>) -> Self::Output {
                 #name(#(#arguments),*)
             }
         }
         #exit_of
         #public
+        #registered
         #runs_on
     }
 }
@@ -47,15 +44,17 @@ pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) 
             type State = ();
             type Shared = #private::NoShared;
             type Output = #bad_type;
-            fn entry() -> ::core::option::Option<&'static #private::Entry> {
-                ::core::option::Option::None
-            }
             fn call(_: #private::ExitContext<'_, Self>) -> Self::Output {
                 loop {}
             }
         }
         impl<State: 'static> #private::ExitOf<State> for #name {}
         impl #private::Public for #name {}
+        impl #private::Registered for #name {
+            fn entry() -> ::core::option::Option<&'static #private::Entry> {
+                ::core::option::Option::None
+            }
+        }
         impl<__Given> #private::RunsOn<__Given> for #name {}
     }
 }

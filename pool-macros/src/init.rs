@@ -26,15 +26,11 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
     let public = function.public();
     let runs_on = function.runs_on();
     let cx = if params.iter().next().is_some() { cx().into_token_stream() } else { quote!(_) };
-    let entry = function.entry("init");
+    let registered = function.registered("init");
     quote! {
         impl #private::WorkerInit for #name {
             #state_type
             type Shared = #shared;
-            fn entry() -> ::core::option::Option<&'static #private::Entry> {
-                #entry
-                ::core::option::Option::Some(&ENTRY)
-            }
             fn call(
                 #cx: #private::InitContext<'_, Self>,
             ) -> ::core::result::Result<Self::State, #private::ReturnedError> {
@@ -43,6 +39,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
         }
         impl #private::InitOf<#state> for #name {}
         #public
+        #registered
         #runs_on
     }
 }
@@ -64,9 +61,6 @@ pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) 
         impl #private::WorkerInit for #name {
             type State = #bad_type;
             type Shared = #private::NoShared;
-            fn entry() -> ::core::option::Option<&'static #private::Entry> {
-                ::core::option::Option::None
-            }
             fn call(
                 _: #private::InitContext<'_, Self>,
             ) -> ::core::result::Result<Self::State, #private::ReturnedError> {
@@ -75,6 +69,11 @@ pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) 
         }
         impl<State> #private::InitOf<State> for #name {}
         impl #private::Public for #name {}
+        impl #private::Registered for #name {
+            fn entry() -> ::core::option::Option<&'static #private::Entry> {
+                ::core::option::Option::None
+            }
+        }
         impl<__Given> #private::RunsOn<__Given> for #name {}
     }
 }

@@ -167,8 +167,8 @@ impl Annotated {
         }
     }
 
-    /// The statement that puts the function into the registry as `ENTRY`, and its type's use there.
-    pub(crate) fn entry(&self, constructor: &str) -> TokenStream {
+    /// Puts the function into the registry, and says where it stands there.
+    pub(crate) fn registered(&self, constructor: &str) -> TokenStream {
         let Self { name, options, private, .. } = self;
         let constructor = format_ident!("{constructor}");
         let registered_name = options.registered_name();
@@ -180,16 +180,21 @@ impl Annotated {
             }),
         };
         quote! {
-            #[#private::linkme::distributed_slice(#private::POOL_REGISTRY_0_1)]
-            #[linkme(crate = #private::linkme)]
-            static ENTRY: #private::Entry = #private::Entry::#constructor::<#name>(
-                #private::Package {
-                    name: ::core::option_env!("CARGO_PKG_NAME"),
-                    version: ::core::option_env!("CARGO_PKG_VERSION"),
-                },
-                #registered_name,
-                #decode,
-            );
+            impl #private::Registered for #name {
+                fn entry() -> ::core::option::Option<&'static #private::Entry> {
+                    #[#private::linkme::distributed_slice(#private::POOL_REGISTRY_0_1)]
+                    #[linkme(crate = #private::linkme)]
+                    static ENTRY: #private::Entry = #private::Entry::#constructor::<#name>(
+                        #private::Package {
+                            name: ::core::option_env!("CARGO_PKG_NAME"),
+                            version: ::core::option_env!("CARGO_PKG_VERSION"),
+                        },
+                        #registered_name,
+                        #decode,
+                    );
+                    ::core::option::Option::Some(&ENTRY)
+                }
+            }
         }
     }
 }

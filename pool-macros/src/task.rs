@@ -31,7 +31,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
     let exit = options.exit.as_ref().map_or_else(|| quote!(#private::NoExit), named);
     let injected = params.iter().count() - items.len() - usize::from(params.chunk().is_some());
     let cx = if injected > 0 { cx().into_token_stream() } else { quote!(_) };
-    let entry = function.entry("task");
+    let registered = function.registered("task");
     let arguments = function.arguments();
     let runs_on = function.runs_on();
     let checks = checks(function, &state);
@@ -83,16 +83,13 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
             ) -> ::core::result::Result<Self::Item<'item>, ::std::string::String> {
                 #decode
             }
-            fn entry() -> &'static #private::Entry {
-                #entry
-                &ENTRY
-            }
             #[inline]
             fn call(#cx: #private::TaskContext<'_, Self>, #item_pattern: Self::Item<'_>) -> Self::Output {
                 #call_scope
                 #name(#(#arguments),*)
             }
         }
+        #registered
         #runs_on
         #checks
         // In a block of its own, where the name is in nobody's way.
@@ -286,11 +283,13 @@ pub(crate) fn stub(
             ) -> ::core::result::Result<Self::Item<'_>, ::std::string::String> {
                 loop {}
             }
-            fn entry() -> &'static #private::Entry {
-                loop {}
-            }
             fn call(_: #private::TaskContext<'_, Self>, _: Self::Item<'_>) -> Self::Output {
                 loop {}
+            }
+        }
+        impl #private::Registered for #name {
+            fn entry() -> ::core::option::Option<&'static #private::Entry> {
+                ::core::option::Option::None
             }
         }
         impl<__Given> #private::RunsOn<__Given> for #name {}

@@ -8,11 +8,12 @@ pub use crate::error::returned::{Asked, NoSources, OwnSources, ReturnedError, So
 pub use crate::task::chunk::{
     ArrayParam, Chunk, ChunkItem, ChunkMut, Elements, ElementsFallback, Lend, element,
 };
-pub use crate::task::registry::{DecodeShared, Entry, POOL_REGISTRY_0_1, Package, SharedAny};
+pub use crate::task::registry::POOL_REGISTRY_0_1;
 pub use crate::task::{
-    Argument, BorrowedArgument, ByDefault, ExitContext, ExitOf, InitContext, InitOf, Lends, Named, NoExit,
-    NoShared, Output, Probe, ProbeFallback, Public, ReadyFor, RunsOn, Task, TaskContext, ViewArgument,
-    WorkerExit, WorkerId, WorkerInit, argument, borrowed_argument, exit_of, init_of, public, view_argument,
+    Argument, BorrowedArgument, ByDefault, DecodeShared, Entry, ExitContext, ExitOf, InitContext, InitOf,
+    Lends, Named, NoExit, NoShared, Output, Package, Probe, ProbeFallback, Public, ReadyFor, Registered,
+    RunsOn, SharedAny, Task, TaskContext, ViewArgument, WorkerExit, WorkerId, WorkerInit, argument,
+    borrowed_argument, exit_of, init_of, public, view_argument,
 };
 pub use crate::text::told;
 #[cfg(feature = "ndarray")]

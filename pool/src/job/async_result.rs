@@ -332,7 +332,7 @@ where
             let mut bytes = Vec::new();
             input::encode::<T>(codec, &item, &mut bytes).map_err(|why| {
                 let kind = crate::error::TaskErrorKind::Encode(crate::text::cut(why));
-                crate::error::TaskError::new(T::entry().name(), index, 0, 1, None, kind)
+                crate::error::TaskError::new(T::name(), index, 0, 1, None, kind)
             })?;
             spec.encoded.push(bytes);
         }

@@ -166,7 +166,7 @@ pub(super) fn open<T: Task>(
 ) -> Result<(), Error> {
     let Arrival { mut index, worker, ref what } = *arrival;
     let fail = |index: u64, attempts, argument, kind| {
-        TaskError::new(T::entry().name(), index as usize, worker.0, attempts, argument, kind)
+        TaskError::new(T::name(), index as usize, worker.0, attempts, argument, kind)
     };
     match what {
         Outcome::Values { start, len, stride, count } => {

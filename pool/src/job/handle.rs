@@ -8,7 +8,7 @@ use crate::codec::type_key;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::options::PoolConfig;
-use crate::task::registry::Registry;
+use crate::task::registry::{Registry, not_registered};
 use crate::task::seed::Seeds;
 use crate::task::{Task, WorkerExit, WorkerInit};
 use crate::work::{Plan, ProfileSpec, TaskRef};
@@ -66,10 +66,11 @@ impl PoolHandle {
         self.engine.check()?;
         let registry = Registry::get();
         let index = |entry: Option<_>| entry.map(|entry| registry.index_of(entry)).transpose();
-        let (task, init, exit) = (registry.index_of(T::entry())?, index(I::entry())?, index(E::entry())?);
+        let task = index(T::entry())?.ok_or_else(|| not_registered(T::name()))?;
+        let (init, exit) = (index(I::entry())?, index(E::entry())?);
         let has_state = init.is_some() || exit.is_some() || TypeId::of::<T::State>() != TypeId::of::<()>();
         let state_type = type_key(TypeId::of::<T::State>());
         let profile = has_state.then_some(ProfileSpec { state_type, task, init, exit });
-        Ok((TaskRef { index: task, name: T::entry().name() }, profile))
+        Ok((TaskRef { index: task, name: T::name() }, profile))
     }
 }

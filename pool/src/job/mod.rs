@@ -50,7 +50,7 @@ pub struct Job<'p, T: Task, S, I = <T as Task>::Init, E = <T as Task>::Exit, O =
 
 impl<T: Task, S, I, E, O> fmt::Debug for Job<'_, T, S, I, E, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Job").field("task", &T::entry().name()).field("options", &self.options).finish()
+        f.debug_struct("Job").field("task", &T::name()).field("options", &self.options).finish()
     }
 }
 

@@ -23,7 +23,8 @@ use crate::sys::passed::{Lent, Passed};
 use crate::sys::program::{self, Launch};
 use crate::sys::socket::Channel;
 use crate::sys::{inherit, leave, named, standard, threads};
-use crate::task::registry::{Registry, SharedAny};
+use crate::task::SharedAny;
+use crate::task::registry::Registry;
 use crate::unwind;
 use crate::worker::{PoolContext, Worker, WorkerKit};
 

@@ -26,7 +26,7 @@ use crate::options::StartMethod;
 use crate::shared::Retained;
 use crate::sys::fd::Guarded;
 pub(crate) use crate::sys::process::Process;
-use crate::task::registry::SharedAny;
+use crate::task::SharedAny;
 use crate::worker::WorkerKit;
 
 mod fork;

@@ -2,6 +2,7 @@
 //! them. Nothing here is written by hand outside the macros' output.
 
 pub(crate) mod chunk;
+mod entry;
 pub(crate) mod registry;
 pub(crate) mod run;
 pub(crate) mod seed;
@@ -15,9 +16,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::codec::{Codec, ItemWriter};
 use crate::error::ReturnedError;
-pub use crate::ids::WorkerId;
-use crate::task::registry::Entry;
 use crate::{text, unwind};
+
+pub use crate::ids::WorkerId;
+pub use entry::{DecodeShared, Entry, Package, Registered};
+pub use run::glue::SharedAny;
 
 /// A value that can be an argument: what a worker decodes in place from its lane.
 #[diagnostic::on_unimplemented(
@@ -91,7 +94,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Output for T {
     message = "`{Self}` is no worker task",
     label = "a worker task has the attribute `#[worker_task]`"
 )]
-pub trait Task: Sized + 'static {
+pub trait Task: Registered + Sized + 'static {
     /// One item: the value of the one parameter, the tuple of several, or `()`.
     // That it is an [`Argument`] is checked for each parameter, where the compiler can point to the one at fault.
     type Item<'a>: Send;
@@ -115,8 +118,6 @@ pub trait Task: Sized + 'static {
     fn encode(codec: Codec, item: &Self::Item<'_>, out: &mut impl ItemWriter) -> Result<(), String>;
     /// Decodes an item from exactly these bytes, in place.
     fn decode(codec: Codec, bytes: &[u8]) -> Result<Self::Item<'_>, String>;
-    /// Its place in the registry.
-    fn entry() -> &'static Entry;
     /// Calls the function.
     fn call(cx: TaskContext<'_, Self>, item: Self::Item<'_>) -> Self::Output;
 }
@@ -139,13 +140,11 @@ pub(crate) fn show<T: Task>(codec: Codec, item: &[u8]) -> Option<String> {
     message = "`{Self}` is no init function",
     label = "an init function has the attribute `#[worker_init]`"
 )]
-pub trait WorkerInit: Sized + 'static {
+pub trait WorkerInit: Registered + Sized + 'static {
     /// What it makes: the return type, or the `T` of a returned `Result<T, E>`.
     type State: 'static;
     /// What `#[shared]` borrows; [`NoShared`] without it.
     type Shared: 'static;
-    /// Its place in the registry; none for [`ByDefault`].
-    fn entry() -> Option<&'static Entry>;
     /// Calls the function; a returned error comes as its `Display`, and those of its sources.
     fn call(cx: InitContext<'_, Self>) -> Result<Self::State, ReturnedError>;
 }
@@ -155,15 +154,13 @@ pub trait WorkerInit: Sized + 'static {
     message = "`{Self}` is no exit function",
     label = "an exit function has the attribute `#[worker_exit]`"
 )]
-pub trait WorkerExit: Sized + 'static {
+pub trait WorkerExit: Registered + Sized + 'static {
     /// What `#[state]` takes; `()` without it.
     type State: 'static;
     /// What `#[shared]` borrows; [`NoShared`] without it.
     type Shared: 'static;
     /// What the function returns; collected as exit results.
     type Output: Output;
-    /// Its place in the registry; none for [`NoExit`].
-    fn entry() -> Option<&'static Entry>;
     /// Calls the function.
     fn call(cx: ExitContext<'_, Self>) -> Self::Output;
 }
@@ -215,12 +212,15 @@ pub(crate) fn shared_of<T: 'static>(given: &(dyn Any + Send + Sync)) -> Option<&
 #[derive(Debug, Clone, Copy)]
 pub enum ByDefault {}
 
-impl WorkerInit for ByDefault {
-    type State = ();
-    type Shared = NoShared;
+impl Registered for ByDefault {
     fn entry() -> Option<&'static Entry> {
         None
     }
+}
+
+impl WorkerInit for ByDefault {
+    type State = ();
+    type Shared = NoShared;
     fn call(_: InitContext<'_, Self>) -> Result<(), ReturnedError> {
         Ok(())
     }
@@ -230,13 +230,16 @@ impl WorkerInit for ByDefault {
 #[derive(Debug, Clone, Copy)]
 pub enum NoExit {}
 
+impl Registered for NoExit {
+    fn entry() -> Option<&'static Entry> {
+        None
+    }
+}
+
 impl WorkerExit for NoExit {
     type State = ();
     type Shared = NoShared;
     type Output = ();
-    fn entry() -> Option<&'static Entry> {
-        None
-    }
     fn call(_: ExitContext<'_, Self>) {}
 }
 
@@ -294,12 +297,15 @@ impl<State: 'static> ExitOf<State> for NoExit {}
 #[derive(Debug)]
 pub struct Named<F>(PhantomData<F>);
 
+impl<F: Registered> Registered for Named<F> {
+    fn entry() -> Option<&'static Entry> {
+        F::entry()
+    }
+}
+
 impl<I: WorkerInit> WorkerInit for Named<I> {
     type State = I::State;
     type Shared = I::Shared;
-    fn entry() -> Option<&'static Entry> {
-        I::entry()
-    }
     fn call(cx: InitContext<'_, Self>) -> Result<Self::State, ReturnedError> {
         I::call(InitContext { worker_id: cx.worker_id, shared: cx.shared })
     }
@@ -309,9 +315,6 @@ impl<E: WorkerExit> WorkerExit for Named<E> {
     type State = E::State;
     type Shared = E::Shared;
     type Output = E::Output;
-    fn entry() -> Option<&'static Entry> {
-        E::entry()
-    }
     fn call(cx: ExitContext<'_, Self>) -> Self::Output {
         E::call(ExitContext { worker_id: cx.worker_id, shared: cx.shared, state: cx.state })
     }
@@ -355,7 +358,7 @@ pub trait ProbeFallback<T> {
     /// No `Debug`.
     const DEBUG: Option<fn(&T) -> String> = None;
     /// Not `DeserializeOwned + Send + Sync`.
-    const DECODE_SHARED: Option<crate::task::registry::DecodeShared> = None;
+    const DECODE_SHARED: Option<DecodeShared> = None;
     /// Not `Serialize`: an error that the check of the parameters tells.
     fn encode(_: Codec, _: &T, _: &mut impl Write) -> Result<(), String> {
         unreachable!("a parameter is no `Argument`")
@@ -379,7 +382,7 @@ impl<T: fmt::Debug> Probe<T> {
 
 impl<T: DeserializeOwned + Send + Sync + 'static> Probe<T> {
     /// How a worker decodes it as the shared value.
-    pub const DECODE_SHARED: Option<crate::task::registry::DecodeShared> =
+    pub const DECODE_SHARED: Option<DecodeShared> =
         Some(|codec, bytes| codec.decode::<T>(bytes).map(|value| std::sync::Arc::new(value) as _));
 }
 

@@ -5,21 +5,15 @@
 //! its author can change neither. Functions of one name stay in the linker's order, which is part of the fingerprint,
 //! so an index means the same function on both sides all the same.
 
-use std::any::{Any, TypeId, type_name};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
-use crate::codec::{Codec, type_key};
+use super::entry::{DecodeShared, Entry, Package};
+use super::run::{self, glue::Glue};
+use super::{Task, WorkerExit, WorkerInit};
+use crate::codec::type_key;
 use crate::error::Error;
-use crate::task::run::{ExitGlue, InitGlue, TaskGlue};
-use crate::task::{Task, WorkerExit, WorkerInit};
-
-/// A shared value as workers hold it.
-pub type SharedAny = Arc<dyn Any + Send + Sync>;
-
-/// Decodes the shared value of one type.
-pub type DecodeShared = fn(Codec, &[u8]) -> Result<SharedAny, String>;
 
 #[linkme::distributed_slice]
 /// Filled by the linker, one entry for each annotated function of the program. The linker knows one name for the whole
@@ -34,33 +28,6 @@ const _: () = {
     );
 };
 
-/// The package that a function was compiled for; nothing where something other than cargo compiled it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Package {
-    /// Its name.
-    pub name: Option<&'static str>,
-    /// Its version.
-    pub version: Option<&'static str>,
-}
-
-/// One annotated function.
-#[derive(Debug)]
-pub struct Entry {
-    name: fn() -> &'static str,
-    path: fn() -> &'static str,
-    package: Package,
-    shared: fn() -> TypeId,
-    decode_shared: Option<DecodeShared>,
-    pub(crate) glue: Glue,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Glue {
-    Task(TaskGlue),
-    Init(InitGlue),
-    Exit(ExitGlue),
-}
-
 impl Entry {
     /// The entry of a task; `name` as given with `name = ".."`.
     #[must_use]
@@ -69,7 +36,7 @@ impl Entry {
         name: Option<fn() -> &'static str>,
         decode: Option<DecodeShared>,
     ) -> Self {
-        Self::new::<T, T::Shared>(package, name, decode, Glue::Task(TaskGlue::of::<T>()))
+        Self::new::<T, T::Shared>(package, name, decode, Glue::Task(run::task_glue::<T>()))
     }
 
     /// The entry of an init function.
@@ -79,7 +46,7 @@ impl Entry {
         name: Option<fn() -> &'static str>,
         decode: Option<DecodeShared>,
     ) -> Self {
-        Self::new::<I, I::Shared>(package, name, decode, Glue::Init(InitGlue::of::<I>()))
+        Self::new::<I, I::Shared>(package, name, decode, Glue::Init(run::init_glue::<I>()))
     }
 
     /// The entry of an exit function.
@@ -89,33 +56,7 @@ impl Entry {
         name: Option<fn() -> &'static str>,
         decode: Option<DecodeShared>,
     ) -> Self {
-        Self::new::<E, E::Shared>(package, name, decode, Glue::Exit(ExitGlue::of::<E>()))
-    }
-
-    const fn new<F: 'static, S: 'static>(
-        package: Package,
-        name: Option<fn() -> &'static str>,
-        decode_shared: Option<DecodeShared>,
-        glue: Glue,
-    ) -> Self {
-        let path = type_name::<F> as fn() -> &'static str;
-        let name = match name {
-            Some(name) => name,
-            None => path,
-        };
-        Self { name, path, package, shared: TypeId::of::<S>, decode_shared, glue }
-    }
-
-    /// The function's path, as `crate::module::function`, or the name that it was given.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        (self.name)()
-    }
-
-    /// Whether one package names two functions alike, which only its `name = ".."` can do. Two of one path are the same
-    /// function of two packages, or two that the language tells apart, such as functions inside functions.
-    fn clashes_with(&self, other: &Self) -> bool {
-        self.name() == other.name() && self.package == other.package && (self.path)() != (other.path)()
+        Self::new::<E, E::Shared>(package, name, decode, Glue::Exit(run::exit_glue::<E>()))
     }
 }
 
@@ -147,7 +88,7 @@ impl Registry {
         env!("CARGO_PKG_VERSION").hash(&mut hasher);
         for entry in &sorted {
             entry.name().hash(&mut hasher);
-            entry.package.hash(&mut hasher);
+            entry.package().hash(&mut hasher);
             (std::ptr::from_ref(*entry) as usize).wrapping_sub(base).hash(&mut hasher);
         }
         let clash_in = |namesakes: &[&'static Entry], one: &'static Entry| {
@@ -173,7 +114,7 @@ impl Registry {
     /// The index of a function that a call is about; an error where its name is in doubt.
     pub(crate) fn index_of(&self, entry: &'static Entry) -> Result<u32, Error> {
         if let Some((one, other)) = self.clashes.iter().find(|(one, _)| std::ptr::eq(*one, entry)) {
-            let (name, one, other) = (one.name(), (one.path)(), (other.path)());
+            let (name, one, other) = (one.name(), one.path(), other.path());
             return Err(Error::Registry(format!(
                 "`{one}` and `{other}` are both registered as `{name}`: give one of them another name with \
                  `name = \"..\"` in its attribute"
@@ -183,13 +124,18 @@ impl Registry {
             .iter()
             .position(|known| std::ptr::eq(*known, entry))
             .and_then(|index| u32::try_from(index).ok())
-            .ok_or_else(|| Error::Registry(format!("`{}` is not registered in this program", entry.name())))
+            .ok_or_else(|| not_registered(entry.name()))
     }
 
     /// How this program decodes the shared type with this key; none if no function borrows it.
     pub(crate) fn decoder_of(&self, shared: u64) -> Option<DecodeShared> {
-        self.sorted.iter().find(|entry| type_key((entry.shared)()) == shared)?.decode_shared
+        self.sorted.iter().find(|entry| type_key(entry.shared()) == shared)?.decode_shared()
     }
+}
+
+/// Says that the linker has left a function out, or that there is an error in it.
+pub(crate) fn not_registered(name: &str) -> Error {
+    Error::Registry(format!("`{name}` is not registered in this program"))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::Codec;
 use crate::lane;
 use crate::observe::ProbeEnds;
-use crate::task::registry::SharedAny;
+use crate::task::SharedAny;
 
 /// All that is one worker's own. It goes to a thread as it is, and to a process in a message: a further field needs
 /// nothing else.

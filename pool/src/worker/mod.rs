@@ -13,14 +13,15 @@ use crate::observe::timeline::{EXIT, INIT, Recorder};
 use crate::role::{self, WorkerKind};
 use crate::sys::cpu;
 use crate::sys::fork::flush;
-use crate::task::WorkerId;
-use crate::task::registry::{Glue, Registry, SharedAny};
+use crate::task::registry::Registry;
+use crate::task::run::glue::{ExitGlue, Glue, TaskEnv};
+use crate::task::{SharedAny, WorkerId};
 use crate::wire::{ChunkHead, Failure, InitOrder, Packing};
 
 use crate::observe::ProbeEnds;
 use crate::observe::stopwatch::Stopwatch;
 use crate::task::run::memory::Memory;
-use crate::task::run::{self, ExitGlue, TaskEnv, panicked, panics, reply_failed};
+use crate::task::run::{self, panicked, panics, reply_failed};
 
 pub(crate) use kit::{PoolContext, WorkerKit};
 
@@ -153,7 +154,7 @@ impl Runner {
 
     fn run_chunk(&mut self, payload: &[u8], answer: &mut Responder<'_>) {
         let Some((head, mut items)) = ChunkHead::split(payload) else { return };
-        let Some(Glue::Task(task)) = self.registry.entry(head.task).map(|entry| entry.glue) else {
+        let Some(Glue::Task(task)) = self.registry.entry(head.task).map(|entry| entry.glue()) else {
             return run::refuse(head.count, answer, "the task is not registered in the worker");
         };
         let mut none = ();
@@ -186,7 +187,7 @@ impl Runner {
     fn new_profile(&self, payload: &[u8], answer: &Responder<'_>) -> Result<Profile, Failure> {
         let failed = |why: &str| Failure::of(why);
         let order = InitOrder::from_bytes(payload).ok_or_else(|| failed("the init order is too short"))?;
-        let glue_of = |index| self.registry.entry(index).map(|entry| entry.glue);
+        let glue_of = |index| self.registry.entry(index).map(|entry| entry.glue());
         let exit = match order.exit {
             None => None,
             Some(index) => match glue_of(index) {

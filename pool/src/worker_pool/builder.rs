@@ -20,7 +20,7 @@ use crate::sys::cpu;
 use crate::sys::fd::Guarded;
 use crate::sys::memfile::{self, Limited};
 use crate::sys::program;
-use crate::task::registry::SharedAny;
+use crate::task::SharedAny;
 use crate::unwind;
 
 /// Options of a [`WorkerPool`]; from [`WorkerPool::builder`].

@@ -1,6 +1,7 @@
 //! The glue between orders and user functions: one monomorphic loop for each task, behind a function pointer that
 //! is called once a chunk.
 
+pub(crate) mod glue;
 pub(crate) mod memory;
 pub(crate) mod panics;
 
@@ -8,44 +9,23 @@ use std::any::{Any, TypeId};
 
 use crate::codec::{Codec, encode_record};
 use crate::lane::{Responder, reply};
-use crate::observe::logs::LogSender;
 use crate::observe::stopwatch::Stopwatch;
-use crate::task::registry::SharedAny;
 use crate::task::seed::Seeded;
 use crate::task::{
     ExitContext, InitContext, Output, Task, TaskContext, WorkerExit, WorkerId, WorkerInit, shared_of, show,
 };
 use crate::wire::{ChunkHead, Failure, Items, Slow};
-use memory::Memory;
+use glue::{ExitGlue, InitGlue, SharedAny, TaskEnv, TaskGlue};
 use panics::Caught;
 
 /// How long a claim should last: what the parent takes back is never closer than this.
 const CLAIM_NS: u64 = 12_500;
 
-/// What a worker brings to every chunk.
-pub(crate) struct TaskEnv<'w> {
-    pub(crate) id: WorkerId,
-    pub(crate) codec: Codec,
-    pub(crate) shared: &'w SharedAny,
-    pub(crate) state: &'w mut dyn Any,
-    pub(crate) memory: &'w mut Memory,
-    pub(crate) watch: &'w mut Stopwatch,
-    pub(crate) log: &'w LogSender,
-}
-
 /// The glue of a task.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct TaskGlue {
-    pub(crate) run: fn(TaskEnv<'_>, ChunkHead, Items<'_>, &mut Responder<'_>),
-    pub(crate) default_state: fn() -> Option<Box<dyn Any>>,
-}
-
-impl TaskGlue {
-    pub(crate) const fn of<T: Task>() -> Self {
-        Self {
-            run: run_chunk::<T>,
-            default_state: || T::DEFAULT_STATE.map(|make| Box::new(make()) as Box<dyn Any>),
-        }
+pub(super) const fn task_glue<T: Task>() -> TaskGlue {
+    TaskGlue {
+        run: run_chunk::<T>,
+        default_state: || T::DEFAULT_STATE.map(|make| Box::new(make()) as Box<dyn Any>),
     }
 }
 
@@ -190,33 +170,19 @@ pub(crate) fn panicked(panic: Caught, lane: &Responder<'_>) -> Failure {
 }
 
 /// The glue of an init function.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct InitGlue {
-    pub(crate) run: fn(WorkerId, &SharedAny) -> Result<Box<dyn Any>, Failure>,
-}
-
-impl InitGlue {
-    pub(crate) const fn of<I: WorkerInit>() -> Self {
-        Self {
-            run: |worker_id, shared| {
-                let shared = shared_of(&**shared)
-                    .ok_or_else(|| Failure::of("the worker has no shared value of the init's type"))?;
-                Ok(Box::new(I::call(InitContext { worker_id, shared })?) as Box<dyn Any>)
-            },
-        }
+pub(super) const fn init_glue<I: WorkerInit>() -> InitGlue {
+    InitGlue {
+        run: |worker_id, shared| {
+            let shared = shared_of(&**shared)
+                .ok_or_else(|| Failure::of("the worker has no shared value of the init's type"))?;
+            Ok(Box::new(I::call(InitContext { worker_id, shared })?) as Box<dyn Any>)
+        },
     }
 }
 
-/// The glue of an exit function: runs it, then replies.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ExitGlue {
-    pub(crate) run: fn(WorkerId, Codec, &SharedAny, Box<dyn Any>) -> Result<Vec<u8>, Failure>,
-}
-
-impl ExitGlue {
-    pub(crate) const fn of<E: WorkerExit>() -> Self {
-        Self { run: run_exit::<E> }
-    }
+/// The glue of an exit function.
+pub(super) const fn exit_glue<E: WorkerExit>() -> ExitGlue {
+    ExitGlue { run: run_exit::<E> }
 }
 
 fn run_exit<E: WorkerExit>(

@@ -1,0 +1,91 @@
+//! What the registry holds of an annotated function, and the trait that leads from a function's type to it.
+
+use std::any::{TypeId, type_name};
+
+use super::run::glue::{Glue, SharedAny};
+use crate::codec::Codec;
+
+/// Says where a function stands in the registry; implemented by the attributes of tasks, inits and exits.
+pub trait Registered {
+    /// Its entry; none for [`ByDefault`](super::ByDefault) and [`NoExit`](super::NoExit), behind which there is no
+    /// function.
+    fn entry() -> Option<&'static Entry>;
+
+    /// What messages call it.
+    #[must_use]
+    fn name() -> &'static str {
+        Self::entry().map_or_else(type_name::<Self>, Entry::name)
+    }
+}
+
+/// Decodes the shared value of one type.
+pub type DecodeShared = fn(Codec, &[u8]) -> Result<SharedAny, String>;
+
+/// The package that a function was compiled for; nothing where something other than cargo compiled it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Package {
+    /// Its name.
+    pub name: Option<&'static str>,
+    /// Its version.
+    pub version: Option<&'static str>,
+}
+
+/// One annotated function.
+#[derive(Debug)]
+pub struct Entry {
+    name: fn() -> &'static str,
+    path: fn() -> &'static str,
+    package: Package,
+    shared: fn() -> TypeId,
+    decode_shared: Option<DecodeShared>,
+    glue: Glue,
+}
+
+impl Entry {
+    pub(super) const fn new<F: 'static, S: 'static>(
+        package: Package,
+        name: Option<fn() -> &'static str>,
+        decode_shared: Option<DecodeShared>,
+        glue: Glue,
+    ) -> Self {
+        let path = type_name::<F> as fn() -> &'static str;
+        let name = match name {
+            Some(name) => name,
+            None => path,
+        };
+        Self { name, path, package, shared: TypeId::of::<S>, decode_shared, glue }
+    }
+
+    /// The function's path, as `crate::module::function`, or the name that it was given.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        (self.name)()
+    }
+
+    /// Whether one package names two functions alike, which only its `name = ".."` can do. Two of one path are the same
+    /// function of two packages, or two that the language tells apart, such as functions inside functions.
+    pub(super) fn clashes_with(&self, other: &Self) -> bool {
+        self.name() == other.name() && self.package == other.package && self.path() != other.path()
+    }
+    /// The function's path, as `crate::module::function`.
+    pub(super) fn path(&self) -> &'static str {
+        (self.path)()
+    }
+
+    pub(super) fn package(&self) -> Package {
+        self.package
+    }
+
+    /// The type that its `#[shared]` borrows.
+    pub(super) fn shared(&self) -> TypeId {
+        (self.shared)()
+    }
+
+    pub(super) fn decode_shared(&self) -> Option<DecodeShared> {
+        self.decode_shared
+    }
+
+    pub(crate) fn glue(&self) -> Glue {
+        self.glue
+    }
+}

@@ -1,0 +1,56 @@
+//! What the registry holds to run a function whose type it does not know: pointers to the functions that [`super`]
+//! makes for each type.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use super::memory::Memory;
+use crate::codec::Codec;
+use crate::lane::Responder;
+use crate::observe::logs::LogSender;
+use crate::observe::stopwatch::Stopwatch;
+use crate::task::WorkerId;
+use crate::wire::{ChunkHead, Failure, Items};
+
+/// A shared value as workers hold it.
+pub type SharedAny = Arc<dyn Any + Send + Sync>;
+
+/// How a function is run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Glue {
+    Task(TaskGlue),
+    Init(InitGlue),
+    Exit(ExitGlue),
+}
+
+/// How a task is run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TaskGlue {
+    /// Runs a chunk, and answers each of its tasks.
+    pub(crate) run: fn(TaskEnv<'_>, ChunkHead, Items<'_>, &mut Responder<'_>),
+    /// Makes the state of a task without an init function, where its type has a `Default`.
+    pub(crate) default_state: fn() -> Option<Box<dyn Any>>,
+}
+
+/// What a worker brings to every chunk.
+pub(crate) struct TaskEnv<'w> {
+    pub(crate) id: WorkerId,
+    pub(crate) codec: Codec,
+    pub(crate) shared: &'w SharedAny,
+    pub(crate) state: &'w mut dyn Any,
+    pub(crate) memory: &'w mut Memory,
+    pub(crate) watch: &'w mut Stopwatch,
+    pub(crate) log: &'w LogSender,
+}
+
+/// How an init function is run: it gives the worker's state.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InitGlue {
+    pub(crate) run: fn(WorkerId, &SharedAny) -> Result<Box<dyn Any>, Failure>,
+}
+
+/// How an exit function is run: it takes the worker's state, and gives its encoded result.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ExitGlue {
+    pub(crate) run: fn(WorkerId, Codec, &SharedAny, Box<dyn Any>) -> Result<Vec<u8>, Failure>,
+}
