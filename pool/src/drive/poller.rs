@@ -73,20 +73,24 @@ impl Poller {
         self.waker.intact()?.as_fd().try_clone_to_owned().map_err(named("a copy of the eventfd"))
     }
 
-    fn set(&self) -> io::Result<&Epoll> {
-        let set = self.set.as_ref().filter(|set| self.identity.is_of(&set.0));
-        set.ok_or_else(|| io::Error::other("this process has closed a descriptor of the pool's"))
-    }
-
-    /// From here on the end of this worker ends a sleep, until its pidfd is closed.
-    pub(super) fn watch(&self, pidfd: BorrowedFd<'_>, worker: WorkerId) -> io::Result<()> {
-        Ok(self.set()?.add(pidfd, EpollEvent::new(EpollFlags::EPOLLIN, worker.0 as u64))?)
-    }
-
-    /// From here on what this worker prints ends a sleep, and is told once.
-    pub(super) fn watch_prints(&self, pipe: BorrowedFd<'_>, worker: WorkerId) -> io::Result<()> {
-        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
-        Ok(self.set()?.add(pipe, EpollEvent::new(flags, worker.0 as u64 | PRINTS))?)
+    /// From here on two kinds of news of this worker end a sleep: its end, until its pidfd is closed, and what comes
+    /// through its pipes, which is told once.
+    pub(super) fn watch<'f>(
+        &self,
+        worker: WorkerId,
+        pidfd: Option<BorrowedFd<'f>>,
+        pipes: impl Iterator<Item = BorrowedFd<'f>>,
+    ) -> io::Result<()> {
+        let set = self.set.as_ref().filter(|set| self.identity.has_mark_of(&set.0));
+        let set =
+            set.ok_or_else(|| io::Error::other("this process has closed a descriptor of the pool's"))?;
+        let number = worker.0 as u64;
+        let end = pidfd.map(|pidfd| (pidfd, EpollEvent::new(EpollFlags::EPOLLIN, number)));
+        let once = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, number | PRINTS);
+        for (fd, event) in end.into_iter().chain(pipes.map(|pipe| (pipe, once))) {
+            set.add(fd, event)?;
+        }
+        Ok(())
     }
 
     /// Wakes the sleeper.

@@ -196,13 +196,11 @@ impl Workers {
     fn finish_start(&self, pending: PendingStart) -> Result<WorkerHandle, Unstarted> {
         let PendingStart { worker, lane, probes, starting } = pending;
         let child = starting.wait()?;
-        let mut watched = match &child {
-            Child::Process(process) => self.poller.watch(process.pidfd(), worker),
-            Child::Thread(_) => Ok(()),
+        let pidfd = match &child {
+            Child::Process(process) => Some(process.pidfd()),
+            Child::Thread(_) => None,
         };
-        for pipe in probes.pipes() {
-            watched = watched.and_then(|()| self.poller.watch_prints(pipe, worker));
-        }
+        let watched = self.poller.watch(worker, pidfd, probes.pipes());
         watched.map_err(|error| Error::start(format!("worker {worker}"), error))?;
         Ok(WorkerHandle::new(lane, child, probes, self.policy.memory_limit))
     }
