@@ -1,27 +1,24 @@
 //! The attribute macros of the `pool` crate, which re-exports them and documents their use.
 //!
-//! Behind each entry point a function goes through the same rooms: it is parsed (`function`, `options`), its
-//! parameters are classified (`params`), its signature and its place are checked (`signature`, `place`, which looks
-//! into the `source`), and the companion type is written out (`task`, `init`, `exit`). What is wrong is collected on
-//! the way (`errors`) and told at once.
+//! Behind each entry point a function goes through the same stages (`pipeline`): it is parsed (`function`, `options`), its
+//! parameters are classified (`params`), its signature and its place are checked (`signature`, `place`, which reads the
+//! `source`), and what is then known of it (`model`) is written out as the companion type (`expand`). Errors are collected
+//! on the way (`errors`) and reported together.
 
 mod errors;
-mod exit;
+mod expand;
 mod function;
-mod init;
 mod kind;
 mod lifetimes;
-mod main_fn;
+mod model;
+mod options;
 mod params;
 mod pipeline;
 mod place;
 mod signature;
 mod source;
-mod task;
 #[cfg(test)]
 mod tests;
-
-mod options;
 
 use proc_macro::TokenStream;
 
@@ -104,7 +101,7 @@ pub fn worker_exit(attr: TokenStream, item: TokenStream) -> TokenStream {
 /// Option: `crate = path`.
 #[proc_macro_attribute]
 pub fn main(attr: TokenStream, item: TokenStream) -> TokenStream {
-    shown(main_fn::expand(attr.into(), &item.into()))
+    shown(expand::main::expand(attr.into(), &item.into()))
 }
 
 /// Prints the expansion when `POOL_MACROS_DEBUG` is 1.

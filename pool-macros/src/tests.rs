@@ -1,16 +1,17 @@
 //! Expansions as snapshots: each `snapshots/NAME.in.rs` holds one annotated function, `snapshots/NAME.out.rs` what
 //! becomes of it. `UPDATE_SNAPSHOTS=1 cargo test -p pool-macros` writes the latter anew.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use quote::ToTokens;
-use syn::{Attribute, Item, Meta};
+use syn::{Attribute, ImplItem, Item, Meta};
 
 use crate::kind::Kind;
-use crate::{main_fn, pipeline};
+use crate::{expand, pipeline};
 
 /// Expands the one function of a file as the compiler would.
-fn expand(source: &str) -> String {
+fn expansion_of(source: &str) -> String {
     let file = syn::parse_file(source).unwrap();
     let [Item::Fn(function)] = &*file.items else { panic!("a snapshot's source is one function") };
     let mut function = function.clone();
@@ -25,7 +26,7 @@ fn expand(source: &str) -> String {
         "worker_task" => pipeline::run(Kind::Task, options, &item),
         "worker_init" => pipeline::run(Kind::Init, options, &item),
         "worker_exit" => pipeline::run(Kind::Exit, options, &item),
-        "main" => main_fn::expand(options, &item),
+        "main" => expand::main::expand(options, &item),
         other => panic!("no attribute of this crate: {other}"),
     };
     prettyplease::unparse(&syn::parse2(expansion).unwrap())
@@ -39,7 +40,7 @@ fn check(name: &str) {
     let file = |end: &str| {
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("snapshots").join(format!("{name}.{end}.rs"))
     };
-    let expansion = expand(&std::fs::read_to_string(file("in")).unwrap());
+    let expansion = expansion_of(&std::fs::read_to_string(file("in")).unwrap());
     if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
         std::fs::write(file("out"), expansion).unwrap();
     } else {
@@ -94,4 +95,39 @@ fn main_begins_with_init() {
 #[test]
 fn init_comes_before_the_runtime_of_an_async_main() {
     check("main_async");
+}
+
+/// The traits that the expansion implements, with the names of what is in each.
+fn impls(expansion: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let file = syn::parse_file(expansion).unwrap();
+    let block = file.items.iter().find_map(|item| match item {
+        Item::Const(constant) => match &*constant.expr {
+            syn::Expr::Block(block) => Some(&block.block),
+            _ => None,
+        },
+        _ => None,
+    });
+    let statements = &block.expect("the traits are implemented in a block").stmts;
+    let implementation = |statement: &syn::Stmt| {
+        let syn::Stmt::Item(Item::Impl(implementation)) = statement else { return None };
+        let name = implementation.trait_.as_ref()?.0.segments.last()?.ident.to_string();
+        let item = |item: &ImplItem| match item {
+            ImplItem::Const(constant) => constant.ident.to_string(),
+            ImplItem::Fn(function) => function.sig.ident.to_string(),
+            ImplItem::Type(ty) => ty.ident.to_string(),
+            other => panic!("{}", other.to_token_stream()),
+        };
+        Some((name, implementation.items.iter().map(item).collect()))
+    };
+    statements.iter().filter_map(implementation).collect()
+}
+
+#[test]
+fn stubs_implement_what_good_functions_do() {
+    for attribute in ["worker_task", "worker_init", "worker_exit"] {
+        let good = impls(&expansion_of(&format!("#[{attribute}] pub fn f() -> u64 {{ 0 }}")));
+        let stub = impls(&expansion_of(&format!("#[{attribute}] pub fn f<T>() -> u64 {{ 0 }}")));
+        assert!(good.contains_key("Registered") && good.len() >= 3, "{good:?}");
+        assert_eq!(good, stub, "{attribute}");
+    }
 }

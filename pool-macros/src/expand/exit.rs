@@ -5,7 +5,8 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::Ident;
 use syn::spanned::Spanned;
 
-use crate::pipeline::{Annotated, cx};
+use super::{cx, stub_of_any};
+use crate::model::Annotated;
 
 pub(crate) fn expand(function: &Annotated) -> TokenStream {
     let Annotated { name, params, result, private, .. } = function;
@@ -39,6 +40,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
 
 /// What stands in for an exit function that has errors.
 pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) -> TokenStream {
+    let rest = stub_of_any(name, private);
     quote! {
         impl #private::WorkerExit for #name {
             type State = ();
@@ -50,11 +52,6 @@ pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) 
         }
         impl<State: 'static> #private::ExitOf<State> for #name {}
         impl #private::Public for #name {}
-        impl #private::Registered for #name {
-            fn entry() -> ::core::option::Option<&'static #private::Entry> {
-                ::core::option::Option::None
-            }
-        }
-        impl<__Given> #private::RunsOn<__Given> for #name {}
+        #rest
     }
 }

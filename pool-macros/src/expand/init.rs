@@ -5,7 +5,8 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{GenericArgument, Ident, PathArguments, Type};
 
-use crate::pipeline::{Annotated, cx};
+use super::{cx, stub_of_any};
+use crate::model::Annotated;
 
 pub(crate) fn expand(function: &Annotated) -> TokenStream {
     let Annotated { name, params, result, private, .. } = function;
@@ -57,6 +58,7 @@ fn ok_type(result: &Type) -> Option<&Type> {
 
 /// What stands in for an init function that has errors.
 pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) -> TokenStream {
+    let rest = stub_of_any(name, private);
     quote! {
         impl #private::WorkerInit for #name {
             type State = #bad_type;
@@ -69,11 +71,6 @@ pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) 
         }
         impl<State> #private::InitOf<State> for #name {}
         impl #private::Public for #name {}
-        impl #private::Registered for #name {
-            fn entry() -> ::core::option::Option<&'static #private::Entry> {
-                ::core::option::Option::None
-            }
-        }
-        impl<__Given> #private::RunsOn<__Given> for #name {}
+        #rest
     }
 }

@@ -5,9 +5,10 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Ident, Path, Type};
 
+use super::{cx, item, stub_of_any};
 use crate::lifetimes::for_one_item;
+use crate::model::Annotated;
 use crate::params::{Chunk, is_view};
-use crate::pipeline::{Annotated, cx, item};
 
 pub(crate) fn expand(function: &Annotated) -> TokenStream {
     let Annotated { name, params, result, options, list, private, .. } = function;
@@ -259,6 +260,7 @@ pub(crate) fn stub(
     } else {
         quote!(#private::task_calls!(#name);)
     };
+    let rest = stub_of_any(name, private);
     quote! {
         impl #private::Task for #name {
             type Item<'item> = #bad_type;
@@ -267,7 +269,7 @@ pub(crate) fn stub(
             type Shared = #private::NoShared;
             type Init = #private::ByDefault;
             type Exit = #private::NoExit;
-            const DEFAULT_STATE: ::core::option::Option<fn() -> Self::State> = ::core::option::Option::None;
+                        const DEFAULT_STATE: ::core::option::Option<fn() -> Self::State> = ::core::option::Option::None;
             const DEBUG_ITEM: ::core::option::Option<fn(&Self::Item<'_>) -> ::std::string::String> =
                 ::core::option::Option::None;
             fn encode(
@@ -287,12 +289,7 @@ pub(crate) fn stub(
                 loop {}
             }
         }
-        impl #private::Registered for #name {
-            fn entry() -> ::core::option::Option<&'static #private::Entry> {
-                ::core::option::Option::None
-            }
-        }
-        impl<__Given> #private::RunsOn<__Given> for #name {}
+        #rest
         #calls
     }
 }
