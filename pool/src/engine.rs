@@ -1,7 +1,7 @@
-//! Who carries calls out. Calls and pools know it by this name only, and by what it does: `open`, `turn`, `wait`,
-//! `close`, `quiesce` and `cancel` for a call; `turn_background` for those that nobody waits for; `wait_idle`,
-//! `shut_down`, `wait_stopped` and `terminate` for the pool as a whole.
+//! The engine carries calls out. Calls and pools use it only through this name and these methods: `open`, `turn`,
+//! `wait`, `close`, `quiesce` and `cancel` for one call; `turn_background` for all calls in the background; `wait_idle`,
+//! `shut_down`, `wait_stopped` and `terminate` for the whole pool.
 //!
-//! There is one so far, workers of this machine.
+//! So far there is one engine. Its workers run on this machine.
 
 pub(crate) use crate::drive::{Awaits, LocalEngine as Engine};

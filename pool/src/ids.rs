@@ -1,9 +1,9 @@
-//! Numbers that name things.
+//! Ids, each a type of its own, so that one kind cannot be passed for another.
 
 use std::fmt;
 use std::ops::{Add, Index, IndexMut, Sub};
 
-/// The number of a worker in its pool, from 0; a restarted worker keeps the number.
+/// The number of a worker in its pool, counted from 0. A restarted worker keeps its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerId(pub(crate) usize);
 
@@ -32,7 +32,7 @@ impl<T> PerWorker<T> {
         self.0.len()
     }
 
-    /// The numbers of all workers.
+    /// The ids of all workers, in order.
     pub(crate) fn ids(&self) -> impl Iterator<Item = WorkerId> + use<T> {
         (0..self.0.len()).map(WorkerId)
     }
@@ -76,7 +76,7 @@ impl<T> IndexMut<WorkerId> for PerWorker<T> {
     }
 }
 
-/// A call of a pool.
+/// The number of a call. No two open calls of a pool have the same one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct JobId(u32);
 
@@ -86,7 +86,7 @@ impl JobId {
         Self(number)
     }
 
-    /// The number of the next call.
+    /// The id of the call opened after this one.
     pub(crate) fn next(self) -> Self {
         Self(self.0.wrapping_add(1))
     }
@@ -98,22 +98,22 @@ impl fmt::Display for JobId {
     }
 }
 
-/// A worker state of a pool: the functions that make and end it.
+/// The number of a profile: the init and exit functions that make and end a kind of worker state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ProfileId(u32);
 
 impl ProfileId {
-    /// The profile at this place in the pool's list.
-    pub(crate) fn at(place: usize) -> Self {
-        Self(place as u32)
+    /// The id of the profile at this index of the pool's list.
+    pub(crate) fn at(index: usize) -> Self {
+        Self(index as u32)
     }
 
-    /// Its place in the pool's list.
-    pub(crate) fn place(self) -> usize {
+    /// The index of this profile in the pool's list.
+    pub(crate) fn index(self) -> usize {
         self.0 as usize
     }
 
-    /// As it crosses to a worker: 0 stands for no profile.
+    /// Encodes it for a worker. 0 stands for no profile.
     pub(crate) fn to_wire(profile: Option<Self>) -> u32 {
         profile.map_or(0, |Self(number)| number + 1)
     }
@@ -123,8 +123,9 @@ impl ProfileId {
     }
 }
 
-/// A unit of a lane: a task, or an order that is none. Units are numbered as they are sent. The numbers wrap around, and
-/// at any time those in use span less than half of them.
+/// The number of a unit of a lane: a task, or an order other than a chunk. Units are numbered in the order in which they
+/// are sent. The numbers wrap around. Those in use at one time span less than half of all numbers, so the order of any
+/// two of them is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Unit(u32);
 
@@ -160,7 +161,7 @@ impl Sub<u32> for Unit {
     }
 }
 
-/// How many units it is behind the other.
+/// The distance from the earlier unit to this one.
 impl Sub for Unit {
     type Output = u32;
 
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn no_profile_has_the_number_of_none() {
+    fn profiles_cross_to_workers_and_back() {
         for profile in [None, Some(ProfileId::at(0)), Some(ProfileId::at(7))] {
             assert_eq!(ProfileId::from_wire(ProfileId::to_wire(profile)), profile);
         }

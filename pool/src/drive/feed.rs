@@ -1,29 +1,32 @@
-//! Sends the items of calls: written into the workers' lanes as they are encoded.
+//! Sends the items of calls. The caller encodes them straight into the workers' lanes.
 
 use super::state::State;
 use crate::ids::{JobId, WorkerId};
 use crate::supervise::Work;
 use crate::wire::{ChunkHead, ITEM_HEAD};
-use crate::work::{ChunkWriter, Feed, Halt};
+use crate::work::{ChunkWriter, Feed, Unwritten};
 
-/// A chunk of at least so many tasks is written in private memory first: a lane's lines are the worker's, and one copy
-/// fetches them faster than many small writes do.
-const MANY: u64 = 16;
+/// A chunk of at least this many tasks is encoded into scratch memory and then copied. The lane's cache lines were last
+/// used by the worker's core, and one copy fetches them faster than many small writes do.
+const MIN_SCRATCH_TASKS: u64 = 16;
 
-/// So many bytes make an order a large one: the rest of the chunk goes with the next, and the worker hears of it at once.
-const LARGE: usize = 256 << 10;
+/// An order that reaches this size is sent at once, and the rest of its chunk goes into the next order. So the worker
+/// decodes and runs the first items while the parent encodes more.
+const LARGE_ORDER_BYTES: usize = 256 << 10;
 
-/// Where chunks of many tasks are written.
+/// Scratch memory in which chunks of many tasks are encoded.
 #[derive(Default)]
-pub(super) struct Draft(Vec<u8>);
+pub(super) struct Scratch(Vec<u8>);
 
-impl Draft {
+impl Scratch {
+    /// Several large orders, so the scratch memory hardly ever shortens a chunk.
     const BYTES: usize = 1 << 20;
-    /// What lies in here is aligned as it will be in the lane.
+    /// Items are aligned for the address that they will have in the lane, so the scratch buffer has the lane's address
+    /// modulo this: the size of a cache line, and no smaller than the alignment of any number.
     const ALIGNMENT: usize = 64;
 
-    /// As much memory as there is in the lane, or as a draft has.
-    fn area(&mut self, lane: &[u8]) -> &mut [u8] {
+    /// A buffer as long as this part of the lane, or as the scratch memory, whichever is shorter.
+    fn buffer_for(&mut self, lane: &[u8]) -> &mut [u8] {
         self.0.resize(Self::BYTES, 0);
         let skew = (lane.as_ptr() as usize).wrapping_sub(self.0.as_ptr() as usize) % Self::ALIGNMENT;
         let len = lane.len().min(Self::BYTES - skew);
@@ -32,7 +35,7 @@ impl Draft {
 }
 
 impl State {
-    /// Sends items of the job as long as the supervisor grants chunks and items are in hand.
+    /// Sends items of the job while the supervisor grants chunks and items are buffered.
     pub(super) fn feed(&mut self, job: JobId, feed: &mut dyn Feed) {
         while let Some(grant) = self.grant(job) {
             let (first, most, whole) = match grant.work {
@@ -47,57 +50,58 @@ impl State {
                 break;
             }
             let count = most.min(buffered);
-            // Several chunks that go together go whole.
-            let torn = if feed.is_last() && count == buffered { 0 } else { count % whole.max(1) };
-            self.send_fresh(job, grant.worker, first, count - torn, feed);
+            // A grant of several chunks must not end within one.
+            let partial = if feed.is_last() && count == buffered { 0 } else { count % whole.max(1) };
+            self.send_fresh(job, grant.worker, first, count - partial, feed);
         }
         if feed.buffered() == 0 && feed.is_last() {
             self.end_input(job);
         }
-        self.note_items(job, feed.buffered() > 0);
+        self.set_has_items(job, feed.buffered() > 0);
     }
 
-    /// Writes a chunk of fresh items, or what goes into one order of it, into the worker's lane.
+    /// Writes a chunk of new items into the worker's lane, or as much of it as goes into one order.
     fn send_fresh(&mut self, job: JobId, worker: WorkerId, first: u64, most: u64, feed: &mut dyn Feed) {
-        let Some((handle, slot, draft)) = self.outlet(worker, job) else { return };
-        let mut head = slot.head(first, 0);
-        // What finds no room is copied twice more, so room is asked for, and items for the room.
-        let item = slot.item_bytes.max(8) + ITEM_HEAD;
+        let Some((handle, open_job, scratch)) = self.parts_to_send(worker, job) else { return };
+        let mut head = open_job.head(first, 0);
+        // An item that does not fit is copied two more times. So ask for space for an item of the usual size first.
+        let item = open_job.item_bytes.max(8) + ITEM_HEAD;
         let mut least = (ChunkHead::BYTES + item).min(handle.longest_order());
-        let most = most.min((LARGE / item).max(1) as u64);
-        // All of the chunk shall find room. Where there is no memory for that, what does not fit goes alone, in parts.
+        let most = most.min((LARGE_ORDER_BYTES / item).max(1) as u64);
+        // The lane may grow to take the whole chunk. Without memory for that, an item that does not fit is sent alone, in
+        // parts.
         if !handle.takes(ChunkHead::BYTES + item * most as usize) && !handle.takes(least) {
             least = ChunkHead::BYTES + ITEM_HEAD;
         }
-        let Some(mut room) = handle.reserve(least) else { return self.block(worker) };
-        let record = room.position();
-        let lane = room.bytes();
-        let drafted = most >= MANY;
-        let area = if drafted { draft.area(lane) } else { &mut *lane };
-        let mut writer = ChunkWriter::new(area);
-        let (count, halt) = feed.write(most, &mut writer);
+        let Some(mut reservation) = handle.reserve(least) else { return self.block(worker) };
+        let record = reservation.position();
+        let lane = reservation.bytes();
+        let uses_scratch = most >= MIN_SCRATCH_TASKS;
+        let buffer = if uses_scratch { scratch.buffer_for(lane) } else { &mut *lane };
+        let mut writer = ChunkWriter::new(buffer);
+        let (count, unwritten) = feed.write(most, &mut writer);
         head.count = count;
         let (len, overflow) = writer.finish(head);
-        slot.item_bytes = overflow.len().max(len / (count as usize).max(1));
-        if drafted {
-            let area = draft.area(lane);
-            lane[..len].copy_from_slice(&area[..len]);
+        open_job.item_bytes = overflow.len().max(len / (count as usize).max(1));
+        if uses_scratch {
+            let buffer = scratch.buffer_for(lane);
+            lane[..len].copy_from_slice(&buffer[..len]);
         }
         if count > 0 {
-            let end = room.commit(crate::lane::order::CHUNK, len, count);
-            handle.note_chunk(record, len, end, count);
-            self.note_sent(job, worker, u64::from(count));
+            let end = reservation.commit(crate::lane::order::CHUNK, len, count);
+            handle.record_chunk(record, len, end, count);
+            self.report_sent(job, worker, u64::from(count));
         }
-        match halt {
+        match unwritten {
             None => {}
-            Some(Halt::Large) => {
+            Some(Unwritten::TooLarge) => {
                 let head = ChunkHead { first: first + u64::from(count), count: 1, ..head };
                 self.send_alone(job, worker, head, overflow);
             }
-            Some(Halt::Failed(why)) => self.note_unsendable(job, worker, why),
+            Some(Unwritten::Failed(why)) => self.report_unsendable(job, worker, why),
         }
-        // Last: what has come may end the job.
-        if len >= LARGE {
+        // This comes last, because a reply may end the job.
+        if len >= LARGE_ORDER_BYTES {
             self.exchange(worker);
         }
     }

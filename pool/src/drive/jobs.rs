@@ -79,7 +79,7 @@ impl Jobs {
 
     /// The worker state of this number.
     pub(super) fn profile(&self, profile: ProfileId) -> ProfileSpec {
-        self.profiles[profile.place()]
+        self.profiles[profile.index()]
     }
 
     /// How many of the worker states end with a function.

@@ -160,7 +160,7 @@ impl LocalEngine {
         let absence = watched.map(|from| Absence { from, limit: Duration::ZERO, until: now });
         self.change_at(now, true, |state| {
             state.leave_out(absence);
-            state.note_taken(job, taken.0, taken.1);
+            state.report_taken(job, taken.0, taken.1);
             state.drive();
             state.feed(job, feed);
             state.take_inbox(job, inbox);
@@ -256,7 +256,7 @@ impl LocalEngine {
                 let mut inbox = Inbox::default();
                 state.take_inbox(job, &mut inbox);
                 let (done, failed) = inbox.outcomes();
-                state.note_taken(job, done + failed, 0);
+                state.report_taken(job, done + failed, 0);
                 if take(job, inbox) {
                     state.close(job);
                 }

@@ -11,7 +11,7 @@ use nix::libc;
 use super::Absence;
 use super::checks::{Checks, MEMORY_CHECK_NS, SHOW_NS};
 use super::clock::Clock;
-use super::feed::Draft;
+use super::feed::Scratch;
 use super::jobs::{Job, Jobs};
 use super::poller::{News, Poller, Sleep};
 use super::sleepers::{Awaits, LONGEST_SLEEP_NS, Sleepers};
@@ -45,7 +45,7 @@ pub(super) struct State {
     spin: Spin,
     clock: Clock,
     poller: Arc<Poller>,
-    draft: Draft,
+    scratch: Scratch,
     /// Workers were told to end, and no call has come since.
     are_ending: bool,
 }
@@ -63,7 +63,7 @@ impl State {
             spin: Spin::new(crate::sys::cpu::cpu_count()),
             clock: Clock::new(),
             poller,
-            draft: Draft::default(),
+            scratch: Scratch::default(),
             are_ending: false,
         }
     }
@@ -99,12 +99,12 @@ impl State {
     }
 
     /// What it takes to send the worker items of the call.
-    pub(super) fn outlet(
+    pub(super) fn parts_to_send(
         &mut self,
         worker: WorkerId,
         job: JobId,
-    ) -> Option<(&mut WorkerHandle, &mut Job, &mut Draft)> {
-        Some((self.workers.get_mut(worker)?, self.jobs.get_mut(job)?, &mut self.draft))
+    ) -> Option<(&mut WorkerHandle, &mut Job, &mut Scratch)> {
+        Some((self.workers.get_mut(worker)?, self.jobs.get_mut(job)?, &mut self.scratch))
     }
 
     // ---- calls ----
@@ -147,7 +147,7 @@ impl State {
     }
 
     /// The caller has taken so many results of the call, of so many bytes.
-    pub(super) fn note_taken(&mut self, job: JobId, count: u64, bytes: u64) {
+    pub(super) fn report_taken(&mut self, job: JobId, count: u64, bytes: u64) {
         if count > 0 {
             self.handle(Event::Taken { job, count, bytes });
         }
@@ -158,7 +158,7 @@ impl State {
     }
 
     /// Notes whether the caller has items that no worker takes now.
-    pub(super) fn note_items(&mut self, job: JobId, has_items: bool) {
+    pub(super) fn set_has_items(&mut self, job: JobId, has_items: bool) {
         if let Some(job) = self.jobs.get_mut(job) {
             job.has_items = has_items;
         }
@@ -185,7 +185,7 @@ impl State {
     // ---- orders ----
 
     /// A chunk was sent: so many tasks of it.
-    pub(super) fn note_sent(&mut self, job: JobId, worker: WorkerId, count: u64) {
+    pub(super) fn report_sent(&mut self, job: JobId, worker: WorkerId, count: u64) {
         self.handle(Event::Sent { job, worker, count });
     }
 
@@ -202,7 +202,7 @@ impl State {
             handle.send_item(head, item);
             self.supervisor.block(worker, !handle.is_clear());
         }
-        self.note_sent(job, worker, 1);
+        self.report_sent(job, worker, 1);
     }
 
     /// There is no room for the worker's next chunk.
@@ -211,7 +211,7 @@ impl State {
     }
 
     /// An item of the call could not be encoded.
-    pub(super) fn note_unsendable(&mut self, job: JobId, worker: WorkerId, why: String) {
+    pub(super) fn report_unsendable(&mut self, job: JobId, worker: WorkerId, why: String) {
         if let Some(handle) = self.workers.get_mut(worker) {
             handle.report_instead(Failure::Encode(why).cut());
         }

@@ -8,7 +8,7 @@ use crate::codec::Codec;
 use crate::codec::ItemWriter;
 use crate::task::Task;
 use crate::unwind;
-use crate::work::{ChunkWriter, Feed, Halt};
+use crate::work::{ChunkWriter, Feed, Unwritten};
 
 /// So many items are taken in hand at most, unless a chunk needs more.
 const MOST_IN_HAND: usize = 2048;
@@ -86,7 +86,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Feed for InputBuffer<'i, T, I
         self.last
     }
 
-    fn write(&mut self, most: u64, out: &mut ChunkWriter<'_>) -> (u32, Option<Halt>) {
+    fn write(&mut self, most: u64, out: &mut ChunkWriter<'_>) -> (u32, Option<Unwritten>) {
         let Self { hand, codec, .. } = self;
         let (front, back) = hand.as_slices();
         let most = usize::try_from(most).unwrap_or(usize::MAX).min(hand.len());
@@ -103,13 +103,13 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Feed for InputBuffer<'i, T, I
         let written = catching(|| {
             for item in front.iter().chain(back).take(most) {
                 if !out.item(|out| T::encode(*codec, item, out))? {
-                    return Ok(Some(Halt::Large));
+                    return Ok(Some(Unwritten::TooLarge));
                 }
                 count += 1;
             }
             Ok(None)
         });
-        let halt = written.unwrap_or_else(|why| Some(Halt::Failed(why)));
+        let halt = written.unwrap_or_else(|why| Some(Unwritten::Failed(why)));
         // One that ended the chunk is out of hand, too.
         hand.drain(..count + usize::from(halt.is_some()));
         (count as u32, halt)

@@ -1,6 +1,8 @@
-//! What exit functions gave, until somebody takes it. Workers may be replaced for as long as the pool lives, and
-//! nobody may ask before its end: so what is more than a little goes into files that have no name, and that nobody
-//! else can open.
+//! Stores the results of exit functions until the program takes them.
+//!
+//! A pool may replace workers for as long as it lives, and the program may take their results only at the end, or never.
+//! So results beyond a fixed amount of memory go to temporary files. These have no name, so no other user can open them
+//! and the system frees them with their descriptor.
 
 use std::borrow::Cow;
 use std::env;
@@ -18,23 +20,25 @@ use crate::sys::fd::Fd;
 use crate::sys::memfile::check_len;
 use crate::sys::retry;
 
-/// So many bytes are kept in memory.
-const IN_MEMORY: usize = 16 << 20;
-/// A file takes no more when it is so long. Its room is free again when all that is in it was taken.
-const FILE_BYTES: u64 = 256 << 20;
+/// At most this many bytes stay in memory: enough for small results of many workers, little beside the workers
+/// themselves.
+const MAX_IN_MEMORY: usize = 16 << 20;
+/// A file that has reached this length takes no further results. Its space is freed once all its results were taken, so
+/// shorter files free space sooner and longer ones need fewer descriptors.
+const FULL_FILE_BYTES: u64 = 256 << 20;
 
-/// What exit functions gave so far.
+/// The results of exit functions that the program has not taken yet.
 #[derive(Debug, Default)]
 pub(crate) struct Exits {
     values: Vec<ExitValue>,
     in_memory: usize,
-    /// The file that takes the next, and how long it is.
+    /// The file that takes the next result, and its length.
     file: Option<(Arc<Fd>, u64)>,
-    /// There is no place for files: all stays in memory.
-    is_without_files: bool,
+    /// A file could not be made or written, so all further results stay in memory.
+    is_memory_only: bool,
 }
 
-/// What an exit function gave.
+/// The result of one run of an exit function.
 #[derive(Debug, Clone)]
 pub(crate) struct ExitValue {
     pub(crate) exit: u32,
@@ -44,14 +48,13 @@ pub(crate) struct ExitValue {
 
 #[derive(Debug, Clone)]
 enum Bytes {
-    Here(Arc<[u8]>),
-    /// In a file, from this place on.
-    There(Arc<Fd>, u64, usize),
+    InMemory(Arc<[u8]>),
+    InFile { file: Arc<Fd>, start: u64, len: usize },
 }
 
 impl Exits {
     pub(crate) fn push(&mut self, exit: u32, worker: WorkerId, value: &[u8]) {
-        let bytes = self.put_away(value).unwrap_or_else(|| Bytes::Here(value.into()));
+        let bytes = self.write_to_file(value).unwrap_or_else(|| Bytes::InMemory(value.into()));
         self.add(ExitValue { exit, worker, bytes });
     }
 
@@ -60,27 +63,28 @@ impl Exits {
         self.values.push(value);
     }
 
-    /// Writes the value to a file, where it is too much for memory and there is one.
-    fn put_away(&mut self, value: &[u8]) -> Option<Bytes> {
-        if self.is_without_files || self.in_memory + value.len() <= IN_MEMORY {
+    /// Writes the value to a file if it goes beyond the limit for memory and files can be had.
+    fn write_to_file(&mut self, value: &[u8]) -> Option<Bytes> {
+        if self.is_memory_only || self.in_memory + value.len() <= MAX_IN_MEMORY {
             return None;
         }
-        let (file, len) = match self.file.take().filter(|(file, len)| *len < FILE_BYTES && file.is_intact()) {
-            Some(file) => file,
-            None => match file() {
-                Ok(file) => (Arc::new(file), 0),
-                Err(_) => {
-                    self.is_without_files = true;
-                    return None;
-                }
-            },
-        };
+        let (file, len) =
+            match self.file.take().filter(|(file, len)| *len < FULL_FILE_BYTES && file.is_intact()) {
+                Some(file) => file,
+                None => match temporary_file() {
+                    Ok(file) => (Arc::new(file), 0),
+                    Err(_) => {
+                        self.is_memory_only = true;
+                        return None;
+                    }
+                },
+            };
         if write_at(&file, value, len).is_err() {
-            self.is_without_files = true;
+            self.is_memory_only = true;
             return None;
         }
         self.file = Some((Arc::clone(&file), len + value.len() as u64));
-        Some(Bytes::There(file, len, value.len()))
+        Some(Bytes::InFile { file, start: len, len: value.len() })
     }
 
     /// The values of this exit function, in the order in which they came.
@@ -88,7 +92,7 @@ impl Exits {
         self.values.iter().filter(|value| value.exit == exit).cloned().collect()
     }
 
-    /// The same, which are nowhere else from here on.
+    /// Removes the values of this exit function and returns them.
     pub(crate) fn take(&mut self, exit: u32) -> Vec<ExitValue> {
         let taken: Vec<_> = self.values.extract_if(.., |value| value.exit == exit).collect();
         self.in_memory -= taken.iter().map(ExitValue::in_memory).sum::<usize>();
@@ -98,7 +102,7 @@ impl Exits {
         taken
     }
 
-    /// Puts values back before those that have come since.
+    /// Puts values back, before those that were added since.
     pub(crate) fn put_back(&mut self, mut values: Vec<ExitValue>) {
         self.in_memory += values.iter().map(ExitValue::in_memory).sum::<usize>();
         values.append(&mut self.values);
@@ -111,24 +115,24 @@ impl Exits {
 }
 
 impl ExitValue {
-    /// Its encoding.
+    /// The encoded result.
     pub(crate) fn bytes(&self) -> io::Result<Cow<'_, [u8]>> {
         match &self.bytes {
-            Bytes::Here(bytes) => Ok(Cow::Borrowed(bytes)),
-            Bytes::There(file, at, len) => read_at(file, *at, *len).map(Cow::Owned),
+            Bytes::InMemory(bytes) => Ok(Cow::Borrowed(bytes)),
+            Bytes::InFile { file, start, len } => read_at(file, *start, *len).map(Cow::Owned),
         }
     }
 
     fn in_memory(&self) -> usize {
         match &self.bytes {
-            Bytes::Here(bytes) => bytes.len(),
-            Bytes::There(..) => 0,
+            Bytes::InMemory(bytes) => bytes.len(),
+            Bytes::InFile { .. } => 0,
         }
     }
 }
 
-/// A file without a name, where temporary files belong.
-fn file() -> io::Result<Fd> {
+/// Opens a file without a name in the directory for temporary files.
+fn temporary_file() -> io::Result<Fd> {
     let mut options = OpenOptions::new();
     let options = options.read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE | libc::O_EXCL);
     Fd::new(File::into(options.open(env::temp_dir())?))
@@ -147,7 +151,7 @@ fn write_at(file: &Fd, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
 
 fn read_at(file: &Fd, mut at: u64, len: usize) -> io::Result<Vec<u8>> {
     if !file.is_intact() {
-        return Err(io::Error::other("this program has closed the file that it lay in"));
+        return Err(io::Error::other("this program has closed the file that held the result"));
     }
     let mut bytes = vec![0; len];
     let mut rest = &mut bytes[..];
@@ -171,12 +175,12 @@ mod tests {
     #[test]
     fn values_come_back_in_order_wherever_they_lie() {
         let mut exits = Exits::default();
-        let len = IN_MEMORY / 3;
+        let len = MAX_IN_MEMORY / 3;
         for number in 0..8 {
             exits.push(number as u32 % 2, WorkerId(number), &value(number, len + number));
         }
-        assert!(exits.in_memory <= IN_MEMORY, "{}", exits.in_memory);
-        assert!(exits.values.iter().any(|value| matches!(value.bytes, Bytes::There(..))));
+        assert!(exits.in_memory <= MAX_IN_MEMORY, "{}", exits.in_memory);
+        assert!(exits.values.iter().any(|value| matches!(value.bytes, Bytes::InFile { .. })));
         let numbers = |values: &[ExitValue]| {
             values.iter().for_each(|exit| {
                 assert_eq!(*exit.bytes().unwrap(), value(exit.worker.0, len + exit.worker.0));
@@ -195,9 +199,9 @@ mod tests {
 
     #[test]
     fn where_there_are_no_files_all_stays_in_memory() {
-        let mut exits = Exits { is_without_files: true, ..Exits::default() };
-        exits.push(0, WorkerId(0), &value(0, IN_MEMORY));
-        exits.push(0, WorkerId(1), &value(1, IN_MEMORY));
-        assert_eq!(exits.in_memory, 2 * IN_MEMORY);
+        let mut exits = Exits { is_memory_only: true, ..Exits::default() };
+        exits.push(0, WorkerId(0), &value(0, MAX_IN_MEMORY));
+        exits.push(0, WorkerId(1), &value(1, MAX_IN_MEMORY));
+        assert_eq!(exits.in_memory, 2 * MAX_IN_MEMORY);
     }
 }

@@ -1,47 +1,47 @@
-//! How the items of a call come to whoever carries it out: encoded, straight to where they go.
+//! How the engine gets the items of a call: the caller encodes them straight into the worker's lane.
 
 use std::io::{self, Write};
 
 use crate::codec::ItemWriter;
 use crate::wire::{ChunkHead, ITEM_HEAD, Packing};
 
-/// The caller's side of feeding a job.
+/// The items of a call, as the engine sees them.
 pub(crate) trait Feed {
-    /// How many items are in hand.
+    /// How many items can be written now.
     fn buffered(&self) -> u64;
-    /// Whether no item will come after those in hand.
+    /// Whether the buffered items are the last of the input.
     fn is_last(&self) -> bool;
-    /// Writes items in hand, and drops them: until so many are written, one does not fit, or one fails. Says how many are
-    /// written, and why it ended before.
-    fn write(&mut self, most: u64, out: &mut ChunkWriter<'_>) -> (u32, Option<Halt>);
+    /// Writes at most `most` buffered items, dropping each once it is written. Returns how many it has written, and the
+    /// reason if an item stopped it earlier.
+    fn write(&mut self, most: u64, out: &mut ChunkWriter<'_>) -> (u32, Option<Unwritten>);
 }
 
-/// Why a chunk ends with an item that is not in it.
+/// Why the item after the last written one was left out of the chunk.
 #[derive(Debug)]
-pub(crate) enum Halt {
-    /// The item did not fit: the writer has it whole.
-    Large,
-    /// It could not be encoded.
+pub(crate) enum Unwritten {
+    /// It did not fit. The writer returns it whole, as its overflow.
+    TooLarge,
+    /// It could not be encoded, for this reason.
     Failed(String),
 }
 
-/// Writes a chunk straight into the lane, item by item. An item that does not fit goes to `overflow` whole, and the
-/// chunk ends before it.
+/// Writes a chunk item by item into a buffer, usually the lane itself. An item that does not fit goes whole into
+/// `overflow`, and the chunk ends before it.
 pub(crate) struct ChunkWriter<'r> {
-    /// Once it is full, it ends with what is written by then.
-    area: &'r mut [u8],
+    /// Shortened to its written part once an item has not fit, so that nothing more is written to it.
+    buffer: &'r mut [u8],
     len: usize,
     packing: Packing,
-    /// Where the item that is being written begins, behind its length.
+    /// The start of the current item, after its length prefix.
     item: usize,
     full: bool,
     overflow: Vec<u8>,
 }
 
 impl<'r> ChunkWriter<'r> {
-    pub(crate) fn new(area: &'r mut [u8]) -> Self {
+    pub(crate) fn new(buffer: &'r mut [u8]) -> Self {
         Self {
-            area,
+            buffer,
             len: ChunkHead::BYTES,
             packing: Packing::Prefixed,
             item: 0,
@@ -50,7 +50,7 @@ impl<'r> ChunkWriter<'r> {
         }
     }
 
-    /// Writes one item. `Ok(false)`: it did not fit, and the chunk is over.
+    /// Writes one item. Returns `Ok(false)` if it did not fit, which ends the chunk.
     #[inline]
     pub(crate) fn item(
         &mut self,
@@ -58,11 +58,11 @@ impl<'r> ChunkWriter<'r> {
     ) -> Result<bool, String> {
         let start = self.len;
         self.item = start + ITEM_HEAD;
-        if self.item <= self.area.len() {
+        if self.item <= self.buffer.len() {
             self.len = self.item;
         } else {
             self.item = start;
-            self.fill_up();
+            self.start_overflow();
         }
         let written = write(self);
         if self.full || written.is_err() {
@@ -70,52 +70,52 @@ impl<'r> ChunkWriter<'r> {
             return written.map(|()| false);
         }
         let len = (self.len - self.item) as u32;
-        self.area[start..self.item].copy_from_slice(&len.to_le_bytes());
+        self.buffer[start..self.item].copy_from_slice(&len.to_le_bytes());
         Ok(true)
     }
 
-    /// Writes numbers that lie one behind the other, each of so many bytes, as many as fit; says how many that are. The
-    /// chunk has nothing else in it.
+    /// Writes as many of these contiguous numbers, each `len` bytes long, as fit, and returns how many did. A chunk of
+    /// numbers holds no other items.
     pub(crate) fn numbers(&mut self, len: u8, numbers: &[u8]) -> usize {
         self.packing = Packing::Uniform(len);
         let len = usize::from(len);
-        let room = &mut self.area[self.len..];
+        let room = &mut self.buffer[self.len..];
         let fits = room.len().min(numbers.len()) / len;
         room[..fits * len].copy_from_slice(&numbers[..fits * len]);
         self.len += fits * len;
         fits
     }
 
-    /// The item does not fit: from here on it goes to the overflow, with what is written of it.
+    /// Moves the written part of an item that does not fit to the overflow, where the rest will follow.
     #[cold]
-    fn fill_up(&mut self) {
+    fn start_overflow(&mut self) {
         self.full = true;
-        self.overflow.extend_from_slice(&self.area[self.item..self.len]);
-        self.area = &mut std::mem::take(&mut self.area)[..self.len];
+        self.overflow.extend_from_slice(&self.buffer[self.item..self.len]);
+        self.buffer = &mut std::mem::take(&mut self.buffer)[..self.len];
     }
 
     #[cold]
     fn overflow(&mut self, bytes: &[u8]) {
         if !self.full {
-            self.fill_up();
+            self.start_overflow();
         }
         self.overflow.extend_from_slice(bytes);
     }
 
-    /// Puts the head before the items; says how long the chunk is, and what did not fit.
+    /// Writes the head before the items. Returns the length of the chunk, and the item that did not fit, if any.
     pub(crate) fn finish(self, head: ChunkHead) -> (usize, Vec<u8>) {
         let head = ChunkHead { packing: self.packing, ..head };
-        self.area[..ChunkHead::BYTES].copy_from_slice(&head.to_bytes());
+        self.buffer[..ChunkHead::BYTES].copy_from_slice(&head.to_bytes());
         (self.len, self.overflow)
     }
 }
 
 impl ItemWriter for ChunkWriter<'_> {
     fn address_of_next(&self, len: usize) -> usize {
-        if !self.full && len <= self.area.len() - self.len {
-            return self.area.as_ptr() as usize + self.len;
+        if !self.full && len <= self.buffer.len() - self.len {
+            return self.buffer.as_ptr() as usize + self.len;
         }
-        // It will lie in a vector of its own.
+        // The item will be the whole of the overflow, a vector of its own.
         if self.full { self.overflow.len() } else { self.len - self.item }
     }
 }
@@ -129,7 +129,7 @@ impl Write for ChunkWriter<'_> {
 
     #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let rest = self.area.get_mut(self.len..).and_then(|rest| rest.get_mut(..bytes.len()));
+        let rest = self.buffer.get_mut(self.len..).and_then(|rest| rest.get_mut(..bytes.len()));
         if let Some(place) = rest {
             place.copy_from_slice(bytes);
             self.len += bytes.len();

@@ -1,21 +1,22 @@
-//! What has come for a job and was not taken by its caller yet.
+//! Results on their way to a caller: the engine has received them, and the caller has not taken them yet.
 
 use crate::error::{EndNotes, Error, TaskErrorKind};
 use crate::ids::WorkerId;
 
-/// The arrivals of one job. Values lie as bytes on one tape; they are decoded by the caller, outside any lock.
+/// The results of one job that its caller has not taken. Encoded values lie one after another on the tape. The caller
+/// decodes them, outside any lock.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     pub(crate) tape: Vec<u8>,
     pub(crate) arrivals: Vec<Arrival>,
-    /// The job is over: every task has its outcome, or it failed.
+    /// How the job ended, once it has: every task has its outcome, or the job failed.
     pub(crate) end: Option<Result<(), Error>>,
 }
 
-/// One task's outcome, or those of tasks that follow each other.
+/// The outcome of one task, or of several consecutive ones.
 #[derive(Debug, Clone)]
 pub(crate) struct Arrival {
-    /// The index of the first of them.
+    /// The index of the first of these tasks.
     pub(crate) index: u64,
     pub(crate) worker: WorkerId,
     pub(crate) what: Outcome,
@@ -23,7 +24,7 @@ pub(crate) struct Arrival {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
-    /// So many values of one length; on the tape each lies a `stride` behind the one before.
+    /// `count` values of length `len`. The first begins at `start` of the tape, each next one `stride` bytes further on.
     Values {
         start: usize,
         len: usize,
@@ -33,18 +34,18 @@ pub(crate) enum Outcome {
     Failed(Box<TaskFailure>),
 }
 
-/// A task without a result.
+/// Why a task has no result.
 #[derive(Debug, Clone)]
 pub(crate) struct TaskFailure {
     pub(crate) attempts: u32,
     pub(crate) kind: TaskErrorKind,
-    /// What ended the attempts before.
+    /// The errors of its earlier attempts.
     pub(crate) earlier: Vec<TaskErrorKind>,
-    /// The argument's bytes, where they were still there.
+    /// The encoded argument, if it was still at hand and can be shown.
     pub(crate) item: Option<Vec<u8>>,
-    /// What there is to say of its worker's end.
+    /// Details of its worker's end.
     pub(crate) end: EndNotes,
-    /// What it counts as until the caller takes it.
+    /// How many bytes it counts against the limit on results not yet taken.
     pub(crate) bytes: u64,
 }
 
@@ -53,14 +54,15 @@ impl Inbox {
         self.arrivals.is_empty() && self.end.is_none()
     }
 
-    /// Empties it, but keeps its memory.
+    /// Empties it and keeps its memory.
     pub(crate) fn clear(&mut self) {
         self.tape.clear();
         self.arrivals.clear();
         self.end = None;
     }
 
-    /// Lays down values that lie at the end of the tape since `start`.
+    /// Adds values whose bytes are already on the tape, from `start` to its end. Extends the last arrival if they
+    /// continue it.
     pub(crate) fn push(
         &mut self,
         index: u64,
@@ -85,12 +87,12 @@ impl Inbox {
         self.arrivals.push(Arrival { index, worker, what: Outcome::Values { start, len, stride, count } });
     }
 
-    /// Lays down that a task has no result.
+    /// Adds the failure of a task.
     pub(crate) fn push_failure(&mut self, index: u64, worker: WorkerId, failure: TaskFailure) {
         self.arrivals.push(Arrival { index, worker, what: Outcome::Failed(Box::new(failure)) });
     }
 
-    /// How many results there are, and how many tasks without one.
+    /// The numbers of results and of failed tasks.
     pub(crate) fn outcomes(&self) -> (u64, u64) {
         self.arrivals.iter().fold((0, 0), |(done, failed), arrival| match &arrival.what {
             Outcome::Values { count, .. } => (done + *count as u64, failed),
@@ -98,7 +100,7 @@ impl Inbox {
         })
     }
 
-    /// Adds what came later.
+    /// Appends the results that came after these.
     pub(crate) fn append(&mut self, later: Self) {
         let base = self.tape.len();
         self.tape.extend(later.tape);

@@ -1,4 +1,4 @@
-//! What crosses between a call and whoever carries it out: bytes and counts, no types.
+//! The data that calls and the engine exchange: bytes and counts, none of the user's types.
 
 mod exits;
 mod feed;
@@ -7,7 +7,7 @@ mod plan;
 mod spec;
 
 pub(crate) use exits::{ExitValue, Exits};
-pub(crate) use feed::{ChunkWriter, Feed, Halt};
+pub(crate) use feed::{ChunkWriter, Feed, Unwritten};
 pub(crate) use inbox::{Arrival, Inbox, Outcome, TaskFailure};
 pub(crate) use plan::{Chunking, Plan, splits};
 pub(crate) use spec::{JobSpec, ProfileSpec, TaskRef};

@@ -139,8 +139,8 @@ impl WorkerHandle {
     }
 
     /// Notes a chunk that was written straight into the lane.
-    pub(super) fn note_chunk(&mut self, record: Position, len: usize, end: Position, count: u32) {
-        self.outbox.note_chunk(&self.lane, record, len, end, count);
+    pub(super) fn record_chunk(&mut self, record: Position, len: usize, end: Position, count: u32) {
+        self.outbox.record_chunk(&self.lane, record, len, end, count);
     }
 
     /// Takes back what it has not claimed: the first unit that it does not keep, or nothing yet. One that claims more

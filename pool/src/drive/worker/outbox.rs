@@ -154,7 +154,7 @@ impl Outbox {
     }
 
     /// Notes a chunk that was written straight into the lane.
-    pub(super) fn note_chunk(
+    pub(super) fn record_chunk(
         &mut self,
         lane: &ParentEnd,
         record: Position,
