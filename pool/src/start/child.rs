@@ -1,5 +1,6 @@
 //! A new process, from its first instruction in this crate until it is a worker at work.
 
+use std::cell::Cell;
 use std::hash::RandomState;
 use std::io;
 use std::os::fd::AsFd;
@@ -65,14 +66,14 @@ pub(crate) fn live() -> ! {
     })
 }
 
-/// Answers the parent's greeting; none if the parent is gone, or was told that this process is not fit.
+/// Takes the parent's handshake and replies to it. None if the parent is gone, or was told that this process is not fit.
 fn meet(channel: &Channel) -> Result<Option<(Tied, ProcessKind, PoolContext)>, String> {
     let fit = match protocol::receive(channel) {
         Ok(None) => return Ok(None),
         Ok(Some(handshake)) => fit(handshake),
-        // Another build's greeting may not even be readable.
+        // Another build's handshake may not even be readable.
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(ANOTHER_BUILD.into()),
-        Err(error) => Err(format!("the greeting of its parent did not come: {error}")),
+        Err(error) => Err(format!("the handshake of its parent did not come: {error}")),
     };
     let (answer, fit): (HandshakeReply, _) = match fit {
         Ok(fit) => (Ok(()), Some(fit)),
@@ -124,8 +125,10 @@ fn fit(handshake: Handshake<Passed>) -> Result<(Tied, ProcessKind, PoolContext),
 #[expect(unsafe_code, reason = "closes by number")]
 fn close_inherited(list: &impl AsFd) -> Result<(), String> {
     let list: Vec<Inheritable> = decode_record(&Sealed::open(list).map_err(why)?)?;
-    // SAFETY: the parent had these open when it started this process. What was opened here since has a number that none
-    // of them had, or belongs to who has closed that one.
+    // SAFETY: the parent had these open when it started this process, so no code here has opened them. Whoever opens one
+    // of the same files here gets another number, unless someone has closed the inherited one; then the parent's list
+    // names the number of a descriptor that has an owner here. Only a constructor of the program's can have done that,
+    // by closing a number that it does not own.
     unsafe { inheritable::close(&list) };
     Ok(())
 }
@@ -134,10 +137,10 @@ const ANOTHER_BUILD: &str =
     "it is another build of this program: its tasks differ from those of the main process";
 
 impl PoolContext {
-    /// For who has all of it in memory, and needs no handshake.
-    pub(super) fn of(crew: &WorkerConfig) -> Result<Self, String> {
-        let WorkerConfig { codec, daemon, .. } = *crew;
-        let shared = match &crew.shared {
+    /// For a worker that has all of it in memory, and needs no handshake.
+    pub(super) fn of(config: &WorkerConfig) -> Result<Self, String> {
+        let WorkerConfig { codec, daemon, .. } = *config;
+        let shared = match &config.shared {
             SharedSource::Here(value) => value.clone(),
             SharedSource::Encoded { key, bytes, len, .. } => decode_shared(codec, *key, *len as u64, bytes)?,
         };
@@ -181,7 +184,7 @@ pub(super) fn serve(
     context: &PoolContext,
     ancestry: Ancestry,
 ) -> Result<(), String> {
-    let Some((kit, own_tie)) = fork_workers(&channel)? else {
+    let Some((kit, own_tie)) = fork_workers(&channel, context.has_random_keys)? else {
         // While it is tied: nobody may read what it has printed.
         fork::flush();
         return Ok(());
@@ -205,7 +208,7 @@ pub(super) enum Ancestry {
 }
 
 /// Returns in each new worker with its kit and its tie, and in the server, with none, at its end.
-fn fork_workers(channel: &Channel) -> Result<Option<(WorkerKit, Tie)>, String> {
+fn fork_workers(channel: &Channel, has_random_keys: bool) -> Result<Option<(WorkerKit, Tie)>, String> {
     loop {
         let (kit, tie): ForkRequest<WorkerKit, Passed> = match protocol::receive(channel) {
             Ok(Some(request)) => request,
@@ -217,6 +220,9 @@ fn fork_workers(channel: &Channel) -> Result<Option<(WorkerKit, Tie)>, String> {
                 return Err(why);
             }
         };
+        if has_random_keys {
+            advance_random_keys(kit.start);
+        }
         let forked = fork_one();
         let reply: ForkReply<Lent<'_>> = match &forked {
             Ok(Fork::Child) => return Ok(Some((kit, Tie::new(tie.into_owned()).map_err(why)?))),
@@ -263,9 +269,6 @@ fn work(mut kit: WorkerKit, context: &PoolContext, ancestry: Ancestry) -> Result
     }
     inherit::raise_worker_oom_score();
     leave::rename_profile();
-    if context.has_random_keys {
-        advance_random_keys(kit.start);
-    }
     inherit::unblock_signals().map_err(why)?;
     if let Some(stderr) = kit.probes.stderr.take() {
         dup2_stderr(&stderr).map_err(why)?;
@@ -275,13 +278,18 @@ fn work(mut kit: WorkerKit, context: &PoolContext, ancestry: Ancestry) -> Result
     leave::leave()
 }
 
-/// Moves on what std makes random keys from, which a fork has copied and which counts up by one for each hash map: so
-/// that this process's next thousand are not those of its siblings. As costs grow with the number, it begins anew at
-/// times.
-fn advance_random_keys(start: u64) {
+/// Moves on what std makes this thread's random keys from, which a fork copies, and which counts up by one for each hash
+/// map. To be called before a fork, with the number of its worker: the next thousand of this worker's are not those of
+/// the workers before it.
+pub(super) fn advance_random_keys(start: u64) {
     const OWN: u64 = 1024;
-    const APART: u64 = 256;
-    for _ in 0..(start % APART) * OWN {
+    /// After a thread has started none for long. More would take too long: this takes a third of a millisecond.
+    const MOST: u64 = 256;
+    thread_local! {
+        static LAST: Cell<u64> = const { Cell::new(0) };
+    }
+    let ahead = start.saturating_sub(LAST.replace(start)).min(MOST);
+    for _ in 0..ahead * OWN {
         std::hint::black_box(RandomState::new());
     }
 }

@@ -15,12 +15,12 @@ use crate::sys::socket::Channel;
 use crate::sys::{fork, inherit, threads};
 use crate::worker::PoolContext;
 
-pub(super) fn start_server(crew: &WorkerConfig) -> Result<Server, Unstarted> {
+pub(super) fn start_server(config: &WorkerConfig) -> Result<Server, Unstarted> {
     const WHAT: &str = "the fork server";
     // Where others are allowed, none of them is waited for.
-    let count = if crew.allow_fork_with_threads { threads::count } else { threads::count_settled };
+    let count = if config.allow_fork_with_threads { threads::count } else { threads::count_settled };
     let threads = count().map_err(|why| Error::start(WHAT, why))?;
-    if threads > 1 && !crew.allow_fork_with_threads {
+    if threads > 1 && !config.allow_fork_with_threads {
         return Err(Error::ForkWithThreads { threads }.into());
     }
     shared::refuse_fork().map_err(|why| Error::start(WHAT, why))?;
@@ -28,14 +28,14 @@ pub(super) fn start_server(crew: &WorkerConfig) -> Result<Server, Unstarted> {
         // Or each worker would print it again. Another thread might hold the lock, and wait for this one.
         fork::flush();
     }
-    let context = PoolContext::of(crew).map_err(|why| Error::start(WHAT, why))?;
+    let context = PoolContext::of(config).map_err(|why| Error::start(WHAT, why))?;
     Ok(fork_server(&context).map_err(|error| Error::start(WHAT, error))?)
 }
 
 /// Whether a server could be started now.
-pub(super) fn is_sound(crew: &WorkerConfig) -> bool {
+pub(super) fn is_sound(config: &WorkerConfig) -> bool {
     let alone = || threads::count().is_ok_and(|threads| threads == 1);
-    (crew.allow_fork_with_threads || alone()) && shared::refuse_fork().is_ok()
+    (config.allow_fork_with_threads || alone()) && shared::refuse_fork().is_ok()
 }
 
 #[expect(unsafe_code, reason = "forks")]

@@ -5,8 +5,8 @@ use super::server::Server;
 use super::spawn::start_anew;
 use super::{Unstarted, WorkerConfig, boot_limit};
 
-pub(super) fn start_server(crew: &WorkerConfig) -> Result<Server, Unstarted> {
-    let server = start_anew(crew, ProcessKind::Server, "the fork server", &[])?;
-    let (process, channel) = server.hear(boot_limit(&crew.shared))?;
+pub(super) fn start_server(config: &WorkerConfig) -> Result<Server, Unstarted> {
+    let server = start_anew(config, ProcessKind::Server, "the fork server", &[])?;
+    let (process, channel) = server.hear(boot_limit(&config.shared))?;
     Ok(Server::new(process, channel))
 }

@@ -116,12 +116,12 @@ pub(crate) enum Child {
 }
 
 /// The starter for a method.
-pub(crate) fn starter(method: StartMethod, crew: WorkerConfig) -> Box<dyn Starter> {
+pub(crate) fn starter(method: StartMethod, config: WorkerConfig) -> Box<dyn Starter> {
     match method {
-        StartMethod::Fork => Box::new(server::Forking::fork(crew)),
-        StartMethod::Spawn => Box::new(spawn::Spawn::new(crew)),
-        StartMethod::ForkServer => Box::new(server::Forking::fork_server(crew)),
-        StartMethod::Threads => Box::new(threads::Threads::new(crew)),
+        StartMethod::Fork => Box::new(server::Forking::fork(config)),
+        StartMethod::Spawn => Box::new(spawn::Spawn::new(config)),
+        StartMethod::ForkServer => Box::new(server::Forking::fork_server(config)),
+        StartMethod::Threads => Box::new(threads::Threads::new(config)),
     }
 }
 

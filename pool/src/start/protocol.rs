@@ -1,8 +1,15 @@
 //! What a parent and the processes that it starts say to each other over their control sockets.
 //!
-//! A process that is started anew says that it has [`Arrived`], is greeted with [`Handshake`] and answers whether it is
-//! fit for work. Then a worker gets its one seat; a server gets any number of seats, forks a worker for each, and
-//! answers with its pid.
+//! | sender | message | what it says |
+//! |---|---|---|
+//! | a process that was started anew | [`Arrived`] | it has come to this crate's code |
+//! | its parent | [`Handshake`] | what the process is to be, and what it needs for that |
+//! | the process | [`HandshakeReply`] | whether it is fit for that |
+//! | its parent, to a worker | [`WorkerKit`](crate::worker::WorkerKit) | all that is this worker's own |
+//! | its parent, to a server | [`ForkRequest`] | the same for the next worker; any number of times |
+//! | the server | [`ForkReply`] | which process it has forked for a request |
+//!
+//! A descriptor is a field of the message that it goes with: [`passed`].
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -26,7 +33,7 @@ pub(super) struct Arrived {
 /// "pool", and the number of this protocol.
 pub(super) const ARRIVED: u64 = u64::from_be_bytes(*b"pool\0\0\0\x02");
 
-/// The first message of the parent. A descriptor in it is [`Lent`] there, and a [`Passed`] in the new process.
+/// The parent's first message. `F` is a descriptor: `Lent` by the parent, `Passed` in the new process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Handshake<F> {
     /// What both sides must have in common; first, so that it is found whatever follows in another build.
@@ -35,6 +42,7 @@ pub(super) struct Handshake<F> {
     pub(super) codec: Codec,
     pub(super) daemon: bool,
     pub(super) fork_with_threads: bool,
+    /// The new process's end of its lifeline.
     pub(super) tie: F,
     pub(super) shared: Option<SharedBytes<F>>,
     /// The parent's stdout and stderr; none where it has none.

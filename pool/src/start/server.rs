@@ -5,6 +5,7 @@ use std::io;
 
 use nix::unistd::Pid;
 
+use super::child::advance_random_keys;
 use super::protocol::{self, ForkReply, ForkRequest};
 use super::{BOOT_LIMIT, Child, Starter, StartingWorker, Unstarted, WorkerConfig, fork, forkserver};
 use crate::error::Error;
@@ -73,7 +74,7 @@ impl Server {
 
 /// Starts workers through a server, which it starts when it needs it.
 pub(super) struct Forking {
-    crew: WorkerConfig,
+    config: WorkerConfig,
     start_server: fn(&WorkerConfig) -> Result<Server, Unstarted>,
     server: Option<Server>,
     /// Whether the server's memory is this process's, as it was.
@@ -81,12 +82,12 @@ pub(super) struct Forking {
 }
 
 impl Forking {
-    pub(super) fn fork(crew: WorkerConfig) -> Self {
-        Self { crew, start_server: fork::start_server, server: None, inherits: true }
+    pub(super) fn fork(config: WorkerConfig) -> Self {
+        Self { config, start_server: fork::start_server, server: None, inherits: true }
     }
 
-    pub(super) fn fork_server(crew: WorkerConfig) -> Self {
-        Self { crew, start_server: forkserver::start_server, server: None, inherits: false }
+    pub(super) fn fork_server(config: WorkerConfig) -> Self {
+        Self { config, start_server: forkserver::start_server, server: None, inherits: false }
     }
 }
 
@@ -98,7 +99,13 @@ impl Starter for Forking {
             let is_like_us = |server: &Server| server.credentials == Credentials::own();
             let mut server = match self.server.take().filter(is_like_us) {
                 Some(server) => server,
-                None => (self.start_server)(&self.crew)?,
+                None => {
+                    if self.inherits {
+                        // What the next server inherits goes on where the workers of the last one were.
+                        advance_random_keys(kit.start);
+                    }
+                    (self.start_server)(&self.config)?
+                }
             };
             match server.fork_worker(&kit) {
                 Ok(process) => {
@@ -118,7 +125,7 @@ impl Starter for Forking {
 
     fn refresh(&mut self) {
         // With other threads about, a new copy would be refused: the one that there is goes on.
-        if self.inherits && self.server.is_some() && fork::is_sound(&self.crew) {
+        if self.inherits && self.server.is_some() && fork::is_sound(&self.config) {
             self.server = None;
         }
     }

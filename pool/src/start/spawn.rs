@@ -28,22 +28,22 @@ use crate::worker::WorkerKit;
 
 /// Starts each worker as this program anew.
 pub(super) struct Spawn {
-    crew: WorkerConfig,
+    config: WorkerConfig,
 }
 
 impl Spawn {
-    pub(super) fn new(crew: WorkerConfig) -> Self {
-        Self { crew }
+    pub(super) fn new(config: WorkerConfig) -> Self {
+        Self { config }
     }
 }
 
 impl Starter for Spawn {
     fn start(&mut self, kit: WorkerKit) -> Result<StartingWorker, Unstarted> {
-        let started = start_anew(&self.crew, ProcessKind::Worker, &kit.name(), &kit.cpus)?;
+        let started = start_anew(&self.config, ProcessKind::Worker, &kit.name(), &kit.cpus)?;
         // It is sent its kit before it has said that it is fit: nobody waits twice. If it is gone already, the missing
         // answer tells more than the failing send.
         let _ = protocol::send(&started.channel, &kit);
-        let limit = boot_limit(&self.crew.shared);
+        let limit = boot_limit(&self.config.shared);
         if HAS_ARRIVED.load(Ordering::Relaxed) {
             return Ok(StartingWorker::Process(AwaitingHandshake { started, limit }));
         }
@@ -80,7 +80,7 @@ pub(super) struct Started {
 
 /// Starts this program anew and greets it; what it answers is to be heard with [`Started::hear`].
 pub(super) fn start_anew(
-    crew: &WorkerConfig,
+    config: &WorkerConfig,
     kind: ProcessKind,
     what: &str,
     cpus: &[usize],
@@ -92,7 +92,7 @@ pub(super) fn start_anew(
             ProcessKind::Server => StartMethod::ForkServer,
         }));
     }
-    let shared = SharedBytes::of(&crew.shared).map_err(|why| Error::start(what, why))?;
+    let shared = SharedBytes::of(&config.shared).map_err(|why| Error::start(what, why))?;
     let fingerprint = fingerprint();
     let start = || -> io::Result<Started> {
         let (ours, theirs) = Channel::pair()?;
@@ -104,9 +104,9 @@ pub(super) fn start_anew(
         let handshake = Handshake {
             fingerprint,
             kind,
-            codec: crew.codec,
-            daemon: crew.daemon,
-            fork_with_threads: crew.allow_fork_with_threads,
+            codec: config.codec,
+            daemon: config.daemon,
+            fork_with_threads: config.allow_fork_with_threads,
             tie: Lent::new(process.tie().fd()),
             shared,
             streams: standard::own().map(|stream| stream.map(Lent::from)),

@@ -18,19 +18,19 @@ use crate::worker::{PoolContext, Worker, WorkerKit};
 
 /// Starts each worker as a thread.
 pub(super) struct Threads {
-    crew: WorkerConfig,
+    config: WorkerConfig,
 }
 
 impl Threads {
-    pub(super) fn new(crew: WorkerConfig) -> Self {
-        Self { crew }
+    pub(super) fn new(config: WorkerConfig) -> Self {
+        Self { config }
     }
 }
 
 impl Starter for Threads {
     fn start(&mut self, kit: WorkerKit) -> Result<StartingWorker, Unstarted> {
         let what = kit.name();
-        let context = PoolContext::of(&self.crew).map_err(|why| Error::start(&*what, why))?;
+        let context = PoolContext::of(&self.config).map_err(|why| Error::start(&*what, why))?;
         let started = start(kit, context);
         let (thread, opened) = started.map_err(|error| Error::start(&*what, error))?;
         Ok(StartingWorker::Thread(StartingThread { what, thread, opened }))

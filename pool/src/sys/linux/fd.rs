@@ -285,7 +285,7 @@ impl Drop for Known {
 /// stay as they are.
 ///
 /// # Safety
-/// The process was just forked, and no `Fd` of the parent's is used or dropped in it, except those to keep.
+/// The process was just forked, and no `Fd` or `Passed` of the parent's is used or dropped in it, except those to keep.
 pub(super) unsafe fn close_inherited(keep: &[&Fd]) {
     // If another thread of the parent held the list during the fork, nobody here will ever release it. Then nothing is
     // closed, for the list may be half changed.

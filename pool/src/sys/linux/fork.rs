@@ -28,7 +28,7 @@ pub(crate) enum Fork {
 ///
 /// # Safety
 /// Either this process has one thread, or the copy needs nothing that another thread may hold at this moment. The
-/// copy neither uses nor drops any other `Fd` that this process has.
+/// copy neither uses nor drops any other `Fd` or `Passed` that this process has.
 pub(crate) unsafe fn fork(keep: &[&Fd]) -> io::Result<Fork> {
     let mut before = SigSet::empty();
     // No signal handler of the user's may run in a copy that is not set up yet.
@@ -38,7 +38,7 @@ pub(crate) unsafe fn fork(keep: &[&Fd]) -> io::Result<Fork> {
     let forked = fd::fork_for_crate(|| unsafe { nix::unistd::fork() });
     if let Ok(ForkResult::Child) = forked {
         // SAFETY: this is the child, before anything else ran in it. The caller promises that it neither uses nor drops
-        // any `Fd` of the parent's except those to keep.
+        // any `Fd` or `Passed` of the parent's except those to keep.
         unsafe { fd::close_inherited(keep) };
         return Ok(Fork::Child);
     }
