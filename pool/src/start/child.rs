@@ -34,16 +34,16 @@ pub(crate) fn live() -> ! {
     fork::live(|| {
         if program::has_more_rights() {
             return Err(format!(
-                "it has the argument `{MARKER}` of a pool's process, and more rights than whoever has started it: it takes \
-                 no orders"
+                "it has the argument `{MARKER}` of a pool's process, and more rights than whoever has started it: it \
+                 takes no orders"
             ));
         }
         let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(named("a copy of its control socket"));
         let channel = Channel::from_parent(stdin.map_err(why)?)
             .map_err(|error| {
                 format!(
-                    "it was started with the argument `{MARKER}`, which a pool gives to its own processes, but not by a \
-                     pool ({error}): leave that argument out"
+                    "it was started with the argument `{MARKER}`, which a pool gives to its own processes, but not by \
+                     a pool ({error}): leave that argument out"
                 )
             })?;
         // If that reaches no one, the parent is gone.
@@ -66,7 +66,8 @@ pub(crate) fn live() -> ! {
     })
 }
 
-/// Takes the parent's handshake and replies to it. None if the parent is gone, or was told that this process is not fit.
+/// Takes the parent's handshake and replies to it. None if the parent is gone, or was told that this process is not
+/// fit.
 fn meet(channel: &Channel) -> Result<Option<(Tied, ProcessKind, PoolContext)>, String> {
     let fit = match protocol::receive(channel) {
         Ok(None) => return Ok(None),
@@ -125,10 +126,9 @@ fn fit(handshake: Handshake<Passed>) -> Result<(Tied, ProcessKind, PoolContext),
 #[expect(unsafe_code, reason = "closes by number")]
 fn close_inherited(list: &impl AsFd) -> Result<(), String> {
     let list: Vec<Inheritable> = decode_record(&Sealed::open(list).map_err(why)?)?;
-    // SAFETY: the parent had these open when it started this process, so no code here has opened them. Whoever opens one
-    // of the same files here gets another number, unless someone has closed the inherited one; then the parent's list
-    // names the number of a descriptor that has an owner here. Only a constructor of the program's can have done that,
-    // by closing a number that it does not own.
+    // SAFETY: the parent had these open when it started this process, so nothing here has opened or owns them. What was
+    // opened here since has a number that was free, which none of these is, unless what ran before `init` has closed
+    // one that it does not own.
     unsafe { inheritable::close(&list) };
     Ok(())
 }
@@ -253,9 +253,9 @@ fn refuse_threads() -> Result<(), String> {
     match threads::count()? {
         1 => Ok(()),
         threads => Err(format!(
-            "it has {threads} threads, of which a fork would copy one: something started them before `pool::init()`, as \
-             a runtime does that is started first, or as the shared value was decoded; make `pool::init();` the first \
-             statement of a plain `main`, or use `StartMethod::Spawn`"
+            "it has {threads} threads, of which a fork would copy one: something started them before `pool::init()`, \
+             as a runtime does that is started first, or as the shared value was decoded; make `pool::init();` the \
+             first statement of a plain `main`, or use `StartMethod::Spawn`"
         )),
     }
 }
@@ -278,9 +278,9 @@ fn work(mut kit: WorkerKit, context: &PoolContext, ancestry: Ancestry) -> Result
     leave::leave()
 }
 
-/// Moves on what std makes this thread's random keys from, which a fork copies, and which counts up by one for each hash
-/// map. To be called before a fork, with the number of its worker: the next thousand of this worker's are not those of
-/// the workers before it.
+/// Moves on what std makes this thread's random keys from, which a fork copies, and which counts up by one for each
+/// hash map. To be called before a fork, with the number of the new worker: its next thousand keys are not those of the
+/// workers before it.
 pub(super) fn advance_random_keys(start: u64) {
     const OWN: u64 = 1024;
     /// After a thread has started none for long. More would take too long: this takes a third of a millisecond.

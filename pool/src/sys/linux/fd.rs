@@ -142,8 +142,8 @@ impl Drop for Guarded {
 
 /// Tells an open file from all others by its inode. Some kinds of files, such as eventfds, share one inode. Those get a
 /// mark: the number of a signal, which such files never send, and which no file of the user's has set. The mark goes
-/// with the open file to other processes, and stays as the first one has set it. Two such files of this crate's have the
-/// same mark: if the user has closed one of them, and the other has got the number, the [`Turn`] tells them apart.
+/// with the open file to other processes, and stays as the first one has set it. Two such files of this crate's have
+/// the same mark: if the user has closed one of them, and the other has got the number, the [`Turn`] tells them apart.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Identity {
     device: libc::dev_t,
