@@ -123,9 +123,9 @@ impl ProfileId {
     }
 }
 
-/// The number of a unit of a lane: a task, or an order other than a chunk. Units are numbered in the order in which they
-/// are sent. The numbers wrap around. Those in use at one time span less than half of all numbers, so the order of any
-/// two of them is known.
+/// The number of a unit of a lane: a task, or an order other than a chunk. Units are numbered in the order in which
+/// they are sent. The numbers wrap around. Those in use at one time span less than half of all numbers, so the order
+/// of any two of them is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Unit(u32);
 

@@ -1,4 +1,4 @@
-//! What nobody tells the parent: it looks, each thing in its own time.
+//! Periodic checks for facts that no event reports to the parent, each with its own interval.
 
 use super::poller::News;
 use super::worker::WorkerHandle;
@@ -6,33 +6,37 @@ use super::workers::Workers;
 use crate::ids::WorkerId;
 use crate::observe::Observer;
 
-/// How often the parent looks how much memory workers hold in the midst of a task.
+/// The interval of memory checks on busy workers. A task that allocates as fast as it can gets about 100 MB further in
+/// this time; a check is one read of a small file per worker.
 pub(super) const MEMORY_CHECK_NS: u64 = 10_000_000;
-/// How often it looks whether workers sleep that should not.
+/// The interval of checks for workers that sleep although they have orders. Only a worker that damaged its lane does
+/// that, so a second until it is found is soon enough.
 const SLEEP_CHECK_NS: u64 = 1_000_000_000;
-/// How often somebody is shown how far a call is.
+/// The interval of progress updates: 20 a second look smooth.
 pub(super) const SHOW_NS: u64 = 50_000_000;
-/// A parent that never sleeps looks this often for deaths, and for what workers have printed.
+/// A parent that never sleeps polls for deaths and output this often: one system call a millisecond costs next to
+/// nothing.
 const NEWS_CHECK_NS: u64 = 1_000_000;
-/// A call that ends looks for the latter if the last look was this long ago: beside such a time a look costs nothing.
-const LAST_NEWS_CHECK_NS: u64 = 20_000;
+/// At its end, a call polls for output once more if the last poll was at least this long ago: beside that time, a poll
+/// costs little.
+const CALL_END_CHECK_NS: u64 = 20_000;
 
-/// The schedule of checks, and what they have found that is to be looked into.
+/// The times of the last checks, and the workers that the poll set has reported since.
 #[derive(Default)]
 pub(super) struct Checks {
     news_at: u64,
     sleep_at: u64,
     memory_at: u64,
     progress_at: u64,
-    /// Workers whose ends were signalled.
+    /// Workers whose ends the poll set has reported.
     exited: Vec<WorkerId>,
-    /// Workers that have printed or logged what was not taken yet.
+    /// Workers with output in their pipes that was not read yet.
     readable: Vec<WorkerId>,
-    /// The program has closed the pool's descriptors.
-    is_blind: bool,
+    /// The program has closed the pool's descriptors, so the poll set reports nothing any more.
+    lost_descriptors: bool,
 }
 
-/// Whether so much time has passed since the last check; then this is the last.
+/// Whether the interval has passed since the last check. If so, this becomes the last check.
 fn is_due(last: &mut u64, every_ns: u64, now: u64) -> bool {
     let due = now.saturating_sub(*last) >= every_ns;
     if due {
@@ -46,9 +50,9 @@ impl Checks {
         is_due(&mut self.news_at, NEWS_CHECK_NS, now)
     }
 
-    /// The same as a call ends.
-    pub(super) fn is_last_news_due(&mut self, now: u64) -> bool {
-        is_due(&mut self.news_at, LAST_NEWS_CHECK_NS, now)
+    /// Like [`is_news_due`](Self::is_news_due), at the end of a call.
+    pub(super) fn is_call_end_news_due(&mut self, now: u64) -> bool {
+        is_due(&mut self.news_at, CALL_END_CHECK_NS, now)
     }
 
     pub(super) fn is_sleep_due(&mut self, now: u64) -> bool {
@@ -63,38 +67,38 @@ impl Checks {
         is_due(&mut self.progress_at, SHOW_NS, now)
     }
 
-    /// Notes of which workers there is news. Says whether this is how it comes out that nobody will tell of them any
-    /// more: the program has closed the pool's descriptors, and the lifelines with them.
-    pub(super) fn note_news(&mut self, News { ended, printed, lost, .. }: News, workers: usize) -> bool {
-        // A set of the program's own that has got the number of the pool's may tell of anything.
+    /// Records the workers that the poll set reports. Returns whether this is the first sign that the program has
+    /// closed the pool's descriptors. It has then closed the lifelines too, so all workers are about to end.
+    pub(super) fn record(&mut self, News { ended, printed, lost, .. }: News, workers: usize) -> bool {
+        // If the program has closed the poll set and its number was reused, these ids may be any numbers.
         self.exited.extend(ended.into_iter().filter(|worker| worker.0 < workers));
         self.readable.extend(printed.into_iter().filter(|worker| worker.0 < workers));
         if lost {
             self.exited = (0..workers).map(WorkerId).collect();
         }
-        lost && !std::mem::replace(&mut self.is_blind, true)
+        lost && !std::mem::replace(&mut self.lost_descriptors, true)
     }
 
     /// Whether the program has closed the pool's descriptors.
-    pub(super) fn is_blind(&self) -> bool {
-        self.is_blind
+    pub(super) fn lost_descriptors(&self) -> bool {
+        self.lost_descriptors
     }
 
-    /// The workers whose ends were signalled.
+    /// Removes and returns the workers whose ends were reported.
     pub(super) fn take_exited(&mut self) -> Vec<WorkerId> {
         std::mem::take(&mut self.exited)
     }
 
-    /// Passes on what workers have printed and logged.
-    pub(super) fn listen(&mut self, workers: &mut Workers, observer: &mut Observer) {
+    /// Reads the output and the log records of workers, and passes them on.
+    pub(super) fn read_output(&mut self, workers: &mut Workers, observer: &mut Observer) {
         observer.pass_on();
         self.readable.retain(|worker| {
-            let listened = |handle: &mut WorkerHandle| observer.listen(*worker, handle.probes_mut());
-            !workers.get_mut(*worker).is_none_or(listened)
+            let read_all = |handle: &mut WorkerHandle| observer.listen(*worker, handle.probes_mut());
+            !workers.get_mut(*worker).is_none_or(read_all)
         });
     }
 
-    /// Whether something that was printed or logged is not taken yet.
+    /// Whether there is output that was not read yet.
     pub(super) fn has_readable(&self) -> bool {
         !self.readable.is_empty()
     }

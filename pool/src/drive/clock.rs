@@ -1,4 +1,4 @@
-//! When things happen, for the driver. All that is done under one lock is done at one time.
+//! The driver's clock. It stands still while a caller holds the lock, so that all events of one turn have one time.
 
 use crate::sys::clock::now_ns;
 
@@ -12,27 +12,28 @@ impl Clock {
         Self { now: now_ns(), watched_until: 0 }
     }
 
-    /// The time of all that is done now.
+    /// The time of this turn.
     pub(super) fn now(&self) -> u64 {
         self.now
     }
 
-    pub(super) fn move_to(&mut self, now: u64) {
+    /// Sets the time of a new turn. Time never goes back.
+    pub(super) fn advance_to(&mut self, now: u64) {
         self.now = self.now.max(now);
     }
 
-    /// What was done has taken its time.
-    pub(super) fn move_on(&mut self) {
-        self.move_to(now_ns());
+    /// Reads the time again within a turn, after a step that may have taken long.
+    pub(super) fn refresh(&mut self) {
+        self.advance_to(now_ns());
     }
 
-    /// Until when somebody watched the workers: took in what had happened, or slept on the poll set.
+    /// When the workers were last watched: a caller drained their lanes, or slept on the poll set.
     pub(super) fn watched_until(&self) -> u64 {
         self.watched_until
     }
 
-    /// Somebody watches the workers now.
-    pub(super) fn note_watched(&mut self) {
+    /// Records that a caller watches the workers now.
+    pub(super) fn mark_watched(&mut self) {
         self.watched_until = self.now;
     }
 }

@@ -68,8 +68,8 @@ impl State {
         let item = open_job.item_bytes.max(8) + ITEM_HEAD;
         let mut least = (ChunkHead::BYTES + item).min(handle.longest_order());
         let most = most.min((LARGE_ORDER_BYTES / item).max(1) as u64);
-        // The lane may grow to take the whole chunk. Without memory for that, an item that does not fit is sent alone, in
-        // parts.
+        // The lane may grow to take the whole chunk. Without memory for that, an item that does not fit is sent alone,
+        // in parts.
         if !handle.takes(ChunkHead::BYTES + item * most as usize) && !handle.takes(least) {
             least = ChunkHead::BYTES + ITEM_HEAD;
         }

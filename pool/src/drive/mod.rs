@@ -1,11 +1,59 @@
-//! The driver: carries out what the supervisor decides, and tells it what happens. Here the data plane (lanes, bytes
-//! of items and results) and the control plane (starts, deaths, deadlines) meet.
+//! The driver: it carries out the supervisor's decisions and reports events to it. The data plane (lanes, bytes of
+//! items and results) and the control plane (starts, deaths, deadlines) meet here.
 //!
-//! **Whoever waits, drives.** All state lies behind one mutex. A caller that waits takes it, moves what can be moved,
-//! and gives it back before it runs user code or sleeps. Of several callers that find nothing to do, the first is the
-//! *leader* and sleeps on the poll set (the workers' waker, their ends); the others, its *followers*, sleep on a
-//! condition variable until somebody finds something for them, or the leader leaves and one of them leads. Whoever
-//! changes the state looks for whom that is news, and wakes them.
+//! A pool has no thread of its own for this: **callers that wait drive the pool.** All state is behind one mutex. A
+//! caller takes the lock, moves items, replies and events as far as they go (a *turn*), and releases the lock before it
+//! runs user code or sleeps.
+//!
+//! # States of a caller
+//!
+//! - *Driving*: it holds the lock.
+//! - *Leader*: it sleeps on the poll set, which reports wake-ups by workers and callers, ends of workers, and output of
+//!   workers. At most one caller leads.
+//! - *Follower*: it sleeps on the condition variable, because another caller leads.
+//! - *Away*: it runs its own code, and no other caller waits for it.
+//!
+//! Each sleeper leaves a note of what it [`Awaits`]. Results of asynchronous calls have no waiting caller. The
+//! *background driver*, a thread that runs while there are such calls or open streams, is one more caller, with
+//! [`Awaits::Background`]: it runs their callbacks and wakes the tasks that poll streams.
+//!
+//! # Falling asleep
+//!
+//! 1. Lock. If anything awaited may be there, return for another turn.
+//! 2. If there is a leader, become a follower: leave a note and sleep on the condition variable, which releases the
+//!    lock. After waking, remove the note and return.
+//! 3. Otherwise become the leader. Spin for a reply if a core is free. Announce the sleep on all lanes, fence, and look
+//!    at all lanes once more, as [`lane`](crate::lane) describes. Leave a note, with the time until which the sleep may
+//!    last. Unlock.
+//! 4. Sleep on the poll set, unless step 3 found a reply.
+//! 5. Lock. Stop leading, record the news from the poll set, announce on all lanes that the parent is awake, and wake
+//!    all followers. Return.
+//!
+//! # Waking
+//!
+//! 1. Lock and change the state: open a call, take in a reply, see a death, end a call.
+//! 2. Wake the workers that sleep and have new orders.
+//! 3. If the leader's note matches the change, or the next deadline is now before the end of its sleep, mark it as
+//!    woken and write to the eventfd in the poll set. A leader that is marked is not woken again.
+//! 4. If a follower's note matches, notify the condition variable. Unlock.
+//!
+//! *Race: the change comes after the leader has unlocked and before it sleeps.* The eventfd stays readable until a
+//! leader reads it, so the sleep ends at once.
+//!
+//! *Race: the change comes while a follower falls asleep.* Its note and its sleep are one step under the lock. The
+//! change comes before both, and step 1 sees it, or after both, and the waker sees the note.
+//!
+//! *Race: a worker replies while the leader falls asleep.* The two fences of the lanes order this: the leader sees the
+//! reply in step 3, or the worker sees the announcement and writes to the eventfd.
+//!
+//! *Race: the leader returns while others sleep.* It wakes all followers, and the first that calls `wait` again leads.
+//! No reply is lost between the two leaders, for the next one looks at all lanes after its announcement.
+//!
+//! *Race: a worker starts while the leader sleeps.* The caller that starts it announces the sleep on its lane before it
+//! sends any order. It finds a reply from before the announcement in its own next turn.
+//!
+//! A wake-up may be left over from an earlier sleep. A sleeper may therefore return too early, never too late: each
+//! caller checks again in its next turn.
 
 mod checks;
 mod clock;
@@ -42,15 +90,15 @@ use workers::Workers;
 /// Carries calls out with workers of this machine.
 pub(crate) struct LocalEngine {
     state: Mutex<State>,
-    /// For followers.
+    /// Followers sleep on it.
     changed: Condvar,
     poller: Arc<Poller>,
-    /// Whose the workers are.
+    /// The process that has built the pool and owns its workers.
     owner: Owner,
 }
 
 impl LocalEngine {
-    /// For workers with these CPUs, none of which is started yet.
+    /// Makes an engine with one worker for each set of CPUs. None is started yet.
     pub(crate) fn new(
         config: &PoolConfig,
         workers: WorkerConfig,
@@ -65,8 +113,9 @@ impl LocalEngine {
         Ok(Self { state, changed: Condvar::new(), poller, owner: Owner::here() })
     }
 
-    /// To be called first in whatever a user calls, and again when the user's code has run. A copy of the process has
-    /// neither the workers nor their lanes, and who held the lock when it was made never gives it back there.
+    /// Checks that this process owns the pool. Every public method calls this first, and again after running user
+    /// code, which may fork. A forked copy has neither the workers nor their lanes; and if another thread held the
+    /// lock during the fork, the copy's lock is never released.
     ///
     /// # Errors
     /// [`Error::Forked`] in a copy of the process that has built the pool.
@@ -75,64 +124,65 @@ impl LocalEngine {
         Ok(self.owner.check()?)
     }
 
-    /// For ends, which have nobody to tell: whether this process has a part in the pool that could end.
+    /// Whether this process owns the pool. For destructors, which have nobody to report an error to.
     #[inline]
     pub(crate) fn is_here(&self) -> bool {
         self.owner.is_here()
     }
 
-    /// The state. No user code runs under this lock but `Serialize` impls, whose panics are caught, and the drops of
-    /// items that are written but not yet sent; so what a poisoned lock guards is whole.
+    /// Locks the state. The only user code that runs under this lock are `Serialize` impls, whose panics are caught,
+    /// and drops of items that are written and not yet sent. So the state is consistent even if the lock is poisoned.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.lock_at(now_ns())
     }
 
     fn lock_at(&self, now: u64) -> MutexGuard<'_, State> {
         if let Err(forked) = self.check() {
-            // Nothing should come here; what lies behind the lock would be memory that is not there.
+            // No caller should get here. The state would point to lanes that a forked copy has not mapped.
             panic!("{forked}");
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.move_to(now);
+        state.advance_to(now);
         state
     }
 
-    /// Changes the state, wakes those for whom that is news, and tells the program's subscriber of it.
+    /// Changes the state, wakes the sleepers that await the change, and reports it to the program's subscriber.
     fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         self.change_at(now_ns(), true, change)
     }
 
-    /// The same, but leaves what there is to tell to the next change: for a caller that holds a lock of another kind. A
-    /// subscriber is the user's code, and may call the pool.
+    /// Like [`change`](Self::change), but leaves the report to the next change. For callers that hold another lock: the
+    /// subscriber is user code, and may call the pool.
     fn change_silently<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         self.change_at(now_ns(), false, change)
     }
 
-    fn change_at<R>(&self, now: u64, tells: bool, change: impl FnOnce(&mut State) -> R) -> R {
+    fn change_at<R>(&self, now: u64, reports: bool, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock_at(now);
         let result = change(&mut state);
         state.wake_workers();
-        let (leader, followers) = state.must_wake();
+        let (leader, followers) = state.sleepers_to_wake();
         if leader {
             self.poller.wake();
         }
         if followers {
             self.changed.notify_all();
         }
-        let events = tells.then(|| state.take_events());
+        let events = reports.then(|| state.take_events());
         drop(state);
         events.unwrap_or_default().tell();
         result
     }
 
-    /// Tells the program's subscriber what a silent change has left to tell.
+    /// Reports the silent changes so far to the program's subscriber.
     pub(crate) fn tell(&self) {
         self.change(|_| ());
     }
 
     // ---- calls ----
 
-    /// Opens a call. Its workers are started, its init orders sent, and what is encoded already. Tells nothing yet.
+    /// Opens a call: starts its workers, sends their init orders, and sends the items that are encoded already. Reports
+    /// nothing yet.
     pub(crate) fn open(&self, spec: JobSpec) -> Result<JobId, Error> {
         self.change_silently(|state| {
             let is_encoded = !spec.encoded.is_empty();
@@ -144,9 +194,9 @@ impl LocalEngine {
         })
     }
 
-    /// Moves what can be moved: replies in, deaths and deadlines seen, items out. `taken` is how many results the
-    /// caller has taken since the last turn, of how many bytes; since `watched` it has done nothing else. Says when it
-    /// looked at the workers.
+    /// One turn: takes in replies, handles deaths and deadlines, sends items. `taken` is the count and the bytes of
+    /// the results that the caller has taken since its last turn. `watched` is the end of that turn, if the caller has
+    /// run no code of the user's since. Returns when the workers were last watched.
     pub(crate) fn turn(
         &self,
         job: JobId,
@@ -155,11 +205,11 @@ impl LocalEngine {
         feed: &mut dyn Feed,
         inbox: &mut Inbox,
     ) -> u64 {
-        // Not when the lock is had: whoever holds it watches.
+        // Read before the lock: while this caller waits for the lock, its holder watches the workers.
         let now = now_ns();
-        let absence = watched.map(|from| Absence { from, limit: Duration::ZERO, until: now });
+        let gap = watched.map(|from| Gap { from, limit: Duration::ZERO, until: now });
         self.change_at(now, true, |state| {
-            state.leave_out(absence);
+            state.exclude_suspension(gap);
             state.report_taken(job, taken.0, taken.1);
             state.drive();
             state.feed(job, feed);
@@ -168,8 +218,8 @@ impl LocalEngine {
         })
     }
 
-    /// Sleeps until what is awaited may be there. Returns too early rather than too late; says until when the workers
-    /// were watched.
+    /// Sleeps until anything awaited may be there; see "Falling asleep" above. May return early. Returns when the
+    /// workers were last watched.
     pub(crate) fn wait(&self, awaits: Awaits) -> u64 {
         let mut state = self.lock();
         if state.is_news(awaits) {
@@ -187,34 +237,34 @@ impl LocalEngine {
         let news = sleep.map(|sleep| self.poller.sleep(sleep)).unwrap_or_default();
         let limit = sleep.map_or(Some(Duration::ZERO), |sleep| sleep.limit);
         let now = now_ns();
-        let absence = limit.map(|limit| Absence { from, limit, until: now });
+        let gap = limit.map(|limit| Gap { from, limit, until: now });
         let mut state = self.lock_at(now);
         state.stop_leading(news);
-        state.leave_out(absence);
+        state.exclude_suspension(gap);
         if state.sleepers().has_followers() {
             self.changed.notify_all();
         }
         state.watched_until()
     }
 
-    /// The caller waits for this call no longer.
+    /// Closes a call: its caller no longer waits for it.
     pub(crate) fn close(&self, job: JobId) {
         self.change(|state| state.close(job));
     }
 
-    /// Waits until no worker has a task of a closed call any more: each was answered, was taken back before it was
-    /// begun, or its worker is gone. From then on nothing that was lent to them is used. The caller can't go on without
-    /// knowing that, so a panic in here is the end.
+    /// Waits until no worker has a task of a closed call: each task was answered, was recalled before it began, or its
+    /// worker is gone. After that, no worker uses anything that the caller lent to the call. Returning or unwinding
+    /// earlier would be unsound, so a panic in here aborts the process.
     pub(crate) fn quiesce(&self, job: JobId) {
-        struct NoWayOut;
-        impl Drop for NoWayOut {
+        struct AbortOnUnwind;
+        impl Drop for AbortOnUnwind {
             fn drop(&mut self) {
                 std::process::abort();
             }
         }
-        let no_way_out = NoWayOut;
+        let abort_on_unwind = AbortOnUnwind;
         self.drive_until(|state| !state.is_at_work_on(job));
-        std::mem::forget(no_way_out);
+        std::mem::forget(abort_on_unwind);
     }
 
     /// Ends a call with this error.
@@ -243,8 +293,8 @@ impl LocalEngine {
 
     // ---- calls and streams in the background ----
 
-    /// Moves on, and gives what has come for each of these calls to `take`, which says whether the call is over and is
-    /// to be closed. Gives the wakers of streams for which there is news. Tells nothing yet.
+    /// One turn for calls in the background. Passes the new results of each to `take`, and closes the call if that
+    /// returns true. Returns the wakers of streams that have news. Reports nothing yet.
     pub(crate) fn turn_background(
         &self,
         jobs: impl Iterator<Item = JobId>,
@@ -265,8 +315,8 @@ impl LocalEngine {
         })
     }
 
-    /// Cancels all calls, and closes these. Gives the wakers of streams. Tells nothing yet.
-    pub(crate) fn give_up(&self, jobs: impl Iterator<Item = JobId>) -> Vec<Waker> {
+    /// Cancels all calls, and closes these. Returns the wakers of streams. Reports nothing yet.
+    pub(crate) fn cancel_and_close(&self, jobs: impl Iterator<Item = JobId>) -> Vec<Waker> {
         self.change_silently(|state| {
             state.cancel_all(&Error::Cancelled);
             jobs.for_each(|job| state.close(job));
@@ -274,7 +324,7 @@ impl LocalEngine {
         })
     }
 
-    /// Whether a stream is open that somebody must drive.
+    /// Whether the background driver is needed for an open stream.
     pub(crate) fn has_streams(&self) -> bool {
         self.lock().has_streams()
     }
@@ -282,23 +332,24 @@ impl LocalEngine {
 
 #[cfg(feature = "stream")]
 impl LocalEngine {
-    /// From here on the call is a stream's. Tells nothing yet.
+    /// Marks the call as a stream's. Reports nothing yet.
     pub(crate) fn open_stream(&self, job: JobId) {
         self.change_silently(|state| state.streams().open(job));
     }
 
     pub(crate) fn close_stream(&self, job: JobId) {
-        // The waker is the executor's code.
+        // Drops the waker outside the lock: that runs the executor's code.
         drop(self.change(|state| state.streams().close(job)));
     }
 
-    /// Leaves the waker for when what is awaited may be there, and gives back the one before; not if it may be there
-    /// now. Says whether it is left.
-    pub(crate) fn leave_waker(&self, job: JobId, awaits: Awaits, waker: &mut Option<Waker>) -> bool {
-        self.lock().leave_waker(job, awaits, waker)
+    /// Registers the waker, and replaces it by the one registered before. If anything awaited may be there already,
+    /// does neither and returns false.
+    pub(crate) fn register_waker(&self, job: JobId, awaits: Awaits, waker: &mut Option<Waker>) -> bool {
+        self.lock().register_waker(job, awaits, waker)
     }
 
-    /// What became of the workers that the end of a call has sent off, or what to wait for until that is known.
+    /// Whether the workers that were told to shut down at the end of a call have stopped, with the first error of an
+    /// exit function. If not, returns what to wait for.
     pub(crate) fn poll_stopped(&self) -> Result<Result<(), Error>, Awaits> {
         self.change(|state| {
             state.drive();
@@ -318,13 +369,13 @@ impl LocalEngine {
         self.drive_until(|state| state.is_idle());
     }
 
-    /// All workers end when they have done what they have; exit functions run.
+    /// Lets all workers finish their tasks, run their exit functions and end.
     pub(crate) fn shut_down(&self) {
         self.change(State::shut_down);
     }
 
-    /// Waits until the workers, which were told to end, have done so. A call that comes from another thread meanwhile
-    /// keeps them.
+    /// Waits until all workers have ended after [`shut_down`](Self::shut_down), or another thread has opened a call,
+    /// which keeps them.
     ///
     /// # Errors
     /// The first error of an exit function.
@@ -334,55 +385,56 @@ impl LocalEngine {
         self.lock().take_exit_error()
     }
 
-    /// All workers end now; see [`State::terminate`].
+    /// Ends all workers now; see [`State::terminate`].
     pub(crate) fn terminate(&self) {
         self.change(State::terminate);
     }
 
-    /// What this exit function gave.
+    /// The results of this exit function.
     pub(crate) fn exit_values(&self, exit: u32) -> Vec<ExitValue> {
         self.lock().exits().of(exit)
     }
 
-    /// The same, which are nowhere else from here on.
+    /// Removes the results of this exit function and returns them.
     pub(crate) fn take_exit_values(&self, exit: u32) -> Vec<ExitValue> {
         self.lock().exits().take(exit)
     }
 
-    /// Puts values back before those that have come since.
+    /// Puts values back, before those that were added since.
     pub(crate) fn put_back_exit_values(&self, values: Vec<ExitValue>) {
         self.lock().exits().put_back(values);
     }
 
-    /// What all exit functions gave.
+    /// Removes the results of all exit functions and returns them.
     pub(crate) fn take_exits(&self) -> Exits {
         std::mem::take(self.lock().exits())
     }
 
-    /// What workers have done so far.
+    /// Figures on the work of all workers so far.
     pub(crate) fn insights(&self) -> Insights {
         self.lock().insights()
     }
 
-    /// What they did when.
+    /// Which worker did what when, so far.
     pub(crate) fn timeline(&self) -> Timeline {
         self.lock().timeline()
     }
 }
 
-/// A time in which nobody looked at the workers, though it was meant to last no longer than this.
+/// A time in which nobody watched the workers, and how long it should have lasted at most.
 #[derive(Debug, Clone, Copy)]
-struct Absence {
+struct Gap {
     from: u64,
     limit: Duration,
     until: u64,
 }
 
-impl Absence {
-    /// One that lasts so much longer was none: the program was stopped.
-    const OVERDUE: Duration = Duration::from_millis(500);
+impl Gap {
+    /// A gap that is longer than its limit by this much shows that the process was suspended, as by Ctrl-Z. It is far
+    /// more than the scheduler delays a thread on a busy machine, and short beside any useful time limit.
+    const TOLERANCE: Duration = Duration::from_millis(500);
 
-    fn was_standstill(&self) -> bool {
-        Duration::from_nanos(self.until.saturating_sub(self.from)) > self.limit + Self::OVERDUE
+    fn was_suspension(&self) -> bool {
+        Duration::from_nanos(self.until.saturating_sub(self.from)) > self.limit + Self::TOLERANCE
     }
 }

@@ -1,4 +1,5 @@
-//! The poll set on which a leader sleeps: an eventfd by which workers wake it, the workers' ends, and what they print.
+//! The poll set on which the leader sleeps. It holds an eventfd that wakes the leader, and the pidfd and the output
+//! pipes of each worker.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,44 +14,45 @@ use crate::ids::WorkerId;
 use crate::sys::fd::{Fd, Identity, Known, above_standard};
 use crate::sys::named;
 
-/// The number of the waker, the eventfd, in the poll set. A worker's pidfd has the worker's number, and its pipe the
-/// same with a mark.
+/// The event data of the eventfd. The event data of a pidfd is the worker's number, that of an output pipe is the
+/// number with `OUTPUT_BIT` set.
 const WAKER: u64 = u64::MAX;
-const PRINTS: u64 = 1 << 32;
-/// How often to look where there is nothing to sleep on.
-const LOST: Duration = Duration::from_millis(1);
-/// A sleeper looks around this often, whatever it was told.
-const LONGEST: Duration = Duration::from_secs(3600);
+const OUTPUT_BIT: u64 = 1 << 32;
+/// The length of a sleep after the program has closed the poll set: short, because nothing can end it early.
+const LOST_SLEEP: Duration = Duration::from_millis(1);
+/// The longest sleep. It only has to fit into epoll's `i32` of milliseconds.
+const MAX_SLEEP: Duration = Duration::from_secs(3600);
 
 /// The poll set.
 pub(crate) struct Poller {
     _known: Known,
-    /// There while this lives.
+    /// `None` only while this is dropped.
     set: Option<Epoll>,
     identity: Identity,
     waker: Fd,
 }
 
-/// Of which workers there is what.
+/// The events that the poll set reports.
 #[derive(Debug, Default)]
 pub(super) struct News {
     pub(super) ended: Vec<WorkerId>,
+    /// Workers with output or log records to read.
     pub(super) printed: Vec<WorkerId>,
     woken: bool,
-    /// The program has closed what the sleeper sleeps on.
+    /// The program has closed the poll set or the eventfd.
     pub(super) lost: bool,
 }
 
 impl Drop for Poller {
     fn drop(&mut self) {
         if let Some(set) = self.set.take().filter(|set| !self.identity.is_of(&set.0)) {
-            // What has its number now is not closed.
+            // The program has closed it, and the number may be that of a descriptor of its own by now.
             std::mem::forget(set);
         }
     }
 }
 
-/// How long to sleep at most.
+/// A sleep to come, and its limit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sleep {
     pub(super) limit: Option<Duration>,
@@ -68,13 +70,12 @@ impl Poller {
         Ok(Self { _known: Known::new(&set.0, identity), set: Some(set), identity, waker })
     }
 
-    /// A copy of the waker, for a new worker.
+    /// A duplicate of the eventfd, for a new worker.
     pub(super) fn waker(&self) -> io::Result<OwnedFd> {
         self.waker.intact()?.as_fd().try_clone_to_owned().map_err(named("a copy of the eventfd"))
     }
 
-    /// From here on two kinds of news of this worker end a sleep: its end, until its pidfd is closed, and what comes
-    /// through its pipes, which is told once.
+    /// Adds a worker to the set: its end ends every sleep until the pidfd is closed, new output ends one sleep.
     pub(super) fn watch<'f>(
         &self,
         worker: WorkerId,
@@ -86,41 +87,41 @@ impl Poller {
             set.ok_or_else(|| io::Error::other("this process has closed a descriptor of the pool's"))?;
         let number = worker.0 as u64;
         let end = pidfd.map(|pidfd| (pidfd, EpollEvent::new(EpollFlags::EPOLLIN, number)));
-        let once = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, number | PRINTS);
+        let once = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, number | OUTPUT_BIT);
         for (fd, event) in end.into_iter().chain(pipes.map(|pipe| (pipe, once))) {
             set.add(fd, event)?;
         }
         Ok(())
     }
 
-    /// Wakes the sleeper.
+    /// Wakes the leader.
     pub(super) fn wake(&self) {
         if self.waker.is_intact() {
-            // A full counter means that it has been woken already.
+            // The write fails only if the counter is full; then the eventfd is readable already.
             let _ = write(&self.waker, &1u64.to_ne_bytes());
         }
     }
 
-    /// Sleeps until it is woken, there is news, or the time is over.
+    /// Sleeps until it is woken, an event comes, or the time is over.
     pub(super) fn sleep(&self, sleep: Sleep) -> News {
-        let limit = sleep.limit.unwrap_or(LONGEST).min(LONGEST);
-        // Rounded up: a sleep that ends before the deadline would be followed by many short ones.
+        let limit = sleep.limit.unwrap_or(MAX_SLEEP).min(MAX_SLEEP);
+        // Rounded up: a sleep that ended before the deadline would be followed by many short ones.
         let mut news = self.poll(limit.as_micros().div_ceil(1000) as i32);
-        // The set reports the waker as long as workers have it, even if the program has closed it here.
+        // The set goes on to report the eventfd after the program has closed it here, while workers have duplicates.
         news.lost |= news.woken && !self.waker.is_intact();
         if news.lost {
-            std::thread::sleep(limit.min(LOST));
+            std::thread::sleep(limit.min(LOST_SLEEP));
         }
         if news.woken && !news.lost {
-            // Nothing to read means that another sleeper has read it.
+            // Resets the counter. The read fails only if the counter is 0 already.
             let _ = read(&self.waker, &mut [0; 8]);
         }
         news
     }
 
-    /// The news that there is by now. Does not read the waker, which is for a sleeper.
-    pub(super) fn look(&self) -> News {
-        // The program may have closed the set, and the number may be that of a set of its own.
+    /// Returns the pending events without sleeping. Leaves the eventfd as it is: only a leader resets it.
+    pub(super) fn poll_now(&self) -> News {
+        // The program may have closed the set, and may use its number for a set of its own.
         match &self.set {
             Some(set) if self.identity.has_mark_of(&set.0) => self.poll(0),
             _ => News { lost: true, ..News::default() },
@@ -140,7 +141,7 @@ impl Poller {
         for number in events[..found].iter().map(EpollEvent::data) {
             match number {
                 WAKER => news.woken = true,
-                PRINTS.. => news.printed.push(WorkerId((number ^ PRINTS) as usize)),
+                OUTPUT_BIT.. => news.printed.push(WorkerId((number ^ OUTPUT_BIT) as usize)),
                 worker => news.ended.push(WorkerId(worker as usize)),
             }
         }

@@ -1,59 +1,59 @@
-//! Callers that sleep, and for what. One of them, the *leader*, sleeps on the poll set; the others, its *followers*, on a
-//! condition variable. Whoever changes the state looks for whom that is news, and wakes them.
+//! The notes of sleeping callers: the leader and its followers, and what each of them awaits. See the docs of
+//! [`drive`](super).
 
 use crate::ids::JobId;
 
-/// What a sleeper waits for.
+/// The reason to wake a sleeping caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Awaits {
-    /// Arrivals for this call, or room for its items.
+    /// This call has new results, or space for its items.
     Job(JobId),
-    /// What the background driver is to deliver: arrivals, or news for a stream; or that there is nothing more for it.
+    /// The background driver has work: a call has new results, a stream has news, or nothing is left and it may stop.
     Background,
-    /// Anything after the event of this number.
+    /// The supervisor was told of more events than this many.
     Change { since: u64 },
 }
 
-/// How long the parent sleeps while workers are busy: one of them may be unable to wake it. At first, then twice as long
-/// each time that it wakes for nothing, and at most: so what such a worker has done is found late by as much again as
-/// it took, or by the last of these.
-const FIRST_SLEEP_NS: u64 = 10_000_000;
-pub(super) const LONGEST_SLEEP_NS: u64 = 250_000_000;
+/// The shortest and the longest sleep of the parent while workers are busy. The sleep is limited because a worker may
+/// have lost its waker. It starts with the shortest, and doubles each time the parent wakes for nothing. So the results
+/// of a worker without a waker come late by at most the time that they took, or by the longest sleep.
+const MIN_SLEEP_NS: u64 = 10_000_000;
+pub(super) const MAX_SLEEP_NS: u64 = 250_000_000;
 
 #[derive(Default)]
 pub(super) struct Sleepers {
     leader: Option<Leader>,
-    /// What each follower waits for.
+    /// What each follower awaits.
     followers: Vec<Awaits>,
-    /// How many events the supervisor has been told of.
-    changes: u64,
-    /// How many there had been before the last sleep.
+    /// The number of events that the supervisor was told of.
+    events: u64,
+    /// That number before the last sleep.
     slept_after: u64,
-    /// How long the last sleep was at most.
+    /// The limit of the last sleep.
     sleep_ns: u64,
 }
 
 struct Leader {
     awaits: Awaits,
-    /// When it wakes by itself.
+    /// The deadline until which it sleeps, if any.
     until: Option<u64>,
-    /// Somebody has woken it.
+    /// It is awake already, or about to wake.
     is_woken: bool,
 }
 
 impl Sleepers {
-    /// The supervisor was told of something.
-    pub(super) fn note_change(&mut self) {
-        self.changes += 1;
+    /// Counts an event that the supervisor was told of.
+    pub(super) fn count_event(&mut self) {
+        self.events += 1;
     }
 
     pub(super) fn has_changed_since(&self, since: u64) -> bool {
-        self.changes > since
+        self.events > since
     }
 
-    /// The event after those that were told so far.
+    /// Awaits the next event.
     pub(super) fn next_change(&self) -> Awaits {
-        Awaits::Change { since: self.changes }
+        Awaits::Change { since: self.events }
     }
 
     pub(super) fn has_leader(&self) -> bool {
@@ -74,12 +74,12 @@ impl Sleepers {
         }
     }
 
-    /// What each follower waits for.
+    /// What each follower awaits.
     pub(super) fn followers(&self) -> impl Iterator<Item = Awaits> {
         self.followers.iter().copied()
     }
 
-    /// The caller becomes the leader; it sleeps until then, unless it does not sleep at all.
+    /// Makes the caller the leader, with a deadline. `sleeps` is false if it has found work and will return at once.
     pub(super) fn lead(&mut self, awaits: Awaits, until: Option<u64>, sleeps: bool) {
         self.leader = Some(Leader { awaits, until, is_woken: !sleeps });
     }
@@ -88,30 +88,30 @@ impl Sleepers {
         self.leader = None;
     }
 
-    /// What the leader sleeps for, and until when, unless somebody has woken it.
+    /// The note of the leader and its deadline, unless it was woken already.
     pub(super) fn sleeping_leader(&self) -> Option<(Awaits, Option<u64>)> {
         let Leader { awaits, until, .. } = *self.leader.as_ref().filter(|leader| !leader.is_woken)?;
         Some((awaits, until))
     }
 
-    /// Somebody has woken the leader.
-    pub(super) fn note_woken(&mut self) {
+    /// Marks the leader as woken.
+    pub(super) fn mark_leader_woken(&mut self) {
         if let Some(leader) = &mut self.leader {
             leader.is_woken = true;
         }
     }
 
-    /// A sleep begins. Says whether it may be a *patient* one: something has happened since the last, so tasks are
-    /// short, and half of what a worker has is worth a wake-up; where nothing has happened, what is done already would
-    /// wait for a task that may never end.
+    /// Begins a sleep and returns whether it is *patient*: workers then wake the parent only when they are half-way
+    /// through their orders. That saves wake-ups while tasks are short, as they are if events came since the last
+    /// sleep. Otherwise results that are there would wait for a task that may never end.
     pub(super) fn begin_sleep(&mut self) -> bool {
-        let patient = self.slept_after != self.changes;
-        self.sleep_ns = if patient { FIRST_SLEEP_NS } else { (2 * self.sleep_ns).min(LONGEST_SLEEP_NS) };
-        self.slept_after = self.changes;
+        let patient = self.slept_after != self.events;
+        self.sleep_ns = if patient { MIN_SLEEP_NS } else { (2 * self.sleep_ns).min(MAX_SLEEP_NS) };
+        self.slept_after = self.events;
         patient
     }
 
-    /// How long to sleep at most while workers are busy.
+    /// The limit of this sleep while workers are busy.
     pub(super) fn sleep_ns(&self) -> u64 {
         self.sleep_ns
     }

@@ -1,14 +1,15 @@
-//! Spinning: both sides wait a little before they sleep, where a core is free for that.
+//! Spinning before a sleep, on both sides, where a core is free for that.
 
 use super::workers::Workers;
 use crate::lane::Spinner;
 
-/// How long both sides spin before they sleep: about one wake-up.
+/// How long both sides spin before they sleep: about as long as a wake-up takes, so that a spin in vain at most doubles
+/// the cost of the sleep.
 const SPIN_NS: u32 = 50_000;
 
 pub(super) struct Spin {
     cpus: usize,
-    /// How long the workers were told that they may spin.
+    /// The spinning time that the workers were told last.
     allowed_ns: u32,
     spinner: Spinner,
 }
@@ -18,12 +19,12 @@ impl Spin {
         Self { cpus, allowed_ns: 0, spinner: Spinner::default() }
     }
 
-    /// How long workers may spin, as they were told.
+    /// The spinning time that the workers were told last.
     pub(super) fn allowed_ns(&self) -> u32 {
         self.allowed_ns
     }
 
-    /// Tells the workers, of whom so many are busy, how long they may spin.
+    /// Lets the workers spin if fewer than all CPUs are busy.
     pub(super) fn allow(&mut self, busy: usize, workers: &Workers) {
         let spin_ns = if busy < self.cpus { SPIN_NS } else { 0 };
         if spin_ns != self.allowed_ns {
@@ -32,8 +33,8 @@ impl Spin {
         }
     }
 
-    /// Waits for a reply for about as long as a wake-up takes, where workers leave a core free for that. Says whether one
-    /// has come.
+    /// Spins for a reply if the workers leave a core free, and returns whether there is one. With several open calls it
+    /// does not spin: it would hold the lock that their callers may need.
     pub(super) fn wait_for_reply(&mut self, busy: usize, jobs: usize, workers: &Workers) -> bool {
         if busy == 0 || busy >= self.cpus || jobs > 1 {
             return false;

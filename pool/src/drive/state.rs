@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use nix::libc;
 
-use super::Absence;
+use super::Gap;
 use super::checks::{Checks, MEMORY_CHECK_NS, SHOW_NS};
 use super::clock::Clock;
 use super::feed::Scratch;
 use super::jobs::{Job, Jobs};
 use super::poller::{News, Poller, Sleep};
-use super::sleepers::{Awaits, LONGEST_SLEEP_NS, Sleepers};
+use super::sleepers::{Awaits, MAX_SLEEP_NS, Sleepers};
 use super::spin::Spin;
 use super::streams::Streams;
 use super::worker::{Answers, ExitReply, OrderReply, WorkerHandle};
@@ -70,8 +70,8 @@ impl State {
 
     // ---- the parts, as callers need them ----
 
-    pub(super) fn move_to(&mut self, now: u64) {
-        self.clock.move_to(now);
+    pub(super) fn advance_to(&mut self, now: u64) {
+        self.clock.advance_to(now);
     }
 
     pub(super) fn watched_until(&self) -> u64 {
@@ -110,7 +110,7 @@ impl State {
     // ---- calls ----
 
     pub(super) fn open(&mut self, spec: JobSpec) -> Result<JobId, Error> {
-        if self.checks.is_blind() && !self.jobs.is_closed_for_good() {
+        if self.checks.lost_descriptors() && !self.jobs.is_closed_for_good() {
             return Err(Error::DescriptorsClosed);
         }
         let task = spec.task;
@@ -239,7 +239,7 @@ impl State {
         for worker in self.workers.ids() {
             self.drain(worker);
         }
-        self.clock.note_watched();
+        self.clock.mark_watched();
         self.run_checks(self.clock.now());
         if self.supervisor.deadline().is_some_and(|deadline| deadline <= self.clock.now()) {
             self.note_panics();
@@ -267,7 +267,7 @@ impl State {
         let (mut next, mut consequences) = (Some(event), VecDeque::new());
         let mut actions = Vec::new();
         while let Some(event) = next.take().or_else(|| consequences.pop_front()) {
-            self.sleepers.note_change();
+            self.sleepers.count_event();
             self.supervisor.handle(event, self.clock.now(), &mut actions);
             if actions.is_empty() {
                 continue;
@@ -289,7 +289,7 @@ impl State {
             let (spin_ns, asleep) = (self.spin.allowed_ns(), self.sleepers.has_leader());
             consequences.extend(self.workers.finish_starts(spin_ns, asleep, &mut self.observer));
             // That may have taken long.
-            self.clock.move_on();
+            self.clock.refresh();
         }
     }
 
@@ -300,7 +300,7 @@ impl State {
                 let not_started = self.workers.begin_start(worker, &mut self.observer);
                 if not_started.is_some() {
                     // To find that out may have taken long.
-                    self.clock.move_on();
+                    self.clock.refresh();
                 }
                 return not_started;
             }
@@ -504,7 +504,7 @@ impl State {
         if self.checks.is_news_due(now) {
             self.take_news();
         }
-        self.checks.listen(&mut self.workers, &mut self.observer);
+        self.checks.read_output(&mut self.workers, &mut self.observer);
         for worker in self.checks.take_exited() {
             self.reap(worker);
         }
@@ -532,12 +532,12 @@ impl State {
     }
 
     fn take_news(&mut self) {
-        let news = self.poller.look();
+        let news = self.poller.poll_now();
         self.note_news(news);
     }
 
     fn note_news(&mut self, news: News) {
-        if self.checks.note_news(news, self.workers.len()) {
+        if self.checks.record(news, self.workers.len()) {
             self.cancel_all(&Error::DescriptorsClosed);
         }
     }
@@ -546,9 +546,9 @@ impl State {
     /// anything, short calls are not made longer for that.
     fn take_last_news(&mut self) {
         self.workers.show_progress();
-        if self.observer.has_heard() || self.checks.is_last_news_due(self.clock.now()) {
+        if self.observer.has_heard() || self.checks.is_call_end_news_due(self.clock.now()) {
             self.take_news();
-            self.checks.listen(&mut self.workers, &mut self.observer);
+            self.checks.read_output(&mut self.workers, &mut self.observer);
             for handle in self.workers.iter_mut() {
                 self.observer.take_line(handle.probes_mut());
             }
@@ -609,14 +609,14 @@ impl State {
 
     /// Which of the sleepers are to be woken: the leader, the followers. The leader is woken for what it waits for, and
     /// where it would sleep past the deadline; once.
-    pub(super) fn must_wake(&mut self) -> (bool, bool) {
+    pub(super) fn sleepers_to_wake(&mut self) -> (bool, bool) {
         let deadline = self.supervisor.deadline();
         let must_wake_leader = self.sleepers.sleeping_leader().is_some_and(|(awaits, until)| {
             let oversleeps = deadline.is_some_and(|deadline| until.is_none_or(|until| deadline < until));
             oversleeps || self.is_news(awaits)
         });
         if must_wake_leader {
-            self.sleepers.note_woken();
+            self.sleepers.mark_leader_woken();
         }
         (must_wake_leader, self.sleepers.followers().any(|awaits| self.is_news(awaits)))
     }
@@ -631,15 +631,15 @@ impl State {
     /// The leader is awake, with this news.
     pub(super) fn stop_leading(&mut self, news: News) {
         self.sleepers.stop_leading();
-        self.clock.note_watched();
+        self.clock.mark_watched();
         self.note_news(news);
         self.workers.iter().for_each(WorkerHandle::announce_awake);
     }
 
-    /// Time limits pause while the program is stopped, as by Ctrl-Z. When in an absence that began is not known, so all
+    /// Time limits pause while the program is stopped, as by Ctrl-Z. When in an gap that began is not known, so all
     /// of it is left out.
-    pub(super) fn leave_out(&mut self, absence: Option<Absence>) {
-        if let Some(Absence { from, until, .. }) = absence.filter(Absence::was_standstill) {
+    pub(super) fn exclude_suspension(&mut self, gap: Option<Gap>) {
+        if let Some(Gap { from, until, .. }) = gap.filter(Gap::was_suspension) {
             self.handle(Event::StoodStill { from, until });
         }
     }
@@ -660,7 +660,7 @@ impl State {
         let until = |deadline: u64| Duration::from_nanos(deadline.saturating_sub(now));
         let limit = self.supervisor.deadline().map(until);
         let check = match (busy, self.workers.policy().memory_limit) {
-            (0, _) => self.workers.await_ends().then_some(LONGEST_SLEEP_NS),
+            (0, _) => self.workers.await_ends().then_some(MAX_SLEEP_NS),
             (_, Some(_)) => Some(MEMORY_CHECK_NS),
             (_, None) => Some(self.sleepers.sleep_ns()),
         };
@@ -686,10 +686,10 @@ impl State {
 
     /// Leaves the waker, and gives back the one before; not if what is awaited may be there. Says whether it is left.
     #[cfg(feature = "stream")]
-    pub(super) fn leave_waker(&mut self, job: JobId, awaits: Awaits, waker: &mut Option<Waker>) -> bool {
+    pub(super) fn register_waker(&mut self, job: JobId, awaits: Awaits, waker: &mut Option<Waker>) -> bool {
         let may_sleep = !self.is_news(awaits);
         if may_sleep && let Some(left) = waker.take() {
-            *waker = self.streams.leave_waker(job, awaits, left);
+            *waker = self.streams.register_waker(job, awaits, left);
         }
         may_sleep
     }

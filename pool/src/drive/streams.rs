@@ -1,5 +1,5 @@
-//! Streams that are open. Who polls one drives, as any caller does; what it awaits between polls stands here, and the
-//! background driver, which runs as long as there are any, wakes it for that.
+//! The open streams. A task that polls a stream drives the pool in that poll, like any caller. Between polls, it
+//! leaves a note here of what it awaits, and the background driver wakes it for that.
 
 #![cfg_attr(not(feature = "stream"), allow(dead_code, reason = "nobody opens one"))]
 
@@ -9,9 +9,9 @@ use std::task::Waker;
 use super::sleepers::Awaits;
 use crate::ids::JobId;
 
-/// The open streams, by their calls; a pending one with what it awaits.
+/// The open streams by their calls, with a note for each that is pending.
 ///
-/// Wakers are the executor's code: none is cloned, called or dropped here, where the state is locked.
+/// Wakers run the executor's code, and the state is locked here. So none is cloned, woken or dropped here.
 #[derive(Default)]
 pub(super) struct Streams(BTreeMap<JobId, Option<Pending>>);
 
@@ -34,17 +34,17 @@ impl Streams {
         self.0.insert(job, None);
     }
 
-    /// Closes one; gives its waker back.
+    /// Closes a stream, and returns its waker for the caller to drop.
     pub(super) fn close(&mut self, job: JobId) -> Option<Waker> {
         Some(self.0.remove(&job).flatten()?.waker)
     }
 
-    /// Leaves a waker, and gives back the one before.
-    pub(super) fn leave_waker(&mut self, job: JobId, awaits: Awaits, waker: Waker) -> Option<Waker> {
+    /// Registers a waker, and returns the one registered before.
+    pub(super) fn register_waker(&mut self, job: JobId, awaits: Awaits, waker: Waker) -> Option<Waker> {
         Some(self.0.insert(job, Some(Pending { awaits, waker })).flatten()?.waker)
     }
 
-    /// The wakers of those of which this holds.
+    /// Removes and returns the wakers of the streams for which `is_due` holds.
     pub(super) fn take_wakers(&mut self, is_due: impl Fn(JobId, Awaits) -> bool) -> Vec<Waker> {
         let is_due = |(job, pending): &(&JobId, &mut Option<Pending>)| {
             pending.as_ref().is_some_and(|pending| is_due(**job, pending.awaits))

@@ -154,7 +154,7 @@ impl BackgroundDriver {
     fn give_up(&self, engine: &Engine) {
         if engine.is_here() {
             let calls = std::mem::take(&mut self.lock().calls);
-            let wakers = engine.give_up(calls.keys().copied());
+            let wakers = engine.cancel_and_close(calls.keys().copied());
             wakers.into_iter().for_each(|waker| call_back(|| waker.wake()));
         }
     }

@@ -140,7 +140,7 @@ impl<'p> Place<'p> {
             return false;
         }
         let mut waker = Some(cx.waker().clone());
-        self.engine.leave_waker(self.job, awaits, &mut waker)
+        self.engine.register_waker(self.job, awaits, &mut waker)
     }
 
     /// Ready when the workers have ended that were to end with the call.

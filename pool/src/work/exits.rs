@@ -1,8 +1,8 @@
 //! Stores the results of exit functions until the program takes them.
 //!
-//! A pool may replace workers for as long as it lives, and the program may take their results only at the end, or never.
-//! So results beyond a fixed amount of memory go to temporary files. These have no name, so no other user can open them
-//! and the system frees them with their descriptor.
+//! A pool may replace workers for as long as it lives, and the program may take their results only at the end, or
+//! never. So results beyond a fixed amount of memory go to temporary files. These have no name, so no other user can
+//! open them and the system frees them with their descriptor.
 
 use std::borrow::Cow;
 use std::env;

@@ -24,7 +24,8 @@ pub(crate) struct Arrival {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
-    /// `count` values of length `len`. The first begins at `start` of the tape, each next one `stride` bytes further on.
+    /// `count` values of length `len`. The first begins at `start` of the tape, each next one `stride` bytes further
+    /// on.
     Values {
         start: usize,
         len: usize,

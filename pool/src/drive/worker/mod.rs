@@ -167,8 +167,8 @@ impl WorkerHandle {
         self.outbox.items_from(&self.lane, unit, count)
     }
 
-    /// The item of this task, for its error. The caller decodes it to show it, unless that is what has failed, or may have
-    /// ended the worker.
+    /// The item of this task, for its error. The caller decodes it to show it, unless that is what has failed, or may
+    /// have ended the worker.
     pub(super) fn shown_item(&self, unit: Unit, cause: Cause, kind: &TaskErrorKind) -> Option<Vec<u8>> {
         let can_be_shown = match cause {
             Cause::Reported => matches!(kind, TaskErrorKind::Panicked(_) | TaskErrorKind::Failed(_)),
@@ -184,8 +184,8 @@ impl WorkerHandle {
         self.lane.wake_worker();
     }
 
-    /// Says that the parent will sleep: until the worker has answered something, or if it is `patient`, until the worker
-    /// is half-way through what it has. What waits for room does not count: the worker has not got it.
+    /// Says that the parent will sleep: until the worker has answered something, or if it is `patient`, until the
+    /// worker is half-way through what it has. What waits for room does not count: the worker has not got it.
     pub(super) fn announce_sleep(&mut self, patient: bool) {
         let answered = self.outbox.answered();
         let open = self.lane.next_unit() - answered;

@@ -198,9 +198,9 @@ impl Outbox {
         Ok(())
     }
 
-    /// Takes back what the worker has not claimed: the units from the one that this gives on will not be answered, and the
-    /// `Resume` order must follow at once. While an order is half out this gives nothing, and is to be tried again when
-    /// it [`is_recall_due`](Self::is_recall_due): orders keep their order.
+    /// Takes back what the worker has not claimed: the units from the one that this gives on will not be answered, and
+    /// the `Resume` order must follow at once. While an order is half out this gives nothing, and is to be tried again
+    /// when it [`is_recall_due`](Self::is_recall_due): orders keep their order.
     pub(super) fn recall(&mut self, lane: &mut ParentEnd) -> Result<Option<Unit>, Corrupt> {
         self.recall_wanted = !self.is_clear();
         if self.recall_wanted {
