@@ -9,13 +9,10 @@
 
 use std::process::ExitCode;
 
+// As if they were modules of this program, for its topics.
+use pool_tests::{harness, support};
+
 mod executors;
-#[path = "../harness/mod.rs"]
-#[allow(dead_code, reason = "the other test program uses the rest of what they share")]
-mod harness;
-#[path = "../support.rs"]
-#[allow(dead_code, reason = "the other test program uses the rest of what they share")]
-mod support;
 
 // How work gets through.
 mod arrays;

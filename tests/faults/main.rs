@@ -3,12 +3,8 @@
 
 use std::process::ExitCode;
 
-#[path = "../harness/mod.rs"]
-#[allow(dead_code, reason = "the other test program uses the rest of what they share")]
-mod harness;
-#[path = "../support.rs"]
-#[allow(dead_code, reason = "the other test program uses the rest of what they share")]
-mod support;
+// As if they were modules of this program, for its topics.
+use pool_tests::{harness, support};
 
 // A fault, wherever the worker is.
 mod matrix;

@@ -1,4 +1,8 @@
-//! What the test programs of `pool` have in common: a table that says which test stands for which fault.
+//! What the test programs of `pool` share: the harness that runs their cases, and the pools, events and checks that many
+//! topics use. Its own test holds the table of faults to the cases that there are.
+
+pub mod harness;
+pub mod support;
 
 #[cfg(test)]
 mod tests {

@@ -6,20 +6,24 @@ use std::process::{Command, ExitCode};
 use libtest_mimic::{Arguments, Trial};
 use pool::{Error, StartMethod};
 
-pub(crate) mod leftovers;
+pub mod leftovers;
 mod process;
 
 /// Something that every start method must do, or those that can.
-pub(crate) struct Case {
+#[derive(Debug)]
+pub struct Case {
     /// Its path in this program.
-    pub(crate) path: &'static str,
-    pub(crate) run: fn(StartMethod) -> Result<(), Error>,
-    pub(crate) scope: Scope,
+    pub path: &'static str,
+    /// What it does.
+    pub run: fn(StartMethod) -> Result<(), Error>,
+    /// The start methods that it runs with.
+    pub scope: Scope,
 }
 
 /// Which start methods a case is for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Scope {
+pub enum Scope {
+    /// Every one.
     All,
     /// It needs workers that can die.
     Processes,
@@ -41,6 +45,7 @@ impl Scope {
 }
 
 /// The cases of a topic, as `Scope: names;` lines.
+#[macro_export]
 macro_rules! cases {
     ($($scope:ident: $($case:ident),+;)+) => {
         pub(super) const CASES: &[$crate::harness::Case] = &[$($($crate::harness::Case {
@@ -50,12 +55,13 @@ macro_rules! cases {
         }),+),+];
     };
 }
-pub(crate) use cases;
+pub use cases;
 
 const METHODS: [StartMethod; 4] =
     [StartMethod::Fork, StartMethod::Spawn, StartMethod::ForkServer, StartMethod::Threads];
 
-pub(crate) fn main(topics: &'static [&'static [Case]]) -> ExitCode {
+/// Runs the cases of these topics, each in a process of its own; in such a process, the one case that it is for.
+pub fn main(topics: &'static [&'static [Case]]) -> ExitCode {
     let cases = || topics.iter().copied().flatten();
     if let Some(wanted) = process::wanted() {
         let trial = cases().flat_map(|case| METHODS.map(|method| (case, method)));
@@ -72,7 +78,7 @@ pub(crate) fn main(topics: &'static [&'static [Case]]) -> ExitCode {
 
 /// A process that plays a part of the trial: the case of scope `Apart` with this function's path, checked as a trial is.
 /// It is another process of this program, or of the copy of it that is named.
-pub(crate) fn apart<F: Fn(StartMethod) -> Result<(), Error>>(
+pub fn apart<F: Fn(StartMethod) -> Result<(), Error>>(
     program: &Path,
     _part: F,
     method: StartMethod,

@@ -81,7 +81,7 @@ fn mappings() -> Vec<String> {
 }
 
 /// The names of the threads of this process.
-pub(crate) fn threads() -> Vec<String> {
+pub fn threads() -> Vec<String> {
     let tasks = fs::read_dir("/proc/self/task").expect("/proc is mounted");
     tasks.flatten().filter_map(|task| live_name(&task.path())).collect()
 }

@@ -1,4 +1,4 @@
-//! What several topics use: pools, events between processes, looks at errors.
+//! Pools, events between processes, and checks of errors, for many topics.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -14,24 +14,25 @@ use nix::unistd::{geteuid, mkfifo};
 use pool::{Error, StartMethod, TaskError, TaskErrorKind, WorkerPool, WorkerPoolBuilder, worker_task};
 
 /// Options of a pool with two workers.
-pub(crate) fn builder(method: StartMethod) -> WorkerPoolBuilder {
+pub fn builder(method: StartMethod) -> WorkerPoolBuilder {
     WorkerPool::builder().start_method(method).workers(2)
 }
 
 /// A pool with two workers.
-pub(crate) fn pool(method: StartMethod) -> Result<WorkerPool, Error> {
+pub fn pool(method: StartMethod) -> Result<WorkerPool, Error> {
     builder(method).build()
 }
 
 /// A pool whose workers have started: with `Fork`, what is made from here on is not theirs too.
-pub(crate) fn ready(method: StartMethod) -> Result<WorkerPool, Error> {
+pub fn ready(method: StartMethod) -> Result<WorkerPool, Error> {
     let pool = pool(method)?;
     assert_usable(&pool);
     Ok(pool)
 }
 
 /// What a panic may be raised with: dropping it panics.
-pub(crate) struct Bomb;
+#[derive(Debug)]
+pub struct Bomb;
 
 impl Drop for Bomb {
     fn drop(&mut self) {
@@ -39,30 +40,32 @@ impl Drop for Bomb {
     }
 }
 
+/// A task that is right or wrong at a glance.
 #[worker_task]
-pub(crate) fn square(x: u64) -> u64 {
+pub fn square(x: u64) -> u64 {
     x * x
 }
 
 /// The squares of the numbers below `n`, the serial way.
-pub(crate) fn squares(n: u64) -> Vec<u64> {
+pub fn squares(n: u64) -> Vec<u64> {
     (0..n).map(square).collect()
 }
 
 /// The pool works, whatever went before.
 #[track_caller]
-pub(crate) fn assert_usable<S: 'static>(pool: &WorkerPool<S>) {
+pub fn assert_usable<S: 'static>(pool: &WorkerPool<S>) {
     assert_eq!(square::par_map(pool, 0..100).expect("the pool is usable"), squares(100));
 }
 
-pub(crate) fn sorted<T: Ord>(mut values: Vec<T>) -> Vec<T> {
+/// The values in their order, for comparing those that came in any.
+pub fn sorted<T: Ord>(mut values: Vec<T>) -> Vec<T> {
     values.sort();
     values
 }
 
 /// The task error that a call ended with.
 #[track_caller]
-pub(crate) fn task_error<T: std::fmt::Debug>(result: Result<T, Error>) -> TaskError {
+pub fn task_error<T: std::fmt::Debug>(result: Result<T, Error>) -> TaskError {
     match result {
         Err(Error::Task(error)) => error,
         other => panic!("a task should have failed, but: {other:?}"),
@@ -71,7 +74,7 @@ pub(crate) fn task_error<T: std::fmt::Debug>(result: Result<T, Error>) -> TaskEr
 
 /// The message of the panic that the task failed with.
 #[track_caller]
-pub(crate) fn panic_message(error: &TaskError) -> &str {
+pub fn panic_message(error: &TaskError) -> &str {
     match error.kind() {
         TaskErrorKind::Panicked(info) => info.message(),
         other => panic!("the task should have panicked, but it {other}"),
@@ -79,6 +82,7 @@ pub(crate) fn panic_message(error: &TaskError) -> &str {
 }
 
 /// Asserts that a result is this kind of error.
+#[macro_export]
 macro_rules! assert_fails {
     ($result:expr, $error:pat $(if $guard:expr)?) => {
         match $result {
@@ -87,43 +91,49 @@ macro_rules! assert_fails {
         }
     };
 }
-pub(crate) use assert_fails;
+pub use assert_fails;
 
 /// An event between processes: a named pipe in which every byte is one token. Workers know it by its path.
-pub(crate) struct Tokens {
+#[derive(Debug)]
+pub struct Tokens {
     path: PathBuf,
     /// Open both ways, so that neither side waits for the other to open it.
     pipe: File,
 }
 
 impl Tokens {
-    pub(crate) fn new() -> Self {
+    /// A pipe without tokens.
+    #[expect(clippy::new_without_default, reason = "it makes a file, as no default does")]
+    pub fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("tokens-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let name =
+            format!("pool-tests-tokens-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
         // A trial that was killed leaves its pipe, and its number comes again.
         let _ = fs::remove_file(&path);
-        mkfifo(&path, Mode::S_IRWXU).expect("the target directory takes named pipes");
+        mkfifo(&path, Mode::S_IRWXU).expect("the directory for temporary files takes named pipes");
         let pipe = open(&path);
         Self { path, pipe }
     }
 
-    pub(crate) fn path(&self) -> String {
-        self.path.to_str().expect("the path of the target directory is text").to_owned()
+    /// What workers know it by.
+    pub fn path(&self) -> String {
+        self.path.to_str().expect("the path of the directory for temporary files is text").to_owned()
     }
 
-    pub(crate) fn put(&mut self, tokens: usize) {
+    /// Puts this many tokens.
+    pub fn put(&mut self, tokens: usize) {
         self.pipe.write_all(&vec![0; tokens]).expect("the pipe is open");
     }
 
-    /// Waits for so many tokens.
-    pub(crate) fn take(&mut self, tokens: usize) {
+    /// Waits for this many tokens.
+    pub fn take(&mut self, tokens: usize) {
         self.pipe.read_exact(&mut vec![0; tokens]).expect("the pipe is open");
     }
 }
 
 /// Takes what tokens there are, without waiting, and says how many they were.
-pub(crate) fn take_all_tokens(path: &str) -> usize {
+pub fn take_all_tokens(path: &str) -> usize {
     let mut pipe =
         OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).expect("the pipe is there");
     let mut tokens = Vec::new();
@@ -145,31 +155,31 @@ fn open(path: impl AsRef<Path>) -> File {
 }
 
 /// From a worker: puts a token.
-pub(crate) fn put_token(path: &str) {
+pub fn put_token(path: &str) {
     open(path).write_all(&[0]).expect("the pipe is open");
 }
 
 /// From a worker: waits for a token. Nothing but death ends this if none comes.
-pub(crate) fn take_token(path: &str) {
+pub fn take_token(path: &str) {
     open(path).read_exact(&mut [0]).expect("the pipe is open");
 }
 
 /// Says that it has started, then waits for a token.
 #[worker_task]
-pub(crate) fn wait_for_token(started: &str, go_on: &str, value: u64) -> u64 {
+pub fn wait_for_token(started: &str, go_on: &str, value: u64) -> u64 {
     put_token(started);
     take_token(go_on);
     value
 }
 
 /// Ends this process at once, with no exit handlers.
-pub(crate) fn die(signal: nix::sys::signal::Signal) -> ! {
+pub fn die(signal: nix::sys::signal::Signal) -> ! {
     nix::sys::signal::raise(signal).expect("the signal has a number");
     unreachable!("{signal} kills")
 }
 
 /// Lets root run the program as a user that nobody else is and that has no name.
-pub(crate) fn as_a_user_of_its_own(program: &mut Command) {
+pub fn as_a_user_of_its_own(program: &mut Command) {
     if geteuid().is_root() {
         let user = 1_000_000 + std::process::id();
         program.uid(user).gid(user);
@@ -177,21 +187,26 @@ pub(crate) fn as_a_user_of_its_own(program: &mut Command) {
 }
 
 /// Numbers that look random, the same for the same seed: xorshift, <https://doi.org/10.18637/jss.v008.i14>.
-pub(crate) struct Random(u64);
+#[derive(Debug)]
+pub struct Random(u64);
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// The numbers of this seed.
+    pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    /// The next number.
+    #[expect(clippy::should_implement_trait, reason = "there is always one more, and none is an `Option`")]
+    pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0
     }
 
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+    /// The next number, below a bound.
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 }
