@@ -59,8 +59,8 @@ where
         O::gather(outputs, axis.0)
     }
 
-    /// Like [`chunks_mut`](Self::chunks_mut), for an array of this shape, in row-major order: it is cut into chunks of so
-    /// many rows along its first axis. What is [torn](TaskError::torn) is told in elements.
+    /// Like [`chunks_mut`](Self::chunks_mut), for an array of this shape, in row-major order: it is cut into chunks of
+    /// so many rows along its first axis. What is [torn](TaskError::torn) is told in elements.
     ///
     /// ```
     /// use ndarray::ArrayViewMut2;

@@ -155,8 +155,9 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Drop for Call<'_, 'i, T, I> {
     }
 }
 
-/// Decodes what arrived. `sink` gets the index of a task, how many bytes its outcome counts as, and the results of that one
-/// and of those that follow it, each of as many bytes, or its error. Results that it leaves in the vector are dropped.
+/// Decodes what arrived. `sink` gets the index of a task, how many bytes its outcome counts as, and the results of that
+/// one and of those that follow it, each of as many bytes, or its error. Results that it leaves in the vector are
+/// dropped.
 pub(super) fn open<T: Task>(
     arrival: &Arrival,
     tape: &[u8],

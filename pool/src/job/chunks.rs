@@ -55,9 +55,9 @@ where
     /// ```
     ///
     /// # Errors
-    /// As for [`map`](Job::map); [`Error::SharedMemory`] for a `&mut SharedArray` that someone else has, see [`Slices`];
-    /// [`Error::Concatenate`] when the outputs do not fit together. Over a `SharedArray` the call ends, also with an
-    /// error, only when the tasks that run have ended or were killed.
+    /// As for [`map`](Job::map); [`Error::SharedMemory`] for a `&mut SharedArray` that someone else has, see
+    /// [`Slices`]; [`Error::Concatenate`] when the outputs do not fit together. Over a `SharedArray` the call ends,
+    /// also with an error, only when the tasks that run have ended or were killed.
     #[doc(alias = "par_map_slice")]
     pub fn map_slice<'i, X: 'i>(mut self, rows: impl Slices<'i, X>) -> Result<O::All, Error>
     where

@@ -59,7 +59,8 @@ impl PoolHandle {
         })
     }
 
-    /// What workers need to know of the functions of a call: the task, and the worker state that it runs on, if it has one.
+    /// What workers need to know of the functions of a call: the task, and the worker state that it runs on, if it has
+    /// one.
     pub(super) fn functions<T: Task, I: WorkerInit, E: WorkerExit>(
         &self,
     ) -> Result<(TaskRef, Option<ProfileSpec>), Error> {

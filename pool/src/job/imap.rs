@@ -127,7 +127,8 @@ fn lay<R>(ready: &mut VecDeque<Option<R>>, place: usize, result: R) {
 /// The results of a job, one by one, while it goes on; from `par_imap` and `par_imap_unordered`.
 ///
 /// The job moves on while the iterator is asked for results. Results that were not asked for yet are bounded by
-/// `max_tasks_active`; without it by 64 MiB, as they are encoded, and by their number. Dropping the iterator ends the job; the pool can be used at once.
+/// `max_tasks_active`; without it by 64 MiB, as they are encoded, and by their number. Dropping the iterator ends the
+/// job; the pool can be used at once.
 #[must_use = "its results come as they are asked for, and dropping it ends the call"]
 pub struct Imap<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     results: Results<'p, 'i, T, I>,

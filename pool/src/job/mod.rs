@@ -39,8 +39,8 @@ use reorder::ReorderBuffer;
 pub use stream::ResultStream;
 
 /// A call that is being put together: options first, then one of `map`, `map_unordered`, `imap`, `imap_unordered`,
-/// `map_outcomes`, `apply`, `apply_async`, `map_async`; with the feature `stream` also `stream`, `stream_unordered`; for tasks that take chunks `map_slice`, `chunks_mut`,
-/// `chunks_mut_outcomes`.
+/// `map_outcomes`, `apply`, `apply_async`, `map_async`; with the feature `stream` also `stream`, `stream_unordered`;
+/// for tasks that take chunks `map_slice`, `chunks_mut`, `chunks_mut_outcomes`.
 #[must_use = "a job does nothing until one of its calls is made"]
 pub struct Job<'p, T: Task, S, I = <T as Task>::Init, E = <T as Task>::Exit, O = Concatenated> {
     pool: &'p PoolHandle,
@@ -80,10 +80,10 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     }
 
     /// How many tasks may be under way, with workers or as results that were not taken yet. Default: as many as keep
-    /// the workers busy for a moment; for iterators and streams also a bound on results that were not taken: 16,384 of them,
-    /// `workers × chunk_size × 2` where the chunk size is given, and 64 MiB of them, as they are encoded. Beyond that an
-    /// ordered iterator whose next result is late begins no more tasks until it comes. A number given here takes the
-    /// place of all that.
+    /// the workers busy for a moment; for iterators and streams also a bound on results that were not taken: 16,384 of
+    /// them, `workers × chunk_size × 2` where the chunk size is given, and 64 MiB of them, as they are encoded. Beyond
+    /// that an ordered iterator whose next result is late begins no more tasks until it comes. A number given here
+    /// takes the place of all that.
     pub fn max_tasks_active(mut self, tasks: usize) -> Self {
         self.options.max_tasks_active = Some(tasks);
         self
@@ -122,19 +122,19 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
         self
     }
 
-    /// What [`task_seed`](crate::task_seed) gives in the call's tasks is made of this number: calls with the same one have the
-    /// same seeds. Default: another one for each call.
+    /// What [`task_seed`](crate::task_seed) gives in the call's tasks is made of this number: calls with the same one
+    /// have the same seeds. Default: another one for each call.
     pub fn seed(mut self, seed: u64) -> Self {
         self.options.seed = Some(seed);
         self
     }
 
-    /// Shows on stderr how far the call is: tasks that are over and how many of them have failed, the time they took and
-    /// will take, and how the call has ended. Without a known length there is no bar, only figures. Nothing is shown
-    /// where stderr is no terminal. Calls that a worker makes of a pool of its own have lines there too, which begin with
-    /// the worker's number and go when the calls are done. It ends at the tasks that came, whatever length was promised.
-    /// Where `TERM` is `dumb` or not set there is one line, at the end, and where the locale is not UTF-8 it is in ASCII.
-    /// Default: `false`.
+    /// Shows on stderr how far the call is: tasks that are over and how many of them have failed, the time they took
+    /// and will take, and how the call has ended. Without a known length there is no bar, only figures. Nothing is
+    /// shown where stderr is no terminal. Calls that a worker makes of a pool of its own have lines there too, which
+    /// begin with the worker's number and go when the calls are done. It ends at the tasks that came, whatever length
+    /// was promised. Where `TERM` is `dumb` or not set there is one line, at the end, and where the locale is not UTF-8
+    /// it is in ASCII. Default: `false`.
     ///
     /// ```
     /// use pool::{WorkerPool, worker_task};
@@ -160,11 +160,11 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     }
 
     /// Shows progress on this bar: each task that is over moves it on by one, so several calls can share it. Its length
-    /// is set only if it has none, and then corrected where another number of tasks comes than was promised, and its message
-    /// only when tasks fail. It is finished, as its own
-    /// [`with_finish`](indicatif::ProgressBar::with_finish) says, by the call that brings it to its length. It is drawn where
-    /// its maker says: in a [`MultiProgress`](indicatif::MultiProgress), or on stderr, which in a worker process is no
-    /// terminal; there [`progress_bar`](Self::progress_bar) is seen.
+    /// is set only if it has none, and then corrected where another number of tasks comes than was promised, and its
+    /// message only when tasks fail. It is finished, as its own [`with_finish`](indicatif::ProgressBar::with_finish)
+    /// says, by the call that brings it to its length. It is drawn where its maker says: in a
+    /// [`MultiProgress`](indicatif::MultiProgress), or on stderr, which in a worker process is no terminal; there
+    /// [`progress_bar`](Self::progress_bar) is seen.
     #[cfg(feature = "progress")]
     #[cfg_attr(docsrs, doc(cfg(feature = "progress")))]
     pub fn progress(mut self, bar: indicatif::ProgressBar) -> Self {
@@ -183,11 +183,12 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     }
 }
 
-/// How many bytes of results an iterator or stream holds, as they are encoded, before no more tasks are begun: enough for
-/// 64 of a mebibyte, with which a result that is late by as many task times makes no worker wait.
+/// How many bytes of results an iterator or stream holds, as they are encoded, before no more tasks are begun: enough
+/// for 64 of a mebibyte, with which a result that is late by as many task times makes no worker wait.
 const MOST_HELD_BYTES: u64 = 64 << 20;
 
-/// So much memory is reserved for results before they come, and no more: what an iterator says of its length may be wrong.
+/// So much memory is reserved for results before they come, and no more: what an iterator says of its length may be
+/// wrong.
 const RESERVED_BYTES: usize = 16 << 20;
 
 /// How a job deals with what comes.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-/// Results as they come. Most follow those before, for workers get tasks by the chunk: those lie in one vector, a *run*,
-/// and only runs are put in order.
+/// Results as they come. Most follow those before, for workers get tasks by the chunk: those lie in one vector, a
+/// *run*, and only runs are put in order.
 pub(super) struct ReorderBuffer<R> {
     /// The index of the first result of the run that grows.
     first: u64,

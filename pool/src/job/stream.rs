@@ -22,8 +22,8 @@ const LONG_POLL: Duration = Duration::from_micros(200);
 ///
 /// It runs under any executor, whose thread never waits in it: a thread of the pool wakes the task when there are
 /// results, or room for more items. That thread also sees to time limits and dead workers while nobody polls. Only the
-/// input's own time is the executor's: its iterator is asked in a poll. Opening a stream starts the pool's workers where
-/// there are none yet.
+/// input's own time is the executor's: its iterator is asked in a poll. Opening a stream starts the pool's workers
+/// where there are none yet.
 ///
 /// As with [`Imap`](crate::Imap), a task that fails is one item that is an error, results that were not taken yet are
 /// bounded by `max_tasks_active`, and dropping the stream ends the job; the pool can be used at once. It is `Unpin`,

@@ -1,4 +1,4 @@
-//! What the builder takes for CPUs.
+//! The shapes in which the builder accepts CPUs.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -7,24 +7,24 @@ use core_affinity::CoreId;
 use super::MOST_WORKERS;
 use crate::sys::cpu::MOST_CPUS;
 
-/// What the builder's `cpu_ids` takes: CPUs, as in `[2, 3]` or `0..4`, or sets of CPUs, as in `[[0, 1], [2, 3]]` or
-/// `[0..2, 2..4]`. One for all workers, or one for each. Wherever a number may stand, so may a `CoreId` of the crate
-/// core_affinity.
+/// The argument of the builder's `cpu_ids`: CPUs, as in `[2, 3]` or `0..4`, or sets of CPUs, as in `[[0, 1], [2, 3]]`
+/// or `[0..2, 2..4]`. It holds one for all workers, or one for each. `CoreId`s of the crate core_affinity may stand for
+/// numbers, except in ranges.
 pub trait CpuIds {
-    /// One set for each element.
+    /// Returns one set for each element.
     fn into_sets(self) -> Vec<Vec<usize>>;
 }
 
 impl<I: IntoIterator<Item: CpuSet>> CpuIds for I {
     fn into_sets(self) -> Vec<Vec<usize>> {
-        // One more than there can be is enough to be refused: a range may have no end to speak of.
+        // A range may be endless. One set more than the most workers is enough for the pool to refuse it.
         self.into_iter().take(MOST_WORKERS + 1).map(CpuSet::into_cpus).collect()
     }
 }
 
 /// One CPU.
 pub trait Cpu: Copy {
-    /// Its number.
+    /// Returns its number.
     fn number(self) -> usize;
 }
 
@@ -48,7 +48,7 @@ impl<C: Cpu> Cpu for &C {
 
 /// The CPUs of one worker: one CPU, or several.
 pub trait CpuSet {
-    /// The CPUs' numbers.
+    /// Returns the CPUs' numbers.
     fn into_cpus(self) -> Vec<usize>;
 }
 
@@ -118,6 +118,7 @@ mod tests {
         assert_eq!([0..=1].into_sets(), [[0, 1]]);
         assert_eq!((&vec![vec![1]]).into_sets(), [[1]]);
     }
+
     #[test]
     fn core_ids_have_the_shapes_of_numbers() {
         let [a, b] = [2, 3].map(|id| CoreId { id });

@@ -1,9 +1,9 @@
-//! The options of a pool, as they were checked.
+//! The options of a pool after they were checked.
 
 use super::StartMethod;
 use crate::codec::Codec;
 
-/// What does not change in the pool's life.
+/// The options that stay the same for the pool's whole life.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PoolConfig {
     pub(crate) workers: usize,
@@ -13,17 +13,17 @@ pub(crate) struct PoolConfig {
     pub(crate) policy: WorkerPolicy,
 }
 
-/// How a pool keeps its workers.
+/// How a pool treats its workers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WorkerPolicy {
-    /// They stay when no job is open.
+    /// Whether they stay when no job is open.
     pub(crate) keep_alive: bool,
-    /// How many bytes one may hold between tasks.
+    /// How many bytes a worker may grow by, until it is replaced after its task.
     pub(crate) memory_limit: Option<u64>,
-    /// Somebody wants to know what they did.
+    /// Whether workers measure what they do.
     pub(crate) insights: bool,
-    /// They are processes that may have pools of their own.
+    /// Whether they are processes that may build pools of their own.
     pub(crate) nests: bool,
-    /// What they print to stderr is passed on with its control characters.
+    /// Whether control characters in what they print to stderr are passed on as they are.
     pub(crate) raw_stderr: bool,
 }

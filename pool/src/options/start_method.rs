@@ -2,27 +2,27 @@
 
 use std::fmt;
 
-/// How workers come into being.
+/// How a pool starts its workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum StartMethod {
-    /// A copy of this process, with all that lies in its memory: as it is at the first call, and again whenever a
-    /// call finds no workers and no other threads. The first call is refused while the process has other threads,
-    /// which a copy would not have.
+    /// Each worker is a copy of this process, with all of its memory: as it is at the first call, and again whenever
+    /// a call finds no workers and no other threads. The first call fails while the process has other threads, because
+    /// a copy would not have them.
     Fork,
-    /// This program started anew for each worker: nothing of its memory is inherited, and a worker that is started later takes
-    /// as long as the first.
+    /// Each worker is this program, started again. It inherits nothing of this process's memory, and each start takes
+    /// as long as starting the program does.
     Spawn,
-    /// A copy of a server process, which is this program started anew: nothing is inherited, starts are fast, and
-    /// the shared value is decoded once for all workers.
+    /// The default. The program is started again once, as a server process, and each worker is a copy of that server.
+    /// Workers inherit nothing of this process's memory, start fast, and share one decoded shared value.
     #[default]
     ForkServer,
-    /// Threads of this process: no isolation. Arguments and results are encoded as for processes, so that a program
-    /// does the same with either.
+    /// Workers are threads of this process, so nothing is isolated. Arguments and results are encoded as for
+    /// processes, so that a program behaves the same with either.
     Threads,
 }
 
 impl StartMethod {
-    /// Whether workers are processes.
+    /// Returns whether workers are processes.
     #[must_use]
     pub fn is_process(self) -> bool {
         self != Self::Threads

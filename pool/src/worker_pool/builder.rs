@@ -23,7 +23,9 @@ use crate::sys::program;
 use crate::task::SharedAny;
 use crate::unwind;
 
-/// Options of a [`WorkerPool`]; from [`WorkerPool::builder`].
+/// Sets the options of a [`WorkerPool`]; from [`WorkerPool::builder`].
+///
+/// Wrong values are errors of [`build`](Self::build), not of the option that was given them.
 #[must_use = "a builder does nothing until `build` is called"]
 #[derive(Clone)]
 pub struct WorkerPoolBuilder<S = ()> {
@@ -39,7 +41,7 @@ pub struct WorkerPoolBuilder<S = ()> {
     memory_limit: Option<u64>,
     codec: Codec,
     shared: Arc<S>,
-    /// How to encode the shared value; none for a value that can only be inherited.
+    /// Encodes the shared value; `None` for a value that workers can only inherit.
     encode: Option<Encode<S>>,
 }
 
@@ -53,7 +55,7 @@ impl<S> std::fmt::Debug for WorkerPoolBuilder<S> {
     }
 }
 
-/// How a shared value is written out.
+/// Encodes a shared value into a file.
 type Encode<S> = fn(&S, Codec, &mut BufWriter<Limited>) -> Result<(), String>;
 
 fn encode<S: Serialize>(value: &S, codec: Codec, out: &mut BufWriter<Limited>) -> Result<(), String> {
@@ -61,13 +63,13 @@ fn encode<S: Serialize>(value: &S, codec: Codec, out: &mut BufWriter<Limited>) -
         .unwrap_or_else(|_| Err("its `Serialize` implementation panicked".into()))
 }
 
-/// Why a shared value could not be written out.
-enum Unwritten {
+/// Why a shared value could not be written.
+enum WriteError {
     Encode(String),
     System(io::Error),
 }
 
-impl From<io::Error> for Unwritten {
+impl From<io::Error> for WriteError {
     fn from(error: io::Error) -> Self {
         Self::System(error)
     }
@@ -94,13 +96,16 @@ impl WorkerPoolBuilder {
 }
 
 impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
-    /// How many workers, from 1 to 65536. Default: [`cpu_count`](crate::cpu_count), the CPUs that this process may use.
+    /// Sets how many workers the pool has, from 1 to 65536. Default: [`cpu_count`](crate::cpu_count), the number of
+    /// CPUs that this process may use. Each worker is a process (or thread) with its own memory; all of them start at
+    /// the first call.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
         self
     }
 
-    /// How workers are started. Default: [`StartMethod::ForkServer`].
+    /// Sets how workers are started. Default: [`StartMethod::ForkServer`], whose workers inherit nothing and still
+    /// start fast; it keeps one more process, the server.
     pub fn start_method(mut self, method: StartMethod) -> Self {
         self.start_method = method;
         self
@@ -109,20 +114,20 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
     /// Lets [`StartMethod::Fork`] work in a process that has other threads.
     ///
     /// # Safety
-    /// A forked worker has only the thread that forked; whatever the others held, stays held. The caller asserts
-    /// that no other thread holds at the first call a lock, or is in a state, that the worker's code needs: locks of
-    /// C libraries and of the standard library's output among them.
+    /// A forked worker has only the thread that forked: locks that other threads held stay locked in it forever. The
+    /// caller asserts that, whenever a call forks workers, no other thread holds a lock or is in the middle of a change
+    /// that the worker's code needs. This includes locks of C libraries and of the standard library's output.
     #[allow(unsafe_code)]
     pub unsafe fn allow_fork_with_threads(mut self) -> Self {
         self.allow_fork_with_threads = true;
         self
     }
 
-    /// Pins workers to CPUs: one CPU or set of CPUs for all workers, or one for each. Default: not pinned; workers
-    /// run on all CPUs that this process may use, also where the thread that builds the pool is pinned to some of
-    /// them.
+    /// Pins workers to CPUs: give one CPU, or one set of CPUs, for all workers, or one for each worker. Default: not
+    /// pinned; workers run on all CPUs that this process may use, even if the thread that builds the pool is pinned to
+    /// some of them. A pinned worker waits for its CPU even while others are idle.
     ///
-    /// CPUs are numbers, or [`core_affinity::CoreId`]s, of version 0.8 of that crate:
+    /// CPUs are numbers or [`core_affinity::CoreId`]s (version 0.8 of that crate):
     ///
     /// ```
     /// # fn main() -> Result<(), pool::Error> {
@@ -135,63 +140,72 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
     /// # }
     /// ```
     ///
-    /// CPUs have numbers below 1024: on a machine that can have more of them, any `cpu_ids` is an error.
+    /// CPU numbers are below 1024: on a machine that can have more CPUs, any `cpu_ids` is an error.
     pub fn cpu_ids(mut self, sets: impl CpuIds) -> Self {
         self.cpu_ids = Some(sets.into_sets());
         self
     }
 
-    /// `true`, the default: a worker that builds a pool gets an error. `false`: nested pools work.
+    /// Sets whether workers are daemonic, as in Python's multiprocessing. Default: `true`: building a pool in a worker
+    /// is an error. `false`: workers may build pools of their own.
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.daemon = daemon;
         self
     }
 
-    /// `true`, the default: workers live until the pool ends. `false`: every call gets fresh workers, and their exit
-    /// functions run at its end.
+    /// Sets whether workers stay between calls. Default: `true`: they live until the pool ends. `false`: workers start
+    /// when a call begins and end, with their exit functions, when no call is left; every such call then costs the
+    /// start of its workers, and waits for their end.
     pub fn keep_alive(mut self, keep_alive: bool) -> Self {
         self.keep_alive = keep_alive;
         self
     }
 
-    /// `true`: chunk `i` of each call goes to worker `i` mod the number of workers. Default: `false`.
+    /// Sets whether chunk `i` of each call goes to worker `i` modulo the number of workers. Default: `false`: a chunk
+    /// goes to the worker that is free. With `true`, one slow chunk delays all later chunks of its worker.
     pub fn order_tasks(mut self, order_tasks: bool) -> Self {
         self.order_tasks = order_tasks;
         self
     }
 
-    /// How many bytes a worker may hold more than it did after its init, before its first task. One that holds more
-    /// between two tasks is replaced, after its exit function; one that holds more than twice as much in the midst of
-    /// a task is killed, and that task has died [out of memory](crate::Death::out_of_memory). What counts is what lies in
-    /// memory and belongs to the worker alone. Default: no limit. Not for [`StartMethod::Threads`].
+    /// Limits how many bytes a worker may grow by, counted from what it held after its init, before its first task.
+    /// Default: no limit.
+    ///
+    /// A worker that is over the limit between two tasks runs its exit function and is replaced. A worker that is over
+    /// twice the limit in the middle of a task is killed, and the task fails: its worker died
+    /// [out of memory](crate::Death::out_of_memory). Only resident memory that the worker shares with nobody counts.
+    /// At least 1 byte; an error with [`StartMethod::Threads`], which share one memory.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.memory_limit = Some(bytes);
         self
     }
 
-    /// `true`: [`WorkerPool::insights`] tells where the workers' time went, and [`WorkerPool::timeline`] what they did when.
-    /// Default: `false`.
+    /// Sets whether the pool measures its workers, for [`WorkerPool::insights`] and [`WorkerPool::timeline`]. Default:
+    /// `false`. With `true`, workers read the clock around each task, and the pool keeps what they measured.
     pub fn insights(mut self, insights: bool) -> Self {
         self.insights = insights;
         self
     }
 
-    /// `true`: what workers print to stderr is passed on as it is. Default: `false`: control characters but line ends
-    /// and tabs are shown as `\u{1b}`, so that a task's data cannot clear a screen or write over the lines of others.
-    /// Threads print for themselves.
+    /// Sets whether the pool passes on unchanged what workers print to stderr. Default: `false`: control characters
+    /// except line ends and tabs are escaped, as in `\u{1b}`, so that a task's data cannot clear the screen or
+    /// overwrite other lines. No effect with [`StartMethod::Threads`], which print directly.
     pub fn raw_stderr(mut self, raw: bool) -> Self {
         self.raw_stderr = raw;
         self
     }
 
-    /// How arguments, results and the shared value are encoded. Default: `Codec::Bincode`, or without that feature the
-    /// first [codec](Codec) that there is.
+    /// Sets how arguments, results and the shared value are encoded. Default: `Codec::Bincode`; without that feature,
+    /// the first [codec](Codec) that is enabled.
     pub fn codec(mut self, codec: Codec) -> Self {
         self.codec = codec;
         self
     }
 
-    /// The value that `#[shared]` parameters borrow in every worker. It is encoded at most once a pool.
+    /// Sets the value that `#[shared]` parameters borrow in every worker. Default: `()`.
+    ///
+    /// [`build`](Self::build) encodes it once, for all workers; with [`StartMethod::Fork`] and
+    /// [`StartMethod::Threads`] workers use it where it lies, and it is not encoded at all.
     pub fn shared<V>(self, value: V) -> WorkerPoolBuilder<V>
     where
         V: Serialize + DeserializeOwned + Send + Sync + 'static,
@@ -199,8 +213,8 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
         self.with_shared(value, Some(encode))
     }
 
-    /// A shared value that is never encoded: workers inherit it with the memory of this process. Only for
-    /// [`StartMethod::Fork`] and [`StartMethod::Threads`].
+    /// Sets a shared value that is never encoded: workers inherit it with the memory of this process. Only for
+    /// [`StartMethod::Fork`] and [`StartMethod::Threads`]; an error with the others. See [`shared`](Self::shared).
     pub fn shared_inherited<V: Send + Sync + 'static>(self, value: V) -> WorkerPoolBuilder<V> {
         self.with_shared(value, None)
     }
@@ -226,9 +240,11 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
     /// Builds the pool. Its workers start at the first call.
     ///
     /// # Errors
-    /// [`Error::Option`] for an option that is not allowed, [`Error::NotInitialized`] and [`Error::InitSkipped`] when
-    /// `pool::init()` has not been called, [`Error::Daemonic`] in a worker of a daemonic pool, [`Error::Shared`]
-    /// when the shared value cannot be encoded.
+    /// - [`Error::Option`] for an option whose value is not allowed.
+    /// - [`Error::NotInitialized`] and [`Error::InitSkipped`] when `pool::init()` was not called.
+    /// - [`Error::Daemonic`] in a worker of a daemonic pool.
+    /// - [`Error::Shared`] when the shared value cannot be encoded.
+    /// - [`Error::Start`] when the system refuses what the pool needs.
     pub fn build(self) -> Result<WorkerPool<S>, Error> {
         if role::started_as_worker() {
             return Err(Error::InitSkipped);
@@ -236,11 +252,11 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
         if role::role() == Role::DaemonicWorker {
             return Err(Error::Daemonic);
         }
-        let anew = matches!(self.start_method, StartMethod::Spawn | StartMethod::ForkServer);
-        if anew && !role::initialized() {
+        let runs_program_again = matches!(self.start_method, StartMethod::Spawn | StartMethod::ForkServer);
+        if runs_program_again && !role::initialized() {
             return Err(Error::NotInitialized(self.start_method));
         }
-        if anew && program::would_have_more_rights() {
+        if runs_program_again && program::would_have_more_rights() {
             return Err(Error::option(
                 "start_method",
                 self.start_method,
@@ -265,10 +281,10 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
             Some(sets) => cpus::check_sets(sets.clone(), workers)?,
             None => vec![cpu::unless_this_thread_has_all(); workers],
         };
-        let crew = WorkerConfig {
+        let worker_config = WorkerConfig {
             codec: self.codec,
             daemon: self.daemon,
-            shared: self.shared_for_workers(anew)?,
+            shared: self.shared_for_workers(runs_program_again)?,
             allow_fork_with_threads: self.allow_fork_with_threads,
         };
         let config = PoolConfig {
@@ -284,11 +300,11 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
                 nests: self.start_method.is_process() && !self.daemon,
             },
         };
-        WorkerPool::start(config, crew, cpus)
+        WorkerPool::start(config, worker_config, cpus)
     }
 
-    fn shared_for_workers(&self, anew: bool) -> Result<SharedSource, Error> {
-        if !anew {
+    fn shared_for_workers(&self, must_encode: bool) -> Result<SharedSource, Error> {
+        if !must_encode {
             return Ok(SharedSource::Here(Arc::clone(&self.shared) as SharedAny));
         }
         let encode = self.encode.ok_or_else(|| {
@@ -299,15 +315,15 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
             )
         })?;
         if TypeId::of::<S>() == TypeId::of::<()>() {
-            // Every process has that.
+            // Every process can make its own `()`.
             return Ok(SharedSource::Here(Arc::clone(&self.shared) as SharedAny));
         }
-        // Straight into the file: a value can be as large as half of the memory.
-        let write = |out: &mut _| encode(&self.shared, self.codec, out).map_err(Unwritten::Encode);
+        // Encoded straight into the file, not into a buffer first: the value may take half of the memory.
+        let write = |out: &mut _| encode(&self.shared, self.codec, out).map_err(WriteError::Encode);
         let (written, kept) = shared::retain_handles(|| memfile::sealed("pool shared", write));
         let (file, len) = written.map_err(|why| match why {
-            Unwritten::Encode(why) => Error::Shared(crate::text::cut(why)),
-            Unwritten::System(error) => Error::start("the pool", error),
+            WriteError::Encode(why) => Error::Shared(crate::text::cut(why)),
+            WriteError::System(error) => Error::start("the pool", error),
         })?;
         let bytes = Guarded::new(file).map_err(|error| Error::start("the pool", error))?;
         Ok(SharedSource::Encoded {

@@ -1,9 +1,9 @@
-//! Which CPUs each worker gets.
+//! Gives each worker its CPUs.
 
 use crate::error::Error;
 use crate::sys::cpu::of_process;
 
-/// One set of CPUs for each worker, or what is wrong with those that were given.
+/// Returns one set of CPUs for each worker, or an error that says what is wrong with `sets` and which CPUs are allowed.
 pub(crate) fn check_sets(sets: Vec<Vec<usize>>, workers: usize) -> Result<Vec<Vec<usize>>, Error> {
     check_against(&of_process(), sets, workers)
 }
@@ -35,7 +35,7 @@ fn check_against(allowed: &[usize], sets: Vec<Vec<usize>>, workers: usize) -> Re
     })
 }
 
-/// Rising numbers as people write them: `0-3, 6`.
+/// Writes rising numbers as people do: `0-3, 6`.
 fn ranges(rising: &[usize]) -> String {
     let runs = rising.chunk_by(|a, b| a + 1 == *b).map(|run| match run {
         [one] => one.to_string(),
