@@ -7,6 +7,7 @@ use loom::thread;
 
 use super::records::{push, send, take_all};
 use super::*;
+use crate::ids::Unit;
 use crate::lane::ring::{Checks, Consumer, Producer};
 use crate::lane::sync::{AtomicU64, Span};
 
@@ -68,7 +69,7 @@ fn of_a_worker() {
         assert!(parent.send(&[1, 2]));
         assert!(parent.send(&[3]));
         parent.finish();
-        if parent.answered == 3 {
+        if parent.answered == Unit::new(3) {
             parent.exit();
         }
         let died = worker.join().unwrap();

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::*;
+use crate::ids::Unit;
 
 /// Does with its end what the driver does, in the same order.
 pub(super) struct Parent {
@@ -13,9 +14,9 @@ pub(super) struct Parent {
     pub(super) log: Log,
     /// The orders without an answer.
     pub(super) open: VecDeque<Sent>,
-    pub(super) answered: u32,
+    pub(super) answered: Unit,
     /// The units that a recall has taken back, until its `RESUME` order is answered.
-    recalled: Option<Range<u32>>,
+    recalled: Option<Range<Unit>>,
     /// The values that have come back.
     pub(super) values: Vec<u8>,
     /// Whether the parent has noticed the worker's end.
@@ -25,7 +26,7 @@ pub(super) struct Parent {
 /// An order without an answer.
 pub(super) struct Sent {
     /// The unit after it.
-    after: u32,
+    after: Unit,
     pub(super) record: Position,
     pub(super) items: Vec<u8>,
     end: Position,
@@ -34,7 +35,7 @@ pub(super) struct Sent {
 impl Parent {
     pub(super) fn new(end: ParentEnd, waker: ParentWaker, log: Log) -> Self {
         let (open, values) = Default::default();
-        Self { end, waker, log, open, answered: 0, recalled: None, values, ended: false }
+        Self { end, waker, log, open, answered: Unit::default(), recalled: None, values, ended: false }
     }
 
     /// Sends a chunk of these items, if there is room.
@@ -49,7 +50,7 @@ impl Parent {
     }
 
     /// Takes back what the worker has not claimed; returns the first of those units.
-    pub(super) fn recall(&mut self) -> u32 {
+    pub(super) fn recall(&mut self) -> Unit {
         let kept_up_to = self.end.recall(self.answered).expect("no worker writes this").kept_up_to;
         self.recalled = Some(kept_up_to..self.end.next_unit());
         assert!(self.order(order::RESUME, &[], 1), "its room was kept spare");
@@ -85,8 +86,8 @@ impl Parent {
                 assert_eq!(reply, done, "a unit was run that had been taken back");
                 self.answered = recalled.end;
             }
-            self.answered += 1;
-            while let Some(sent) = self.open.front().filter(|sent| sent.after <= self.answered) {
+            self.answered = self.answered + 1;
+            while let Some(sent) = self.open.front().filter(|sent| !self.answered.is_before(sent.after)) {
                 self.end.free_up_to(sent.end);
                 self.open.pop_front();
             }
@@ -114,9 +115,9 @@ impl Parent {
     }
 
     /// Waits until all units before this one are answered, or the worker ends.
-    pub(super) fn wait_for(&mut self, unit: u32) {
+    pub(super) fn wait_for(&mut self, unit: Unit) {
         self.drain();
-        while self.answered < unit && !self.ended {
+        while self.answered.is_before(unit) && !self.ended {
             self.sleep();
             self.drain();
         }

@@ -3,6 +3,7 @@
 use loom::thread;
 
 use super::*;
+use crate::ids::Unit;
 
 #[test]
 fn each_unit_is_run_or_taken_back() {
@@ -11,7 +12,7 @@ fn each_unit_is_run_or_taken_back() {
         let worker = thread::spawn(|| worker.work());
         assert!(parent.send(&[1, 2]));
         parent.end.wake_worker();
-        let kept = parent.recall() as usize;
+        let kept = parent.recall().number() as usize;
         parent.finish();
         assert_eq!(parent.values, &[1, 2][..kept]);
         // Sends again what was taken back, and something new.
@@ -30,7 +31,7 @@ fn a_full_ring_has_room_for_the_end_of_a_recall() {
         let (mut parent, worker) = lane(&Life::endless());
         let items = (1..).take_while(|item| parent.send(&[*item])).collect::<Vec<_>>();
         let worker = thread::spawn(|| worker.work());
-        let kept = parent.recall() as usize;
+        let kept = parent.recall().number() as usize;
         parent.finish();
         assert_eq!(parent.values, &items[..kept]);
         parent.exit();
@@ -48,8 +49,8 @@ fn a_worker_that_stops_claiming_leaves_the_rest() {
             worker.stop_after_one();
             worker.work()
         });
-        parent.wait_for(1);
-        assert_eq!(parent.recall(), 1);
+        parent.wait_for(Unit::new(1));
+        assert_eq!(parent.recall(), Unit::new(1));
         parent.finish();
         assert_eq!(parent.values, [1]);
         parent.exit();
