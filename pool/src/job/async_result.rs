@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::call::open;
+use super::call::decode;
 use super::{Job, input};
 use crate::codec::Codec;
 use crate::engine::Engine;
@@ -69,7 +69,7 @@ impl Arrivals {
     fn open<T: Task>(&self, codec: Codec) -> Result<Vec<T::Output>, Error> {
         let (mut results, mut values) = (Vec::new(), Vec::new());
         for arrival in &self.arrivals {
-            open::<T>(arrival, &self.tape, codec, &mut values, |_, _, values| {
+            decode::<T>(arrival, &self.tape, codec, &mut values, |_, _, values| {
                 results.append(values?);
                 Ok(())
             })?;
@@ -327,7 +327,8 @@ where
         plan.fail_fast = true;
         let mut spec = self.spec(plan)?;
         let codec = self.pool.config().codec;
-        for (index, item) in items.take(usize::try_from(self.options.cut()).unwrap_or(usize::MAX)).enumerate()
+        for (index, item) in
+            items.take(usize::try_from(self.options.max_items()).unwrap_or(usize::MAX)).enumerate()
         {
             let mut bytes = Vec::new();
             input::encode::<T>(codec, &item, &mut bytes).map_err(|why| {

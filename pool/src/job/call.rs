@@ -1,4 +1,4 @@
-//! A job that is under way, as its caller drives it: items out, outcomes in.
+//! A running call as its caller drives it: sends items, receives outcomes.
 
 use crate::codec::Codec;
 use crate::engine::{Awaits, Engine};
@@ -16,20 +16,20 @@ pub(super) struct Call<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     engine: &'p Engine,
     pub(super) job: JobId,
     pub(super) input: InputBuffer<'i, T, I>,
-    /// Items of a chunk that must be whole.
+    /// How many items a chunk must have before it is sent; see `Plan::whole_chunk`.
     chunk: u64,
     codec: Codec,
     inbox: Inbox,
-    /// Kept for its memory.
+    /// An empty vector, kept for its allocation.
     values: Vec<T::Output>,
-    /// What came of tasks in the last turn.
-    came: u64,
-    /// Results taken since the last turn, and where they are bounded, their bytes.
-    pub(super) taken: u64,
-    pub(super) taken_bytes: u64,
-    /// When the workers were looked at last, unless the user's code has run since.
-    pub(super) watched: Option<u64>,
-    /// When this ends, nobody is at work on the job any more.
+    /// How many outcomes the last turn brought.
+    received: u64,
+    /// How many results the caller took since the last turn, and their bytes, where those are bounded.
+    pub(super) consumed: u64,
+    pub(super) consumed_bytes: u64,
+    /// When the engine last checked the workers; `None` when the user's code has run since, for an unknown time.
+    pub(super) last_check: Option<u64>,
+    /// Whether to wait, at the end, until no worker is at work on the call.
     quiesces: bool,
     progress: Option<Progress>,
 }
@@ -52,10 +52,10 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
             codec,
             inbox: Inbox::default(),
             values: Vec::new(),
-            came: 0,
-            taken: 0,
-            taken_bytes: 0,
-            watched: None,
+            received: 0,
+            consumed: 0,
+            consumed_bytes: 0,
+            last_check: None,
             quiesces,
             progress,
         }
@@ -63,20 +63,21 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
 }
 
 impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
-    /// Moves the job on; what came goes to `sink`, as [`open`] gives it. `Some` when the job is over.
-    pub(super) fn pump(
+    /// Takes one turn: sends items and hands outcomes to `on_outcome`, as [`decode`] does. With `wait`, sleeps if there
+    /// was nothing to receive. Returns `Some` when the call is over.
+    pub(super) fn turn(
         &mut self,
         wait: bool,
-        mut sink: impl FnMut(u64, u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
+        mut on_outcome: impl FnMut(u64, u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
     ) -> Option<Result<(), Error>> {
-        // The user's input takes its own time.
-        let pulling = self.input.pull(self.chunk).as_nanos() as u64;
+        // Time that the input takes is not time in which the workers were left unchecked.
+        let pull_time = self.input.pull(self.chunk).as_nanos() as u64;
         if let Err(forked) = self.engine.check() {
             return Some(Err(forked));
         }
-        let watched = self.watched.take().map(|at| at.saturating_add(pulling));
-        let taken = (std::mem::take(&mut self.taken), std::mem::take(&mut self.taken_bytes));
-        let looked = self.engine.turn(self.job, taken, watched, &mut self.input, &mut self.inbox);
+        let last_check = self.last_check.take().map(|at| at.saturating_add(pull_time));
+        let consumed = (std::mem::take(&mut self.consumed), std::mem::take(&mut self.consumed_bytes));
+        let checked = self.engine.turn(self.job, consumed, last_check, &mut self.input, &mut self.inbox);
         if let (Some(progress), Some(tasks)) = (&self.progress, self.input.total()) {
             progress.know(tasks);
         }
@@ -84,9 +85,9 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
             if let Some(progress) = &self.progress {
                 progress.count(0, 0);
             }
-            self.watched = Some(looked);
-            if wait && !self.input.is_short() {
-                self.watched = Some(self.engine.wait(Awaits::Job(self.job)));
+            self.last_check = Some(checked);
+            if wait && !self.input.needs_pull() {
+                self.last_check = Some(self.engine.wait(Awaits::Job(self.job)));
             }
             return None;
         }
@@ -94,22 +95,22 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
         let mut over = inbox.end.take();
         let (mut done, mut failed) = (0, 0);
         for arrival in &inbox.arrivals {
-            let opened =
-                open::<T>(arrival, &inbox.tape, self.codec, &mut self.values, |index, bytes, came| {
-                    match &came {
+            let decoded =
+                decode::<T>(arrival, &inbox.tape, self.codec, &mut self.values, |index, bytes, outcome| {
+                    match &outcome {
                         Ok(values) => done += values.len() as u64,
                         Err(_) => failed += 1,
                     }
-                    sink(index, bytes, came)
+                    on_outcome(index, bytes, outcome)
                 });
-            if let Err(error) = opened {
+            if let Err(error) = decoded {
                 over = Some(Err(error));
                 break;
             }
         }
         inbox.clear();
         self.inbox = inbox;
-        self.came = done + failed;
+        self.received = done + failed;
         if let Some(progress) = &self.progress {
             progress.count(done, failed);
         }
@@ -125,14 +126,14 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
         }
     }
 
-    /// Moves the job on until it is over.
+    /// Takes turns until the call is over.
     pub(super) fn run(
         &mut self,
-        mut sink: impl FnMut(u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
+        mut on_outcome: impl FnMut(u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         loop {
-            let over = self.pump(true, |index, _, came| sink(index, came));
-            self.taken += std::mem::take(&mut self.came);
+            let over = self.turn(true, |index, _, outcome| on_outcome(index, outcome));
+            self.consumed += std::mem::take(&mut self.received);
             if let Some(over) = over {
                 return over;
             }
@@ -143,7 +144,8 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
 impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Drop for Call<'_, 'i, T, I> {
     fn drop(&mut self) {
         if !self.engine.is_here() {
-            // The bar is the other process's too: whoever drew on it may have had its lock.
+            // In a fork the bar belongs to the parent too, and a thread that was drawing may have held its lock: never
+            // drop it.
             let _never_dropped = std::mem::ManuallyDrop::new(self.progress.take());
             return;
         }
@@ -155,15 +157,15 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Drop for Call<'_, 'i, T, I> {
     }
 }
 
-/// Decodes what arrived. `sink` gets the index of a task, how many bytes its outcome counts as, and the results of that
-/// one and of those that follow it, each of as many bytes, or its error. Results that it leaves in the vector are
-/// dropped.
-pub(super) fn open<T: Task>(
+/// Decodes what arrived and hands it to `on_outcome`: the index of a task, the bytes that each of its outcomes counts
+/// as, and either the results of this task and those that follow it, or its error. Results that `on_outcome` leaves in
+/// the vector are dropped.
+pub(super) fn decode<T: Task>(
     arrival: &Arrival,
     tape: &[u8],
     codec: Codec,
     values: &mut Vec<T::Output>,
-    mut sink: impl FnMut(u64, u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
+    mut on_outcome: impl FnMut(u64, u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let Arrival { mut index, worker, ref what } = *arrival;
     let fail = |index: u64, attempts, argument, kind| {
@@ -177,24 +179,28 @@ pub(super) fn open<T: Task>(
                 values.clear();
                 let failed = decode_each(codec, &mut slots, values);
                 let count = values.len() as u64;
-                sink(index, *len as u64, Ok(values))?;
+                on_outcome(index, *len as u64, Ok(values))?;
                 let Some(why) = failed else { return Ok(()) };
                 index += count;
-                sink(index, *len as u64, Err(fail(index, 1, None, TaskErrorKind::Decode(text::cut(why)))))?;
+                on_outcome(
+                    index,
+                    *len as u64,
+                    Err(fail(index, 1, None, TaskErrorKind::Decode(text::cut(why)))),
+                )?;
                 index += 1;
             }
         }
-        Outcome::Failed(loss) => {
-            let TaskFailure { attempts, kind, earlier, item, end, bytes } = &**loss;
+        Outcome::Failed(failure) => {
+            let TaskFailure { attempts, kind, earlier, item, end, bytes } = &**failure;
             let argument = item.as_ref().and_then(|item| show::<T>(codec, item));
             let error = fail(index, *attempts, argument, kind.clone());
-            sink(index, *bytes, Err(error.after(earlier.clone()).with_end_notes(end.clone())))
+            on_outcome(index, *bytes, Err(error.after(earlier.clone()).with_end_notes(end.clone())))
         }
     }
 }
 
-/// Decodes values up to the first that cannot be decoded: why not. What a worker wrote may make no sense, or make a
-/// `Deserialize` impl panic.
+/// Decodes values up to the first that cannot be decoded, and returns why not. A worker may have written anything:
+/// decoding can fail, or make a `Deserialize` impl panic.
 fn decode_each<'v, R: Output>(
     codec: Codec,
     slots: &mut impl ExactSizeIterator<Item = &'v [u8]>,
@@ -203,7 +209,7 @@ fn decode_each<'v, R: Output>(
     values.reserve(slots.len());
     let decoded = unwind::catch(|| {
         for slot in slots {
-            check_room(slot.len())?;
+            check_memory(slot.len())?;
             values.push(R::decode(codec, slot)?);
         }
         Ok(())
@@ -211,17 +217,17 @@ fn decode_each<'v, R: Output>(
     decoded.unwrap_or_else(|_| Err("its `Deserialize` implementation panicked".into())).err()
 }
 
-/// A result of so many bytes is not decoded before there is memory for that: types take it without asking, and a
-/// program that gets none aborts.
+/// From this size on, memory is tried before a result is decoded: types allocate without asking, and a failed
+/// allocation aborts the program.
 const LARGE: usize = 16 << 20;
 
 #[inline]
-fn check_room(bytes: usize) -> Result<(), String> {
-    if bytes < LARGE { Ok(()) } else { try_room(bytes) }
+fn check_memory(bytes: usize) -> Result<(), String> {
+    if bytes < LARGE { Ok(()) } else { try_reserve(bytes) }
 }
 
 #[cold]
-fn try_room(bytes: usize) -> Result<(), String> {
+fn try_reserve(bytes: usize) -> Result<(), String> {
     let mut copy = Vec::<u8>::new();
     copy.try_reserve_exact(bytes)
         .map_err(|error| format!("there is no memory to decode a result of {bytes} bytes: {error}"))

@@ -1,4 +1,4 @@
-//! Results one by one, while the job goes on; as lazy iterators.
+//! Lazy iterators: results one by one, while the call goes on.
 
 use std::collections::VecDeque;
 use std::iter::FusedIterator;
@@ -9,35 +9,36 @@ use super::call::Call;
 use crate::error::Error;
 use crate::task::Task;
 
-/// What has come of a job's results, and the job that brings the others.
+/// The results that have arrived, and the call that brings the others.
 pub(super) struct Results<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
-    /// When it is over: the error that ended it, until that is told.
-    running: Result<Call<'p, 'i, T, I>, Option<Error>>,
-    /// Results that came: in input order with gaps, or as they came.
-    ready: VecDeque<Option<Held<T::Output>>>,
-    /// The index of the first of them.
+    /// The call; once it is over, the error that ended it, until that is given to the caller.
+    call: Result<Call<'p, 'i, T, I>, Option<Error>>,
+    /// Results that arrived: in input order with gaps, or in order of arrival.
+    ready: VecDeque<Option<Buffered<T::Output>>>,
+    /// The index of the first slot of `ready`.
     next: u64,
     ordered: bool,
     over: Option<Result<(), Error>>,
 }
 
-/// When so many bytes of results were taken, the pool hears of it before there is nothing left to take.
-const MANY_BYTES: u64 = MOST_HELD_BYTES / 4;
+/// After the caller has taken this many bytes of results, the engine is told at once, not only when none are left:
+/// workers may be waiting for that room.
+const REPORT_BYTES: u64 = MOST_HELD_BYTES / 4;
 
-/// A result that waits to be taken, and how many bytes it counts as.
-struct Held<R> {
+/// A result that the caller has not taken yet, and how many bytes it counts as.
+struct Buffered<R> {
     result: Result<R, Error>,
     bytes: u64,
 }
 
 impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
-    pub(super) fn new(running: Result<Call<'p, 'i, T, I>, Error>, ordered: bool, workers: usize) -> Self {
-        let running = running.map_err(Some);
-        let mut results = Self { running, ready: VecDeque::new(), next: 0, ordered, over: None };
-        // Work starts with the call, not with the first question: once for each worker, so that a slow input is not
-        // waited for longer than that.
+    pub(super) fn new(call: Result<Call<'p, 'i, T, I>, Error>, ordered: bool, workers: usize) -> Self {
+        let call = call.map_err(Some);
+        let mut results = Self { call, ready: VecDeque::new(), next: 0, ordered, over: None };
+        // Work starts now, not when the first result is asked for. One turn for each worker gives each of them tasks,
+        // and a slow input delays the caller for no longer than that.
         for _ in 0..workers {
-            results.pump(false);
+            results.turn(false);
             if results.over.is_some() {
                 break;
             }
@@ -45,94 +46,95 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
         results
     }
 
-    /// The job moves on once; if it `wait`s, at what comes next.
-    pub(super) fn pump(&mut self, wait: bool) {
-        let Self { running, ready, next, ordered, over } = self;
-        let Ok(running) = running else { return };
-        *over = running.pump(wait, |index, bytes, values| {
-            let mut place = if *ordered { (index - *next) as usize } else { ready.len() };
+    /// Takes one turn of the call. With `wait`, sleeps if nothing has arrived.
+    pub(super) fn turn(&mut self, wait: bool) {
+        let Self { call, ready, next, ordered, over } = self;
+        let Ok(call) = call else { return };
+        *over = call.turn(wait, |index, bytes, values| {
+            let mut position = if *ordered { (index - *next) as usize } else { ready.len() };
             match values {
                 Ok(values) => {
                     for value in values.drain(..) {
-                        lay(ready, place, Held { result: Ok(value), bytes });
-                        place += 1;
+                        insert_at(ready, position, Buffered { result: Ok(value), bytes });
+                        position += 1;
                     }
                 }
-                Err(error) => lay(ready, place, Held { result: Err(Error::Task(error)), bytes }),
+                Err(error) => insert_at(ready, position, Buffered { result: Err(Error::Task(error)), bytes }),
             }
             Ok(())
         });
     }
 
-    /// The next result, if it is there. `None` when there are no more: then the job is closed.
+    /// Returns the next result if it has arrived; `None` when there are no more, and the call is closed.
     pub(super) fn next_now(&mut self) -> Poll<Option<Result<T::Output, Error>>> {
-        if self.over.is_none() && self.running.as_ref().is_ok_and(|running| running.taken_bytes >= MANY_BYTES)
-        {
-            // Workers may wait for the room.
-            self.pump(false);
+        if self.over.is_none() && self.call.as_ref().is_ok_and(|call| call.consumed_bytes >= REPORT_BYTES) {
+            // Workers may be waiting for this room.
+            self.turn(false);
         }
         if let Some(Some(_)) = self.ready.front() {
             self.next += 1;
-            let held = self.ready.pop_front().flatten();
-            if let (Ok(running), Some(held)) = (&mut self.running, &held) {
-                running.taken += 1;
-                running.taken_bytes += held.bytes;
+            let buffered = self.ready.pop_front().flatten();
+            if let (Ok(call), Some(buffered)) = (&mut self.call, &buffered) {
+                call.consumed += 1;
+                call.consumed_bytes += buffered.bytes;
             }
-            return Poll::Ready(held.map(|held| held.result));
+            return Poll::Ready(buffered.map(|buffered| buffered.result));
         }
         if let Some(end) = self.over.take() {
-            self.running = Err(end.err());
+            self.call = Err(end.err());
         }
-        if self.running.is_ok() { Poll::Pending } else { Poll::Ready(None) }
+        if self.call.is_ok() { Poll::Pending } else { Poll::Ready(None) }
     }
 
-    /// What the caller has done since the last result is not known.
-    pub(super) fn resume(&mut self) {
-        if let Ok(running) = &mut self.running {
-            running.watched = None;
+    /// Forgets when the workers were last checked: the caller may have spent any time since the last result.
+    pub(super) fn forget_last_check(&mut self) {
+        if let Ok(call) = &mut self.call {
+            call.last_check = None;
         }
     }
 
-    /// The error that a job that is over has ended with, else what its workers' end has come to; told once.
-    pub(super) fn take_error(&mut self, rested: Result<(), Error>) -> Option<Error> {
-        let ended = self.running.as_mut().err().and_then(Option::take);
-        ended.or(rested.err())
+    /// Returns, once, the error that ended the call, or else the error of stopping the workers (`stopped`).
+    pub(super) fn take_error(&mut self, stopped: Result<(), Error>) -> Option<Error> {
+        let ended = self.call.as_mut().err().and_then(Option::take);
+        ended.or(stopped.err())
     }
 }
 
 #[cfg(feature = "stream")]
 impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
-    /// The job, when nothing but its moving on can bring the next result.
-    pub(super) fn awaited(&self) -> Option<&Call<'p, 'i, T, I>> {
+    /// Returns the call if only another turn of it can bring the next result.
+    pub(super) fn pending_call(&self) -> Option<&Call<'p, 'i, T, I>> {
         let is_there = matches!(self.ready.front(), Some(Some(_))) || self.over.is_some();
-        self.running.as_ref().ok().filter(|_| !is_there)
+        self.call.as_ref().ok().filter(|_| !is_there)
     }
 
-    /// Whether all that has come of the job was told.
-    pub(super) fn is_told(&self) -> bool {
-        matches!(self.running, Err(None)) && self.ready.is_empty()
+    /// Returns whether the caller has got everything, the last error included.
+    pub(super) fn is_exhausted(&self) -> bool {
+        matches!(self.call, Err(None)) && self.ready.is_empty()
     }
 }
 
-/// Lays a result at its place, maybe behind a gap.
-fn lay<R>(ready: &mut VecDeque<Option<R>>, place: usize, result: R) {
-    if place >= ready.len() {
-        ready.resize_with(place, || None);
+/// Stores a result at this position, behind a gap if results before it are missing.
+fn insert_at<R>(ready: &mut VecDeque<Option<R>>, position: usize, result: R) {
+    if position >= ready.len() {
+        ready.resize_with(position, || None);
         ready.push_back(Some(result));
     } else {
-        ready[place] = Some(result);
+        ready[position] = Some(result);
     }
 }
 
-/// The results of a job, one by one, while it goes on; from `par_imap` and `par_imap_unordered`.
+/// The results of a call, one by one, while it goes on; from `par_imap` and `par_imap_unordered`.
 ///
-/// The job moves on while the iterator is asked for results. Results that were not asked for yet are bounded by
-/// `max_tasks_active`; without it by 64 MiB, as they are encoded, and by their number. Dropping the iterator ends the
-/// job; the pool can be used at once.
+/// The call moves on only while the iterator is asked for results. Results that were not taken yet are limited by
+/// `max_tasks_active`; without it, to 64 MiB as encoded, and by their number. Dropping the iterator cancels the rest of
+/// the call; the pool can be used again at once.
+///
+/// A failed task is one item that is an error; an error that ends the whole call is the last item.
 #[must_use = "its results come as they are asked for, and dropping it ends the call"]
 pub struct Imap<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     results: Results<'p, 'i, T, I>,
-    /// What follows the end of the job.
+    /// What to do after the end of the call.
     finish: Option<Box<dyn FnOnce() -> Result<(), Error> + Send + 'p>>,
 }
 
@@ -144,14 +146,14 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> std::fmt::Debug for Imap<'_, 
 
 impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Imap<'p, 'i, T, I> {
     pub(super) fn new(
-        running: Result<Call<'p, 'i, T, I>, Error>,
+        call: Result<Call<'p, 'i, T, I>, Error>,
         ordered: bool,
         workers: usize,
         finish: impl FnOnce() -> Result<(), Error> + Send + 'p,
     ) -> Self {
-        // What was never opened has no end that something could follow.
-        let finish = running.is_ok().then(|| Box::new(finish) as _);
-        Self { results: Results::new(running, ordered, workers), finish }
+        // A call that never opened has no end to act on.
+        let finish = call.is_ok().then(|| Box::new(finish) as _);
+        Self { results: Results::new(call, ordered, workers), finish }
     }
 }
 
@@ -159,15 +161,15 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Iterator for Imap<'_, 'i, T, 
     type Item = Result<T::Output, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.results.resume();
+        self.results.forget_last_check();
         loop {
             match self.results.next_now() {
                 Poll::Ready(Some(result)) => return Some(result),
                 Poll::Ready(None) => {
-                    let rested = self.finish.take().map_or(Ok(()), |finish| finish());
-                    return self.results.take_error(rested).map(Err);
+                    let stopped = self.finish.take().map_or(Ok(()), |finish| finish());
+                    return self.results.take_error(stopped).map(Err);
                 }
-                Poll::Pending => self.results.pump(true),
+                Poll::Pending => self.results.turn(true),
             }
         }
     }

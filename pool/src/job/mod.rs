@@ -1,4 +1,4 @@
-//! Jobs: one call each. Options first, then one of the calls.
+//! A job is one call on a pool: options first, then the call itself.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -17,16 +17,16 @@ use crate::work::{JobSpec, Plan};
 mod arrays;
 mod async_result;
 mod background;
+mod call;
 mod calls;
 mod chunks;
-mod imap;
-mod options;
-mod call;
 mod handle;
+mod imap;
+mod input;
+mod options;
 mod reorder;
 #[cfg(feature = "stream")]
 mod stream;
-mod input;
 
 pub use async_result::AsyncResult;
 use call::Call;
@@ -38,9 +38,18 @@ use reorder::ReorderBuffer;
 #[cfg(feature = "stream")]
 pub use stream::ResultStream;
 
-/// A call that is being put together: options first, then one of `map`, `map_unordered`, `imap`, `imap_unordered`,
-/// `map_outcomes`, `apply`, `apply_async`, `map_async`; with the feature `stream` also `stream`, `stream_unordered`;
-/// for tasks that take chunks `map_slice`, `chunks_mut`, `chunks_mut_outcomes`.
+/// One call on a pool, while its options are set; from `task::job(&pool)` or
+/// [`WorkerPool::job`](crate::WorkerPool::job).
+///
+/// Set options, then make one call:
+/// - `map`, `map_unordered`, `map_outcomes`, `apply`, which wait for all results;
+/// - `imap`, `imap_unordered`, and with the feature `stream` also `stream` and `stream_unordered`, which give results
+///   one by one;
+/// - `apply_async`, `map_async`, which return at once;
+/// - for tasks that take chunks, `map_slice`, `chunks_mut` and `chunks_mut_outcomes`; with the feature `ndarray` also
+///   `map_array`, `array_chunks_mut` and `array_chunks_mut_outcomes`.
+///
+/// Wrong values of options are errors of the call.
 #[must_use = "a job does nothing until one of its calls is made"]
 pub struct Job<'p, T: Task, S, I = <T as Task>::Init, E = <T as Task>::Exit, O = Concatenated> {
     pool: &'p PoolHandle,
@@ -61,80 +70,98 @@ impl<'p, T: Task, S> Job<'p, T, S> {
 }
 
 impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
-    /// How many tasks a worker gets at once. Default: adaptive, by the time that tasks take. Beats `n_splits`.
+    /// Sets how many tasks a worker gets at once, at least 1. Default: adaptive, by how long the tasks take; or by
+    /// [`n_splits`](Self::n_splits), over which this wins.
+    ///
+    /// Large chunks cost less per task; small ones spread uneven tasks better over the workers.
     pub fn chunk_size(mut self, tasks: usize) -> Self {
         self.options.chunk_size = Some(tasks);
         self
     }
 
-    /// Into how many chunks the input is split. The input must have a known length, or `iterable_len` must be given.
+    /// Sets into how many chunks the input is split, at least 1. Default: not set; see
+    /// [`chunk_size`](Self::chunk_size). An error for an input of unknown length, unless
+    /// [`iterable_len`](Self::iterable_len) is given.
     pub fn n_splits(mut self, chunks: usize) -> Self {
         self.options.n_splits = Some(chunks);
         self
     }
 
-    /// How many items the input has; a longer input is cut off. Default: what its iterator knows of itself.
+    /// Sets how many items the input has; items beyond that are not read. Default: what the iterator knows, if its size
+    /// hint is exact. Needed for `n_splits` and for the length of a progress bar over iterators that do not know their
+    /// length.
     pub fn iterable_len(mut self, items: usize) -> Self {
         self.options.iterable_len = Some(items);
         self
     }
 
-    /// How many tasks may be under way, with workers or as results that were not taken yet. Default: as many as keep
-    /// the workers busy for a moment; for iterators and streams also a bound on results that were not taken: 16,384 of
-    /// them, `workers × chunk_size × 2` where the chunk size is given, and 64 MiB of them, as they are encoded. Beyond
-    /// that an ordered iterator whose next result is late begins no more tasks until it comes. A number given here
-    /// takes the place of all that.
+    /// Limits how many tasks may be active: with workers, or finished with a result that the caller has not taken yet.
+    /// At least 1.
+    ///
+    /// Default: as many as keep the workers busy for a moment. Iterators and streams are also limited by the results
+    /// that were not taken yet: at most 64 MiB of them, as encoded, and at most 16,384 of them, or `workers ×
+    /// chunk_size × 2` where the chunk size is given. At that limit no more tasks begin, even while an ordered iterator
+    /// waits for one late result. A number given here replaces all these limits: a low one may leave workers idle, a
+    /// high one takes memory.
     pub fn max_tasks_active(mut self, tasks: usize) -> Self {
         self.options.max_tasks_active = Some(tasks);
         self
     }
 
-    /// After how many tasks a worker ends, with its exit function, and a fresh one takes its place. Default: never.
+    /// Sets after how many tasks a worker runs its exit function and is replaced by a fresh one, at least 1. Default:
+    /// never. Every replacement costs the start of a worker and its init function.
     pub fn worker_lifespan(mut self, tasks: usize) -> Self {
         self.options.worker_lifespan = Some(tasks);
         self
     }
 
-    /// How long a task may take. Past that its worker is killed and replaced, and the task has timed out. Time in which
-    /// this program waits for results but is stopped, as by Ctrl-Z, does not count. Default: no limit. Not for
-    /// `StartMethod::Threads`.
+    /// Limits how long a task may take. Default: no limit.
+    ///
+    /// A task that takes longer fails as timed out, and its worker is killed and replaced, without its exit function.
+    /// Time during which this program waits for results but is itself stopped, as by Ctrl-Z, does not count. Must be
+    /// longer than zero; an error with `StartMethod::Threads`, because threads cannot be killed.
     pub fn task_timeout(mut self, limit: Duration) -> Self {
         self.options.task_timeout = Some(limit);
         self
     }
 
-    /// How long the init function may take in a worker. Default: no limit. Not for `StartMethod::Threads`.
+    /// Limits how long the init function may take in a worker. Default: no limit. Must be longer than zero; an error
+    /// with `StartMethod::Threads`.
     pub fn worker_init_timeout(mut self, limit: Duration) -> Self {
         self.options.worker_init_timeout = Some(limit);
         self
     }
 
-    /// How long the exit function may take in a worker. Default: no limit. Not for `StartMethod::Threads`.
+    /// Limits how long the exit function may take in a worker. Default: no limit. Must be longer than zero; an error
+    /// with `StartMethod::Threads`.
     pub fn worker_exit_timeout(mut self, limit: Duration) -> Self {
         self.options.worker_exit_timeout = Some(limit);
         self
     }
 
-    /// How many times a task is run again after its worker died in it or it timed out; a panic is not retried. Another
-    /// attempt may be another worker's, and end that one with its state. Default: 0.
+    /// Sets how many times a task is tried again after its worker died or it timed out. A panic is not retried.
+    /// Default: 0. A retry may kill another worker, and the state of that worker with it; and what the task did
+    /// outside, it does again.
     pub fn retries(mut self, times: u32) -> Self {
         self.options.retries = times;
         self
     }
 
-    /// What [`task_seed`](crate::task_seed) gives in the call's tasks is made of this number: calls with the same one
-    /// have the same seeds. Default: another one for each call.
+    /// Sets the number from which [`task_seed`](crate::task_seed) derives the seeds of the tasks: calls with the same
+    /// number have the same seeds. Default: another number for each call.
     pub fn seed(mut self, seed: u64) -> Self {
         self.options.seed = Some(seed);
         self
     }
 
-    /// Shows on stderr how far the call is: tasks that are over and how many of them have failed, the time they took
-    /// and will take, and how the call has ended. Without a known length there is no bar, only figures. Nothing is
-    /// shown where stderr is no terminal. Calls that a worker makes of a pool of its own have lines there too, which
-    /// begin with the worker's number and go when the calls are done. It ends at the tasks that came, whatever length
-    /// was promised. Where `TERM` is `dumb` or not set there is one line, at the end, and where the locale is not UTF-8
-    /// it is in ASCII. Default: `false`.
+    /// Shows progress on stderr: how many tasks are over, how many of those failed, the elapsed and the remaining time,
+    /// and in the end how the call ended. Default: `false`.
+    ///
+    /// Nothing is shown unless stderr is a terminal. Where the input has no known length there are only figures, no
+    /// bar; where it has fewer items than it promised, the bar ends at those that came. Where `TERM` is `dumb` or not
+    /// set there is only one line, at the end; where the locale is not UTF-8 the bar is in ASCII. Calls that a worker
+    /// makes on a pool of its own show lines that begin with the worker's number, and disappear when those calls are
+    /// done.
     ///
     /// ```
     /// use pool::{WorkerPool, worker_task};
@@ -159,12 +186,14 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
         self
     }
 
-    /// Shows progress on this bar: each task that is over moves it on by one, so several calls can share it. Its length
-    /// is set only if it has none, and then corrected where another number of tasks comes than was promised, and its
-    /// message only when tasks fail. It is finished, as its own [`with_finish`](indicatif::ProgressBar::with_finish)
-    /// says, by the call that brings it to its length. It is drawn where its maker says: in a
-    /// [`MultiProgress`](indicatif::MultiProgress), or on stderr, which in a worker process is no terminal; there
-    /// [`progress_bar`](Self::progress_bar) is seen.
+    /// Shows progress on this bar, which each finished task advances by one; several calls may share it. Default: no
+    /// bar.
+    ///
+    /// The bar keeps its length if it has one; otherwise the call sets it, and corrects it if another number of tasks
+    /// comes than was promised. Its message is set only when tasks fail. The call that brings the bar to its length
+    /// finishes it, as its [`with_finish`](indicatif::ProgressBar::with_finish) says. The bar is drawn where its maker
+    /// decided: in a [`MultiProgress`](indicatif::MultiProgress), or on stderr. In a worker process stderr is no
+    /// terminal: use [`progress_bar`](Self::progress_bar) there.
     #[cfg(feature = "progress")]
     #[cfg_attr(docsrs, doc(cfg(feature = "progress")))]
     pub fn progress(mut self, bar: indicatif::ProgressBar) -> Self {
@@ -172,31 +201,33 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
         self
     }
 
-    /// Makes the workers' state with this function instead of the task's own.
+    /// Makes the workers' state with this init function instead of the task's own. Default: the task's own, from
+    /// `#[worker_task(init = ..)]`.
     pub fn worker_init<J: InitOf<T::State>>(self) -> Job<'p, T, S, J, E, O> {
         Job { pool: self.pool, options: self.options, functions: PhantomData }
     }
 
-    /// Ends the workers with this function instead of the task's own.
+    /// Ends the workers with this exit function instead of the task's own. Default: the task's own, from
+    /// `#[worker_task(exit = ..)]`.
     pub fn worker_exit<X: ExitOf<T::State>>(self) -> Job<'p, T, S, I, X, O> {
         Job { pool: self.pool, options: self.options, functions: PhantomData }
     }
 }
 
-/// How many bytes of results an iterator or stream holds, as they are encoded, before no more tasks are begun: enough
-/// for 64 of a mebibyte, with which a result that is late by as many task times makes no worker wait.
+/// At most this many bytes of results, as encoded, wait in an iterator or stream before tasks stop beginning: enough
+/// for 64 results of one MiB, so that no worker waits while one result is late by as many task times.
 const MOST_HELD_BYTES: u64 = 64 << 20;
 
-/// So much memory is reserved for results before they come, and no more: what an iterator says of its length may be
+/// At most this much memory is reserved for results before they arrive: the length that an iterator claims may be
 /// wrong.
 const RESERVED_BYTES: usize = 16 << 20;
 
-/// How a job deals with what comes.
+/// How a call treats outcomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// The first failed task ends it.
+    /// The first failed task ends the call.
     FailFast,
-    /// Every task's outcome is wanted; results that nobody asks for are bounded.
+    /// Every task gives an outcome. `bounded`: results that the caller has not taken are limited.
     Outcomes { bounded: bool },
 }
 
@@ -207,11 +238,14 @@ where
     E: ExitOf<T::State> + RunsOn<S>,
     S: 'static,
 {
-    /// Runs the task over the items; the results are in input order. The first failed task ends the call.
+    /// Runs the task over the items and waits; the results come in input order. The first failed task ends the call:
+    /// tasks that have not begun are dropped.
     ///
     /// # Errors
-    /// [`Error::Task`] with the first task that failed; other variants when an option is not allowed, workers
-    /// could not be started, or the call was cancelled.
+    /// - [`Error::Task`] with the first task that failed.
+    /// - [`Error::Option`] for an option whose value is not allowed.
+    /// - [`Error::Start`] and others when workers cannot be started.
+    /// - [`Error::Cancelled`] when the call was cancelled, [`Error::Closed`] when the pool has ended.
     #[doc(alias = "par_map")]
     pub fn map<'i>(self, items: impl IntoIterator<Item = T::Item<'i>>) -> Result<Vec<T::Output>, Error> {
         self.collect(items, Mode::FailFast, |results, values| {
@@ -220,7 +254,7 @@ where
         })
     }
 
-    /// Like [`map`](Self::map), but the results are in the order in which they came.
+    /// Like [`map`](Self::map), but the results come in the order in which tasks finish.
     ///
     /// # Errors
     /// As for [`map`](Self::map).
@@ -231,20 +265,22 @@ where
     ) -> Result<Vec<T::Output>, Error> {
         let mut results = Vec::new();
         let pool = self.pool;
-        let mut running = self.open(items.into_iter(), Mode::FailFast)?;
-        running.run(|_, values| {
+        let mut call = self.open(items.into_iter(), Mode::FailFast)?;
+        call.run(|_, values| {
             results.append(values?);
             Ok(())
         })?;
-        drop(running);
+        drop(call);
         pool.after_call()?;
         Ok(results)
     }
 
-    /// Runs the task over the items; one outcome for each, in input order. A failed task is its own error.
+    /// Runs the task over the items and waits; returns one outcome for each item, in input order. A failed task is an
+    /// error in its own place and does not end the call.
     ///
     /// # Errors
-    /// Only what ends the whole call; never [`Error::Task`], except when the init function failed.
+    /// Only what ends the whole call, as for [`map`](Self::map); never [`Error::Task`], unless the init function
+    /// failed.
     #[doc(alias = "par_map_outcomes")]
     pub fn map_outcomes<'i>(
         self,
@@ -259,29 +295,30 @@ where
         })
     }
 
-    /// The results in input order, one by one, while the job goes on.
+    /// Runs the task over the items; returns an iterator that gives the results one by one, in input order, while the
+    /// call goes on. A failed task is one item that is an error. What ends the whole call is the last item.
     #[doc(alias = "par_imap")]
     pub fn imap<'i, C>(self, items: C) -> Imap<'p, 'i, T, C::IntoIter>
     where
         C: IntoIterator<Item = T::Item<'i>>,
     {
         let pool = self.pool;
-        let running = self.open(items.into_iter(), Mode::Outcomes { bounded: true });
-        Imap::new(running, true, pool.config().workers, || pool.after_call())
+        let call = self.open(items.into_iter(), Mode::Outcomes { bounded: true });
+        Imap::new(call, true, pool.config().workers, || pool.after_call())
     }
 
-    /// The results in the order in which they come, one by one, while the job goes on.
+    /// Like [`imap`](Self::imap), but the results come in the order in which tasks finish.
     #[doc(alias = "par_imap_unordered")]
     pub fn imap_unordered<'i, C>(self, items: C) -> Imap<'p, 'i, T, C::IntoIter>
     where
         C: IntoIterator<Item = T::Item<'i>>,
     {
         let pool = self.pool;
-        let running = self.open(items.into_iter(), Mode::Outcomes { bounded: true });
-        Imap::new(running, false, pool.config().workers, || pool.after_call())
+        let call = self.open(items.into_iter(), Mode::Outcomes { bounded: true });
+        Imap::new(call, false, pool.config().workers, || pool.after_call())
     }
 
-    /// Runs the task once.
+    /// Runs the task once and waits for its result.
     ///
     /// # Errors
     /// As for [`map`](Self::map).
@@ -301,14 +338,14 @@ where
         let items = items.into_iter();
         let most = RESERVED_BYTES / size_of::<R>().max(1);
         let mut results = ReorderBuffer::with_capacity(items.size_hint().0.min(most));
-        let mut running = self.open(items, mode)?;
-        running.run(|index, values| append(results.at(index), values))?;
-        drop(running);
+        let mut call = self.open(items, mode)?;
+        call.run(|index, values| append(results.at(index), values))?;
+        drop(call);
         pool.after_call()?;
         Ok(results.into_results())
     }
 
-    /// Opens the job: from here on its workers exist.
+    /// Opens the call; this starts the workers if there are none.
     fn open<'i, C: Iterator<Item = T::Item<'i>>>(
         mut self,
         items: C,
@@ -324,11 +361,11 @@ where
         let (codec, engine) = (self.pool.config().codec, self.pool.engine());
         let job = engine.open(JobSpec { is_background: false, ..self.spec(plan)? })?;
         let progress = self.options.progress.take().and_then(|wanted| Progress::new(wanted, tasks));
-        let input = InputBuffer::new(items, self.options.cut(), codec);
+        let input = InputBuffer::new(items, self.options.max_items(), codec);
         Ok(Call::new(engine, job, input, chunk, codec, self.options.quiesces, progress))
     }
 
-    /// What the call asks of the engine.
+    /// Says what the call asks of the engine.
     fn spec(&self, plan: Plan) -> Result<JobSpec, Error> {
         let (task, profile) = self.pool.functions::<T, I, E>()?;
         let flags = ExecFlags {

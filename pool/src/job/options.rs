@@ -18,17 +18,17 @@ pub(crate) struct Options {
     pub(super) worker_init_timeout: Option<Duration>,
     pub(super) worker_exit_timeout: Option<Duration>,
     pub(super) retries: u32,
-    /// What the seeds of tasks are made of.
+    /// The number from which the seeds of tasks are derived.
     pub(super) seed: Option<u64>,
     pub(super) progress: Option<Wanted>,
-    /// The outputs of chunks shall be concatenated, said in so many words.
+    /// Whether `concatenate` was called with `true`, which is an error.
     pub(super) concatenate: bool,
-    /// The call ends when nobody is at work on it any more.
+    /// Whether the call, before it returns, waits until no worker is at work on it.
     pub(super) quiesces: bool,
 }
 
 impl Options {
-    /// The plan for an input whose iterator gives this size hint.
+    /// Makes the plan of a call over an input whose iterator gives this size hint.
     pub(super) fn plan(&self, hint: (usize, Option<usize>), pool: &PoolConfig) -> Result<Plan, Error> {
         self.check()?;
         for (name, limit) in [
@@ -85,7 +85,7 @@ impl Options {
         })
     }
 
-    /// That what counts something counts at least one.
+    /// Rejects counts of zero.
     pub(super) fn check(&self) -> Result<(), Error> {
         for (name, value) in [
             ("chunk_size", self.chunk_size),
@@ -100,8 +100,8 @@ impl Options {
         Ok(())
     }
 
-    /// How many items are taken from the input at most.
-    pub(super) fn cut(&self) -> u64 {
+    /// Returns how many items to take from the input at most.
+    pub(super) fn max_items(&self) -> u64 {
         self.iterable_len.map_or(u64::MAX, |len| len as u64)
     }
 }

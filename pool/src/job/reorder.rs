@@ -1,16 +1,16 @@
-//! Results in the order of their tasks, whatever the order in which they come.
+//! Puts results in the order of their tasks, whatever the order in which they arrive.
 
 use std::collections::BTreeMap;
 
-/// Results as they come. Most follow those before, for workers get tasks by the chunk: those lie in one vector, a
-/// *run*, and only runs are put in order.
+/// Collects results. Workers get tasks by the chunk, so most results follow the one before: consecutive results share
+/// one vector, a *run*, and only the runs have to be sorted.
 pub(super) struct ReorderBuffer<R> {
-    /// The index of the first result of the run that grows.
+    /// The index of the first result of the run that is growing.
     first: u64,
     run: Vec<R>,
     /// The other runs, by the index of their first result.
     others: BTreeMap<u64, Vec<R>>,
-    /// Kept for its memory.
+    /// An empty vector, kept for its allocation.
     spare: Vec<R>,
 }
 
@@ -20,19 +20,19 @@ impl<R> ReorderBuffer<R> {
         Self { first: 0, run, others: BTreeMap::new(), spare: Vec::new() }
     }
 
-    /// Where the results from this index on are to be appended.
+    /// Returns the vector to which the results from this index on are to be appended.
     #[inline]
     pub(super) fn at(&mut self, index: u64) -> &mut Vec<R> {
         if index != self.first + self.run.len() as u64 {
-            self.turn_to(index);
+            self.switch_run(index);
         }
         &mut self.run
     }
 
-    /// Goes on with the run that ends before this index, or begins one.
+    /// Continues the run that ends just before this index, or begins a new one.
     #[cold]
-    fn turn_to(&mut self, index: u64) {
-        self.lay_down();
+    fn switch_run(&mut self, index: u64) {
+        self.store_run();
         let before = self.others.range(..=index).next_back();
         let before =
             before.filter(|(first, run)| **first + run.len() as u64 == index).map(|(first, _)| *first);
@@ -43,8 +43,8 @@ impl<R> ReorderBuffer<R> {
         };
     }
 
-    /// Lays the run that grows to the others, joined with what follows it.
-    fn lay_down(&mut self) {
+    /// Stores the growing run with the others, joined with the runs that follow it.
+    fn store_run(&mut self) {
         let mut run = std::mem::take(&mut self.run);
         while let Some(mut next) = self.others.remove(&(self.first + run.len() as u64)) {
             run.append(&mut next);
@@ -55,12 +55,12 @@ impl<R> ReorderBuffer<R> {
         }
     }
 
-    /// All of them. Panics when one is missing.
+    /// Returns all results in order. Panics when one is missing.
     pub(super) fn into_results(mut self) -> Vec<R> {
         if self.first == 0 && self.others.is_empty() {
             return self.run;
         }
-        self.lay_down();
+        self.store_run();
         let results = self.others.remove(&0).unwrap_or_default();
         assert!(self.others.values().all(Vec::is_empty), "every task has an outcome");
         results
@@ -71,7 +71,7 @@ impl<R> ReorderBuffer<R> {
 mod tests {
     use super::*;
 
-    /// Every order in which so many chunks can come.
+    /// Every order in which this many chunks can arrive.
     fn orders(chunks: usize) -> Vec<Vec<usize>> {
         (0..chunks).fold(vec![vec![]], |orders, chunk| {
             let longer = |order: Vec<usize>| {
@@ -88,8 +88,8 @@ mod tests {
     #[test]
     fn results_are_put_in_order() {
         const CHUNKS: usize = 6;
-        const TORN: [usize; CHUNKS] = [1, 2, 5, 3, 1, 4];
-        let ends: Vec<usize> = TORN
+        const LENS: [usize; CHUNKS] = [1, 2, 5, 3, 1, 4];
+        let ends: Vec<usize> = LENS
             .iter()
             .scan(0, |end, len| {
                 *end += len;
@@ -97,12 +97,12 @@ mod tests {
             })
             .collect();
         for order in orders(CHUNKS) {
-            // Each chunk comes in two pieces, the second one when all have begun.
+            // Each chunk arrives in two pieces, the second one after all chunks have begun.
             let mut runs = ReorderBuffer::with_capacity(3);
-            let pieces = order.iter().map(|chunk| (*chunk, 0..TORN[*chunk] / 2));
-            let pieces = pieces.chain(order.iter().map(|chunk| (*chunk, TORN[*chunk] / 2..TORN[*chunk])));
+            let pieces = order.iter().map(|chunk| (*chunk, 0..LENS[*chunk] / 2));
+            let pieces = pieces.chain(order.iter().map(|chunk| (*chunk, LENS[*chunk] / 2..LENS[*chunk])));
             for (chunk, piece) in pieces {
-                let first = ends[chunk] - TORN[chunk];
+                let first = ends[chunk] - LENS[chunk];
                 for index in first + piece.start..first + piece.end {
                     runs.at(index as u64).push(index);
                 }

@@ -1,4 +1,4 @@
-//! Results one by one, while the job goes on; as asynchronous streams.
+//! Asynchronous streams: results one by one, while the call goes on.
 
 use std::fmt;
 use std::pin::Pin;
@@ -15,19 +15,20 @@ use crate::error::Error;
 use crate::ids::JobId;
 use crate::task::{ExitOf, InitOf, RunsOn, Task};
 
-/// A poll that has taken so long lets others run before it asks the input for more.
+/// A poll that has taken this long returns, so that other tasks of the executor run before the input is asked again.
 const LONG_POLL: Duration = Duration::from_micros(200);
 
-/// The results of a job as a [`Stream`], while it goes on; from `par_stream` and `par_stream_unordered`.
+/// The results of a call as a [`Stream`], while it goes on; from `par_stream` and `par_stream_unordered`.
 ///
-/// It runs under any executor, whose thread never waits in it: a thread of the pool wakes the task when there are
-/// results, or room for more items. That thread also sees to time limits and dead workers while nobody polls. Only the
-/// input's own time is the executor's: its iterator is asked in a poll. Opening a stream starts the pool's workers
-/// where there are none yet.
+/// It runs under any executor and never blocks its thread: a thread of the pool wakes the task when results arrive or
+/// there is room for more items, and enforces time limits and notices dead workers while nobody polls. Only the input
+/// runs in the executor's thread: a poll asks its iterator for items. Opening a stream starts the pool's workers if
+/// there are none yet, and takes as long as that does.
 ///
-/// As with [`Imap`](crate::Imap), a task that fails is one item that is an error, results that were not taken yet are
-/// bounded by `max_tasks_active`, and dropping the stream ends the job; the pool can be used at once. It is `Unpin`,
-/// `Send` if the input's iterator is, and `'static` if the pool and the input are borrowed for so long.
+/// As with [`Imap`](crate::Imap), a failed task is one item that is an error, results that were not taken yet are
+/// limited by `max_tasks_active`, and dropping the stream cancels the rest of the call; the pool can be used again at
+/// once. The stream is `Unpin`, it is `Send` if the input's iterator is, and `'static` if the pool and the input are
+/// borrowed for that long.
 ///
 /// ```
 /// use futures::StreamExt;
@@ -55,8 +56,8 @@ const LONG_POLL: Duration = Duration::from_micros(200);
 /// ```
 #[must_use = "its results come as they are asked for, and dropping it ends the call"]
 pub struct ResultStream<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
-    // Before the results: a stream that is given up is not woken at the end of its job.
-    place: Option<Place<'p>>,
+    // Dropped before the results, so that a stream that is given up is not woken at the end of its call.
+    attachment: Option<Attachment<'p>>,
     results: Results<'p, 'i, T, I>,
 }
 
@@ -67,13 +68,13 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> fmt::Debug for ResultStream<'
 }
 
 impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> ResultStream<'p, 'i, T, I> {
-    fn new(running: Result<Call<'p, 'i, T, I>, Error>, ordered: bool, pool: &'p PoolHandle) -> Self {
-        let opened = running.and_then(|running| Ok((Place::take(pool, running.job)?, running)));
-        let (place, running) = match opened {
-            Ok((place, running)) => (Some(place), Ok(running)),
+    fn new(call: Result<Call<'p, 'i, T, I>, Error>, ordered: bool, pool: &'p PoolHandle) -> Self {
+        let opened = call.and_then(|call| Ok((Attachment::new(pool, call.job)?, call)));
+        let (attachment, call) = match opened {
+            Ok((attachment, call)) => (Some(attachment), Ok(call)),
             Err(error) => (None, Err(error)),
         };
-        Self { place, results: Results::new(running, ordered, pool.config().workers) }
+        Self { attachment, results: Results::new(call, ordered, pool.config().workers) }
     }
 }
 
@@ -84,29 +85,31 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Stream for ResultStream<'_, '
     type Item = Result<T::Output, Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Self { place, results } = self.get_mut();
-        results.resume();
-        // Most results are there already, and no clock is asked for those.
+        let Self { attachment, results } = self.get_mut();
+        results.forget_last_check();
+        // Most polls find a result: the clock is asked only when there is none.
         let mut began = None;
         loop {
             let began = match results.next_now() {
                 Poll::Ready(Some(result)) => return Poll::Ready(Some(result)),
                 Poll::Ready(None) => {
-                    let rested = place.as_ref().map_or(Poll::Ready(Ok(())), |place| place.poll_rest(cx));
-                    let error = results.take_error(ready!(rested));
-                    *place = None;
+                    let stopped = attachment
+                        .as_ref()
+                        .map_or(Poll::Ready(Ok(())), |attachment| attachment.poll_stopped(cx));
+                    let error = results.take_error(ready!(stopped));
+                    *attachment = None;
                     return Poll::Ready(error.map(Err));
                 }
                 Poll::Pending => *began.get_or_insert_with(Instant::now),
             };
-            results.pump(false);
-            let (Some(running), Some(place)) = (results.awaited(), &*place) else { continue };
-            if running.input.is_short() {
+            results.turn(false);
+            let (Some(call), Some(attachment)) = (results.pending_call(), &*attachment) else { continue };
+            if call.input.needs_pull() {
                 if began.elapsed() > LONG_POLL {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-            } else if place.sleep(Awaits::Job(place.job), cx) {
+            } else if attachment.register_waker(Awaits::Job(attachment.job), cx) {
                 return Poll::Pending;
             }
         }
@@ -115,27 +118,27 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Stream for ResultStream<'_, '
 
 impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> FusedStream for ResultStream<'_, 'i, T, I> {
     fn is_terminated(&self) -> bool {
-        self.results.is_told()
+        self.results.is_exhausted()
     }
 }
 
-/// A stream's place in its pool: as long as it has one, the background driver drives between polls.
-struct Place<'p> {
+/// A stream's attachment to its pool: while it lives, the background driver drives the call between polls.
+struct Attachment<'p> {
     keeps_workers: bool,
     engine: &'p Engine,
     job: JobId,
 }
 
-impl<'p> Place<'p> {
-    fn take(pool: &'p PoolHandle, job: JobId) -> Result<Self, Error> {
-        let place = Self { keeps_workers: pool.config().policy.keep_alive, engine: pool.engine(), job };
+impl<'p> Attachment<'p> {
+    fn new(pool: &'p PoolHandle, job: JobId) -> Result<Self, Error> {
+        let attachment = Self { keeps_workers: pool.config().policy.keep_alive, engine: pool.engine(), job };
         pool.background().attach_stream(pool.engine(), job)?;
-        Ok(place)
+        Ok(attachment)
     }
 
-    /// Has the task woken when what is awaited may be there; not if it may be there now.
-    fn sleep(&self, awaits: Awaits, cx: &Context<'_>) -> bool {
-        // Where nobody would wake it, the next turn says why.
+    /// Has the task woken when what is awaited may have happened. Returns false if it may have happened already.
+    fn register_waker(&self, awaits: Awaits, cx: &Context<'_>) -> bool {
+        // In a fork nobody would wake it: the next turn returns the error that says so.
         if !self.engine.is_here() {
             return false;
         }
@@ -143,8 +146,8 @@ impl<'p> Place<'p> {
         self.engine.register_waker(self.job, awaits, &mut waker)
     }
 
-    /// Ready when the workers have ended that were to end with the call.
-    fn poll_rest(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
+    /// Ready when the workers that were to end with the call have ended.
+    fn poll_stopped(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
         self.engine.check()?;
         if self.keeps_workers {
             return Poll::Ready(Ok(()));
@@ -152,14 +155,14 @@ impl<'p> Place<'p> {
         loop {
             match self.engine.poll_stopped() {
                 Ok(stopped) => return Poll::Ready(stopped),
-                Err(awaits) if self.sleep(awaits, cx) => return Poll::Pending,
+                Err(awaits) if self.register_waker(awaits, cx) => return Poll::Pending,
                 Err(_) => {}
             }
         }
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Attachment<'_> {
     fn drop(&mut self) {
         if !self.engine.is_here() {
             return;
@@ -168,7 +171,7 @@ impl Drop for Place<'_> {
     }
 }
 
-/// With the feature `stream`.
+/// Calls that return streams, with the feature `stream`.
 impl<'p, T, S, I, E, O> Job<'p, T, S, I, E, O>
 where
     T: Task + RunsOn<S>,
@@ -176,7 +179,8 @@ where
     E: ExitOf<T::State> + RunsOn<S>,
     S: 'static,
 {
-    /// The results in input order as a stream, while the job goes on.
+    /// Runs the task over the items; returns the results as a [`Stream`], in input order, while the call goes on. An
+    /// error that ends the whole call is the last item.
     ///
     /// ```
     /// use futures::TryStreamExt;
@@ -205,7 +209,7 @@ where
         ResultStream::new(self.open(items.into_iter(), Mode::Outcomes { bounded: true }), true, pool)
     }
 
-    /// The results in the order in which they come as a stream, while the job goes on.
+    /// Like [`stream`](Self::stream), but the results come in the order in which tasks finish.
     ///
     /// ```
     /// use futures::TryStreamExt;
