@@ -1,5 +1,5 @@
 //! What workers print to stderr. Each has a pipe there; whoever drives passes on what comes, in whole lines, and keeps the
-//! end of it: if the worker dies, these were its last words.
+//! end of it: if the worker dies, its error has that.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use crate::observe::progress;
 use crate::sys::pipe::Reader;
 use crate::sys::write::write_now;
 
-/// So many bytes of last words are kept.
+/// How many bytes of the end of a worker's stderr are kept.
 const KEPT: usize = 2 << 10;
 /// A line of more bytes is no line.
 const LINE: usize = 4 << 10;
@@ -108,7 +108,7 @@ impl Printed {
         is_all
     }
 
-    /// Takes all that a worker has printed that is gone: its last words.
+    /// Takes all that a worker has printed that is gone, and gives the end of it.
     pub(super) fn take_last(&mut self, stderr: &mut StderrPipe) -> Option<String> {
         stderr.take(&mut self.bytes, LAST);
         stderr.take_line(self);
