@@ -15,9 +15,9 @@ where
     E: ExitOf<T::State> + RunsOn<S>,
     S: 'static,
 {
-    /// Like [`map_slice`](Self::map_slice), over an array: it is cut into chunks along the axis, and the outputs are
-    /// concatenated along it. The options count what lies along the axis. A shared array can be cut along its first
-    /// axis only.
+    /// Like [`map_slice`](Self::map_slice), over an array: it is cut into chunks along `axis`, and the outputs are
+    /// concatenated along that axis. `chunk_size`, `n_splits` and `iterable_len` count rows, that is, positions along
+    /// the axis. A shared array can only be cut along its first axis.
     ///
     /// ```
     /// use ndarray::{Array2, ArrayView2, Axis, array};
@@ -53,14 +53,14 @@ where
         self.check_outputs()?;
         let source = array.lend()?;
         self.options.quiesces = source.is_on_loan();
-        let cuts = self.cut(source.len_of(axis)?)?;
-        let items = cuts.map(|rows| source.chunk(axis, rows));
+        let ranges = self.chunk_ranges(source.len_of(axis)?)?;
+        let items = ranges.map(|rows| source.chunk(axis, rows));
         let outputs = self.map(items)?;
         O::gather(outputs, axis.0)
     }
 
-    /// Like [`chunks_mut`](Self::chunks_mut), for an array of this shape, in row-major order: it is cut into chunks of
-    /// so many rows along its first axis. What is [torn](TaskError::torn) is told in elements.
+    /// Like [`chunks_mut`](Self::chunks_mut), for an array of this shape in row-major order: it is cut along its first
+    /// axis, into chunks of `rows_per_chunk` rows. Errors give the [torn](TaskError::torn) range in elements.
     ///
     /// ```
     /// use ndarray::ArrayViewMut2;
@@ -83,7 +83,8 @@ where
     /// ```
     ///
     /// # Errors
-    /// As for [`chunks_mut`](Self::chunks_mut); [`Error::Option`] for a shape that has another number of elements.
+    /// As for [`chunks_mut`](Self::chunks_mut); [`Error::Option`] for a shape whose number of elements is not that of
+    /// the array.
     #[doc(alias = "par_array_chunks_mut")]
     pub fn array_chunks_mut<A, Sh: IntoDimension>(
         self,
@@ -98,10 +99,11 @@ where
         outcomes.into_iter().collect::<Result<_, _>>().map_err(Error::Task)
     }
 
-    /// Like [`array_chunks_mut`](Self::array_chunks_mut), with one outcome for each chunk.
+    /// Like [`array_chunks_mut`](Self::array_chunks_mut), but returns one outcome for each chunk. A failed chunk is an
+    /// error in its own place.
     ///
     /// # Errors
-    /// Only what ends the whole call.
+    /// Only what ends the whole call, as for [`array_chunks_mut`](Self::array_chunks_mut).
     pub fn array_chunks_mut_outcomes<A, Sh: IntoDimension>(
         self,
         array: &mut SharedArray<A>,
@@ -113,7 +115,7 @@ where
     {
         let shape = shape.into_dimension();
         let (rows, row) = rows_of(array, &shape)?;
-        self.in_place(array, (rows, row), rows_per_chunk, |piece, rows| {
+        self.map_in_place(array, (rows, row), rows_per_chunk, |piece, rows| {
             ArrayChunkMut::of(piece, rows, shape.clone())
         })
     }

@@ -1,4 +1,4 @@
-//! Calls that nobody waits for yet: their results come to an [`AsyncResult`].
+//! Calls that return at once, and the [`AsyncResult`] that receives their result.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,11 +19,11 @@ use crate::task::{ExitOf, InitOf, RunsOn, Task};
 use crate::unwind;
 use crate::work::Arrival;
 
-/// The result of a call that goes on in the background; also a future.
+/// The result of a call that runs in the background; from `apply_async` and `map_async`. Also a future.
 ///
-/// It can be awaited in any executor: what drives the call is a thread of the pool, so a pending future costs its
-/// executor nothing. Dropping it does not end the call, as when a `select!` or a time limit gives it up; for that there
-/// is [`cancel`](Self::cancel). When the pool is dropped first, the result is [`Error::Closed`].
+/// Wait for it with [`get`](Self::get), or await it in any executor: a thread of the pool drives the call, so a pending
+/// future costs its executor nothing. Dropping the result does not cancel the call, not even when a `select!` or a time
+/// limit drops it: use [`cancel`](Self::cancel) for that. If the pool ends first, the result is [`Error::Closed`].
 ///
 /// ```
 /// use pool::{WorkerPool, worker_task};
@@ -54,7 +54,7 @@ pub struct AsyncResult<R> {
     job: JobId,
 }
 
-/// What came for a job, as bytes.
+/// The outcomes of a call, still encoded.
 pub(super) struct Arrivals {
     arrivals: Vec<Arrival>,
     tape: Vec<u8>,
@@ -65,8 +65,8 @@ impl Arrivals {
         Self { arrivals, tape }
     }
 
-    /// Decodes them, up to the first failure.
-    fn open<T: Task>(&self, codec: Codec) -> Result<Vec<T::Output>, Error> {
+    /// Decodes the results, up to the first failure.
+    fn decode<T: Task>(&self, codec: Codec) -> Result<Vec<T::Output>, Error> {
         let (mut results, mut values) = (Vec::new(), Vec::new());
         for arrival in &self.arrivals {
             decode::<T>(arrival, &self.tape, codec, &mut values, |_, _, values| {
@@ -78,7 +78,7 @@ impl Arrivals {
     }
 }
 
-/// Where a result is laid down.
+/// The slot that receives the result of a call.
 pub(super) struct Completion {
     state: Mutex<CompletionState>,
     arrived: Condvar,
@@ -101,19 +101,19 @@ impl Default for Completion {
 }
 
 impl Completion {
-    /// What was laid down, if that was done.
+    /// Returns the result, if it has arrived.
     pub(super) fn content(&self) -> Option<Arc<Result<Arrivals, Error>>> {
         let Err(forked) = self.owner.check() else { return self.lock().content.clone() };
-        // In a copy of the process nobody lays anything down any more, and whoever had the lock never gives it back.
-        let laid = self.state.try_lock().ok().and_then(|state| state.content.clone());
-        Some(laid.unwrap_or_else(|| Arc::new(Err(forked.into()))))
+        // In a fork no result ever arrives, and if a thread of the parent held the lock, it stays held.
+        let content = self.state.try_lock().ok().and_then(|state| state.content.clone());
+        Some(content.unwrap_or_else(|| Arc::new(Err(forked.into()))))
     }
 
     fn lock(&self) -> MutexGuard<'_, CompletionState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lays the result down and tells who waits for it.
+    /// Stores the result, unless there is one, and notifies everything that waits for it.
     pub(super) fn complete(&self, content: Result<Arrivals, Error>) {
         let (callbacks, waker) = {
             let mut state = self.lock();
@@ -124,14 +124,14 @@ impl Completion {
             (std::mem::take(&mut state.callbacks), state.waker.take())
         };
         if let Some(waker) = waker {
-            call_back(|| waker.wake());
+            run_callback(|| waker.wake());
         }
-        callbacks.into_iter().for_each(call_back);
+        callbacks.into_iter().for_each(run_callback);
     }
 }
 
-/// A callback, waker or bar that panics harms neither the pool, nor the others, nor whoever has registered it.
-pub(super) fn call_back(callback: impl FnOnce()) {
+/// Runs a callback, a waker or a bar. If it panics, neither the pool nor other callbacks nor its owner are harmed.
+pub(super) fn run_callback(callback: impl FnOnce()) {
     let _ = unwind::catch(callback);
 }
 
@@ -142,7 +142,7 @@ impl<R> std::fmt::Debug for AsyncResult<R> {
 }
 
 impl<R> AsyncResult<R> {
-    /// A result that is there from the start: the call could not be made.
+    /// A result that is there from the start: the error of a call that could not be made.
     fn failed(error: Error) -> Self {
         let completion = Arc::new(Completion::default());
         completion.complete(Err(error));
@@ -154,13 +154,14 @@ impl<R> AsyncResult<R> {
         }
     }
 
-    /// Whether the result is there.
+    /// Returns whether the result is there; never waits.
     #[must_use]
     pub fn ready(&self) -> bool {
         self.completion.content().is_some()
     }
 
-    /// Waits for the result, at most this long; without a limit for `None`. Says whether it is there.
+    /// Waits for the result, for at most `limit`, or without limit if it is `None`. Returns whether the result is
+    /// there.
     pub fn wait(&self, limit: impl Into<Option<Duration>>) -> bool {
         if self.ready() {
             return true;
@@ -184,30 +185,30 @@ impl<R> AsyncResult<R> {
         true
     }
 
-    /// Waits for the result. May be called more than once.
+    /// Waits for the result and returns it. May be called again: each call decodes the result anew.
     ///
     /// # Errors
-    /// Why there is no result; [`Error::Cancelled`] after [`cancel`](Self::cancel).
+    /// The error that the call ended with, as for [`Job::map`]; [`Error::Cancelled`] after [`cancel`](Self::cancel).
     pub fn get(&self) -> Result<R, Error> {
         self.wait(None);
         self.read_now().unwrap_or(Err(Error::Closed))
     }
 
-    /// Waits for the result, at most this long.
+    /// Waits for the result for at most `limit`, and returns it.
     ///
     /// # Errors
-    /// [`Error::NotReady`] when the time is over; else as for [`get`](Self::get).
+    /// [`Error::NotReady`] when the result is not there in time; others as for [`get`](Self::get).
     pub fn get_timeout(&self, limit: Duration) -> Result<R, Error> {
         if self.wait(limit) { self.get() } else { Err(Error::NotReady(limit)) }
     }
 
-    /// Whether the result is there and is no error.
+    /// Returns whether the result is there and is no error; never waits, but decodes the result.
     #[must_use]
     pub fn successful(&self) -> bool {
         self.read_now().is_some_and(|result| result.is_ok())
     }
 
-    /// Ends the call, unless its result is there already: it becomes [`Error::Cancelled`].
+    /// Cancels the call: its result becomes [`Error::Cancelled`], unless it is there already.
     pub fn cancel(&self) {
         if let Some(engine) = self.engine.upgrade().filter(|engine| engine.is_here()) {
             engine.cancel(self.job, Error::Cancelled);
@@ -224,22 +225,23 @@ impl<R> AsyncResult<R> {
 
     fn when_ready(&self, callback: Callback) {
         if self.ready() {
-            return call_back(callback);
+            return run_callback(callback);
         }
         let mut state = self.completion.lock();
         if state.content.is_none() {
             return state.callbacks.push(callback);
         }
         drop(state);
-        call_back(callback);
+        run_callback(callback);
     }
 }
 
 impl<R: Send + 'static> AsyncResult<R> {
-    /// Calls `then` with the result when it is there, in a thread of this process; not if the call fails. A panic of
-    /// `then` ends there.
+    /// Calls `then` with the result once it is there; never if the call fails. `then` runs in the thread that completes
+    /// the call, usually one of the pool, or at once in this one if the result is there already. A panic of `then` is
+    /// caught and ignored.
     pub fn on_success(self, then: impl FnOnce(&R) + Send + 'static) -> Self {
-        let result = self.again();
+        let result = self.share();
         self.when_ready(Box::new(move || {
             if let Some(Ok(value)) = result.read_now() {
                 then(&value);
@@ -248,10 +250,10 @@ impl<R: Send + 'static> AsyncResult<R> {
         self
     }
 
-    /// Calls `then` with the error when the call has failed, in a thread of this process. A panic of `then` ends
-    /// there.
+    /// Calls `then` with the error once the call has failed. `then` runs in the thread that completes the call, usually
+    /// one of the pool, or at once in this one if the call has failed already. A panic of `then` is caught and ignored.
     pub fn on_error(self, then: impl FnOnce(&Error) + Send + 'static) -> Self {
-        let result = self.again();
+        let result = self.share();
         self.when_ready(Box::new(move || {
             if let Some(Err(error)) = result.read_now() {
                 then(&error);
@@ -260,7 +262,7 @@ impl<R: Send + 'static> AsyncResult<R> {
         self
     }
 
-    fn again(&self) -> Self {
+    fn share(&self) -> Self {
         Self {
             completion: Arc::clone(&self.completion),
             read: Arc::clone(&self.read),
@@ -277,7 +279,7 @@ impl<R> Future for AsyncResult<R> {
         if let Some(result) = self.read_now() {
             return Poll::Ready(result);
         }
-        // Wakers are the executor's code: they are cloned and dropped outside the lock.
+        // Wakers run the executor's code, which may take any lock: clone and drop them outside ours.
         let mut waker = Some(cx.waker().clone());
         let mut state = self.completion.lock();
         if state.content.is_none() {
@@ -296,18 +298,21 @@ where
     E: ExitOf<T::State> + RunsOn<S>,
     S: 'static,
 {
-    /// Runs the task once, without waiting. The item is encoded now.
+    /// Runs the task once, without waiting for its result. The item is encoded before this returns. Errors come through
+    /// the [`AsyncResult`], also those of options.
     pub fn apply_async(self, item: T::Item<'_>) -> AsyncResult<T::Output> {
         let codec = self.pool.config().codec;
         self.submit(std::iter::once(item), move |arrivals| {
-            arrivals.open::<T>(codec)?.pop().ok_or(Error::Closed)
+            arrivals.decode::<T>(codec)?.pop().ok_or(Error::Closed)
         })
     }
 
-    /// Runs the task over the items, without waiting; the results are in input order. The items are encoded now.
+    /// Runs the task over the items, without waiting; the results come in input order, and the first failed task ends
+    /// the call. All items are encoded before this returns, and stay in memory until they are sent. Errors come through
+    /// the [`AsyncResult`], also those of options.
     pub fn map_async<'i>(self, items: impl IntoIterator<Item = T::Item<'i>>) -> AsyncResult<Vec<T::Output>> {
         let codec = self.pool.config().codec;
-        self.submit(items.into_iter(), move |arrivals| arrivals.open::<T>(codec))
+        self.submit(items.into_iter(), move |arrivals| arrivals.decode::<T>(codec))
     }
 
     fn submit<'i, R>(

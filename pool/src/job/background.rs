@@ -1,10 +1,10 @@
-//! Calls that go on in the background: a thread of the pool drives it while there are any, or streams that are open.
+//! The background driver: a thread of the pool that drives asynchronous calls and streams while there are any.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle, current};
 
-use super::async_result::{Arrivals, Completion, call_back};
+use super::async_result::{Arrivals, Completion, run_callback};
 use crate::engine::{Awaits, Engine};
 use crate::error::Error;
 use crate::ids::JobId;
@@ -14,7 +14,7 @@ use crate::sys::threads::expect_own;
 use crate::unwind;
 use crate::work::{Arrival, Inbox, JobSpec};
 
-/// Drives the pool while asynchronous calls are under way, completes them, and wakes streams.
+/// Drives the pool while asynchronous calls or streams are open: completes the calls and wakes the streams.
 #[derive(Default)]
 pub(crate) struct BackgroundDriver {
     state: Mutex<State>,
@@ -27,10 +27,12 @@ struct State {
     is_running: bool,
 }
 
-/// So many panics of this crate's own code a thread survives: one may be a matter of one call only.
+/// The thread survives at most this many panics of this crate's own code. It survives the first ones because a panic
+/// may concern a single call only.
 const MOST_PANICS: u32 = 16;
 
-/// A call that is under way. Dropped before it is complete, it was cancelled: nobody waits for it in vain.
+/// A running call. If it is dropped before it is complete, it completes as cancelled, so that nothing waits for it in
+/// vain.
 struct PendingCall {
     completion: Arc<Completion>,
     inbox: Inbox,
@@ -38,12 +40,12 @@ struct PendingCall {
 }
 
 impl PendingCall {
-    /// Whether what has come so far decides how it ends.
+    /// Returns whether the outcomes so far decide the result of the call.
     fn is_over(&self) -> bool {
         self.inbox.end.is_some() || self.inbox.outcomes().1 > 0
     }
 
-    /// Ends it as it has ended.
+    /// Completes the call with what has arrived.
     fn finish(mut self) {
         let Inbox { end, mut arrivals, tape, .. } = std::mem::take(&mut self.inbox);
         let end = end.unwrap_or(Ok(()));
@@ -60,7 +62,7 @@ impl PendingCall {
         self.complete(how, content);
     }
 
-    /// Ends the bar, and hands the result over.
+    /// Ends the progress bar and delivers the result.
     fn complete(mut self, how: End, content: Result<Arrivals, Error>) {
         self.end_progress(how);
         self.completion.complete(content);
@@ -68,7 +70,7 @@ impl PendingCall {
 
     fn end_progress(&mut self, how: End) {
         if let Some(progress) = self.progress.take() {
-            call_back(|| progress.end(how));
+            run_callback(|| progress.end(how));
         }
     }
 }
@@ -87,7 +89,7 @@ impl BackgroundDriver {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a call whose result goes there.
+    /// Opens a call whose result goes to `completion`.
     pub(super) fn submit(
         self: &Arc<Self>,
         engine: &Arc<Engine>,
@@ -96,7 +98,7 @@ impl BackgroundDriver {
         progress: Option<Progress>,
     ) -> Result<JobId, Error> {
         let mut state = self.lock();
-        // Workers are started before the thread: a fork wants no other threads.
+        // Starts the workers before the thread: fork is refused while there are other threads.
         let job = engine.open(spec)?;
         let completion = Arc::clone(completion);
         state.calls.insert(job, PendingCall { completion, inbox: Inbox::default(), progress });
@@ -104,7 +106,7 @@ impl BackgroundDriver {
         Ok(job)
     }
 
-    /// Drives while the stream of this call is open.
+    /// Drives this call's stream until it is closed.
     #[cfg(feature = "stream")]
     pub(super) fn attach_stream(self: &Arc<Self>, engine: &Arc<Engine>, job: JobId) -> Result<(), Error> {
         let mut state = self.lock();
@@ -112,7 +114,7 @@ impl BackgroundDriver {
         self.start(&mut state, engine)
     }
 
-    /// Sees to it that the thread runs.
+    /// Starts the thread unless it is running.
     fn start(self: &Arc<Self>, state: &mut State, engine: &Arc<Engine>) -> Result<(), Error> {
         if !state.is_running {
             let (driver, engine) = (Arc::clone(self), Arc::clone(engine));
@@ -125,14 +127,14 @@ impl BackgroundDriver {
     }
 
     fn run(&self, engine: &Engine) {
-        self.serve_again(|| self.serve(engine), || self.give_up(engine));
+        self.serve_despite_panics(|| self.serve(engine), || self.give_up(engine));
     }
 
-    /// Serves until that comes to its end. User code is caught where it is called. Should anything else panic, what
-    /// waits for this thread ends with an error, and the thread goes on for what comes after. A panic that comes again
-    /// in each round would keep it busy for ever, as long as a stream is open: so the thread ends, and the next call
-    /// starts another.
-    fn serve_again(&self, serve: impl Fn(), give_up: impl Fn()) {
+    /// Runs `serve` until it returns. Panics of user code are caught where it is called. If anything else panics, the
+    /// calls that wait for this thread end with an error, and the thread goes on for later ones. A panic that comes
+    /// back in each round would keep the thread busy for as long as a stream is open: after the last allowed one the
+    /// thread ends, and the next call starts another.
+    fn serve_despite_panics(&self, serve: impl Fn(), give_up: impl Fn()) {
         for _ in 0..MOST_PANICS {
             if unwind::catch(&serve).is_ok() {
                 return;
@@ -150,20 +152,20 @@ impl BackgroundDriver {
         }
     }
 
-    /// Cancels all calls.
+    /// Cancels all calls and wakes all streams.
     fn give_up(&self, engine: &Engine) {
         if engine.is_here() {
             let calls = std::mem::take(&mut self.lock().calls);
             let wakers = engine.cancel_and_close(calls.keys().copied());
-            wakers.into_iter().for_each(|waker| call_back(|| waker.wake()));
+            wakers.into_iter().for_each(|waker| run_callback(|| waker.wake()));
         }
     }
 
-    /// Drives until there is nothing to drive for.
+    /// Drives until no call and no stream is open.
     fn serve(&self, engine: &Engine) {
-        // A callback may have forked: its copy of this thread is the only thread there, and has nobody to serve.
+        // A callback may have forked: the copy of this thread, alone in the child, has nothing to serve.
         while engine.is_here() {
-            let (mut over, mut moved) = (Vec::new(), Vec::new());
+            let (mut over, mut progressed) = (Vec::new(), Vec::new());
             let wakers = {
                 let mut state = self.lock();
                 if state.calls.is_empty() && !engine.has_streams() {
@@ -175,7 +177,7 @@ impl BackgroundDriver {
                 engine.turn_background(jobs.into_iter(), |job, news| {
                     let Some(call) = calls.get_mut(&job) else { return true };
                     let (done, failed) = news.outcomes();
-                    moved.extend(call.progress.clone().map(|progress| (progress, done, failed)));
+                    progressed.extend(call.progress.clone().map(|progress| (progress, done, failed)));
                     call.inbox.append(news);
                     let is_over = call.is_over();
                     if is_over {
@@ -184,15 +186,15 @@ impl BackgroundDriver {
                     is_over
                 })
             };
-            // Now that no lock of this driver's is held.
+            // Only now: this runs observers' code, and no lock of this driver may be held then.
             engine.tell();
-            // Callbacks may take their time: what has happened meanwhile is taken in before a sleep.
+            // Callbacks may take long: take another turn before sleeping, for what has happened meanwhile.
             let is_idle = over.is_empty() && wakers.is_empty();
             for waker in wakers {
-                call_back(|| waker.wake());
+                run_callback(|| waker.wake());
             }
-            for (progress, done, failed) in moved {
-                call_back(|| progress.count(done, failed));
+            for (progress, done, failed) in progressed {
+                run_callback(|| progress.count(done, failed));
             }
             over.into_iter().for_each(PendingCall::finish);
             if is_idle {
@@ -201,11 +203,11 @@ impl BackgroundDriver {
         }
     }
 
-    /// Waits until the thread has ended. The engine must be closed, or without asynchronous calls.
+    /// Waits until the thread has ended. The engine must be closed, or have no asynchronous calls.
     pub(crate) fn finish(&self) {
         let thread = self.lock().thread.take();
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != current().id()) {
-            // The thread catches what callbacks do; if it panicked all the same, its calls end below.
+            // The thread catches panics of callbacks; if it panicked all the same, its calls end below.
             let _ = unwind::join(thread);
         }
         let calls = std::mem::take(&mut self.lock().calls);
@@ -221,7 +223,7 @@ mod tests {
 
     use super::*;
 
-    /// A driver whose thread runs, and a call that waits for it.
+    /// A driver that believes its thread to be running, and a call that waits for it.
     fn driver() -> (BackgroundDriver, Arc<Completion>) {
         let (driver, completion) = (BackgroundDriver::default(), Arc::new(Completion::default()));
         let call =
@@ -240,7 +242,7 @@ mod tests {
             let rounds = Cell::new(0);
             let serve = || {
                 rounds.set(rounds.get() + 1);
-                // What the real one holds as it panics.
+                // The real one holds this lock, too, when it panics.
                 let _state = driver.lock();
                 panic!("a bug of the crate's own");
             };
@@ -248,7 +250,7 @@ mod tests {
                 assert!(gives_up, "another one");
                 driver.lock().calls.clear();
             };
-            driver.serve_again(serve, give_up);
+            driver.serve_despite_panics(serve, give_up);
             assert_eq!(rounds.get(), MOST_PANICS);
             assert!(!driver.lock().is_running, "the next call starts a thread");
             match completion.content().as_deref() {
@@ -269,7 +271,7 @@ mod tests {
             rounds.set(rounds.get() + 1);
             assert!(rounds.get() > 1, "a bug that shows once");
         };
-        driver.serve_again(serve, || driver.lock().calls.clear());
+        driver.serve_despite_panics(serve, || driver.lock().calls.clear());
         assert_eq!(rounds.get(), 2);
         assert!(driver.lock().is_running, "it has ended as it always does: that says so itself");
         assert!(matches!(completion.content().as_deref(), Some(Err(Error::Cancelled))));

@@ -1,4 +1,4 @@
-//! Calls of tasks that take chunks.
+//! Calls of tasks that take chunks of slices.
 
 use std::ops::Range;
 
@@ -9,14 +9,15 @@ use crate::task::chunk::{Chunk, ChunkMut, OneAChunk, Outputs, Slices};
 use crate::task::{ExitOf, InitOf, RunsOn, Task};
 use crate::work::splits;
 
-/// Into so many chunks for each worker is a slice cut, unless the job says otherwise: as in MPIRE.
-const SPLITS: usize = 64;
+/// Without `chunk_size` and `n_splits`, a slice is cut into this many chunks for each worker, as in MPIRE.
+const CHUNKS_PER_WORKER: usize = 64;
 
 impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
-    /// With `false`, [`map_slice`](Self::map_slice) gives the outputs as they are, one a chunk.
+    /// With `false`, [`map_slice`](Self::map_slice) returns the outputs as they are, one for each chunk. Default:
+    /// outputs are concatenated.
     ///
-    /// What the call gives is a matter of types, so to have the outputs concatenated leave this out: `true` is an error
-    /// of the call.
+    /// This changes the return type of the call, so `true` has no type of its own and is an error of the call: to
+    /// concatenate, leave the option out.
     pub fn concatenate(mut self, concatenate: bool) -> Job<'p, T, S, I, E, OneAChunk> {
         self.options.concatenate = concatenate;
         Job { pool: self.pool, options: self.options, functions: Default::default() }
@@ -30,10 +31,10 @@ where
     E: ExitOf<T::State> + RunsOn<S>,
     S: 'static,
 {
-    /// Cuts the input into chunks and runs the task over them; the outputs are concatenated, in input order.
+    /// Cuts the input into chunks, runs the task over them and waits; the outputs are concatenated in input order.
     ///
-    /// Here `chunk_size`, `n_splits` and `iterable_len` count elements: by default there are 64 chunks for each worker.
-    /// All other options, and errors, count chunks as tasks.
+    /// Here `chunk_size`, `n_splits` and `iterable_len` count elements; without them there are 64 chunks for each
+    /// worker. All other options, and errors, count chunks: each chunk is one task.
     ///
     /// ```
     /// use pool::{WorkerPool, worker_task};
@@ -55,9 +56,12 @@ where
     /// ```
     ///
     /// # Errors
-    /// As for [`map`](Job::map); [`Error::SharedMemory`] for a `&mut SharedArray` that someone else has, see
-    /// [`Slices`]; [`Error::Concatenate`] when the outputs do not fit together. Over a `SharedArray` the call ends,
-    /// also with an error, only when the tasks that run have ended or were killed.
+    /// - As for [`map`](Job::map).
+    /// - [`Error::SharedMemory`] for a `&mut SharedArray` that is in use elsewhere; see [`Slices`].
+    /// - [`Error::Concatenate`] when the outputs do not fit together.
+    ///
+    /// Over a `SharedArray` the call returns, even with an error, only after the running tasks have ended or were
+    /// killed.
     #[doc(alias = "par_map_slice")]
     pub fn map_slice<'i, X: 'i>(mut self, rows: impl Slices<'i, X>) -> Result<O::All, Error>
     where
@@ -68,22 +72,24 @@ where
         self.check_outputs()?;
         let source = rows.lend()?;
         self.options.quiesces = source.is_on_loan();
-        let cuts = self.cut(source.len())?;
-        let items = cuts.map(|rows| source.chunk(rows));
+        let ranges = self.chunk_ranges(source.len())?;
+        let items = ranges.map(|rows| source.chunk(rows));
         O::gather(self.map(items)?, 0)
     }
 
-    /// Cuts the array into chunks of so many elements, the last one maybe smaller, and runs the task over them: each
-    /// has its chunk as a `&mut [T]` in the shared memory itself. Returns the outputs, one a chunk.
+    /// Cuts the array into chunks of `rows_per_chunk` elements (the last one may be smaller) and runs the task over
+    /// them. Each task gets its chunk as a `&mut [T]` that lies in the shared memory itself: nothing is copied. Returns
+    /// the outputs, one for each chunk.
     ///
-    /// Nobody else has the array meanwhile, and the call ends, also with an error, only when no task is at work on it
-    /// any more: what still runs when a call is cancelled has half a second, then its worker is killed. Threads can't
-    /// be killed: with [`StartMethod::Threads`](crate::StartMethod::Threads) the call waits for what runs.
+    /// Nothing else can use the array during the call, and the call returns, even with an error, only when no task
+    /// works on it any more. When a call is cancelled, running tasks have half a second to end; then their workers are
+    /// killed. Threads cannot be killed: with [`StartMethod::Threads`](crate::StartMethod::Threads) the call waits for
+    /// the running tasks.
     ///
-    /// Whatever becomes of one chunk, all others are worked on. A task that panics, dies or is timed out leaves its
-    /// chunk half-written: its error says which elements these are, see [`TaskError::torn`]. With `retries` the next
-    /// attempt finds the chunk as the last one has left it. Work that is not begun when the call is cancelled leaves
-    /// its chunk as it was.
+    /// A chunk that fails does not stop the others. A task that panics, dies or times out leaves its chunk
+    /// half-written: its error says which elements those are, see [`TaskError::torn`]. With `retries`, the next attempt
+    /// finds the chunk as the last one left it. Chunks that were not begun when the call is cancelled stay as they
+    /// were.
     ///
     /// ```
     /// use pool::shared::SharedArray;
@@ -105,8 +111,11 @@ where
     /// ```
     ///
     /// # Errors
-    /// [`Error::Task`] with the first chunk whose task failed; [`Error::SharedMemory`] when someone else has the array,
-    /// as for [`as_mut_slice`](SharedArray::as_mut_slice); others as for [`map`](Job::map).
+    /// - [`Error::Task`] with the first chunk whose task failed.
+    /// - [`Error::SharedMemory`] when the array is in use elsewhere, as for
+    ///   [`as_mut_slice`](SharedArray::as_mut_slice).
+    /// - [`Error::Option`] for 0 `rows_per_chunk`, or when `chunk_size` or `n_splits` is set.
+    /// - Others as for [`map`](Job::map).
     #[doc(alias = "par_chunks_mut")]
     pub fn chunks_mut<X>(
         self,
@@ -120,10 +129,11 @@ where
         outcomes.into_iter().collect::<Result<_, _>>().map_err(Error::Task)
     }
 
-    /// Like [`chunks_mut`](Self::chunks_mut), with one outcome for each chunk.
+    /// Like [`chunks_mut`](Self::chunks_mut), but returns one outcome for each chunk. A failed chunk is an error in its
+    /// own place.
     ///
     /// # Errors
-    /// Only what ends the whole call.
+    /// Only what ends the whole call, as for [`chunks_mut`](Self::chunks_mut).
     pub fn chunks_mut_outcomes<X>(
         self,
         array: &mut SharedArray<X>,
@@ -133,11 +143,12 @@ where
         T: for<'x> Task<Item<'x> = ChunkMut<'x, X>>,
     {
         let rows = (array.len(), 1);
-        self.in_place(array, rows, rows_per_chunk, |piece, _| ChunkMut::of(piece))
+        self.map_in_place(array, rows, rows_per_chunk, |piece, _| ChunkMut::of(piece))
     }
 
-    /// Lends the array to tasks: so many rows of so many elements each, in chunks of so many rows.
-    pub(super) fn in_place<'i, X>(
+    /// Lends the array to tasks. `(rows, row)`: how many rows it has, and how many elements each row has. `item` makes
+    /// the item of a chunk from its piece and its number of rows.
+    pub(super) fn map_in_place<'i, X>(
         mut self,
         array: &mut SharedArray<X>,
         (rows, row): (usize, usize),
@@ -158,54 +169,54 @@ where
         let loan = Loan::written(array)?;
         self.options.quiesces = true;
         self.options.chunk_size = Some(rows_per_chunk);
-        let cuts = self.cut(rows)?;
+        let ranges = self.chunk_ranges(rows)?;
         let elements = |rows: &Range<usize>| rows.start * row..rows.end * row;
-        let items = cuts.clone().map(|rows| item(loan.piece(&elements(&rows)), rows.len()));
+        let items = ranges.clone().map(|rows| item(loan.piece(&elements(&rows)), rows.len()));
         let outcomes = self.map_outcomes(items)?;
         let on_rows = |(outcome, rows): (Result<_, TaskError>, _)| {
             outcome.map_err(|error| error.on_rows(elements(&rows)))
         };
-        Ok(outcomes.into_iter().zip(cuts).map(on_rows).collect())
+        Ok(outcomes.into_iter().zip(ranges).map(on_rows).collect())
     }
 
-    /// That the outputs are wanted as the job's type says.
+    /// Rejects `concatenate(true)`.
     pub(super) fn check_outputs(&self) -> Result<(), Error> {
         let help = "outputs are concatenated where this option is left out";
         if self.options.concatenate { Err(Error::option("concatenate", true, help)) } else { Ok(()) }
     }
 
-    /// Where the chunks of an input of this length lie; after this, the options are about chunks.
-    pub(super) fn cut(&mut self, len: usize) -> Result<Cuts, Error> {
+    /// Cuts an input of this length into chunks. From here on the options count chunks, not elements.
+    pub(super) fn chunk_ranges(&mut self, len: usize) -> Result<ChunkRanges, Error> {
         self.options.check()?;
         let len = self.options.iterable_len.take().map_or(len, |most| most.min(len));
         let (size, splits) = (self.options.chunk_size.take(), self.options.n_splits.take());
         if self.pool.config().order_tasks {
             self.options.chunk_size = Some(1);
         }
-        let default = || SPLITS.saturating_mul(self.pool.config().workers);
+        let default = || CHUNKS_PER_WORKER.saturating_mul(self.pool.config().workers);
         Ok(match size {
-            Some(size) => Cuts { at: 0, len, by: By::Size(size) },
-            None => Cuts { at: 0, len, by: By::Splits(splits.unwrap_or_else(default).min(len)) },
+            Some(size) => ChunkRanges { at: 0, len, by: ChunkBy::Size(size) },
+            None => ChunkRanges { at: 0, len, by: ChunkBy::Splits(splits.unwrap_or_else(default).min(len)) },
         })
     }
 }
 
-/// Ranges of elements that follow each other.
+/// Consecutive ranges of elements, one for each chunk.
 #[derive(Debug, Clone)]
-pub(super) struct Cuts {
+pub(super) struct ChunkRanges {
     at: usize,
     len: usize,
-    by: By,
+    by: ChunkBy,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum By {
+enum ChunkBy {
     Size(usize),
-    /// As many as there are elements, at most.
+    /// Into this many chunks: at most one for each element.
     Splits(usize),
 }
 
-impl Iterator for Cuts {
+impl Iterator for ChunkRanges {
     type Item = Range<usize>;
 
     fn next(&mut self) -> Option<Range<usize>> {
@@ -214,17 +225,19 @@ impl Iterator for Cuts {
             return None;
         }
         self.at = match self.by {
-            By::Size(size) => start.saturating_add(size).min(self.len),
-            By::Splits(splits) => self::splits::end(splits as u64, self.len as u64, start as u64) as usize,
+            ChunkBy::Size(size) => start.saturating_add(size).min(self.len),
+            ChunkBy::Splits(splits) => {
+                self::splits::end(splits as u64, self.len as u64, start as u64) as usize
+            }
         };
         Some(start..self.at)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         let left = match self.by {
-            By::Size(size) => (self.len - self.at).div_ceil(size),
-            By::Splits(0) => 0,
-            By::Splits(splits) => {
+            ChunkBy::Size(size) => (self.len - self.at).div_ceil(size),
+            ChunkBy::Splits(0) => 0,
+            ChunkBy::Splits(splits) => {
                 splits - splits::number(splits as u64, self.len as u64, self.at as u64) as usize
             }
         };
@@ -237,29 +250,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cuts_are_as_in_mpire() {
+    fn ranges_are_as_in_mpire() {
         let sizes = |len, by| {
-            let mut cuts = Cuts { at: 0, len, by };
+            let mut ranges = ChunkRanges { at: 0, len, by };
             let mut sizes = Vec::new();
-            let (mut left, mut end) = (cuts.size_hint().0, 0);
-            while let Some(rows) = cuts.next() {
-                assert_eq!((rows.start, cuts.size_hint()), (end, (left - 1, Some(left - 1))));
+            let (mut left, mut end) = (ranges.size_hint().0, 0);
+            while let Some(rows) = ranges.next() {
+                assert_eq!((rows.start, ranges.size_hint()), (end, (left - 1, Some(left - 1))));
                 (left, end) = (left - 1, rows.end);
                 sizes.push(rows.len());
             }
             assert_eq!((left, end), (0, len));
             sizes
         };
-        assert_eq!(sizes(10, By::Size(4)), [4, 4, 2]);
-        assert_eq!(sizes(10, By::Splits(6)), [2, 2, 1, 2, 2, 1]);
-        assert_eq!(sizes(10, By::Splits(1)), [10]);
-        assert_eq!(sizes(3, By::Splits(3)), [1, 1, 1]);
-        assert_eq!(sizes(0, By::Splits(0)), [0; 0]);
-        assert_eq!(sizes(0, By::Size(3)), [0; 0]);
-        assert_eq!(sizes(5, By::Size(usize::MAX)), [5]);
+        assert_eq!(sizes(10, ChunkBy::Size(4)), [4, 4, 2]);
+        assert_eq!(sizes(10, ChunkBy::Splits(6)), [2, 2, 1, 2, 2, 1]);
+        assert_eq!(sizes(10, ChunkBy::Splits(1)), [10]);
+        assert_eq!(sizes(3, ChunkBy::Splits(3)), [1, 1, 1]);
+        assert_eq!(sizes(0, ChunkBy::Splits(0)), [0; 0]);
+        assert_eq!(sizes(0, ChunkBy::Size(3)), [0; 0]);
+        assert_eq!(sizes(5, ChunkBy::Size(usize::MAX)), [5]);
         for len in 1..60 {
             for splits in 1..=len {
-                assert_eq!(sizes(len, By::Splits(splits)).len(), splits);
+                assert_eq!(sizes(len, ChunkBy::Splits(splits)).len(), splits);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A pool, as its calls see it.
+//! A pool as its calls see it.
 
 use std::any::TypeId;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use crate::task::seed::Seeds;
 use crate::task::{Task, WorkerExit, WorkerInit};
 use crate::work::{Plan, ProfileSpec, TaskRef};
 
-/// What calls are made on: an engine, the thread that drives it where no caller does, and what does not change in the
-/// pool's life.
+/// What a call needs of its pool: the engine, the driver for calls that no caller drives, and the options that stay the
+/// same for the pool's whole life.
 pub(crate) struct PoolHandle {
     engine: Arc<Engine>,
     background: Arc<BackgroundDriver>,
@@ -39,17 +39,17 @@ impl PoolHandle {
         &self.config
     }
 
-    /// The seed of a call that was given none.
+    /// Returns the seed for a call that was given none.
     pub(super) fn next_seed(&self) -> u64 {
         self.seeds.next()
     }
 
-    /// Without `keep_alive` the workers end with the last call that is under way; that call waits for them.
+    /// Waits for the workers to stop if the pool does not keep them alive: they end when no call is left.
     pub(super) fn after_call(&self) -> Result<(), Error> {
         if self.config.policy.keep_alive { Ok(()) } else { self.engine.wait_stopped() }
     }
 
-    /// How many results of a lazy iterator may be under way when the caller gives no bound.
+    /// Returns how many tasks of an iterator or stream may be active when the caller sets no limit.
     pub(super) fn default_bound(&self, plan: &Plan) -> Option<u64> {
         const ADAPTIVE: u64 = 16_384;
         let workers = self.config.workers as u64;
@@ -59,8 +59,7 @@ impl PoolHandle {
         })
     }
 
-    /// What workers need to know of the functions of a call: the task, and the worker state that it runs on, if it has
-    /// one.
+    /// Looks up the functions of a call: the task, and the profile of the worker state it runs on, if it has one.
     pub(super) fn functions<T: Task, I: WorkerInit, E: WorkerExit>(
         &self,
     ) -> Result<(TaskRef, Option<ProfileSpec>), Error> {

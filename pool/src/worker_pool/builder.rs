@@ -260,8 +260,8 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
             return Err(Error::option(
                 "start_method",
                 self.start_method,
-                "this program has more rights than whoever started it (set-user-id, set-group-id or capabilities of its \
-                 file), and takes no orders where it is started anew; use StartMethod::Fork or Threads",
+                "this program has more rights than whoever started it (set-user-id, set-group-id or capabilities of \
+                 its file), and takes no orders where it is started anew; use StartMethod::Fork or Threads",
             ));
         }
         let workers = self.workers.unwrap_or_else(crate::cpu_count);
