@@ -640,7 +640,7 @@ impl State {
     /// of it is left out.
     pub(super) fn exclude_suspension(&mut self, gap: Option<Gap>) {
         if let Some(Gap { from, until, .. }) = gap.filter(Gap::was_suspension) {
-            self.handle(Event::StoodStill { from, until });
+            self.handle(Event::Suspended { from, until });
         }
     }
 

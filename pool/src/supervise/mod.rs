@@ -50,8 +50,8 @@ pub(crate) enum Event {
     OverHardLimit { worker: WorkerId, held: u64, limit: u64 },
     /// All workers must end, after what they have.
     ShutDown,
-    /// The parent itself stood still between these times: it was stopped, or had no core.
-    StoodStill { from: u64, until: u64 },
+    /// The parent was suspended between these times: it was stopped, or had no core.
+    Suspended { from: u64, until: u64 },
     /// Time has passed.
     Tick,
 }

@@ -223,15 +223,15 @@ impl World {
         }
     }
 
-    /// Stops the parent for a while; no worker may be killed for that.
-    fn stand_still(&mut self) {
+    /// Suspends the parent for a while; no worker may be killed for that.
+    fn suspend(&mut self) {
         let killed = |world: &Self| world.workers.iter().flatten().filter(|process| process.killed).count();
         self.tell(Event::Tick);
         let (from, before) = (self.now, killed(self));
         self.now += self.random.pick(&[1_000_000_000, 60_000_000_000]);
-        self.tell(Event::StoodStill { from, until: self.now });
+        self.tell(Event::Suspended { from, until: self.now });
         self.tell(Event::Tick);
-        assert_eq!(killed(self), before, "a worker is killed for a standstill of its parent");
+        assert_eq!(killed(self), before, "a worker is killed for a suspension of its parent");
     }
 
     fn check_bounds(&self) {
@@ -270,7 +270,7 @@ impl World {
             0 if self.supervisor.is_idle() => self.tell(Event::ShutDown),
             15 if !self.calm && self.random.one_in(20) => match self.random.below(3) {
                 0 => self.tell(Event::OverSoftLimit { worker }),
-                1 => self.stand_still(),
+                1 => self.suspend(),
                 _ => self.tell(Event::OverHardLimit { worker, held: 3, limit: 1 }),
             },
             1 => self.pass_time(),

@@ -17,7 +17,7 @@ use crate::ids::{JobId, PerWorker, ProfileId, Unit, WorkerId};
 use crate::work::Plan;
 
 pub(crate) use grant::{Grant, Work};
-use time::Standstill;
+use time::Suspension;
 
 /// The state of a pool.
 #[derive(Debug)]
@@ -32,8 +32,8 @@ pub(crate) struct Supervisor {
     lifespan: u64,
     /// How long an exit function may take: the limit of the last job that had one.
     exit_limit_ns: Option<u64>,
-    /// The last time that the parent stood still.
-    standstill: Standstill,
+    /// The last suspension of the parent.
+    suspension: Suspension,
     now: u64,
     actions: Vec<Action>,
 }
@@ -48,7 +48,7 @@ impl Supervisor {
             shutting_down: false,
             lifespan: u64::MAX,
             exit_limit_ns: None,
-            standstill: Standstill::default(),
+            suspension: Suspension::default(),
             now: 0,
             actions: Vec::new(),
         }
@@ -80,7 +80,7 @@ impl Supervisor {
                 self.kill_for(worker, Cause::TooLarge { held, limit });
             }
             Event::ShutDown => self.shut_down(),
-            Event::StoodStill { from, until } => self.stood_still(Standstill { from, until }),
+            Event::Suspended { from, until } => self.suspended(Suspension { from, until }),
             Event::Tick => self.tick(),
         }
         actions.append(&mut self.actions);

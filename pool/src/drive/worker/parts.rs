@@ -1,29 +1,30 @@
-//! A large reply on its way. The worker announces how long it will be, sends it part by part, then says what it was.
+//! A large reply, received in parts. The worker announces its length, sends the parts, then says what it was.
 //!
-//! Nothing is taken on trust: no part is short but the last, all of them together are what was announced,
-//! and memory is taken as bytes really come. So no worker makes the parent hold more than it has announced, and that is
-//! no more than there is: what the machine could never hold, no worker can have made, and what does not fit now is
-//! thrown away as it comes. Then the task has failed, and its worker lives.
+//! The parent trusts none of it. All parts but the last have at least a fixed length, and together they must have the
+//! announced length. Memory is taken only for bytes that have arrived. A worker that announces more than the machine
+//! could ever hold is corrupt, for it cannot have made such a value. A value that does not fit into memory now is
+//! discarded as it arrives: its task fails, and the worker lives.
 
 use crate::lane::{Corrupt, LEAST_PART, PART_BYTES};
 use crate::shared::memory::available;
 
-/// For less than this nobody asks the system whether there is room.
+/// Up to this length, a reply is received without asking the system how much memory is left. Asking reads several
+/// files, which is little only beside a large reply.
 const SMALL_BYTES: u64 = 64 << 20;
 
-/// The parts of a reply that have come so far.
+/// The parts of a reply received so far.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
-    /// How long all of it is, once that is announced.
+    /// The length of the whole reply, once it is announced.
     announced: Option<u64>,
-    come: u64,
+    received: u64,
     bytes: Vec<u8>,
-    /// Why its bytes are not kept.
+    /// Why its bytes are discarded, if they are.
     refused: Option<String>,
 }
 
 impl Parts {
-    /// The worker says how long its reply will be.
+    /// Records the length that the worker announces.
     pub(super) fn announce(&mut self, record: &[u8]) -> Result<(), Corrupt> {
         let bytes = u64::from_le_bytes(record.try_into().map_err(|_| Corrupt)?);
         let is_large = usize::try_from(bytes).is_ok_and(|bytes| bytes > LEAST_PART);
@@ -40,14 +41,14 @@ impl Parts {
         Ok(())
     }
 
-    /// The next part.
+    /// Adds the next part.
     pub(super) fn add(&mut self, part: &[u8]) -> Result<(), Corrupt> {
-        let left = self.announced.ok_or(Corrupt)?.saturating_sub(self.come);
+        let left = self.announced.ok_or(Corrupt)?.saturating_sub(self.received);
         let is_last = part.len() as u64 == left && left > 0;
         if part.len() as u64 > left || !is_last && !(LEAST_PART..=PART_BYTES).contains(&part.len()) {
             return Err(Corrupt);
         }
-        self.come += part.len() as u64;
+        self.received += part.len() as u64;
         if self.refused.is_none() && self.bytes.try_reserve(part.len()).is_err() {
             self.refuse();
         }
@@ -62,12 +63,12 @@ impl Parts {
         self.refused = Some("the system gives no more memory".into());
     }
 
-    /// All of it is here: the reply, or why its bytes were not kept.
+    /// Ends the reply. Returns its bytes, or why they were discarded.
     pub(super) fn finish(&mut self) -> Result<Result<Vec<u8>, String>, Corrupt> {
-        let Self { announced, come, bytes, refused } = std::mem::take(self);
-        let announced = announced.filter(|announced| *announced == come).ok_or(Corrupt)?;
-        let told = |why| format!("there is no memory for a result of {announced} bytes: {why}");
-        Ok(refused.map_or(Ok(bytes), |why| Err(told(why))))
+        let Self { announced, received, bytes, refused } = std::mem::take(self);
+        let announced = announced.filter(|announced| *announced == received).ok_or(Corrupt)?;
+        let error = |why| format!("there is no memory for a result of {announced} bytes: {why}");
+        Ok(refused.map_or(Ok(bytes), |why| Err(error(why))))
     }
 }
 
@@ -81,11 +82,11 @@ mod tests {
     }
 
     #[test]
-    fn what_was_announced_comes() {
+    fn parts_add_up_to_the_announced_reply() {
         let reply: Vec<u8> = (0..PART_BYTES * 2 + 9).map(|x| x as u8).collect();
         let mut parts = announced(reply.len() as u64).unwrap();
         for part in reply.chunks(PART_BYTES) {
-            assert_eq!(parts.come, parts.bytes.len() as u64);
+            assert_eq!(parts.received, parts.bytes.len() as u64);
             parts.add(part).unwrap();
         }
         assert_eq!(parts.finish(), Ok(Ok(reply)));
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn no_other_lengths_are_believed() {
+    fn wrong_lengths_are_corrupt() {
         for bytes in [0, 1, LEAST_PART as u64, 1 << 60, u64::MAX] {
             assert!(announced(bytes).is_err(), "{bytes}");
         }
@@ -109,13 +110,13 @@ mod tests {
             &[&part, &part],
             &[&part, &rest, &rest],
         ] {
-            let mut told = announced(PART_BYTES as u64 + 10).unwrap();
+            let mut parts_so_far = announced(PART_BYTES as u64 + 10).unwrap();
             assert_eq!(
-                told.announce(&(PART_BYTES as u64 + 10).to_le_bytes()),
+                parts_so_far.announce(&(PART_BYTES as u64 + 10).to_le_bytes()),
                 Err(Corrupt),
-                "it is said once"
+                "the length is announced once"
             );
-            assert_eq!(parts.iter().try_for_each(|part| told.add(part)), Err(Corrupt));
+            assert_eq!(parts.iter().try_for_each(|part| parts_so_far.add(part)), Err(Corrupt));
         }
         let mut short = announced(PART_BYTES as u64 + 10).unwrap();
         short.add(&part).unwrap();
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_thrown_away() {
+    fn a_reply_that_does_not_fit_is_discarded() {
         let mut parts = announced(PART_BYTES as u64 + 10).unwrap();
         parts.add(&vec![1; PART_BYTES]).unwrap();
         parts.refuse();

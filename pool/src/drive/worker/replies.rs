@@ -97,7 +97,7 @@ impl WorkerHandle {
             self.probes.note_answers();
         }
         if done > 0 {
-            self.outbox.answered_before(&mut self.lane, unit + done as u32);
+            self.outbox.free_before(&mut self.lane, unit + done as u32);
         }
         answers
     }
@@ -174,8 +174,8 @@ impl WorkerHandle {
             reply::ANNOUNCED => self.parts.announce(record),
             reply::PART_TAKEN => {
                 let answered = unit + answers.done as u32;
-                self.outbox.answered_before(&mut self.lane, answered);
-                self.outbox.part_taken(&mut self.lane)
+                self.outbox.free_before(&mut self.lane, answered);
+                self.outbox.free_part(&mut self.lane)
             }
             reply::SLOW => {
                 let slow = decode_record(record).ok().filter(Slow::is_short).ok_or(Corrupt)?;
@@ -195,14 +195,14 @@ impl WorkerHandle {
 
     /// The failure of the task behind this many others is dealt with: its argument is no longer needed.
     pub(in crate::drive) fn forget_failed(&mut self, unit: Unit, done: u64) {
-        self.outbox.answered_before(&mut self.lane, unit + done as u32 + 1);
+        self.outbox.free_before(&mut self.lane, unit + done as u32 + 1);
     }
 
     /// Takes the reply to an order that gives no value, if it has come.
     pub(in crate::drive) fn take_order_reply(&mut self, unit: Unit) -> Result<Option<OrderReply>, Corrupt> {
         let Some((tag, record)) = self.take_record()? else { return Ok(None) };
         let reply = match tag {
-            reply::PART_TAKEN => return self.outbox.part_taken(&mut self.lane).map(|()| None),
+            reply::PART_TAKEN => return self.outbox.free_part(&mut self.lane).map(|()| None),
             reply::DONE => OrderReply::Done,
             reply::FAILED => {
                 self.reported = Some(decode_record(&record).map_err(|_| Corrupt)?);
@@ -210,7 +210,7 @@ impl WorkerHandle {
             }
             _ => return Err(Corrupt),
         };
-        self.outbox.answered_before(&mut self.lane, unit + 1);
+        self.outbox.free_before(&mut self.lane, unit + 1);
         Ok(Some(reply))
     }
 
@@ -224,7 +224,7 @@ impl WorkerHandle {
         let reply = match tag {
             reply::ANNOUNCED => return self.parts.announce(&record).map(|()| None),
             reply::PART => return self.take_part(&record).map(|()| None),
-            reply::PART_TAKEN => return self.outbox.part_taken(&mut self.lane).map(|()| None),
+            reply::PART_TAKEN => return self.outbox.free_part(&mut self.lane).map(|()| None),
             reply::EXIT_VALUE => exit_value(record)?,
             reply::LARGE_EXIT_VALUE => match self.parts.finish()? {
                 Ok(value) => exit_value(value)?,
@@ -232,7 +232,7 @@ impl WorkerHandle {
             },
             reply::EXIT_FAILED => ExitReply::Failed(decode_record(&record).map_err(|_| Corrupt)?),
             reply::DONE => {
-                self.outbox.answered_before(&mut self.lane, unit + 1);
+                self.outbox.free_before(&mut self.lane, unit + 1);
                 return Ok(Some(ExitReply::Done));
             }
             _ => return Err(Corrupt),

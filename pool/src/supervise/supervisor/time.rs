@@ -22,16 +22,16 @@ const RECHECK_NS: u64 = 5_000_000;
 /// so that a recall is for tasks that are longer than expected.
 const STALL_NS: u64 = 300_000;
 
-/// A time in which the parent stood still, which counts for no limit.
+/// A time in which the parent was suspended. It counts towards no limit.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Standstill {
+pub(super) struct Suspension {
     pub(super) from: u64,
     pub(super) until: u64,
 }
 
-impl Standstill {
-    /// The time of a beginning, moved so that the standstill does not count.
-    fn leave_out(self, began: u64) -> u64 {
+impl Suspension {
+    /// Moves the start of an order so that the suspension does not count.
+    fn exclude_from(self, began: u64) -> u64 {
         if began >= self.until { began } else { began.min(self.from) + (self.until - self.from) }
     }
 }
@@ -100,7 +100,7 @@ impl Supervisor {
     /// Notes when the worker says that the head of its queue began. The first time that it says counts, and one in the
     /// future counts as now.
     pub(crate) fn head_began(&mut self, worker: WorkerId, at: u64) {
-        let at = self.standstill.leave_out(at.min(self.now));
+        let at = self.suspension.exclude_from(at.min(self.now));
         let entry = &mut self.workers[worker];
         (entry.head_since, entry.head_began) = (at, true);
     }
@@ -118,13 +118,13 @@ impl Supervisor {
         (entry.head_extra_ns, entry.head_began) = (BACKTRACE_NS, true);
     }
 
-    /// Gives everything that runs the time of the standstill.
-    pub(super) fn stood_still(&mut self, mut standstill: Standstill) {
-        // Several callers may have noticed the same standstill.
-        standstill.from = standstill.from.max(self.standstill.until).min(standstill.until);
-        self.standstill = standstill;
+    /// Gives each running order the time of the suspension.
+    pub(super) fn suspended(&mut self, mut suspension: Suspension) {
+        // Several callers may report the same suspension.
+        suspension.from = suspension.from.max(self.suspension.until).min(suspension.until);
+        self.suspension = suspension;
         for worker in self.workers.iter_mut() {
-            worker.head_since = standstill.leave_out(worker.head_since);
+            worker.head_since = suspension.exclude_from(worker.head_since);
         }
     }
 
@@ -153,13 +153,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_standstill_is_not_counted() {
-        let standstill = Standstill { from: 100, until: 400 };
-        assert_eq!(standstill.leave_out(30), 330, "70 were over before it, and still are");
-        assert_eq!(standstill.leave_out(100), 400);
-        assert_eq!(standstill.leave_out(250), 400, "a beginning in it counts from its end");
-        assert_eq!(standstill.leave_out(400), 400);
-        assert_eq!(standstill.leave_out(500), 500);
-        assert_eq!(Standstill::default().leave_out(7), 7);
+    fn a_suspension_is_not_counted() {
+        let suspension = Suspension { from: 100, until: 400 };
+        assert_eq!(suspension.exclude_from(30), 330, "70 were over before it, and still are");
+        assert_eq!(suspension.exclude_from(100), 400);
+        assert_eq!(suspension.exclude_from(250), 400, "a beginning in it counts from its end");
+        assert_eq!(suspension.exclude_from(400), 400);
+        assert_eq!(suspension.exclude_from(500), 500);
+        assert_eq!(Suspension::default().exclude_from(7), 7);
     }
 }
