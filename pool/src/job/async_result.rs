@@ -309,7 +309,7 @@ where
 
     /// Runs the task over the items, without waiting; the results come in input order, and the first failed task ends
     /// the call. All items are encoded before this returns, and stay in memory until they are sent. Errors come through
-    /// the [`AsyncResult`], also those of options.
+    /// the [`AsyncResult`], also those of options; a panic of `items` goes through this call, which is then never made.
     pub fn map_async<'i>(self, items: impl IntoIterator<Item = T::Item<'i>>) -> AsyncResult<Vec<T::Output>> {
         let codec = self.pool.config().codec;
         self.submit(items.into_iter(), move |arrivals| arrivals.decode::<T>(codec))

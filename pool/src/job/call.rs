@@ -16,18 +16,18 @@ pub(super) struct Call<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     engine: &'p Engine,
     pub(super) job: JobId,
     pub(super) input: InputBuffer<'i, T, I>,
-    /// How many items a chunk must have before it is sent; see `Plan::whole_chunk`.
+    /// How many buffered items make a whole chunk.
     chunk: u64,
     codec: Codec,
     inbox: Inbox,
-    /// An empty vector, kept for its allocation.
+    /// The results of one arrival; kept between turns for its allocation.
     values: Vec<T::Output>,
     /// How many outcomes the last turn brought.
     received: u64,
     /// How many results the caller took since the last turn, and their bytes, where those are bounded.
     pub(super) consumed: u64,
     pub(super) consumed_bytes: u64,
-    /// When the engine last checked the workers; `None` when the user's code has run since, for an unknown time.
+    /// When the engine last checked the workers, in nanoseconds; `None` if the user's code has run since.
     pub(super) last_check: Option<u64>,
     /// Whether to wait, at the end, until no worker is at work on the call.
     quiesces: bool,
@@ -70,7 +70,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
         wait: bool,
         mut on_outcome: impl FnMut(u64, u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
     ) -> Option<Result<(), Error>> {
-        // Time that the input takes is not time in which the workers were left unchecked.
+        // The input may take long: that must not count as time in which the engine failed to check the workers.
         let pull_time = self.input.pull(self.chunk).as_nanos() as u64;
         if let Err(forked) = self.engine.check() {
             return Some(Err(forked));

@@ -36,6 +36,9 @@ where
     /// Here `chunk_size`, `n_splits` and `iterable_len` count elements; without them there are 64 chunks for each
     /// worker. All other options, and errors, count chunks: each chunk is one task.
     ///
+    /// Over a `SharedArray` the call returns, even with an error, only after the running tasks have ended or were
+    /// killed.
+    ///
     /// ```
     /// use pool::{WorkerPool, worker_task};
     ///
@@ -59,9 +62,6 @@ where
     /// - As for [`map`](Job::map).
     /// - [`Error::SharedMemory`] for a `&mut SharedArray` that is in use elsewhere; see [`Slices`].
     /// - [`Error::Concatenate`] when the outputs do not fit together.
-    ///
-    /// Over a `SharedArray` the call returns, even with an error, only after the running tasks have ended or were
-    /// killed.
     #[doc(alias = "par_map_slice")]
     pub fn map_slice<'i, X: 'i>(mut self, rows: impl Slices<'i, X>) -> Result<O::All, Error>
     where

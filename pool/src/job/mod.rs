@@ -246,6 +246,9 @@ where
     /// - [`Error::Option`] for an option whose value is not allowed.
     /// - [`Error::Start`] and others when workers cannot be started.
     /// - [`Error::Cancelled`] when the call was cancelled, [`Error::Closed`] when the pool has ended.
+    ///
+    /// # Panics
+    /// When `items` panics, with that panic: the call is cancelled, and the pool stays usable.
     #[doc(alias = "par_map")]
     pub fn map<'i>(self, items: impl IntoIterator<Item = T::Item<'i>>) -> Result<Vec<T::Output>, Error> {
         self.collect(items, Mode::FailFast, |results, values| {
@@ -254,7 +257,7 @@ where
         })
     }
 
-    /// Like [`map`](Self::map), but the results come in the order in which tasks finish.
+    /// Like [`map`](Self::map), but the results come in the order in which tasks finish. Panics in the same cases.
     ///
     /// # Errors
     /// As for [`map`](Self::map).
@@ -276,7 +279,7 @@ where
     }
 
     /// Runs the task over the items and waits; returns one outcome for each item, in input order. A failed task is an
-    /// error in its own place and does not end the call.
+    /// error in its own place and does not end the call. Panics as [`map`](Self::map) does.
     ///
     /// # Errors
     /// Only what ends the whole call, as for [`map`](Self::map); never [`Error::Task`], unless the init function
@@ -296,7 +299,11 @@ where
     }
 
     /// Runs the task over the items; returns an iterator that gives the results one by one, in input order, while the
-    /// call goes on. A failed task is one item that is an error. What ends the whole call is the last item.
+    /// call goes on. A failed task is one item that is an error. An error that ends the whole call is the last item.
+    ///
+    /// # Panics
+    /// When `items` panics, with that panic, in this call or in [`next`](Iterator::next): the call is cancelled, and
+    /// the pool stays usable.
     #[doc(alias = "par_imap")]
     pub fn imap<'i, C>(self, items: C) -> Imap<'p, 'i, T, C::IntoIter>
     where
