@@ -1,4 +1,4 @@
-//! The calls that are open, and what the driver keeps of each.
+//! The open calls, with the driver's data on each.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,41 +7,41 @@ use crate::ids::{JobId, ProfileId};
 use crate::wire::{ChunkHead, ExecFlags, Packing};
 use crate::work::{Inbox, JobSpec, Plan, ProfileSpec, TaskRef};
 
-/// The calls that are open, by number.
+/// The open calls by id, and the profiles of all calls so far.
 #[derive(Default)]
 pub(super) struct Jobs {
     open: BTreeMap<JobId, Box<Job>>,
     last: JobId,
-    /// Worker states, by their numbers.
+    /// The profiles by id.
     profiles: Vec<ProfileSpec>,
-    /// No more of them are opened.
+    /// No further calls can be opened.
     closed: bool,
 }
 
-/// A call.
+/// An open call.
 pub(super) struct Job {
     task: TaskRef,
     profile: Option<ProfileId>,
     flags: ExecFlags,
-    /// How many bytes an item has had lately.
+    /// The length of recent items in bytes.
     pub(super) item_bytes: usize,
     pub(super) inbox: Inbox,
-    /// The bytes of items that came back, or were encoded before the call was opened.
+    /// Encoded items to send: those taken back from a worker, and those encoded before the call was opened.
     retained: HashMap<u64, Vec<u8>>,
-    /// What ended earlier attempts at tasks that were tried again.
+    /// The errors of earlier attempts, for tasks that are retried.
     earlier: HashMap<u64, Vec<TaskErrorKind>>,
-    /// Its caller was told to stop.
+    /// It has ended with an error. Further results are discarded.
     is_cancelled: bool,
-    /// Its caller has items that no worker takes now.
+    /// The caller has items that no worker can take now.
     pub(super) has_items: bool,
-    /// Somebody watches how far it is.
+    /// Its progress is shown.
     is_shown: bool,
-    /// The background driver takes what comes for it.
+    /// The background driver takes its results.
     is_background: bool,
 }
 
 impl Jobs {
-    /// Opens a call; says under which number, and how it is to be carried out.
+    /// Opens a call. Returns its id, its plan, and how many items are encoded already.
     pub(super) fn open(&mut self, spec: JobSpec) -> Result<(JobId, Plan, u64), Error> {
         if self.closed {
             return Err(Error::Closed);
@@ -67,7 +67,7 @@ impl Jobs {
         Ok((self.last, plan, count))
     }
 
-    /// The number of a worker state: the same for the same functions.
+    /// The id of this profile; the same for the same functions.
     fn id_of(&mut self, wanted: ProfileSpec) -> ProfileId {
         let place = self.profiles.iter().position(|known| known.is_same_state(&wanted));
         let place = place.unwrap_or_else(|| {
@@ -77,7 +77,7 @@ impl Jobs {
         ProfileId::at(place)
     }
 
-    /// The worker state of this number.
+    /// The profile with this id.
     pub(super) fn profile(&self, profile: ProfileId) -> ProfileSpec {
         self.profiles[profile.index()]
     }
@@ -92,7 +92,7 @@ impl Jobs {
         self.profiles.iter().any(|profile| profile.exit == Some(exit))
     }
 
-    /// From here on none can be opened.
+    /// Lets no further call be opened.
     pub(super) fn close_for_good(&mut self) {
         self.closed = true;
     }
@@ -101,7 +101,7 @@ impl Jobs {
         self.closed
     }
 
-    /// Closes one; false if it was not open.
+    /// Closes a call; false if it was not open.
     pub(super) fn close(&mut self, job: JobId) -> bool {
         self.open.remove(&job).is_some()
     }
@@ -126,12 +126,12 @@ impl Jobs {
         self.open.get_mut(&job).map(|job| &mut **job)
     }
 
-    /// Where the results of a call go; nowhere if nobody wants them any more.
+    /// The inbox for results of a call; none if they are discarded.
     pub(super) fn inbox_of(&mut self, job: JobId) -> Option<&mut Inbox> {
         self.get_mut(job).filter(|job| !job.is_cancelled).map(|job| &mut job.inbox)
     }
 
-    /// Ends a call with an error, unless it is over; false if it is.
+    /// Ends a call with an error; false if it had ended before.
     pub(super) fn cancel(&mut self, job: JobId, error: Error) -> bool {
         let Some(job) = self.get_mut(job).filter(|job| job.inbox.end.is_none()) else { return false };
         job.fail(error);
@@ -147,7 +147,7 @@ impl Jobs {
         }
     }
 
-    /// Whether somebody watches how far one of them is.
+    /// Whether the progress of any call is shown.
     pub(super) fn is_any_shown(&self) -> bool {
         self.open.values().any(|job| job.is_shown)
     }
@@ -156,7 +156,7 @@ impl Jobs {
         self.get(job).is_some_and(|job| job.is_shown)
     }
 
-    /// Those that go on in the background.
+    /// The calls whose results the background driver takes.
     pub(super) fn in_background(&self) -> impl Iterator<Item = &Job> {
         self.open.values().map(|job| &**job).filter(|job| job.is_background)
     }
@@ -167,38 +167,38 @@ impl Job {
         self.task
     }
 
-    /// The head of a chunk of so many tasks from this one on.
+    /// The head of a chunk of `count` tasks, beginning with task `first`.
     pub(super) fn head(&self, first: u64, count: u32) -> ChunkHead {
         let Self { task: TaskRef { index: task, .. }, profile, flags, .. } = *self;
         ChunkHead { task, profile, first, count, flags, packing: Packing::Prefixed }
     }
 
-    /// The bytes of items that were sent come back: they will be sent again.
+    /// Keeps encoded items that were taken back from a worker, to send them again.
     pub(super) fn retain(&mut self, first: u64, items: Vec<Vec<u8>>) {
         self.retained.extend((first..).zip(items));
     }
 
-    /// Gives away the bytes of an item.
+    /// Removes and returns a retained item.
     pub(super) fn take_retained(&mut self, index: u64) -> Vec<u8> {
         self.retained.remove(&index).unwrap_or_default()
     }
 
-    /// Notes what ended an attempt at a task that is tried again.
-    pub(super) fn note_attempt(&mut self, index: u64, why: TaskErrorKind) {
+    /// Adds the error of an attempt at a task that is retried.
+    pub(super) fn add_attempt(&mut self, index: u64, why: TaskErrorKind) {
         self.earlier.entry(index).or_default().push(why);
     }
 
-    /// What ended the attempts at a task before its last.
+    /// Removes and returns the errors of earlier attempts at a task.
     pub(super) fn take_attempts(&mut self, index: u64) -> Vec<TaskErrorKind> {
         self.earlier.remove(&index).unwrap_or_default()
     }
 
-    /// Every task has its outcome.
+    /// Ends the call: every task has its outcome.
     pub(super) fn complete(&mut self) {
         self.inbox.end.get_or_insert(Ok(()));
     }
 
-    /// It can't go on, or was cancelled.
+    /// Ends the call with this error.
     pub(super) fn fail(&mut self, error: Error) {
         self.inbox.end.get_or_insert(Err(error));
         self.is_cancelled = true;

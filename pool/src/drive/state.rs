@@ -1,5 +1,5 @@
-//! The state behind the pool's mutex: nine parts, each changed through its own methods. Here they meet: the supervisor
-//! is told what happens, and what it decides is carried out.
+//! The state behind the pool's mutex. Each of its parts is changed through its own methods. This file connects them: it
+//! reports events to the supervisor and carries out its actions.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,7 +31,8 @@ use crate::sys::clock::now_ns;
 use crate::wire::{ChunkHead, Failure, InitOrder, Slow};
 use crate::work::{Exits, Inbox, JobSpec, ProfileSpec, TaskFailure};
 
-/// How long the parent sleeps while results wait for others, so that one wake-up is enough for many.
+/// The limit of a patient sleep, in which results wait for others so that one wake-up serves many: long beside a
+/// wake-up, and too short for a user to notice.
 const PATIENCE_NS: u64 = 2_000_000;
 
 pub(super) struct State {
@@ -46,8 +47,8 @@ pub(super) struct State {
     clock: Clock,
     poller: Arc<Poller>,
     scratch: Scratch,
-    /// Workers were told to end, and no call has come since.
-    are_ending: bool,
+    /// Workers were told to shut down, and no call was opened since.
+    is_shutting_down: bool,
 }
 
 impl State {
@@ -64,11 +65,11 @@ impl State {
             clock: Clock::new(),
             poller,
             scratch: Scratch::default(),
-            are_ending: false,
+            is_shutting_down: false,
         }
     }
 
-    // ---- the parts, as callers need them ----
+    // ---- access to the parts ----
 
     pub(super) fn advance_to(&mut self, now: u64) {
         self.clock.advance_to(now);
@@ -98,7 +99,7 @@ impl State {
         self.supervisor.grant(job)
     }
 
-    /// What it takes to send the worker items of the call.
+    /// The parts needed to send items of the call to the worker.
     pub(super) fn parts_to_send(
         &mut self,
         worker: WorkerId,
@@ -116,7 +117,7 @@ impl State {
         let task = spec.task;
         let (job, plan, encoded) = self.jobs.open(spec)?;
         self.workers.prepare(self.supervisor.all_ended());
-        self.are_ending = false;
+        self.is_shutting_down = false;
         self.observer.job_opened(job, task, self.clock.now());
         self.handle(Event::Opened { job, plan: Box::new(plan), encoded });
         Ok(job)
@@ -124,7 +125,7 @@ impl State {
 
     pub(super) fn close(&mut self, job: JobId) {
         if self.jobs.close(job) {
-            self.take_last_news();
+            self.flush_output();
             self.observer.job_closed(job, self.clock.now());
             self.handle(Event::Closed { job });
             if !self.workers.policy().keep_alive && self.jobs.is_empty() {
@@ -133,7 +134,7 @@ impl State {
         }
     }
 
-    /// Ends every call that somebody waits for.
+    /// Ends every open call with this error.
     pub(super) fn cancel_all(&mut self, error: &Error) {
         for job in self.jobs.ids() {
             self.cancel(job, error.clone());
@@ -146,7 +147,7 @@ impl State {
         }
     }
 
-    /// The caller has taken so many results of the call, of so many bytes.
+    /// Reports that the caller has taken `count` results of the call, with this many bytes.
     pub(super) fn report_taken(&mut self, job: JobId, count: u64, bytes: u64) {
         if count > 0 {
             self.handle(Event::Taken { job, count, bytes });
@@ -157,7 +158,7 @@ impl State {
         self.handle(Event::InputEnded { job });
     }
 
-    /// Notes whether the caller has items that no worker takes now.
+    /// Sets whether the caller has items that no worker can take now.
     pub(super) fn set_has_items(&mut self, job: JobId, has_items: bool) {
         if let Some(job) = self.jobs.get_mut(job) {
             job.has_items = has_items;
@@ -169,7 +170,7 @@ impl State {
         let is_open = self.jobs.get(job).is_some();
         self.jobs.take_inbox(job, empty);
         if is_open && empty.end.is_some() {
-            self.take_last_news();
+            self.flush_output();
         }
     }
 
@@ -177,19 +178,19 @@ impl State {
         self.supervisor.is_idle()
     }
 
-    /// Whether the call is open, or a worker may still be at a task of it, be it inside the kernel.
+    /// Whether the call is open, or a worker may still run a task of it, even one that is stuck in the kernel.
     pub(super) fn is_at_work_on(&self, job: JobId) -> bool {
-        self.supervisor.knows(job) || self.workers.has_given_up_on(job)
+        self.supervisor.knows(job) || self.workers.is_stuck_on(job)
     }
 
     // ---- orders ----
 
-    /// A chunk was sent: so many tasks of it.
+    /// Reports that `count` tasks of a chunk were sent.
     pub(super) fn report_sent(&mut self, job: JobId, worker: WorkerId, count: u64) {
         self.handle(Event::Sent { job, worker, count });
     }
 
-    /// Sends a task whose bytes were kept.
+    /// Sends a task whose encoded item was retained.
     pub(super) fn send_retained(&mut self, job: JobId, worker: WorkerId, index: u64) {
         let Some(slot) = self.jobs.get_mut(job) else { return };
         let (head, item) = (slot.head(index, 1), slot.take_retained(index));
@@ -205,20 +206,20 @@ impl State {
         self.report_sent(job, worker, 1);
     }
 
-    /// There is no room for the worker's next chunk.
+    /// Stops granting chunks to a worker whose lane has no space.
     pub(super) fn block(&mut self, worker: WorkerId) {
         self.supervisor.block(worker, true);
     }
 
-    /// An item of the call could not be encoded.
+    /// Reports that the next item of the call could not be encoded.
     pub(super) fn report_unsendable(&mut self, job: JobId, worker: WorkerId, why: String) {
         if let Some(handle) = self.workers.get_mut(worker) {
-            handle.report_instead(Failure::Encode(why).cut());
+            handle.set_reported(Failure::Encode(why).cut());
         }
         self.handle(Event::Unsendable { job, worker });
     }
 
-    /// Tells the worker what there is for it, and takes what it has sent by now.
+    /// Wakes the worker for its new orders, and takes its replies so far.
     pub(super) fn exchange(&mut self, worker: WorkerId) {
         if let Some(handle) = self.workers.get_mut(worker) {
             handle.wake();
@@ -226,15 +227,15 @@ impl State {
         self.drain(worker);
     }
 
-    /// Wakes the workers for which there is news.
+    /// Wakes the workers that sleep and have something to do, and updates how long they may spin.
     pub(super) fn wake_workers(&mut self) {
         self.spin.allow(self.supervisor.busy(), &self.workers);
         self.workers.iter_mut().for_each(WorkerHandle::wake);
     }
 
-    // ---- one turn of the wheel ----
+    // ---- one turn ----
 
-    /// Takes in all that has happened, and does what follows.
+    /// Takes the replies of all workers, runs the checks that are due, and sends what can be sent.
     pub(super) fn drive(&mut self) {
         for worker in self.workers.ids() {
             self.drain(worker);
@@ -242,7 +243,7 @@ impl State {
         self.clock.mark_watched();
         self.run_checks(self.clock.now());
         if self.supervisor.deadline().is_some_and(|deadline| deadline <= self.clock.now()) {
-            self.note_panics();
+            self.check_panicked();
             self.handle(Event::Tick);
         }
         for worker in self.workers.ids() {
@@ -262,7 +263,7 @@ impl State {
         }
     }
 
-    /// Tells the supervisor, does what it says, and tells it what that led to.
+    /// Reports an event to the supervisor and carries out its actions, then the same for the events that these cause.
     fn handle(&mut self, event: Event) {
         let (mut next, mut consequences) = (Some(event), VecDeque::new());
         let mut actions = Vec::new();
@@ -273,14 +274,14 @@ impl State {
                 continue;
             }
             for action in actions.drain(..) {
-                // Workers that are started one after the other boot side by side.
+                // Consecutive starts stay pending together, so that these workers boot side by side.
                 if !matches!(action, Action::Start { .. }) {
                     self.finish_starts(&mut consequences);
                 }
-                consequences.extend(self.act(action));
+                consequences.extend(self.carry_out(action));
             }
             self.finish_starts(&mut consequences);
-            self.workers.forget_unfit();
+            self.workers.allow_starts();
         }
     }
 
@@ -288,18 +289,18 @@ impl State {
         if self.workers.are_any_starting() {
             let (spin_ns, asleep) = (self.spin.allowed_ns(), self.sleepers.has_leader());
             consequences.extend(self.workers.finish_starts(spin_ns, asleep, &mut self.observer));
-            // That may have taken long.
+            // Waiting for the starts may have taken long.
             self.clock.refresh();
         }
     }
 
-    /// Does what the supervisor says; gives what that has led to.
-    fn act(&mut self, action: Action) -> Option<Event> {
+    /// Carries out an action; returns the event that it causes, if any.
+    fn carry_out(&mut self, action: Action) -> Option<Event> {
         match action {
             Action::Start { worker } => {
                 let not_started = self.workers.begin_start(worker, &mut self.observer);
                 if not_started.is_some() {
-                    // To find that out may have taken long.
+                    // The attempt may have taken long.
                     self.clock.refresh();
                 }
                 return not_started;
@@ -327,7 +328,8 @@ impl State {
                 let end = self.workers.end_notes(worker, cause);
                 let job = self.jobs.get_mut(job)?;
                 self.observer.attempt_lost(worker, job.task(), index, &kind);
-                let item = self.workers.get(worker).and_then(|handle| handle.shown_item(unit, cause, &kind));
+                let item =
+                    self.workers.get(worker).and_then(|handle| handle.item_for_error(unit, cause, &kind));
                 let earlier = job.take_attempts(index);
                 let failure = TaskFailure { attempts, kind, earlier, item, end, bytes };
                 job.inbox.push_failure(index, worker, failure);
@@ -337,7 +339,7 @@ impl State {
                 self.workers.get_mut(worker).into_iter().for_each(WorkerHandle::count_retry);
                 let job = self.jobs.get_mut(job)?;
                 self.observer.attempt_lost(worker, job.task(), index, &kind);
-                job.note_attempt(index, kind);
+                job.add_attempt(index, kind);
             }
             Action::Fail { job, worker, cause } => {
                 let job = self.jobs.get_mut(job)?;
@@ -357,7 +359,7 @@ impl State {
 
     // ---- replies ----
 
-    /// Takes the replies that the worker has sent by now.
+    /// Takes the replies that the worker has sent so far.
     fn drain(&mut self, worker: WorkerId) {
         if !self.workers.get(worker).is_some_and(WorkerHandle::has_reply) {
             return;
@@ -372,19 +374,19 @@ impl State {
         }
     }
 
-    /// Takes the replies to the order at the head of the worker's queue.
+    /// Takes the replies to the oldest order of the worker.
     fn drain_head(&mut self, worker: WorkerId) -> Result<(), Corrupt> {
         let Some(handle) = self.workers.get_mut(worker) else { return Ok(()) };
-        if !handle.is_up() {
-            handle.take_up()?;
+        if !handle.is_ready() {
+            handle.take_ready()?;
             self.observer.worker_up(worker);
             self.handle(Event::Ready { worker });
             return Ok(());
         }
         match self.supervisor.head(worker).ok_or(Corrupt)? {
             Head::Tasks { unit, job, first, count } => {
-                let mut void = Inbox::default();
-                let inbox = self.jobs.inbox_of(job).unwrap_or(&mut void);
+                let mut discarded = Inbox::default();
+                let inbox = self.jobs.inbox_of(job).unwrap_or(&mut discarded);
                 let answers = handle.take_answers(worker, unit, first, count, inbox);
                 self.note_answers(worker, unit, job, answers)
             }
@@ -440,7 +442,7 @@ impl State {
         if let Some(bytes) = failed {
             self.handle(Event::Failed { worker, bytes });
             if let Some(handle) = self.workers.get_mut(worker) {
-                handle.forget_failed(unit, done);
+                handle.free_failed(unit, done);
             }
         }
         if is_corrupt { Err(Corrupt) } else { Ok(()) }
@@ -448,71 +450,71 @@ impl State {
 
     // ---- ends ----
 
-    /// Sees whether the worker has ended. Its last replies are taken first: what it committed counts.
+    /// If the worker has ended, takes the replies that it committed and then reports its death.
     fn reap(&mut self, worker: WorkerId) {
         let Some(mut death) = self.workers.try_reap(worker, || self.jobs.ids()) else { return };
         self.drain(worker);
         if death.signal() == Some(libc::SIGKILL) {
             death.out_of_memory = self.workers.has_run_out_of_memory(worker);
         }
-        if self.workers.get(worker).is_some_and(WorkerHandle::was_up_unheard) {
+        if self.workers.get(worker).is_some_and(WorkerHandle::has_lost_ready) {
             self.handle(Event::Ready { worker });
         }
         let next = self.supervisor.head(worker).map(Head::unit);
-        let Some(died) = self.workers.note_end(worker, death, next, &mut self.observer) else { return };
+        let Some(died) = self.workers.record_end(worker, death, next, &mut self.observer) else { return };
         self.handle(died);
         if self.supervisor.is_absent(worker) {
             self.workers.forget(worker, &mut self.observer);
         }
     }
 
-    /// All workers end when they have done what they have; exit functions run.
+    /// Lets all workers finish their tasks, run their exit functions and end.
     pub(super) fn shut_down(&mut self) {
-        self.are_ending = true;
+        self.is_shutting_down = true;
         self.handle(Event::ShutDown);
     }
 
-    /// All workers end now: those that have something to do are killed, the others leave. Waits for both, for user code
-    /// no longer than a moment.
+    /// Ends all workers now. Busy ones are killed, idle ones leave by themselves. Waits for all of them, but only a
+    /// moment for user code in the idle ones, such as exit handlers.
     pub(super) fn terminate(&mut self) {
         self.jobs.close_for_good();
         for worker in self.workers.ids() {
-            // One that has answered everything has nothing to do.
+            // A worker whose last reply is only taken now is idle.
             self.drain(worker);
         }
-        let may_leave: Vec<bool> =
+        let are_idle: Vec<bool> =
             self.workers.ids().map(|worker| self.supervisor.can_end_now(worker)).collect();
         self.cancel_all(&Error::Closed);
-        self.workers.terminate(&may_leave, &mut self.observer);
+        self.workers.terminate(&are_idle, &mut self.observer);
     }
 
-    /// Whether all workers have ended, or a call has come that keeps them.
+    /// Whether all workers have ended, or a new call keeps them.
     pub(super) fn have_stopped(&self) -> bool {
-        self.supervisor.all_ended() || !self.are_ending
+        self.supervisor.all_ended() || !self.is_shutting_down
     }
 
-    /// What became of the workers that were told to end.
+    /// Removes and returns the first error of an exit function.
     pub(super) fn take_exit_error(&mut self) -> Result<(), Error> {
         self.workers.take_exit_error().map_or(Ok(()), |error| Err(error.into()))
     }
 
     // ---- checks ----
 
-    /// Looks at all that is due.
+    /// Runs the checks that are due.
     fn run_checks(&mut self, now: u64) {
-        self.note_begun();
+        self.check_begun();
         if self.checks.is_news_due(now) {
-            self.take_news();
+            self.poll_news();
         }
         self.checks.read_output(&mut self.workers, &mut self.observer);
         for worker in self.checks.take_exited() {
             self.reap(worker);
         }
-        self.workers.check_given_up();
-        for worker in self.workers.which(|handle| handle.is_stuck() || handle.is_finished_thread()) {
+        self.workers.check_stuck();
+        for worker in self.workers.ids_where(|handle| handle.is_stuck() || handle.is_finished_thread()) {
             self.reap(worker);
         }
-        self.replace_mute();
+        self.replace_without_waker();
         if let Some(limit) = self.workers.policy().memory_limit {
             let is_due = self.checks.is_memory_due(now);
             let is_busy = |worker| self.supervisor.head(worker).is_some();
@@ -522,7 +524,7 @@ impl State {
         }
         if self.checks.is_sleep_due(now) {
             self.workers.iter_mut().for_each(WorkerHandle::check_sleep);
-            for worker in self.workers.which(WorkerHandle::is_unwatched) {
+            for worker in self.workers.ids_where(WorkerHandle::is_unwatched) {
                 self.reap(worker);
             }
         }
@@ -531,23 +533,23 @@ impl State {
         }
     }
 
-    fn take_news(&mut self) {
+    fn poll_news(&mut self) {
         let news = self.poller.poll_now();
-        self.note_news(news);
+        self.record_news(news);
     }
 
-    fn note_news(&mut self, news: News) {
+    fn record_news(&mut self, news: News) {
         if self.checks.record(news, self.workers.len()) {
             self.cancel_all(&Error::DescriptorsClosed);
         }
     }
 
-    /// Passes on what the tasks of a call have shown, printed and logged that ends now. Where nobody has ever printed
-    /// anything, short calls are not made longer for that.
-    fn take_last_news(&mut self) {
+    /// Passes on all progress, output and log records of a call that ends. If no worker has ever printed anything, the
+    /// poll for output is skipped in short calls, which it would slow down.
+    fn flush_output(&mut self) {
         self.workers.show_progress();
         if self.observer.has_heard() || self.checks.is_call_end_news_due(self.clock.now()) {
-            self.take_news();
+            self.poll_news();
             self.checks.read_output(&mut self.workers, &mut self.observer);
             for handle in self.workers.iter_mut() {
                 self.observer.take_line(handle.probes_mut());
@@ -556,17 +558,18 @@ impl State {
         }
     }
 
-    /// Workers that can't wake the parent any more leave; no task is lost, nor what their exit functions give.
-    fn replace_mute(&mut self) {
+    /// Replaces workers that have lost the waker. They leave in order: no task is lost, and no result of an exit
+    /// function.
+    fn replace_without_waker(&mut self) {
         for worker in self.workers.ids() {
-            if self.workers.get_mut(worker).is_some_and(WorkerHandle::has_become_mute) {
+            if self.workers.get_mut(worker).is_some_and(WorkerHandle::take_waker_loss) {
                 self.handle(Event::OverSoftLimit { worker });
             }
         }
     }
 
-    /// Sees which orders with a time limit have begun, and when: that is what their limits count from.
-    fn note_begun(&mut self) {
+    /// Reports when the orders with a time limit have begun. Their limits count from then.
+    fn check_begun(&mut self) {
         for worker in self.workers.ids() {
             if let Some(head) = self.supervisor.head_to_begin(worker)
                 && let Some(began) = self.workers.get(worker).and_then(|handle| handle.began(head.unit()))
@@ -576,8 +579,8 @@ impl State {
         }
     }
 
-    /// Sees which of the orders that run out of time have panicked, and are only told of yet.
-    fn note_panics(&mut self) {
+    /// Reports which overdue orders have panicked. They get more time, to capture a backtrace and reply.
+    fn check_panicked(&mut self) {
         for (worker, head) in self.supervisor.overdue_heads(self.clock.now()) {
             if self.workers.get(worker).is_some_and(|handle| handle.has_panicked(head.unit())) {
                 self.supervisor.head_panicked(worker);
@@ -587,7 +590,7 @@ impl State {
 
     // ---- sleep ----
 
-    /// Whether what is awaited may be there.
+    /// Whether anything awaited may be there.
     pub(super) fn is_news(&self, awaits: Awaits) -> bool {
         match awaits {
             Awaits::Job(id) => self.jobs.get(id).is_none_or(|job| {
@@ -607,8 +610,8 @@ impl State {
         &mut self.sleepers
     }
 
-    /// Which of the sleepers are to be woken: the leader, the followers. The leader is woken for what it waits for, and
-    /// where it would sleep past the deadline; once.
+    /// Whether to wake the leader, and whether to wake the followers. The leader is woken once, for what it awaits or
+    /// if it would sleep past the deadline.
     pub(super) fn sleepers_to_wake(&mut self) -> (bool, bool) {
         let deadline = self.supervisor.deadline();
         let must_wake_leader = self.sleepers.sleeping_leader().is_some_and(|(awaits, until)| {
@@ -621,30 +624,30 @@ impl State {
         (must_wake_leader, self.sleepers.followers().any(|awaits| self.is_news(awaits)))
     }
 
-    /// The caller becomes the leader: how long it may sleep; nothing if there is something to do already.
+    /// Makes the caller the leader. Returns the sleep to begin, or nothing if a reply is there already.
     pub(super) fn lead(&mut self, awaits: Awaits) -> Option<Sleep> {
         let sleep = self.prepare_sleep();
         self.sleepers.lead(awaits, self.supervisor.deadline(), sleep.is_some());
         sleep
     }
 
-    /// The leader is awake, with this news.
+    /// Ends the sleep of the leader, and records what the poll set has reported.
     pub(super) fn stop_leading(&mut self, news: News) {
         self.sleepers.stop_leading();
         self.clock.mark_watched();
-        self.note_news(news);
+        self.record_news(news);
         self.workers.iter().for_each(WorkerHandle::announce_awake);
     }
 
-    /// Time limits pause while the program is stopped, as by Ctrl-Z. When in an gap that began is not known, so all
-    /// of it is left out.
+    /// Lets no time limit count a gap in which the program was suspended, as by Ctrl-Z. It is not known when in the gap
+    /// the suspension began, so the whole gap is excluded.
     pub(super) fn exclude_suspension(&mut self, gap: Option<Gap>) {
         if let Some(Gap { from, until, .. }) = gap.filter(Gap::was_suspension) {
             self.handle(Event::Suspended { from, until });
         }
     }
 
-    /// Says to all lanes that the parent will sleep, and how long; nothing if there is something to do already.
+    /// Announces the sleep on all lanes, and computes its limit. Returns nothing if a reply is there already.
     fn prepare_sleep(&mut self) -> Option<Sleep> {
         let busy = self.supervisor.busy();
         if self.spin.wait_for_reply(busy, self.jobs.len(), &self.workers) {
@@ -674,7 +677,7 @@ impl State {
 
     // ---- streams ----
 
-    /// Whether a stream is open that somebody must drive.
+    /// Whether the background driver is needed for an open stream.
     pub(super) fn has_streams(&self) -> bool {
         !self.streams.is_empty() && !self.jobs.is_closed_for_good()
     }
@@ -684,17 +687,19 @@ impl State {
         &mut self.streams
     }
 
-    /// Leaves the waker, and gives back the one before; not if what is awaited may be there. Says whether it is left.
+    /// Registers the waker, and replaces it by the one registered before. If anything awaited may be there already,
+    /// does neither and returns false.
     #[cfg(feature = "stream")]
     pub(super) fn register_waker(&mut self, job: JobId, awaits: Awaits, waker: &mut Option<Waker>) -> bool {
         let may_sleep = !self.is_news(awaits);
-        if may_sleep && let Some(left) = waker.take() {
-            *waker = self.streams.register_waker(job, awaits, left);
+        if may_sleep && let Some(new) = waker.take() {
+            *waker = self.streams.register_waker(job, awaits, new);
         }
         may_sleep
     }
 
-    /// The wakers of those streams for which there is news; where progress is shown, that time has passed is news.
+    /// Removes and returns the wakers of streams that have news. A stream that shows its progress is always woken, so
+    /// that it can draw.
     pub(super) fn take_wakers(&mut self) -> Vec<Waker> {
         let mut streams = std::mem::take(&mut self.streams);
         let wakers = streams.take_wakers(|job, awaits| self.is_news(awaits) || self.jobs.is_shown(job));

@@ -1,4 +1,4 @@
-//! The workers of a pool: how they are started, and which of them there are.
+//! All workers of a pool: their starts, their handles and their ends.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,34 +19,36 @@ use crate::sys::process::{Handle, reap_groups, reap_left};
 use crate::work::{Exits, TaskRef};
 use crate::worker::WorkerKit;
 
-/// How long workers that have nothing to do may take to leave, all together, when a pool is dropped.
+/// How long all idle workers together may take to leave when a pool is dropped: enough to run exit handlers, and short
+/// enough for a destructor.
 const LEAVE_LIMIT: Duration = Duration::from_millis(500);
 
 pub(super) struct Workers {
-    /// By their numbers.
+    /// `None` for a worker that is not started.
     handles: PerWorker<Option<WorkerHandle>>,
     starting: Vec<PendingStart>,
     starter: Box<dyn Starter>,
     poller: Arc<Poller>,
-    /// The CPUs of each.
+    /// The CPUs on which each worker may run.
     cpus: PerWorker<Vec<usize>>,
     policy: WorkerPolicy,
     are_processes: bool,
-    /// Why one could not be started, since the last call was opened.
+    /// The last failure to start a worker since a call was opened.
     start_error: Option<Error>,
-    /// Why none can be started, as one of those that were to start together has shown.
-    unfit: Option<Error>,
-    /// How the last one ended that has ended.
+    /// A failure that every other start in the same batch would share, so none is tried.
+    final_error: Option<Error>,
+    /// The end of the worker that ended last.
     last_end: Option<Ended>,
     out_of_memory: OutOfMemory,
-    /// Those that were killed and do not end, and the calls that were open then.
-    given_up: Vec<(Arc<Handle>, Vec<JobId>)>,
-    /// What exit functions gave, and the first error of one.
+    /// Workers that were killed and have not ended, which the pool no longer waits for, with the calls that were open
+    /// then.
+    stuck: Vec<(Arc<Handle>, Vec<JobId>)>,
+    /// The results of exit functions, and the first error of one.
     exits: Exits,
     exit_error: Option<TaskError>,
 }
 
-/// A worker on its way, and the parent's side of it.
+/// A worker that is being started, with the parent's side of its lane and probes.
 struct PendingStart {
     worker: WorkerId,
     lane: ParentEnd,
@@ -71,10 +73,10 @@ impl Workers {
             policy,
             are_processes,
             start_error: None,
-            unfit: None,
+            final_error: None,
             last_end: None,
             out_of_memory: OutOfMemory::default(),
-            given_up: Vec::new(),
+            stuck: Vec::new(),
             exits: Exits::default(),
             exit_error: None,
         }
@@ -108,15 +110,15 @@ impl Workers {
         self.handles.iter_mut().flatten()
     }
 
-    /// Shows how far the calls are that workers make of their own pools.
+    /// Shows the progress of calls that workers make on pools of their own.
     pub(super) fn show_progress(&mut self) {
         for (worker, handle) in self.handles.iter_mut().enumerate() {
             handle.iter_mut().for_each(|handle| handle.probes_mut().show_progress(worker));
         }
     }
 
-    /// The numbers of those of which this holds.
-    pub(super) fn which(&self, holds: impl Fn(&WorkerHandle) -> bool) -> Vec<WorkerId> {
+    /// The ids of the workers for which this holds.
+    pub(super) fn ids_where(&self, holds: impl Fn(&WorkerHandle) -> bool) -> Vec<WorkerId> {
         self.ids().filter(|worker| self.get(*worker).is_some_and(&holds)).collect()
     }
 
@@ -126,21 +128,21 @@ impl Workers {
 
     // ---- starts ----
 
-    /// A call is opened: what failed before is no longer of interest. Where there is `nobody`, those that start next
-    /// inherit the memory as it is now.
-    pub(super) fn prepare(&mut self, nobody: bool) {
+    /// Prepares for a call that is opened: forgets earlier failures to start. If no worker is left, the next ones get a
+    /// fresh copy of the program's memory.
+    pub(super) fn prepare(&mut self, all_ended: bool) {
         self.start_error = None;
-        if nobody {
+        if all_ended {
             self.starter.refresh();
         }
     }
 
-    /// Begins to start a worker. The one before is gone: dropping its handle reaps it and unmaps its lane.
+    /// Begins to start a worker. Drops the handle of its predecessor, which reaps that and unmaps its lane.
     pub(super) fn begin_start(&mut self, worker: WorkerId, observer: &mut Observer) -> Option<Event> {
         self.forget(worker, observer);
         observer.worker_starting(worker);
-        let begun = match &self.unfit {
-            // The others that are to be started now would be as unfit.
+        let begun = match &self.final_error {
+            // Every start of this batch would fail in the same way.
             Some(error) => Err(Unstarted { error: error.clone(), is_final: true }),
             None => self.try_begin_start(worker, observer),
         };
@@ -149,7 +151,7 @@ impl Workers {
                 self.starting.push(pending);
                 None
             }
-            Err(unstarted) => Some(self.note_not_started(worker, unstarted, observer)),
+            Err(unstarted) => Some(self.record_start_failure(worker, unstarted, observer)),
         }
     }
 
@@ -166,8 +168,8 @@ impl Workers {
         !self.starting.is_empty()
     }
 
-    /// Waits for those that are on their way; says which of them were not started. They may spin so long, and wake the
-    /// parent at once if it is `asleep`.
+    /// Waits for all pending starts, and returns an event for each that failed. Tells the new workers how long they may
+    /// spin, and to wake the parent if it is `asleep`.
     pub(super) fn finish_starts(
         &mut self,
         spin_ns: u32,
@@ -186,7 +188,7 @@ impl Workers {
                     observer.worker_started(worker, handle.pid());
                     self.handles[worker] = Some(handle);
                 }
-                Err(unstarted) => not_started.push(self.note_not_started(worker, unstarted, observer)),
+                Err(unstarted) => not_started.push(self.record_start_failure(worker, unstarted, observer)),
             }
         }
         self.out_of_memory.note_own();
@@ -205,23 +207,23 @@ impl Workers {
         Ok(WorkerHandle::new(lane, child, probes, self.policy.memory_limit))
     }
 
-    fn note_not_started(
+    fn record_start_failure(
         &mut self,
         worker: WorkerId,
         Unstarted { error, is_final }: Unstarted,
         observer: &mut Observer,
     ) -> Event {
         if is_final {
-            self.unfit = Some(error.clone());
+            self.final_error = Some(error.clone());
         }
         observer.worker_not_started(worker, &error);
         self.start_error = Some(error);
         Event::NotStarted { worker, is_final }
     }
 
-    /// Those that start next may be fit.
-    pub(super) fn forget_unfit(&mut self) {
-        self.unfit = None;
+    /// Ends a batch of starts: the next ones are tried again.
+    pub(super) fn allow_starts(&mut self) {
+        self.final_error = None;
     }
 
     /// Why no worker could be started.
@@ -240,22 +242,22 @@ impl Workers {
 
     // ---- ends ----
 
-    /// How a worker ended, if it has ended and is not known to be ended yet. One that does not end though it was killed
-    /// is given up, and may still be at these calls.
+    /// Returns how a worker ended, the first time that it is found ended. A worker that was killed and does not end
+    /// counts as ended. It is kept as stuck, and may still run a task of these calls.
     pub(super) fn try_reap(&mut self, worker: WorkerId, jobs: impl FnOnce() -> Vec<JobId>) -> Option<Death> {
-        let Self { handles, given_up, .. } = self;
-        handles[worker].as_mut()?.try_reap(|handle| given_up.push((handle, jobs())))
+        let Self { handles, stuck, .. } = self;
+        handles[worker].as_mut()?.try_reap(|handle| stuck.push((handle, jobs())))
     }
 
-    /// Whether the kernel may have killed this worker for want of memory.
+    /// Whether the kernel may have killed this worker because memory ran out.
     pub(super) fn has_run_out_of_memory(&mut self, worker: WorkerId) -> bool {
         let others = self.iter().count().saturating_sub(1) as u64;
         let killed = self.handles[worker].as_ref().and_then(WorkerHandle::killed_as);
         killed.is_some_and(|killed| self.out_of_memory.has_killed(killed, others))
     }
 
-    /// It has ended, and all that it has said is taken; `next` is the unit that it was to answer.
-    pub(super) fn note_end(
+    /// Records the end of a worker, after its last reply was taken. `next` is the first unit without an answer.
+    pub(super) fn record_end(
         &mut self,
         worker: WorkerId,
         death: Death,
@@ -263,41 +265,41 @@ impl Workers {
         observer: &mut Observer,
     ) -> Option<Event> {
         let handle = self.handles[worker].as_mut()?;
-        let ended = handle.note_end(worker, death, next, observer);
+        let ended = handle.record_end(worker, death, next, observer);
         self.last_end = Some(ended.clone());
         Some(Event::Died { worker, running: ended.running })
     }
 
-    /// A worker is gone: its process is reaped, its lane unmapped.
+    /// Drops the handle of a worker that has ended, which reaps its process and unmaps its lane.
     pub(super) fn forget(&mut self, worker: WorkerId, observer: &mut Observer) {
         if let Some(handle) = self.handles[worker].take() {
             observer.worker_gone(worker, &handle.insights());
         }
     }
 
-    /// Sees which of those that were given up have ended since.
-    pub(super) fn check_given_up(&mut self) {
-        if !self.given_up.is_empty() {
+    /// Forgets the stuck workers that have ended since.
+    pub(super) fn check_stuck(&mut self) {
+        if !self.stuck.is_empty() {
             reap_left();
-            self.given_up.retain(|(handle, _)| !handle.is_gone());
+            self.stuck.retain(|(handle, _)| !handle.is_gone());
         }
     }
 
-    /// Whether one that was given up may still be at a task of this call.
-    pub(super) fn has_given_up_on(&self, job: JobId) -> bool {
-        self.given_up.iter().any(|(_, jobs)| jobs.contains(&job))
+    /// Whether a stuck worker may still run a task of this call.
+    pub(super) fn is_stuck_on(&self, job: JobId) -> bool {
+        self.stuck.iter().any(|(_, jobs)| jobs.contains(&job))
     }
 
-    /// Whether the end of one is waited for that nobody may tell of.
+    /// Whether a worker is about to end that the poll set may not report.
     pub(super) fn await_ends(&self) -> bool {
-        !self.given_up.is_empty() || self.iter().any(WorkerHandle::is_dying)
+        !self.stuck.is_empty() || self.iter().any(WorkerHandle::is_dying)
     }
 
-    /// All of them end now: those that `may_leave` leave in order, for which they have a moment, the others are killed.
-    pub(super) fn terminate(&mut self, may_leave: &[bool], observer: &mut Observer) {
-        for (handle, may_leave) in self.handles.iter_mut().zip(may_leave) {
+    /// Ends all workers now: idle ones have a moment to leave by themselves, the others are killed.
+    pub(super) fn terminate(&mut self, are_idle: &[bool], observer: &mut Observer) {
+        for (handle, is_idle) in self.handles.iter_mut().zip(are_idle) {
             if let Some(handle) = handle {
-                handle.dismiss(*may_leave);
+                handle.dismiss(*is_idle);
             }
         }
         let end = Instant::now() + LEAVE_LIMIT;
@@ -330,7 +332,7 @@ impl Workers {
         }
     }
 
-    /// What there is to say of the worker's end, if that was the end of a task.
+    /// Details of the worker's end, if that end is the cause.
     pub(super) fn end_notes(&self, worker: WorkerId, cause: Cause) -> EndNotes {
         let handle = self.get(worker).filter(|_| cause != Cause::Reported);
         handle.map(WorkerHandle::end_notes).unwrap_or_default()
@@ -348,13 +350,13 @@ impl Workers {
         }
     }
 
-    // ---- what their exit functions gave ----
+    // ---- exit functions ----
 
     pub(super) fn exits(&mut self) -> &mut Exits {
         &mut self.exits
     }
 
-    /// An exit function, or what follows it, did not end well.
+    /// Records that an exit function, or the end of the worker after it, has failed.
     pub(super) fn lose_exit(&mut self, worker: WorkerId, cause: Cause) {
         let (kind, notes) = (self.kind_of(worker, cause), self.end_notes(worker, cause));
         self.note_exit_failed(worker, kind, notes);
@@ -370,10 +372,10 @@ impl Workers {
         self.exit_error.take()
     }
 
-    // ---- what they hold and did ----
+    // ---- memory and statistics ----
 
-    /// Which of them hold more memory than they may. Between tasks they say so; in a task, where `is_busy`, the parent
-    /// looks if that `is_due`.
+    /// Events for the workers that hold too much memory. Workers measure this themselves between tasks. If the check
+    /// `is_due`, the parent also measures those in a task (`is_busy`).
     pub(super) fn over_limit(
         &self,
         limit: u64,

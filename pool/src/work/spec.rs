@@ -1,4 +1,4 @@
-//! What a call asks of whoever carries it out.
+//! The description of a call, which the engine gets to carry it out.
 
 use super::Plan;
 use crate::wire::ExecFlags;
@@ -6,15 +6,15 @@ use crate::wire::ExecFlags;
 /// A call, before it is opened.
 pub(crate) struct JobSpec {
     pub(crate) task: TaskRef,
-    /// The worker state that its tasks run on, if they have one.
+    /// The profile of the worker state that its tasks use, if any.
     pub(crate) profile: Option<ProfileSpec>,
     pub(crate) flags: ExecFlags,
     pub(crate) plan: Plan,
-    /// Somebody watches how far it is.
+    /// Its progress is shown.
     pub(crate) is_shown: bool,
-    /// No caller waits for it: the background driver takes what comes.
+    /// No caller waits for it: the background driver takes its results.
     pub(crate) is_background: bool,
-    /// Items that are encoded already. If there are any, no others follow.
+    /// Items that are encoded already. If there are any, they are the whole input.
     pub(crate) encoded: Vec<Vec<u8>>,
 }
 
@@ -26,19 +26,19 @@ pub(crate) struct TaskRef {
     pub(crate) name: &'static str,
 }
 
-/// How a worker state begins and ends.
+/// The functions that make and end a worker state.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ProfileSpec {
     /// The key of the state's type.
     pub(crate) state_type: u64,
-    /// A task that has such a state, by its index in the registry: it knows the type's `Default`.
+    /// The index in the registry of a task with such a state. Its glue knows the type's `Default`.
     pub(crate) task: u32,
     pub(crate) init: Option<u32>,
     pub(crate) exit: Option<u32>,
 }
 
 impl ProfileSpec {
-    /// Whether tasks with these two can share one state: whose `Default` made it does not matter.
+    /// Whether tasks with these profiles can share one state. The task whose `Default` made it does not matter.
     pub(crate) fn is_same_state(&self, other: &Self) -> bool {
         (self.state_type, self.init, self.exit) == (other.state_type, other.init, other.exit)
     }

@@ -1,4 +1,4 @@
-//! The parent's side of one worker: its lane, its process or thread, what it was sent and what it has said.
+//! The parent's side of one worker: its lane, its process or thread, its orders and its replies.
 
 mod outbox;
 mod parts;
@@ -28,27 +28,28 @@ pub(super) struct WorkerHandle {
     child: Child,
     probes: Probes,
     outbox: Outbox,
-    /// It has said that it is up.
-    is_up: bool,
-    /// It wrote what no worker writes: it was killed for that.
+    /// Its `READY` reply was taken.
+    is_ready: bool,
+    /// It has sent something that no worker sends, and was killed for it.
     is_corrupt: bool,
-    /// It can't wake the parent any more, and was told to leave.
-    is_sent_off: bool,
-    /// Tells how much memory it holds, where there is a limit to that.
+    /// The loss of its waker was reported.
+    waker_loss_taken: bool,
+    /// Measures its memory, if that is limited.
     meter: Option<Meter>,
-    /// How far it was when it was last found asleep with orders to be done.
-    overslept_at: Option<(Unit, usize)>,
+    /// Its progress when it was last found asleep with orders to run: the first unanswered unit, and the number of
+    /// orders.
+    stalled_at: Option<(Unit, usize)>,
     /// When it was started.
     started: u64,
-    /// What only the parent knows of what it has done.
-    did: WorkerInsights,
-    /// What it reported last of a failure.
+    /// The statistics that only the parent can count.
+    stats: WorkerInsights,
+    /// The failure that it has reported last.
     reported: Option<Failure>,
-    /// A large reply on its way.
+    /// A large reply, as far as it was received.
     parts: Parts,
     /// How many exit functions it has told of.
     exits: usize,
-    /// How it ended.
+    /// How it has ended, if it has.
     ended: Option<Ended>,
 }
 
@@ -66,13 +67,13 @@ impl WorkerHandle {
             child,
             probes,
             outbox: Outbox::default(),
-            is_up: false,
+            is_ready: false,
             is_corrupt: false,
-            is_sent_off: false,
+            waker_loss_taken: false,
             meter,
-            overslept_at: None,
+            stalled_at: None,
             started: now_ns(),
-            did: WorkerInsights { starts: 1, ..WorkerInsights::default() },
+            stats: WorkerInsights { starts: 1, ..WorkerInsights::default() },
             reported: None,
             parts: Parts::default(),
             exits: 0,
@@ -80,17 +81,17 @@ impl WorkerHandle {
         }
     }
 
-    /// What it has done.
+    /// Its statistics so far.
     pub(super) fn insights(&self) -> WorkerInsights {
-        let mut did = WorkerInsights {
+        let mut stats = WorkerInsights {
             init: self.lane.spent(Activity::Init),
             waiting: self.lane.spent(Activity::Waiting),
             working: self.lane.spent(Activity::Working),
             exit: self.lane.spent(Activity::Exit),
-            ..self.did
+            ..self.stats
         };
-        did.add(&self.outbox.traffic());
-        did
+        stats.add(&self.outbox.traffic());
+        stats
     }
 
     pub(super) fn probes(&self) -> &Probes {
@@ -103,48 +104,48 @@ impl WorkerHandle {
 
     // ---- orders ----
 
-    /// Whether chunks can be written straight into the lane.
+    /// Whether chunks can be written straight into the lane, because no order waits.
     pub(super) fn is_clear(&self) -> bool {
         self.outbox.is_clear()
     }
 
-    /// Sends a small order, now or when there is room.
+    /// Sends a small order, now or once there is space.
     pub(super) fn send(&mut self, tag: u8, payload: &[u8]) {
         self.outbox.send(&mut self.lane, tag, payload);
     }
 
-    /// Sends a chunk of one encoded item, now or when there is room.
+    /// Sends a chunk of one encoded item, now or once there is space.
     pub(super) fn send_item(&mut self, head: ChunkHead, item: Vec<u8>) {
         self.outbox.send_item(&mut self.lane, head, item);
     }
 
-    /// Sends of what waits as much as there is room for.
+    /// Sends as many of the waiting orders as there is space for.
     pub(super) fn flush(&mut self) {
         self.outbox.flush(&mut self.lane);
     }
 
-    /// The longest order that goes in one piece.
+    /// The longest order that can be sent in one piece.
     pub(super) fn longest_order(&self) -> usize {
         self.lane.longest_order()
     }
 
-    /// Whether there is memory for an order of this length in one piece.
+    /// Whether there is memory to send an order of this length in one piece.
     pub(super) fn takes(&mut self, len: usize) -> bool {
         self.lane.takes(len)
     }
 
-    /// Room for a chunk of at least so many bytes, if there is any and nothing waits for room.
+    /// Reserves space for a chunk of at least `least` bytes, if there is any and no order waits for it.
     pub(super) fn reserve(&mut self, least: usize) -> Option<OrderReservation<'_>> {
         if self.outbox.is_clear() { self.lane.reserve(least) } else { None }
     }
 
-    /// Notes a chunk that was written straight into the lane.
+    /// Records a chunk that was written straight into the lane.
     pub(super) fn record_chunk(&mut self, record: Position, len: usize, end: Position, count: u32) {
         self.outbox.record_chunk(&self.lane, record, len, end, count);
     }
 
-    /// Takes back what it has not claimed: the first unit that it does not keep, or nothing yet. One that claims more
-    /// than it was sent is killed.
+    /// Recalls the units that it has not claimed, and returns the first of them; nothing if the recall must wait.
+    /// Kills a worker that claims more than it was sent.
     pub(super) fn recall(&mut self) -> Option<Unit> {
         self.outbox.recall(&mut self.lane).unwrap_or_else(|_| {
             self.kill_corrupt();
@@ -152,24 +153,24 @@ impl WorkerHandle {
         })
     }
 
-    /// Whether a recall waited for what is out by now.
+    /// Whether a recall has waited, and can be made now.
     pub(super) fn is_recall_due(&self) -> bool {
         self.outbox.is_recall_due()
     }
 
-    /// Ends a recall.
+    /// Sends the order that ends a recall.
     pub(super) fn resume(&mut self) {
         self.outbox.resume(&mut self.lane);
     }
 
-    /// The items of the tasks from this unit on.
+    /// Copies the encoded items of `count` tasks from this unit on.
     pub(super) fn items_from(&self, unit: Unit, count: u64) -> Vec<Vec<u8>> {
         self.outbox.items_from(&self.lane, unit, count)
     }
 
-    /// The item of this task, for its error. The caller decodes it to show it, unless that is what has failed, or may
-    /// have ended the worker.
-    pub(super) fn shown_item(&self, unit: Unit, cause: Cause, kind: &TaskErrorKind) -> Option<Vec<u8>> {
+    /// The encoded item of a failed task, for its error. The caller decodes it, so it is left out if decoding it has
+    /// failed, or may have ended the worker.
+    pub(super) fn item_for_error(&self, unit: Unit, cause: Cause, kind: &TaskErrorKind) -> Option<Vec<u8>> {
         let can_be_shown = match cause {
             Cause::Reported => matches!(kind, TaskErrorKind::Panicked(_) | TaskErrorKind::Failed(_)),
             Cause::Died | Cause::TimedOut(_) | Cause::TooLarge { .. } => self.lane.has_decoded(unit),
@@ -179,13 +180,14 @@ impl WorkerHandle {
 
     // ---- sleep ----
 
-    /// Wakes it, if it sleeps and there is news for it.
+    /// Wakes it if it sleeps for something that has come.
     pub(super) fn wake(&mut self) {
         self.lane.wake_worker();
     }
 
-    /// Says that the parent will sleep: until the worker has answered something, or if it is `patient`, until the
-    /// worker is half-way through what it has. What waits for room does not count: the worker has not got it.
+    /// Announces that the parent is about to sleep until the worker has answered a unit; if it is `patient`, until the
+    /// worker is half-way through its orders. Orders that wait for space do not count, for the worker does not have
+    /// them.
     pub(super) fn announce_sleep(&mut self, patient: bool) {
         let answered = self.outbox.answered();
         let open = self.lane.next_unit() - answered;
@@ -202,45 +204,45 @@ impl WorkerHandle {
         self.lane.let_spin(spin_ns);
     }
 
-    /// If it says that it sleeps, and has orders, it is woken once more; if that does not help, it is not what it was.
+    /// Wakes it again if it says that it sleeps although it has orders. If that has not helped by the next check, its
+    /// lane is damaged, and it is killed.
     pub(super) fn check_sleep(&mut self) {
         let Child::Process(process) = &self.child else { return };
-        // One that is not up does not say so, unless what it said when it was is gone.
         let unanswered = self.outbox.unanswered();
-        let overslept = unanswered > 0 && !self.lane.has_reply() && self.lane.worker_sleeps();
-        let place = overslept.then(|| (self.outbox.answered(), unanswered));
-        if place.is_some() && place == self.overslept_at && process.sleeps() {
+        let stalled = unanswered > 0 && !self.lane.has_reply() && self.lane.worker_sleeps();
+        let place = stalled.then(|| (self.outbox.answered(), unanswered));
+        if place.is_some() && place == self.stalled_at && process.sleeps() {
             return self.kill_corrupt();
         }
-        self.overslept_at = place;
-        if overslept {
+        self.stalled_at = place;
+        if stalled {
             self.lane.force_wake();
         }
     }
 
-    /// Whether it can't wake the parent any more; said once.
-    pub(super) fn has_become_mute(&mut self) -> bool {
-        self.lane.has_lost_waker() && !std::mem::replace(&mut self.is_sent_off, true)
+    /// Returns true once if it has lost its waker, and so cannot wake the parent.
+    pub(super) fn take_waker_loss(&mut self) -> bool {
+        self.lane.has_lost_waker() && !std::mem::replace(&mut self.waker_loss_taken, true)
     }
 
-    // ---- what it says of itself ----
+    // ---- its state, as it says ----
 
-    /// When it began this unit, if it is at it.
+    /// When it began this unit, if it runs it now.
     pub(super) fn began(&self, unit: Unit) -> Option<u64> {
         self.lane.is_running(unit).then(|| self.lane.started_at())
     }
 
-    /// Whether this unit has panicked, and is only told of yet.
+    /// Whether this unit has panicked; the reply about that may still come.
     pub(super) fn has_panicked(&self, unit: Unit) -> bool {
         self.lane.has_panicked(unit)
     }
 
-    /// How many bytes more it holds between tasks than after its init.
+    /// How many bytes more it held after its last task than after its init.
     pub(super) fn growth(&self) -> u64 {
         self.lane.growth()
     }
 
-    /// How many bytes more it holds now, in the midst of a task; 0 while that is not known.
+    /// How many bytes more it holds now, in a task, than after its init; 0 if unknown.
     pub(super) fn growth_now(&self) -> u64 {
         match self.lane.baseline() {
             0 => 0,
@@ -248,19 +250,19 @@ impl WorkerHandle {
         }
     }
 
-    /// What it reported of a failure.
+    /// Removes and returns the failure that it has reported.
     pub(super) fn take_reported(&mut self) -> Option<Failure> {
         self.reported.take()
     }
 
-    /// Notes what went wrong with an item before it could be sent.
-    pub(super) fn report_instead(&mut self, failure: Failure) {
+    /// Sets the failure of an item that could not be sent, as if the worker had reported it.
+    pub(super) fn set_reported(&mut self, failure: Failure) {
         self.reported = Some(failure);
     }
 
-    /// An attempt at one of its tasks will be made again.
+    /// Counts a retry of one of its tasks.
     pub(super) fn count_retry(&mut self) {
-        self.did.retries += 1;
+        self.stats.retries += 1;
     }
 
     // ---- the end ----
@@ -278,13 +280,14 @@ impl WorkerHandle {
         }
     }
 
-    /// It wrote what no worker writes: it must end.
+    /// Kills it because it has sent something that no worker sends.
     fn kill_corrupt(&mut self) {
         self.is_corrupt = true;
         self.kill();
     }
 
-    /// Ends it at the pool's end: an idle one leaves in order, another is killed. A thread leaves after its task.
+    /// Begins its end when the pool is dropped. An idle process leaves by itself, a busy one is killed. A thread leaves
+    /// after its task.
     pub(super) fn dismiss(&mut self, is_idle: bool) {
         match &mut self.child {
             Child::Process(process) if self.is_corrupt || !is_idle => process.kill(),
@@ -301,33 +304,33 @@ impl WorkerHandle {
         }
     }
 
-    /// Whether nobody would tell of its end.
+    /// Whether the poll set would not report its end.
     pub(super) fn is_unwatched(&self) -> bool {
         matches!(&self.child, Child::Process(process) if process.is_unwatched())
     }
 
-    /// Whether it was killed, and is waited for.
+    /// Whether it was killed and has not ended yet.
     pub(super) fn is_dying(&self) -> bool {
         matches!(&self.child, Child::Process(process) if process.is_dying())
     }
 
-    /// Whether it was killed, and is not to be waited for any longer.
+    /// Whether it was killed so long ago that the pool no longer waits for its end.
     pub(super) fn is_stuck(&self) -> bool {
         matches!(&self.child, Child::Process(process) if process.is_stuck())
     }
 
-    /// Whether it is a thread that has ended: those end without a sign.
+    /// Whether it is a thread that has ended. The poll set does not report that.
     pub(super) fn is_finished_thread(&self) -> bool {
         matches!(&self.child, Child::Thread(thread) if thread.is_finished())
     }
 
-    /// How it ended, if it has. One that is stuck is given up: `give_up` gets what it is known by from then on.
-    pub(super) fn try_reap(&mut self, give_up: impl FnOnce(Arc<Handle>)) -> Option<Death> {
+    /// Returns how it ended, if it has. If it is stuck, it counts as ended, and `keep_stuck` gets its handle.
+    pub(super) fn try_reap(&mut self, keep_stuck: impl FnOnce(Arc<Handle>)) -> Option<Death> {
         match &mut self.child {
             Child::Process(process) => match process.try_reap() {
                 Some(status) => Some(status.into()),
                 None if process.is_stuck() => {
-                    give_up(process.give_up());
+                    keep_stuck(process.give_up());
                     Some(Death::new(DeathCause::Stuck))
                 }
                 None => None,
@@ -344,33 +347,33 @@ impl WorkerHandle {
         }
     }
 
-    /// Whether it died over something that it wrote before it had said that it is up. It was up, or it could not have
-    /// written over what it had said.
-    pub(super) fn was_up_unheard(&self) -> bool {
-        self.is_corrupt && !self.is_up
+    /// Whether it was killed as corrupt before its `READY` reply was taken. Only user code can have overwritten that
+    /// reply, so the worker was ready.
+    pub(super) fn has_lost_ready(&self) -> bool {
+        self.is_corrupt && !self.is_ready
     }
 
-    /// It has ended, and all that it has said is taken; `next` is the unit that it was to answer.
-    pub(super) fn note_end(
+    /// Records its end, after its last reply was taken. `next` is the first unit without an answer.
+    pub(super) fn record_end(
         &mut self,
         worker: WorkerId,
         death: Death,
         next: Option<Unit>,
         observer: &mut Observer,
     ) -> &Ended {
-        // Where replies are lost with the lane, what was started may have been done, and must not be done again.
-        let is_at = |unit| match self.is_corrupt {
+        // A corrupt lane may have lost replies. A task that was started may be finished, and must not run again.
+        let was_running = |unit| match self.is_corrupt {
             true => self.lane.has_started(unit),
             false => self.lane.is_running(unit),
         };
-        let running = next.is_some_and(is_at);
+        let running = next.is_some_and(was_running);
         let death = if self.is_corrupt { Death::new(DeathCause::Corrupt) } else { death };
         let ended = observer.worker_ended(worker, &mut self.probes, death, running);
-        self.did.deaths = u32::from(!ended.is_orderly);
+        self.stats.deaths = u32::from(!ended.is_orderly);
         self.ended.insert(ended)
     }
 
-    /// What there is to say of its end, besides how it ended.
+    /// Details of its end: the last lines on stderr, and why it could not be killed.
     pub(super) fn end_notes(&self) -> EndNotes {
         let stderr_tail = self.ended.as_ref().and_then(|ended| ended.stderr_tail.clone());
         let kill_refused = match &self.child {

@@ -1,4 +1,4 @@
-//! What a worker says: taken out of its lane, checked, and laid into inboxes.
+//! Takes a worker's replies out of its lane, checks them, and puts them into inboxes.
 
 use std::time::Duration;
 
@@ -10,34 +10,34 @@ use crate::sys::clock::now_ns;
 use crate::wire::{Failure, Slow};
 use crate::work::Inbox;
 
-/// What came of the tasks that a worker was to answer next.
+/// The answers taken to the tasks at the head of a worker's queue.
 #[derive(Default)]
 pub(in crate::drive) struct Answers {
-    /// So many have their results in the inbox.
+    /// The number of results put into the inbox.
     pub(in crate::drive) done: u64,
-    /// Of so many bytes.
+    /// The bytes of these results.
     pub(in crate::drive) bytes: u64,
-    /// The one after those failed, and the worker has reported why in so many bytes.
+    /// The task after these has failed, with a report of this many bytes.
     pub(in crate::drive) failed: Option<u64>,
-    /// Which of them took long, by their indices.
+    /// The tasks that took long, with their indices.
     pub(in crate::drive) slow: Vec<(u64, Slow)>,
-    /// Nothing that follows can be believed.
+    /// The next reply is one that no worker sends.
     pub(in crate::drive) is_corrupt: bool,
 }
 
-/// What came of an order that gives no value.
+/// The reply to an order that returns no value.
 pub(in crate::drive) enum OrderReply {
     Done,
-    /// It was reported why.
+    /// The worker has reported why.
     Failed,
 }
 
-/// What came of an exit order.
+/// A reply to an exit order.
 pub(in crate::drive) enum ExitReply {
     /// The exit function of this index in the registry gave this.
     Value(u32, Vec<u8>),
     Failed(Failure),
-    /// The last one has run.
+    /// All exit functions have run.
     Done,
 }
 
@@ -47,39 +47,39 @@ impl WorkerHandle {
         !self.is_corrupt && self.lane.has_reply()
     }
 
-    /// Whether there are replies to take that did not come just now: to wait for the worker is not worth it.
+    /// Whether there are replies to take without following a run that the worker is still writing, value by value.
     pub(in crate::drive) fn has_waiting_reply(&self) -> bool {
         !self.is_corrupt && !self.lane.is_up_to_date() && self.lane.has_reply()
     }
 
-    /// Replies were taken: their room is free again. What could not be believed ends the worker.
+    /// Kills the worker if the replies that were taken are corrupt.
     pub(in crate::drive) fn finish_taking(&mut self, taken: Result<(), Corrupt>) {
         if taken.is_err() {
             self.kill_corrupt();
         }
     }
 
-    /// Tells it how far its replies were taken.
+    /// Tells the worker how far its replies were read, so that it can reuse their space.
     pub(in crate::drive) fn publish_read(&mut self) {
         self.lane.publish_read();
     }
 
-    pub(in crate::drive) fn is_up(&self) -> bool {
-        self.is_up
+    pub(in crate::drive) fn is_ready(&self) -> bool {
+        self.is_ready
     }
 
-    /// Takes the first reply: that it is up.
-    pub(in crate::drive) fn take_up(&mut self) -> Result<(), Corrupt> {
+    /// Takes the first reply, which must be `READY`.
+    pub(in crate::drive) fn take_ready(&mut self) -> Result<(), Corrupt> {
         match self.lane.next_reply(&mut Vec::new(), 0)?.ok_or(Corrupt)? {
             Reply::Record { tag: reply::READY, .. } => {}
             _ => return Err(Corrupt),
         }
-        self.is_up = true;
-        self.did.start_up = Duration::from_nanos(now_ns().saturating_sub(self.started));
+        self.is_ready = true;
+        self.stats.start_up = Duration::from_nanos(now_ns().saturating_sub(self.started));
         Ok(())
     }
 
-    /// Takes the answers to these tasks that have come by now.
+    /// Takes the answers so far to these tasks.
     pub(in crate::drive) fn take_answers(
         &mut self,
         worker: WorkerId,
@@ -91,8 +91,8 @@ impl WorkerHandle {
         let mut answers = Answers::default();
         answers.is_corrupt = self.take_into(worker, unit, first, count, inbox, &mut answers).is_err();
         let Answers { done, bytes, failed, .. } = answers;
-        self.did.bytes_received += bytes;
-        self.did.tasks += done + u64::from(failed.is_some());
+        self.stats.bytes_received += bytes;
+        self.stats.tasks += done + u64::from(failed.is_some());
         if done > 0 || failed.is_some() {
             self.probes.note_answers();
         }
@@ -150,7 +150,7 @@ impl WorkerHandle {
                 continue;
             }
             let taken = self.take_record_of_tasks(tag, &tape[start..], unit, first, answers);
-            // What is no value does not stay on the tape.
+            // Only values stay on the tape.
             tape.truncate(start);
             taken?;
             if answers.failed.is_some() {
@@ -160,7 +160,7 @@ impl WorkerHandle {
         Ok(())
     }
 
-    /// Takes a record that is no task's value.
+    /// Takes a record other than a value, sent in answer to a task.
     fn take_record_of_tasks(
         &mut self,
         tag: u8,
@@ -193,12 +193,12 @@ impl WorkerHandle {
         }
     }
 
-    /// The failure of the task behind this many others is dealt with: its argument is no longer needed.
-    pub(in crate::drive) fn forget_failed(&mut self, unit: Unit, done: u64) {
+    /// Frees the order of a failed task, which comes after `done` others, once its argument is no longer needed.
+    pub(in crate::drive) fn free_failed(&mut self, unit: Unit, done: u64) {
         self.outbox.free_before(&mut self.lane, unit + done as u32 + 1);
     }
 
-    /// Takes the reply to an order that gives no value, if it has come.
+    /// Takes the reply to an order that returns no value, if there is one.
     pub(in crate::drive) fn take_order_reply(&mut self, unit: Unit) -> Result<Option<OrderReply>, Corrupt> {
         let Some((tag, record)) = self.take_record()? else { return Ok(None) };
         let reply = match tag {
@@ -243,13 +243,13 @@ impl WorkerHandle {
 
     fn take_part(&mut self, part: &[u8]) -> Result<(), Corrupt> {
         self.parts.add(part)?;
-        // The worker may wait for the room.
+        // The worker may sleep for space.
         self.lane.publish_read();
         self.lane.wake_worker();
         Ok(())
     }
 
-    /// Takes a reply that is a record.
+    /// Takes a reply, which must be a record.
     fn take_record(&mut self) -> Result<Option<(u8, Vec<u8>)>, Corrupt> {
         let mut record = Vec::new();
         match self.lane.next_reply(&mut record, 0)? {
@@ -259,7 +259,7 @@ impl WorkerHandle {
         }
     }
 
-    /// What a task of its has been taking lately, in nanoseconds, as it says.
+    /// How long its tasks have taken recently, as it says.
     pub(in crate::drive) fn pace_ns(&self) -> u64 {
         self.lane.pace_ns()
     }
