@@ -6,7 +6,7 @@ use crate::harness::cases;
 use crate::support::{builder, sorted};
 
 cases! {
-    All: chunking_and_lifespan, codecs_and_order, fresh_workers;
+    All: chunking_and_lifespan, bincode, postcard, messagepack, fresh_workers;
 }
 
 #[worker_task]
@@ -76,14 +76,24 @@ fn chunking_and_lifespan(method: StartMethod) -> Result<(), Error> {
     rows().filter(quick).try_for_each(|row| assert_maps_equal_serial(&pool, row))
 }
 
-fn codecs_and_order(method: StartMethod) -> Result<(), Error> {
-    for codec in [Codec::Bincode, Codec::Postcard, Codec::MessagePack] {
-        for order_tasks in [false, true] {
-            for workers in [1, 3] {
-                let pool = builder(method).workers(workers).codec(codec).order_tasks(order_tasks).build()?;
-                for row in rows().filter(|row| row.lifespan.is_none_or(|lifespan| lifespan == 7)) {
-                    assert_maps_equal_serial(&pool, row)?;
-                }
+fn bincode(method: StartMethod) -> Result<(), Error> {
+    with_codec(method, Codec::Bincode)
+}
+
+fn postcard(method: StartMethod) -> Result<(), Error> {
+    with_codec(method, Codec::Postcard)
+}
+
+fn messagepack(method: StartMethod) -> Result<(), Error> {
+    with_codec(method, Codec::MessagePack)
+}
+
+fn with_codec(method: StartMethod, codec: Codec) -> Result<(), Error> {
+    for order_tasks in [false, true] {
+        for workers in [1, 3] {
+            let pool = builder(method).workers(workers).codec(codec).order_tasks(order_tasks).build()?;
+            for row in rows().filter(|row| row.lifespan.is_none_or(|lifespan| lifespan == 7)) {
+                assert_maps_equal_serial(&pool, row)?;
             }
         }
     }

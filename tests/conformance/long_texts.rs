@@ -263,7 +263,8 @@ fn arguments(method: StartMethod) -> Result<(), Error> {
 fn arguments_of_the_dead(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     assert_begins(task_error(ends_badly::apply(&pool, (many(), 1))).argument());
-    let job = ends_badly::job(&pool).task_timeout(Duration::from_millis(500));
+    // Long enough for the argument to be decoded, also where other programs have the cores.
+    let job = ends_badly::job(&pool).task_timeout(Duration::from_secs(4));
     let error = task_error(job.apply((many(), 2)));
     assert!(matches!(error.kind(), TaskErrorKind::TimedOut(_)), "{error}");
     assert_begins(error.argument());
