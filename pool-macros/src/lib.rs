@@ -1,9 +1,9 @@
 //! The attribute macros of the `pool` crate, which re-exports them and documents their use.
 //!
-//! Behind each entry point a function goes through the same stages (`pipeline`): it is parsed (`function`, `options`), its
-//! parameters are classified (`params`), its signature and its place are checked (`signature`, `place`, which reads the
-//! `source`), and what is then known of it (`model`) is written out as the companion type (`expand`). Errors are collected
-//! on the way (`errors`) and reported together.
+//! Behind each entry point a function goes through the same stages (`pipeline`): it is parsed (`function`, `options`),
+//! its parameters are classified (`params`), its signature and its place are checked (`signature`, `place`, which reads
+//! the `source`), and what is then known of it (`model`) is written out as the companion type (`expand`). Errors are
+//! collected on the way (`errors`) and reported together.
 
 mod errors;
 mod expand;
@@ -69,8 +69,8 @@ use kind::Kind;
 ///
 /// The functions that a `pub` task names are `pub`, too.
 ///
-/// Where the compiler says of a function that you name "constant provided when a type was expected" (E0747) or "expected
-/// type, found function" (E0573), that function lacks its attribute.
+/// Where the compiler says of a function that you name "constant provided when a type was expected" (E0747) or
+/// "expected type, found function" (E0573), that function lacks its attribute.
 #[proc_macro_attribute]
 pub fn worker_task(attr: TokenStream, item: TokenStream) -> TokenStream {
     shown(pipeline::run(Kind::Task, attr.into(), &item.into()))
@@ -96,8 +96,8 @@ pub fn worker_exit(attr: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Puts `pool::init();` before the first statement of `main`, so that workers which start this program anew go no
 /// further. With an attribute that makes an `async fn main` a plain one, such as `#[tokio::main]`, it stands above or
-/// below that: either way the call comes before the runtime is started. `pool::init()` *inside* an `async fn main` comes too
-/// late, for the runtime has threads by then.
+/// below that: either way the call comes before the runtime is started. `pool::init()` *inside* an `async fn main`
+/// comes too late, for the runtime has threads by then.
 /// Option: `crate = path`.
 #[proc_macro_attribute]
 pub fn main(attr: TokenStream, item: TokenStream) -> TokenStream {

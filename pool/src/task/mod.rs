@@ -1,14 +1,15 @@
-//! What a task is to the rest of the crate: the traits that the macros implement, and the checks that hang on
-//! them. Nothing here is written by hand outside the macros' output.
+//! What a task is to the rest of the crate: the traits that the macros implement, and the traits that check which
+//! functions fit together. Only the macros' output implements them.
 
 pub(crate) mod chunk;
+mod context;
 mod entry;
+mod probe;
 pub(crate) mod registry;
 pub(crate) mod run;
 pub(crate) mod seed;
 
 use std::any::{Any, TypeId};
-use std::fmt;
 use std::io::Write;
 use std::marker::PhantomData;
 
@@ -16,10 +17,12 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::codec::{Codec, ItemWriter};
 use crate::error::ReturnedError;
-use crate::{text, unwind};
+use crate::unwind;
 
 pub use crate::ids::WorkerId;
+pub use context::{ExitContext, InitContext, TaskContext};
 pub use entry::{DecodeShared, Entry, Package, Registered};
+pub use probe::{Probe, ProbeFallback};
 pub use run::glue::SharedAny;
 
 /// A value that can be an argument: what a worker decodes in place from its lane.
@@ -163,37 +166,6 @@ pub trait WorkerExit: Registered + Sized + 'static {
     type Output: Output;
     /// Calls the function.
     fn call(cx: ExitContext<'_, Self>) -> Self::Output;
-}
-
-/// What the glue of a task injects.
-#[expect(missing_debug_implementations, reason = "holds the user's own types")]
-pub struct TaskContext<'c, T: Task> {
-    /// For `#[worker_id]`.
-    pub worker_id: WorkerId,
-    /// For `#[shared]`.
-    pub shared: &'c T::Shared,
-    /// For `#[state]`.
-    pub state: &'c mut T::State,
-}
-
-/// What the glue of an init function injects.
-#[expect(missing_debug_implementations, reason = "holds the user's own types")]
-pub struct InitContext<'c, I: WorkerInit> {
-    /// For `#[worker_id]`.
-    pub worker_id: WorkerId,
-    /// For `#[shared]`.
-    pub shared: &'c I::Shared,
-}
-
-/// What the glue of an exit function injects.
-#[expect(missing_debug_implementations, reason = "holds the user's own types")]
-pub struct ExitContext<'c, E: WorkerExit> {
-    /// For `#[worker_id]`.
-    pub worker_id: WorkerId,
-    /// For `#[shared]`.
-    pub shared: &'c E::Shared,
-    /// For `#[state]`, by value.
-    pub state: E::State,
 }
 
 /// The shared type of a function without `#[shared]`.
@@ -344,59 +316,6 @@ where
 {
     type OwnInit = T::Init;
     type OwnExit = T::Exit;
-}
-
-/// Answers "does this type have that trait?" at compile time: an inherent constant wins over the trait's where
-/// its bound holds.
-#[derive(Debug)]
-pub struct Probe<T: ?Sized>(PhantomData<T>);
-
-/// The answers of [`Probe`] where the bound does not hold.
-pub trait ProbeFallback<T> {
-    /// No `Default`.
-    const DEFAULT: Option<fn() -> T> = None;
-    /// No `Debug`.
-    const DEBUG: Option<fn(&T) -> String> = None;
-    /// Not `DeserializeOwned + Send + Sync`.
-    const DECODE_SHARED: Option<DecodeShared> = None;
-    /// Not `Serialize`: an error that the check of the parameters tells.
-    fn encode(_: Codec, _: &T, _: &mut impl Write) -> Result<(), String> {
-        unreachable!("a parameter is no `Argument`")
-    }
-    /// Not `Deserialize`: an error that the check of the parameters tells.
-    fn decode(_: Codec, _: &mut &[u8]) -> Result<T, String> {
-        unreachable!("a parameter is no `Argument`")
-    }
-}
-impl<T> ProbeFallback<T> for Probe<T> {}
-
-impl<T: Default> Probe<T> {
-    /// Its `Default`.
-    pub const DEFAULT: Option<fn() -> T> = Some(T::default);
-}
-
-impl<T: fmt::Debug> Probe<T> {
-    /// Its `Debug`.
-    pub const DEBUG: Option<fn(&T) -> String> = Some(|value| text::shown(value));
-}
-
-impl<T: DeserializeOwned + Send + Sync + 'static> Probe<T> {
-    /// How a worker decodes it as the shared value.
-    pub const DECODE_SHARED: Option<DecodeShared> =
-        Some(|codec, bytes| codec.decode::<T>(bytes).map(|value| std::sync::Arc::new(value) as _));
-}
-
-impl<'a, T: Argument<'a>> Probe<T> {
-    /// Appends its bytes to `out`.
-    #[inline]
-    pub fn encode(codec: Codec, item: &T, out: &mut impl Write) -> Result<(), String> {
-        codec.encode(item, out)
-    }
-    /// Decodes what these bytes begin with, in place, and goes past it.
-    #[inline]
-    pub fn decode(codec: Codec, bytes: &mut &'a [u8]) -> Result<T, String> {
-        codec.decode_next(bytes)
-    }
 }
 
 /// Asks that this parameter's type be an [`Argument`].

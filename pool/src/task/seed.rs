@@ -4,11 +4,12 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A seed for this task: a number that depends on the task's position in the input and on the call's
-/// [`seed`](crate::Job::seed), and on nothing else. It is the same in whichever worker and chunk the task runs, under every
-/// start method, and when it is tried again. Each call has a seed of its own unless one is given; with the same one the
+/// [`seed`](crate::Job::seed), and on nothing else. It is the same in whichever worker and chunk the task runs, under
+/// every start method, and when it is tried again. Each call has a seed of its own unless one is given; with the same
+/// one the
 /// results of two runs are the same.
 ///
-/// It is asked for by the task itself. A thread that a task starts gets it from the task.
+/// Only the task itself can ask for it; a thread that it starts gets the seed from the task.
 ///
 /// ```
 /// use pool::{WorkerPool, worker_task};
@@ -34,21 +35,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub fn task_seed() -> u64 {
     let Some(seed) = SEED.get() else {
         panic!(
-            "`pool::task_seed()` is called outside of a task: call it in the function with `#[worker_task]`, and pass what it \
-             gives on to the threads that this starts"
+            "`pool::task_seed()` is called outside of a task: call it in the function with `#[worker_task]`, and pass \
+             what it gives on to the threads that this starts"
         )
     };
     of_task(seed, INDEX.get())
 }
 
 thread_local! {
-    /// That of the call whose tasks this thread runs.
+    /// The seed of the call whose tasks this thread runs.
     static SEED: Cell<Option<u64>> = const { Cell::new(None) };
-    /// The position of the task that it runs.
+    /// The position in the input of the task that this thread runs.
     static INDEX: Cell<u64> = const { Cell::new(0) };
 }
 
-/// As long as it lives, this thread runs tasks of a call.
+/// Lets this thread's tasks have seeds, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Seeded(());
 
@@ -59,7 +60,7 @@ impl Seeded {
         Self(())
     }
 
-    /// The next task is this one.
+    /// Moves on to the task at this position.
     #[inline]
     pub(crate) fn is_at(&self, index: u64) {
         INDEX.set(index);
@@ -73,7 +74,7 @@ impl Drop for Seeded {
     }
 }
 
-/// The golden ratio, in 64 bits.
+/// The golden ratio in 64 bits, by which SplitMix64 moves on: odd, so that no two of 2^64 steps are the same.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The number at this place in the sequence of SplitMix64 that begins with the scattered seed: no two places of one
@@ -82,7 +83,7 @@ fn of_task(seed: u64, index: u64) -> u64 {
     scatter(scatter(seed.wrapping_add(STEP)).wrapping_add(index.wrapping_add(1).wrapping_mul(STEP)))
 }
 
-/// What SplitMix64 makes of its state: one bit more or less in it changes half of the result's.
+/// The output function of SplitMix64: one bit more or less in it changes half of the result's.
 fn scatter(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -166,8 +166,8 @@ fn check<D: Dimension>(shape: &D, elements: usize) -> Result<(), String> {
 }
 
 /// What [`map_array`](crate::Job::map_array) cuts into chunks: an array or view; or the elements of a [`SharedArray`]
-/// with their shape, in row-major order, as `(&array, (rows, columns))` or `(&mut array, (rows, columns))`. What the two
-/// differ in, [`Slices`](crate::Slices) says.
+/// with their shape, in row-major order, as `(&array, (rows, columns))` or `(&mut array, (rows, columns))`.
+/// [`Slices`](crate::Slices) says how the two differ.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no array of `{A}` with shape `{D}`",
     label = "`&Array`, `ArrayView`, or `(&mut SharedArray, shape)` of the task's elements and dimensions is wanted here"
