@@ -165,7 +165,7 @@ pub fn read_any(bytes: &[u8]) {
     let (pipe, writer) = pipe().expect("a pipe");
     let mut log = Log { pipe, rest: Vec::new(), broken: false };
     let bytes = &bytes[..bytes.len().min(PIPE_BUF)];
-    std::fs::File::from(writer).write_all(bytes).expect("the pipe is empty");
+    std::fs::File::from(writer.into_owned()).write_all(bytes).expect("the pipe is empty");
     log.take(|record| replay(0, &record));
     assert!(log.rest.len() <= bytes.len());
 }
