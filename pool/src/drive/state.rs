@@ -47,6 +47,8 @@ pub(super) struct State {
     clock: Clock,
     poller: Arc<Poller>,
     scratch: Scratch,
+    /// Empty between events; kept for its memory.
+    actions: Vec<Action>,
     /// Workers were told to shut down, and no call was opened since.
     is_shutting_down: bool,
 }
@@ -65,6 +67,7 @@ impl State {
             clock: Clock::new(),
             poller,
             scratch: Scratch::default(),
+            actions: Vec::new(),
             is_shutting_down: false,
         }
     }
@@ -266,7 +269,7 @@ impl State {
     /// Reports an event to the supervisor and carries out its actions, then the same for the events that these cause.
     fn handle(&mut self, event: Event) {
         let (mut next, mut consequences) = (Some(event), VecDeque::new());
-        let mut actions = Vec::new();
+        let mut actions = std::mem::take(&mut self.actions);
         while let Some(event) = next.take().or_else(|| consequences.pop_front()) {
             self.sleepers.count_event();
             self.supervisor.handle(event, self.clock.now(), &mut actions);
@@ -283,6 +286,7 @@ impl State {
             self.finish_starts(&mut consequences);
             self.workers.allow_starts();
         }
+        self.actions = actions;
     }
 
     fn finish_starts(&mut self, consequences: &mut VecDeque<Event>) {

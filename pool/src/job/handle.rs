@@ -69,8 +69,8 @@ impl PoolHandle {
         let task = index(T::entry())?.ok_or_else(|| not_registered(T::name()))?;
         let (init, exit) = (index(I::entry())?, index(E::entry())?);
         let has_state = init.is_some() || exit.is_some() || TypeId::of::<T::State>() != TypeId::of::<()>();
-        let state_type = type_key(TypeId::of::<T::State>());
-        let profile = has_state.then_some(ProfileSpec { state_type, task, init, exit });
+        let state_type = || type_key(TypeId::of::<T::State>());
+        let profile = has_state.then(|| ProfileSpec { state_type: state_type(), task, init, exit });
         Ok((TaskRef { index: task, name: T::name() }, profile))
     }
 }
