@@ -100,20 +100,22 @@ impl Job {
     }
 
     /// How many of these new tasks may go out so that their results stay within the bound. Past the bound none may.
-    /// Where they would exceed it, an idle worker still gets a whole chunk, so that no worker waits for space alone.
+    /// Where they would exceed it, an idle worker still gets a whole chunk, so that no worker waits for space alone;
+    /// such chunks exceed it by one for each worker in all, whatever workers do with the others.
     ///
     /// Tasks that are sent again are not held back: the caller may be waiting for one of them, and their results were
     /// allowed for when they first went out. While the caller waits for a task that was never handed out, nothing is
     /// held, because it has taken everything before.
-    pub(super) fn within_bytes(&self, tasks: u64, whole: u64, to_idle: bool) -> u64 {
+    pub(super) fn within_bytes(&self, tasks: u64, whole: u64, idle: bool, workers: u64) -> u64 {
         let Some(space) = self.plan.max_held_bytes.map(|most| most.saturating_sub(self.held_bytes)) else {
             return tasks;
         };
         if space == 0 {
             return 0;
         }
-        let fitting = (space / self.result_bytes.max(1)).saturating_sub(self.in_flight);
-        tasks.min(fitting.max(if to_idle { whole } else { 0 }))
+        let fitting = space / self.result_bytes.max(1);
+        let may_exceed = idle && self.in_flight + whole <= fitting.saturating_add(workers * whole);
+        tasks.min(fitting.saturating_sub(self.in_flight).max(if may_exceed { whole } else { 0 }))
     }
 
     /// How many more tasks the job may have under way.

@@ -22,7 +22,8 @@ impl Supervisor {
     pub(crate) fn grant(&self, id: JobId) -> Option<Grant> {
         let sharing = self.jobs.values().filter(|job| job.has_work()).count().max(1) as u64;
         let job = self.jobs.get(&id).filter(|job| job.has_work())?;
-        let share = job.window(self.workers.len() as u64, !self.order_tasks);
+        let workers = self.workers.len() as u64;
+        let share = job.window(workers, !self.order_tasks);
         let window = (share.window / sharing).max(share.chunk.min(share.whole)).max(1);
         let fits = |worker: &Worker| {
             let queued = worker.queue.tasks_of(id);
@@ -33,7 +34,7 @@ impl Supervisor {
                 && self.life_left(worker) > 0
         };
         let chosen = if self.order_tasks {
-            let worker = WorkerId((job.chunk() % self.workers.len() as u64) as usize);
+            let worker = WorkerId((job.chunk() % workers) as usize);
             fits(&self.workers[worker]).then_some(worker)?
         } else {
             let fitting = self.workers.numbered().filter(|(_, worker)| fits(worker));
@@ -45,7 +46,8 @@ impl Supervisor {
         }
         let most = share.chunk.min(self.life_left(&self.workers[chosen]));
         let whole = share.whole.min(self.life_left(&self.workers[chosen]));
-        let most = job.within_bytes(most, whole, self.workers[chosen].queue.tasks_of(id) == 0);
+        let idle = self.workers[chosen].queue.tasks_of(id) == 0;
+        let most = job.within_bytes(most, whole, idle, workers);
         (most > 0 && !job.ended && most >= whole)
             .then_some(Grant { worker: chosen, work: Work::Fresh { first: job.next, most, whole } })
     }
