@@ -190,7 +190,12 @@ impl World {
                 }
                 Reply::Failed(order) => {
                     order.expect(head);
-                    self.tell(Event::Failed { worker, bytes: 3 });
+                    // A report is as long as a result, for the bound is kept by the length of results.
+                    let bytes = match order {
+                        Order::Task { job, .. } => self.calls.get(&job).map_or(1, |call| call.result_bytes),
+                        _ => 0,
+                    };
+                    self.tell(Event::Failed { worker, bytes });
                     if order == Order::Init
                         && let Some(process) = &mut self.workers[worker]
                     {
