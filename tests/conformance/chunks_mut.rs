@@ -12,13 +12,14 @@ use pool::{Error, StartMethod, TaskErrorKind, WorkerPool, worker_task};
 
 use crate::harness::cases;
 use crate::support::{
-    Tokens, assert_fails, assert_usable, builder, die, panic_message, pool, put_token, ready, task_error,
+    Tokens, assert_fails, assert_usable, builder, die, panic_message, pool, put_token, ready, take_token,
+    task_error,
 };
 
 cases! {
     All: every_element_once, sizes_of_elements, outputs, first_call, panics, alone, not_alone, fork_in_a_task, options,
         memory_goes_with_the_array, memory_stays_with_its_users, few_stay_mapped;
-    BesideThreads: nobody_writes_after_a_cancelled_call;
+    BesideThreads: nobody_writes_after_a_cancelled_call, a_cancelled_call_says_what_became_of_each_chunk;
     Processes: fork_after_a_task, deaths, timeouts, retries, nobody_writes_after_an_end;
 }
 
@@ -257,6 +258,45 @@ fn nobody_writes_after_a_cancelled_call(method: StartMethod) -> Result<(), Error
     });
     assert_still(&mut array)?;
     assert!(array.iter().skip(8000).all(|x| x == 0), "what was not begun is untouched");
+    assert_usable(&pool);
+    Ok(())
+}
+
+#[worker_task]
+fn write_one_then_wait(#[chunk] rows: &mut [u64], #[shared] (started, go_on): &(String, String)) -> u64 {
+    let number = rows[0];
+    rows.fill(100 + number);
+    // The first worker goes on to its second chunk when the other has begun.
+    if number > 0 {
+        put_token(started);
+        take_token(go_on);
+    }
+    number
+}
+
+fn a_cancelled_call_says_what_became_of_each_chunk(method: StartMethod) -> Result<(), Error> {
+    let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+    let pool = builder(method).shared((started.path(), go_on.path())).build()?;
+    let mut array = SharedArray::from_fn(60, |x| (x / 10) as u64)?;
+    let cancel = pool.cancel_handle();
+    let outcomes = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            started.take(2);
+            cancel.cancel();
+            go_on.put(2);
+        });
+        write_one_then_wait::job(&pool).max_tasks_active(2).chunks_mut_outcomes(&mut array, 10)
+    })?;
+    assert_eq!((outcomes.len(), outcomes[0].as_ref().unwrap()), (6, &0));
+    for (index, outcome) in outcomes.iter().enumerate().skip(1) {
+        let error = outcome.as_ref().unwrap_err();
+        assert!(matches!(error.kind(), TaskErrorKind::Cancelled), "{error}");
+        let torn = index * 10..index * 10 + 10;
+        assert_eq!((error.task_index(), error.torn(), error.attempts()), (index, Some(torn), 0));
+        let text = format!("task {index} of `{}` was cancelled; it left elements", error.task_name());
+        assert!(error.to_string().starts_with(&text), "{error}");
+    }
+    assert!(array.iter().skip(30).eq((30..60).map(|x| x / 10)), "what was not begun is untouched");
     assert_usable(&pool);
     Ok(())
 }

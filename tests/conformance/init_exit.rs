@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 cases! {
-    All: init_once_in_each_worker, init_at_each_restart, init_fails, init_errors_have_sources, init_panics,
+    All: init_once_in_each_worker, init_at_each_restart, init_fails, failed_functions_are_named, init_errors_have_sources, init_panics,
          init_fails_everywhere,
          init_given_to_the_job, state_without_default, exit_results_count, exit_results_so_far,
          exit_results_taken, exit_results_kept_in_files, exit_results_that_panic,
@@ -100,9 +100,71 @@ fn init_fails(method: StartMethod) -> Result<(), Error> {
         assert!(matches!(&cause, TaskErrorKind::Failed(why) if why.ends_with("will not")), "{cause}");
         assert_usable(&pool);
     }
-    let text = task_error(refused::apply(&pool, 1)).to_string();
-    assert!(text.contains("init of worker") && text.contains("will not"), "{text}");
     Ok(())
+}
+
+#[derive(Serialize, Deserialize)]
+struct Unmakeable;
+
+impl Default for Unmakeable {
+    fn default() -> Self {
+        panic!("it cannot be made")
+    }
+}
+
+#[worker_task]
+fn has_no_default(#[state] _: &mut Unmakeable) {}
+
+#[worker_exit(name = "the first exit")]
+fn first_exit(#[state] _: u64) -> u64 {
+    panic!("first exit went wrong")
+}
+
+#[worker_exit(name = "the second exit")]
+fn second_exit(#[state] _: u64) -> u64 {
+    panic!("second exit went wrong")
+}
+
+/// The function that failed, and what is said of it; no item is.
+fn blamed<T: std::fmt::Debug>(result: Result<T, Error>) -> (String, String) {
+    let error = task_error(result);
+    assert_eq!((error.task_index(), error.attempts()), (usize::MAX, 1), "{error}");
+    assert!(error.worker_id() < 2 && error.torn().is_none(), "{error}");
+    (error.task_name().to_owned(), error.to_string())
+}
+
+fn failed_functions_are_named(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let (init, text) = blamed(refused::apply(&pool, 1));
+    assert!(init.ends_with("init_exit::refuses"), "{init}");
+    let parts =
+        ["init of worker ", "init_exit::refused` failed: `", "init_exit::refuses` returned an error: "];
+    assert!(parts.iter().all(|part| text.contains(part)) && text.contains("will not"), "{text}");
+    let (task, text) = blamed(has_no_default::apply(&pool, ()));
+    assert!(task.ends_with("init_exit::has_no_default"), "{task}");
+    assert!(text.contains("has_no_default` failed: the state's `Default` panicked at "), "{text}");
+    // Workers with several states: the second of the states that were made is the one whose exit function fails last.
+    for (exits_first, name, why) in
+        [(true, "the first exit", "first exit"), (false, "the second exit", "second exit")]
+    {
+        let pool = builder(method).workers(1).build()?;
+        let first = || keeps_count::job(&pool).worker_exit::<first_exit>().apply(1);
+        let second = || keeps_count::job(&pool).worker_exit::<second_exit>().apply(1);
+        // A state that was not made has no exit.
+        blamed(refused::apply(&pool, 1));
+        if exits_first { first().and_then(|_| second()) } else { second().and_then(|_| first()) }?;
+        let (exit, text) = blamed(pool.join());
+        assert_eq!(exit, name);
+        assert!(text.starts_with(&format!("exit of worker 0 failed: `{name}` panicked at ")), "{text}");
+        assert!(text.contains(why), "{text}");
+    }
+    Ok(())
+}
+
+#[worker_task]
+fn keeps_count(#[state] count: &mut u64, x: u64) -> u64 {
+    *count += x;
+    *count
 }
 
 /// Cannot load something, for a reason that has a reason.

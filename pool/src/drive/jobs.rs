@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::error::{Error, TaskErrorKind};
 use crate::ids::{JobId, ProfileId};
 use crate::wire::{ChunkHead, ExecFlags, Packing};
-use crate::work::{Inbox, JobSpec, Plan, ProfileSpec, TaskRef};
+use crate::work::{FunctionRef, Inbox, JobSpec, Plan, ProfileSpec};
 
 /// The open calls by id, and the profiles of all calls so far.
 #[derive(Default)]
@@ -20,7 +20,7 @@ pub(super) struct Jobs {
 
 /// An open call.
 pub(super) struct Job {
-    task: TaskRef,
+    task: FunctionRef,
     profile: Option<ProfileId>,
     flags: ExecFlags,
     /// The length of recent items in bytes.
@@ -82,14 +82,9 @@ impl Jobs {
         self.profiles[profile.index()]
     }
 
-    /// How many of the worker states end with a function.
-    pub(super) fn exits(&self) -> usize {
-        self.profiles.iter().filter(|profile| profile.exit.is_some()).count()
-    }
-
-    /// Whether a worker state ends with this function.
-    pub(super) fn has_exit(&self, exit: u32) -> bool {
-        self.profiles.iter().any(|profile| profile.exit == Some(exit))
+    /// The init function of the worker state that a call's tasks run on.
+    pub(super) fn init_of(&self, job: JobId) -> Option<FunctionRef> {
+        self.profile(self.get(job)?.profile?).init
     }
 
     /// Lets no further call be opened.
@@ -163,13 +158,13 @@ impl Jobs {
 }
 
 impl Job {
-    pub(super) fn task(&self) -> TaskRef {
+    pub(super) fn task(&self) -> FunctionRef {
         self.task
     }
 
     /// The head of a chunk of `count` tasks, beginning with task `first`.
     pub(super) fn head(&self, first: u64, count: u32) -> ChunkHead {
-        let Self { task: TaskRef { index: task, .. }, profile, flags, .. } = *self;
+        let Self { task: FunctionRef { index: task, .. }, profile, flags, .. } = *self;
         ChunkHead { task, profile, first, count, flags, packing: Packing::Prefixed }
     }
 

@@ -28,8 +28,8 @@ use crate::observe::insights::{Insights, SlowTask};
 use crate::observe::timeline::Timeline;
 use crate::supervise::{Action, Event, Grant, Head, Supervisor, Work};
 use crate::sys::clock::now_ns;
-use crate::wire::{ChunkHead, Failure, InitOrder, Slow};
-use crate::work::{Exits, Inbox, JobSpec, ProfileSpec, TaskFailure};
+use crate::wire::{ChunkHead, Failure, Slow};
+use crate::work::{Exits, Inbox, JobSpec, TaskFailure};
 
 /// The limit of a patient sleep, in which results wait for others so that one wake-up serves many: long beside a
 /// wake-up, and too short for a user to notice.
@@ -310,9 +310,8 @@ impl State {
                 return not_started;
             }
             Action::SendInit { worker, profile } => {
-                let ProfileSpec { task, init, exit, .. } = self.jobs.profile(profile);
-                let payload = InitOrder { profile, task, init, exit }.to_bytes();
-                self.send(worker, order::INIT, &payload);
+                let spec = self.jobs.profile(profile);
+                self.workers.get_mut(worker)?.send_init(profile, &spec);
             }
             Action::SendExit { worker } => self.send(worker, order::EXIT, &[]),
             Action::SendResume { worker } => {
@@ -346,8 +345,9 @@ impl State {
                 job.add_attempt(index, kind);
             }
             Action::Fail { job, worker, cause } => {
+                let init = self.jobs.init_of(job);
                 let job = self.jobs.get_mut(job)?;
-                job.fail(self.workers.why_failed(worker, cause, job.task()));
+                job.fail(self.workers.why_failed(worker, cause, job.task(), init));
             }
             Action::ExitLost { worker, cause } => self.workers.lose_exit(worker, cause),
             Action::Complete { job } => self.jobs.get_mut(job).into_iter().for_each(Job::complete),
@@ -394,28 +394,37 @@ impl State {
                 let answers = handle.take_answers(worker, unit, first, count, inbox);
                 self.note_answers(worker, unit, job, answers)
             }
-            Head::Init { unit } | Head::Resume { unit } => {
-                match handle.take_order_reply(unit)? {
-                    Some(OrderReply::Done) => self.handle(Event::OrderDone { worker }),
-                    Some(OrderReply::Failed) => self.handle(Event::Failed { worker, bytes: 0 }),
-                    None => {}
-                }
+            Head::Init { unit } => {
+                let reply = handle.take_init_reply(unit)?;
+                self.note_order_reply(worker, reply.as_ref());
+                Ok(())
+            }
+            Head::Resume { unit } => {
+                let reply = handle.take_order_reply(unit)?;
+                self.note_order_reply(worker, reply.as_ref());
                 Ok(())
             }
             Head::Exit { unit } => {
-                match handle.take_exit_reply(unit, self.jobs.exits())? {
-                    Some(ExitReply::Value(exit, value)) if self.jobs.has_exit(exit) => {
-                        self.workers.exits().push(exit, worker, &value);
+                match handle.take_exit_reply(unit)? {
+                    Some(ExitReply::Value(exit, value)) => {
+                        self.workers.exits().push(exit.index, worker, &value);
                     }
-                    Some(ExitReply::Value(..)) => return Err(Corrupt),
-                    Some(ExitReply::Failed(why)) => {
-                        self.workers.note_exit_failed(worker, why.into(), EndNotes::default());
+                    Some(ExitReply::Failed(exit, why)) => {
+                        self.workers.note_exit_failed(worker, Some(exit), why.into(), EndNotes::default());
                     }
                     Some(ExitReply::Done) => self.handle(Event::OrderDone { worker }),
                     None => {}
                 }
                 Ok(())
             }
+        }
+    }
+
+    fn note_order_reply(&mut self, worker: WorkerId, reply: Option<&OrderReply>) {
+        match reply {
+            Some(OrderReply::Done) => self.handle(Event::OrderDone { worker }),
+            Some(OrderReply::Failed) => self.handle(Event::Failed { worker, bytes: 0 }),
+            None => {}
         }
     }
 

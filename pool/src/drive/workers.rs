@@ -16,7 +16,7 @@ use crate::start::{Child, Starter, StartingWorker, Unstarted};
 use crate::supervise::{Cause, Event, JobCause};
 use crate::sys::memory::OutOfMemory;
 use crate::sys::process::{Handle, reap_groups, reap_left};
-use crate::work::{Exits, TaskRef};
+use crate::work::{Exits, FunctionRef};
 use crate::worker::WorkerKit;
 
 /// How long all idle workers together may take to leave when a pool is dropped: enough to run exit handlers, and short
@@ -339,12 +339,18 @@ impl Workers {
     }
 
     /// Why a call can't go on.
-    pub(super) fn why_failed(&mut self, worker: WorkerId, cause: JobCause, task: TaskRef) -> Error {
+    pub(super) fn why_failed(
+        &mut self,
+        worker: WorkerId,
+        cause: JobCause,
+        task: FunctionRef,
+        init: Option<FunctionRef>,
+    ) -> Error {
         match cause {
             JobCause::Init(cause) => {
-                let kind = TaskErrorKind::Init(Box::new(self.kind_of(worker, cause)));
-                let notes = self.end_notes(worker, cause);
-                Error::Task(TaskError::new(task.name, 0, worker.0, 1, None, kind).with_end_notes(notes))
+                let (kind, notes) = (self.kind_of(worker, cause), self.end_notes(worker, cause));
+                let error = TaskError::in_init(init.map(|init| init.name), task.name, worker.0, kind);
+                Error::Task(error.with_end_notes(notes))
             }
             JobCause::NotStarted => self.why_not_started(),
         }
@@ -359,12 +365,19 @@ impl Workers {
     /// Records that an exit function, or the end of the worker after it, has failed.
     pub(super) fn lose_exit(&mut self, worker: WorkerId, cause: Cause) {
         let (kind, notes) = (self.kind_of(worker, cause), self.end_notes(worker, cause));
-        self.note_exit_failed(worker, kind, notes);
+        let function = self.get(worker).and_then(WorkerHandle::next_exit);
+        self.note_exit_failed(worker, function, kind, notes);
     }
 
-    pub(super) fn note_exit_failed(&mut self, worker: WorkerId, why: TaskErrorKind, notes: EndNotes) {
-        let kind = TaskErrorKind::Exit(Box::new(why));
-        let error = || TaskError::new("exit", 0, worker.0, 1, None, kind).with_end_notes(notes);
+    pub(super) fn note_exit_failed(
+        &mut self,
+        worker: WorkerId,
+        function: Option<FunctionRef>,
+        why: TaskErrorKind,
+        notes: EndNotes,
+    ) {
+        let function = function.map(|function| function.name);
+        let error = || TaskError::in_exit(function, worker.0, why).with_end_notes(notes);
         self.exit_error.get_or_insert_with(error);
     }
 

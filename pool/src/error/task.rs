@@ -15,8 +15,7 @@ use super::{Death, PanicInfo, ReturnedError};
 pub struct TaskError(pub(super) Arc<Failure>);
 
 pub(super) struct Failure {
-    task: &'static str,
-    index: usize,
+    work: FailedWork,
     worker: usize,
     pub(super) attempts: u32,
     argument: Option<String>,
@@ -36,6 +35,20 @@ pub(crate) struct EndNotes {
     pub(crate) kill_refused: Option<Errno>,
 }
 
+/// What failed.
+#[derive(Debug, Clone, Copy)]
+enum FailedWork {
+    /// The task on the item at this place in the input.
+    Item { task: &'static str, index: usize },
+    /// A worker's init function, before its first task; none for the `Default` of the state's type.
+    Init { function: Option<&'static str>, task: &'static str },
+    /// A worker's exit function; none for what follows those.
+    Exit { function: Option<&'static str> },
+}
+
+/// Stands for the number of an item or worker where there is none.
+const NONE: usize = usize::MAX;
+
 impl TaskError {
     pub(crate) fn new(
         task: &'static str,
@@ -45,8 +58,44 @@ impl TaskError {
         argument: Option<String>,
         kind: TaskErrorKind,
     ) -> Self {
+        Self::of(FailedWork::Item { task, index }, worker, attempts, argument, kind)
+    }
+
+    /// The call was cancelled before this task had an outcome.
+    pub(crate) fn cancelled(task: &'static str, index: usize) -> Self {
+        Self::new(task, index, NONE, 0, None, TaskErrorKind::Cancelled)
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        matches!(self.0.kind, TaskErrorKind::Cancelled)
+    }
+
+    /// A worker has no state for this task: its init function failed, or the state's `Default`.
+    pub(crate) fn in_init(
+        function: Option<&'static str>,
+        task: &'static str,
+        worker: usize,
+        cause: TaskErrorKind,
+    ) -> Self {
+        let kind = TaskErrorKind::Init(Box::new(cause));
+        Self::of(FailedWork::Init { function, task }, worker, 1, None, kind)
+    }
+
+    /// A worker's exit function failed, or what its end does after those.
+    pub(crate) fn in_exit(function: Option<&'static str>, worker: usize, cause: TaskErrorKind) -> Self {
+        let kind = TaskErrorKind::Exit(Box::new(cause));
+        Self::of(FailedWork::Exit { function }, worker, 1, None, kind)
+    }
+
+    fn of(
+        work: FailedWork,
+        worker: usize,
+        attempts: u32,
+        argument: Option<String>,
+        kind: TaskErrorKind,
+    ) -> Self {
         let (earlier, rows, end) = (Vec::new(), None, EndNotes::default());
-        Self(Arc::new(Failure { task, index, worker, attempts, argument, kind, earlier, rows, end }))
+        Self(Arc::new(Failure { work, worker, attempts, argument, kind, earlier, rows, end }))
     }
 
     /// Adds the errors of the attempts before the last.
@@ -73,26 +122,37 @@ impl TaskError {
         self
     }
 
-    /// The name of the task function, as it is registered.
+    /// The name of the function that failed, as it is registered: the task, or for [`TaskErrorKind::Init`] and
+    /// [`TaskErrorKind::Exit`] the worker's init or exit function. If the `Default` of the state's type failed, the task
+    /// that needed the state; empty if the worker was killed because it did not end after its exit functions.
     #[must_use]
     pub fn task_name(&self) -> &'static str {
-        self.0.task
+        match self.0.work {
+            FailedWork::Item { task, .. } => task,
+            FailedWork::Init { function, task } => function.unwrap_or(task),
+            FailedWork::Exit { function } => function.unwrap_or(""),
+        }
     }
 
-    /// The item's position in the input, from 0. For [`TaskErrorKind::Init`] and [`TaskErrorKind::Exit`],
-    /// which belong to no item: 0.
+    /// The item's position in the input, from 0. [`TaskErrorKind::Init`] and [`TaskErrorKind::Exit`] belong to no item:
+    /// for them it is `usize::MAX`, which is no item's.
     #[must_use]
     pub fn task_index(&self) -> usize {
-        self.0.index
+        match self.0.work {
+            FailedWork::Item { index, .. } => index,
+            FailedWork::Init { .. } | FailedWork::Exit { .. } => NONE,
+        }
     }
 
-    /// The worker that had the task.
+    /// The worker that had the task, or whose init or exit function it was. For [`TaskErrorKind::Cancelled`], whose task
+    /// may have had none, `usize::MAX`.
     #[must_use]
     pub fn worker_id(&self) -> usize {
         self.0.worker
     }
 
-    /// How many times the task was started; 1 without retries.
+    /// How many times the task was started; 1 without retries, and 0 for [`TaskErrorKind::Cancelled`], where that is not
+    /// known.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.0.attempts
@@ -105,12 +165,18 @@ impl TaskError {
         self.0.argument.as_deref()
     }
 
-    /// For a task that worked on a chunk of an array [in place](crate::Job::chunks_mut), and panicked, died or was
-    /// timed out: the elements of that chunk. Each may be as it was, as it should be, or something in between.
+    /// For a task that worked on a chunk of an array [in place](crate::Job::chunks_mut), and panicked, died, was timed
+    /// out or was cancelled: the elements of that chunk. Each may be as it was, as it should be, or something in between.
     #[must_use]
     pub fn torn(&self) -> Option<Range<usize>> {
         let tears = |kind: &TaskErrorKind| {
-            matches!(kind, TaskErrorKind::Panicked(_) | TaskErrorKind::Died(_) | TaskErrorKind::TimedOut(_))
+            matches!(
+                kind,
+                TaskErrorKind::Panicked(_)
+                    | TaskErrorKind::Died(_)
+                    | TaskErrorKind::TimedOut(_)
+                    | TaskErrorKind::Cancelled
+            )
         };
         let torn = tears(&self.0.kind) || self.0.earlier.iter().any(tears);
         self.0.rows.clone().filter(|_| torn)
@@ -139,7 +205,7 @@ impl TaskError {
 }
 
 impl std::error::Error for TaskError {
-    /// The error that the function returned, as text; its sources follow it.
+    /// The error that the function returned, as text; its own sources follow it.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.kind.returned().map(ReturnedError::first)
     }
@@ -149,7 +215,7 @@ impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.say(f)?;
         self.say_more(|more| write!(f, "; {more}"))?;
-        self.stderr_tail().map_or(Ok(()), |words| write_stderr_tail(f, words))
+        self.stderr_tail().map_or(Ok(()), |tail| write_stderr_tail(f, tail))
     }
 }
 
@@ -157,23 +223,37 @@ impl fmt::Debug for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.say(f)?;
         self.say_more(|more| write!(f, "\n  {}", Indented(&more.to_string(), 4)))?;
-        if let Some(words) = self.stderr_tail() {
-            write!(f, "\n  the end of its stderr:\n    {}", Indented(&Plain(words).to_string(), 4))?;
+        if let Some(tail) = self.stderr_tail() {
+            write!(f, "\n  the end of its stderr:\n    {}", Indented(&Plain(tail).to_string(), 4))?;
         }
         write_backtrace(f, &self.0.kind)
     }
 }
 
 impl TaskError {
-    /// Writes the task, and what became of it.
+    /// Writes what failed, and how.
     fn say(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { task, index, worker, kind, .. } = &*self.0;
-        match kind {
-            TaskErrorKind::Init(cause) => {
-                write!(f, "init of worker {worker} for task `{task}` failed: {cause}")
+        let Failure { work, worker, kind, .. } = &*self.0;
+        let cause = kind.cause();
+        match *work {
+            FailedWork::Item { task, index } if *worker == NONE => {
+                write!(f, "task {index} of `{task}` {kind}")
             }
-            TaskErrorKind::Exit(cause) => write!(f, "exit of worker {worker} failed: {cause}"),
-            _ => write!(f, "task {index} of `{task}` on worker {worker} {kind}"),
+            FailedWork::Item { task, index } => {
+                write!(f, "task {index} of `{task}` on worker {worker} {kind}")
+            }
+            FailedWork::Init { function: Some(function), task } => {
+                write!(f, "init of worker {worker} for task `{task}` failed: `{function}` {cause}")
+            }
+            FailedWork::Init { function: None, task } => {
+                write!(f, "init of worker {worker} for task `{task}` failed: the state's `Default` {cause}")
+            }
+            FailedWork::Exit { function: Some(function) } => {
+                write!(f, "exit of worker {worker} failed: `{function}` {cause}")
+            }
+            FailedWork::Exit { function: None } => {
+                write!(f, "exit of worker {worker} failed: the worker's end {cause}")
+            }
         }
     }
 
@@ -201,10 +281,10 @@ impl TaskError {
 }
 
 /// Writes the end of a worker's stderr after an error: one line behind it, several below.
-pub(crate) fn write_stderr_tail(f: &mut impl fmt::Write, words: &str) -> fmt::Result {
+pub(crate) fn write_stderr_tail(f: &mut impl fmt::Write, tail: &str) -> fmt::Result {
     f.write_str("; the end of its stderr:")?;
-    let gap = if words.contains('\n') { "\n    " } else { " " };
-    words.lines().try_for_each(|line| write!(f, "{gap}{}", Plain(line)))
+    let gap = if tail.contains('\n') { "\n    " } else { " " };
+    tail.lines().try_for_each(|line| write!(f, "{gap}{}", Plain(line)))
 }
 
 /// Writes the backtrace of a panic, below the error.
@@ -253,13 +333,23 @@ pub enum TaskErrorKind {
     Init(Box<TaskErrorKind>),
     /// The worker's exit function failed.
     Exit(Box<TaskErrorKind>),
-    /// A function returned this error: the init function said why it could not make the state.
+    /// A function returned this error: a task, or an init function that could not make the state.
     Failed(ReturnedError),
-    /// The task was cancelled before it was done.
+    /// The call was cancelled before the task had an outcome. Only calls that work on an array in place say so of each
+    /// task ([`Job::chunks_mut_outcomes`](crate::Job::chunks_mut_outcomes)): they leave the array behind. Any other call
+    /// ends with [`Error::Cancelled`](crate::Error::Cancelled).
     Cancelled,
 }
 
 impl TaskErrorKind {
+    /// What made the init or exit function fail; the kind itself for a task.
+    fn cause(&self) -> &Self {
+        match self {
+            Self::Init(cause) | Self::Exit(cause) => cause,
+            _ => self,
+        }
+    }
+
     /// The error that the function returned, if that is what went wrong.
     fn returned(&self) -> Option<&ReturnedError> {
         match self {

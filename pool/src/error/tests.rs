@@ -68,6 +68,46 @@ fn debug_of_what_an_error_holds_shows_no_structs() {
 }
 
 #[test]
+fn init_and_exit_failures_name_the_function_and_claim_no_item() {
+    let killed = || TaskErrorKind::Died(Death::new(DeathCause::Signaled(9)));
+    let cause = "died: its worker was killed by SIGKILL (signal 9)";
+    let task = "init of worker 3 for task `app::predict` failed:";
+    for (error, name, text) in [
+        (
+            TaskError::in_init(Some("app::load"), "app::predict", 3, killed()),
+            "app::load",
+            format!("{task} `app::load` {cause}"),
+        ),
+        (
+            TaskError::in_init(None, "app::predict", 3, killed()),
+            "app::predict",
+            format!("{task} the state's `Default` {cause}"),
+        ),
+        (
+            TaskError::in_exit(Some("app::count"), 3, killed()),
+            "app::count",
+            format!("exit of worker 3 failed: `app::count` {cause}"),
+        ),
+        (
+            TaskError::in_exit(None, 3, killed()),
+            "",
+            format!("exit of worker 3 failed: the worker's end {cause}"),
+        ),
+    ] {
+        assert_eq!((error.to_string(), format!("{error:?}")), (text.clone(), text));
+        assert_eq!((error.task_name(), error.task_index(), error.worker_id()), (name, usize::MAX, 3));
+        assert!(matches!(error.kind(), TaskErrorKind::Init(_) | TaskErrorKind::Exit(_)));
+    }
+}
+
+#[test]
+fn a_cancelled_task_claims_no_worker() {
+    let error = TaskError::cancelled("app::halve", 2).on_rows(20..30);
+    assert_eq!(error.to_string(), "task 2 of `app::halve` was cancelled; it left elements 20 to 30 torn");
+    assert_eq!((error.worker_id(), error.attempts(), error.torn()), (usize::MAX, 0, Some(20..30)));
+}
+
+#[test]
 fn what_a_worker_says_controls_no_terminal() {
     let says = "\x1b[2Jfine\r\u{9b}K\n\tok";
     for kind in [

@@ -3,6 +3,7 @@
 use ndarray::{Axis, IntoDimension};
 
 use super::Job;
+use super::chunks::all_done;
 use crate::error::{Error, TaskError};
 use crate::shared::SharedArray;
 use crate::task::chunk::{ArrayChunk, ArrayChunkMut, Arrays, Outputs, rows_of};
@@ -95,15 +96,14 @@ where
     where
         T: for<'x> Task<Item<'x> = ArrayChunkMut<'x, A, Sh::Dim>>,
     {
-        let outcomes = self.array_chunks_mut_outcomes(array, shape, rows_per_chunk)?;
-        outcomes.into_iter().collect::<Result<_, _>>().map_err(Error::Task)
+        all_done(self.array_chunks_mut_outcomes(array, shape, rows_per_chunk)?)
     }
 
     /// Like [`array_chunks_mut`](Self::array_chunks_mut), but returns one outcome for each chunk. A failed chunk is an
     /// error in its own place.
     ///
     /// # Errors
-    /// Only what ends the whole call, as for [`array_chunks_mut`](Self::array_chunks_mut).
+    /// As for [`chunks_mut_outcomes`](Self::chunks_mut_outcomes).
     pub fn array_chunks_mut_outcomes<A, Sh: IntoDimension>(
         self,
         array: &mut SharedArray<A>,

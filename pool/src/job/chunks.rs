@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::Job;
+use super::{Job, Mode};
 use crate::error::{Error, TaskError};
 use crate::shared::{Loan, Piece, SharedArray};
 use crate::task::chunk::{Chunk, ChunkMut, OneAChunk, Outputs, Slices};
@@ -125,15 +125,15 @@ where
     where
         T: for<'x> Task<Item<'x> = ChunkMut<'x, X>>,
     {
-        let outcomes = self.chunks_mut_outcomes(array, rows_per_chunk)?;
-        outcomes.into_iter().collect::<Result<_, _>>().map_err(Error::Task)
+        all_done(self.chunks_mut_outcomes(array, rows_per_chunk)?)
     }
 
     /// Like [`chunks_mut`](Self::chunks_mut), but returns one outcome for each chunk. A failed chunk is an error in its
-    /// own place.
+    /// own place. So it is when the call is cancelled: a chunk without an outcome gets
+    /// [`TaskErrorKind::Cancelled`](crate::TaskErrorKind::Cancelled), and counts as [torn](TaskError::torn).
     ///
     /// # Errors
-    /// Only what ends the whole call, as for [`chunks_mut`](Self::chunks_mut).
+    /// Only what ends the whole call, as for [`chunks_mut`](Self::chunks_mut), other than a cancel.
     pub fn chunks_mut_outcomes<X>(
         self,
         array: &mut SharedArray<X>,
@@ -172,11 +172,45 @@ where
         let ranges = self.chunk_ranges(rows)?;
         let elements = |rows: &Range<usize>| rows.start * row..rows.end * row;
         let items = ranges.clone().map(|rows| item(loan.piece(&elements(&rows)), rows.len()));
-        let outcomes = self.map_outcomes(items)?;
+        let outcomes = self.outcomes_of(items, ranges.size_hint().0)?;
         let on_rows = |(outcome, rows): (Result<_, TaskError>, _)| {
             outcome.map_err(|error| error.on_rows(elements(&rows)))
         };
         Ok(outcomes.into_iter().zip(ranges).map(on_rows).collect())
+    }
+
+    /// Runs the task over so many items; each has an outcome, also when the call is cancelled.
+    fn outcomes_of<'i>(
+        self,
+        items: impl Iterator<Item = T::Item<'i>>,
+        count: usize,
+    ) -> Result<Vec<Result<T::Output, TaskError>>, Error> {
+        let mut outcomes: Vec<Option<_>> = std::iter::repeat_with(|| None).take(count).collect();
+        let pool = self.pool;
+        let mut call = self.open(items, Mode::Outcomes { bounded: false })?;
+        let over = call.run(|first, came| {
+            let places = outcomes[first as usize..].iter_mut();
+            match came {
+                Ok(values) => {
+                    places.zip(values.drain(..)).for_each(|(place, value)| *place = Some(Ok(value)));
+                }
+                Err(error) => places.take(1).for_each(|place| *place = Some(Err(error.clone()))),
+            }
+            Ok(())
+        });
+        // Nobody is at work on the array after this.
+        drop(call);
+        match over {
+            Err(Error::Cancelled) => {}
+            Err(error) => return Err(error),
+            Ok(()) => {
+                assert!(outcomes.iter().all(Option::is_some), "every task has an outcome");
+                pool.after_call()?;
+            }
+        }
+        let cancelled = |index| Err(TaskError::cancelled(T::name(), index));
+        let outcomes = outcomes.into_iter().enumerate();
+        Ok(outcomes.map(|(index, outcome)| outcome.unwrap_or_else(|| cancelled(index))).collect())
     }
 
     /// Rejects `concatenate(true)`.
@@ -199,6 +233,15 @@ where
             None => ChunkRanges { at: 0, len, by: ChunkBy::Splits(splits.unwrap_or_else(default).min(len)) },
         })
     }
+}
+
+/// The results, if all tasks gave one.
+pub(super) fn all_done<R>(outcomes: Vec<Result<R, TaskError>>) -> Result<Vec<R>, Error> {
+    let is_cancelled = |outcome: &Result<R, TaskError>| matches!(outcome, Err(error) if error.is_cancelled());
+    if outcomes.iter().any(is_cancelled) {
+        return Err(Error::Cancelled);
+    }
+    outcomes.into_iter().collect::<Result<_, _>>().map_err(Error::Task)
 }
 
 /// Consecutive ranges of elements, one for each chunk.

@@ -10,8 +10,8 @@ use crate::error::Error;
 use crate::options::PoolConfig;
 use crate::task::registry::{Registry, not_registered};
 use crate::task::seed::Seeds;
-use crate::task::{Task, WorkerExit, WorkerInit};
-use crate::work::{Plan, ProfileSpec, TaskRef};
+use crate::task::{Entry, Task, WorkerExit, WorkerInit};
+use crate::work::{FunctionRef, Plan, ProfileSpec};
 
 /// What a call needs of its pool: the engine, the driver for calls that no caller drives, and the options that stay the
 /// same for the pool's whole life.
@@ -62,15 +62,19 @@ impl PoolHandle {
     /// Looks up the functions of a call: the task, and the profile of the worker state it runs on, if it has one.
     pub(super) fn functions<T: Task, I: WorkerInit, E: WorkerExit>(
         &self,
-    ) -> Result<(TaskRef, Option<ProfileSpec>), Error> {
+    ) -> Result<(FunctionRef, Option<ProfileSpec>), Error> {
         self.engine.check()?;
         let registry = Registry::get();
-        let index = |entry: Option<_>| entry.map(|entry| registry.index_of(entry)).transpose();
-        let task = index(T::entry())?.ok_or_else(|| not_registered(T::name()))?;
-        let (init, exit) = (index(I::entry())?, index(E::entry())?);
+        let function = |entry: &'static Entry| {
+            registry.index_of(entry).map(|index| FunctionRef { index, name: entry.name() })
+        };
+        let task = T::entry().ok_or_else(|| not_registered(T::name())).and_then(function)?;
+        let init = I::entry().map(function).transpose()?;
+        let exit = E::entry().map(function).transpose()?;
         let has_state = init.is_some() || exit.is_some() || TypeId::of::<T::State>() != TypeId::of::<()>();
         let state_type = || type_key(TypeId::of::<T::State>());
-        let profile = has_state.then(|| ProfileSpec { state_type: state_type(), task, init, exit });
-        Ok((TaskRef { index: task, name: T::name() }, profile))
+        let profile =
+            has_state.then(|| ProfileSpec { state_type: state_type(), task: task.index, init, exit });
+        Ok((task, profile))
     }
 }

@@ -11,7 +11,7 @@ use crate::error::{Death, Error, TaskErrorKind};
 use crate::ids::{JobId, WorkerId};
 use crate::options::WorkerPolicy;
 use crate::sys::clock::now_ns;
-use crate::work::TaskRef;
+use crate::work::FunctionRef;
 
 /// How a worker ended.
 #[derive(Debug, Clone)]
@@ -112,7 +112,7 @@ impl Observer {
 
     // ---- calls ----
 
-    pub(crate) fn job_opened(&mut self, job: JobId, task: TaskRef, now: u64) {
+    pub(crate) fn job_opened(&mut self, job: JobId, task: FunctionRef, now: u64) {
         if let Some(history) = &mut self.history {
             history.opened(job, task.index, task.name, now);
         }
@@ -125,7 +125,13 @@ impl Observer {
     }
 
     /// An attempt at a task gave no result.
-    pub(crate) fn attempt_lost(&mut self, worker: WorkerId, task: TaskRef, index: u64, why: &TaskErrorKind) {
+    pub(crate) fn attempt_lost(
+        &mut self,
+        worker: WorkerId,
+        task: FunctionRef,
+        index: u64,
+        why: &TaskErrorKind,
+    ) {
         self.events.lost(worker.0, task.name, index, why);
     }
 

@@ -10,4 +10,4 @@ pub(crate) use exits::{ExitValue, Exits};
 pub(crate) use feed::{ChunkWriter, Feed, Unwritten};
 pub(crate) use inbox::{Arrival, Inbox, Outcome, TaskFailure};
 pub(crate) use plan::{Chunking, Plan, splits};
-pub(crate) use spec::{JobSpec, ProfileSpec, TaskRef};
+pub(crate) use spec::{FunctionRef, JobSpec, ProfileSpec};

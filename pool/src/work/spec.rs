@@ -5,7 +5,7 @@ use crate::wire::ExecFlags;
 
 /// A call, before it is opened.
 pub(crate) struct JobSpec {
-    pub(crate) task: TaskRef,
+    pub(crate) task: FunctionRef,
     /// The profile of the worker state that its tasks use, if any.
     pub(crate) profile: Option<ProfileSpec>,
     pub(crate) flags: ExecFlags,
@@ -18,12 +18,19 @@ pub(crate) struct JobSpec {
     pub(crate) encoded: Vec<Vec<u8>>,
 }
 
-/// A task function, as both sides know it.
+/// A function of the registry.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct TaskRef {
-    /// Its index in the registry.
+pub(crate) struct FunctionRef {
+    /// Its index there, by which both sides know it.
     pub(crate) index: u32,
     pub(crate) name: &'static str,
+}
+
+impl PartialEq for FunctionRef {
+    /// Names need not be unique.
+    fn eq(&self, other: &Self) -> bool {
+        self.index == other.index
+    }
 }
 
 /// The functions that make and end a worker state.
@@ -33,8 +40,8 @@ pub(crate) struct ProfileSpec {
     pub(crate) state_type: u64,
     /// The index in the registry of a task with such a state. Its glue knows the type's `Default`.
     pub(crate) task: u32,
-    pub(crate) init: Option<u32>,
-    pub(crate) exit: Option<u32>,
+    pub(crate) init: Option<FunctionRef>,
+    pub(crate) exit: Option<FunctionRef>,
 }
 
 impl ProfileSpec {

@@ -105,8 +105,8 @@ fn decode_exits<E: WorkerExit>(exits: &[ExitValue], codec: Codec) -> Result<Vec<
     let open = |exit: &ExitValue| {
         let bytes = exit.bytes().map_err(|error| format!("it could not be read back: {error}"));
         bytes.and_then(|bytes| decode(&bytes)).map_err(|why| {
-            let kind = TaskErrorKind::Exit(Box::new(TaskErrorKind::Decode(text::cut(why))));
-            Error::Task(TaskError::new(entry.name(), 0, exit.worker.0, 1, None, kind))
+            let why = TaskErrorKind::Decode(text::cut(why));
+            Error::Task(TaskError::in_exit(Some(entry.name()), exit.worker.0, why))
         })
     };
     exits.iter().filter(|exit| exit.exit == wanted).map(open).collect()

@@ -1,5 +1,6 @@
 //! The parent's side of one worker: its lane, its process or thread, its orders and its replies.
 
+mod exits;
 mod outbox;
 mod parts;
 mod replies;
@@ -8,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Death, DeathCause, EndNotes, TaskErrorKind};
-use crate::ids::{Unit, WorkerId};
-use crate::lane::{Activity, OrderReservation, ParentEnd, Position};
+use crate::ids::{ProfileId, Unit, WorkerId};
+use crate::lane::{Activity, OrderReservation, ParentEnd, Position, order};
 use crate::observe::insights::WorkerInsights;
 use crate::observe::{Ended, Observer, Probes};
 use crate::start::Child;
@@ -17,8 +18,10 @@ use crate::supervise::Cause;
 use crate::sys::clock::now_ns;
 use crate::sys::memory::{Killed, Meter};
 use crate::sys::process::Handle;
-use crate::wire::{ChunkHead, Failure};
+use crate::wire::{ChunkHead, Failure, InitOrder};
+use crate::work::{FunctionRef, ProfileSpec};
 
+use exits::ExitFunctions;
 use outbox::Outbox;
 use parts::Parts;
 pub(super) use replies::{Answers, ExitReply, OrderReply};
@@ -47,8 +50,8 @@ pub(super) struct WorkerHandle {
     reported: Option<Failure>,
     /// A large reply, as far as it was received.
     parts: Parts,
-    /// How many exit functions it has told of.
-    exits: usize,
+    /// The exit functions of the states that it was told to make.
+    exits: ExitFunctions,
     /// How it has ended, if it has.
     ended: Option<Ended>,
 }
@@ -76,7 +79,7 @@ impl WorkerHandle {
             stats: WorkerInsights { starts: 1, ..WorkerInsights::default() },
             reported: None,
             parts: Parts::default(),
-            exits: 0,
+            exits: ExitFunctions::default(),
             ended: None,
         }
     }
@@ -112,6 +115,19 @@ impl WorkerHandle {
     /// Sends a small order, now or once there is space.
     pub(super) fn send(&mut self, tag: u8, payload: &[u8]) {
         self.outbox.send(&mut self.lane, tag, payload);
+    }
+
+    /// Tells it to make the state of this profile.
+    pub(super) fn send_init(&mut self, profile: ProfileId, spec: &ProfileSpec) {
+        let ProfileSpec { task, init, exit, .. } = *spec;
+        self.exits.order(exit);
+        let [init, exit] = [init, exit].map(|function| function.map(|function| function.index));
+        self.send(order::INIT, &InitOrder { profile, task, init, exit }.to_bytes());
+    }
+
+    /// The exit function that it runs, or will run next.
+    pub(super) fn next_exit(&self) -> Option<FunctionRef> {
+        self.exits.next()
     }
 
     /// Sends a chunk of one encoded item, now or once there is space.

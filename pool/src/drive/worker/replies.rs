@@ -8,7 +8,7 @@ use crate::ids::{Unit, WorkerId};
 use crate::lane::{Corrupt, Reply, padded, reply};
 use crate::sys::clock::now_ns;
 use crate::wire::{Failure, Slow};
-use crate::work::Inbox;
+use crate::work::{FunctionRef, Inbox};
 
 /// The answers taken to the tasks at the head of a worker's queue.
 #[derive(Default)]
@@ -34,9 +34,9 @@ pub(in crate::drive) enum OrderReply {
 
 /// A reply to an exit order.
 pub(in crate::drive) enum ExitReply {
-    /// The exit function of this index in the registry gave this.
-    Value(u32, Vec<u8>),
-    Failed(Failure),
+    /// The value of this exit function.
+    Value(FunctionRef, Vec<u8>),
+    Failed(FunctionRef, Failure),
     /// All exit functions have run.
     Done,
 }
@@ -214,31 +214,36 @@ impl WorkerHandle {
         Ok(Some(reply))
     }
 
-    /// Takes what an exit function, of which there are at most so many, has given, if it has come.
-    pub(in crate::drive) fn take_exit_reply(
-        &mut self,
-        unit: Unit,
-        most: usize,
-    ) -> Result<Option<ExitReply>, Corrupt> {
+    /// Takes the reply to an init order, if it has come.
+    pub(in crate::drive) fn take_init_reply(&mut self, unit: Unit) -> Result<Option<OrderReply>, Corrupt> {
+        let reply = self.take_order_reply(unit)?;
+        if let Some(reply) = &reply {
+            self.exits.answered(matches!(reply, OrderReply::Done))?;
+        }
+        Ok(reply)
+    }
+
+    /// Takes what the next exit function has given, if it has come.
+    pub(in crate::drive) fn take_exit_reply(&mut self, unit: Unit) -> Result<Option<ExitReply>, Corrupt> {
         let Some((tag, record)) = self.take_record()? else { return Ok(None) };
-        let reply = match tag {
+        let result = match tag {
             reply::ANNOUNCED => return self.parts.announce(&record).map(|()| None),
             reply::PART => return self.take_part(&record).map(|()| None),
             reply::PART_TAKEN => return self.outbox.free_part(&mut self.lane).map(|()| None),
-            reply::EXIT_VALUE => exit_value(record)?,
-            reply::LARGE_EXIT_VALUE => match self.parts.finish()? {
-                Ok(value) => exit_value(value)?,
-                Err(why) => ExitReply::Failed(Failure::Decode(why)),
-            },
-            reply::EXIT_FAILED => ExitReply::Failed(decode_record(&record).map_err(|_| Corrupt)?),
+            reply::EXIT_VALUE => Ok(record),
+            reply::LARGE_EXIT_VALUE => self.parts.finish()?.map_err(Failure::Decode),
+            reply::EXIT_FAILED => Err(decode_record(&record).map_err(|_| Corrupt)?),
             reply::DONE => {
                 self.outbox.free_before(&mut self.lane, unit + 1);
                 return Ok(Some(ExitReply::Done));
             }
             _ => return Err(Corrupt),
         };
-        self.exits += 1;
-        if self.exits > most { Err(Corrupt) } else { Ok(Some(reply)) }
+        let exit = self.exits.take_next()?;
+        Ok(Some(match result {
+            Ok(record) => ExitReply::Value(exit, value_of(exit, record)?),
+            Err(why) => ExitReply::Failed(exit, why),
+        }))
     }
 
     fn take_part(&mut self, part: &[u8]) -> Result<(), Corrupt> {
@@ -265,9 +270,9 @@ impl WorkerHandle {
     }
 }
 
-/// An exit function's value, behind its number.
-fn exit_value(mut record: Vec<u8>) -> Result<ExitReply, Corrupt> {
-    let number = record.first_chunk().copied().ok_or(Corrupt)?;
-    record.drain(..size_of_val(&number));
-    Ok(ExitReply::Value(u32::from_le_bytes(number), record))
+/// The value of this exit function, behind its index in the registry.
+fn value_of(exit: FunctionRef, mut record: Vec<u8>) -> Result<Vec<u8>, Corrupt> {
+    let index = record.first_chunk().copied().ok_or(Corrupt)?;
+    record.drain(..size_of_val(&index));
+    if u32::from_le_bytes(index) == exit.index { Ok(record) } else { Err(Corrupt) }
 }
