@@ -1,7 +1,7 @@
 //! Ids, each a type of its own, so that one kind cannot be passed for another.
 
 use std::fmt;
-use std::ops::{Add, Index, IndexMut, Sub};
+use std::ops::{Add, AddAssign, Index, IndexMut, Sub};
 
 /// The number of a worker in its pool, counted from 0. A restarted worker keeps its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,6 +95,62 @@ impl JobId {
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// The position of a task's item in the input of its call, counted from 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TaskIndex(u64);
+
+impl TaskIndex {
+    pub(crate) const fn new(position: u64) -> Self {
+        Self(position)
+    }
+
+    pub(crate) const fn number(self) -> u64 {
+        self.0
+    }
+
+    /// This index and the next ones, `count` in all.
+    pub(crate) fn range(self, count: u64) -> impl Iterator<Item = Self> {
+        (0..count).map(move |task| self + task)
+    }
+
+    /// As users see it. An input of more items than memory has addresses is out of reach.
+    pub(crate) const fn as_usize(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for TaskIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Add<u64> for TaskIndex {
+    type Output = Self;
+
+    #[inline]
+    fn add(self, tasks: u64) -> Self {
+        Self(self.0.wrapping_add(tasks))
+    }
+}
+
+impl AddAssign<u64> for TaskIndex {
+    #[inline]
+    fn add_assign(&mut self, tasks: u64) {
+        *self = *self + tasks;
+    }
+}
+
+/// The number of tasks from the earlier one to this one.
+impl Sub for TaskIndex {
+    type Output = u64;
+
+    #[inline]
+    fn sub(self, earlier: Self) -> u64 {
+        self.0.wrapping_sub(earlier.0)
     }
 }
 

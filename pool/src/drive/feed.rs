@@ -1,7 +1,7 @@
 //! Sends the items of calls. The caller encodes them straight into the workers' lanes.
 
 use super::state::State;
-use crate::ids::{JobId, WorkerId};
+use crate::ids::{JobId, TaskIndex, WorkerId};
 use crate::supervise::Work;
 use crate::wire::{ChunkHead, ITEM_HEAD};
 use crate::work::{ChunkWriter, Feed, Unwritten};
@@ -61,7 +61,7 @@ impl State {
     }
 
     /// Writes a chunk of new items into the worker's lane, or as much of it as goes into one order.
-    fn send_fresh(&mut self, job: JobId, worker: WorkerId, first: u64, most: u64, feed: &mut dyn Feed) {
+    fn send_fresh(&mut self, job: JobId, worker: WorkerId, first: TaskIndex, most: u64, feed: &mut dyn Feed) {
         let Some((handle, open_job, scratch)) = self.parts_to_send(worker, job) else { return };
         let mut head = open_job.head(first, 0);
         // An item that does not fit is copied two more times. So ask for space for an item of the usual size first.

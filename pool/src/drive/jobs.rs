@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::error::{Error, TaskErrorKind};
-use crate::ids::{JobId, ProfileId};
+use crate::ids::{JobId, ProfileId, TaskIndex};
 use crate::wire::{ChunkHead, ExecFlags, Packing};
 use crate::work::{FunctionRef, Inbox, JobSpec, Plan, ProfileSpec};
 
@@ -27,9 +27,9 @@ pub(super) struct Job {
     pub(super) item_bytes: usize,
     pub(super) inbox: Inbox,
     /// Encoded items to send: those taken back from a worker, and those encoded before the call was opened.
-    retained: HashMap<u64, Vec<u8>>,
+    retained: HashMap<TaskIndex, Vec<u8>>,
     /// The errors of earlier attempts, for tasks that are retried.
-    earlier: HashMap<u64, Vec<TaskErrorKind>>,
+    earlier: HashMap<TaskIndex, Vec<TaskErrorKind>>,
     /// It has ended with an error. Further results are discarded.
     is_cancelled: bool,
     /// The caller has items that no worker can take now.
@@ -55,7 +55,7 @@ impl Jobs {
             flags,
             item_bytes: 0,
             inbox: Inbox::default(),
-            retained: (0..count).zip(encoded).collect(),
+            retained: TaskIndex::default().range(count).zip(encoded).collect(),
             earlier: HashMap::new(),
             is_cancelled: false,
             has_items: false,
@@ -163,28 +163,28 @@ impl Job {
     }
 
     /// The head of a chunk of `count` tasks, beginning with task `first`.
-    pub(super) fn head(&self, first: u64, count: u32) -> ChunkHead {
+    pub(super) fn head(&self, first: TaskIndex, count: u32) -> ChunkHead {
         let Self { task: FunctionRef { index: task, .. }, profile, flags, .. } = *self;
         ChunkHead { task, profile, first, count, flags, packing: Packing::Prefixed }
     }
 
     /// Keeps encoded items that were taken back from a worker, to send them again.
-    pub(super) fn retain(&mut self, first: u64, items: Vec<Vec<u8>>) {
-        self.retained.extend((first..).zip(items));
+    pub(super) fn retain(&mut self, first: TaskIndex, items: Vec<Vec<u8>>) {
+        self.retained.extend(first.range(items.len() as u64).zip(items));
     }
 
     /// Removes and returns a retained item.
-    pub(super) fn take_retained(&mut self, index: u64) -> Vec<u8> {
+    pub(super) fn take_retained(&mut self, index: TaskIndex) -> Vec<u8> {
         self.retained.remove(&index).unwrap_or_default()
     }
 
     /// Adds the error of an attempt at a task that is retried.
-    pub(super) fn add_attempt(&mut self, index: u64, why: TaskErrorKind) {
+    pub(super) fn add_attempt(&mut self, index: TaskIndex, why: TaskErrorKind) {
         self.earlier.entry(index).or_default().push(why);
     }
 
     /// Removes and returns the errors of earlier attempts at a task.
-    pub(super) fn take_attempts(&mut self, index: u64) -> Vec<TaskErrorKind> {
+    pub(super) fn take_attempts(&mut self, index: TaskIndex) -> Vec<TaskErrorKind> {
         self.earlier.remove(&index).unwrap_or_default()
     }
 

@@ -20,7 +20,7 @@ use super::streams::Streams;
 use super::worker::{Answers, ExitReply, OrderReply, WorkerHandle};
 use super::workers::Workers;
 use crate::error::{EndNotes, Error};
-use crate::ids::{JobId, Unit, WorkerId};
+use crate::ids::{JobId, TaskIndex, Unit, WorkerId};
 use crate::lane::{self, Corrupt, order};
 use crate::observe::Observer;
 use crate::observe::events::Events;
@@ -194,7 +194,7 @@ impl State {
     }
 
     /// Sends a task whose encoded item was retained.
-    pub(super) fn send_retained(&mut self, job: JobId, worker: WorkerId, index: u64) {
+    pub(super) fn send_retained(&mut self, job: JobId, worker: WorkerId, index: TaskIndex) {
         let Some(slot) = self.jobs.get_mut(job) else { return };
         let (head, item) = (slot.head(index, 1), slot.take_retained(index));
         self.send_alone(job, worker, head, item);
@@ -441,7 +441,7 @@ impl State {
                 let (task, took) = (job.task().name.into(), Duration::from_nanos(took_ns));
                 self.observer.ran_slowly(SlowTask {
                     task,
-                    index: index as usize,
+                    index: index.as_usize(),
                     worker: worker.0,
                     took,
                     argument,

@@ -3,7 +3,7 @@
 use crate::codec::Codec;
 use crate::engine::{Awaits, Engine};
 use crate::error::{Error, TaskError, TaskErrorKind};
-use crate::ids::JobId;
+use crate::ids::{JobId, TaskIndex};
 use crate::observe::End;
 use crate::observe::progress::Progress;
 use crate::task::{Output, Task, show};
@@ -68,7 +68,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
     pub(super) fn turn(
         &mut self,
         wait: bool,
-        mut on_outcome: impl FnMut(u64, u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
+        mut on_outcome: impl FnMut(TaskIndex, u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
     ) -> Option<Result<(), Error>> {
         // The input may take long: that must not count as time in which the engine failed to check the workers.
         let pull_time = self.input.pull(self.chunk).as_nanos() as u64;
@@ -129,7 +129,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
     /// Takes turns until the call is over.
     pub(super) fn run(
         &mut self,
-        mut on_outcome: impl FnMut(u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
+        mut on_outcome: impl FnMut(TaskIndex, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         loop {
             let over = self.turn(true, |index, _, outcome| on_outcome(index, outcome));
@@ -165,11 +165,11 @@ pub(super) fn decode<T: Task>(
     tape: &[u8],
     codec: Codec,
     values: &mut Vec<T::Output>,
-    mut on_outcome: impl FnMut(u64, u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
+    mut on_outcome: impl FnMut(TaskIndex, u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let Arrival { mut index, worker, ref what } = *arrival;
-    let fail = |index: u64, attempts, argument, kind| {
-        TaskError::new(T::name(), index as usize, worker.0, attempts, argument, kind)
+    let fail = |index: TaskIndex, attempts, argument, kind| {
+        TaskError::new(T::name(), index.as_usize(), worker.0, attempts, argument, kind)
     };
     match what {
         Outcome::Values { start, len, stride, count } => {

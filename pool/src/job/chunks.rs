@@ -189,7 +189,7 @@ where
         let pool = self.pool;
         let mut call = self.open(items, Mode::Outcomes { bounded: false })?;
         let over = call.run(|first, came| {
-            let places = outcomes[first as usize..].iter_mut();
+            let places = outcomes[first.as_usize()..].iter_mut();
             match came {
                 Ok(values) => {
                     places.zip(values.drain(..)).for_each(|(place, value)| *place = Some(Ok(value)));

@@ -7,6 +7,7 @@ use std::task::Poll;
 use super::MOST_HELD_BYTES;
 use super::call::Call;
 use crate::error::Error;
+use crate::ids::TaskIndex;
 use crate::task::Task;
 
 /// The results that have arrived, and the call that brings the others.
@@ -16,7 +17,7 @@ pub(super) struct Results<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     /// Results that arrived: in input order with gaps, or in order of arrival.
     ready: VecDeque<Option<Buffered<T::Output>>>,
     /// The index of the first slot of `ready`.
-    next: u64,
+    next: TaskIndex,
     ordered: bool,
     over: Option<Result<(), Error>>,
 }
@@ -34,7 +35,8 @@ struct Buffered<R> {
 impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
     pub(super) fn new(call: Result<Call<'p, 'i, T, I>, Error>, ordered: bool, workers: usize) -> Self {
         let call = call.map_err(Some);
-        let mut results = Self { call, ready: VecDeque::new(), next: 0, ordered, over: None };
+        let mut results =
+            Self { call, ready: VecDeque::new(), next: TaskIndex::default(), ordered, over: None };
         // Work starts now, not when the first result is asked for. One turn for each worker gives each of them tasks,
         // and a slow input delays the caller for no longer than that.
         for _ in 0..workers {

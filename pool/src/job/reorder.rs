@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use crate::ids::TaskIndex;
+
 /// Collects results. Workers get tasks by the chunk, so most results follow the one before: consecutive results share
 /// one vector, a *run*, and only the runs have to be sorted.
 pub(super) struct ReorderBuffer<R> {
     /// The index of the first result of the run that is growing.
-    first: u64,
+    first: TaskIndex,
     run: Vec<R>,
     /// The other runs, by the index of their first result.
-    others: BTreeMap<u64, Vec<R>>,
+    others: BTreeMap<TaskIndex, Vec<R>>,
     /// An empty vector, kept for its allocation.
     spare: Vec<R>,
 }
@@ -17,12 +19,12 @@ pub(super) struct ReorderBuffer<R> {
 impl<R> ReorderBuffer<R> {
     pub(super) fn with_capacity(results: usize) -> Self {
         let run = Vec::with_capacity(results);
-        Self { first: 0, run, others: BTreeMap::new(), spare: Vec::new() }
+        Self { first: TaskIndex::default(), run, others: BTreeMap::new(), spare: Vec::new() }
     }
 
     /// Returns the vector to which the results from this index on are to be appended.
     #[inline]
-    pub(super) fn at(&mut self, index: u64) -> &mut Vec<R> {
+    pub(super) fn at(&mut self, index: TaskIndex) -> &mut Vec<R> {
         if index != self.first + self.run.len() as u64 {
             self.switch_run(index);
         }
@@ -31,7 +33,7 @@ impl<R> ReorderBuffer<R> {
 
     /// Continues the run that ends just before this index, or begins a new one.
     #[cold]
-    fn switch_run(&mut self, index: u64) {
+    fn switch_run(&mut self, index: TaskIndex) {
         self.store_run();
         let before = self.others.range(..=index).next_back();
         let before =
@@ -57,11 +59,11 @@ impl<R> ReorderBuffer<R> {
 
     /// Returns all results in order. Panics when one is missing.
     pub(super) fn into_results(mut self) -> Vec<R> {
-        if self.first == 0 && self.others.is_empty() {
+        if self.first == TaskIndex::default() && self.others.is_empty() {
             return self.run;
         }
         self.store_run();
-        let results = self.others.remove(&0).unwrap_or_default();
+        let results = self.others.remove(&TaskIndex::default()).unwrap_or_default();
         assert!(self.others.values().all(Vec::is_empty), "every task has an outcome");
         results
     }
@@ -104,7 +106,7 @@ mod tests {
             for (chunk, piece) in pieces {
                 let first = ends[chunk] - LENS[chunk];
                 for index in first + piece.start..first + piece.end {
-                    runs.at(index as u64).push(index);
+                    runs.at(TaskIndex::new(index as u64)).push(index);
                 }
             }
             assert!(runs.into_results().into_iter().eq(0..ends[CHUNKS - 1]), "{order:?}");
@@ -116,8 +118,8 @@ mod tests {
     #[should_panic(expected = "every task has an outcome")]
     fn a_missing_result_is_no_result() {
         let mut runs = ReorderBuffer::with_capacity(4);
-        runs.at(0).push('a');
-        runs.at(2).push('c');
+        runs.at(TaskIndex::new(0)).push('a');
+        runs.at(TaskIndex::new(2)).push('c');
         runs.into_results();
     }
 }

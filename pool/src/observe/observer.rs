@@ -8,7 +8,7 @@ use super::probes::{ProbeEnds, Probes};
 use super::stderr::Printed;
 use super::timeline::{History, Timeline};
 use crate::error::{Death, Error, TaskErrorKind};
-use crate::ids::{JobId, WorkerId};
+use crate::ids::{JobId, TaskIndex, WorkerId};
 use crate::options::WorkerPolicy;
 use crate::sys::clock::now_ns;
 use crate::work::FunctionRef;
@@ -129,7 +129,7 @@ impl Observer {
         &mut self,
         worker: WorkerId,
         task: FunctionRef,
-        index: u64,
+        index: TaskIndex,
         why: &TaskErrorKind,
     ) {
         self.events.lost(worker.0, task.name, index, why);

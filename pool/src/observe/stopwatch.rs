@@ -1,6 +1,7 @@
 //! What a worker notes of its tasks where somebody wants insights: which took longest, and what was done when.
 
 use super::insights::TOLD;
+use crate::ids::TaskIndex;
 use crate::observe::timeline::Recorder;
 use crate::sys::ticks::{self, Scale};
 
@@ -22,10 +23,10 @@ impl Stopwatch {
 
     /// Tasks begin, with this one.
     #[inline]
-    pub(crate) fn begin(&mut self, task: u32, index: u64) {
+    pub(crate) fn begin(&mut self, task: u32, index: TaskIndex) {
         self.began = ticks::now();
         if let Some(recorder) = &mut self.recorder {
-            recorder.begin(task, index, self.began);
+            recorder.begin(task, index.number(), self.began);
         }
     }
 

@@ -10,7 +10,7 @@ mod simulation;
 mod supervisor;
 mod worker;
 
-use crate::ids::{JobId, ProfileId, Unit, WorkerId};
+use crate::ids::{JobId, ProfileId, TaskIndex, Unit, WorkerId};
 use crate::work::Plan;
 pub(crate) use supervisor::{Grant, Head, Supervisor, Work};
 
@@ -83,7 +83,7 @@ pub(crate) enum Action {
         worker: WorkerId,
         unit: Unit,
         job: JobId,
-        first: u64,
+        first: TaskIndex,
         count: u64,
     },
     /// This task has no result: it failed, or its worker died in it. The worker's report has `bytes`.
@@ -92,7 +92,7 @@ pub(crate) enum Action {
         worker: WorkerId,
         unit: Unit,
         job: JobId,
-        index: u64,
+        index: TaskIndex,
         attempts: u32,
         cause: Cause,
     },
@@ -100,7 +100,7 @@ pub(crate) enum Action {
     Retry {
         worker: WorkerId,
         job: JobId,
-        index: u64,
+        index: TaskIndex,
         cause: Cause,
     },
     /// The job cannot go on.

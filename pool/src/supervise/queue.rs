@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::ids::{JobId, ProfileId, Unit};
+use crate::ids::{JobId, ProfileId, TaskIndex, Unit};
 
 /// Orders, in the sequence in which they will be answered, and the number of tasks of each job among them.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub(super) struct Batch {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OrderKind {
-    Tasks { job: JobId, first: u64, count: u64, attempt: u32 },
+    Tasks { job: JobId, first: TaskIndex, count: u64, attempt: u32 },
     Init { profile: ProfileId },
     Exit,
     Resume,
@@ -135,7 +135,7 @@ impl Batch {
     fn split_at(self, unit: Unit) -> (Option<Self>, Option<Self>) {
         let OrderKind::Tasks { job, first, count, attempt } = self.kind else { return (Some(self), None) };
         let kept = if unit.is_before(self.unit) { 0 } else { u64::from(unit - self.unit).min(count) };
-        let part = |first, count, unit| {
+        let part = |first: TaskIndex, count, unit| {
             (count > 0).then_some(Self { unit, kind: OrderKind::Tasks { job, first, count, attempt } })
         };
         (part(first, kept, self.unit), part(first + kept, count - kept, self.unit + kept as u32))
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     fn tasks(job: u32, first: u64, count: u64) -> OrderKind {
-        OrderKind::Tasks { job: JobId::new(job), first, count, attempt: 1 }
+        OrderKind::Tasks { job: JobId::new(job), first: TaskIndex::new(first), count, attempt: 1 }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::supervisor::{Grant, Head, Supervisor, Work};
 use super::{Action, Cause, Event, JobId, Plan};
-use crate::ids::{PerWorker, Unit, WorkerId};
+use crate::ids::{PerWorker, TaskIndex, Unit, WorkerId};
 use crate::work::Chunking;
 
 /// xorshift64*: <https://doi.org/10.1145/2845077>.
@@ -122,7 +122,7 @@ impl World {
             }
             Action::Requeue { job, first, count, .. } => {
                 let Some(call) = self.calls.get_mut(&job) else { return };
-                for index in first..first + count {
+                for index in first.range(count) {
                     assert!(call.kept.insert(index), "task {index} of job {job} is kept twice");
                     assert!(
                         !call.outcomes.contains_key(&index),

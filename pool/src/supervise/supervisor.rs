@@ -13,7 +13,7 @@ use super::job::Job;
 use super::queue::{Batch, OrderKind};
 use super::worker::{Phase, Worker};
 use super::{Action, Cause, Event, JobCause};
-use crate::ids::{JobId, PerWorker, ProfileId, Unit, WorkerId};
+use crate::ids::{JobId, PerWorker, ProfileId, TaskIndex, Unit, WorkerId};
 use crate::work::Plan;
 
 pub(crate) use grant::{Grant, Work};
@@ -134,7 +134,7 @@ impl Supervisor {
 /// What a worker answers next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Head {
-    Tasks { unit: Unit, job: JobId, first: u64, count: u64 },
+    Tasks { unit: Unit, job: JobId, first: TaskIndex, count: u64 },
     Init { unit: Unit },
     Exit { unit: Unit },
     Resume { unit: Unit },

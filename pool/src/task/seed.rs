@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::ids::TaskIndex;
+
 /// A seed for this task: a number that depends on the task's position in the input and on the call's
 /// [`seed`](crate::Job::seed), and on nothing else. It is the same in whichever worker and chunk the task runs, under
 /// every start method, and when it is tried again. Each call has a seed of its own unless one is given; with the same
@@ -39,14 +41,14 @@ pub fn task_seed() -> u64 {
              what it gives on to the threads that this starts"
         )
     };
-    of_task(seed, INDEX.get())
+    of_task(seed, INDEX.get().number())
 }
 
 thread_local! {
     /// The seed of the call whose tasks this thread runs.
     static SEED: Cell<Option<u64>> = const { Cell::new(None) };
     /// The position in the input of the task that this thread runs.
-    static INDEX: Cell<u64> = const { Cell::new(0) };
+    static INDEX: Cell<TaskIndex> = const { Cell::new(TaskIndex::new(0)) };
 }
 
 /// Lets this thread's tasks have seeds, until it is dropped.
@@ -62,7 +64,7 @@ impl Seeded {
 
     /// Moves on to the task at this position.
     #[inline]
-    pub(crate) fn is_at(&self, index: u64) {
+    pub(crate) fn is_at(&self, index: TaskIndex) {
         INDEX.set(index);
     }
 }
@@ -143,7 +145,7 @@ mod tests {
     #[test]
     fn a_thread_has_one_while_it_runs_tasks() {
         let seeded = Seeded::new(5);
-        seeded.is_at(9);
+        seeded.is_at(TaskIndex::new(9));
         assert_eq!(task_seed(), of_task(5, 9));
         drop(seeded);
         assert!(std::panic::catch_unwind(task_seed).is_err());

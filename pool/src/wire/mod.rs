@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{PanicInfo, ReturnedError, TaskErrorKind};
-use crate::ids::ProfileId;
+use crate::ids::{ProfileId, TaskIndex};
 use crate::text::{self, AND_SO_ON, LONGEST_SHOWN};
 
 /// The head of a chunk order; the items follow.
@@ -14,7 +14,7 @@ pub(crate) struct ChunkHead {
     /// The worker state that it runs on; 0 for none.
     pub(crate) profile: Option<ProfileId>,
     /// The index of the first item in the job's input.
-    pub(crate) first: u64,
+    pub(crate) first: TaskIndex,
     /// How many items follow.
     pub(crate) count: u32,
     /// How the worker runs them.
@@ -59,7 +59,7 @@ impl ChunkHead {
         };
         let bits = u32::from(timed) | u32::from(in_parts) << 1 | u32::from(watched) << 2;
         let bits = bits | u32::from(len) << 8 | u32::from(claim) << 16;
-        let [first, seed] = [self.first, seed].map(|long| [long as u32, (long >> 32) as u32]);
+        let [first, seed] = [self.first.number(), seed].map(|long| [long as u32, (long >> 32) as u32]);
         let profile = ProfileId::to_wire(self.profile);
         words_to_bytes([self.task, profile, self.count, bits, first[0], first[1], seed[0], seed[1]])
     }
@@ -77,7 +77,10 @@ impl ChunkHead {
             (false, len) => Packing::Uniform(len),
         };
         let profile = ProfileId::from_wire(profile);
-        Some((Self { task, profile, first, count, flags, packing }, Items { bytes, packing }))
+        Some((
+            Self { task, profile, first: TaskIndex::new(first), count, flags, packing },
+            Items { bytes, packing },
+        ))
     }
 }
 
@@ -276,8 +279,14 @@ mod tests {
             for (timed, watched, claim) in [(false, true, 0), (true, false, u16::MAX)] {
                 let flags = ExecFlags { timed, watched, claim, seed: u64::MAX - 5 };
                 let first = (1 << 40) + 2;
-                let head =
-                    ChunkHead { task: 7, profile: Some(ProfileId::at(2)), first, count: 900, flags, packing };
+                let head = ChunkHead {
+                    task: 7,
+                    profile: Some(ProfileId::at(2)),
+                    first: TaskIndex::new(first),
+                    count: 900,
+                    flags,
+                    packing,
+                };
                 let order = [&head.to_bytes(), items].concat();
                 let (split, mut items) = ChunkHead::split(&order).unwrap();
                 assert_eq!(split, head);

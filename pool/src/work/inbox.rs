@@ -1,7 +1,7 @@
 //! Results on their way to a caller: the engine has received them, and the caller has not taken them yet.
 
 use crate::error::{EndNotes, Error, TaskErrorKind};
-use crate::ids::WorkerId;
+use crate::ids::{TaskIndex, WorkerId};
 
 /// The results of one job that its caller has not taken. Encoded values lie one after another on the tape. The caller
 /// decodes them, outside any lock.
@@ -17,7 +17,7 @@ pub(crate) struct Inbox {
 #[derive(Debug, Clone)]
 pub(crate) struct Arrival {
     /// The index of the first of these tasks.
-    pub(crate) index: u64,
+    pub(crate) index: TaskIndex,
     pub(crate) worker: WorkerId,
     pub(crate) what: Outcome,
 }
@@ -66,7 +66,7 @@ impl Inbox {
     /// continue it.
     pub(crate) fn push(
         &mut self,
-        index: u64,
+        index: TaskIndex,
         worker: WorkerId,
         start: usize,
         len: usize,
@@ -89,7 +89,7 @@ impl Inbox {
     }
 
     /// Adds the failure of a task.
-    pub(crate) fn push_failure(&mut self, index: u64, worker: WorkerId, failure: TaskFailure) {
+    pub(crate) fn push_failure(&mut self, index: TaskIndex, worker: WorkerId, failure: TaskFailure) {
         self.arrivals.push(Arrival { index, worker, what: Outcome::Failed(Box::new(failure)) });
     }
 

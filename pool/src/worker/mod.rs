@@ -5,7 +5,7 @@ mod kit;
 use std::any::Any;
 
 use crate::codec::Codec;
-use crate::ids::ProfileId;
+use crate::ids::{ProfileId, TaskIndex};
 use crate::lane::{Activity, Order, Responder, WorkerEnd, order, reply};
 use crate::observe::logs::LogSender;
 use crate::observe::progress;
@@ -111,7 +111,7 @@ impl Runner {
             order::INIT => {
                 begin(answer);
                 let held = self.memory.read(answer);
-                self.watch.begin(INIT, 0);
+                self.watch.begin(INIT, TaskIndex::default());
                 self.make_state(order.payload, answer);
                 self.watch.end_phase();
                 self.memory.note_init(held, answer);
@@ -135,7 +135,7 @@ impl Runner {
             }
             _ => {
                 begin(answer);
-                self.watch.begin(EXIT, 0);
+                self.watch.begin(EXIT, TaskIndex::default());
                 self.exit(answer);
                 self.watch.end_phase();
                 if self.kind == WorkerKind::Process {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::WorkerHandle;
 use crate::codec::decode_record;
-use crate::ids::{Unit, WorkerId};
+use crate::ids::{TaskIndex, Unit, WorkerId};
 use crate::lane::{Corrupt, Reply, padded, reply};
 use crate::sys::clock::now_ns;
 use crate::wire::{Failure, Slow};
@@ -20,7 +20,7 @@ pub(in crate::drive) struct Answers {
     /// The task after these has failed, with a report of this many bytes.
     pub(in crate::drive) failed: Option<u64>,
     /// The tasks that took long, with their indices.
-    pub(in crate::drive) slow: Vec<(u64, Slow)>,
+    pub(in crate::drive) slow: Vec<(TaskIndex, Slow)>,
     /// The next reply is one that no worker sends.
     pub(in crate::drive) is_corrupt: bool,
 }
@@ -84,7 +84,7 @@ impl WorkerHandle {
         &mut self,
         worker: WorkerId,
         unit: Unit,
-        first: u64,
+        first: TaskIndex,
         count: u64,
         inbox: &mut Inbox,
     ) -> Answers {
@@ -106,7 +106,7 @@ impl WorkerHandle {
         &mut self,
         worker: WorkerId,
         unit: Unit,
-        first: u64,
+        first: TaskIndex,
         count: u64,
         inbox: &mut Inbox,
         answers: &mut Answers,
@@ -166,7 +166,7 @@ impl WorkerHandle {
         tag: u8,
         record: &[u8],
         unit: Unit,
-        first: u64,
+        first: TaskIndex,
         answers: &mut Answers,
     ) -> Result<(), Corrupt> {
         match tag {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::error::{Death, TaskErrorKind};
+use crate::ids::TaskIndex;
 use crate::observe::{logs, progress};
 use crate::unwind;
 
@@ -25,7 +26,7 @@ enum Event {
     TimedOut {
         worker: usize,
         task: &'static str,
-        index: u64,
+        index: TaskIndex,
         limit: Duration,
     },
     Died {
@@ -54,7 +55,7 @@ impl Events {
     }
 
     /// An attempt at a task gave no result. What nobody else tells is that it took too long.
-    pub(crate) fn lost(&mut self, worker: usize, task: &'static str, index: u64, why: &TaskErrorKind) {
+    pub(crate) fn lost(&mut self, worker: usize, task: &'static str, index: TaskIndex, why: &TaskErrorKind) {
         if let TaskErrorKind::TimedOut(limit) = *why {
             self.0.push(Event::TimedOut { worker, task, index, limit });
         }
@@ -109,7 +110,7 @@ impl Event {
                 tracing::error!(target: "pool", worker, error, "worker could not be started");
             }
             Self::TimedOut { worker, task, index, limit } => {
-                tracing::warn!(target: "pool", worker, task, task_index = index, ?limit, "task timed out");
+                tracing::warn!(target: "pool", worker, task, task_index = index.number(), ?limit, "task timed out");
             }
             Self::Died { worker, death, stderr_tail } => {
                 tracing::warn!(target: "pool", worker, %death, stderr_tail, "worker died");

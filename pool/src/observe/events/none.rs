@@ -11,7 +11,7 @@ impl Events {
 
     pub(crate) fn not_started(&mut self, _: usize, _: &impl ToString) {}
 
-    pub(crate) fn lost(&mut self, _: usize, _: &'static str, _: u64, _: &TaskErrorKind) {}
+    pub(crate) fn lost(&mut self, _: usize, _: &'static str, _: crate::ids::TaskIndex, _: &TaskErrorKind) {}
 
     pub(crate) fn died(&mut self, _: usize, _: Death, _: Option<&str>) {}
 

@@ -35,7 +35,7 @@ impl LogSender {
     }
 
     #[inline]
-    pub(crate) fn is_at(&self, _: u64) {}
+    pub(crate) fn is_at(&self, _: crate::ids::TaskIndex) {}
 
     pub(crate) fn is_at_none(&self) {}
 }

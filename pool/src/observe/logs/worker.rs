@@ -14,6 +14,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::{LEVELS, Record, Value, Verbosity};
+use crate::ids::TaskIndex;
 use crate::sys::fd::Guarded;
 use crate::sys::passed::Passed;
 use crate::sys::pipe::{PIPE_BUF, set_nonblocking};
@@ -58,9 +59,9 @@ impl LogSender {
 
     /// The task of this index begins.
     #[inline]
-    pub(crate) fn is_at(&self, index: u64) {
+    pub(crate) fn is_at(&self, index: TaskIndex) {
         if let Some(outlet) = &self.outlet {
-            outlet.index.store(index, Ordering::Relaxed);
+            outlet.index.store(index.number(), Ordering::Relaxed);
         }
     }
 

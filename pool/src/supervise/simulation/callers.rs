@@ -11,16 +11,16 @@ pub(super) struct Call {
     pub(super) left: u64,
     pub(super) input_ended: bool,
     pub(super) handed_out: u64,
-    pub(super) kept: HashSet<u64>,
-    pub(super) outcomes: HashMap<u64, Outcome>,
-    pub(super) runs: HashMap<u64, u64>,
-    pub(super) deaths: HashMap<u64, u64>,
+    pub(super) kept: HashSet<TaskIndex>,
+    pub(super) outcomes: HashMap<TaskIndex, Outcome>,
+    pub(super) runs: HashMap<TaskIndex, u64>,
+    pub(super) deaths: HashMap<TaskIndex, u64>,
     /// The bytes of each outcome that the caller has not taken, by its task.
-    pub(super) held: BTreeMap<u64, u64>,
+    pub(super) held: BTreeMap<TaskIndex, u64>,
     /// Whether the caller takes them in the order of their tasks.
     pub(super) ordered: bool,
     /// The task whose outcome it takes next in that case.
-    pub(super) next: u64,
+    pub(super) next: TaskIndex,
     /// The length of each of its results.
     pub(super) result_bytes: u64,
     /// How many tasks were handed out before that was known.
@@ -40,8 +40,8 @@ impl Call {
         self.held.values().sum()
     }
 
-    pub(super) fn finish_if_done(&mut self, job: JobId, index: u64, outcome: Outcome, bytes: u64) {
-        assert!(index < self.handed_out, "task {index} of job {job} was never handed out");
+    pub(super) fn finish_if_done(&mut self, job: JobId, index: TaskIndex, outcome: Outcome, bytes: u64) {
+        assert!(index.number() < self.handed_out, "task {index} of job {job} was never handed out");
         let before = self.outcomes.insert(index, outcome);
         assert_eq!(before, None, "task {index} of job {job} has two outcomes");
         self.held.insert(index, bytes);
@@ -78,14 +78,14 @@ impl World {
             left: len - kept,
             input_ended: kept > 0,
             handed_out: kept,
-            kept: (0..kept).collect(),
+            kept: TaskIndex::default().range(kept).collect(),
             outcomes: HashMap::new(),
             runs: HashMap::new(),
             deaths: HashMap::new(),
             held: BTreeMap::new(),
             // Only background callers encode beforehand, and they take everything that comes.
             ordered: kept == 0 && self.random.one_in(2),
-            next: 0,
+            next: TaskIndex::default(),
             result_bytes: self.random.pick(&[1, 7, 60]),
             blind: kept,
             over: false,
@@ -106,7 +106,7 @@ impl World {
                     self.tell(Event::Sent { job, worker, count: 1 });
                 }
                 Work::Fresh { first, most, whole } => {
-                    assert_eq!(first, call.handed_out);
+                    assert_eq!(first.number(), call.handed_out);
                     let held = call.held_bytes();
                     assert!(
                         call.plan.max_held_bytes.is_none_or(|most| held < most),
@@ -128,7 +128,7 @@ impl World {
                     if !call.outcomes.values().any(|outcome| *outcome == Outcome::Value) {
                         call.blind = call.handed_out;
                     }
-                    for index in first..first + count {
+                    for index in first.range(count) {
                         process.push(Order::Task { job, index });
                     }
                     self.tell(Event::Sent { job, worker, count });

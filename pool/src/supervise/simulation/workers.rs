@@ -5,7 +5,7 @@ use super::*;
 /// An order in a worker's lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
-    Task { job: JobId, index: u64 },
+    Task { job: JobId, index: TaskIndex },
     Init,
     Exit,
     Resume,
@@ -14,7 +14,7 @@ pub(super) enum Order {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Reply {
     Ready,
-    Value { job: JobId, index: u64 },
+    Value { job: JobId, index: TaskIndex },
     Failed(Order),
     Done(Order),
 }

@@ -76,7 +76,7 @@ impl Supervisor {
         worker: WorkerId,
         unit: Unit,
         id: JobId,
-        index: u64,
+        index: TaskIndex,
         attempts: u32,
         cause: Cause,
         bytes: u64,
@@ -98,14 +98,14 @@ impl Supervisor {
         worker: WorkerId,
         unit: Unit,
         id: JobId,
-        first: u64,
+        first: TaskIndex,
         count: u64,
         attempt: u32,
     ) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         if job.open {
             self.actions.push(Action::Requeue { worker, unit, job: id, first, count });
-            job.backlog.extend((first..first + count).map(|index| (index, attempt)));
+            job.backlog.extend(first.range(count).map(|index| (index, attempt)));
         }
     }
 }

@@ -12,9 +12,9 @@ pub(crate) struct Grant {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
     /// New items: up to `most`, beginning with index `first`; fewer than `whole` only at the input's end.
-    Fresh { first: u64, most: u64, whole: u64 },
+    Fresh { first: TaskIndex, most: u64, whole: u64 },
     /// A task that came back.
-    Again { index: u64, attempt: u32 },
+    Again { index: TaskIndex, attempt: u32 },
 }
 
 impl Supervisor {

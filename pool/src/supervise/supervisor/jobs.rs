@@ -9,9 +9,9 @@ impl Supervisor {
         self.exit_limit_ns = plan.exit_limit_ns.or(self.exit_limit_ns);
         let mut job = Job::new(plan);
         // Items that are encoded already wait like tasks that came back.
-        job.next = encoded;
+        job.next = TaskIndex::new(encoded);
         job.ended = encoded > 0;
-        job.backlog.extend((0..encoded).map(|index| (index, 1)));
+        job.backlog.extend(TaskIndex::default().range(encoded).map(|index| (index, 1)));
         self.jobs.insert(id, job);
         self.note_lifespan();
         let mut due = Vec::new();
@@ -35,8 +35,9 @@ impl Supervisor {
         let (first, attempt) = match job.backlog.pop_front() {
             Some((index, attempt)) => (index, attempt),
             None => {
+                let first = job.next;
                 job.next += count;
-                (job.next - count, 1)
+                (first, 1)
             }
         };
         job.in_flight += count;
@@ -50,8 +51,8 @@ impl Supervisor {
     /// Fails the next item, which could not be encoded and so was never sent.
     pub(super) fn unsendable(&mut self, id: JobId, worker: WorkerId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
+        let (index, unit) = (job.next, self.workers[worker].queue.next_unit());
         job.next += 1;
-        let (index, unit) = (job.next - 1, self.workers[worker].queue.next_unit());
         self.fail_task(worker, unit, id, index, 1, Cause::Reported, 0);
         self.finish_if_done(id);
     }
