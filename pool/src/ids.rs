@@ -19,8 +19,23 @@ impl fmt::Display for WorkerId {
     }
 }
 
+/// Encodes a [`WorkerId`] in a record, for `#[serde(with)]`. The type is public and has no serde traits of its own.
+pub(crate) mod worker_id {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::WorkerId;
+
+    pub(crate) fn serialize<S: Serializer>(worker: &WorkerId, serializer: S) -> Result<S::Ok, S::Error> {
+        worker.0.serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<WorkerId, D::Error> {
+        usize::deserialize(deserializer).map(WorkerId)
+    }
+}
+
 /// One value for each worker of a pool.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct PerWorker<T>(Vec<T>);
 
 impl<T> PerWorker<T> {
@@ -57,6 +72,12 @@ impl<T> PerWorker<T> {
 impl<T> From<Vec<T>> for PerWorker<T> {
     fn from(by_number: Vec<T>) -> Self {
         Self(by_number)
+    }
+}
+
+impl<T> From<PerWorker<T>> for Vec<T> {
+    fn from(per_worker: PerWorker<T>) -> Self {
+        per_worker.0
     }
 }
 

@@ -112,7 +112,7 @@ impl Workers {
 
     /// Shows the progress of calls that workers make on pools of their own.
     pub(super) fn show_progress(&mut self) {
-        for (worker, handle) in self.handles.iter_mut().enumerate() {
+        for (worker, handle) in self.handles.numbered_mut() {
             handle.iter_mut().for_each(|handle| handle.probes_mut().show_progress(worker));
         }
     }
@@ -159,7 +159,7 @@ impl Workers {
         let failed = |error| Error::start(format!("worker {worker}"), error);
         let (lane, worker_side) = self.poller.waker().and_then(lane::open).map_err(failed)?;
         let (probes, ends) = observer.open_probes(self.are_processes).map_err(failed)?;
-        let kit = WorkerKit::new(worker.0, self.cpus[worker].clone(), worker_side, ends);
+        let kit = WorkerKit::new(worker, self.cpus[worker].clone(), worker_side, ends);
         let starting = self.starter.start(kit)?;
         Ok(PendingStart { worker, lane, probes, starting })
     }

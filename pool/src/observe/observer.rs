@@ -8,7 +8,7 @@ use super::probes::{ProbeEnds, Probes};
 use super::stderr::Printed;
 use super::timeline::{History, Timeline};
 use crate::error::{Death, Error, TaskErrorKind};
-use crate::ids::{JobId, TaskIndex, WorkerId};
+use crate::ids::{JobId, PerWorker, TaskIndex, WorkerId};
 use crate::options::WorkerPolicy;
 use crate::sys::clock::now_ns;
 use crate::work::FunctionRef;
@@ -33,7 +33,7 @@ pub(crate) struct Observer {
     /// For a timeline, where somebody wants one.
     history: Option<History>,
     /// What workers did that are gone, by their numbers.
-    past: Vec<WorkerInsights>,
+    past: PerWorker<WorkerInsights>,
     slowest: Vec<SlowTask>,
     printed: Printed,
     policy: WorkerPolicy,
@@ -44,7 +44,7 @@ impl Observer {
         Self {
             events: Events::default(),
             history: policy.insights.then(|| History::new(workers, now_ns())),
-            past: vec![WorkerInsights::default(); workers],
+            past: PerWorker::new(workers, |_| WorkerInsights::default()),
             slowest: Vec::new(),
             printed: Printed::default(),
             policy,
@@ -61,23 +61,23 @@ impl Observer {
     /// A worker is about to be started.
     pub(crate) fn worker_starting(&mut self, worker: WorkerId) {
         if let Some(history) = &mut self.history {
-            history.started(worker.0, now_ns());
+            history.started(worker, now_ns());
         }
     }
 
     /// It was started, as a process of this number or as a thread.
     pub(crate) fn worker_started(&mut self, worker: WorkerId, pid: Option<i32>) {
-        self.events.started(worker.0, pid, self.past[worker.0].starts + 1);
+        self.events.started(worker, pid, self.past[worker].starts + 1);
     }
 
     pub(crate) fn worker_not_started(&mut self, worker: WorkerId, error: &Error) {
-        self.events.not_started(worker.0, error);
+        self.events.not_started(worker, error);
     }
 
     /// It has said that it is up.
     pub(crate) fn worker_up(&mut self, worker: WorkerId) {
         if let Some(history) = &mut self.history {
-            history.is_up(worker.0, now_ns());
+            history.is_up(worker, now_ns());
         }
     }
 
@@ -93,21 +93,21 @@ impl Observer {
         let stderr_tail = self.take_rest(worker, probes);
         let ended = Ended { death, stderr_tail, running, is_orderly };
         if is_orderly {
-            self.events.ended(worker.0);
+            self.events.ended(worker);
         } else {
-            self.events.died(worker.0, death, ended.stderr_tail.as_deref());
+            self.events.died(worker, death, ended.stderr_tail.as_deref());
         }
         if let Some(history) = &mut self.history {
             let now = now_ns();
             let noted = probes.track.as_ref().map(|track| track.read(now)).unwrap_or_default();
-            history.ended(worker.0, noted, (!is_orderly).then(|| death.to_string()), now);
+            history.ended(worker, noted, (!is_orderly).then(|| death.to_string()), now);
         }
         ended
     }
 
     /// What it did, now that it is gone.
     pub(crate) fn worker_gone(&mut self, worker: WorkerId, did: &WorkerInsights) {
-        self.past[worker.0].add(did);
+        self.past[worker].add(did);
     }
 
     // ---- calls ----
@@ -132,7 +132,7 @@ impl Observer {
         index: TaskIndex,
         why: &TaskErrorKind,
     ) {
-        self.events.lost(worker.0, task.name, index, why);
+        self.events.lost(worker, task.name, index, why);
     }
 
     /// A task took long.
@@ -146,17 +146,16 @@ impl Observer {
     pub(crate) fn listen(&mut self, worker: WorkerId, Probes { stderr, log, .. }: &mut Probes) -> bool {
         self.printed.any = true;
         let all_printed = stderr.as_mut().is_none_or(|stderr| self.printed.take(stderr));
-        let all_logged =
-            log.as_mut().is_none_or(|log| log.take(|record| self.events.logged(worker.0, record)));
+        let all_logged = log.as_mut().is_none_or(|log| log.take(|record| self.events.logged(worker, record)));
         all_printed && all_logged
     }
 
     /// Takes all that a worker has left behind; says what it printed last.
     pub(crate) fn take_rest(&mut self, worker: WorkerId, probes: &mut Probes) -> Option<String> {
         let stderr_tail = probes.stderr.as_mut().and_then(|stderr| self.printed.take_last(stderr));
-        probes.show_progress(worker.0);
+        probes.show_progress(worker);
         if let Some(log) = &mut probes.log {
-            log.take(|record| self.events.logged(worker.0, record));
+            log.take(|record| self.events.logged(worker, record));
         }
         stderr_tail
     }
@@ -193,7 +192,7 @@ impl Observer {
     pub(crate) fn insights(&self, living: impl Iterator<Item = WorkerInsights>) -> Insights {
         let mut workers = self.past.clone();
         workers.iter_mut().zip(living).for_each(|(worker, did)| worker.add(&did));
-        Insights { workers, slowest: self.slowest.clone() }
+        Insights { workers: workers.into(), slowest: self.slowest.clone() }
     }
 
     /// What they did when.

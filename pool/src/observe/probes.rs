@@ -10,6 +10,7 @@ use super::logs::{self, Log, Verbosity};
 use super::progress::NestedProgress;
 use super::stderr::StderrPipe;
 use super::timeline::Track;
+use crate::ids::WorkerId;
 use crate::options::WorkerPolicy;
 use crate::sys::passed::Passed;
 use crate::sys::pipe::pipe;
@@ -79,7 +80,7 @@ impl Probes {
     }
 
     /// Shows how far the calls of its own pools are.
-    pub(crate) fn show_progress(&mut self, worker: usize) {
+    pub(crate) fn show_progress(&mut self, worker: WorkerId) {
         if let Some(nested) = &mut self.nested {
             nested.look(worker);
         }

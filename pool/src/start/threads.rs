@@ -134,6 +134,7 @@ mod tests {
 
     use super::*;
     use crate::codec::{Codec, encode_record};
+    use crate::ids::WorkerId;
     use crate::lane;
     use crate::observe::ProbeEnds;
     use crate::start::{Child, SharedSource};
@@ -153,7 +154,7 @@ mod tests {
             shared,
             allow_fork_with_threads: false,
         });
-        for worker in 0..100 {
+        for worker in (0..100).map(WorkerId) {
             let (mut parent, lane) = lane::open(EventFd::new().unwrap().into()).unwrap();
             let kit = WorkerKit::new(worker, Vec::new(), lane, ProbeEnds::default());
             let (_, numbers) = passed::noting(|| encode_record(&kit, &mut Vec::new()));

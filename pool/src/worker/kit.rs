@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Codec;
+use crate::ids::{WorkerId, worker_id};
 use crate::lane;
 use crate::observe::ProbeEnds;
 use crate::task::SharedAny;
@@ -13,8 +14,8 @@ use crate::task::SharedAny;
 /// nothing else.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct WorkerKit {
-    /// The worker's number.
-    pub(crate) id: usize,
+    #[serde(with = "worker_id")]
+    pub(crate) id: WorkerId,
     /// How many workers this process has begun to start before.
     pub(crate) start: u64,
     /// The CPUs that it may use; empty: those of the thread that starts it. The parent puts a process on its CPUs.
@@ -25,7 +26,7 @@ pub(crate) struct WorkerKit {
 }
 
 impl WorkerKit {
-    pub(crate) fn new(id: usize, cpus: Vec<usize>, lane: lane::WorkerSide, probes: ProbeEnds) -> Self {
+    pub(crate) fn new(id: WorkerId, cpus: Vec<usize>, lane: lane::WorkerSide, probes: ProbeEnds) -> Self {
         static STARTS: AtomicU64 = AtomicU64::new(1);
         Self { id, start: STARTS.fetch_add(1, Ordering::Relaxed), cpus, lane, probes }
     }

@@ -44,7 +44,7 @@ impl Worker {
         progress::enter_worker(kit.id, kind, handles.board.as_deref());
         let lane = kit.lane.open().map_err(|error| format!("cannot map the lane: {error}"))?;
         let runner = Runner {
-            id: WorkerId(kit.id),
+            id: kit.id,
             codec: context.codec,
             shared: context.shared.clone(),
             registry: Registry::get(),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::error::{Death, TaskErrorKind};
-use crate::ids::TaskIndex;
+use crate::ids::{TaskIndex, WorkerId};
 use crate::observe::{logs, progress};
 use crate::unwind;
 
@@ -15,68 +15,74 @@ pub(crate) struct Events(Vec<Event>);
 #[derive(Debug)]
 enum Event {
     Started {
-        worker: usize,
+        worker: WorkerId,
         pid: Option<i32>,
         start: u32,
     },
     NotStarted {
-        worker: usize,
+        worker: WorkerId,
         error: String,
     },
     TimedOut {
-        worker: usize,
+        worker: WorkerId,
         task: &'static str,
         index: TaskIndex,
         limit: Duration,
     },
     Died {
-        worker: usize,
+        worker: WorkerId,
         death: Death,
         stderr_tail: Option<String>,
     },
     Ended {
-        worker: usize,
+        worker: WorkerId,
     },
     #[cfg(feature = "logs")]
     Logged {
-        worker: usize,
+        worker: WorkerId,
         record: logs::Record,
     },
 }
 
 impl Events {
     /// A worker was started, for the first time, or again.
-    pub(crate) fn started(&mut self, worker: usize, pid: Option<i32>, start: u32) {
+    pub(crate) fn started(&mut self, worker: WorkerId, pid: Option<i32>, start: u32) {
         self.0.push(Event::Started { worker, pid, start });
     }
 
-    pub(crate) fn not_started(&mut self, worker: usize, error: &impl ToString) {
+    pub(crate) fn not_started(&mut self, worker: WorkerId, error: &impl ToString) {
         self.0.push(Event::NotStarted { worker, error: error.to_string() });
     }
 
     /// An attempt at a task gave no result. What nobody else tells is that it took too long.
-    pub(crate) fn lost(&mut self, worker: usize, task: &'static str, index: TaskIndex, why: &TaskErrorKind) {
+    pub(crate) fn lost(
+        &mut self,
+        worker: WorkerId,
+        task: &'static str,
+        index: TaskIndex,
+        why: &TaskErrorKind,
+    ) {
         if let TaskErrorKind::TimedOut(limit) = *why {
             self.0.push(Event::TimedOut { worker, task, index, limit });
         }
     }
 
     /// A worker ended that had not been told to.
-    pub(crate) fn died(&mut self, worker: usize, death: Death, stderr_tail: Option<&str>) {
+    pub(crate) fn died(&mut self, worker: WorkerId, death: Death, stderr_tail: Option<&str>) {
         self.0.push(Event::Died { worker, death, stderr_tail: stderr_tail.map(str::to_owned) });
     }
 
-    pub(crate) fn ended(&mut self, worker: usize) {
+    pub(crate) fn ended(&mut self, worker: WorkerId) {
         self.0.push(Event::Ended { worker });
     }
 
     #[cfg(feature = "logs")]
-    pub(crate) fn logged(&mut self, worker: usize, record: logs::Record) {
+    pub(crate) fn logged(&mut self, worker: WorkerId, record: logs::Record) {
         self.0.push(Event::Logged { worker, record });
     }
 
     #[cfg(not(feature = "logs"))]
-    pub(crate) fn logged(&mut self, _: usize, record: logs::Record) {
+    pub(crate) fn logged(&mut self, _: WorkerId, record: logs::Record) {
         match record {}
     }
 
@@ -101,21 +107,22 @@ impl Event {
     fn tell(self) {
         match self {
             Self::Started { worker, pid, start: 1 } => {
-                tracing::debug!(target: "pool", worker, pid, "worker started");
+                tracing::debug!(target: "pool", worker = worker.0, pid, "worker started");
             }
             Self::Started { worker, pid, start } => {
-                tracing::debug!(target: "pool", worker, pid, start, "worker restarted");
+                tracing::debug!(target: "pool", worker = worker.0, pid, start, "worker restarted");
             }
             Self::NotStarted { worker, error } => {
-                tracing::error!(target: "pool", worker, error, "worker could not be started");
+                tracing::error!(target: "pool", worker = worker.0, error, "worker could not be started");
             }
             Self::TimedOut { worker, task, index, limit } => {
-                tracing::warn!(target: "pool", worker, task, task_index = index.number(), ?limit, "task timed out");
+                let (worker, index) = (worker.0, index.number());
+                tracing::warn!(target: "pool", worker, task, task_index = index, ?limit, "task timed out");
             }
             Self::Died { worker, death, stderr_tail } => {
-                tracing::warn!(target: "pool", worker, %death, stderr_tail, "worker died");
+                tracing::warn!(target: "pool", worker = worker.0, %death, stderr_tail, "worker died");
             }
-            Self::Ended { worker } => tracing::debug!(target: "pool", worker, "worker ended"),
+            Self::Ended { worker } => tracing::debug!(target: "pool", worker = worker.0, "worker ended"),
             #[cfg(feature = "logs")]
             Self::Logged { worker, record } => logs::replay(worker, &record),
         }

@@ -166,7 +166,7 @@ pub fn read_any(bytes: &[u8]) {
     let mut log = Log { pipe, rest: Vec::new(), broken: false };
     let bytes = &bytes[..bytes.len().min(PIPE_BUF)];
     std::fs::File::from(writer.into_owned()).write_all(bytes).expect("the pipe is empty");
-    log.take(|record| replay(0, &record));
+    log.take(|record| replay(crate::ids::WorkerId(0), &record));
     assert!(log.rest.len() <= bytes.len());
 }
 

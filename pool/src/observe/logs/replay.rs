@@ -12,6 +12,7 @@ use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, dispatcher};
 
 use super::{LEVELS, Record, Value, has_subscriber};
+use crate::ids::WorkerId;
 
 /// Of so many places in the program records are told as from there, which takes memory for good. A program has fewer, but a
 /// worker may say anything.
@@ -90,9 +91,14 @@ impl Place {
 }
 
 /// Tells the subscriber, or else the logger, what a worker has logged.
-pub(crate) fn replay(worker: usize, record: &Record) {
+pub(crate) fn replay(worker: WorkerId, record: &Record) {
     if record.lost > 0 {
-        tracing::warn!(target: "pool", worker, lost = record.lost, "records of a worker were lost: it logs faster than they are read");
+        tracing::warn!(
+            target: "pool",
+            worker = worker.0,
+            lost = record.lost,
+            "records of a worker were lost: it logs faster than they are read"
+        );
     }
     if record.target.is_empty() && record.message.is_empty() {
         return;
@@ -101,7 +107,7 @@ pub(crate) fn replay(worker: usize, record: &Record) {
         return tell_logger(worker, record);
     }
     let Some(Site(metadata)) = Place::of(record).site() else {
-        return tracing::warn!(target: "pool", worker, message = record.message, "from one place too many");
+        return tracing::warn!(target: "pool", worker = worker.0, message = record.message, "from one place too many");
     };
     let Some(metadata) = metadata.get() else { return };
     dispatcher::get_default(|dispatch| {
@@ -109,7 +115,7 @@ pub(crate) fn replay(worker: usize, record: &Record) {
             return;
         }
         let message = format_args!("{}", record.message);
-        let (worker, index) = (worker as u64, record.index);
+        let (worker, index) = (worker.0 as u64, record.index);
         let own: [Option<&dyn Field>; OWN.len()] = [
             Some(&message),
             Some(&worker),
@@ -135,7 +141,7 @@ impl Value {
 }
 
 /// Without a subscriber there may be a logger. What fields say stands behind the message.
-fn tell_logger(worker: usize, record: &Record) {
+fn tell_logger(worker: WorkerId, record: &Record) {
     let Some(level) = log::Level::iter().nth(record.level.into()) else { return };
     let mut text = record.message.clone();
     let mut note = |name: &str, value: &dyn std::fmt::Display| {

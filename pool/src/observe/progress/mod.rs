@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use indicatif::{HumanCount, ProgressBar};
 
+use crate::ids::WorkerId;
 use crate::observe::End;
 use crate::role;
 use crate::role::WorkerKind;
@@ -29,7 +30,7 @@ thread_local! {
 }
 
 /// This process, or this thread, is a worker from here on; what its calls show goes to the board.
-pub(crate) fn enter_worker(worker: usize, kind: WorkerKind, board: Option<&[u8]>) {
+pub(crate) fn enter_worker(worker: WorkerId, kind: WorkerKind, board: Option<&[u8]>) {
     match kind {
         WorkerKind::Thread => ORIGIN.set(WorkerPath::HERE.of_worker(worker)),
         WorkerKind::Process => {

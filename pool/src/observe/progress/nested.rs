@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{Line, Progress, Seen, screen};
 use crate::codec::{decode_record, encode_record};
+use crate::ids::WorkerId;
 use crate::observe::End;
 use crate::role;
 use crate::shared::SharedArray;
@@ -45,8 +46,8 @@ impl WorkerPath {
     pub(super) const HERE: Self = Self(0);
 
     /// The same as the parent of that worker sees it.
-    pub(super) fn of_worker(self, worker: usize) -> Self {
-        Self(self.0 << 16 | (worker as u64 + 1) & 0xffff)
+    pub(super) fn of_worker(self, worker: WorkerId) -> Self {
+        Self(self.0 << 16 | (worker.0 as u64 + 1) & 0xffff)
     }
 }
 
@@ -94,7 +95,7 @@ impl NestedProgress {
     }
 
     /// Shows what this worker has on it by now.
-    pub(crate) fn look(&mut self, worker: usize) {
+    pub(crate) fn look(&mut self, worker: WorkerId) {
         for (place, shown) in self.shown.iter_mut().enumerate() {
             let word = |word| self.words.get(PLACE * place + word);
             let state = word(TURN);
@@ -236,23 +237,23 @@ mod tests {
         let call = ProgressSlot::take(WorkerPath::HERE).unwrap();
         call.know(10);
         call.show(3, 1);
-        board.look(0);
+        board.look(WorkerId(0));
         assert_eq!(shown(&board), [(3, 1)]);
         let unseen = ProgressSlot::take(WorkerPath::HERE).unwrap();
         unseen.end(End::Done);
         call.show(10, 2);
-        board.look(0);
+        board.look(WorkerId(0));
         assert_eq!(shown(&board), [(10, 2)], "what is done before it is seen is not shown");
         call.end(End::Failed);
-        board.look(0);
+        board.look(WorkerId(0));
         assert_eq!(shown(&board), []);
         // Its turn ends unseen.
         ProgressSlot::take(WorkerPath::HERE).unwrap().show(5, 0);
-        board.look(0);
+        board.look(WorkerId(0));
         for _ in 0..PLACES {
             ProgressSlot::take(WorkerPath::HERE).unwrap().end(End::Done);
         }
-        board.look(0);
+        board.look(WorkerId(0));
         assert_eq!(shown(&board), [(5, 0)]);
     }
 
@@ -289,13 +290,16 @@ mod tests {
         let (mut board, _guard) = board();
         for word in [u64::MAX, 1, 5, u64::MAX - 3, 0] {
             board.words.fill(word);
-            board.look(1);
+            board.look(WorkerId(1));
             for place in 0..PLACES {
                 board.words.set(PLACE * place + OVER, word / 2);
             }
-            board.look(0);
+            board.look(WorkerId(0));
         }
         assert_eq!(WorkerPath(u64::MAX).to_string(), "worker 65534/65534/65534/65534: ");
-        assert_eq!(WorkerPath::HERE.of_worker(2).of_worker(0).to_string(), "worker 0/2: ");
+        assert_eq!(
+            WorkerPath::HERE.of_worker(WorkerId(2)).of_worker(WorkerId(0)).to_string(),
+            "worker 0/2: "
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! Without the feature `progress` no call asks for a bar.
 
+use crate::ids::WorkerId;
 use crate::observe::End;
 use crate::role::WorkerKind;
 
@@ -14,7 +15,7 @@ pub(crate) fn clear_bars_while<R>(what: impl FnOnce() -> R) -> R {
     what()
 }
 
-pub(crate) fn enter_worker(_: usize, _: WorkerKind, _: Option<&[u8]>) {}
+pub(crate) fn enter_worker(_: WorkerId, _: WorkerKind, _: Option<&[u8]>) {}
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Wanted {}
@@ -32,7 +33,7 @@ impl NestedProgress {
         match *self {}
     }
 
-    pub(crate) fn look(&mut self, _: usize) {
+    pub(crate) fn look(&mut self, _: WorkerId) {
         match *self {}
     }
 }

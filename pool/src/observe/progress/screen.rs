@@ -153,6 +153,7 @@ fn rate(state: &ProgressState, out: &mut dyn fmt::Write) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::WorkerId;
 
     /// Positions and lengths can come from the memory of a worker that has gone mad.
     #[test]
@@ -160,7 +161,7 @@ mod tests {
         const MOST: u64 = u64::MAX;
         for (tasks, over, failed) in [(0, 0, 0), (0, MOST, MOST), (MOST, MOST, 0), (MOST, 1, MOST), (1, 2, 3)]
         {
-            let bar = Bar::new(WorkerPath::HERE.of_worker(3));
+            let bar = Bar::new(WorkerPath::HERE.of_worker(WorkerId(3)));
             bar.know(tasks);
             bar.bar.inc(over);
             bar.bar.inc(over);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::slices::{Slice, Slices};
 use super::track::Noted;
 use super::{Timeline, WorkerLine};
-use crate::ids::JobId;
+use crate::ids::{JobId, PerWorker, WorkerId};
 
 /// So many lives and calls are kept, the last ones.
 const MOST: usize = 1024;
@@ -14,7 +14,7 @@ const MOST: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct History {
     /// What workers did that are gone, by their numbers.
-    past: Vec<Slices>,
+    past: PerWorker<Slices>,
     lives: VecDeque<Life>,
     calls: VecDeque<Call>,
     open: BTreeMap<JobId, Call>,
@@ -25,7 +25,7 @@ pub(crate) struct History {
 /// A worker's life.
 #[derive(Debug, Clone)]
 pub(super) struct Life {
-    pub(super) worker: usize,
+    pub(super) worker: WorkerId,
     pub(super) start: u64,
     /// When it was up.
     pub(super) up: Option<u64>,
@@ -64,9 +64,8 @@ fn keep<T>(list: &mut VecDeque<T>, item: T) {
 
 impl History {
     pub(crate) fn new(workers: usize, now: u64) -> Self {
-        let past = vec![Slices::default(); workers];
         Self {
-            past,
+            past: PerWorker::new(workers, |_| Slices::default()),
             lives: VecDeque::new(),
             calls: VecDeque::new(),
             open: BTreeMap::new(),
@@ -75,22 +74,22 @@ impl History {
         }
     }
 
-    pub(crate) fn started(&mut self, worker: usize, start: u64) {
+    pub(crate) fn started(&mut self, worker: WorkerId, start: u64) {
         keep(&mut self.lives, Life { worker, start, up: None, end: None, death: None });
     }
 
-    fn life(&mut self, worker: usize) -> Option<&mut Life> {
+    fn life(&mut self, worker: WorkerId) -> Option<&mut Life> {
         self.lives.iter_mut().rev().find(|life| life.worker == worker)
     }
 
-    pub(crate) fn is_up(&mut self, worker: usize, now: u64) {
+    pub(crate) fn is_up(&mut self, worker: WorkerId, now: u64) {
         if let Some(life) = self.life(worker) {
             life.up = Some(now);
         }
     }
 
     /// The worker is gone.
-    pub(crate) fn ended(&mut self, worker: usize, noted: Noted, death: Option<String>, now: u64) {
+    pub(crate) fn ended(&mut self, worker: WorkerId, noted: Noted, death: Option<String>, now: u64) {
         for slice in noted.slices.into_iter().chain(noted.running.map(|running| running.until(now))) {
             self.past[worker].push(slice);
         }
@@ -113,7 +112,7 @@ impl History {
 
     /// All that is known by now, with what living workers have noted.
     pub(crate) fn timeline(&self, living: impl Iterator<Item = Noted>, now: u64) -> Timeline {
-        let workers = self.past.iter().zip(living).enumerate().map(|(worker, (past, living))| {
+        let workers = self.past.numbered().zip(living).map(|((worker, past), living)| {
             let running = living.running.map(|running| running.until(now));
             let slices: Vec<Slice> =
                 past.list().iter().copied().chain(living.slices).chain(running).collect();
@@ -121,6 +120,7 @@ impl History {
             WorkerLine { lives: lives.map(|life| life.up_at_work(&slices)).collect(), slices }
         });
         let calls = self.calls.iter().chain(self.open.values()).cloned().collect();
-        Timeline { workers: workers.collect(), calls, names: self.names.clone(), start: self.born, end: now }
+        let workers = workers.collect::<Vec<_>>().into();
+        Timeline { workers, calls, names: self.names.clone(), start: self.born, end: now }
     }
 }

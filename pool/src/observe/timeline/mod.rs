@@ -18,6 +18,7 @@ pub(crate) use track::{Recorder, Track};
 use history::{Call, Life};
 use slices::Slice;
 
+use crate::ids::PerWorker;
 use crate::sys::memfile::Limited;
 
 /// What a pool's workers did when; from [`WorkerPool::timeline`](crate::WorkerPool::timeline).
@@ -46,7 +47,7 @@ use crate::sys::memfile::Limited;
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Timeline {
-    workers: Vec<WorkerLine>,
+    workers: PerWorker<WorkerLine>,
     calls: Vec<Call>,
     /// What the tasks are called, by their indices in the registry.
     names: BTreeMap<u32, &'static str>,
@@ -100,12 +101,12 @@ impl Timeline {
 #[cfg(fuzzing)]
 pub fn read_any(bytes: &[u8]) {
     let track = Track::new().expect("memory for a track");
-    let now = 1 << 40;
+    let (worker, now) = (crate::ids::WorkerId(0), 1 << 40);
     let mut history = History::new(1, 0);
     for words in bytes.as_chunks::<8>().0.chunks(16_000) {
         track.note_any(words.iter().map(|word| u64::from_le_bytes(*word)));
-        history.started(0, 1);
-        history.ended(0, track.read(now), None, now);
+        history.started(worker, 1);
+        history.ended(worker, track.read(now), None, now);
     }
     let timeline = history.timeline(std::iter::once(track.read(now)), now);
     assert!(timeline.workers.iter().all(|line| line.slices.len() <= 3 * slices::MOST));

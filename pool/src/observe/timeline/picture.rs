@@ -145,7 +145,7 @@ pub(super) fn of(timeline: &Timeline) -> String {
         }
         y += ROW + GAP;
     }
-    for (worker, line) in timeline.workers.iter().enumerate() {
+    for (worker, line) in timeline.workers.numbered() {
         canvas.text(LEFT - 8.0, y + ROW - 7.0, "end", &format!("worker {worker}"));
         for Life { start, up, end, .. } in &line.lives {
             let up = up.or(*end).unwrap_or(timeline.end);

@@ -67,8 +67,8 @@ fn quoted(text: &str) -> String {
 pub(super) fn of(timeline: &Timeline) -> String {
     let mut trace = Trace { timeline, json: "{\"traceEvents\":[".into() };
     trace.name("process_name", "pool", 0);
-    for (worker, line) in timeline.workers.iter().enumerate() {
-        let track = worker + 1;
+    for (worker, line) in timeline.workers.numbered() {
+        let track = worker.0 + 1;
         trace.name("thread_name", &format!("worker {worker}"), track);
         for slice in &line.slices {
             let Slice { first, count, start, end, .. } = *slice;
