@@ -1,21 +1,21 @@
-//! What runs first in every process of a program that uses pools.
+//! Code that runs first in every process of a program that uses pools.
 
 use crate::role;
 use crate::start::child;
 use crate::sys::cpu;
 use crate::sys::faults::note_std_handlers;
 
-/// Takes over in worker processes, and returns at once in all others. Must run before anything else that `main`
-/// does: start methods `Spawn` and `ForkServer` start this program anew, and a worker's `main` must not go past this
-/// call. The attribute `#[pool::main]` puts it there.
+/// Takes over in worker processes, and returns at once in all others. Must be the first thing that `main` does: the
+/// start methods `Spawn` and `ForkServer` execute this program again, and a worker's `main` must not get past this
+/// call. The attribute `#[pool::main]` inserts it.
 ///
 /// ```
 /// pool::init();
-/// // Only the main process comes here.
+/// // Only the main process gets here.
 /// println!("{} CPUs", pool::cpu_count());
 /// ```
 pub fn init() {
-    // Once only: later calls come from the main process, or from the user's code inside a worker.
+    // Only the first call counts: later ones come from the main process, or from user code inside a worker.
     if !role::note_init() {
         return;
     }
@@ -26,8 +26,8 @@ pub fn init() {
     }
 }
 
-/// Lets `Spawn` and `ForkServer` workers start in a test program, whose `main` belongs to the test harness: put it
-/// once into the test crate, outside of all functions.
+/// Lets `Spawn` and `ForkServer` workers start in a test program, whose `main` belongs to the test harness. Put it once
+/// into the test crate, outside of any function.
 ///
 /// ```
 /// pool::test_support!();
@@ -39,7 +39,7 @@ macro_rules! test_support {
             extern "C" fn boot() {
                 $crate::init();
             }
-            // The C library runs what stands in this section before it calls `main`.
+            // The C library calls the functions in this section before `main`.
             #[used]
             #[unsafe(link_section = ".init_array")]
             static BOOT: extern "C" fn() = boot;

@@ -1,8 +1,8 @@
-//! What a worker hands to a function besides its item, one field for each mark that a parameter can have.
+//! The values that a worker passes to a function besides its item: one field for each attribute of a parameter.
 
 use super::{Task, WorkerExit, WorkerId, WorkerInit};
 
-/// What a worker hands to a task.
+/// The values that a worker passes to a task.
 #[expect(missing_debug_implementations, reason = "holds the user's own types")]
 pub struct TaskContext<'c, T: Task> {
     /// For `#[worker_id]`.
@@ -13,7 +13,7 @@ pub struct TaskContext<'c, T: Task> {
     pub state: &'c mut T::State,
 }
 
-/// What a worker hands to an init function.
+/// The values that a worker passes to an init function.
 #[expect(missing_debug_implementations, reason = "holds the user's own types")]
 pub struct InitContext<'c, I: WorkerInit> {
     /// For `#[worker_id]`.
@@ -22,7 +22,7 @@ pub struct InitContext<'c, I: WorkerInit> {
     pub shared: &'c I::Shared,
 }
 
-/// What a worker hands to an exit function.
+/// The values that a worker passes to an exit function.
 #[expect(missing_debug_implementations, reason = "holds the user's own types")]
 pub struct ExitContext<'c, E: WorkerExit> {
     /// For `#[worker_id]`.

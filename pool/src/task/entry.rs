@@ -1,4 +1,4 @@
-//! What the registry holds of an annotated function, and the trait that leads from a function's type to it.
+//! The registry's entry for an annotated function, and the trait that leads from the function's type to its entry.
 
 use std::any::{TypeId, type_name};
 
@@ -7,11 +7,10 @@ use crate::codec::Codec;
 
 /// Says where a function stands in the registry; implemented by the attributes of tasks, inits and exits.
 pub trait Registered {
-    /// Its entry; none for [`ByDefault`](super::ByDefault) and [`NoExit`](super::NoExit), behind which there is no
-    /// function.
+    /// Its entry; none for [`ByDefault`](super::ByDefault) and [`NoExit`](super::NoExit), which stand for no function.
     fn entry() -> Option<&'static Entry>;
 
-    /// What messages call it.
+    /// Its name in messages.
     #[must_use]
     fn name() -> &'static str {
         Self::entry().map_or_else(type_name::<Self>, Entry::name)
@@ -21,7 +20,7 @@ pub trait Registered {
 /// Decodes the shared value of one type.
 pub type DecodeShared = fn(Codec, &[u8]) -> Result<SharedAny, String>;
 
-/// The package that a function was compiled for; nothing where something other than cargo compiled it.
+/// The package that a function was compiled in. Empty if it was not compiled by cargo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Package {
     /// Its name.
@@ -62,8 +61,9 @@ impl Entry {
         (self.name)()
     }
 
-    /// Whether one package names two functions alike, which only its `name = ".."` can do. Two of one path are the same
-    /// function of two packages, or two that the language tells apart, such as functions inside functions.
+    /// Whether one package gives two functions the same name, which takes a `name = ".."`. Two functions of the same
+    /// path do not clash: they belong to two packages, such as two versions of one, or the language tells them apart,
+    /// like functions inside functions.
     pub(super) fn clashes_with(&self, other: &Self) -> bool {
         self.name() == other.name() && self.package == other.package && self.path() != other.path()
     }

@@ -1,5 +1,5 @@
-//! What a task is to the rest of the crate: the traits that the macros implement, and the traits that check which
-//! functions fit together. Only the macros' output implements them.
+//! The crate's view of a task: traits that the macros implement, and traits that check which functions fit together.
+//! Only the output of the macros implements either.
 
 pub(crate) mod chunk;
 mod context;
@@ -25,7 +25,7 @@ pub use entry::{DecodeShared, Entry, Package, Registered};
 pub use probe::{Probe, ProbeFallback};
 pub use run::glue::SharedAny;
 
-/// A value that can be an argument: what a worker decodes in place from its lane.
+/// A value that can be an argument: a worker decodes it in place from its lane.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot cross to a worker",
     label = "this argument is not serializable",
@@ -37,7 +37,7 @@ pub trait Argument<'a>: Serialize + Deserialize<'a> + Send {}
 #[diagnostic::do_not_recommend]
 impl<'a, T: Serialize + Deserialize<'a> + Send> Argument<'a> for T {}
 
-/// The same of a parameter that is a reference.
+/// [`Argument`] for a parameter that is a reference, with an error message of its own.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot cross to a worker",
     label = "a worker can borrow only what it decodes in place: `&str`, `&[u8]`",
@@ -48,7 +48,7 @@ pub trait BorrowedArgument<'a>: Argument<'a> {}
 #[diagnostic::do_not_recommend]
 impl<'a, T: Argument<'a>> BorrowedArgument<'a> for T {}
 
-/// The same of a parameter that has the name of a view of an array.
+/// [`Argument`] for a parameter whose type has the name of an array view, with an error message of its own.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot cross to a worker",
     label = "a view of an array is a chunk",
@@ -67,9 +67,9 @@ impl<'a, T: Argument<'a>> ViewArgument<'a> for T {}
     note = "an error without them (`std::io::Error`, `anyhow::Error`, `Box<dyn Error>`) crosses as text: return \
             `Result<T, String>`, made by `.map_err(|error| format!(\"{{error:#}}\"))`"
 )]
-// The serde traits are no supertraits, for the compiler would complain about each of them on its own.
+// The serde traits are not supertraits: the compiler would report each missing one separately.
 pub trait Output: Send + Sized + 'static {
-    /// Its bytes as they lie in memory, where those are its encoding.
+    /// Its bytes in memory, if the codec encodes it as exactly those.
     fn plain(&self, codec: Codec) -> Option<&[u8]>;
     /// Appends its bytes to `out`.
     fn encode(&self, codec: Codec, out: &mut impl Write) -> Result<(), String>;
@@ -99,7 +99,8 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Output for T {
 )]
 pub trait Task: Registered + Sized + 'static {
     /// One item: the value of the one parameter, the tuple of several, or `()`.
-    // That it is an [`Argument`] is checked for each parameter, where the compiler can point to the one at fault.
+    // Not bound by [`Argument`]: the macro asks that of each parameter, so that the compiler can point at the guilty
+    // one.
     type Item<'a>: Send;
     /// What the function returns.
     type Output: Output;
@@ -112,9 +113,9 @@ pub trait Task: Registered + Sized + 'static {
     /// What ends the worker; [`NoExit`] without `exit = ..`.
     type Exit: WorkerExit;
 
-    /// How to make a state without an init function, where the type has a `Default`.
+    /// How to make a state without an init function, if its type has a `Default`.
     const DEFAULT_STATE: Option<fn() -> Self::State>;
-    /// How to show an item, where the type is `Debug`; no more of it than is shown.
+    /// How to show an item, if its type is `Debug`. Formats only as much as is shown.
     const DEBUG_ITEM: Option<fn(&Self::Item<'_>) -> String>;
 
     /// Appends the item's bytes to `out`.
@@ -125,10 +126,11 @@ pub trait Task: Registered + Sized + 'static {
     fn call(cx: TaskContext<'_, Self>, item: Self::Item<'_>) -> Self::Output;
 }
 
-/// An argument of more bytes is not shown: for that it is decoded once more.
+/// The largest argument that errors show, in bytes. Showing it decodes it a second time; beyond 1 GiB a message is not
+/// worth that memory.
 const LARGEST_SHOWN: usize = 1 << 30;
 
-/// Shows the argument of a task, where its type can be shown.
+/// Shows the argument of a task, if its type is `Debug`.
 pub(crate) fn show<T: Task>(codec: Codec, item: &[u8]) -> Option<String> {
     let debug = T::DEBUG_ITEM?;
     if item.len() > LARGEST_SHOWN {
@@ -148,7 +150,7 @@ pub trait WorkerInit: Registered + Sized + 'static {
     type State: 'static;
     /// What `#[shared]` borrows; [`NoShared`] without it.
     type Shared: 'static;
-    /// Calls the function; a returned error comes as its `Display`, and those of its sources.
+    /// Calls the function. An error that it returns becomes text: its `Display`, and that of each source.
     fn call(cx: InitContext<'_, Self>) -> Result<Self::State, ReturnedError>;
 }
 
@@ -172,7 +174,7 @@ pub trait WorkerExit: Registered + Sized + 'static {
 #[derive(Debug, Clone, Copy)]
 pub struct NoShared;
 
-/// Finds the value that `#[shared]` borrows in what the worker was given.
+/// Finds the value that `#[shared]` borrows in the shared value of the worker.
 pub(crate) fn shared_of<T: 'static>(given: &(dyn Any + Send + Sync)) -> Option<&T> {
     if TypeId::of::<T>() == TypeId::of::<NoShared>() {
         return (&NoShared as &dyn Any).downcast_ref();
@@ -223,8 +225,8 @@ impl WorkerExit for NoExit {
 )]
 pub trait RunsOn<S> {}
 
-/// `S: Lends<T, f>`: a pool that shares an `S` has what the function `f` borrows. Unlike an equality of the types, this
-/// does not let the compiler infer the pool's from the function's.
+/// `S: Lends<T, f>`: a pool that shares an `S` has the value that the function `f` borrows. Unlike an equality of
+/// types, this bound does not let the compiler infer the pool's type from the function's.
 #[diagnostic::on_unimplemented(
     message = "`{F}` cannot run on a pool that shares `{Self}`",
     label = "it borrows `{T}` with `#[shared]`",
@@ -245,7 +247,7 @@ impl<S> RunsOn<S> for NoExit {}
 pub trait InitOf<State>: WorkerInit {}
 impl<State: DefaultState> InitOf<State> for ByDefault {}
 
-/// A state that is there without an init function.
+/// A state that needs no init function.
 #[diagnostic::on_unimplemented(
     message = "nothing makes the worker state `{Self}`",
     label = "this task has no init function, and its `#[state]` type has no `Default`",
@@ -264,8 +266,8 @@ impl<State: Default + 'static> DefaultState for State {}
 pub trait ExitOf<State>: WorkerExit {}
 impl<State: 'static> ExitOf<State> for NoExit {}
 
-/// An init or exit function that a task names. It was checked there that the function fits the task's state, which
-/// is not asked again at each call.
+/// An init or exit function that a task names. The task's declaration has checked that the function fits its state, so
+/// calls need not ask again.
 #[derive(Debug)]
 pub struct Named<F>(PhantomData<F>);
 
@@ -296,14 +298,15 @@ impl<I: WorkerInit, State> InitOf<State> for Named<I> {}
 impl<E: WorkerExit, State> ExitOf<State> for Named<E> {}
 impl<F: RunsOn<S>, S> RunsOn<S> for Named<F> {}
 
-/// `f: ReadyFor<S>`: the task can run on a `WorkerPool<S>` with its own init and exit functions. A job that brings
-/// others asks less.
+/// `f: ReadyFor<S>`: the task can run on a `WorkerPool<S>` with its own init and exit functions. A job that overrides
+/// those asks less.
 #[diagnostic::on_unimplemented(
     message = "task `{Self}` cannot run on a pool that shares `{S}`",
     label = "its `#[shared]` parameter has another type than this pool's shared value",
     note = "give the pool the value that it borrows: `WorkerPool::builder().shared(..)`"
 )]
-// What it asks of them is in associated types: as supertraits the compiler would want it of every task, called or not.
+// The bounds on init and exit are on associated types: as supertraits they would have to hold for every task, called or
+// not.
 pub trait ReadyFor<S>: Task + RunsOn<S> {
     /// [`Task::Init`], known to fit.
     type OwnInit: InitOf<Self::State> + RunsOn<S>;

@@ -1,4 +1,4 @@
-//! Questions about a type that the macros' output asks where no bound may be: has it a `Default`, a `Debug`?
+//! Asks in the macros' output, where no bound can stand, whether a type has a `Default` or a `Debug`.
 
 use std::fmt;
 use std::io::Write;
@@ -11,8 +11,8 @@ use super::{Argument, DecodeShared};
 use crate::codec::Codec;
 use crate::text;
 
-/// Answers "does this type have that trait?" at compile time: an inherent constant wins over the trait's where
-/// its bound holds.
+/// Answers "does this type have that trait?" at compile time: where its bound holds, an inherent constant wins over the
+/// constant of [`ProbeFallback`].
 #[derive(Debug)]
 pub struct Probe<T: ?Sized>(PhantomData<T>);
 
@@ -24,11 +24,11 @@ pub trait ProbeFallback<T> {
     const DEBUG: Option<fn(&T) -> String> = None;
     /// Not `DeserializeOwned + Send + Sync`.
     const DECODE_SHARED: Option<DecodeShared> = None;
-    /// Not `Serialize`: an error that the check of the parameters tells.
+    /// Not `Serialize`: never called, because the check of the parameters is a compile error.
     fn encode(_: Codec, _: &T, _: &mut impl Write) -> Result<(), String> {
         unreachable!("a parameter is no `Argument`")
     }
-    /// Not `Deserialize`: an error that the check of the parameters tells.
+    /// Not `Deserialize`: never called, because the check of the parameters is a compile error.
     fn decode(_: Codec, _: &mut &[u8]) -> Result<T, String> {
         unreachable!("a parameter is no `Argument`")
     }
@@ -46,7 +46,7 @@ impl<T: fmt::Debug> Probe<T> {
 }
 
 impl<T: DeserializeOwned + Send + Sync + 'static> Probe<T> {
-    /// How a worker decodes it as the shared value.
+    /// Decodes it as a worker's shared value.
     pub const DECODE_SHARED: Option<DecodeShared> =
         Some(|codec, bytes| codec.decode::<T>(bytes).map(|value| Arc::new(value) as _));
 }
@@ -57,7 +57,7 @@ impl<'a, T: Argument<'a>> Probe<T> {
     pub fn encode(codec: Codec, item: &T, out: &mut impl Write) -> Result<(), String> {
         codec.encode(item, out)
     }
-    /// Decodes what these bytes begin with, in place, and goes past it.
+    /// Decodes a value from the front of these bytes, in place, and moves past it.
     #[inline]
     pub fn decode(codec: Codec, bytes: &mut &'a [u8]) -> Result<T, String> {
         codec.decode_next(bytes)

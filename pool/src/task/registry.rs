@@ -1,9 +1,9 @@
-//! The registry: every task, init and exit function of the program, sorted by name. Orders name a function by
-//! its index here; both sides of a lane run the same program, which the fingerprint proves.
+//! The registry: every task, init and exit function of the program, sorted by name. Orders name a function by its index
+//! here. The fingerprint proves that both sides of a lane run the same program, so they mean the same function.
 //!
-//! A name need not be unique. A program may hold two versions of one library, each with a task of the same path, and
-//! its author can change neither. Functions of one name stay in the linker's order, which is part of the fingerprint,
-//! so an index means the same function on both sides all the same.
+//! A name need not be unique. A program may contain two versions of a library, each with a task of the same path, and
+//! its author can change neither. Functions of the same name stay in the linker's order. The fingerprint covers that
+//! order, so the index is still unambiguous.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -16,8 +16,8 @@ use crate::codec::type_key;
 use crate::error::Error;
 
 #[linkme::distributed_slice]
-/// Filled by the linker, one entry for each annotated function of the program. The linker knows one name for the whole
-/// program, in which other crates, and other versions of this one, may have registries of their own.
+/// Filled by the linker, one entry for each annotated function of the program. The static's name is global to the
+/// program, in which other versions of this crate may have a registry too; hence the version in the name.
 pub static POOL_REGISTRY_0_1: [Entry];
 
 const _: () = {
@@ -64,8 +64,7 @@ impl Entry {
 #[derive(Debug)]
 pub(crate) struct Registry {
     sorted: Vec<&'static Entry>,
-    /// Functions whose name is another one's too, so that no error message or timeline could tell which is meant; each
-    /// with that other one.
+    /// Functions that share a name that error messages and timelines could not resolve, each with the other one.
     clashes: Vec<(&'static Entry, &'static Entry)>,
     fingerprint: u64,
 }
@@ -79,10 +78,10 @@ impl Registry {
 
     fn sort(entries: &'static [Entry]) -> Self {
         let mut sorted: Vec<&'static Entry> = entries.iter().collect();
-        // Stable: what has one name stays in the linker's order.
+        // Stable: functions of the same name stay in the linker's order.
         sorted.sort_by_key(|entry| entry.name());
-        // Where the code lies, relative to this very function, tells one build from another; where the program
-        // was loaded does not count.
+        // The addresses of the entries tell one build from another. They are taken relative to this function, since the
+        // program may be loaded anywhere.
         let base = Self::sort as fn(&'static [Entry]) -> Self as usize;
         let mut hasher = DefaultHasher::new();
         env!("CARGO_PKG_VERSION").hash(&mut hasher);
@@ -102,7 +101,7 @@ impl Registry {
         Self { sorted, clashes, fingerprint: hasher.finish() }
     }
 
-    /// What two processes must have in common to understand each other.
+    /// Two processes understand each other only if their fingerprints are equal.
     pub(crate) fn fingerprint(&self) -> u64 {
         self.fingerprint
     }
@@ -111,7 +110,7 @@ impl Registry {
         self.sorted.get(usize::try_from(index).ok()?).copied()
     }
 
-    /// The index of a function that a call is about; an error where its name is in doubt.
+    /// The index of the function to call; an error if its name is ambiguous.
     pub(crate) fn index_of(&self, entry: &'static Entry) -> Result<u32, Error> {
         if let Some((one, other)) = self.clashes.iter().find(|(one, _)| std::ptr::eq(*one, entry)) {
             let (name, one, other) = (one.name(), one.path(), other.path());
@@ -133,7 +132,7 @@ impl Registry {
     }
 }
 
-/// Says that the linker has left a function out, or that there is an error in it.
+/// The error for a function that the linker has left out, or whose attribute reported an error.
 pub(crate) fn not_registered(name: &str) -> Error {
     Error::Registry(format!("`{name}` is not registered in this program"))
 }
@@ -149,7 +148,7 @@ mod tests {
 
     const NAME: Option<fn() -> &'static str> = Some(|| "name");
 
-    /// The indices that these functions get, or what is wrong with each.
+    /// The index that each of these functions gets, or its error.
     fn indices(entries: &'static [Entry]) -> Vec<Result<u32, String>> {
         let registry = Registry::sort(entries);
         entries.iter().map(|entry| registry.index_of(entry).map_err(|error| error.to_string())).collect()
@@ -161,7 +160,7 @@ mod tests {
             Entry::exit::<NoExit>(package("0.2.0"), None, None),
             Entry::exit::<NoExit>(package("0.1.0"), None, None),
             Entry::init::<ByDefault>(package("0.1.0"), None, None),
-            // The same version from another source, or a second function of one path in one package.
+            // The same version from another source, or a second function of the same path in the package.
             Entry::exit::<NoExit>(package("0.1.0"), None, None),
         ];
         assert_eq!(indices(&ENTRIES), [Ok(1), Ok(2), Ok(0), Ok(3)]);

@@ -1,17 +1,15 @@
-//! Seeds for random numbers: one for each task, the same whatever worker runs it, and however often.
+//! Seeds for random numbers: one for each task, whichever worker runs it, and however often.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::ids::TaskIndex;
 
-/// A seed for this task: a number that depends on the task's position in the input and on the call's
-/// [`seed`](crate::Job::seed), and on nothing else. It is the same in whichever worker and chunk the task runs, under
-/// every start method, and when it is tried again. Each call has a seed of its own unless one is given; with the same
-/// one the
-/// results of two runs are the same.
+/// A seed for this task: a number that depends only on the task's position in the input and on the call's
+/// [`seed`](crate::Job::seed). Worker, chunk, start method and retries do not change it. A call without a given seed
+/// gets one of its own; two runs with the same seed have the same results.
 ///
-/// Only the task itself can ask for it; a thread that it starts gets the seed from the task.
+/// Only the thread that runs the task can ask for it. Pass the seed on to threads that the task starts.
 ///
 /// ```
 /// use pool::{WorkerPool, worker_task};
@@ -51,7 +49,7 @@ thread_local! {
     static INDEX: Cell<TaskIndex> = const { Cell::new(TaskIndex::new(0)) };
 }
 
-/// Lets this thread's tasks have seeds, until it is dropped.
+/// Gives seeds to this thread's tasks until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Seeded(());
 
@@ -76,23 +74,23 @@ impl Drop for Seeded {
     }
 }
 
-/// The golden ratio in 64 bits, by which SplitMix64 moves on: odd, so that no two of 2^64 steps are the same.
+/// The step of SplitMix64: the golden ratio in 64 bits. It is odd, so 2^64 steps all give different numbers.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The number at this place in the sequence of SplitMix64 that begins with the scattered seed: no two places of one
-/// sequence have the same number. See <https://doi.org/10.1145/2714064.2660195>.
+/// The number at position `index` of the SplitMix64 sequence that begins with the scattered seed. No number comes twice
+/// in a sequence. See <https://doi.org/10.1145/2714064.2660195>.
 fn of_task(seed: u64, index: u64) -> u64 {
     scatter(scatter(seed.wrapping_add(STEP)).wrapping_add(index.wrapping_add(1).wrapping_mul(STEP)))
 }
 
-/// The output function of SplitMix64: one bit more or less in it changes half of the result's.
+/// The output function of SplitMix64: flipping one bit of its input flips about half of the output's.
 fn scatter(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ (bits >> 31)
 }
 
-/// Seeds for the calls of a pool that are given none.
+/// Seeds for those calls of a pool that are not given one.
 #[derive(Debug)]
 pub(crate) struct Seeds(AtomicU64);
 
@@ -114,7 +112,7 @@ mod tests {
 
     #[test]
     fn seeds_stay_as_they_are() {
-        // Somebody has results that were made with these.
+        // Users rely on these seeds to reproduce earlier results.
         assert_eq!(of_task(0, 0), scatter(scatter(STEP).wrapping_add(STEP)));
         assert_eq!([of_task(7, 0), of_task(7, 1), of_task(8, 0)], FIRST);
     }

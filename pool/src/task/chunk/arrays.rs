@@ -1,6 +1,6 @@
 //! Chunks of arrays of several dimensions, with the feature `ndarray`: parts along one axis, as views.
 //!
-//! An item's bytes are its shape, each length in eight bytes behind their count, then its elements as those of a slice.
+//! An item's bytes are the number of axes in one byte, the length of each in eight, then the elements as for a slice.
 
 use std::fmt;
 use std::ops::Range;
@@ -25,7 +25,7 @@ enum Part<'a, A, D> {
 }
 
 /// A chunk for a task with `#[chunk] rows: ArrayViewMut<'_, A, D>`. Only
-/// [`Job::array_chunks_mut`](crate::Job::array_chunks_mut) makes them.
+/// [`Job::array_chunks_mut`](crate::Job::array_chunks_mut) makes one.
 #[derive(Debug)]
 pub struct ArrayChunkMut<'a, A, D> {
     shape: D,
@@ -50,7 +50,7 @@ impl<'a, A, D: Dimension> From<ArrayView<'a, A, D>> for ArrayChunk<'a, A, D> {
 }
 
 impl<A, D: Dimension> ArrayChunkMut<'_, A, D> {
-    /// So many rows of an array of this shape.
+    /// A chunk of `rows` rows of an array of this shape.
     pub(crate) fn of(piece: Piece, rows: usize, mut shape: D) -> Self {
         shape[0] = rows;
         Self { shape, elements: ChunkMut::of(piece) }
@@ -155,7 +155,7 @@ fn read_shape<D: Dimension>(bytes: &[u8]) -> Result<(D, &[u8]), String> {
     Ok((shape, rest))
 }
 
-/// That an array of this shape has so many elements.
+/// Checks that an array of this shape has this number of elements.
 fn check<D: Dimension>(shape: &D, elements: usize) -> Result<(), String> {
     let product = shape.slice().iter().try_fold(1usize, |product, len| product.checked_mul(*len));
     if product == Some(elements) {
@@ -165,9 +165,9 @@ fn check<D: Dimension>(shape: &D, elements: usize) -> Result<(), String> {
     }
 }
 
-/// What [`map_array`](crate::Job::map_array) cuts into chunks: an array or view; or the elements of a [`SharedArray`]
-/// with their shape, in row-major order, as `(&array, (rows, columns))` or `(&mut array, (rows, columns))`.
-/// [`Slices`](crate::Slices) says how the two differ.
+/// An input that [`map_array`](crate::Job::map_array) cuts into chunks: an array or view; or a [`SharedArray`] with the
+/// shape of its elements in row-major order, as `(&array, (rows, columns))` or `(&mut array, (rows, columns))`.
+/// [`Slices`](crate::Slices) says how these two differ.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no array of `{A}` with shape `{D}`",
     label = "`&Array`, `ArrayView`, or `(&mut SharedArray, shape)` of the task's elements and dimensions is wanted here"
@@ -182,7 +182,7 @@ pub(crate) mod sealed {
     }
 }
 
-/// An array that tasks can be lent parts of.
+/// An array whose parts can be lent to tasks.
 #[expect(missing_debug_implementations, reason = "never leaves this crate")]
 pub struct ArraySource<'a, A, D>(Origin<'a, A, D>);
 
@@ -192,7 +192,7 @@ enum Origin<'a, A, D> {
 }
 
 impl<'a, A, D: Dimension> ArraySource<'a, A, D> {
-    /// How long the axis is; an error if it can't be cut.
+    /// The length of the axis; an error if the array can't be cut along it.
     pub(crate) fn len_of(&self, axis: Axis) -> Result<usize, Error> {
         let (shape, is_shared) = match &self.0 {
             Origin::View(view) => (view.raw_dim(), false),
@@ -208,7 +208,7 @@ impl<'a, A, D: Dimension> ArraySource<'a, A, D> {
         Ok(len)
     }
 
-    /// Whether the tasks of the call must be over before it is.
+    /// Whether the call must not end before its tasks.
     pub(crate) fn is_on_loan(&self) -> bool {
         matches!(self.0, Origin::Shared { .. })
     }
@@ -230,13 +230,13 @@ impl<'a, A, D: Dimension> ArraySource<'a, A, D> {
     }
 }
 
-/// Where these rows of an array of this shape lie.
+/// The elements that make up these rows of an array of this shape.
 fn elements_of<D: Dimension>(rows: &Range<usize>, shape: &D) -> Range<usize> {
     let row: usize = shape.slice()[1..].iter().product();
     rows.start * row..rows.end * row
 }
 
-/// How long the first axis is, and how many elements a row of the shape has; an error if it is not the array's.
+/// The length of the first axis, and the number of elements in a row; an error if the shape does not fit the array.
 pub(crate) fn rows_of<A, D: Dimension>(array: &SharedArray<A>, shape: &D) -> Result<(usize, usize), Error> {
     let wrong = |why: String| Error::option("shape", shape.slice(), why);
     let (rows, row) = shape.slice().split_first().ok_or_else(|| wrong("it must have an axis".into()))?;

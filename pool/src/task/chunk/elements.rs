@@ -1,4 +1,4 @@
-//! What the macros ask of the elements of a chunk.
+//! The macros' checks on the elements of a chunk.
 
 use std::marker::PhantomData;
 
@@ -18,14 +18,14 @@ pub trait Plain: Pod + Send + Sync {}
 #[diagnostic::do_not_recommend]
 impl<T: Pod + Send + Sync> Plain for T {}
 
-/// Asks that chunks can have such elements.
+/// Asks that `T` can be an element of a chunk.
 pub const fn element<T: Plain>() {}
 
 /// How chunks of `T` travel.
 #[derive(Debug)]
 pub struct Elements<T>(PhantomData<T>);
 
-/// The same for what is no plain value, an error that `element` tells.
+/// Stands in for elements that are not plain, for which [`element`] is a compile error.
 pub trait ElementsFallback<T> {
     /// Not there.
     fn encode<C>(_: &C, _: &mut impl ItemWriter) -> Result<(), String> {
@@ -47,11 +47,11 @@ impl<T: Plain> Elements<T> {
     pub fn encode<'i>(chunk: &impl ChunkItem<'i>, out: &mut impl ItemWriter) -> Result<(), String> {
         chunk.encode(out)
     }
-    /// What a worker makes of exactly these bytes.
+    /// Decodes a chunk from exactly these bytes.
     pub fn decode<'i, C: ChunkItem<'i>>(bytes: &'i [u8]) -> Result<C, String> {
         C::decode(bytes)
     }
-    /// Lends the task what came.
+    /// Lends the chunk to the task.
     pub fn lend<C: Lend>(chunk: &mut C) -> C::Rows<'_> {
         chunk.lend()
     }

@@ -1,8 +1,8 @@
-//! Chunks: what a task with a `#[chunk]` parameter is given. On the caller's side a chunk says where its elements are;
-//! in the worker it has them.
+//! Chunks: the items of tasks with a `#[chunk]` parameter. On the caller's side a chunk says where its elements are; in
+//! the worker it holds them.
 //!
 //! An item's bytes are a tag, then either the elements themselves, aligned so that the task can borrow them in place,
-//! or the piece of a shared array that they lie in. Codecs have no say in it.
+//! or a record that says which piece of a shared array they are. The codec makes no difference.
 
 #[cfg(feature = "ndarray")]
 mod arrays;
@@ -26,10 +26,10 @@ pub use elements::{Elements, ElementsFallback, element};
 pub use outputs::{Concatenate, Concatenated, OneAChunk, Outputs};
 pub use slices::Slices;
 
-/// A chunk for a task with `#[chunk] rows: &[T]`: elements that follow each other.
+/// A chunk for a task with `#[chunk] rows: &[T]`: consecutive elements.
 ///
-/// Such a task is mostly called with [`Job::map_slice`](crate::Job::map_slice), which cuts its input into chunks. Where
-/// the input comes in chunks already, they go through all the other calls:
+/// Such a task is usually called with [`Job::map_slice`](crate::Job::map_slice), which cuts its input into chunks.
+/// Input that is already in chunks goes through any of the other calls:
 ///
 /// ```
 /// use pool::{Chunk, WorkerPool, worker_task};
@@ -52,16 +52,16 @@ pub struct Chunk<'a, T>(Rows<'a, T>);
 
 #[derive(Debug)]
 enum Rows<'a, T> {
-    /// They lie here: in the caller's slice, or in the worker's lane.
+    /// Borrowed: from the caller's slice, or from the worker's lane.
     Here(&'a [T]),
-    /// They lie in an array; not looked up yet.
+    /// In a shared array that is not opened yet.
     There(Piece),
-    /// They were not aligned in the lane.
+    /// Copied, because they were not aligned in the lane.
     Copied(Vec<T>),
     Shared(ToRead<T>),
 }
 
-/// A chunk for a task with `#[chunk] rows: &mut [T]`. Only [`Job::chunks_mut`](crate::Job::chunks_mut) makes them.
+/// A chunk for a task with `#[chunk] rows: &mut [T]`. Only [`Job::chunks_mut`](crate::Job::chunks_mut) makes one.
 #[derive(Debug)]
 pub struct ChunkMut<'a, T> {
     rows: RowsMut<T>,
@@ -88,7 +88,7 @@ impl<T> Chunk<'_, T> {
 }
 
 impl<T> ChunkMut<'_, T> {
-    /// A chunk of an array on loan, of which nobody else has these elements.
+    /// A chunk of an array on loan. No other chunk has any of these elements.
     pub(crate) fn of(piece: Piece) -> Self {
         Self { rows: RowsMut::There(piece), lent: PhantomData }
     }
@@ -98,7 +98,7 @@ impl<T> ChunkMut<'_, T> {
 pub trait ChunkItem<'i>: Sized {
     /// Appends its bytes to `out`.
     fn encode(&self, out: &mut impl ItemWriter) -> Result<(), String>;
-    /// What a worker makes of exactly these bytes.
+    /// Decodes a chunk from exactly these bytes.
     fn decode(bytes: &'i [u8]) -> Result<Self, String>;
 }
 
@@ -112,7 +112,7 @@ pub trait ArrayParam {
     type Item<'i>: ChunkItem<'i> + Lend + Send;
 }
 
-/// What a worker has of a chunk.
+/// A chunk as a worker holds it.
 pub trait Lend {
     /// The type of the task's parameter.
     type Rows<'a>
@@ -154,7 +154,7 @@ impl<T: Plain> Lend for ChunkMut<'_, T> {
 
 const HERE: u8 = 0;
 const THERE: u8 = 1;
-/// The tag, and how many bytes follow it before the elements.
+/// The tag, and the number of padding bytes before the elements.
 const HEAD: usize = 2;
 
 impl<'i, T: Plain> ChunkItem<'i> for Chunk<'i, T> {
@@ -206,7 +206,7 @@ fn encode_here<T: Pod>(rows: &[T], out: &mut impl ItemWriter) -> Result<(), Stri
     let bytes: &[u8] = bytemuck::cast_slice(rows);
     let at = out.address_of_next(HEAD + align_of::<T>() + bytes.len()) + HEAD;
     let pad = at.next_multiple_of(align_of::<T>()) - at;
-    // No alignment that large is met; then the worker copies.
+    // No real type is aligned to more than 255 bytes. If one were, the worker would copy.
     let pad = u8::try_from(pad).unwrap_or(0);
     let pads = [0; u8::MAX as usize];
     let written = out

@@ -1,21 +1,21 @@
-//! What becomes of the outputs of chunks.
+//! How the outputs of chunks become the result of a call.
 
 use crate::error::Error;
 
-/// An output that is put together from those of the chunks, in the order of the chunks.
+/// An output type whose values, one per chunk, can be joined in the order of the chunks.
 #[diagnostic::on_unimplemented(
     message = "outputs of type `{Self}` cannot be concatenated",
     label = "the task returns this for each chunk",
     note = "return a `Vec`, or keep one output a chunk: `f::job(&pool).concatenate(false).map_slice(..)`"
 )]
 pub trait Concatenate: Sized {
-    /// All of them, one behind the other.
+    /// Joins all parts, in order.
     ///
     /// # Errors
-    /// Why they do not fit together.
+    /// Says why the parts do not fit together.
     fn concatenate(parts: Vec<Self>) -> Result<Self, String>;
 
-    /// The same, for what has axes: along one of them.
+    /// Joins all parts along one axis, for types that have axes.
     ///
     /// # Errors
     /// As for [`concatenate`](Self::concatenate).
@@ -41,7 +41,7 @@ impl Concatenate for String {
 
 /// What a job does with the outputs of chunks: [`Concatenated`] or [`OneAChunk`].
 pub trait Outputs<R>: sealed::Sealed {
-    /// What comes out.
+    /// The result of the call.
     type All;
     #[doc(hidden)]
     fn gather(outputs: Vec<R>, axis: usize) -> Result<Self::All, Error>;

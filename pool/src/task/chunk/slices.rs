@@ -1,4 +1,4 @@
-//! What can be cut into chunks.
+//! Inputs that can be cut into chunks.
 
 use std::ops::Range;
 
@@ -8,12 +8,12 @@ use super::Chunk;
 use crate::error::Error;
 use crate::shared::{Loan, SharedArray};
 
-/// What [`map_slice`](crate::Job::map_slice) cuts into chunks: a slice, vector or array of plain values, which are
-/// copied to the workers once; or a [`SharedArray`], of which no element passes through the parent.
+/// An input that [`map_slice`](crate::Job::map_slice) cuts into chunks: a slice, vector or array of plain values, each
+/// copied to a worker once; or a [`SharedArray`], whose elements never pass through the parent.
 ///
-/// From a `&mut SharedArray` each task borrows its chunk in place: the call is the array's only user while it lasts, or
-/// else it is an error, as for [`as_mut_slice`](SharedArray::as_mut_slice). From a `&SharedArray`, which others may
-/// write to meanwhile, the worker reads each element of the chunk as a whole when the task begins.
+/// From a `&mut SharedArray` each task borrows its chunk in place. The call must be the array's only user while it
+/// lasts, or it is an error, as for [`as_mut_slice`](SharedArray::as_mut_slice). From a `&SharedArray`, to which others
+/// may write meanwhile, the worker copies the chunk when the task begins, each element in one piece.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be cut into chunks of `{T}`",
     label = "a slice, `&Vec`, `&SharedArray` or `&mut SharedArray` of the task's elements is wanted here"
@@ -28,7 +28,7 @@ pub(crate) mod sealed {
     }
 }
 
-/// Elements that tasks can be lent.
+/// Elements that can be lent to tasks.
 #[derive(Debug)]
 pub struct Source<'a, T>(Origin<'a, T>);
 
@@ -46,7 +46,7 @@ impl<'a, T> Source<'a, T> {
         }
     }
 
-    /// Whether the tasks of the call must be over before it is.
+    /// Whether the call must not end before its tasks.
     pub(crate) fn is_on_loan(&self) -> bool {
         matches!(self.0, Origin::Array(_))
     }

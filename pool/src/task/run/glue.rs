@@ -1,5 +1,5 @@
-//! What the registry holds to run a function whose type it does not know: pointers to the functions that [`super`]
-//! makes for each type.
+//! Type-erased glue: pointers to the functions that [`super`] makes for each type, so that the registry can run a
+//! function without knowing its type.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -26,13 +26,13 @@ pub(crate) enum Glue {
 /// How a task is run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TaskGlue {
-    /// Runs a chunk, and answers each of its tasks.
+    /// Runs a chunk and answers each of its tasks.
     pub(crate) run: fn(TaskEnv<'_>, ChunkHead, Items<'_>, &mut Responder<'_>),
-    /// Makes the state of a task without an init function, where its type has a `Default`.
+    /// Makes the state of a task without an init function, if the state's type has a `Default`.
     pub(crate) default_state: fn() -> Option<Box<dyn Any>>,
 }
 
-/// What a worker brings to every chunk.
+/// The parts of a worker that every chunk uses.
 pub(crate) struct TaskEnv<'w> {
     pub(crate) id: WorkerId,
     pub(crate) codec: Codec,
@@ -43,13 +43,13 @@ pub(crate) struct TaskEnv<'w> {
     pub(crate) log: &'w LogSender,
 }
 
-/// How an init function is run: it gives the worker's state.
+/// How an init function is run: it returns the worker's state.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct InitGlue {
     pub(crate) run: fn(WorkerId, &SharedAny) -> Result<Box<dyn Any>, Failure>,
 }
 
-/// How an exit function is run: it takes the worker's state, and gives its encoded result.
+/// How an exit function is run: it takes the worker's state and returns its encoded result.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ExitGlue {
     pub(crate) run: fn(WorkerId, Codec, &SharedAny, Box<dyn Any>) -> Result<Vec<u8>, Failure>,

@@ -1,29 +1,29 @@
-//! How a worker keeps to its memory limit: it looks between tasks, and stops before the next one when it holds too
-//! much. (In the midst of a task the parent looks.)
+//! How a worker keeps to its memory limit: it checks between tasks, and starts no further one while it holds too much.
+//! (During a task the parent checks.)
 
 use crate::lane::Responder;
 use crate::sys::memory::Meter;
 
-/// What the worker knows of the memory that it holds.
+/// The memory that the worker holds, as it measures it.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     meter: Option<Meter>,
-    /// What it held after its init functions.
+    /// What it held after its init functions, in bytes.
     baseline: u64,
 }
 
 impl Memory {
-    /// What the worker holds, if there is a limit to it.
+    /// How many bytes the worker holds, if there is a limit.
     pub(crate) fn read(&mut self, lane: &Responder<'_>) -> Option<u64> {
         lane.memory_limit()?;
-        // A task may have closed the last one's descriptor.
+        // A task may have closed the meter's descriptor.
         if !self.meter.as_ref().is_some_and(Meter::is_intact) {
             self.meter = Meter::own().ok();
         }
         self.meter.as_ref().map(Meter::read)
     }
 
-    /// An init function has run; what was held before it.
+    /// Called after an init function, with what was held before it: the growth is part of the baseline.
     pub(crate) fn note_init(&mut self, before: Option<u64>, lane: &Responder<'_>) {
         if let (Some(before), Some(after)) = (before, self.read(lane)) {
             self.baseline =
@@ -32,7 +32,7 @@ impl Memory {
         }
     }
 
-    /// To be called before the first task: without init functions, the baseline is what is held then.
+    /// Called before each chunk: without init functions, the baseline is what is held before the first.
     pub(crate) fn note_start(&mut self, lane: &Responder<'_>) {
         if self.baseline == 0
             && let Some(held) = self.read(lane)
@@ -42,7 +42,7 @@ impl Memory {
         }
     }
 
-    /// To be called between tasks: takes no more of them if the worker holds too much.
+    /// Called between tasks: stops claiming if the worker holds too much.
     #[inline]
     pub(crate) fn look(&mut self, lane: &mut Responder<'_>) {
         if let Some(limit) = lane.memory_limit() {

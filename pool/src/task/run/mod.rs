@@ -1,5 +1,5 @@
-//! The glue between orders and user functions: one monomorphic loop for each task, behind a function pointer that
-//! is called once a chunk.
+//! The glue between orders and user functions: one monomorphic loop for each task function, behind a function pointer
+//! that is called once per chunk.
 
 pub(crate) mod glue;
 pub(crate) mod memory;
@@ -18,7 +18,8 @@ use crate::wire::{ChunkHead, Failure, Items, Slow};
 use glue::{ExitGlue, InitGlue, SharedAny, TaskEnv, TaskGlue};
 use panics::Caught;
 
-/// How long a claim should last: what the parent takes back is never closer than this.
+/// How long the tasks of one claim should take together. The parent cannot recall claimed tasks, so a claim is short;
+/// but it covers many tasks that take nanoseconds, so that they share the cost of claiming.
 const CLAIM_NS: u64 = 12_500;
 
 /// The glue of a task.
@@ -53,7 +54,8 @@ fn run_chunk<T: Task>(bench: TaskEnv<'_>, head: ChunkHead, mut items: Items<'_>,
             if let Some(watch) = &mut watch {
                 watch.begin(head.task, index(done));
             }
-            // A panic leaves the loop with the task that it was in unanswered.
+            // A panic leaves the inner loop with the task that panicked unanswered; it is answered below, and the loop
+            // goes on.
             let run = panics::catch(|| {
                 while done < claimed {
                     if head.flags.timed {
@@ -112,13 +114,14 @@ fn run_task<T: Task>(
             lane.note_decoded();
             let output = T::call(cx, item);
             if let Some(took_ns) = watch.and_then(Stopwatch::end) {
-                // Before the answer, with which the parent may write over the argument.
+                // Before the answer: after it the parent may overwrite the argument.
                 tell_slow::<T>(codec, bytes, took_ns, lane);
             }
             if let Some(bytes) = output.plain(codec) {
                 return lane.push(bytes);
             }
-            // The output ends before the parent can see its bytes: if that panics, the task has one answer.
+            // The closure drops the output before the parent can see its bytes: if the drop panics, the task still has
+            // only one answer.
             if let Err(why) = lane.value(move |out| output.encode(codec, out)) {
                 reply_failed(Failure::Encode(why), reply::FAILED, lane);
                 lane.notify();
@@ -132,7 +135,7 @@ fn run_task<T: Task>(
     }
 }
 
-/// Tells that the task whose answer comes next took long.
+/// Reports that the task whose answer comes next was slow.
 #[cold]
 fn tell_slow<T: Task>(codec: Codec, item: &[u8], took_ns: u64, lane: &mut Responder<'_>) {
     let slow = Slow { took_ns, argument: show::<T>(codec, item) };
@@ -140,7 +143,7 @@ fn tell_slow<T: Task>(codec: Codec, item: &[u8], took_ns: u64, lane: &mut Respon
     debug_assert!(told.is_ok());
 }
 
-/// Answers every task of a chunk that cannot be run.
+/// Answers every task of a chunk that cannot run.
 pub(crate) fn refuse(count: u32, lane: &mut Responder<'_>, why: &str) {
     if !lane.claim(count) {
         return lane.skip(count);
@@ -152,7 +155,7 @@ pub(crate) fn refuse(count: u32, lane: &mut Responder<'_>, why: &str) {
     lane.notify();
 }
 
-/// Tells of a failure. Failures always travel in the default codec, which any text fits.
+/// Sends a failure. Failures travel as records, which do not depend on the call's codec.
 pub(crate) fn reply_failed(failure: Failure, tag: u8, lane: &mut Responder<'_>) {
     let mut failure = failure.cut();
     if !lane.takes(failure.longest()) {
@@ -162,8 +165,7 @@ pub(crate) fn reply_failed(failure: Failure, tag: u8, lane: &mut Responder<'_>) 
     debug_assert!(told.is_ok());
 }
 
-/// What there is to tell of a panic. To find that out is not the user's code, and does not count against its time
-/// limit.
+/// Describes a panic. Looking up its backtrace is not user code and does not count against the task's time limit.
 pub(crate) fn panicked(panic: Caught, lane: &Responder<'_>) -> Failure {
     lane.note_panicked();
     Failure::Panicked(panic.describe())
@@ -193,7 +195,7 @@ fn run_exit<E: WorkerExit>(
 ) -> Result<Vec<u8>, Failure> {
     let wrong = |what: &str| Failure::of(format!("the worker has no {what} of the exit function's type"));
     let shared = shared_of(&**shared).ok_or_else(|| wrong("shared value"))?;
-    // An exit function without `#[state]` runs after any task; what state there is ends here.
+    // An exit function without `#[state]` fits any task; the worker's state is dropped here.
     let state: Box<dyn Any> =
         if TypeId::of::<E::State>() == TypeId::of::<()>() { Box::new(()) } else { state };
     let state = *state.downcast::<E::State>().map_err(|_| wrong("state"))?;

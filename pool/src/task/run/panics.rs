@@ -1,14 +1,14 @@
-//! Panics of user code: caught, and described with message, place and backtrace.
+//! Panics of user code: caught, and described with message, location and backtrace.
 //!
-//! Only the hook knows where a panic began, and only who catches one knows that it was not handled on its way: by
-//! `catch_unwind`, or by a thread pool that passes it on to another thread. So the hook notes each panic of the
-//! process, and [`catch`] looks for the note of the one that it has caught. What tells them apart is the payload. It
-//! is the same value at both places, so a formatted message lies in the same memory; a literal does too, but may be
-//! that of several panics. Where no note is known to be that of the panic, its place is not told.
+//! Only the hook knows where a panic began. Only the code that catches it knows that nothing handled it on the way: no
+//! `catch_unwind`, and no thread pool that carries panics to another thread. So the hook notes each panic of the
+//! process, and [`catch`] looks up the note of the one that it has caught, by the payload. Hook and catcher see the
+//! same value, so a formatted message has the same address for both. So does a literal, but several panics may share
+//! it. If no note is certain to belong to the panic, its location is reported as unknown.
 //!
-//! A worker's panics are not printed: they come to the caller as errors, or were handled. But those that end the
-//! process, since they cannot unwind, no one will catch: the hook prints what this thread has noted, and with that it
-//! is among the last words of the worker.
+//! A worker's panics are not printed: they reach the caller as errors, or were handled. The exception is a panic that
+//! cannot unwind. It ends the process and nothing will catch it, so the hook prints this thread's notes, which thus
+//! become part of the tail of the worker's stderr.
 
 use std::any::{Any, TypeId};
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -29,7 +29,7 @@ use crate::unwind::{self, message};
 thread_local! {
     /// Whether this thread is a worker.
     static CAPTURING: Cell<bool> = const { Cell::new(false) };
-    /// The number of the first note that could be that of a panic in what runs now.
+    /// The number of the first note that can belong to a panic of the user code that runs now.
     static SINCE: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -40,14 +40,14 @@ static IS_WORKER: AtomicBool = AtomicBool::new(false);
 static NOTES: Mutex<Vec<Note>> = Mutex::new(Vec::new());
 /// The number of the next note.
 static NEXT: AtomicU64 = AtomicU64::new(0);
-/// How many notes are kept: enough for a thread pool all of whose threads panic at once.
+/// How many notes are kept: enough for a thread pool on a large machine whose threads all panic at once.
 const MOST: usize = 128;
-/// How many bytes of a message are printed at the end: with its place and with what std says it is to fit into the
-/// last words.
+/// How many bytes of a message are printed when the process ends: with its location and the lines that std prints, it
+/// must fit into the 2 KiB of stderr that the parent keeps.
 const PRINTED: usize = 900;
 
-/// From here on, panics on this thread are noted for [`catch`] instead of being printed. Panics on other threads
-/// are noted, too, and reach the hook that was there before.
+/// From now on, panics on this thread are noted for [`catch`] instead of being printed. Panics on other threads are
+/// noted too, and still reach the previous hook.
 pub(crate) fn capture_on_this_thread(kind: WorkerKind) {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -59,14 +59,15 @@ pub(crate) fn capture_on_this_thread(kind: WorkerKind) {
                 (true, true) if ends => print_notes(),
                 (true, true) => {}
                 (true, false) if ends => {
-                    // The whole program ends, with what its own hook does about that.
+                    // The whole program ends, so its own hook has its say.
                     print_notes();
                     before(info);
                 }
                 (true, false) => {}
                 (false, is_worker) => {
                     before(info);
-                    // std puts a long backtrace behind the message, which would be all that is left of the last words.
+                    // std prints a long backtrace after the message, which would push the message out of the tail that
+                    // is kept.
                     if ends && is_worker && (!cfg!(panic = "abort") || captured().is_some()) {
                         print_notes();
                     }
@@ -98,19 +99,19 @@ impl Caught {
         Self { message: message(payload).to_owned(), noted }
     }
 
-    /// What there is to say of it. To find the names and places of a backtrace can take longer than the task did.
+    /// Describes it. Resolving the names and locations of a backtrace can take longer than the task did.
     pub(crate) fn describe(self) -> PanicInfo {
         let (place, backtrace) = self.noted.unwrap_or_default();
         PanicInfo::new(self.message, place, backtrace.as_deref().map(show))
     }
 }
 
-/// What a panic's payload is known by.
+/// Identifies the payload of a panic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Identity {
-    /// Formatted text: where it lies, its length and its capacity, and what it says.
+    /// Formatted text: its address, length and capacity, and its beginning and end.
     Formatted(usize, usize, usize, String),
-    /// A literal: where it lies, and its length.
+    /// A literal: its address and length.
     Literal(usize, usize),
     Other(TypeId),
 }
@@ -137,7 +138,7 @@ struct Note {
     number: u64,
     thread: ThreadId,
     identity: Identity,
-    /// Its beginning and its end, if it is long.
+    /// Only its beginning and end, if it is long.
     message: String,
     place: Option<String>,
     backtrace: Option<Arc<Backtrace>>,
@@ -164,20 +165,21 @@ fn notes() -> MutexGuard<'static, Vec<Note>> {
     NOTES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The place and backtrace of the panic with this payload, if they are known.
+/// The location and backtrace of the panic with this payload, if they are known.
 fn find(identity: &Identity, since: u64) -> Option<(Option<String>, Option<Arc<Backtrace>>)> {
     let notes = notes();
     let may_be = |note: &&Note| note.number >= since && note.identity == *identity;
     let newest = notes.iter().rev().find(may_be)?;
-    // Formatted text that lies where another lay was made when that was gone. Of literals and numbers there may be
-    // several: then one that passed on a panic from elsewhere is not told from one of this thread.
+    // Formatted text is certain: a note with the same address is either this panic's, or older than it and of a message
+    // that was freed. Literals and other payloads may belong to several panics, and one that was carried here from
+    // another thread cannot be told from one of this thread.
     let is_known = matches!(identity, Identity::Formatted(..))
         || newest.thread == thread::current().id()
         || notes.iter().filter(may_be).all(|note| note.place == newest.place);
     is_known.then(|| (newest.place.clone(), newest.backtrace.clone()))
 }
 
-/// The backtrace of who calls this, if the program wants backtraces. Names and places are looked up when it is shown.
+/// The backtrace of the caller, if the program wants backtraces. Names and locations are resolved when it is shown.
 fn captured() -> Option<Backtrace> {
     let backtrace = Backtrace::capture();
     (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace)
@@ -191,16 +193,16 @@ fn show(backtrace: &Backtrace) -> String {
     }
 }
 
-/// Whether the process ends with this panic: it cannot unwind, as in a function that a C library calls, or in a drop
-/// while another panic unwinds.
+/// Whether this panic ends the process because it cannot unwind: in a function that C code calls, or in a drop while
+/// another panic unwinds.
 fn ends_the_process(info: &PanicHookInfo<'_>) -> bool {
-    // `PanicHookInfo::can_unwind` is not stable; what `Debug` shows of it is there on every toolchain. Should that
-    // change, the worker's death is told without its panic.
+    // `PanicHookInfo::can_unwind` is not stable, but `Debug` shows it on every toolchain. Should that change, the
+    // worker's death is reported without the panic.
     cfg!(panic = "abort") || format!("{info:?}").contains("can_unwind: false")
 }
 
-/// Prints what this thread has noted since the worker called user code, or the last of it: messages behind
-/// backtraces, for of what a worker prints last the end is kept.
+/// Prints the last of what this thread has noted since the worker called user code. Messages come after backtraces,
+/// because the parent keeps the end of what a worker prints.
 fn print_notes() {
     let (own, since) = (thread::current(), SINCE.get());
     let since = if CAPTURING.get() { since } else { 0 };
@@ -217,6 +219,6 @@ fn print_notes() {
         let written = writeln!(text, "thread '{name}' panicked at {place}:\n{message}");
         debug_assert!(written.is_ok());
     }
-    // If nobody takes it, there is nobody to tell.
+    // If stderr is closed, there is nowhere to report that.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
