@@ -2,15 +2,17 @@
 
 use std::fmt::Write;
 
-/// The frames at which a backtrace ends: of a worker, and of a thread that user code has started.
+/// The frames at which a backtrace ends: in a worker, and in a thread that user code has started.
 const ENDS: [&str; 2] = ["pool::task::run::", "__rust_begin_short_backtrace"];
 
-/// The crates between a worker and user code, and those through which user code panics.
+/// The crates between a worker and user code.
 const GLUE: [&str; 5] = ["pool", "bincode", "postcard", "rmp_serde", "serde_core"];
+
+/// The crates through which user code panics.
 const LIBRARY: [&str; 3] = ["std", "core", "alloc"];
 
-/// The part of std's backtrace from where user code panicked to where it was called, with new numbers. The whole
-/// backtrace if no user code is found in it, as in a program without symbols.
+/// The part of std's backtrace from where user code panicked to where it was called, renumbered. The whole backtrace if
+/// no user code is found in it, as in a program without symbols.
 pub(crate) fn of_user_code(backtrace: &str) -> String {
     let frames = frames(backtrace);
     let first = frames.iter().position(|frame| !frame.is_library() && !frame.is_of_this_crate());
@@ -49,7 +51,7 @@ fn frames(backtrace: &str) -> Vec<Frame<'_>> {
 }
 
 impl Frame<'_> {
-    /// The crate that the function's name begins with: that of the type for a method of a trait.
+    /// The crate with which the function's name begins; for a method of a trait, the crate of the type.
     fn root(&self) -> &str {
         let path = self.name.trim_start_matches(['<', '&', '(']).trim_start_matches("mut ");
         path.split("::").next().unwrap_or(path)
@@ -59,7 +61,7 @@ impl Frame<'_> {
     fn is_library(&self) -> bool {
         let at = |part| self.place.is_some_and(|place| place.contains(part));
         let in_sources = at("/library/") && (at("/rustc/") || at("/rustlib/src/"));
-        // A name without a path is the C library's, or one of the few that rustc makes up.
+        // A name without a path comes from the C library, or is one of the few that rustc generates.
         let is_c = !self.name.contains("::") && (at("/csu/") || at("/nptl/") || self.place.is_none());
         let root = self.root();
         // `<usize as core::..>`: the type has no path.
@@ -70,7 +72,7 @@ impl Frame<'_> {
         self.root() == "pool"
     }
 
-    /// Whether the function is this crate's, a codec's, or the implementation of this crate's traits.
+    /// Whether the function belongs to this crate or a codec, or implements one of this crate's traits.
     fn is_glue(&self) -> bool {
         GLUE.contains(&self.root())
             || [" as pool::", "<impl pool::"].iter().any(|part| self.name.contains(part))

@@ -20,11 +20,11 @@ pub(crate) enum DeathCause {
     Signaled(i32),
     /// It held more than twice the memory limit in a task, and was killed for that.
     MemoryLimit { limit: u64, held: u64 },
-    /// It wrote something to its lane that no worker writes, and was killed for that.
+    /// It wrote something to its lane that a sound worker never writes, and was killed for that.
     Corrupt,
-    /// It was killed, and has not ended.
+    /// It was killed, but has not ended.
     Stuck,
-    /// It is gone, and another waiter took its status.
+    /// It is gone, and other code of the program reaped it, so its exit status is lost.
     Unknown,
 }
 
@@ -57,8 +57,8 @@ impl Death {
         self.core_dumped
     }
 
-    /// Whether memory was the reason: the kernel killed it because there was none left, or this crate because it held
-    /// more than twice the pool's `memory_limit`.
+    /// Whether memory was the reason: the kernel killed the worker because no memory was left, or this crate did
+    /// because the worker held more than twice the pool's `memory_limit`.
     #[must_use]
     pub fn out_of_memory(&self) -> bool {
         self.out_of_memory || matches!(self.cause, DeathCause::MemoryLimit { .. })

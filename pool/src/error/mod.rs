@@ -1,4 +1,4 @@
-//! The errors of pools and calls, which say what became of the work.
+//! The errors of pools and calls. Each says what became of the work.
 
 pub(crate) mod backtrace;
 mod death;
@@ -23,17 +23,18 @@ pub use returned::ReturnedError;
 pub(crate) use task::{EndNotes, write_stderr_tail};
 pub use task::{TaskError, TaskErrorKind};
 
-/// Why a call on a pool, or the building of one, did not succeed.
+/// Why a call on a pool, or the construction of one, failed.
 ///
-/// `Debug` says the same as `Display`, over several lines and with the backtrace of a panic: `unwrap`, and a `main`
-/// that returns the error, print it. Control characters in texts of a worker or another program are shown as `\u{1b}`.
+/// `Debug` says the same as `Display`, over several lines and with the backtrace of a panic, because `unwrap` and a
+/// `main` that returns the error print `Debug`. Control characters in text from a worker or another program are
+/// escaped, as in `\u{1b}`.
 #[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// One task failed; the call ended with the first such error.
     #[error(transparent)]
     Task(TaskError),
-    /// An option of the pool or of a job has a value that is not allowed.
+    /// An option of the pool or of a job has an invalid value.
     #[error("option `{option}` is {}: {allowed}", Plain(.value))]
     Option {
         /// The option's name, as in the builder.
@@ -43,14 +44,14 @@ pub enum Error {
         /// What is allowed.
         allowed: String,
     },
-    /// The start method starts this program anew, and the program has not called [`pool::init`](crate::init).
+    /// The start method executes this program again, and the program has not called [`pool::init`](crate::init).
     #[error(
         "start method {0} starts this program anew as a worker, and `pool::init()` was never called: \
          put `#[pool::main]` on `main` or make `pool::init();` its first statement \
          (in tests: `pool::test_support!();` once in the test crate)"
     )]
     NotInitialized(crate::options::StartMethod),
-    /// This process was started as a worker but went past [`pool::init`](crate::init)'s place into user code.
+    /// This process was started as a worker, but ran into user code instead of [`pool::init`](crate::init).
     #[error(
         "this process was started as a worker, and its `main` did not begin with `pool::init()`: \
          put `#[pool::main]` on `main` or make `pool::init();` its first statement"
@@ -59,7 +60,7 @@ pub enum Error {
     /// A worker of a daemonic pool tried to build a pool.
     #[error("a worker of a daemonic pool cannot build a pool: build the outer pool with `daemon(false)`")]
     Daemonic,
-    /// `Fork` was refused because the process has other threads, which a fork would not copy.
+    /// `Fork` was refused because the process has other threads, which a fork does not copy.
     #[error(
         "start method Fork in a process with {threads} threads is not sound: use `StartMethod::ForkServer`, \
          make the pool's first call before other threads start, or assert that it is fine with the unsafe builder \
@@ -69,17 +70,17 @@ pub enum Error {
         /// How many threads the process has.
         threads: usize,
     },
-    /// The pool was built before a fork, and this process is the copy: the workers are the other process's.
+    /// The pool was built before a fork, and this process is the child: the workers belong to the parent.
     #[error(
         "the pool belongs to process {owner}, and this process is a fork of that one, which has no workers of it: \
          build the pool after the fork"
     )]
     Forked {
-        /// The number of the process that has built the pool.
+        /// The ID of the process that built the pool.
         owner: u32,
     },
-    /// A process that was started as this program anew ended, or did something else, before it came to
-    /// [`pool::init`](crate::init). It is not tried again.
+    /// A process that executed this program again ended, or did something else, before it reached
+    /// [`pool::init`](crate::init). The pool does not try again.
     #[error(
         "could not start {what}: the new process did not reach `pool::init()`: {reason}. All that comes before that \
          call is done in each process that the pool starts: put `#[pool::main]` on `main`, or make `pool::init();` its \
@@ -90,7 +91,7 @@ pub enum Error {
         what: String,
         /// What the new process did instead.
         reason: String,
-        /// The end of its output, after a few words of introduction; empty if it printed nothing.
+        /// The end of its output, with a short introduction; empty if it printed nothing.
         printed: String,
     },
     /// Workers could not be started.
@@ -101,24 +102,24 @@ pub enum Error {
         /// Why that failed.
         reason: String,
     },
-    /// The program has closed descriptors of the pool's, as a function does that turns a process into a daemon.
+    /// The program has closed descriptors of the pool, as functions that daemonize a process do.
     #[error(
         "this process has closed descriptors of the pool's, and the workers have ended with them: close only what the \
          program has opened, or build the pool afterwards"
     )]
     DescriptorsClosed,
-    /// The registry of tasks is not usable.
+    /// A function is not in the registry of tasks, or its name is ambiguous.
     #[error("task registry: {0}")]
     Registry(String),
     /// The shared value could not be encoded.
     #[error("the shared value could not be encoded: {}", Plain(.0))]
     Shared(String),
-    /// Shared memory could not be made or opened: see [`shared`](crate::shared).
+    /// Shared memory could not be created or opened: see [`shared`](crate::shared).
     #[error("{what}: {reason}")]
     SharedMemory {
-        /// The object that it was for.
+        /// The object that needed it.
         what: String,
-        /// Why it failed, and what to do.
+        /// Why it failed, and what to do about it.
         reason: String,
     },
     /// The outputs of chunks do not fit together.
@@ -130,13 +131,13 @@ pub enum Error {
     /// The pool was closed, by `join`, `terminate` or drop, before this work ended.
     #[error("the pool is closed: the work was not finished")]
     Closed,
-    /// The result did not come in time; the task goes on.
+    /// The result did not arrive in time. The task goes on.
     #[error("no result within {0:?}: the task goes on, wait again or cancel it")]
     NotReady(Duration),
 }
 
 impl Error {
-    /// The failed task, when it was a task that failed.
+    /// The task that failed, if the error is about a task.
     #[must_use]
     pub fn task(&self) -> Option<&TaskError> {
         match self {

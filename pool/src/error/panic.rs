@@ -1,4 +1,4 @@
-//! Panics of workers, as the parent gets them.
+//! Panics of workers, as the parent receives them.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::TaskErrorKind;
 use super::plain::Plain;
 use crate::text;
 
-/// The longest location of a panic, in bytes.
+/// The longest location of a panic, in bytes: as long as a path may be.
 const LONGEST_PLACE: usize = 4 << 10;
 
 /// A panic in a worker.
@@ -40,18 +40,18 @@ impl PanicInfo {
         Self { message, location, backtrace }
     }
 
-    /// The length of its texts.
+    /// The total length of its texts, in bytes.
     pub(crate) fn len(&self) -> usize {
         let of = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         self.message.len() + of(&self.location) + of(&self.backtrace)
     }
 
-    /// The panic as it is sent: texts that are too long lose their middle.
+    /// Cuts the panic to what is sent: texts that are too long lose their middle.
     pub(crate) fn cut(self) -> Self {
         self.cut_to(text::LONGEST_MESSAGE)
     }
 
-    /// As [`cut`](Self::cut), with texts of at most this many bytes.
+    /// Like [`cut`](Self::cut), with texts of at most `most` bytes.
     pub(crate) fn cut_to(self, most: usize) -> Self {
         let Self { message, location, backtrace } = self;
         let cut = |text| text::cut_to(text, most);
@@ -59,22 +59,21 @@ impl PanicInfo {
         Self { message: cut(message), location, backtrace: backtrace.map(cut) }
     }
 
-    /// The panic's message; `non-string payload` for a payload of another type. One of more than 256 KiB has lost its
-    /// middle: a note there says how many bytes were left out.
+    /// The panic's message; `non-string payload` if the payload is no string. A message of more than 256 KiB has lost
+    /// its middle, where a note says how many bytes are missing.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// Where it panicked, as `file:line:column`; `unknown place` for a panic that was resumed, whose location is not
-    /// known.
+    /// Where it panicked, as `file:line:column`; `unknown place` for a resumed panic, whose location is not known.
     #[must_use]
     pub fn location(&self) -> &str {
         self.location.as_deref().unwrap_or("unknown place")
     }
 
-    /// The backtrace, when `RUST_BACKTRACE` is set: from where the user's code panicked to where the worker called
-    /// it. All of it for `RUST_BACKTRACE=full`. Cut like a message.
+    /// The backtrace, if `RUST_BACKTRACE` is set: from where user code panicked to where the worker called it, or all
+    /// of it with `RUST_BACKTRACE=full`. Cut like a message.
     #[must_use]
     pub fn backtrace(&self) -> Option<&str> {
         self.backtrace.as_deref()

@@ -1,8 +1,8 @@
-//! Shows text that others have written: characters that would control a terminal are escaped.
+//! Shows untrusted text: characters that would control a terminal are escaped.
 
 use std::fmt::{self, Write};
 
-/// Shows a text whose control characters are escaped as in Rust's own literals: `\u{1b}`. Lines and tabs stay.
+/// Shows a text with its control characters escaped as in Rust literals: `\u{1b}`. Newlines and tabs stay.
 pub(crate) struct Plain<T>(pub(crate) T);
 
 impl<T: AsRef<str>> fmt::Display for Plain<T> {
@@ -18,8 +18,8 @@ impl<T: AsRef<str>> fmt::Display for Plain<T> {
     }
 }
 
-/// Whether a terminal does more with the character than showing it: control characters, and those that turn the
-/// direction of the text after them, with which a line can look like another.
+/// Whether the character makes a terminal do more than show it: control characters, and those that change the direction
+/// of text, with which one line can be made to look like another.
 fn controls(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
@@ -28,9 +28,9 @@ fn controls(c: char) -> bool {
     }
 }
 
-/// Appends bytes that a worker has printed: text as [`Plain`] shows it, other bytes as `\xff`.
+/// Appends bytes that a worker has printed: text as [`Plain`] shows it, invalid UTF-8 as `\xff`.
 pub(crate) fn push_plain(out: &mut Vec<u8>, bytes: &[u8]) {
-    // Most output is plain ASCII, which this copies at once.
+    // Most output is plain ASCII, which is copied in one go.
     if bytes.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t')) {
         return out.extend_from_slice(bytes);
     }
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_are_escaped() {
         let mut shown = Vec::new();
-        // A terminal of eight bits would take the second for an escape.
+        // An eight-bit terminal would take 0x9b for an escape sequence.
         push_plain(&mut shown, b"a\xff\x9b2J\xe2\x82b\n");
         assert_eq!(shown, b"a\\xff\\x9b2J\\xe2\\x82b\n");
     }

@@ -1,4 +1,4 @@
-//! Errors that the user's functions return, which cross to the parent as texts.
+//! Errors that the user's functions return. They cross to the parent as text.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,12 +6,12 @@ use std::ops::Deref;
 
 use crate::text::{self, LONGEST_MESSAGE};
 
-/// How many sources of an error are reported, and how long each may be: with the error itself they fit into a record.
-/// There is a limit because a chain may be a circle.
+/// How many sources of an error are reported, and how long each may be, so that they fit into a record beside the error
+/// itself. The number is limited because a chain may be circular.
 const MOST_SOURCES: usize = 16;
 const LONGEST_SOURCE: usize = LONGEST_MESSAGE / MOST_SOURCES;
 
-/// An error that a function returned, with its [sources](std::error::Error::source). It displays, and derefs, as one
+/// An error that a function returned, with its [sources](std::error::Error::source). It displays as, and derefs to, one
 /// text: `cannot load the model: No such file or directory (os error 2)`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ReturnedError {
@@ -35,7 +35,7 @@ impl ReturnedError {
         let mut source = None;
         let sources: Vec<String> = sources.into_iter().take(MOST_SOURCES).collect();
         for source in &sources {
-            // Many errors include the message of their source.
+            // Many errors already include the message of their source.
             if !text.ends_with(source.as_str()) {
                 text.extend([": ", source]);
             }
@@ -46,7 +46,7 @@ impl ReturnedError {
         Self { text, first: Link { says, source } }
     }
 
-    /// The texts that cross to the parent: its message, and that of each source.
+    /// The texts that cross to the parent: the error's message, and that of each source.
     pub(crate) fn into_texts(self) -> Vec<String> {
         let mut texts = Vec::new();
         let mut next = Some(Box::new(self.first));
@@ -136,11 +136,11 @@ impl StdError for Link {
     }
 }
 
-/// An error whose sources are wanted: [`sources!`](crate::sources) finds out whether its type knows them.
+/// Wraps an error so that [`sources!`](crate::sources) can ask its type for the sources.
 #[derive(Debug)]
 pub struct Asked<'e, E>(pub &'e E);
 
-/// A type that is an error, and so knows its source.
+/// An error type, which knows its source.
 pub trait OwnSources {
     /// The message of each source.
     fn sources(&self) -> Vec<String>;
@@ -162,7 +162,7 @@ impl<E: Deref<Target: StdError>> SourcesOfTarget for &Asked<'_, E> {
     }
 }
 
-/// Any other type, which has no sources.
+/// Any other type: it has no sources.
 pub trait NoSources {
     /// None.
     fn sources(&self) -> Vec<String>;
@@ -183,7 +183,8 @@ fn sources_of(first: Option<&(dyn StdError + 'static)>) -> Vec<String> {
 macro_rules! sources {
     ($error:expr) => {{
         use $crate::__private::{NoSources as _, OwnSources as _, SourcesOfTarget as _};
-        // The compiler takes the first of the three traits that the type has, beginning with the most references.
+        // The compiler tries the impl on the most references first, and falls back to the next if the type does not
+        // fit.
         (&&&$crate::__private::Asked($error)).sources()
     }};
 }
@@ -211,7 +212,7 @@ mod tests {
         Layer("no model", Some(Box::new(Layer("no file", Some(Box::new(Layer("no disk", None)))))))
     }
 
-    /// Derefs to an error and is none, as errors that erase a type are.
+    /// Derefs to an error without being one, like type-erased errors.
     struct Erased(Box<dyn StdError + Send + Sync>);
 
     impl Deref for Erased {

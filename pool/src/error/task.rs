@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use super::plain::Plain;
 use super::{Death, PanicInfo, ReturnedError};
 
-/// The error of one task that has no result. `Debug` says the same as `Display`, over several lines.
+/// Why one task has no result. `Debug` says the same as `Display`, over several lines.
 #[derive(Clone)]
 pub struct TaskError(pub(super) Arc<Failure>);
 
@@ -21,32 +21,32 @@ pub(super) struct Failure {
     argument: Option<String>,
     kind: TaskErrorKind,
     earlier: Vec<TaskErrorKind>,
-    /// The elements of an array that it had in place.
+    /// The elements of an array that the task worked on in place.
     rows: Option<Range<usize>>,
     end: EndNotes,
 }
 
-/// What there is to say of the end of a task's worker, besides how it ended.
+/// Notes on the end of a task's worker, besides how it ended.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EndNotes {
     /// The end of what it printed to stderr.
     pub(crate) stderr_tail: Option<String>,
-    /// Why it could not be killed, and the end of its lifeline had to do that.
+    /// Why the signal to kill it was refused, so that cutting its lifeline had to end it.
     pub(crate) kill_refused: Option<Errno>,
 }
 
-/// What failed.
+/// The work that failed.
 #[derive(Debug, Clone, Copy)]
 enum FailedWork {
-    /// The task on the item at this place in the input.
+    /// The task on the item at this position in the input.
     Item { task: &'static str, index: usize },
-    /// A worker's init function, before its first task; none for the `Default` of the state's type.
+    /// A worker's init function, before its first task; `None` if the state's `Default` failed.
     Init { function: Option<&'static str>, task: &'static str },
-    /// A worker's exit function; none for what follows those.
+    /// A worker's exit function; `None` if the failure came after the exit functions, in the end of the worker.
     Exit { function: Option<&'static str> },
 }
 
-/// Stands for the number of an item or worker where there is none.
+/// Stands for the index of an item or worker that does not exist.
 const NONE: usize = usize::MAX;
 
 impl TaskError {
@@ -70,7 +70,7 @@ impl TaskError {
         matches!(self.0.kind, TaskErrorKind::Cancelled)
     }
 
-    /// A worker has no state for this task: its init function failed, or the state's `Default`.
+    /// A worker has no state for this task: its init function or the state's `Default` failed.
     pub(crate) fn in_init(
         function: Option<&'static str>,
         task: &'static str,
@@ -81,7 +81,7 @@ impl TaskError {
         Self::of(FailedWork::Init { function, task }, worker, 1, None, kind)
     }
 
-    /// A worker's exit function failed, or what its end does after those.
+    /// A worker's exit function failed, or the end of the worker after its exit functions.
     pub(crate) fn in_exit(function: Option<&'static str>, worker: usize, cause: TaskErrorKind) -> Self {
         let kind = TaskErrorKind::Exit(Box::new(cause));
         Self::of(FailedWork::Exit { function }, worker, 1, None, kind)
@@ -106,7 +106,7 @@ impl TaskError {
         self
     }
 
-    /// Adds the elements of an array that the task had in place.
+    /// Adds the elements of an array that the task worked on in place.
     pub(crate) fn on_rows(mut self, rows: Range<usize>) -> Self {
         if let Some(failure) = Arc::get_mut(&mut self.0) {
             failure.rows = Some(rows);
@@ -114,7 +114,7 @@ impl TaskError {
         self
     }
 
-    /// Adds what there is to say of its worker's end.
+    /// Adds the notes on the end of its worker.
     pub(crate) fn with_end_notes(mut self, end: EndNotes) -> Self {
         if let Some(failure) = Arc::get_mut(&mut self.0) {
             failure.end = end;
@@ -122,9 +122,10 @@ impl TaskError {
         self
     }
 
-    /// The name of the function that failed, as it is registered: the task, or for [`TaskErrorKind::Init`] and
-    /// [`TaskErrorKind::Exit`] the worker's init or exit function. If the `Default` of the state's type failed, the task
-    /// that needed the state; empty if the worker was killed because it did not end after its exit functions.
+    /// The registered name of the function that failed: the task, or for [`TaskErrorKind::Init`] and
+    /// [`TaskErrorKind::Exit`] the worker's init or exit function. If the `Default` of the state's type failed, the
+    /// name of the task that needed the state. Empty if the worker was killed because it did not end after its exit
+    /// functions.
     #[must_use]
     pub fn task_name(&self) -> &'static str {
         match self.0.work {
@@ -135,7 +136,7 @@ impl TaskError {
     }
 
     /// The item's position in the input, from 0. [`TaskErrorKind::Init`] and [`TaskErrorKind::Exit`] belong to no item:
-    /// for them it is `usize::MAX`, which is no item's.
+    /// for them it is `usize::MAX`, which no item has.
     #[must_use]
     pub fn task_index(&self) -> usize {
         match self.0.work {
@@ -144,29 +145,30 @@ impl TaskError {
         }
     }
 
-    /// The worker that had the task, or whose init or exit function it was. For [`TaskErrorKind::Cancelled`], whose task
-    /// may have had none, `usize::MAX`.
+    /// The worker that had the task, or whose init or exit function failed. `usize::MAX` for
+    /// [`TaskErrorKind::Cancelled`], because a cancelled task may never have had a worker.
     #[must_use]
     pub fn worker_id(&self) -> usize {
         self.0.worker
     }
 
-    /// How many times the task was started; 1 without retries, and 0 for [`TaskErrorKind::Cancelled`], where that is not
-    /// known.
+    /// How many times the task was started: 1 without retries, and 0 for [`TaskErrorKind::Cancelled`], where the number
+    /// is not known.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.0.attempts
     }
 
-    /// The first 200 characters of the item, if its type is `Debug` and it was still there. Of an item of more than 1
-    /// GiB only the size.
+    /// The first 200 characters of the item, if its type is `Debug` and the item was still available. For an item of
+    /// more than 1 GiB, only its size.
     #[must_use]
     pub fn argument(&self) -> Option<&str> {
         self.0.argument.as_deref()
     }
 
-    /// For a task that worked on a chunk of an array [in place](crate::Job::chunks_mut), and panicked, died, was timed
-    /// out or was cancelled: the elements of that chunk. Each may be as it was, as it should be, or something in between.
+    /// The elements of the chunk that the task left torn: it worked on the chunk [in place](crate::Job::chunks_mut),
+    /// and panicked, died, was timed out or was cancelled. Each element may be as it was, as it should be, or something
+    /// in between.
     #[must_use]
     pub fn torn(&self) -> Option<Range<usize>> {
         let tears = |kind: &TaskErrorKind| {
@@ -182,22 +184,22 @@ impl TaskError {
         self.0.rows.clone().filter(|_| torn)
     }
 
-    /// What the worker printed to stderr before it died or was killed, at most the last 2 KiB: an assertion of a C
-    /// library, an allocator's complaint, a panic that could not unwind. As far as can be known, nothing from before
-    /// the task. The text is as it was printed: escape control characters before showing it, as this error's `Display`
-    /// does.
+    /// The last output of the worker to stderr before it died or was killed, at most 2 KiB: a failed assertion of a C
+    /// library, an allocator's complaint, a panic that could not unwind. Output from before the task is left out as far
+    /// as it can be told apart. The text is as it was printed: escape control characters before you show it, as this
+    /// error's `Display` does.
     #[must_use]
     pub fn stderr_tail(&self) -> Option<&str> {
         self.0.end.stderr_tail.as_deref()
     }
 
-    /// What went wrong, at the last attempt.
+    /// The cause of the failure, at the last attempt.
     #[must_use]
     pub fn kind(&self) -> &TaskErrorKind {
         &self.0.kind
     }
 
-    /// The errors of the attempts before the last, from the first on; empty without retries.
+    /// The errors of all attempts before the last, oldest first; empty without retries.
     #[must_use]
     pub fn earlier_attempts(&self) -> &[TaskErrorKind] {
         &self.0.earlier
@@ -205,7 +207,7 @@ impl TaskError {
 }
 
 impl std::error::Error for TaskError {
-    /// The error that the function returned, as text; its own sources follow it.
+    /// The error that the function returned, as text, with its own sources behind it.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.kind.returned().map(ReturnedError::first)
     }
@@ -257,7 +259,7 @@ impl TaskError {
         }
     }
 
-    /// Calls `say` for each further thing to say.
+    /// Calls `say` for each further detail.
     fn say_more(&self, mut say: impl FnMut(fmt::Arguments<'_>) -> fmt::Result) -> fmt::Result {
         let Failure { attempts, argument, earlier, end, .. } = &*self.0;
         if let Some(error) = end.kill_refused {
@@ -280,7 +282,7 @@ impl TaskError {
     }
 }
 
-/// Writes the end of a worker's stderr after an error: one line behind it, several below.
+/// Writes the end of a worker's stderr after an error: a single line behind it, several lines below it.
 pub(crate) fn write_stderr_tail(f: &mut impl fmt::Write, tail: &str) -> fmt::Result {
     f.write_str("; the end of its stderr:")?;
     let gap = if tail.contains('\n') { "\n    " } else { " " };
@@ -298,7 +300,7 @@ fn write_backtrace(f: &mut fmt::Formatter<'_>, kind: &TaskErrorKind) -> fmt::Res
     }
 }
 
-/// A text whose lines after the first are indented by this many spaces.
+/// A text that is shown with all lines but the first indented by this many spaces.
 struct Indented<'t>(&'t str, usize);
 
 impl fmt::Display for Indented<'_> {
@@ -315,7 +317,7 @@ impl fmt::Display for Indented<'_> {
     }
 }
 
-/// What went wrong with a task. `Debug` says the same as `Display`, with the backtrace of a panic.
+/// How a task failed. `Debug` says the same as `Display`, with the backtrace of a panic.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum TaskErrorKind {
@@ -335,14 +337,14 @@ pub enum TaskErrorKind {
     Exit(Box<TaskErrorKind>),
     /// A function returned this error: a task, or an init function that could not make the state.
     Failed(ReturnedError),
-    /// The call was cancelled before the task had an outcome. Only calls that work on an array in place say so of each
-    /// task ([`Job::chunks_mut_outcomes`](crate::Job::chunks_mut_outcomes)): they leave the array behind. Any other call
-    /// ends with [`Error::Cancelled`](crate::Error::Cancelled).
+    /// The call was cancelled before the task had an outcome. Only calls that work on an array in place report this for
+    /// each task ([`Job::chunks_mut_outcomes`](crate::Job::chunks_mut_outcomes)), because the array outlives the call.
+    /// Any other call ends with [`Error::Cancelled`](crate::Error::Cancelled).
     Cancelled,
 }
 
 impl TaskErrorKind {
-    /// What made the init or exit function fail; the kind itself for a task.
+    /// The kind of failure of an init or exit function; for a task, the kind itself.
     fn cause(&self) -> &Self {
         match self {
             Self::Init(cause) | Self::Exit(cause) => cause,
@@ -350,7 +352,7 @@ impl TaskErrorKind {
         }
     }
 
-    /// The error that the function returned, if that is what went wrong.
+    /// The error that the function returned, if that is the cause.
     fn returned(&self) -> Option<&ReturnedError> {
         match self {
             Self::Failed(error) => Some(error),
