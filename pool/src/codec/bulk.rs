@@ -1,13 +1,13 @@
-//! Numbers and bytes as they lie in memory. Serde passes a slice element by element. In bincode's format with
-//! fixed-size integers, on a little-endian machine, a number is its bytes, and a slice of numbers is its count and its
-//! bytes: one copy does the same.
+//! Fast paths for numbers and bytes. Serde passes a slice element by element. But in bincode's format with fixed-size
+//! integers, a number is encoded as its bytes on a little-endian machine, and a slice of numbers as its length and its
+//! bytes, so one copy gives the same result.
 #![allow(unsafe_code, reason = "casts a value to the type that it was found to have")]
 
 use std::mem::ManuallyDrop;
 
 use bytemuck::Pod;
 
-/// Asks for each type of number in turn, until there is an answer; the most likely ones first.
+/// Tries each type of number in turn until one fits, the most likely ones first.
 macro_rules! ask_each {
     ($ask:ident::<$value:ty>($argument:expr)) => {
         $ask::<$value, u8>($argument)
@@ -35,13 +35,13 @@ pub(super) fn all_numbers<T>(values: &[T]) -> Option<&[u8]> {
     ask_each!(bytes_of_all::<T>(values))
 }
 
-/// The number at the front of the bytes, if `T` is one, and the bytes behind it.
+/// The number at the front of the bytes, if `T` is a number, and the bytes after it.
 #[inline]
 pub(super) fn number_from<T>(bytes: &[u8]) -> Option<Result<(T, &[u8]), String>> {
     ask_each!(number_of::<T>(bytes))
 }
 
-/// How many numbers `value` holds, and their bytes, if it is a `Vec`, slice or boxed slice of numbers.
+/// The number of elements of `value`, and their bytes, if it is a `Vec`, slice or boxed slice of numbers.
 #[inline]
 pub(super) fn numbers_in<T: ?Sized>(value: &T) -> Option<(usize, &[u8])> {
     ask_each!(slice_of::<T>(value))
@@ -54,7 +54,7 @@ pub(super) fn bytes_in<T: ?Sized>(value: &T) -> Option<&[u8]> {
     slice_of::<T, u8>(value).map(|(_, bytes)| bytes)
 }
 
-/// The `Vec` of numbers at the front of the bytes, if `T` is one, and the bytes behind it.
+/// The `Vec` of numbers at the front of the bytes, if `T` is one, and the bytes after it.
 #[inline]
 pub(super) fn numbers_from<T>(bytes: &[u8]) -> Option<Result<(T, &[u8]), String>> {
     ask_each!(vec_from::<T>(bytes))
@@ -67,7 +67,8 @@ fn bytes_of<T: ?Sized, N: Pod>(value: &T) -> Option<&[u8]> {
 
 #[inline]
 fn bytes_of_all<T, N: Pod>(values: &[T]) -> Option<&[u8]> {
-    // SAFETY: `T` is `N` (just checked; this runs only then), so this is the same slice.
+    // SAFETY: the closure runs only if `is_same` has found `T` to be `N` up to lifetimes, and a number has none. So
+    // pointer and length are those of `values`, and the result borrows no longer than it.
     let numbers = || unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<N>(), values.len()) };
     is_same::<T, N>().then(|| bytemuck::cast_slice(numbers()))
 }
@@ -111,7 +112,7 @@ fn vec_from<T, N: Pod>(bytes: &[u8]) -> Option<Result<(T, &[u8]), String>> {
         return Some(Err(format!("{count} numbers are more than {} bytes", bytes.len())));
     };
     let mut vec = Vec::new();
-    // A large result is here already, and there may be no memory for a second copy of it.
+    // The bytes of a large result are in memory already, and there may be no room for a copy.
     if let Err(error) = vec.try_reserve_exact(numbers.len() / size_of::<N>()) {
         return Some(Err(format!("there is no memory for {count} numbers: {error}")));
     }
@@ -123,26 +124,27 @@ fn vec_from<T, N: Pod>(bytes: &[u8]) -> Option<Result<(T, &[u8]), String>> {
     Some(Ok((same::<Vec<N>, T>(vec), rest)))
 }
 
-/// The value, as the type that it has.
+/// The value, under the name of the type that it is known to have.
 #[inline]
 fn same<Known, T>(value: Known) -> T {
     assert!(is_same::<Known, T>());
     let value = ManuallyDrop::new(value);
-    // SAFETY: the types are the same except for lifetimes (just checked), and a number or a `Vec` of numbers has none.
-    // The original is in a `ManuallyDrop` and never used again, so the value is moved, not copied.
+    // SAFETY: the types are the same up to lifetimes (asserted above), and callers pass a number or a `Vec` of numbers,
+    // which has none. The original is in a `ManuallyDrop` and is not used again, so the value is moved, not duplicated.
     unsafe { std::ptr::from_ref(&*value).cast::<T>().read() }
 }
 
 /// The value, if it has the type `Known`.
 #[inline]
 fn as_type<T: ?Sized, Known>(value: &T) -> Option<&Known> {
-    // SAFETY: `T` is `Known` except for lifetimes (checked before this runs), so `T` is sized and the pointer a thin
-    // one to a valid `Known`. The result is borrowed from `value`, and so are the numbers that `Known` borrows: they
-    // outlive `value`, and callers use them no longer than the result.
+    // SAFETY: the closure runs only if `is_same` has found `T` to be `Known` up to lifetimes, so `T` is sized and the
+    // cast pointer is a thin one to a valid `Known`. `Known` may claim longer lifetimes for what it borrows than `T`
+    // has. The callers in this file read those borrows only for as long as the result borrows `value`, which they
+    // outlive.
     is_same::<T, Known>().then(|| unsafe { &*std::ptr::from_ref(value).cast::<Known>() })
 }
 
-/// Whether two types are the same except for lifetimes.
+/// Whether two types are the same up to lifetimes.
 #[inline]
 fn is_same<A: ?Sized, B: ?Sized>() -> bool {
     typeid::of::<A>() == typeid::of::<B>()

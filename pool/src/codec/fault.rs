@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use super::{MESSAGEPACK, MOST_EMPTY};
 use crate::text::told;
 
-/// The error of the codecs. It is made where something is wrong, and becomes a message where the type is known.
+/// The error of the codecs. It is created where something is wrong, and becomes a message where the type is known.
 #[derive(Debug)]
 pub(super) struct Fault(Box<Kind>);
 
@@ -15,18 +15,18 @@ pub(super) enum Kind {
     Said(String),
     /// The bytes end within the value.
     Ends,
-    /// This many bytes are left behind the value.
+    /// This many bytes are left after the value.
     LeftOver(usize),
     /// More elements than the bytes at hand can hold.
     TooMany { elements: u64, bytes: usize },
-    /// More elements without bytes than are decoded.
+    /// More elements without bytes than decoding allows.
     TooManyEmpty,
     /// The value is nested too deeply for the stack.
     Deep,
     /// The value is nested too deeply for a type that asks what comes next.
     #[cfg(feature = "messagepack")]
     DeepDescribed,
-    /// A type asks what comes next, and the format does not say: what the type expects, and what it would make.
+    /// A type asks what comes next, and the format does not say. Holds what the type expects, and the type's name.
     Undescribed { expected: String, made: &'static str },
     /// A type asks for names, and the format has none.
     Unnamed,
@@ -57,7 +57,7 @@ impl From<std::io::Error> for Fault {
 }
 
 impl Fault {
-    /// As the user reads it: of which type, by which codec.
+    /// The message for the user, with the names of the type and the codec.
     #[cold]
     pub(super) fn told(self, codec: &str, of: &str) -> String {
         let only = format!(
@@ -114,7 +114,7 @@ impl Fault {
     }
 }
 
-/// Says what may be wrong with a type that does not read what it writes.
+/// Says what may be wrong with a type that cannot read what it writes.
 pub(super) fn reads_other(of: &str) -> String {
     format!(
         "{of} reads other bytes than it writes; with `#[serde(skip_serializing)]` or `#[serde(skip_deserializing)]` \
@@ -148,7 +148,7 @@ impl std::error::Error for Fault {}
 impl serde::ser::Error for Fault {
     #[cold]
     fn custom<T: Display>(why: T) -> Self {
-        // The message may quote what a worker wrote, so it is cut.
+        // The message may quote text from a worker, so it is cut.
         Kind::Said(told(why)).into()
     }
 }
@@ -156,7 +156,7 @@ impl serde::ser::Error for Fault {
 impl serde::de::Error for Fault {
     #[cold]
     fn custom<T: Display>(why: T) -> Self {
-        // The message may quote what a worker wrote, so it is cut.
+        // The message may quote text from a worker, so it is cut.
         Kind::Said(told(why)).into()
     }
 }

@@ -1,9 +1,9 @@
-//! The codec: how arguments, results and shared values become bytes. All formats are behind one enum, so that swapping
-//! one is a change of this file.
+//! The codec: how arguments, results and shared values become bytes. All formats are behind one enum, so that a new one
+//! changes only this file.
 //!
-//! The bytes to decode come from another process, which may have written anything. Their number bounds the time and the
-//! memory that decoding takes, and the stack bounds its depth; beyond that there is an error. A value that a format
-//! cannot give back as it was is an error when it is encoded.
+//! The bytes to decode come from another process, which may have written anything. Their number bounds the time and
+//! memory that decoding takes, and the stack bounds its depth; anything beyond is an error. A value that a format
+//! cannot give back unchanged is refused when it is encoded.
 
 #[cfg(not(any(feature = "bincode", feature = "postcard", feature = "messagepack")))]
 compile_error!(
@@ -27,20 +27,20 @@ use serde::{Deserialize, Serialize};
 
 use fault::{Fault, Kind};
 
-/// The most elements without bytes that one value may have, and the most memory that they may take, for no bytes bound
-/// their number. Decoding so many takes some ten milliseconds.
+/// The most elements without bytes that one value may have, and the most memory, in bytes, that they may take. Their
+/// number needs this bound because no bytes limit it. Decoding this many takes some ten milliseconds.
 const MOST_EMPTY: usize = 1 << 24;
 
-/// The format that describes itself, as errors name it.
+/// The name of the self-describing format in errors.
 const MESSAGEPACK: &str = "MessagePack";
-/// The format of records, as errors name it.
+/// The name of the format of records in errors.
 const RECORD: &str = "a record";
 
-/// How arguments, results and shared values are encoded. Each codec is a feature of this crate, by its name in lower
-/// case, and `bincode` is one by default. The default codec is the first of them that is there.
+/// How arguments, results and shared values are encoded. Each codec is a feature of this crate, its name in lower case,
+/// and `bincode` is on by default. The default codec is the first one, in the order below, that is enabled.
 ///
-/// What comes back is what went out, or there is an error. Bincode and Postcard write fields by their place, without
-/// names or kinds, so for types that ask for those the error names the attribute and the codec that can:
+/// A value comes back unchanged, or there is an error. Bincode and Postcard write fields by position, without names or
+/// kinds; for types that need those, the error names the attribute and a codec that supports it:
 ///
 /// | | `Bincode`, `Postcard` | `MessagePack` |
 /// |---|---|---|
@@ -52,17 +52,17 @@ const RECORD: &str = "a record";
 /// | more than 2^32 elements | yes | an error |
 /// | `Vec<()>` and the like, up to 16 million elements | yes | yes |
 ///
-/// A value may be nested as deeply as the stack allows: decoding takes half of what the thread has left, encoding three
-/// quarters, and a value that is deeper is an error. A chain of 20,000 boxes may be too deep for a thread of 2 MiB.
-/// Values that MessagePack describes to a type that asks (untagged and tagged enums, `serde_json::Value`) have 256
-/// levels at most, and an eighth of the stack.
+/// A value may be nested as deeply as the stack allows: decoding uses at most half of what the thread has left,
+/// encoding three quarters, and a deeper value is an error. A chain of 20,000 boxes may be too deep for a thread of 2
+/// MiB. With MessagePack, values of types that ask what comes next (untagged and tagged enums, `serde_json::Value`)
+/// have at most 256 levels, and an eighth of the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Codec {
     /// The format of bincode 2 with fixed-size integers: the fastest. Not self-describing.
     ///
-    /// Vectors, slices and boxed slices of numbers are copied as a whole, each argument by itself, and the result.
-    /// Those inside of other types go number by number; for bytes that is two to three times as slow, and
-    /// [`#[serde(with = "serde_bytes")]`](https://docs.rs/serde_bytes) on the field saves it.
+    /// A vector, slice or boxed slice of numbers that is itself an argument or the result is copied as a whole. Inside
+    /// another type it goes number by number; for bytes that takes two to three times as long, which [`#[serde(with =
+    /// "serde_bytes")]`](https://docs.rs/serde_bytes) on the field avoids.
     #[cfg(feature = "bincode")]
     #[cfg_attr(docsrs, doc(cfg(feature = "bincode")))]
     Bincode,
@@ -84,7 +84,7 @@ impl Default for Codec {
 }
 
 impl Codec {
-    /// The codecs of this build, the default first.
+    /// The codecs of this build, the default one first.
     const ALL: &[Self] = &[
         #[cfg(feature = "bincode")]
         Self::Bincode,
@@ -107,7 +107,7 @@ impl Codec {
         }
     }
 
-    /// The name in errors.
+    /// Its name in errors.
     const fn name(self) -> &'static str {
         match self {
             #[cfg(feature = "bincode")]
@@ -158,7 +158,7 @@ impl Codec {
         encoded.map_err(|fault| fault.told(self.name(), type_name::<T>()))
     }
 
-    /// Decodes a value that is exactly these bytes, and may borrow from them.
+    /// Decodes a value from exactly these bytes. It may borrow from them.
     #[inline]
     pub(crate) fn decode<'a, T: Deserialize<'a>>(self, bytes: &'a [u8]) -> Result<T, String> {
         let mut rest = bytes;
@@ -169,7 +169,7 @@ impl Codec {
         Ok(value)
     }
 
-    /// Decodes the first value of these bytes, and goes past it.
+    /// Decodes a value from the front of these bytes, and moves past it.
     #[inline]
     pub(crate) fn decode_next<'a, T: Deserialize<'a>>(self, bytes: &mut &'a [u8]) -> Result<T, String> {
         if self.is_plain()
@@ -204,13 +204,13 @@ impl Codec {
     }
 }
 
-/// Appends the bytes of a record: a report between parent and worker, the same with every codec.
+/// Appends the bytes of a record: a report between parent and worker, encoded the same way whatever the codec.
 pub(crate) fn encode_record<T: Serialize + ?Sized>(record: &T, out: &mut impl Write) -> Result<(), String> {
     let encoded = positional::encode::<positional::Records, T>(record, out);
     encoded.map_err(|fault| fault.told(RECORD, type_name::<T>()))
 }
 
-/// Decodes a record that is exactly these bytes.
+/// Decodes a record from exactly these bytes.
 pub(crate) fn decode_record<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
     let decoded = match positional::decode::<positional::Records, T>(bytes) {
         Ok((record, [])) => Ok(record),
@@ -220,27 +220,27 @@ pub(crate) fn decode_record<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T
     decoded.map_err(|fault: Fault| fault.told(RECORD, type_name::<T>()))
 }
 
-/// Where the bytes of an item go.
+/// The destination of an item's bytes.
 pub trait ItemWriter: Write {
-    /// The address of the next byte, as far as alignment matters, if `len` bytes follow.
+    /// The address of the next byte, given that `len` bytes follow. Only its alignment is meaningful.
     fn address_of_next(&self, len: usize) -> usize;
 }
 
 impl ItemWriter for Vec<u8> {
     fn address_of_next(&self, _: usize) -> usize {
-        // Only the offset matters, because an allocation is aligned for every number.
+        // The offset will do, because an allocation is aligned for every number.
         self.len()
     }
 }
 
-/// A number for a type, the same in every process of one build.
+/// A number for a type, the same in every process of a build.
 pub(crate) fn type_key(id: TypeId) -> u64 {
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);
     hasher.finish()
 }
 
-/// For the fuzzer: decodes a value as the parent does.
+/// For the fuzzer: decodes a value like the parent.
 #[cfg(fuzzing)]
 pub fn decode_any<'a, T: Deserialize<'a>>(codec: Codec, bytes: &'a [u8]) -> Result<T, String> {
     codec.decode(bytes)
@@ -254,12 +254,12 @@ pub fn encode_any<T: Serialize>(codec: Codec, value: &T) -> Result<Vec<u8>, Stri
     Ok(bytes)
 }
 
-/// The description of the values that a type's visitor takes.
+/// The visitor's description of the values that it takes.
 fn expected(visitor: &dyn Expected) -> String {
     visitor.to_string()
 }
 
-/// Whether a tuple's bytes are those of its parts, one after the other. If so, each part is encoded by itself, in the
+/// Whether a tuple's encoding is that of its parts, one after the other. If so, each part is encoded on its own, in the
 /// fastest way for its type.
 #[inline]
 #[must_use]
@@ -267,7 +267,7 @@ pub fn joins_parts(codec: Codec) -> bool {
     codec.name() != MESSAGEPACK
 }
 
-/// An error if bytes are left over behind a value.
+/// An error if bytes are left over after a value.
 #[inline]
 pub fn all_read(rest: &[u8]) -> Result<(), String> {
     if rest.is_empty() {

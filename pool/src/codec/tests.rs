@@ -1,4 +1,4 @@
-//! Values come back as they went, and bytes that nobody wrote do no harm.
+//! Values come back as they went, and arbitrary bytes do no harm.
 
 mod kinds;
 mod refused;
@@ -38,7 +38,7 @@ fn strings_and_bytes_are_borrowed_in_place() {
     }
 }
 
-/// The same by serde's own way: a field hides the type.
+/// Encodes a value as serde passes it: inside a field, where the codec does not see its type.
 fn by_serde<T: Serialize>(value: &T) -> Vec<u8> {
     #[derive(Serialize)]
     struct Hidden<'a, T>(&'a T);

@@ -1,4 +1,4 @@
-//! Reading. Allocates no more than the bytes at hand can fill, and nests no deeper than the stack allows.
+//! Reads MessagePack. Allocates no more than the bytes at hand can fill, and nests no deeper than the stack allows.
 
 mod head;
 mod somes;
@@ -14,7 +14,7 @@ use crate::sys::stack::Floor;
 use head::{Head, take};
 use somes::Somes;
 
-/// Decodes the value at the front of these bytes; returns the bytes behind it too.
+/// Decodes the value at the front of these bytes. Returns it, and the bytes after it.
 pub(in crate::codec) fn decode<'de, T: serde::Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, &'de [u8])> {
     let (floor, any_floor) = (Floor::keeping_eighths(4), Floor::keeping_eighths(7));
     let mut reader = Reader { rest: bytes, floor, any_floor, any_left: MOST_DESCRIBED, promised: 0 };
@@ -22,18 +22,18 @@ pub(in crate::codec) fn decode<'de, T: serde::Deserialize<'de>>(bytes: &'de [u8]
     Ok((value, reader.rest))
 }
 
-/// How deeply a value may be nested whose type asks what comes next. On a stack of 2 MiB that leaves 8 KiB for each
-/// level of what the type makes of it.
+/// How deeply a value of a type that asks what comes next may be nested. On a stack of 2 MiB that leaves 8 KiB for each
+/// level, which the type's own code uses.
 pub(in crate::codec) const MOST_DESCRIBED: u32 = 256;
 
 struct Reader<'de> {
     rest: &'de [u8],
-    /// Keeps half of the stack, for the value must also be dropped, and may be formatted.
+    /// Keeps half of the stack free, because the value must also be dropped, and may be formatted.
     floor: Floor,
-    /// Keeps more for types that ask what comes next: serde buffers that value, and then goes through it again.
+    /// Keeps more free for types that ask what comes next: serde buffers the value, and then walks through it again.
     any_floor: Floor,
     any_left: u32,
-    /// How many elements were announced to visitors, which may have allocated for them. Each takes a byte at least.
+    /// How many elements were announced to visitors, which may have allocated for them. Each takes at least a byte.
     promised: usize,
 }
 
@@ -75,7 +75,7 @@ impl<'de> Reader<'de> {
         self.visit(visitor, Takes::Either, false)
     }
 
-    /// As [`visit_known`](Self::visit_known), with a short way for numbers, which are many.
+    /// Like [`visit_known`](Self::visit_known), with a fast path for numbers, which are frequent.
     #[inline]
     fn visit_number<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
         let (marker, mut rest) = self.rest.split_first().ok_or(Kind::Ends)?;
@@ -287,7 +287,7 @@ fn sixteen(bytes: &[u8]) -> Result<[u8; 16]> {
     bytes.try_into().map_err(|_| Kind::Invalid("number").into())
 }
 
-/// Access to the values of an array, or the entries of a map. Each takes a byte at least.
+/// Access to the values of an array, or the entries of a map. Each takes at least a byte.
 struct Counted<'r, 'de> {
     reader: &'r mut Reader<'de>,
     left: usize,

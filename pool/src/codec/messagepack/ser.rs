@@ -21,12 +21,12 @@ pub(in crate::codec) fn encode<T: Serialize + ?Sized>(value: &T, out: &mut impl 
 struct Writer<'w, W> {
     out: &'w mut W,
     floor: Floor,
-    /// How many options are around the value that is written next.
+    /// The number of `Some`s around the value that is written next.
     somes: u32,
 }
 
 impl<W: Write> Writer<'_, W> {
-    /// The output, for a value that is not nothing: the options around it are not written.
+    /// The output for a value that is not nothing. The `Some`s around it are not written.
     #[inline]
     fn out(&mut self) -> &mut W {
         self.somes = 0;
@@ -70,7 +70,7 @@ impl<W: Write> Writer<'_, W> {
     }
 }
 
-/// A length in the four bytes that the format has for it.
+/// A length in the format's four bytes.
 fn short(len: usize) -> Result<u32> {
     u32::try_from(len)
         .map_err(|_| Kind::Said(format!("MessagePack has no lengths beyond {}: {len}", u32::MAX)).into())
@@ -280,11 +280,11 @@ impl<'o, 'w, W: Write> Serializer for &'o mut Writer<'w, W> {
 /// A sequence or map.
 struct Compound<'o, 'w, W> {
     writer: &'o mut Writer<'w, W>,
-    /// How many values were announced, and how many were written. A map has two for each entry.
+    /// The number of values that were announced, and the number that were written. A map has two for each entry.
     said: Option<usize>,
     wrote: usize,
     an_entry: usize,
-    /// The values, until their number is known.
+    /// The encoded values, held back until their number is known.
     waiting: Vec<u8>,
 }
 
@@ -326,7 +326,7 @@ impl<'o, 'w, W: Write> Compound<'o, 'w, W> {
     }
 }
 
-/// The fields of a type that announces how many it has.
+/// The fields of a type, whose number is announced.
 struct Fields<'o, 'w, W> {
     writer: &'o mut Writer<'w, W>,
     said: usize,

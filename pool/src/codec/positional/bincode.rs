@@ -1,4 +1,4 @@
-//! Numbers as the crate bincode writes them.
+//! The format of numbers in bincode, through that crate.
 
 use std::io::Write;
 

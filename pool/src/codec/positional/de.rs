@@ -1,5 +1,5 @@
-//! Reading. Allocates no more than the bytes at hand can fill, nests no deeper than the stack allows, and trusts no
-//! count.
+//! Reads the positional formats. Allocates no more than the bytes at hand can fill, nests no deeper than the stack
+//! allows, and trusts no count.
 
 use std::marker::PhantomData;
 
@@ -13,7 +13,7 @@ use super::super::{MOST_EMPTY, expected};
 use super::{Format, take_slice};
 use crate::sys::stack::Floor;
 
-/// Decodes the value at the front of these bytes; returns the bytes behind it too.
+/// Decodes the value at the front of these bytes. Returns it, and the bytes after it.
 #[inline]
 pub(in crate::codec) fn decode<'de, F: Format, T: serde::Deserialize<'de>>(
     bytes: &'de [u8],
@@ -31,11 +31,11 @@ pub(in crate::codec) fn decode<'de, F: Format, T: serde::Deserialize<'de>>(
 
 struct Reader<'de, F> {
     rest: &'de [u8],
-    /// Keeps half of the stack, for the value must also be dropped, and may be formatted.
+    /// Keeps half of the stack free, because the value must also be dropped, and may be formatted.
     floor: Floor,
-    /// The memory that elements without bytes take so far.
+    /// The memory that elements without bytes have taken so far.
     empty: usize,
-    /// How many elements were announced to visitors, which may have allocated for them. Each takes a byte at least, or
+    /// How many elements were announced to visitors, which may have allocated for them. Each takes at least a byte, or
     /// counts as [`empty`](Self::empty).
     promised: usize,
     format: PhantomData<F>,
@@ -64,7 +64,7 @@ impl<'de, F: Format> Reader<'de, F> {
         if self.floor.is_reached() { Err(Kind::Deep.into()) } else { Ok(()) }
     }
 
-    /// Reads a count, and gives access to as many elements.
+    /// Reads a count, and gives access to that many elements.
     #[inline]
     fn counted<V>(&mut self, visit: impl FnOnce(Counted<'_, 'de, F>) -> Result<V>) -> Result<V> {
         self.nest()?;
@@ -81,7 +81,7 @@ impl<'de, F: Format> Reader<'de, F> {
         Ok(value)
     }
 
-    /// Counts an element of this size that was made from no bytes.
+    /// Counts an element of this size that was decoded from no bytes.
     #[cold]
     fn count_empty(&mut self, size: usize) -> Result<()> {
         self.empty = self.empty.saturating_add(size.max(1));
@@ -255,7 +255,7 @@ impl<'de, F: Format> VariantAccess<'de> for &mut Reader<'de, F> {
     }
 }
 
-/// Access to the fields of a tuple or struct, whose number the type knows.
+/// Access to the fields of a tuple or struct, whose number comes from the type.
 struct Fields<'r, 'de, F> {
     reader: &'r mut Reader<'de, F>,
     left: usize,
@@ -277,7 +277,7 @@ impl<'de, F: Format> SeqAccess<'de> for Fields<'_, 'de, F> {
     }
 }
 
-/// Access to elements or entries, whose number the bytes gave.
+/// Access to elements or entries, whose number comes from the bytes.
 struct Counted<'r, 'de, F> {
     reader: &'r mut Reader<'de, F>,
     left: usize,

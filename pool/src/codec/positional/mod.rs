@@ -1,7 +1,8 @@
-//! Formats in which a value is known by its place: neither names nor kinds are written. bincode and postcard are such
-//! formats, and differ only in how they write numbers, which their crates do here as well. The walk over a value is
-//! this project's own. It writes and reads exactly the crates' bytes, as the tests check, but it is made for untrusted
-//! bytes, and refuses values that these formats cannot carry. Records have a format of their own, which needs no crate.
+//! Formats that know a value only by its position and write neither names nor kinds. bincode and postcard are such
+//! formats, and differ only in how they write numbers, which is left to their crates. The walk over a value is this
+//! project's own. It writes and reads exactly the same bytes as those crates, as the tests check, but it is made for
+//! untrusted bytes, and refuses values that these formats cannot carry. Records have a format of their own, which needs
+//! no crate.
 
 use std::io::Write;
 
@@ -29,7 +30,7 @@ pub(super) use ser::encode;
 
 /// How a format writes numbers, booleans and characters.
 pub(super) trait Format {
-    /// Whether numbers are written as they lie in memory.
+    /// Whether a number is encoded as its bytes in memory.
     const IS_PLAIN: bool;
 
     fn put<A: Atom>(atom: A, out: &mut impl Write) -> Result<()>;

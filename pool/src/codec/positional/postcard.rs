@@ -1,11 +1,11 @@
-//! Numbers as the crate postcard writes them.
+//! The format of numbers in postcard, through that crate.
 
 use std::io::Write;
 
 use super::{Atom, Format, invalid, not_written};
 use crate::codec::fault::{Kind, Result};
 
-/// postcard: integers in as few bytes as they need, signed ones folded so that small ones stay small.
+/// postcard: variable-length integers, with signed ones in zigzag encoding so that small ones stay small.
 pub(in crate::codec) enum Postcard {}
 
 impl Format for Postcard {

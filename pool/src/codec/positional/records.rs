@@ -1,5 +1,5 @@
-//! Numbers as they lie in memory, lowest byte first: the format of records, which are reports between parent and worker
-//! and do not depend on the build's codecs.
+//! Little-endian numbers of fixed size: the format of records, the reports between parent and worker, which do not
+//! depend on the build's codecs.
 
 use std::io::Write;
 

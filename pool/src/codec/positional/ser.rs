@@ -1,4 +1,4 @@
-//! Writing. Values that could not be read again are refused here, where the field can be named.
+//! Writes the positional formats. Values that could not be read back are refused here, where the field can be named.
 
 use std::io::Write;
 use std::marker::PhantomData;
@@ -223,7 +223,7 @@ impl<'o, 'w, F: Format, W: Write> Serializer for &'o mut Writer<'w, F, W> {
     }
 }
 
-/// Elements or entries, whose number was written before them.
+/// Elements or entries after their number, which is already written.
 struct Counted<'o, 'w, F, W> {
     writer: &'o mut Writer<'w, F, W>,
     said: usize,
@@ -298,7 +298,7 @@ fields!(
     SerializeTuple serialize_element, SerializeTupleStruct serialize_field, SerializeTupleVariant serialize_field
 );
 
-/// A struct. None of its fields may be left out, for readers know them by their place.
+/// A struct. None of its fields may be left out, because readers know them only by position.
 struct Struct<'o, 'w, F, W> {
     writer: &'o mut Writer<'w, F, W>,
     name: &'static str,

@@ -68,7 +68,7 @@ macro_rules! each_kind {
     };
 }
 
-/// Calls a macro with values of kinds that plain MessagePack cannot tell apart, or writes otherwise.
+/// Calls a macro with values of kinds that plain MessagePack cannot tell apart, or writes differently.
 macro_rules! each_extended_kind {
     ($check:ident) => {
         $check!(Option<()>: None, Some(()));
@@ -98,7 +98,7 @@ fn each_codec_gives_back_each_kind() {
             for codec in CODECS {
                 let bytes = bytes_of(codec, &value);
                 assert_eq!(codec.decode::<$kind>(&bytes).as_ref(), Ok(&value), "{codec:?}");
-                // Bytes that are cut off, or too long, are no value.
+                // Bytes that are cut off or too long are no value.
                 for cut in [bytes.len() / 2, bytes.len() - usize::from(!bytes.is_empty())] {
                     assert!(cut == bytes.len() || codec.decode::<$kind>(&bytes[..cut]).is_err(), "{codec:?} {value:?}");
                 }
@@ -131,7 +131,7 @@ fn the_bytes_are_those_of_the_formats() {
     each_kind!(check);
 }
 
-/// The checked reader makes the same values of any bytes, valid or not, as the formats' own readers.
+/// For any bytes, valid or not, the checked reader agrees with the formats' own readers.
 #[test]
 fn corrupted_bytes_are_read_as_the_formats_read_them() {
     let mut random = 0x9e37_79b9_7f4a_7c15u64;
@@ -156,7 +156,7 @@ fn corrupted_bytes_are_read_as_the_formats_read_them() {
                     let read = codec.decode::<$kind>(&bytes).ok().map(|value| bytes_of(codec, &value));
                     let theirs: Option<$kind> = match codec {
                         Codec::Bincode => {
-                            // Without a limit it would allocate as much as a length says.
+                            // Without a limit it would allocate as much as the length claims.
                             let config = bincode::config::standard().with_fixed_int_encoding();
                             let config = config.with_limit::<{ 1 << 20 }>();
                             let decoded = bincode::serde::borrow_decode_from_slice(&bytes, config);

@@ -81,7 +81,7 @@ fn types_that_need_names_are_refused_by_name() {
     }
 }
 
-/// A `Serialize` that writes another number of elements than it announces would shift everything behind it.
+/// A `Serialize` that writes more or fewer elements than it announces would shift everything after them.
 #[test]
 fn a_wrong_count_is_refused() {
     struct Wrong(usize);

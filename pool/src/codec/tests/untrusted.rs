@@ -1,4 +1,4 @@
-//! Bytes that nobody wrote, and values that are too much: each is decoded within bounds, or is an error.
+//! Arbitrary bytes, and values that are too large or too deep: each is decoded within bounds, or is an error.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::CString;
@@ -33,7 +33,7 @@ fn no_length_is_trusted() {
             for len in [1 << 25, 1 << 31, u64::from(u32::MAX), 1 << 40, 1 << 60, 1 << 63, u64::MAX] {
                 for head in length(codec, len) {
                     for rest in [&[][..], &[0; 100], &[1; 100], &head.repeat(20)] {
-                        // As many levels of one element each as the type has, and then the length.
+                        // One level of one element for each level of the type, and then the length.
                         let mut bytes = length(codec, 1).last().unwrap().repeat(nested);
                         bytes.extend(&head);
                         bytes.extend(rest);
@@ -69,7 +69,7 @@ fn no_length_is_trusted() {
     check::<std::collections::LinkedList<Vec<()>>>(1);
 }
 
-/// Each level of a nested value may allocate by its count, and the same bytes must fill all of them.
+/// Each level of a nested value may allocate for its count, though the same bytes must fill all levels.
 #[test]
 fn all_hints_together_are_what_the_bytes_can_fill() {
     use std::cell::Cell;
@@ -115,7 +115,7 @@ fn elements_without_bytes_are_counted_together() {
         let error = codec.decode::<Vec<Vec<()>>>(&vectors(20)).unwrap_err();
         assert!(error.contains("that take no bytes"), "{error}");
     }
-    /// It takes no bytes, but much memory.
+    /// Takes no bytes, but much memory.
     #[derive(Debug, Deserialize)]
     struct Large {
         #[serde(skip, default = "zeros")]
@@ -161,7 +161,7 @@ enum Tagged {
     A { next: Option<Box<Tagged>>, room: Option<[u64; 32]> },
 }
 
-/// On any stack, a value of any depth is an error, or is decoded whole and can be dropped.
+/// On any stack, a value of any depth is either an error, or is decoded completely and can be dropped.
 #[test]
 fn no_depth_overflows_a_stack() {
     fn on(stack: usize, check: impl FnOnce() + Send + 'static) {
@@ -210,7 +210,7 @@ fn no_depth_overflows_a_stack() {
             }
         });
     }
-    // Serde buffers these as they come, and goes through them again with more stack for each level.
+    // Serde buffers these, and then walks through them again, with more stack for each level.
     for stack in [256 << 10, 2 << 20] {
         on(stack, || {
             let mut depth = 10;
@@ -227,7 +227,7 @@ fn no_depth_overflows_a_stack() {
             assert_eq!(is_decoded::<serde_json::Value>(Codec::MessagePack, &value), comes, "{depth}");
         }
     });
-    // A value that the worker's stack holds, and the caller's does not.
+    // A value that fits the worker's stack, but not the caller's.
     on(256 << 20, || {
         let mut chain = None;
         for _ in 0..20_000 {

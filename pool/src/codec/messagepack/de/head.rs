@@ -1,4 +1,4 @@
-//! The head of a value: its marker, and what belongs to it.
+//! The head of a value: its marker, and the number, length or bytes that belong to it.
 
 use rmp::Marker;
 
@@ -6,7 +6,7 @@ use super::Reader;
 use crate::codec::fault::{Kind, Result};
 use crate::codec::messagepack::{BYTES, SOMES};
 
-/// The head of a value, with its bytes where it has any.
+/// The head of a value, with its bytes if it has any.
 pub(super) enum Head<'de> {
     Nothing,
     Bool(bool),
@@ -18,9 +18,9 @@ pub(super) enum Head<'de> {
     Bin(&'de [u8]),
     Array(usize),
     Map(usize),
-    /// This many options around nothing.
+    /// This many nested options around nothing.
     Somes(u32),
-    /// Bytes that were a sequence of numbers.
+    /// Bytes that serde passed as a sequence of numbers.
     Bytes(&'de [u8]),
 }
 

@@ -1,4 +1,4 @@
-//! Options around nothing.
+//! Nested options around nothing, such as `Some(None)`.
 
 use serde::de::Visitor;
 use serde::{Deserializer, forward_to_deserialize_any};
@@ -6,7 +6,7 @@ use serde::{Deserializer, forward_to_deserialize_any};
 use crate::codec::fault::{Fault, Kind, Result};
 use crate::sys::stack::Floor;
 
-/// This many options around nothing.
+/// This many nested options around nothing.
 pub(super) struct Somes {
     pub(super) somes: u32,
     pub(super) floor: Floor,
