@@ -28,6 +28,7 @@ mod stream_waits;
 mod streams;
 mod threads;
 mod twins;
+mod untrusted_values;
 // What workers are given.
 mod daemon;
 mod init_exit;
@@ -68,6 +69,7 @@ const TOPICS: &[&[harness::Case]] = &[
     twins::CASES,
     payloads::CASES,
     codecs::CASES,
+    untrusted_values::CASES,
     chunks::CASES,
     chunks_mut::CASES,
     arrays::CASES,
