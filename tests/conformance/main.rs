@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use pool_tests::{harness, support};
 
 mod executors;
+mod terminal;
 
 // How work gets through.
 mod arrays;
@@ -50,6 +51,7 @@ mod logs;
 mod options;
 mod order_tasks;
 mod progress;
+mod progress_lines;
 mod timeline;
 // What goes wrong.
 mod deaths;
@@ -94,6 +96,7 @@ const TOPICS: &[&[harness::Case]] = &[
     logs::CASES,
     timeline::CASES,
     progress::CASES,
+    progress_lines::CASES,
     exceptions::CASES,
     panics::CASES,
     deaths::CASES,
