@@ -54,6 +54,8 @@ mod progress;
 mod progress_lines;
 mod timeline;
 // What goes wrong.
+mod backtraces;
+mod deadly_panics;
 mod deaths;
 mod exceptions;
 mod long_texts;
@@ -99,6 +101,8 @@ const TOPICS: &[&[harness::Case]] = &[
     progress_lines::CASES,
     exceptions::CASES,
     panics::CASES,
+    deadly_panics::CASES,
+    backtraces::CASES,
     deaths::CASES,
     timeouts::CASES,
 ];

@@ -3,29 +3,23 @@
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::path::Path;
-use std::time::Duration;
 
-use pool::{
-    Error, PanicInfo, StartMethod, TaskError, TaskErrorKind, WorkerPool, worker_exit, worker_init,
-    worker_task,
-};
+use pool::{Error, PanicInfo, StartMethod, TaskError, TaskErrorKind, worker_exit, worker_init, worker_task};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::harness::{apart, cases};
 use crate::support::{assert_usable, builder, pool, task_error};
 
 cases! {
-    All: passed_on, after_a_handled_one, in_what_surrounds_a_task, hook_of_the_users, backtraces,
-         handled_panics_are_silent;
-    Processes: ends_the_process, ends_in_a_thread_of_the_tasks, out_of_stack, time_of_a_backtrace;
-    Apart: with_backtraces, with_full_backtraces, with_limits, prints_nothing;
+    All: passed_on, after_a_handled_one, in_what_surrounds_a_task, hook_of_the_users, handled_panics_are_silent;
+    Apart: prints_nothing;
 }
 
-const UNKNOWN: &str = "unknown place";
+pub(super) const UNKNOWN: &str = "unknown place";
 
 /// Where a panic begins and who passes it on. The text of each has the number in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum How {
+pub(super) enum How {
     /// In the task itself.
     Here,
     Literal,
@@ -122,7 +116,7 @@ fn expected(how: How, x: u64) -> (String, Option<&'static str>) {
 }
 
 #[track_caller]
-fn panic_of(error: &TaskError) -> &PanicInfo {
+pub(super) fn panic_of(error: &TaskError) -> &PanicInfo {
     match error.kind() {
         TaskErrorKind::Panicked(info) => info,
         TaskErrorKind::Init(cause) | TaskErrorKind::Exit(cause) => match &**cause {
@@ -156,7 +150,7 @@ fn assert_is(error: &TaskError, how: How, x: u64) {
 
 /// Handles panics of its own, if it is to, and then has one that it does not handle.
 #[worker_task]
-fn panics(handled: Vec<(How, u64)>, how: Option<How>, x: u64) -> u64 {
+pub(super) fn panics(handled: Vec<(How, u64)>, how: Option<How>, x: u64) -> u64 {
     for (how, x) in handled {
         drop(catch_unwind(|| begin(how, x)));
     }
@@ -250,7 +244,7 @@ fn drop_one(kind: u8) {
 }
 
 #[derive(Debug)]
-struct NoDefault;
+pub(super) struct NoDefault;
 
 impl Default for NoDefault {
     fn default() -> Self {
@@ -259,16 +253,16 @@ impl Default for NoDefault {
 }
 
 #[worker_task]
-fn with_default(#[state] _state: &mut NoDefault) {}
+pub(super) fn with_default(#[state] _state: &mut NoDefault) {}
 
 #[worker_init]
-fn init_panics() -> u8 {
+pub(super) fn init_panics() -> u8 {
     drop(catch_unwind(|| panic!("handled in init")));
     panic!("no init today")
 }
 
 #[worker_task(init = init_panics)]
-fn with_init(#[state] _state: &mut u8) {}
+pub(super) fn with_init(#[state] _state: &mut u8) {}
 
 #[worker_exit]
 fn exit_panics(#[state] _state: u8) -> u8 {
@@ -325,190 +319,6 @@ fn hook_of_the_users(method: StartMethod) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-extern "C" fn called_by_c(row: i32) {
-    panic!("cannot compare row {row}");
-}
-
-/// Panics as another panic unwinds.
-struct Loud;
-
-impl Drop for Loud {
-    fn drop(&mut self) {
-        panic!("second: flush failed");
-    }
-}
-
-#[worker_task]
-fn ends(kind: u8, in_thread: bool) {
-    drop(catch_unwind(|| panic!("this was handled before")));
-    let end = move || match kind {
-        0 => called_by_c(17),
-        _ => {
-            let _loud = Loud;
-            panic!("first: disk full");
-        }
-    };
-    if in_thread { std::thread::spawn(end).join().unwrap() } else { end() }
-}
-
-/// What must be among what is told of the end.
-const OF_THE_ENDS: [&[&str]; 2] =
-    [&["cannot compare row 17", "panics.rs:"], &["first: disk full", "second: flush failed", "panics.rs:"]];
-
-fn assert_ends(pool: &WorkerPool, in_thread: bool) -> Result<(), Error> {
-    for (kind, texts) in (0..).zip(OF_THE_ENDS) {
-        panics::apply(pool, (vec![(How::Thread, 3), (How::Here, 12_345)], None, 1))?;
-        let error = task_error(ends::apply(pool, (kind, in_thread)));
-        assert!(matches!(error.kind(), TaskErrorKind::Died(death) if death.signal() == Some(6)), "{error}");
-        for text in [error.to_string(), format!("{error:?}")] {
-            texts.iter().for_each(|part| assert!(text.contains(part), "no {part:?} in {text}"));
-            assert!(!text.contains("12345"), "that was handled in the task before: {text}");
-        }
-    }
-    assert_usable(pool);
-    Ok(())
-}
-
-fn ends_the_process(method: StartMethod) -> Result<(), Error> {
-    assert_ends(&builder(method).workers(1).build()?, false)
-}
-
-fn ends_in_a_thread_of_the_tasks(method: StartMethod) -> Result<(), Error> {
-    assert_ends(&builder(method).workers(1).build()?, true)
-}
-
-#[worker_task]
-fn recurse(in_thread: bool) -> u64 {
-    fn down(depth: u64) -> u64 {
-        let page = std::hint::black_box([depth; 512]);
-        if depth == u64::MAX { 0 } else { down(depth + 1) + page[7] }
-    }
-    if !in_thread {
-        return down(0);
-    }
-    std::thread::Builder::new().name("deep".into()).spawn(|| down(0)).unwrap().join().unwrap()
-}
-
-/// std's handler of stack overflows is left in place, and what it prints is told.
-fn out_of_stack(method: StartMethod) -> Result<(), Error> {
-    let pool = builder(method).workers(1).build()?;
-    for in_thread in [false, true] {
-        let error = task_error(recurse::apply(&pool, in_thread));
-        assert!(matches!(error.kind(), TaskErrorKind::Died(_)), "{error}");
-        let text = error.to_string();
-        assert!(text.contains("overflowed its stack") && text.contains("'deep'") == in_thread, "{text}");
-    }
-    Ok(())
-}
-
-#[worker_task]
-fn in_layers(x: u64) -> u64 {
-    layer(x)
-}
-
-#[inline(never)]
-fn layer(x: u64) -> u64 {
-    std::hint::black_box([1u64].map(|y| deepest(x + y))[0])
-}
-
-#[inline(never)]
-fn deepest(x: u64) -> u64 {
-    [1, 2][std::hint::black_box(x as usize + 7)]
-}
-
-fn backtraces(method: StartMethod) -> Result<(), Error> {
-    let play = |full: bool| {
-        let mut part = match full {
-            false => apart(Path::new("/proc/self/exe"), with_backtraces, method),
-            true => apart(Path::new("/proc/self/exe"), with_full_backtraces, method),
-        };
-        let part =
-            part.env("RUST_BACKTRACE", if full { "full" } else { "1" }).env_remove("RUST_LIB_BACKTRACE");
-        assert!(part.status().unwrap().success());
-    };
-    play(false);
-    play(true);
-    Ok(())
-}
-
-fn backtrace_of(method: StartMethod) -> Result<(TaskError, String), Error> {
-    let pool = pool(method)?;
-    let error = task_error(in_layers::apply(&pool, 1));
-    let backtrace = panic_of(&error).backtrace().expect("backtraces are wanted").to_owned();
-    Ok((error, backtrace))
-}
-
-fn with_backtraces(method: StartMethod) -> Result<(), Error> {
-    let (error, backtrace) = backtrace_of(method)?;
-    let names: Vec<_> = backtrace.lines().filter(|line| !line.trim_start().starts_with("at ")).collect();
-    assert!(names[0].contains("0: ") && names[0].ends_with("panics::deepest"), "{backtrace}");
-    assert!(names.iter().any(|name| name.ends_with("panics::layer")), "{backtrace}");
-    assert!(names.last().is_some_and(|name| name.ends_with("panics::in_layers")), "{backtrace}");
-    assert!(
-        !backtrace.contains("pool::task::run") && !backtrace.contains("rust_begin_unwind"),
-        "{backtrace}"
-    );
-    let shown = format!("{error:?}");
-    assert!(shown.contains("\n  backtrace:\n") && shown.contains("panics::deepest\n"), "{shown}");
-    assert!(!error.to_string().contains("panics::deepest"), "{error}");
-    // A handled one does not lend its own.
-    let pool = builder(method).workers(1).build()?;
-    let error = task_error(panics::apply(&pool, (vec![(How::Here, 1)], Some(How::Made), 2)));
-    assert_eq!((panic_of(&error).location(), panic_of(&error).backtrace()), (UNKNOWN, None));
-    let error = task_error(panics::apply(&pool, (vec![(How::Here, 1)], Some(How::Thread), 2)));
-    assert!(
-        panic_of(&error).backtrace().is_some_and(|backtrace| backtrace.contains("panics::begin")),
-        "{error:?}"
-    );
-    if method != StartMethod::Threads {
-        assert_ends(&pool, false)?;
-        assert_ends(&pool, true)?;
-    }
-    Ok(())
-}
-
-fn with_full_backtraces(method: StartMethod) -> Result<(), Error> {
-    let (_, backtrace) = backtrace_of(method)?;
-    assert!(backtrace.contains("pool::task::run") && backtrace.contains("panics::deepest"), "{backtrace}");
-    Ok(())
-}
-
-fn time_of_a_backtrace(method: StartMethod) -> Result<(), Error> {
-    let mut part = apart(Path::new("/proc/self/exe"), with_limits, method);
-    assert!(part.env("RUST_BACKTRACE", "1").env_remove("RUST_LIB_BACKTRACE").status().unwrap().success());
-    Ok(())
-}
-
-/// To find what stands in a backtrace takes longer than this limit, for init as for a task.
-fn with_limits(method: StartMethod) -> Result<(), Error> {
-    let limit = Duration::from_millis(8);
-    let told = |call: &dyn Fn(&WorkerPool) -> TaskError| {
-        // On a busy machine the task itself may take that long.
-        let mut errors = (0..50).map(|_| {
-            let pool = builder(method).workers(1).build().unwrap();
-            assert_usable(&pool);
-            call(&pool)
-        });
-        let is_told = |error: &TaskError| !error.to_string().contains("timed out");
-        let error = errors.find(is_told).expect("it is told as a panic");
-        assert!(panic_of(&error).backtrace().is_some(), "{error}");
-    };
-    told(&|pool| task_error(in_layers::job(pool).task_timeout(limit).apply(1)));
-    told(&|pool| task_error(with_init::job(pool).worker_init_timeout(limit).apply(())));
-    told(&|pool| task_error(with_default::job(pool).worker_init_timeout(limit).apply(())));
-    let pool = builder(method).workers(1).build()?;
-    let endless = task_error(spins::job(&pool).task_timeout(limit).apply(()));
-    assert!(matches!(endless.kind(), TaskErrorKind::TimedOut(after) if *after == limit), "{endless}");
-    Ok(())
-}
-
-#[worker_task]
-fn spins() {
-    loop {
-        std::hint::spin_loop();
-    }
 }
 
 /// What was handled, and what is told as an error, is not printed too.
