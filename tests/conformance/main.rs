@@ -32,7 +32,8 @@ mod twins;
 mod untrusted_values;
 // What workers are given.
 mod daemon;
-mod init_exit;
+mod exit;
+mod init;
 mod injection;
 mod pinning;
 mod seeds;
@@ -84,7 +85,8 @@ const TOPICS: &[&[harness::Case]] = &[
     shared_mutex::CASES,
     shared_waits::CASES,
     shared_hammer::CASES,
-    init_exit::CASES,
+    init::CASES,
+    exit::CASES,
     pinning::CASES,
     seeds::CASES,
     daemon::CASES,
