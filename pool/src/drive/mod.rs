@@ -170,7 +170,7 @@ impl LocalEngine {
         }
         let events = reports.then(|| state.take_events());
         drop(state);
-        events.unwrap_or_default().tell();
+        events.unwrap_or_default().emit();
         result
     }
 

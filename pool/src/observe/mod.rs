@@ -2,7 +2,6 @@
 
 use crate::error::Error;
 
-#[cfg_attr(not(feature = "tracing"), path = "events/none.rs")]
 pub(crate) mod events;
 pub(crate) mod insights;
 #[cfg_attr(not(feature = "logs"), path = "logs/none.rs")]

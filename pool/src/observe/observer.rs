@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::events::Events;
+use super::events::{Event, Events};
 use super::insights::{Insights, SlowTask, WorkerInsights, note_slow};
 use super::probes::{ProbeEnds, Probes};
 use super::stderr::Printed;
@@ -67,11 +67,12 @@ impl Observer {
 
     /// It was started, as a process of this number or as a thread.
     pub(crate) fn worker_started(&mut self, worker: WorkerId, pid: Option<i32>) {
-        self.events.started(worker, pid, self.past[worker].starts + 1);
+        let start = self.past[worker].starts + 1;
+        self.events.record(worker, Event::Started { pid, start });
     }
 
     pub(crate) fn worker_not_started(&mut self, worker: WorkerId, error: &Error) {
-        self.events.not_started(worker, error);
+        self.events.record(worker, Event::NotStarted { error: error.to_string() });
     }
 
     /// It has said that it is up.
@@ -91,18 +92,14 @@ impl Observer {
     ) -> Ended {
         let is_orderly = death.exit_code() == Some(0) && !running;
         let stderr_tail = self.take_rest(worker, probes);
-        let ended = Ended { death, stderr_tail, running, is_orderly };
-        if is_orderly {
-            self.events.ended(worker);
-        } else {
-            self.events.died(worker, death, ended.stderr_tail.as_deref());
-        }
+        let died = || Event::Died { death, stderr_tail: stderr_tail.clone() };
+        self.events.record(worker, if is_orderly { Event::Ended } else { died() });
         if let Some(history) = &mut self.history {
             let now = now_ns();
             let noted = probes.track.as_ref().map(|track| track.read(now)).unwrap_or_default();
             history.ended(worker, noted, (!is_orderly).then(|| death.to_string()), now);
         }
-        ended
+        Ended { death, stderr_tail, running, is_orderly }
     }
 
     /// What it did, now that it is gone.
@@ -132,7 +129,10 @@ impl Observer {
         index: TaskIndex,
         why: &TaskErrorKind,
     ) {
-        self.events.lost(worker, task.name, index, why);
+        // Nothing else says that it took too long.
+        if let TaskErrorKind::TimedOut(limit) = *why {
+            self.events.record(worker, Event::TimedOut { task: task.name, index, limit });
+        }
     }
 
     /// A task took long.
@@ -146,7 +146,9 @@ impl Observer {
     pub(crate) fn listen(&mut self, worker: WorkerId, Probes { stderr, log, .. }: &mut Probes) -> bool {
         self.printed.any = true;
         let all_printed = stderr.as_mut().is_none_or(|stderr| self.printed.take(stderr));
-        let all_logged = log.as_mut().is_none_or(|log| log.take(|record| self.events.logged(worker, record)));
+        let all_logged = log
+            .as_mut()
+            .is_none_or(|log| log.take(|record| self.events.record(worker, Event::Logged(record))));
         all_printed && all_logged
     }
 
@@ -155,7 +157,7 @@ impl Observer {
         let stderr_tail = probes.stderr.as_mut().and_then(|stderr| self.printed.take_last(stderr));
         probes.show_progress(worker);
         if let Some(log) = &mut probes.log {
-            log.take(|record| self.events.logged(worker, record));
+            log.take(|record| self.events.record(worker, Event::Logged(record)));
         }
         stderr_tail
     }

@@ -40,7 +40,7 @@ pub(crate) struct ProbeHandles {
     /// What it does when: a [`Track`].
     pub(crate) track: Option<Vec<u8>>,
     /// How far the calls of its own pools are: a [`NestedProgress`].
-    pub(crate) board: Option<Vec<u8>>,
+    pub(crate) nested: Option<Vec<u8>>,
 }
 
 impl Probes {
@@ -58,12 +58,9 @@ impl Probes {
             false => (None, None),
         };
         let (log, log_sender) = logs::open()?;
-        let track = if keeps_history { Track::new().ok() } else { None };
-        let nested = if policy.nests { NestedProgress::new() } else { None };
-        let handles = ProbeHandles {
-            track: track.as_ref().and_then(|track| track.handle().ok()),
-            board: nested.as_ref().and_then(NestedProgress::handle),
-        };
+        let (track, track_handle) = keeps_history.then(Track::open).flatten().unzip();
+        let (nested, nested_handle) = policy.nests.then(NestedProgress::open).flatten().unzip();
+        let handles = ProbeHandles { track: track_handle, nested: nested_handle };
         let ends = ProbeEnds { stderr: printer, log: log_sender, handles };
         Ok((Self { stderr, log, track, nested }, ends))
     }

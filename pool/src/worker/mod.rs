@@ -41,7 +41,7 @@ impl Worker {
         if kind == WorkerKind::Process {
             cpu::note_start();
         }
-        progress::enter_worker(kit.id, kind, handles.board.as_deref());
+        progress::enter_worker(kit.id, kind, handles.nested.as_deref());
         let lane = kit.lane.open().map_err(|error| format!("cannot map the lane: {error}"))?;
         let runner = Runner {
             id: kit.id,

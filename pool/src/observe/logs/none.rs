@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use crate::ids::TaskIndex;
 use crate::sys::passed::Passed;
 
 pub(crate) type Verbosity = u8;
@@ -35,7 +36,7 @@ impl LogSender {
     }
 
     #[inline]
-    pub(crate) fn is_at(&self, _: crate::ids::TaskIndex) {}
+    pub(crate) fn is_at(&self, _: TaskIndex) {}
 
     pub(crate) fn is_at_none(&self) {}
 }

@@ -20,9 +20,7 @@ use crate::sys::clock::now_ns;
 pub(crate) use nested::NestedProgress;
 use nested::{ProgressSlot, WorkerPath};
 use screen::Bar;
-#[cfg(feature = "tracing")]
-pub(crate) use screen::clear_bars_while;
-pub(crate) use screen::suspend_bars;
+pub(crate) use screen::{clear_bars_while, suspend_bars};
 
 thread_local! {
     /// Whose calls are made on this thread, as this process sees it.

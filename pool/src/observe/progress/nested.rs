@@ -80,18 +80,18 @@ struct Shown {
 }
 
 impl NestedProgress {
-    /// None where nobody would see what is on it.
-    pub(crate) fn new() -> Option<Self> {
+    /// A new one, and the handle by which the worker finds it while this lives. None where nobody would see what it
+    /// shows.
+    pub(crate) fn open() -> Option<(Self, Vec<u8>)> {
         let is_seen = if role::is_worker_process() { own().is_some() } else { screen::is_seen() };
-        let words = is_seen.then(|| SharedArray::zeroed(PLACE * PLACES).ok())??;
-        Some(Self { words, shown: Default::default() })
+        if is_seen { Self::open_unseen() } else { None }
     }
 
-    /// By which the worker finds it, as long as this lives.
-    pub(crate) fn handle(&self) -> Option<Vec<u8>> {
-        let mut bytes = Vec::new();
-        encode_record(&self.words, &mut bytes).ok()?;
-        Some(bytes)
+    fn open_unseen() -> Option<(Self, Vec<u8>)> {
+        let words = SharedArray::zeroed(PLACE * PLACES).ok()?;
+        let mut handle = Vec::new();
+        encode_record(&words, &mut handle).ok()?;
+        Some((Self { words, shown: Default::default() }, handle))
     }
 
     /// Shows what this worker has on it by now.
@@ -217,9 +217,8 @@ mod tests {
     fn board() -> (NestedProgress, impl Drop) {
         static TURNS: Mutex<()> = Mutex::new(());
         let guard = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
-        let words = SharedArray::zeroed(PLACE * PLACES).unwrap();
-        let board = NestedProgress { words, shown: Default::default() };
-        enter(Some(&board.handle().unwrap()));
+        let (board, handle) = NestedProgress::open_unseen().unwrap();
+        enter(Some(&handle));
         (board, guard)
     }
 

@@ -40,7 +40,6 @@ pub(crate) fn suspend_bars<R>(what: impl FnOnce() -> R) -> R {
 }
 
 /// The same for the user's code, which may make bars of its own: nothing is held, so another thread may draw in between.
-#[cfg(feature = "tracing")]
 pub(crate) fn clear_bars_while<R>(what: impl FnOnce() -> R) -> R {
     let moving = || MOVING.load(Ordering::Relaxed) > 0;
     if moving() {

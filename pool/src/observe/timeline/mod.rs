@@ -100,7 +100,7 @@ impl Timeline {
 /// For the fuzzer: the parent reads a track on which a worker has noted this, when it is gone and while another lives.
 #[cfg(fuzzing)]
 pub fn read_any(bytes: &[u8]) {
-    let track = Track::new().expect("memory for a track");
+    let (track, _) = Track::open().expect("memory for a track");
     let (worker, now) = (crate::ids::WorkerId(0), 1 << 40);
     let mut history = History::new(1, 0);
     for words in bytes.as_chunks::<8>().0.chunks(16_000) {

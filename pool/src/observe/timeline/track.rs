@@ -3,7 +3,6 @@
 
 use super::slices::{MOST, Slice, Slices};
 use crate::codec::{decode_record, encode_record};
-use crate::error::Error;
 use crate::shared::SharedArray;
 use crate::sys::ticks::{self, Dial};
 
@@ -32,15 +31,12 @@ pub(crate) struct Noted {
 }
 
 impl Track {
-    pub(crate) fn new() -> Result<Self, Error> {
-        SharedArray::zeroed(LEN).map(Self)
-    }
-
-    /// By which the worker finds it, as long as this lives.
-    pub(crate) fn handle(&self) -> Result<Vec<u8>, String> {
-        let mut bytes = Vec::new();
-        encode_record(&self.0, &mut bytes)?;
-        Ok(bytes)
+    /// A new one, and the handle by which the worker finds it while this lives. None where there is no memory for it.
+    pub(crate) fn open() -> Option<(Self, Vec<u8>)> {
+        let words = SharedArray::zeroed(LEN).ok()?;
+        let mut handle = Vec::new();
+        encode_record(&words, &mut handle).ok()?;
+        Some((Self(words), handle))
     }
 
     /// What the worker has noted by this time. Only what can be.
@@ -210,8 +206,8 @@ mod tests {
 
     #[test]
     fn the_parent_reads_what_the_worker_notes() {
-        let track = Track::new().unwrap();
-        let mut recorder = Recorder::new(&track.handle().unwrap()).unwrap();
+        let (track, handle) = Track::open().unwrap();
+        let mut recorder = Recorder::new(&handle).unwrap();
         assert!(Recorder::new(b"nonsense").is_none());
         let began = now_ns();
         for claim in 0..5 {
@@ -241,8 +237,8 @@ mod tests {
 
     #[test]
     fn what_runs_begins_where_what_is_noted_ends() {
-        let track = Track::new().unwrap();
-        let mut recorder = Recorder::new(&track.handle().unwrap()).unwrap();
+        let (track, handle) = Track::open().unwrap();
+        let mut recorder = Recorder::new(&handle).unwrap();
         recorder.begin(3, 100, ticks::now());
         for _ in 0..20 {
             spin(40_000);
@@ -257,7 +253,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_not_believed() {
-        let track = Track::new().unwrap();
+        let (track, _) = Track::open().unwrap();
         track.0.fill(u64::MAX);
         let noted = track.read(now_ns());
         assert!(noted.slices.is_empty() && noted.running.is_none(), "{noted:?}");
