@@ -1,5 +1,5 @@
-//! The operating system, as the crate uses it: descriptors, control sockets, memory, and processes, which are forked or
-//! started, tied to their parent, and ended. Nothing here knows what a pool is.
+//! The operating system, as the crate uses it: descriptors, control sockets, memory, and processes: how to fork or
+//! start them, tie them to their parent, and end them. Nothing here knows about pools.
 
 mod linux;
 

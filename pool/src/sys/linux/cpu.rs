@@ -1,6 +1,6 @@
 //! CPUs: how many this process may use, and which ones.
 //!
-//! Masks are the C library's, by the crates core_affinity and nix: they end at [`MOST_CPUS`].
+//! Affinity masks are the C library's, through the crates core_affinity and nix, and end at [`MOST_CPUS`].
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,19 +15,19 @@ use nix::unistd::Pid;
 
 use super::read_text;
 
-/// CPUs have numbers below this one: the C library's masks have no room for more.
+/// The number of CPUs for which the C library's masks have room. Each CPU's number is lower.
 pub(crate) const MOST_CPUS: usize = CpuSet::count();
 
-/// How many CPUs this process may use, but no more than the quota of its cgroup gives time for, rounded up, as it was
-/// at the first call. At least 1.
+/// How many CPUs this process may use: at least 1, and at most the CPU quota of its cgroup at the first call, rounded
+/// up.
 ///
-/// They are those in the affinity mask that the process had when it called [`pool::init`](crate::init), as `taskset`,
-/// a batch system or a cgroup's cpuset give it, and those in the masks of its threads: a thread that is pinned later,
-/// as by real-time loops and OpenMP, leaves the others to the process. Where the kernel does not tell masks, as on a
-/// machine that can have more than 1024 CPUs, they are those that [`std::thread::available_parallelism`] counts.
+/// It counts the CPUs in the affinity mask that the process had when it called [`pool::init`](crate::init), as set by
+/// `taskset`, a batch system or a cgroup's cpuset, and those in the masks of its threads. So a thread that pins itself
+/// later, like real-time loops and OpenMP threads, does not lower the number. If the masks can't be read, as on
+/// machines that can have more than 1024 CPUs, the number is that of [`std::thread::available_parallelism`].
 #[must_use]
 pub fn cpu_count() -> usize {
-    // Finding it takes reading a dozen files.
+    // Cached: to find the quota takes reading a dozen files.
     static QUOTA: LazyLock<Option<usize>> = LazyLock::new(|| quota_of_process(|path| read_text(path).ok()));
     let allowed = match of_process().len() {
         0 => available_parallelism().map_or(1, usize::from),
@@ -36,21 +36,21 @@ pub fn cpu_count() -> usize {
     QUOTA.map_or(allowed, |quota| allowed.min(quota)).max(1)
 }
 
-/// The CPUs that the main thread was allowed at the process's start.
+/// The CPUs in the mask of the main thread when the process started.
 static AT_START: Mutex<Vec<CoreId>> = Mutex::new(Vec::new());
 
-/// Notes the CPUs that the process was given, before its threads pin themselves: at the program's start, or when a
-/// worker becomes one.
+/// Notes the CPUs that the process was given, before its threads pin themselves: at the start of the program, or of a
+/// worker.
 pub(crate) fn note_start() {
     *AT_START.lock().unwrap_or_else(PoisonError::into_inner) = of_this_thread();
 }
 
-/// The CPUs that this process may use: those in the masks of its threads, and those that it was given at its start. In
-/// rising order; none where the kernel does not say.
+/// The CPUs that this process may use, in ascending order: those in the masks of its threads, and those that it was
+/// given at its start. None if the kernel does not tell.
 pub(crate) fn of_process() -> Vec<usize> {
     let at_start = AT_START.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut all: BTreeSet<_> = at_start.into_iter().chain(of_this_thread()).map(|core| core.id).collect();
-    // Without /proc, the mask of this thread must do.
+    // If there is no /proc, the mask of this thread must do.
     for thread in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
         let number = thread.file_name().to_str().and_then(|name| name.parse().ok());
         let mask = number.and_then(|number| sched_getaffinity(Pid::from_raw(number)).ok());
@@ -60,13 +60,13 @@ pub(crate) fn of_process() -> Vec<usize> {
 }
 
 /// The CPUs of the process, if this thread may not use all of them: processes that it starts would inherit its mask.
-/// None, which pins nothing, if it may.
+/// None, which pins nothing, if this thread may use them all.
 pub(crate) fn unless_this_thread_has_all() -> Vec<usize> {
     let all = of_process();
     if of_this_thread().into_iter().map(|core| core.id).eq(all.iter().copied()) { Vec::new() } else { all }
 }
 
-/// The CPUs in this thread's mask, in rising order; none where the kernel does not say.
+/// The CPUs in this thread's mask, in ascending order; none if the kernel does not tell.
 fn of_this_thread() -> Vec<CoreId> {
     core_affinity::get_core_ids().unwrap_or_default()
 }
@@ -85,7 +85,7 @@ pub(crate) fn pin_this_thread(cpus: &[usize]) -> io::Result<()> {
         // nix refuses larger numbers.
         [id] if id < MOST_CPUS => {
             let pinned = core_affinity::set_for_current(CoreId { id });
-            // The system call is the last thing that core_affinity does, so errno is that call's.
+            // core_affinity makes the system call last, so errno comes from it.
             if pinned { Ok(()) } else { Err(io::Error::last_os_error()) }
         }
         _ => pin_process(THIS_THREAD, cpus),
@@ -97,7 +97,7 @@ fn quota_of_process(read: impl Fn(&Path) -> Option<String>) -> Option<usize> {
     let cgroups = read(Path::new("/proc/self/cgroup"))?;
     let mounts = read(Path::new("/proc/self/mountinfo"))?;
     let of_group = |(mount, group): (Mount, PathBuf)| {
-        // A limit of any ancestor holds for the group as well.
+        // The limit of any ancestor also applies to the group.
         let up_to_mount = group.ancestors().take_while(|dir| dir.starts_with(&mount.at)).collect::<Vec<_>>();
         up_to_mount.into_iter().filter_map(|dir| mount.version.quota(dir, &read)).min()
     };
@@ -126,7 +126,7 @@ impl Version {
                 (quota.to_owned(), period.to_owned())
             }
         };
-        // `max` in version 2 and -1 in version 1 are no limits, and no unsigned numbers.
+        // `max` in version 2 and -1 in version 1 mean no limit, and are no unsigned numbers.
         let (quota, period) = (quota.trim().parse::<usize>().ok()?, period.trim().parse::<usize>().ok()?);
         (quota > 0 && period > 0).then(|| quota.div_ceil(period))
     }
@@ -167,7 +167,7 @@ impl Mount {
             };
             here.then_some(group)
         })?;
-        // In a container the group's path may be the host's, of which the mount shows only the end, or nothing.
+        // In a container the group's path may be the host's, and the mount shows only its end, or none of it.
         let below = Path::new(group).strip_prefix(&self.root).unwrap_or(Path::new(""));
         let dir = self.at.join(below);
         Some((self, dir))

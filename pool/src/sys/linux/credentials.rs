@@ -1,4 +1,4 @@
-//! The rights of a process. A program that gives up its privileges means its workers' too.
+//! The privileges of a process. A program that drops its privileges expects its workers to drop them too.
 #![allow(unsafe_code, reason = "asks for capabilities, which nix does not wrap")]
 
 use std::io;
@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::unistd::{ResGid, ResUid, getresgid, getresuid};
 
-/// The users, groups and capabilities of a process, as far as the system tells.
+/// The users, groups and capabilities of a process, as far as the system tells them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Credentials {
     users: Option<ResUid>,
@@ -28,14 +28,14 @@ impl Credentials {
     }
 }
 
-/// getgroups(2), by hand: nix allocates for as many groups as there may be, which is a quarter of a MiB, and reads a
-/// file to know that number.
+/// getgroups(2), called directly: nix allocates room for the largest number of groups, a quarter of a MiB, and reads a
+/// file to learn that number.
 fn more_groups() -> io::Result<Vec<libc::gid_t>> {
     // SAFETY: with a length of 0 the call only returns the number of groups.
     let count = Errno::result(unsafe { libc::getgroups(0, std::ptr::null_mut()) })?;
     let mut groups = vec![0; count as usize];
     if count > 0 {
-        // SAFETY: the buffer holds `count` groups. If another thread has set more since, the call fails.
+        // SAFETY: the buffer has room for `count` groups. If another thread has set more since, the call fails.
         let count = Errno::result(unsafe { libc::getgroups(count, groups.as_mut_ptr()) })?;
         groups.truncate(count as usize);
     }
@@ -47,7 +47,8 @@ fn capabilities() -> io::Result<[u32; 6]> {
     /// `_LINUX_CAPABILITY_VERSION_3`, and this process.
     const HEAD: [u32; 2] = [0x2008_0522, 0];
     let (mut head, mut data) = (HEAD, [0u32; 6]);
-    // SAFETY: in this version of the call the head has two words, which the kernel may write to, and the answer six.
+    // SAFETY: in this version of the call the header has two words, which the kernel may write to, and the data six;
+    // both variables have that size.
     match unsafe { libc::syscall(libc::SYS_capget, head.as_mut_ptr(), data.as_mut_ptr()) } {
         0 => Ok(data),
         _ => Err(io::Error::last_os_error()),

@@ -1,9 +1,9 @@
-//! The descriptors that this crate makes: never 0, 1 or 2, closed by exec, and listed by number, so that a forked child
+//! The descriptors that this crate opens: never 0, 1 or 2, close-on-exec, and listed by number, so that a forked child
 //! can close its parent's without touching the user's.
 //!
-//! The user's code may close them nevertheless: a function that turns a process into a daemon closes every number, and
-//! the next file that is opened gets one that is free. So each descriptor has an [`Identity`], which tells, after the
-//! user's code ran, whether the number still stands for it.
+//! User code may close them nevertheless: a function that daemonizes a process closes every number, and the next file
+//! to be opened gets a free one. So each descriptor has an [`Identity`], which tells, after user code has run, whether
+//! the number still stands for it.
 #![allow(
     unsafe_code,
     reason = "closes by number what a fork copied; two commands of fcntl that nix does not wrap"
@@ -23,32 +23,33 @@ use super::named;
 
 static OPEN: Mutex<Vec<Number>> = Mutex::new(Vec::new());
 
-/// A number, and the open file that it stood for when the crate got it.
+/// A descriptor's number, and the open file that it stood for when the crate got it.
 #[derive(Debug)]
 struct Number {
-    /// Tells entries apart: two have the same number if the user has closed the first one's.
+    /// Tells entries apart: two have the same number if the user has closed the first.
     entry: u64,
     number: RawFd,
-    /// None where an `OwnedFd` of the crate's has the number, which nobody else may close.
+    /// None if an `OwnedFd` of the crate owns the number, since nothing else may close that.
     identity: Option<Identity>,
 }
 
 impl Number {
-    /// Whether it certainly stands for that file. Where a sandbox has denied the mark, it may be a file of the user's.
+    /// Whether the number certainly still stands for that file. Not if a sandbox denied the mark: then it may be a file
+    /// of the user's.
     ///
-    /// Makes system calls only, so that a forked copy of a process with other threads may call it.
+    /// Only makes system calls, so the fork of a process with other threads may call it.
     fn is_ours(&self) -> bool {
-        // SAFETY: the borrow ends with this function, which passes it to fstat and fcntl only. They take any number,
-        // and return an error for one that is closed.
+        // SAFETY: the borrow ends with this function, which only passes it to fstat and fcntl. These accept any number,
+        // and return an error for a closed one.
         let fd = unsafe { BorrowedFd::borrow_raw(self.number) };
         self.identity.is_none_or(|identity| identity.mark != UNMARKED && identity.is_of(&fd))
     }
 }
 
-/// A descriptor of this crate's own, known by its number.
+/// A descriptor of this crate's own, on the list.
 #[derive(Debug)]
 pub(crate) struct Fd {
-    // Dropped first: once the number is closed, it may be another's.
+    // Dropped first: once the number is closed, another file may get it.
     known: Known,
     fd: Guarded,
 }
@@ -61,7 +62,7 @@ impl Fd {
     }
 
     /// Gives the descriptor away and removes it from the list. Dropping the result closes the number, whatever it
-    /// stands for: only for descriptors that end before any of the user's code runs.
+    /// stands for by then, so this is only for descriptors that end before any user code runs.
     pub(crate) fn into_owned(self) -> OwnedFd {
         self.fd.into_owned()
     }
@@ -84,7 +85,7 @@ impl AsFd for Fd {
     }
 }
 
-/// A descriptor that the user's code may close. Dropping it closes the number if that still stands for it.
+/// A descriptor that user code may close. Dropping it closes the number only if that still stands for it.
 #[derive(Debug)]
 pub(crate) struct Guarded {
     fd: ManuallyDrop<OwnedFd>,
@@ -100,12 +101,11 @@ impl Guarded {
 
     fn into_owned(self) -> OwnedFd {
         let mut this = ManuallyDrop::new(self);
-        // SAFETY: `this.fd` is taken once: `this` is neither used again nor dropped.
+        // SAFETY: `this` is a `ManuallyDrop` that is not used again, so nothing takes or drops `this.fd` a second time.
         unsafe { ManuallyDrop::take(&mut this.fd) }
     }
 
-    /// Whether the number still stands for this descriptor: false once someone has closed it, whatever has the number
-    /// now.
+    /// Whether the number still stands for this descriptor: false once it was closed, whatever has the number now.
     pub(crate) fn is_intact(&self) -> bool {
         self.identity.is_of(&*self.fd)
     }
@@ -118,7 +118,7 @@ impl Guarded {
         }
     }
 
-    /// As [`is_intact`](Self::is_intact), with one system call, for files of the kinds that are marked.
+    /// Like [`is_intact`](Self::is_intact), but with a single system call for the kinds of files that are marked.
     #[inline]
     pub(crate) fn has_its_mark(&self) -> bool {
         self.identity.has_mark_of(&*self.fd)
@@ -134,16 +134,17 @@ impl AsFd for Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         if self.is_intact() {
-            // SAFETY: this runs once, and nothing uses the field afterwards.
+            // SAFETY: `drop` runs at most once, and nothing uses the field after it.
             unsafe { ManuallyDrop::drop(&mut self.fd) }
         }
     }
 }
 
 /// Tells an open file from all others by its inode. Some kinds of files, such as eventfds, share one inode. Those get a
-/// mark: the number of a signal, which such files never send, and which no file of the user's has set. The mark goes
-/// with the open file to other processes, and stays as the first one has set it. Two such files of this crate's have
-/// the same mark: if the user has closed one of them, and the other has got the number, the [`Turn`] tells them apart.
+/// mark: a signal number (`F_SETSIG`), which has no effect on such files and which users do not set on theirs. The mark
+/// belongs to the open file: it travels with it to other processes, and stays as the first process set it. All such
+/// files of this crate have the same mark. If the user closes one of them and another gets its number, the [`Turn`]
+/// tells them apart.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Identity {
     device: libc::dev_t,
@@ -153,14 +154,14 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Gives an open file its identity, or finds the one that it has.
+    /// Gives an open file its identity, or finds the one that it already has.
     pub(crate) fn give(fd: &impl AsFd) -> io::Result<Self> {
         let (device, inode, mut mark) = find(fd)?;
         if mark == UNMARKED {
-            // Most likely different from a worker's, whose own pools have such files too.
+            // Most likely not the mark that a worker uses for the files of its own pools.
             let own = std::process::id().cast_signed() % MOST_SIGNAL + 1;
-            // Where a sandbox denies this, eventfds can't be told apart.
-            // SAFETY: the command takes an integer and touches no memory of this process.
+            // If a sandbox denies this, eventfds can't be told apart. SAFETY: the command takes an integer and touches
+            // no memory of this process.
             unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), F_SETSIG, own) };
             mark = mark_of(fd).max(UNMARKED);
         }
@@ -172,10 +173,10 @@ impl Identity {
         self.turn.lasts(fd) && find(fd).is_ok_and(|found| found == (self.device, self.inode, self.mark))
     }
 
-    /// As [`is_of`](Self::is_of), with one system call, for files of the kinds that are marked.
+    /// Like [`is_of`](Self::is_of), but with a single system call for the kinds of files that are marked.
     #[inline]
     pub(crate) fn has_mark_of(&self, fd: &impl AsFd) -> bool {
-        // Where a sandbox has denied the mark, the inode must do.
+        // If a sandbox has denied the mark, the inode must do.
         if self.mark > UNMARKED { self.turn.lasts(fd) && mark_of(fd) == self.mark } else { self.is_of(fd) }
     }
 }
@@ -187,12 +188,12 @@ fn find(fd: &impl AsFd) -> io::Result<(libc::dev_t, libc::ino_t, libc::c_int)> {
     Ok((stat.st_dev, stat.st_ino, mark))
 }
 
-/// A descriptor's turn at its number. It is over when another descriptor of this crate's has the number: the kernel
-/// gives it out again only once it is closed.
+/// A descriptor's turn at its number. It is over once another descriptor of this crate has the number, because the
+/// kernel reuses a number only after it was closed.
 #[derive(Debug, Clone, Copy)]
 struct Turn(u64);
 
-/// The last turn at each number. Where numbers are higher, nothing but the file tells descriptors apart.
+/// The last turn at each number. Descriptors with higher numbers are told apart by their files alone.
 static LAST_TURNS: [AtomicU64; 4096] = [const { AtomicU64::new(0) }; 4096];
 
 impl Turn {
@@ -215,31 +216,31 @@ impl Turn {
     }
 }
 
-/// fcntl(2); the same numbers on all architectures that the crate runs on, and not in the libc crate.
+/// From fcntl(2): the same on all architectures that the crate supports, and missing in the libc crate.
 pub(super) const F_SETSIG: libc::c_int = 10;
 const F_GETSIG: libc::c_int = 11;
-/// The kernel takes every number up to this one for a signal, on all architectures.
+/// The highest signal number: 64 on all architectures that the crate supports.
 const MOST_SIGNAL: libc::c_int = 64;
-/// What `F_GETSIG` returns for a file without a mark.
+/// The result of `F_GETSIG` for a file without a mark.
 const UNMARKED: libc::c_int = 0;
-/// The mark of a file with an inode of its own.
+/// The mark of a file that has an inode of its own, and needs none.
 const NEEDS_NONE: libc::c_int = libc::c_int::MIN;
 
-/// Whether the file's inode has no type; then many files may share it.
+/// Whether the file's inode has no type, as those that many files share.
 fn is_anonymous(mode: libc::mode_t) -> bool {
     mode & SFlag::S_IFMT.bits() == 0
 }
 
-/// The number that an open file is marked with.
+/// The mark of an open file.
 fn mark_of(fd: &impl AsFd) -> libc::c_int {
     // SAFETY: the command takes no argument and touches no memory of this process.
     unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), F_GETSIG) }
 }
 
-/// Moves a descriptor if it is one of the standard three, as happens in a program that was started with one of them
-/// closed: otherwise printing would write into it.
+/// Moves a descriptor that has one of the three standard numbers, as happens in a program that was started with one of
+/// them closed. Otherwise printing would write into it.
 pub(crate) fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
-    // std duplicates to the lowest free number from 3 on, closed by exec.
+    // std duplicates to the lowest free number from 3 on, with close-on-exec.
     if fd.as_raw_fd() > 2 {
         Ok(fd)
     } else {
@@ -247,18 +248,18 @@ pub(crate) fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
     }
 }
 
-/// Keeps a number on the list of the crate's own descriptors while it lives. For a descriptor that another type owns;
-/// to be dropped before that.
+/// Keeps a number on the list of the crate's own descriptors while it lives. Another type owns the descriptor; drop
+/// this first.
 #[derive(Debug)]
 pub(crate) struct Known(u64);
 
 impl Known {
-    /// For one that the user's code may close.
+    /// For a descriptor that user code may close.
     pub(crate) fn new(fd: &impl AsFd, identity: Identity) -> Self {
         Self::enter(fd, Some(identity))
     }
 
-    /// For one that is closed before any of the user's code runs.
+    /// For a descriptor that is closed before any user code runs.
     pub(super) fn owned(fd: &OwnedFd) -> Self {
         Turn::take(fd);
         Self::enter(fd, None)
@@ -281,14 +282,13 @@ impl Drop for Known {
     }
 }
 
-/// Closes the descriptors of this crate that a fork copied, except those to keep. Numbers that have become the user's
-/// stay as they are.
+/// Closes this crate's descriptors in a fork, except those to keep. Numbers that now belong to the user stay open.
 ///
 /// # Safety
-/// The process was just forked, and no `Fd` or `Passed` of the parent's is used or dropped in it, except those to keep.
+/// The process was just forked, and neither uses nor drops any `Fd` or `Passed` of the parent's, except those to keep.
 pub(super) unsafe fn close_inherited(keep: &[&Fd]) {
-    // If another thread of the parent held the list during the fork, nobody here will ever release it. Then nothing is
-    // closed, for the list may be half changed.
+    // If another thread of the parent held the lock during the fork, nothing here will ever release it, and the list
+    // may be half changed. Then nothing is closed.
     let mut open = match OPEN.try_lock() {
         Ok(open) => open,
         Err(TryLockError::Poisoned(open)) => open.into_inner(),
@@ -297,9 +297,9 @@ pub(super) unsafe fn close_inherited(keep: &[&Fd]) {
     open.retain(|fd| {
         let kept = keep.iter().any(|keep| keep.known.0 == fd.entry);
         if !kept && fd.is_ours() {
-            // SAFETY: the number stands for the crate's own file: `is_ours` found that, or an `OwnedFd` has it, which
-            // nobody else may close. The caller promises that its owner is neither used nor dropped in this process, so
-            // nobody relies on it.
+            // SAFETY: the number stands for the crate's own file: `is_ours` found so, or an `OwnedFd` owns it, which
+            // nothing else may close. The caller promises that this process neither uses nor drops the owner, so
+            // nothing here relies on the number.
             unsafe { libc::close(fd.number) };
         }
         kept
@@ -307,13 +307,13 @@ pub(super) unsafe fn close_inherited(keep: &[&Fd]) {
 }
 
 thread_local! {
-    /// Whether this thread forks for the crate, which closes descriptors in the copy itself.
+    /// Whether this thread forks for the crate, which then closes the child's descriptors itself.
     static FORKS_FOR_CRATE: Cell<bool> = const { Cell::new(false) };
-    /// The lock of the list, held during a fork, so that the copy finds the list whole.
+    /// The lock of the list, held during a fork so that the child finds the list consistent.
     static HELD: Cell<Option<ManuallyDrop<MutexGuard<'static, Vec<Number>>>>> = const { Cell::new(None) };
 }
 
-/// Forks without the effect of [`close_in_forks`]: the caller closes descriptors itself.
+/// Forks without the effect of [`close_in_forks`]: the caller closes the descriptors itself.
 pub(super) fn fork_for_crate<R>(fork: impl FnOnce() -> R) -> R {
     FORKS_FOR_CRATE.set(true);
     let forked = fork();
@@ -321,15 +321,15 @@ pub(super) fn fork_for_crate<R>(fork: impl FnOnce() -> R) -> R {
     forked
 }
 
-/// Makes children that the program forks from here on lose this crate's descriptors. As long as such a child has a copy
-/// of a lifeline's end, the workers do not notice the death of this process. Each number then stands for an unused
-/// eventfd, unless the user's code had closed it: then it stays as it is. Programs that are started by exec never have
-/// the descriptors, and children that are forked without the C library keep them.
+/// From now on, children that the program forks lose this crate's descriptors. A child with a copy of a lifeline's
+/// write end would keep the workers from noticing the death of this process. In the child each number stands for an
+/// unused eventfd instead; a number that user code had closed stays as it is. Programs that are started by exec never
+/// have the descriptors. Children that are forked without the C library keep them.
 pub(super) fn close_in_forks() -> io::Result<()> {
     static REGISTERED: OnceLock<libc::c_int> = OnceLock::new();
-    // SAFETY: the three functions have the signature of such handlers and are there for good. They use this module's
-    // list only, and the one for the child only makes system calls and frees a lock that its own thread holds: it may
-    // run in a copy of a process that had other threads.
+    // SAFETY: the three functions have the signature of fork handlers, and code is never unloaded. They use only this
+    // module's list. The child's handler only makes system calls and releases a lock that its own thread holds, so it
+    // may run in the fork of a process that had other threads.
     let register = || unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(in_fork)) };
     match *REGISTERED.get_or_init(register) {
         0 => Ok(()),
@@ -337,8 +337,8 @@ pub(super) fn close_in_forks() -> io::Result<()> {
     }
 }
 
-/// How often to try for the list. Waiting without end could deadlock: a signal handler that forks may have interrupted
-/// the thread that holds it.
+/// How often to try for the lock of the list. Waiting forever could deadlock: a signal handler that forks may have
+/// interrupted the thread that holds it.
 const TRIES: u32 = 1000;
 
 extern "C" fn before_fork() {
@@ -370,11 +370,11 @@ extern "C" fn in_fork() {
     if open.is_empty() {
         return;
     }
-    // SAFETY: the calls take integers. Each number stands for a file of this crate's own, which this copy has no use
-    // for: `is_ours` found that, or an `OwnedFd` has it. It becomes an eventfd, or is closed where there is none; then
-    // `Guarded` closes nothing, as it checks first, and an `OwnedFd` is never dropped here: the thread that has it runs
-    // none of the user's code, so it is another one than has forked, and did not come along. `nothing` may get a listed
-    // number that the user has closed: it has no mark, so it is not ours.
+    // SAFETY: the calls take integers. Each number stands for a file of this crate's own, which the child has no use
+    // for: `is_ours` found so, or an `OwnedFd` owns it. The number becomes an eventfd, or is closed if there is none.
+    // Later drops in this process do no harm. A `Guarded` checks first, and then closes nothing. An `OwnedFd` is never
+    // dropped here: the thread that has it runs no user code, so it is not the thread that forked, and does not exist
+    // in the child. `nothing` may get a listed number that the user has closed: it has no mark, so it is not ours.
     unsafe {
         let nothing = libc::eventfd(0, libc::EFD_CLOEXEC);
         for fd in open.iter().filter(|fd| fd.is_ours()) {
@@ -453,14 +453,14 @@ mod tests {
         }
     }
 
-    /// The user's code has closed the number, and another descriptor of the crate's has got it.
+    /// User code has closed the number, and another descriptor of the crate has got it.
     #[test]
     fn another_of_its_own_with_the_number_is_not_taken_for_it() {
         for [first, second] in files() {
             let first = Guarded::new(first).unwrap();
             let number = first.as_fd().as_raw_fd();
-            // SAFETY: the number is that of a descriptor of this test's own, which `first` must not use any more. The
-            // other descriptor at it is owned by `again` only.
+            // SAFETY: the number is that of a descriptor of this test's own, which `first` must not use any more. Only
+            // `again` owns the other descriptor at that number.
             let again = unsafe {
                 libc::dup2(second.as_raw_fd(), number);
                 OwnedFd::from_raw_fd(number)

@@ -1,4 +1,4 @@
-//! The futex calls: sleeping on a word, and waking its sleepers. Not the private kind, for a sleeper may be in another
+//! The futex calls: sleep on a word, and wake its sleepers. Not the private kind, because a sleeper may be in another
 //! process.
 #![allow(unsafe_code, reason = "futex has no safe wrapper in nix")]
 
@@ -10,7 +10,7 @@ use nix::libc;
 /// A word to sleep on.
 pub(crate) type Word = AtomicU32;
 
-/// Sleeps while the word is `seen`, at most for `limit`; may also return for no reason.
+/// Sleeps while the word is `seen`, for at most `limit`. May also return spuriously.
 pub(crate) fn wait(word: &Word, seen: u32, limit: Option<Duration>) {
     let timeout = limit.map(|limit| libc::timespec {
         tv_sec: limit.as_secs().try_into().unwrap_or(libc::time_t::MAX),
@@ -33,6 +33,6 @@ pub(crate) fn wake_all(word: &Word) {
 }
 
 fn wake(word: &Word, most: i32) {
-    // SAFETY: FUTEX_WAKE uses the word's address only.
+    // SAFETY: FUTEX_WAKE only uses the word's address, and does not access the word.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, most) };
 }

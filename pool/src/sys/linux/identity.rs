@@ -1,10 +1,10 @@
-//! Which process this is. A copy of a process has all of its memory, with the pools in it, and must not take itself for
-//! their owner.
+//! Which process this is. A fork has a copy of all memory, with the pools in it, and must not take itself for their
+//! owner.
 //!
-//! The number of a process would tell, but asking for it is a system call, a handler of `pthread_atfork` hears of
-//! no raw `clone`, and the number may come again in another namespace or later. So a process's *identity* lies in a
-//! page that the kernel clears in every copy of the process, however it was made. A process that finds the page empty
-//! takes the next identity; the counter is copied with all other memory, so no process gets an ancestor's.
+//! A process ID would not do: asking for it is a system call, and IDs are reused later or in another namespace. Nor
+//! would a `pthread_atfork` handler, which does not run on a raw `clone`. So a process's *identity* is in a page that
+//! the kernel clears in every fork, however it was made. A process that finds the page empty takes the next identity.
+//! The counter is copied with all other memory, so no process gets the identity of an ancestor.
 #![allow(unsafe_code, reason = "maps a page that a fork empties")]
 
 use std::num::NonZeroUsize;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
 
-/// The process to which something belongs: the one that called [`Owner::here`].
+/// The process that owns something: the one that called [`Owner::here`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Owner {
     identity: u64,
@@ -33,29 +33,29 @@ impl Owner {
     }
 
     /// # Errors
-    /// In a copy of the owner.
+    /// In a fork of the owner.
     #[inline]
     pub(crate) fn check(self) -> Result<(), Forked> {
         if self.is_here() { Ok(()) } else { Err(Forked { owner: self.pid }) }
     }
 }
 
-/// The error in a copy of the owner, which has this number.
+/// The error in a fork of the owner. Holds the owner's process ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Forked {
     pub(crate) owner: u32,
 }
 
-/// The page; null before it is first needed, and where the kernel gives none.
+/// The page; null before it is first needed, or if the kernel gives none.
 static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
 
-/// This process's identity: different from that of any ancestor and any copy.
+/// This process's identity, which no ancestor and no fork of it has.
 #[inline]
 fn identity() -> u64 {
     match NonNull::new(PAGE.load(Ordering::Acquire)) {
         Some(page) => {
-            // SAFETY: the page was mapped before its address was stored, and is never unmapped, nor in a copy of the
-            // process. It holds this atomic only, of which any bytes are valid.
+            // SAFETY: the page was mapped before its address was stored, and is never unmapped, neither here nor in a
+            // fork. It holds only this atomic, for which any bytes are valid.
             let word = unsafe { page.as_ref() };
             match word.load(Ordering::Relaxed) {
                 0 => take_identity(word),
@@ -76,7 +76,7 @@ fn take_identity(word: &AtomicU64) -> u64 {
     }
 }
 
-/// Makes the page. Where the kernel gives none, or can't clear it, the process's number must do.
+/// Makes the page. If the kernel gives none, or can't clear it in forks, the process ID must do.
 #[cold]
 fn without_page() -> u64 {
     const BYTES: NonZeroUsize = NonZeroUsize::new(size_of::<AtomicU64>()).unwrap();
@@ -84,17 +84,16 @@ fn without_page() -> u64 {
     // SAFETY: a new mapping at an address that the kernel chooses replaces no other memory.
     let page = unsafe { mmap_anonymous(None, BYTES, protection, MapFlags::MAP_PRIVATE) };
     let Ok(page) = page else { return u64::from(std::process::id()) };
-    // SAFETY: the range is the page that was just mapped; the advice only changes what a copy of the process finds
-    // there.
+    // SAFETY: the range is the page that was just mapped, and the advice only changes what a fork finds there.
     let emptied = unsafe { madvise(page, BYTES.get(), MmapAdvise::MADV_WIPEONFORK) }.is_ok();
     let none = ptr::null_mut();
     let place = page.cast().as_ptr();
     if emptied && PAGE.compare_exchange(none, place, Ordering::AcqRel, Ordering::Acquire).is_ok() {
         return identity();
     }
-    // SAFETY: the range is the page that was mapped above, whose address was stored nowhere.
+    // SAFETY: the range is the page that was mapped above, and its address was stored nowhere.
     let _ = unsafe { munmap(page, BYTES.get()) };
-    // Another thread was faster, or there can be no such page.
+    // Another thread was faster, or no such page can be had.
     if emptied { identity() } else { u64::from(std::process::id()) }
 }
 

@@ -1,11 +1,11 @@
-//! The program's descriptors that exec does not close, so that a process which it starts would have them too: those of
-//! C libraries, and those that the program itself was started with. A reader that waits for the last writer of such a
-//! pipe would wait for the workers.
+//! The program's descriptors without close-on-exec, which a process that it starts would inherit: those of C libraries,
+//! and those that the program itself inherited. A reader that waits for the last writer of such a pipe would wait for
+//! the workers too.
 //!
-//! The new process closes them when it comes to this crate's code. It can't tell them from files that were opened since
-//! its start, say by a library's constructor, so its parent tells it which they are: by number, device and inode.
-//! (Closing them between fork and exec would take a fork, where now the C library starts the process without copying
-//! its parent's page tables.)
+//! The new process closes them once it reaches this crate's code. It can't tell them from files that were opened since
+//! its start, say by a library's constructor, so its parent sends it their numbers, devices and inodes. (Closing them
+//! between fork and exec would need a fork, whereas the C library can start the process without copying the parent's
+//! page tables.)
 #![allow(unsafe_code, reason = "closes by number what was inherited")]
 
 use std::env;
@@ -15,7 +15,7 @@ use std::os::fd::RawFd;
 use nix::libc;
 use serde::{Deserialize, Serialize};
 
-/// A descriptor that a new process inherits.
+/// A descriptor that a new process would inherit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Inheritable {
     number: RawFd,
@@ -34,8 +34,8 @@ impl Inheritable {
 }
 
 /// All descriptors that a new process would inherit from this one and must not keep. It keeps the standard three, and
-/// the pipe by which `make` and `cargo` share the CPUs, for compilers that a task may run. The crate's own are closed
-/// by exec.
+/// the pipe through which `make` and `cargo` share the CPUs, for compilers that a task may run. The crate's own are
+/// close-on-exec.
 pub(crate) fn list() -> Vec<Inheritable> {
     let kept: Vec<RawFd> =
         JOB_FLAGS.iter().filter_map(|name| env::var(name).ok()).flat_map(|flags| jobserver(&flags)).collect();
@@ -43,10 +43,10 @@ pub(crate) fn list() -> Vec<Inheritable> {
     open_numbers().into_iter().filter(stays).filter_map(Inheritable::at).collect()
 }
 
-/// Numbers below this one are tried one by one, which takes as long as listing a few.
+/// Numbers below this one are tried one by one. That takes no longer than listing the directory.
 const TRIED: RawFd = 256;
 
-/// The numbers of this process's descriptors.
+/// The numbers of this process's open descriptors.
 fn open_numbers() -> Vec<RawFd> {
     const DIRECTORY: &str = "/proc/self/fd";
     // Since Linux 6.2 the directory's length is the number of descriptors.
@@ -60,7 +60,7 @@ fn open_numbers() -> Vec<RawFd> {
     listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Closes the descriptors that this process has inherited.
+/// Closes inherited descriptors.
 ///
 /// # Safety
 /// The process was started by one that had these descriptors, and nothing in this process owns one of them.
@@ -86,7 +86,7 @@ fn flags_of(number: RawFd) -> Option<libc::c_int> {
     (flags >= 0).then_some(flags)
 }
 
-/// The variables in which `make` and `cargo` name their pipe.
+/// The environment variables in which `make` and `cargo` name their pipe.
 const JOB_FLAGS: [&str; 3] = ["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"];
 
 /// The two descriptors of the pipe that the flags name last; none if there is no pipe, or it has a path.
@@ -110,9 +110,9 @@ mod tests {
     #[test]
     fn what_exec_leaves_open_is_listed() {
         let (closed, open) = io::pipe().unwrap();
-        // SAFETY: the flag of a descriptor that this test owns.
+        // SAFETY: the call sets a flag of a descriptor that this test owns.
         assert_eq!(unsafe { libc::fcntl(open.as_raw_fd(), libc::F_SETFD, 0) }, 0);
-        // SAFETY: this makes another number for the same file, which is closed below and known here only.
+        // SAFETY: this makes another number for the same file, which only this test knows, and closes below.
         let far = unsafe { libc::fcntl(open.as_raw_fd(), libc::F_DUPFD, 2 * TRIED) };
         assert!(far >= 2 * TRIED && list().iter().any(|known| known.number == far));
         // SAFETY: as above.

@@ -1,10 +1,11 @@
-//! The orderly end of a process: handlers of `atexit`, destructors of thread-local and static values, buffered output,
-//! coverage profiles, leak checks. All of it runs in `exit`.
+//! The orderly end of a process: `atexit` handlers, destructors of thread-local and static values, buffered output,
+//! coverage profiles, leak checks. All of them run in `exit`.
 //!
-//! A fork has copies of the handlers that its program has registered, but must not touch the program's temporary files,
-//! locks and connections. So a fork first registers a handler that ends the process. Handlers run in reverse, so it
-//! runs after the fork's own handlers and before the program's. Coverage and leak checks would have run with the
-//! latter: it calls them by name, if the program has them. (Python clears its list in a fork for the same reason.)
+//! A fork inherits the handlers that its program has registered, but must not touch the program's temporary files,
+//! locks and connections. So a fork first registers a handler that ends the process. Handlers run in reverse order, so
+//! this one runs after the fork's own handlers and before the program's. Coverage and leak checks would have run with
+//! the program's, so it calls them by name, if the program has them. (Python clears its list in a fork for the same
+//! reason.)
 #![allow(unsafe_code, reason = "registers exit handlers and calls functions that the linker may have found")]
 
 use std::env;
@@ -15,7 +16,7 @@ use nix::libc;
 
 use super::fork::flush;
 
-/// Functions that only some programs have; the linker sets the others to zero.
+/// Functions that only some programs have. The linker sets missing ones to zero.
 #[repr(C)]
 struct Hooks {
     llvm_profile_set_filename: Option<unsafe extern "C" fn(*const c_char)>,
@@ -29,13 +30,13 @@ unsafe extern "C" {
     static HOOKS: Hooks;
 }
 
-// Only an assembler can name a function that may be missing.
+// Only assembly can name a function that may be missing.
 std::arch::global_asm!(
     ".weak __llvm_profile_set_filename",
     ".weak __llvm_profile_write_file",
     ".weak __gcov_dump",
     ".weak __lsan_do_leak_check",
-    // The table itself is weak and hidden: a program may have two releases of this crate, which may share one table.
+    // The table itself is weak and hidden: a program may contain two releases of this crate, which can share one table.
     ".weak pool_exit_hooks",
     ".hidden pool_exit_hooks",
     ".pushsection .data.rel.ro.pool_exit_hooks, \"aw\", %progbits",
@@ -55,15 +56,15 @@ pub(crate) fn leave() -> ! {
     std::process::exit(0)
 }
 
-/// Makes the end of this process, a fork of the program, run no handler that was registered before now. Without effect
-/// where the C library has no `on_exit`.
+/// Keeps the end of this process, a fork of the program, from running handlers that were registered before now. Has no
+/// effect if the C library has no `on_exit`.
 pub(crate) fn forget_handlers() {
     #[cfg(target_env = "gnu")]
     {
         unsafe extern "C" {
             fn on_exit(handler: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
         }
-        // SAFETY: the handler has the signature that on_exit(3) asks for, is there for good, and does not use its
+        // SAFETY: the handler has the signature that on_exit(3) asks for, is never unloaded, and does not use its
         // argument.
         unsafe { on_exit(end_here, std::ptr::null_mut()) };
     }
@@ -72,8 +73,8 @@ pub(crate) fn forget_handlers() {
 #[cfg_attr(not(target_env = "gnu"), expect(dead_code, reason = "nothing registers it"))]
 extern "C" fn end_here(status: c_int, _: *mut c_void) {
     flush();
-    // SAFETY: the table above has the layout of `Hooks` and is never written after the linker; each function in it has
-    // the signature that its library documents, takes no arguments, and may be called at any time.
+    // SAFETY: the table above has the layout of `Hooks`, and nothing writes to it after the linker. Each function in it
+    // has the signature that its library documents, takes no arguments, and may be called at any time.
     unsafe {
         if let Some(write) = HOOKS.llvm_profile_write_file {
             write();
@@ -88,8 +89,8 @@ extern "C" fn end_here(status: c_int, _: *mut c_void) {
     }
 }
 
-/// Gives a forked process a coverage profile of its own: the profile's name was made at the program's start, with that
-/// process's number.
+/// Gives a forked process a coverage profile of its own. Otherwise its profile has the name that the program made at
+/// its start, with the program's own process ID.
 pub(crate) fn rename_profile() {
     /// The name by default.
     const DEFAULT: &str = "default_%m_%p.profraw";
@@ -97,16 +98,16 @@ pub(crate) fn rename_profile() {
     let Some(set_name) = (unsafe { HOOKS.llvm_profile_set_filename }) else { return };
     let pattern = env::var_os("LLVM_PROFILE_FILE").filter(|pattern| !pattern.is_empty());
     let pattern = pattern.unwrap_or_else(|| DEFAULT.into()).into_vec();
-    // A profile that is written continuously, through a mapping of its file, stays where it is.
+    // A profile in continuous mode, which is written through a mapping of its file, keeps its name.
     if pattern.windows(2).any(|two| two == b"%c") {
         return;
     }
     let Ok(pattern) = CString::new(pattern) else { return };
-    // Setting the same pattern again would change nothing, so another is set first. The function keeps the pointers, so
+    // Setting the same pattern again would have no effect, so another is set first. The function keeps the pointers, so
     // the text is never freed.
     let (other, pattern) = (c"%p.profraw".as_ptr(), CString::into_raw(pattern));
-    // SAFETY: the function takes a C string that stays valid, which both are. The process has one thread, so no other
-    // uses the profile's name meanwhile.
+    // SAFETY: the function takes a C string that stays valid: one is static, and the other is never freed. The process
+    // has one thread, so no other uses the profile's name meanwhile.
     unsafe {
         set_name(other);
         set_name(pattern);

@@ -1,10 +1,10 @@
-//! The lifeline: how a process ends with the one that started it, however that one ends.
+//! The lifeline: it ends a process together with the one that started it, however that one ends.
 //!
-//! A pipe that carries a single byte. The parent holds the only write end, and the child asks the kernel to send
-//! SIGKILL when the pipe hangs up. So a worker that is busy in a loop dies as fast as one that is idle, no thread
-//! watches, and nothing polls.
+//! It is a pipe that carries a single byte. The parent holds the only write end, and the child has the kernel send it
+//! SIGKILL when the pipe hangs up. So a worker that is busy in a loop dies as fast as an idle one, no thread watches,
+//! and nothing polls.
 //!
-//! There is more than one tie, for each can be lost:
+//! There is more than one tie to the parent, because each can be lost:
 //!
 //! | what a task does | why its worker still ends |
 //! |---|---|
@@ -20,10 +20,12 @@
 //! | drops its privileges | the kernel checks the process that armed the signal, not the one that closes the pipe |
 //!
 //! The steps of a start:
-//! 1. The child begins. It waits for the byte, and does nothing before.
-//! 2. The parent notes the child, makes it the leader of its own group, pins it, and writes the byte.
-//! 3. The child reads the byte and arms the signal. If it reads the end of the pipe, the parent is gone: it exits.
-//! 4. The child checks the pipe once more: if the parent ended between step 3 and the arming, no signal came.
+//! 1. The child begins, and does nothing but wait for the byte.
+//! 2. The parent notes the child, makes it the leader of its own group, pins it to its CPUs, and writes the byte.
+//! 3. The child reads the byte and arms the signal. If it reads the end of the pipe instead, the parent is gone, and it
+//!    exits.
+//! 4. The child checks the pipe once more: if the parent ended after it wrote the byte and before the signal was armed,
+//!    no signal comes.
 #![allow(unsafe_code, reason = "asks for a signal by fcntl, which nix does not wrap, and handles one")]
 
 use std::io;
@@ -46,19 +48,19 @@ use super::{named, retry};
 #[derive(Debug)]
 pub(crate) struct Lifeline(Fd);
 
-/// The child's end, of which the parent keeps a copy.
+/// The child's end. The parent keeps a copy of it.
 #[derive(Debug)]
 pub(crate) struct Tie(Fd);
 
-/// The armed ties of a child: its own, and the one that it has opened for its group.
+/// The armed ties of a child: its own, and the second one that it opened for its group.
 #[derive(Debug)]
 pub(crate) struct Tied {
     _own: Tie,
     _group: Option<Guarded>,
 }
 
-/// The numbers of this process and of its parent, once tied; 0 before. A fork by a task has copies of these, but
-/// another number.
+/// The process IDs of this process and of its parent, once it is tied; 0 before. A fork by a task has copies of these,
+/// but another ID.
 static OWN: AtomicI32 = AtomicI32::new(0);
 static PARENT: AtomicI32 = AtomicI32::new(0);
 
@@ -72,16 +74,16 @@ pub(crate) fn end_if_orphaned() {
     }
 }
 
-/// Has the kernel send a signal when the *thread* ends that forked this process. That may be the end of the parent, or
-/// mean nothing. So the signal is one that has no effect by itself, and its handler checks. For a task that handles or
-/// blocks it there are the other ties.
+/// Has the kernel send a signal when the *thread* that forked this process ends. That may be the end of the parent, or
+/// mean nothing. So the signal is one without effect of its own, and its handler checks whether the parent is gone. A
+/// task may handle or block the signal; then the other ties remain.
 fn arm_parent_death_signal() {
     extern "C" fn look(_: libc::c_int) {
         end_if_orphaned();
     }
     let action = SigAction::new(SigHandler::Handler(look), SaFlags::SA_RESTART, SigSet::empty());
-    // SAFETY: the handler reads atomics and makes system calls only, all of which may be done in a signal handler; it
-    // leaves errno as it was unless it ends the process.
+    // SAFETY: the handler only reads atomics and makes async-signal-safe system calls. It leaves errno as it was,
+    // unless it ends the process.
     if unsafe { sigaction(Signal::SIGURG, &action) }.is_ok() && set_pdeathsig(Signal::SIGURG).is_ok() {
         // A server has all signals blocked.
         let _ = SigSet::from_iter([Signal::SIGURG]).thread_unblock();
@@ -95,8 +97,9 @@ pub(crate) fn lifeline() -> io::Result<(Lifeline, Tie)> {
     let tie = Fd::new(tie)?;
     let mut lifeline = Fd::new(lifeline)?;
     if lifeline.as_fd().as_raw_fd() < tie.as_fd().as_raw_fd() {
-        // A process that ends closes its highest descriptor first, and the pipe must hang up while the copy of the tie
-        // is still open. The numbers are in this order unless one of the standard three was free.
+        // The pipe must hang up while the parent's copy of the tie is still open, and a process that ends closes its
+        // highest descriptor first. The numbers are in the right order already, unless one of the standard three was
+        // free.
         let above = lifeline.as_fd().try_clone_to_owned().map_err(named("a pipe's end above the other"))?;
         lifeline = Fd::new(above)?;
     }
@@ -104,7 +107,7 @@ pub(crate) fn lifeline() -> io::Result<(Lifeline, Tie)> {
 }
 
 impl Lifeline {
-    /// Lets the child go on. The parent's copy of the child's end is a reader, so there is no SIGPIPE.
+    /// Lets the child go on. The parent's copy of the child's end is a reader, so the write can't raise SIGPIPE.
     pub(crate) fn release(&self, _reader: &Tie) -> io::Result<()> {
         retry(|| write(&self.0, &[1]))?;
         Ok(())
@@ -122,25 +125,25 @@ impl Tie {
     }
 
     /// Waits until the parent lets this process go on. From then on this process ends with the parent, as long as the
-    /// tie is open here or in the parent. An error means that the parent is gone.
+    /// tie is open in either of them. An error means that the parent is gone.
     pub(crate) fn hold(self) -> io::Result<Tied> {
         self.hold_or(Self::watch)
     }
 
-    /// As [`hold`](Self::hold), for a server, which must not have a second thread: where the kernel sends no signal, it
-    /// ends when its parent's end of the control socket is closed.
+    /// Like [`hold`](Self::hold), for a server, which must not have a second thread: if the kernel sends no signal, the
+    /// server ends when its parent's end of the control socket is closed.
     pub(crate) fn hold_as_server(self) -> io::Result<Tied> {
         self.hold_or(|_| Ok(()))
     }
 
-    /// Calls `otherwise` where the kernel sends no signal.
+    /// Calls `otherwise` if the kernel can send no signal.
     fn hold_or(self, otherwise: impl FnOnce(&Self) -> io::Result<()>) -> io::Result<Tied> {
         if retry(|| read(&self.0, &mut [0]))? == 0 {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let (own, group) = (getpid().as_raw(), -getpid().as_raw());
-        // Where there can be no second tie, the only one is for the group: this process is in it, and tasks seldom
-        // leave.
+        // If a second tie can't be opened, the only one is for the group: this process is in it, and tasks seldom leave
+        // it.
         let again = self.open_again().ok().filter(|again| arm(again, group).is_ok());
         if arm(&self.0, if again.is_some() { own } else { group }).is_err() {
             otherwise(&self)?;
@@ -168,7 +171,7 @@ impl Tie {
         Guarded::new(open(&*path, flags, Mode::empty())?)
     }
 
-    /// The way where the kernel has no such signal, or a sandbox denies it: a thread that waits for the end of the
+    /// The fallback if the kernel has no such signal, or a sandbox denies it: a thread that waits for the end of the
     /// pipe.
     fn watch(&self) -> io::Result<()> {
         let tie = self.0.as_fd().try_clone_to_owned().map_err(named("a copy of the lifeline"))?;
@@ -180,7 +183,7 @@ impl Tie {
     }
 }
 
-/// Has the kernel send SIGKILL to this process, or for a negative number to this group, when the pipe hangs up.
+/// Has the kernel send SIGKILL when the pipe hangs up: to this process, or to this group if the number is negative.
 fn arm(pipe: &impl AsFd, whom: libc::pid_t) -> io::Result<()> {
     let pipe = pipe.as_fd();
     let ask = |command, value: libc::c_int| {

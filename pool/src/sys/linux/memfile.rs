@@ -1,4 +1,4 @@
-//! Bytes for other processes, in an anonymous memory file that nobody can change any more.
+//! Bytes for other processes, in an anonymous memory file that nothing can change any more.
 #![allow(unsafe_code, reason = "maps a file that cannot change")]
 
 use std::ffi::c_void;
@@ -18,7 +18,7 @@ use nix::sys::stat::fstat;
 use super::fd::above_standard;
 use super::named;
 
-/// An error if files may not be this long. The kernel would not only refuse, but send SIGXFSZ, which ends the program
+/// An error if files may not be this long. Without this check the kernel would send SIGXFSZ, which ends the program
 /// without a message.
 pub(crate) fn check_len(len: u64) -> io::Result<()> {
     match getrlimit(Resource::RLIMIT_FSIZE) {
@@ -33,14 +33,14 @@ pub(crate) fn check_len(len: u64) -> io::Result<()> {
     }
 }
 
-/// A file that is written from its beginning, as far as the limit for files allows.
+/// A file that is written from its beginning, up to the limit on file sizes.
 #[derive(Debug)]
 pub(crate) struct Limited {
     file: File,
     len: u64,
-    /// Whether the limit applies: it does not to terminals and pipes.
+    /// Whether the limit applies: not to terminals and pipes.
     is_regular: bool,
-    /// The length that was refused.
+    /// The length that the limit refused.
     refused: Option<u64>,
 }
 
@@ -68,14 +68,14 @@ impl Write for Limited {
     }
 }
 
-/// A sealed memory file with what `write` writes, and its length.
+/// A sealed memory file with the bytes that `write` writes, and its length.
 pub(crate) fn sealed<E: From<io::Error>>(
     name: &str,
     write: impl FnOnce(&mut BufWriter<Limited>) -> Result<(), E>,
 ) -> Result<(OwnedFd, usize), E> {
     let mut out = BufWriter::new(Limited::new(File::from(create(name)?))?);
     let written = write(&mut out).and_then(|()| Ok(out.flush()?));
-    // The codec would report this in other words.
+    // Reported here because the codec would report it less clearly.
     let (Limited { file, refused, .. }, _) = out.into_parts();
     if let Some(len) = refused {
         check_len(len)?;
@@ -86,13 +86,13 @@ pub(crate) fn sealed<E: From<io::Error>>(
     Ok((file.into(), len))
 }
 
-/// An empty memory file, to be sealed.
+/// An empty memory file that can be sealed.
 pub(crate) fn create(name: &str) -> io::Result<OwnedFd> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     above_standard(memfd_create(name, flags).map_err(named("memfd_create"))?)
 }
 
-/// The bytes of a sealed memory file, where they lie.
+/// The bytes of a sealed memory file, mapped.
 #[derive(Debug)]
 pub(crate) struct Sealed {
     /// None if there are no bytes.
@@ -120,8 +120,8 @@ impl Deref for Sealed {
 
     fn deref(&self) -> &[u8] {
         let Some((base, len)) = self.mapping else { return &[] };
-        // SAFETY: `open` mapped this many bytes, and only `drop` unmaps them. It checked the file's seals, so nobody
-        // can write to it or make it shorter.
+        // SAFETY: `open` mapped this many bytes, and only `drop` unmaps them. It checked the file's seals, so nothing
+        // can write to the file or shorten it while the slice is borrowed.
         unsafe { std::slice::from_raw_parts(base.cast().as_ptr(), len.get()) }
     }
 }

@@ -1,4 +1,4 @@
-//! How much memory a process holds, and whether the kernel has run out of it.
+//! How much memory a process holds, and whether the kernel killed for lack of it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,7 +11,7 @@ use super::fd::Guarded;
 use super::process::Process;
 use super::{named, read_text};
 
-/// Tells how much memory a process holds.
+/// Measures how much memory a process holds.
 #[derive(Debug)]
 pub(crate) struct Meter(Guarded);
 
@@ -21,7 +21,7 @@ impl Meter {
         Self::open("/proc/self/statm")
     }
 
-    /// For a child; none where /proc does not show it.
+    /// For a child; none if /proc does not show it.
     pub(crate) fn of(child: &Process) -> Option<Self> {
         Self::open(&(child.directory()? + "/statm")).ok()
     }
@@ -31,12 +31,12 @@ impl Meter {
         Ok(Self(Guarded::new(file.into())?))
     }
 
-    /// Whether its descriptor is intact: the user's code may have closed it.
+    /// Whether its descriptor is intact: user code may have closed it.
     pub(crate) fn is_intact(&self) -> bool {
         self.0.is_intact()
     }
 
-    /// How many bytes of memory it holds that belong to no file; 0 when it has ended.
+    /// How many bytes of memory the process holds that belong to no file; 0 once it has ended.
     pub(crate) fn read(&self) -> u64 {
         let mut text = [0; 128];
         let len = pread(&self.0, &mut text, 0).unwrap_or(0);
@@ -56,25 +56,25 @@ fn page_size() -> u64 {
     size.ok().flatten().and_then(|size| u64::try_from(size).ok()).unwrap_or(4096)
 }
 
-/// How many processes the kernel has killed for lack of memory, as far as is known. Counts each control group by
-/// itself, so that deaths in other groups do not matter.
+/// How many processes the kernel has killed for lack of memory, as far as it tells. Each control group is counted
+/// separately, so that deaths in other groups do not matter.
 #[derive(Debug, Default)]
 pub(crate) struct OutOfMemory {
-    /// For each counter file, its value at the last reading, less the kills that are yet to be matched with deaths.
+    /// For each counter file, its value when last read, less the kills that are not matched with deaths yet.
     kills: BTreeMap<PathBuf, u64>,
 }
 
 /// A process that SIGKILL has ended.
 #[derive(Debug)]
 pub(crate) struct Killed {
-    /// Its control groups, as proc_pid_cgroup(5) names them.
+    /// Its control groups, in the format of proc_pid_cgroup(5).
     pub(super) groups: String,
     /// The most memory that it has held, in bytes.
     pub(super) peak: u64,
 }
 
 impl OutOfMemory {
-    /// Notes the count of this process's own group, in which its workers start.
+    /// Notes the count of this process's own group, where its workers start.
     pub(crate) fn note_own(&mut self) {
         if self.kills.is_empty()
             && let Some(file) = own_groups().and_then(|groups| counter(&groups))
@@ -84,14 +84,14 @@ impl OutOfMemory {
         }
     }
 
-    /// Whether the kernel has killed a process in the control group of this worker since the last call. That may be
-    /// this worker, or one of the `others`, whose deaths will be asked about next.
+    /// Whether the kernel has killed a process in this worker's control group since the last call. It may have been
+    /// this worker, or one of the `others`, which are asked about next.
     pub(crate) fn has_killed(&mut self, worker: &Killed, others: u64) -> bool {
         if !worker.groups.lines().any(is_of_first_version) {
             return counter(&worker.groups).is_some_and(|file| self.has_news(file, others));
         }
         // Version 1 of control groups shows dead processes in the root group. The worker was in this process's group,
-        // unless it had moved to one below; that is assumed if it could have filled such a group.
+        // unless it had moved to a group below; that is assumed if it could have filled such a group.
         let Some(file) = own_groups().and_then(|groups| counter(&groups)) else { return false };
         let below = file.parent().map(groups_below).unwrap_or_default();
         self.has_news(file, others)
@@ -113,7 +113,7 @@ impl OutOfMemory {
     }
 }
 
-/// The counter file of version 1 of control groups.
+/// The counter file in version 1 of control groups.
 const FIRST_COUNTER: &str = "memory.oom_control";
 
 fn own_groups() -> Option<String> {
@@ -125,7 +125,7 @@ fn is_of_first_version(line: &str) -> bool {
     line.split(':').nth(1).is_some_and(|controllers| controllers.split(',').any(|name| name == "memory"))
 }
 
-/// The most groups to search: a bound on the time, far above what machines have.
+/// The most groups to search. It bounds the time, and is far more than machines have.
 const MOST_GROUPS: usize = 1000;
 
 /// The control groups below this one, the nearest first.
@@ -141,7 +141,7 @@ fn groups_below(group: &Path) -> Vec<PathBuf> {
     found.split_off(1)
 }
 
-/// The counter file of these groups; that of the whole machine where groups do not count memory.
+/// The counter file of these groups, or of the whole machine if the groups do not count memory.
 fn counter(groups: &str) -> Option<PathBuf> {
     counter_in(groups, |path| path.exists())
 }
@@ -154,7 +154,7 @@ fn counter_in(groups: &str, exists: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     };
     let line = first.or_else(|| groups.lines().find(|line| line.starts_with("0::")));
     let group = line.and_then(|line| line.splitn(3, ':').nth(2)).unwrap_or("").trim_start_matches('/');
-    // In a container the group may have its name from outside, while its files are at the root.
+    // In a container the group may have the name that the host sees, while its files are at the root.
     let files = places
         .iter()
         .flat_map(|(root, file)| [Path::new(root).join(group).join(file), Path::new(root).join(file)]);
@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(find("0::/\n", &[]), "/proc/vmstat");
     }
 
-    /// Uses a counter of the test's own, for the system's may change at any moment.
+    /// Uses a counter of its own, because the system's may change at any moment.
     #[test]
     fn a_kill_is_news_once() {
         let file = File::from(memfd_create("pool test kills", MFdFlags::MFD_CLOEXEC).unwrap());
@@ -241,12 +241,13 @@ mod tests {
         assert_eq!(known.kills[&file], 0);
     }
 
-    /// A child with memory of its own, in which no other test's thread runs, that shares this process's descriptors:
-    /// copies would keep files open that other tests have closed and whose end they wait for. It is killed in the end.
+    /// A child with memory of its own, in which no other test's thread runs. It shares this process's descriptors:
+    /// copies would keep files open that other tests have closed and wait to see closed. Dropping it kills it.
     struct Child(Pid);
 
     impl Child {
-        /// Has a child call this, which only makes system calls and touches memory that is there, then wait.
+        /// Makes a child that calls this and then waits. The function may only make system calls and touch memory that
+        /// exists.
         #[expect(unsafe_code, reason = "makes a process that shares its descriptors")]
         fn that(life: impl FnOnce()) -> Self {
             // SAFETY: without CLONE_VM this is a fork: the child has its own memory, with a copy of this stack. Callers
@@ -269,16 +270,16 @@ mod tests {
     impl Drop for Child {
         fn drop(&mut self) {
             let _ = kill(self.0, Signal::SIGKILL);
-            // It sends no signal as it ends, so only a wait for all kinds of children finds it.
+            // It sends no signal when it ends, so only a wait for all kinds of children finds it.
             let _ = waitpid(self.0, Some(WaitPidFlag::__WALL));
         }
     }
 
     #[test]
     fn memory_that_is_written_counts() {
-        // Since Linux 6.2 the sum leaves out some pages of each CPU, megabytes on a large machine.
+        // Since Linux 6.2 the sum misses some pages of each CPU, which are megabytes on a large machine.
         const LEN: usize = 128 << 20;
-        // Large enough for a mapping of its own, which takes no memory before it is written.
+        // Large enough for a mapping of its own, which takes no memory until it is written.
         let mut held = vec![0u8; LEN];
         let ((go, send_go), (done, send_done)) = (pipe().unwrap(), pipe().unwrap());
         let child = Child::that(|| {

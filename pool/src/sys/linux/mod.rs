@@ -33,8 +33,8 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 
-/// The error of a system call, with the name of the call or of the file: a sandbox may deny a call, and a number does
-/// not say which. If a limit of descriptors is the cause, with that limit and the way out.
+/// Adds the name of the system call or file to an error: a sandbox may deny a call, and the number alone does not say
+/// which. If the cause is a limit on descriptors, also adds the limit and how to raise it.
 pub(crate) fn named<E: Into<io::Error>>(call: &str) -> impl FnOnce(E) -> io::Error {
     move |error| {
         let error = error.into();
@@ -43,7 +43,7 @@ pub(crate) fn named<E: Into<io::Error>>(call: &str) -> impl FnOnce(E) -> io::Err
     }
 }
 
-/// The explanation of an error that means that there can be no more descriptors; none for other errors.
+/// Explains an error that means that no more descriptors can be opened; none for other errors.
 fn limit_of_descriptors(error: i32) -> Option<String> {
     match Errno::from_raw(error) {
         Errno::EMFILE => {
@@ -61,7 +61,7 @@ fn limit_of_descriptors(error: i32) -> Option<String> {
     }
 }
 
-/// Repeats a system call as long as signal handlers interrupt it.
+/// Repeats a system call for as long as signal handlers interrupt it.
 pub(crate) fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
     loop {
         match call() {
@@ -71,8 +71,8 @@ pub(crate) fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<
     }
 }
 
-/// The text of a file of the kernel's. Such a file does not say how long it is, and std's way to find out takes many
-/// calls.
+/// Reads a file of the kernel's, such as one in /proc. It does not tell its length, and std would take many calls to
+/// find out.
 pub(crate) fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
     let mut text = String::with_capacity(8192);
     File::open(path)?.read_to_string(&mut text)?;

@@ -1,6 +1,6 @@
-//! Descriptors as fields of a message: [`Passed`] and [`Lent`]. A message is a record like any other. As it is encoded,
-//! its descriptors are noted one after another, to go beside the bytes; as it is decoded, they are taken in the same
-//! order.
+//! Descriptors as fields of a message: [`Passed`] and [`Lent`]. A message is a record like any other. While it is
+//! encoded, its descriptors are noted in order, to be sent beside the bytes; while it is decoded, they are taken in the
+//! same order.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -11,11 +11,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::fd::{Known, above_standard};
 
-/// A descriptor on its way to a new worker. Whoever has it runs none of the user's code, so that it needs no identity:
-/// a fork closes its copy by the number.
+/// A descriptor on its way to a new worker. No user code runs in the thread that has it, so it needs no identity: a
+/// fork closes its copy by number.
 #[derive(Debug)]
 pub(crate) struct Passed {
-    // Dropped first: once the number is closed, it may be another's.
+    // Dropped first: once the number is closed, another file may get it.
     known: Known,
     fd: OwnedFd,
 }
@@ -38,7 +38,7 @@ impl AsFd for Passed {
     }
 }
 
-/// A descriptor of which a message takes a copy along. It comes out as a [`Passed`].
+/// A descriptor that a message copies to the receiver, where it arrives as a [`Passed`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lent<'f>(BorrowedFd<'f>);
 
@@ -55,20 +55,20 @@ impl<'f> From<BorrowedFd<'f>> for Lent<'f> {
 }
 
 thread_local! {
-    /// The descriptors of the message that this thread encodes.
+    /// The descriptors of the message that this thread is encoding.
     static NOTED: RefCell<Option<Vec<RawFd>>> = const { RefCell::new(None) };
-    /// Those of the message that it decodes.
+    /// The descriptors of the message that this thread is decoding.
     static CAME: RefCell<VecDeque<OwnedFd>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Encodes a message. The numbers are those of its descriptors, which it has as long as it is there.
+/// Encodes a message, and returns the numbers of its descriptors, which are valid as long as the message is.
 pub(crate) fn noting<R>(encode: impl FnOnce() -> R) -> (R, Vec<RawFd>) {
     NOTED.set(Some(Vec::new()));
     let encoded = encode();
     (encoded, NOTED.take().unwrap_or_default())
 }
 
-/// Decodes a message that these descriptors came with. Those that it does not take are closed.
+/// Decodes a message that came with these descriptors. Descriptors that it does not take are closed.
 pub(crate) fn with_those<R>(came: Vec<OwnedFd>, decode: impl FnOnce() -> R) -> R {
     CAME.set(came.into());
     let decoded = decode();

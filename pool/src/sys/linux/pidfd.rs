@@ -1,4 +1,4 @@
-//! Process descriptors: they stand for one process for good, where a number may come again.
+//! Process descriptors. A pidfd stands for one process for good, whereas a process ID may be reused.
 #![allow(unsafe_code, reason = "pidfd calls have no safe wrapper in nix")]
 
 use std::io;
@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use super::fd::Fd;
 use super::{named, retry};
 
-/// The number of a pidfd's process in the kernel's information about the pidfd; none if the reader can't see it.
+/// The process ID in the kernel's information about a pidfd; none if the process is not visible to the reader.
 pub(super) fn number_in(info: &str) -> Option<i32> {
     let number = info.lines().find_map(|line| line.strip_prefix("Pid:"))?;
     number.trim().parse().ok().filter(|number| *number > 0)
@@ -22,14 +22,14 @@ pub(super) fn number_in(info: &str) -> Option<i32> {
 /// A pidfd for a child that waits at its tie. If there is none, the child is killed.
 pub(crate) fn pidfd_of(child: Pid) -> io::Result<Fd> {
     open_pidfd(child).inspect_err(|_| {
-        // It waits, so the number is still its own.
+        // It waits, so the process ID is still its own.
         let _ = kill(child, Signal::SIGKILL);
         let _ = retry(|| waitpid(child, None));
     })
 }
 
 fn open_pidfd(child: Pid) -> io::Result<Fd> {
-    // SAFETY: pidfd_open takes integers only, and touches no memory of this process.
+    // SAFETY: pidfd_open only takes integers, and touches no memory of this process.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child.as_raw(), 0) };
     if fd < 0 {
         return Err(named("pidfd_open")(io::Error::last_os_error()));
@@ -38,7 +38,7 @@ fn open_pidfd(child: Pid) -> io::Result<Fd> {
     Fd::new(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
 }
 
-/// The flag of pidfd_send_signal(2) that means the process's group; not in the libc crate.
+/// The flag of pidfd_send_signal(2) that addresses the process's group; missing in the libc crate.
 pub(super) const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
 
 /// Sends a signal to the process, or as the flags say.
@@ -47,7 +47,7 @@ pub(super) fn signal(pidfd: &Fd, signal: libc::c_int, flags: libc::c_uint) -> ni
         return Err(Errno::EBADF);
     }
     let (fd, no_info) = (pidfd.as_fd().as_raw_fd(), std::ptr::null::<libc::siginfo_t>());
-    // SAFETY: without a siginfo the call takes integers only, and touches no memory of this process.
+    // SAFETY: with a null siginfo the call only takes integers, and touches no memory of this process.
     let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, no_info, flags) };
     Errno::result(sent).map(drop)
 }

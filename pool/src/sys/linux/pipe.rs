@@ -10,11 +10,11 @@ use super::fd::Fd;
 use super::passed::Passed;
 use super::{named, retry};
 
-/// How much a pipe accepts at once, as a whole or not at all, and how much space there is when it is ready: POSIX's
-/// `PIPE_BUF`.
+/// POSIX's `PIPE_BUF`: a pipe accepts this many bytes at once, or none, and has at least this much space when it is
+/// ready.
 pub(crate) const PIPE_BUF: usize = 4096;
 
-/// The reading end, which never waits.
+/// The reading end, which never blocks.
 #[derive(Debug)]
 pub(crate) struct Reader(Fd);
 
@@ -26,7 +26,7 @@ pub(crate) fn pipe() -> io::Result<(Reader, Passed)> {
     Ok((Reader(reader), Passed::new(writer.into())?))
 }
 
-/// Makes this descriptor return an error where it would wait.
+/// Makes this descriptor return an error instead of blocking.
 pub(crate) fn set_nonblocking(fd: &impl AsFd) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(fd.as_fd(), FcntlArg::F_GETFL)?);
     fcntl(fd.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
@@ -34,7 +34,7 @@ pub(crate) fn set_nonblocking(fd: &impl AsFd) -> io::Result<()> {
 }
 
 impl Reader {
-    /// Appends the bytes that there are, at most about `at_most`.
+    /// Appends the bytes that are available, roughly `at_most` at most.
     pub(crate) fn read_into(&self, out: &mut Vec<u8>, at_most: usize) {
         if !self.0.is_intact() {
             return;

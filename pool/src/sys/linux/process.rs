@@ -1,4 +1,4 @@
-//! A child process, from the moment the parent knows it until its end is known.
+//! A child process, from the moment the parent knows its ID until it knows its end.
 #![allow(unsafe_code, reason = "waitid by number, for the signals that nix has no name for")]
 
 use std::io;
@@ -19,24 +19,24 @@ use super::memory::Killed;
 use super::pidfd::{PIDFD_SIGNAL_PROCESS_GROUP, number_in, signal};
 use super::{read_text, retry};
 
-/// How long to wait for a process that was sent SIGKILL, where nothing can go on before. Only one that hangs inside the
-/// kernel, say on a disk that does not answer, needs longer.
+/// How long to wait for the end of a process that was sent SIGKILL, if nothing can go on before it. Only a process that
+/// hangs inside the kernel, say on a disk that does not answer, needs longer.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
-/// How long to wait for it where the pool can go on without it.
+/// The same, if the pool can go on without it.
 const GIVE_UP: Duration = Duration::from_secs(1);
-/// How long to wait for the children of a process that has ended, where they have become this process's: they were
-/// killed with it, and die as fast.
+/// How long to wait for the children of an ended process, if they have become this process's: they were killed with it,
+/// and die as fast.
 const GROUP_LIMIT: Duration = Duration::from_millis(100);
 
-/// A child process with a process group of its own. Dropping it kills the group and takes the child's status.
+/// A child process with a process group of its own. Dropping it kills the group and reaps the child.
 #[derive(Debug)]
 pub(crate) struct Process {
     handle: Arc<Handle>,
-    /// Cut to kill the child where a signal is refused.
+    /// Cut to kill the child if a signal is refused.
     lifeline: Option<Lifeline>,
     /// A copy of the child's end, in case the child closes its own.
     tie: Tie,
-    /// When it was first sent SIGKILL.
+    /// When SIGKILL was first sent to it.
     killed: Option<Instant>,
     /// Why that was refused.
     kill_refused: Option<Errno>,
@@ -52,21 +52,21 @@ struct Usage {
     peak: u64,
 }
 
-/// How a child is known to the kernel.
+/// The kernel's names for a child.
 #[derive(Debug)]
 pub(crate) struct Handle {
     pid: Pid,
     pidfd: Fd,
-    /// The process that started it. A fork of the user's has a copy of this value, and does nothing with it.
+    /// The process that started it. A fork by the user has a copy of this value, and must do nothing with it.
     owner: Pid,
 }
 
-/// Children that did not end when they were killed, and groups that are not all gone. Their statuses are taken when
-/// this crate next starts or ends a child.
+/// Children that did not end when they were killed, and groups with members left. They are reaped when this crate next
+/// starts or ends a child.
 static LEFT: Mutex<Vec<Arc<Handle>>> = Mutex::new(Vec::new());
 
 impl Process {
-    /// Takes over a child that waits at its tie: it gets its own group and its CPUs, and may go on.
+    /// Takes over a child that waits at its tie: gives it its own group and its CPUs, and lets it go on.
     pub(crate) fn adopt(
         pid: Pid,
         pidfd: Fd,
@@ -86,7 +86,7 @@ impl Process {
             killed_as: None,
         };
         match setpgid(pid, pid) {
-            // It was started as the leader of its group and has gone through exec since.
+            // It was started as the leader of its group and has called exec since.
             Ok(()) | Err(Errno::EACCES) => {}
             Err(error) => return Err(error.into()),
         }
@@ -97,17 +97,17 @@ impl Process {
         Ok(process)
     }
 
-    /// Its number, which no other process gets until its status is taken.
+    /// Its process ID, which no other process gets until it is reaped.
     pub(crate) fn pid(&self) -> i32 {
         self.handle.pid.as_raw()
     }
 
-    /// Readable when the process has ended.
+    /// Becomes readable when the process has ended.
     pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
         self.handle.pidfd.as_fd()
     }
 
-    /// Whether the program has closed the pidfd: then no poll set notices when the process ends.
+    /// Whether the program has closed the pidfd, so that no poll set notices the end of the process.
     pub(crate) fn is_unwatched(&self) -> bool {
         !self.handle.pidfd.is_intact()
     }
@@ -117,22 +117,22 @@ impl Process {
         &self.tie
     }
 
-    /// Whether it sleeps in the kernel: it neither runs, nor waits for a core, nor is it stopped.
+    /// Whether it sleeps in the kernel: it is neither running, nor waiting for a core, nor stopped.
     pub(crate) fn sleeps(&self) -> bool {
-        // proc_pid_stat(5): the state follows the name, which is in parentheses and may hold anything.
+        // proc_pid_stat(5): the state follows the name, which is in parentheses and may contain anything.
         let stat = self.directory().and_then(|dir| read_text(dir + "/stat").ok()).unwrap_or_default();
         stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('S'))
     }
 
-    /// Its directory in /proc. The /proc that is mounted here may be another namespace's, with other numbers; the pidfd
-    /// says which number this process has there.
+    /// Its directory in /proc. The /proc that is mounted here may be that of another namespace, with other process IDs;
+    /// the pidfd tells the ID that the process has there.
     pub(crate) fn directory(&self) -> Option<String> {
         let info = read_text(format!("/proc/self/fdinfo/{}", self.pidfd().as_raw_fd())).ok()?;
         number_in(&info).map(|number| format!("/proc/{number}"))
     }
 
-    /// Sends SIGKILL to the process and its group. Where that is refused, as to a process that has given up its
-    /// privileges, it cuts the lifeline: then the kernel does it, in the child's own name.
+    /// Sends SIGKILL to the process and its group. If that is refused, as happens to a process that has given up its
+    /// privileges, cuts the lifeline, and the kernel sends the signal in the child's own name.
     pub(crate) fn kill(&mut self) {
         if self.status.is_some() || !self.handle.is_own() {
             return;
@@ -140,7 +140,7 @@ impl Process {
         self.killed.get_or_insert_with(Instant::now);
         match self.handle.kill_alone() {
             Ok(()) => self.handle.kill_group(),
-            // It has ended. Its group is looked at when its status is taken.
+            // It has ended. Its group is killed when it is reaped.
             Err(Errno::ESRCH) => {}
             Err(refused) => {
                 self.kill_refused = Some(refused);
@@ -149,18 +149,18 @@ impl Process {
         }
     }
 
-    /// Why it could not be killed, but had to be ended by its lifeline.
+    /// Why the signal was refused, so that the lifeline had to end the process.
     pub(crate) fn kill_refused(&self) -> Option<Errno> {
         self.kill_refused
     }
 
-    /// How it ended, if it has ended. Also kills what is left of its group.
+    /// Its exit status, if it has ended. Also kills what is left of its group.
     pub(crate) fn try_reap(&mut self) -> Option<ExitStatus> {
         if self.status.is_none() && self.handle.is_own() {
             let mut usage = Usage::default();
             let ended = self.handle.wait_and_see(libc::WNOWAIT, &mut usage);
             if matches!(ended, Ok(Some(status)) if status.signal() == Some(libc::SIGKILL)) {
-                // /proc has this until the status is taken.
+                // /proc shows this until the process is reaped.
                 let groups = self.directory().and_then(|dir| read_text(dir + "/cgroup").ok());
                 self.killed_as = groups.map(|groups| Killed { groups, peak: usage.peak });
             }
@@ -174,7 +174,7 @@ impl Process {
         self.killed_as.as_ref()
     }
 
-    /// As [`try_reap`](Self::try_reap), waiting at most this long.
+    /// Like [`try_reap`](Self::try_reap), but waits for at most `limit`.
     pub(crate) fn reap_within(&mut self, limit: Duration) -> Option<ExitStatus> {
         self.reap_until(Instant::now() + limit)
     }
@@ -187,7 +187,7 @@ impl Process {
     fn await_end(&mut self, deadline: Instant) {
         if self.status.is_none() && self.handle.is_own() {
             if self.handle.pidfd.is_intact() {
-                // Where that fails, the status is not there yet.
+                // If that fails, the process counts as still running.
                 let _ = poll_until(&mut [PollFd::new(self.pidfd(), PollFlags::POLLIN)], deadline);
             } else {
                 while self.try_reap().is_none() && Instant::now() < deadline {
@@ -197,7 +197,7 @@ impl Process {
         }
     }
 
-    /// Whether it was killed so long ago, without an end, that the pool goes on without it.
+    /// Whether it was killed but has not ended for so long that the pool goes on without it.
     pub(crate) fn is_stuck(&self) -> bool {
         self.status.is_none() && self.killed.is_some_and(|killed| killed.elapsed() >= GIVE_UP)
     }
@@ -207,7 +207,7 @@ impl Process {
         self.status.is_none() && self.killed.is_some()
     }
 
-    /// Waits for it no longer: it ends when the kernel lets it, and its status is taken then. Returns how it is known.
+    /// Stops waiting for it: it ends when the kernel lets it, and is reaped then. Returns its handle.
     pub(crate) fn give_up(&mut self) -> Arc<Handle> {
         if self.status.is_none() {
             self.status = Some(ExitStatus::Stuck);
@@ -217,10 +217,10 @@ impl Process {
         Arc::clone(&self.handle)
     }
 
-    /// Takes the statuses of children that were forked into this process's group and never became known. To be called
-    /// after the group was killed.
+    /// Reaps children that were forked into this process's group and never became known. Call it after the group was
+    /// killed.
     pub(crate) fn reap_unknown(&self) {
-        // Once its status is taken the number may be another's.
+        // Once it is reaped, another process may have its ID.
         if self.status.is_some() || !self.handle.is_unreaped() {
             return;
         }
@@ -242,33 +242,33 @@ impl Handle {
         self.owner == getpid()
     }
 
-    /// Whether it has ended and its status is taken.
+    /// Whether it has ended and was reaped.
     pub(crate) fn is_gone(&self) -> bool {
         !self.is_unreaped()
     }
 
-    /// Whether its status is still to be taken: until then no other process has its number.
+    /// Whether it is not reaped yet: until then no other process has its ID.
     fn is_unreaped(&self) -> bool {
         self.wait(libc::WNOWAIT).is_ok()
     }
 
     fn kill_alone(&self) -> nix::Result<()> {
         match signal(&self.pidfd, libc::SIGKILL, 0) {
-            // A sandbox may deny the call.
+            // A sandbox may deny pidfd_send_signal.
             Err(error) if error != Errno::ESRCH && self.is_unreaped() => kill(self.pid, Signal::SIGKILL),
             signalled => signalled,
         }
     }
 
-    /// Kills the group. A group that is gone, or that the child never led, is no error.
+    /// Kills the group. It is no error if the group is gone, or if the child never led it.
     fn kill_group(&self) {
-        // Older kernels than 6.9 know a group by its number only.
+        // Kernels before 6.9 know a group only by its ID.
         if !self.signal_group(libc::SIGKILL).is_ok_or_gone() && self.is_unreaped() {
             let _ = killpg(self.pid, Signal::SIGKILL);
         }
     }
 
-    /// Signals the group that it leads or has led, even if its status is taken.
+    /// Signals the group that it leads or has led, even if it was reaped.
     fn signal_group(&self, number: libc::c_int) -> Signalled {
         match signal(&self.pidfd, number, PIDFD_SIGNAL_PROCESS_GROUP) {
             Ok(()) => Signalled::Sent,
@@ -277,10 +277,10 @@ impl Handle {
         }
     }
 
-    /// Takes the status of a process in this state, which [`wait`](Self::wait) has found with `WNOWAIT`.
+    /// Reaps a process in this state, which [`wait`](Self::wait) has found with `WNOWAIT`.
     fn take_status(self: &Arc<Self>, state: &io::Result<Option<ExitStatus>>) -> Option<ExitStatus> {
         let Ok(ended) = state else {
-            // Another waiter of this program took the status, or SIGCHLD is ignored.
+            // Other code of this program reaped it, or SIGCHLD is ignored.
             self.kill_group();
             return Some(ExitStatus::Unknown);
         };
@@ -293,11 +293,11 @@ impl Handle {
         Some(status)
     }
 
-    /// Takes the statuses of its children that have become this process's. False if there may be more.
+    /// Reaps its children that have become this process's. False if there may be more.
     fn reap_group(&self, deadline: Instant) -> bool {
         loop {
-            // As long as the group has a member, the kernel gives its number to no other. A kernel that can't say
-            // whether it has one does not reuse a number this soon.
+            // As long as the group has a member, the kernel gives its ID to no other group. A kernel that can't tell
+            // whether the group has a member still does not reuse an ID this soon.
             let known = match self.signal_group(0) {
                 Signalled::Gone => return true,
                 Signalled::Sent => true,
@@ -311,14 +311,14 @@ impl Handle {
                     }
                     std::thread::sleep(Duration::from_micros(200));
                 }
-                // An error may be a signal that nix has no name for; the status is taken nevertheless.
+                // An error may be a signal for which nix has no name; the child was reaped nevertheless.
                 Ok(_) | Err(_) => {}
             }
         }
     }
 
-    /// Its state. An error means that it is not, or no longer, a child of this process. By hand, because nix has no
-    /// name for real-time signals, which a worker may die of, and loses such a status.
+    /// Its state. An error means that it is not, or no longer, a child of this process. Calls waitid directly, because
+    /// nix has no name for real-time signals, and loses the status of a worker that dies of one.
     fn wait(&self, flags: libc::c_int) -> io::Result<Option<ExitStatus>> {
         self.wait_and_see(flags, &mut Usage::default())
     }
@@ -335,8 +335,8 @@ impl Handle {
         // SAFETY: a rusage is made of numbers, so all zeroes is a valid one.
         let mut used: libc::rusage = unsafe { std::mem::zeroed() };
         loop {
-            // SAFETY: the call writes one siginfo and one rusage into live variables. (By number, because the C
-            // library's waitid has no argument for the second.)
+            // SAFETY: the call writes one siginfo and one rusage into live variables of these types. (A raw system
+            // call, because the C library's waitid has no argument for the second.)
             let waited =
                 unsafe { libc::syscall(libc::SYS_waitid, kind, number, &raw mut info, flags, &raw mut used) };
             match Errno::result(waited) {
@@ -345,7 +345,7 @@ impl Handle {
                 Err(error) => return Err(error.into()),
             }
         }
-        // SAFETY: waitid fills these fields of a siginfo, or leaves the zeroes if the child still runs.
+        // SAFETY: waitid has filled these fields of the siginfo, or left their zeroes if the child still runs.
         let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
         if pid == 0 {
             return Ok(None);
@@ -362,23 +362,23 @@ impl Drop for Process {
     fn drop(&mut self) {
         if self.status.is_none() && self.handle.is_own() {
             self.kill();
-            // Counts from the kill, so that children which were killed together are waited for together.
+            // The limit counts from the kill, so that children that were killed together share one wait.
             let killed = self.killed.unwrap_or_else(Instant::now);
             self.await_end(killed + KILL_LIMIT);
-            // Nobody will ask any more how it ended.
+            // Nothing will ask for its exit status any more.
             self.status = self.status.or_else(|| self.handle.take_status(&self.handle.wait(libc::WNOWAIT)));
             if self.status.is_none() {
                 self.give_up();
             }
         }
         if self.handle.is_own() {
-            // Not in a fork, where another thread of the parent may have held the list.
+            // Not in a fork: another thread of the parent may have held the lock of the list.
             reap_left();
         }
     }
 }
 
-/// How a child has ended.
+/// How a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ExitStatus {
     Exited(i32),
@@ -386,14 +386,14 @@ pub(crate) enum ExitStatus {
         signal: i32,
         core_dumped: bool,
     },
-    /// It was killed, and has not ended.
+    /// It was killed, but has not ended.
     Stuck,
-    /// It is gone, and another waiter took its status.
+    /// It is gone, and other code of the program reaped it.
     Unknown,
 }
 
 impl ExitStatus {
-    /// The signal that has ended it.
+    /// The signal that ended it.
     pub(crate) fn signal(self) -> Option<i32> {
         match self {
             Self::Signaled { signal, .. } => Some(signal),
@@ -402,7 +402,7 @@ impl ExitStatus {
     }
 }
 
-/// What became of a signal to a group.
+/// The outcome of a signal to a group.
 enum Signalled {
     Sent,
     /// The group has no member.
@@ -421,14 +421,14 @@ fn left() -> MutexGuard<'static, Vec<Arc<Handle>>> {
     LEFT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes the statuses that there are by now of children which the pool no longer waits for.
+/// Reaps those children that have ended since the pool stopped waiting for them.
 pub(crate) fn reap_left() {
     let mut handles = std::mem::take(&mut *left());
     handles.retain(|handle| handle.is_own() && !handle.is_all_gone());
     left().append(&mut handles);
 }
 
-/// As [`reap_left`], at the end of a pool: also waits for the children of processes that have ended.
+/// Like [`reap_left`], for the end of a pool: also waits for the children of processes that have ended.
 pub(crate) fn reap_groups() {
     let deadline = Instant::now() + KILL_LIMIT;
     loop {
@@ -442,7 +442,7 @@ pub(crate) fn reap_groups() {
 }
 
 impl Handle {
-    /// Whether nothing of it is left, including its children where those become this process's.
+    /// Whether nothing of it is left, including its children if those become this process's.
     fn is_all_gone(&self) -> bool {
         match self.wait(libc::WNOWAIT) {
             Ok(None) => return false,
@@ -471,11 +471,11 @@ pub(super) fn kill_own_group() {
     let _ = kill(Pid::from_raw(0), Signal::SIGKILL);
 }
 
-/// Waits until one of the descriptors has an event; false if the deadline comes first.
+/// Waits until one of the descriptors has an event. False if the deadline passes first.
 pub(super) fn poll_until(fds: &mut [PollFd<'_>], deadline: Instant) -> io::Result<bool> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        // Rounded up, for a wait that ends early would have to be repeated.
+        // Rounded up, because a wait that ends too early would have to be repeated.
         let left = left + Duration::from_micros(999);
         match poll(fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
             Ok(0) if Instant::now() >= deadline => return Ok(false),

@@ -28,14 +28,15 @@ pub(crate) struct Channel(Fd);
 pub(crate) type Received = (Vec<u8>, Vec<OwnedFd>);
 
 impl Channel {
-    /// Both ends of a socket. It keeps messages apart, and the death of one side ends the other's input.
+    /// Both ends of a socket that preserves message boundaries. The death of one side ends the other's input.
     pub(crate) fn pair() -> io::Result<(Self, Self)> {
         let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC);
         let (a, b) = pair.map_err(named("socketpair"))?;
         Ok((Self(Fd::new(a)?), Self(Fd::new(b)?)))
     }
 
-    /// The end that a parent left to this process; an error if it is no socket, or its other end is another user's.
+    /// The end that a parent left to this process; an error if it is no socket, or its other end belongs to another
+    /// user.
     pub(crate) fn from_parent(fd: OwnedFd) -> io::Result<Self> {
         let peer = getsockopt(&fd, PeerCredentials)?;
         if peer.uid() != geteuid().as_raw() {
@@ -58,14 +59,14 @@ impl Channel {
         let rights = [ControlMessage::ScmRights(fds)];
         let rights = if fds.is_empty() { &[][..] } else { &rights[..] };
         let socket = self.0.intact()?.as_fd().as_raw_fd();
-        // The other side reads each message before the next is due, so there is always space. If a send would wait, the
-        // other side does not read.
+        // The other side reads each message before the next is due, so there is always space. If a send would block,
+        // the other side has stopped reading.
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         retry(|| sendmsg::<()>(socket, &[IoSlice::new(bytes)], rights, flags, None))?;
         Ok(())
     }
 
-    /// Waits for the next message; none when the other side has closed its end.
+    /// Waits for the next message; none once the other side has closed its end.
     pub(crate) fn receive(&self) -> io::Result<Option<Received>> {
         let mut bytes = [0; MESSAGE_BYTES];
         let mut rights = nix::cmsg_space!([RawFd; MESSAGE_FDS]);
@@ -73,14 +74,14 @@ impl Channel {
         let received = loop {
             let socket = self.0.intact()?.as_fd().as_raw_fd();
             match recvmsg::<()>(socket, &mut parts, Some(&mut rights), MsgFlags::MSG_CMSG_CLOEXEC) {
-                // A reset: the other side ended and left messages of ours unread. The kernel reports that once, before
-                // the last messages of the other side; its answer, if there is one, comes next.
+                // A reset: the other side ended without reading all our messages. The kernel reports this once, ahead
+                // of the other side's last messages, so its answer, if any, comes next.
                 Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 received => break received?,
             }
         };
         if received.flags.contains(MsgFlags::MSG_CTRUNC) {
-            // The buffer holds all descriptors that are ever sent, so it is this process that can have no more.
+            // The buffer has room for all descriptors that are ever sent, so this process must have reached its limit.
             return Err(named("recvmsg")(Errno::EMFILE));
         }
         let mut fds = Vec::new();
@@ -101,7 +102,7 @@ impl Channel {
         Ok(Some((bytes[..len].to_vec(), fds)))
     }
 
-    /// As [`receive`](Self::receive), but waits at most for `limit`, and no longer than the answering process lives.
+    /// Like [`receive`](Self::receive), but waits for at most `limit`, and only while the answering process lives.
     pub(crate) fn receive_within(
         &self,
         limit: Duration,

@@ -1,5 +1,5 @@
-//! How much of a thread's stack is left. The writer of a value decides how deeply it nests, each level takes stack, and
-//! a stack overflow ends the process.
+//! How much of a thread's stack is left. The depth of a value is up to whoever wrote it; each level takes stack, and a
+//! stack overflow ends the process.
 #![allow(unsafe_code, reason = "reads the stack pointer, and asks the C library where the stack is")]
 
 use std::cell::Cell;
@@ -8,15 +8,15 @@ use std::ops::Range;
 
 use nix::libc;
 
-/// The assumed rest of a stack that is not the thread's own, such as a coroutine's, whose end nobody knows. Such stacks
-/// usually have a megabyte, and at least 64 KiB.
+/// How much is assumed to be left of a stack that is not the thread's own, such as a coroutine's, whose end is not
+/// known. Such stacks usually have a megabyte, and at least 64 KiB.
 const UNKNOWN: usize = 48 << 10;
 
-/// Enough stack for most values. These need not know where the stack is, which takes reading a file of the kernel's,
-/// once a thread.
+/// How much stack most values need at most. For them the range of the stack is not looked up, which reads a file in
+/// /proc once per thread.
 const SHALLOW: usize = 4 << 10;
 
-/// The most that is used of a stack, for one without a limit could take all of the machine's memory.
+/// The most stack that is used, because a stack without a limit could take all of the machine's memory.
 const MOST: usize = 1 << 30;
 
 thread_local! {
@@ -24,8 +24,8 @@ thread_local! {
     static STACK: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
 }
 
-/// A place on this thread's stack below which recursion must not go. It is worked out when the stack is first used
-/// beyond [`SHALLOW`].
+/// The address on this thread's stack below which recursion must not go. It is computed when more than [`SHALLOW`] is
+/// first used.
 #[derive(Debug, Clone)]
 pub(crate) struct Floor {
     place: usize,
@@ -34,7 +34,7 @@ pub(crate) struct Floor {
 }
 
 impl Floor {
-    /// Keeps this many eighths of the rest of the stack.
+    /// Keeps this many eighths of the stack that is left now.
     #[inline]
     pub(crate) const fn keeping_eighths(kept: usize) -> Self {
         Self { place: usize::MAX, kept, is_found: false }
@@ -64,11 +64,11 @@ impl Floor {
     }
 }
 
-/// The end of the stack that this address is on.
+/// The end of the stack that contains this address.
 #[cold]
 fn look(here: usize) -> usize {
     if STACK.get() == (0, 0) {
-        // A range that holds no address, so that a system which does not say is not asked again.
+        // If the system does not know, an address range that contains nothing, so that it is not asked again.
         let stack = own().unwrap_or(1..1);
         STACK.set((stack.start, stack.end));
         if stack.contains(&here) {
@@ -98,7 +98,7 @@ fn own() -> Option<Range<usize>> {
     (error == 0).then(|| low.addr()..low.addr().saturating_add(len))
 }
 
-/// The stack pointer. (The address of a local variable is another one under AddressSanitizer.)
+/// The stack pointer. (Not the address of a local variable, which AddressSanitizer may place elsewhere.)
 #[inline(always)]
 fn pointer() -> usize {
     #[cfg(miri)]
@@ -122,7 +122,7 @@ fn pointer() -> usize {
 mod tests {
     use super::*;
 
-    /// How many levels of `BYTES` fit above the floor, at most `most`.
+    /// How many levels of `BYTES` fit above the floor, counting to `most` at most.
     #[inline(never)]
     fn depth<const BYTES: usize>(floor: &mut Floor, most: usize) -> usize {
         let bytes = std::hint::black_box([0u8; BYTES]);

@@ -1,6 +1,6 @@
-//! The output of a process that is being started. Until it comes to this crate's code, it prints into memory files: a
-//! program prints the same before `init` in each of its processes, and nobody wants to read that again, unless nothing
-//! else comes. From then on it has the streams of the process that started it.
+//! The output of a process that is being started. Until it reaches this crate's code, it prints into memory files:
+//! every process of a program prints the same before `init`, which is of interest only if the process gets no further.
+//! From then on it has the streams of the process that started it.
 
 use std::fs::File;
 use std::io;
@@ -17,10 +17,10 @@ use super::fd::{Fd, above_standard};
 use super::fork::flush;
 use super::{memfile, named};
 
-/// How much of the output goes into an error message: about a screen.
+/// How many bytes of the output go into an error message: about a screenful.
 const TOLD_BYTES: u64 = 2 << 10;
 
-/// The memory files, in the process that starts the other.
+/// The memory files, on the side of the process that starts the other.
 #[derive(Debug)]
 pub(crate) struct Printed {
     out: Fd,
@@ -43,7 +43,7 @@ impl Printed {
         Ok(())
     }
 
-    /// The output that says most about its end: of stderr, or else of stdout.
+    /// The output that says most about its end: stderr, or stdout if that is empty.
     pub(crate) fn told(&self) -> String {
         let text = |file| String::from_utf8_lossy(&tail(file)).trim().to_owned();
         Some(text(&self.err)).filter(|text| !text.is_empty()).unwrap_or_else(|| text(&self.out))
@@ -64,9 +64,9 @@ fn tail(file: &Fd) -> Vec<u8> {
     read().unwrap_or_default()
 }
 
-/// This process's own stdout and stderr, for one that it starts; none for one that is closed.
+/// This process's own stdout and stderr, for a process that it starts; none for a closed one.
 pub(crate) fn own() -> [Option<BorrowedFd<'static>>; 2] {
-    // std's handles stand for the numbers 1 and 2, open or not.
+    // std's handles stand for the numbers 1 and 2, whether open or not.
     let is_open = |fd: &BorrowedFd<'_>| !matches!(fcntl(fd, FcntlArg::F_GETFD), Err(Errno::EBADF));
     [Some(stdout()).filter(is_open), Some(stderr()).filter(is_open)]
 }
@@ -81,7 +81,7 @@ fn stderr() -> BorrowedFd<'static> {
     STDERR.as_fd()
 }
 
-/// Takes over the streams of the process that started this one. Where it has none, output is lost.
+/// Takes over the streams of the process that started this one. For a stream that it lacks, output is lost.
 pub(crate) fn take_over([out, err]: [Option<OwnedFd>; 2]) -> io::Result<()> {
     flush();
     let null = || above_standard(nothing(OFlag::O_CLOEXEC)?);
@@ -90,13 +90,13 @@ pub(crate) fn take_over([out, err]: [Option<OwnedFd>; 2]) -> io::Result<()> {
     Ok(())
 }
 
-/// A file that is empty to a reader: `/dev/null`. On a host without one, as in a bare container, the end of a pipe that
-/// nobody writes to. Writing to that fails as with a closed stream, which std takes for success.
+/// A file that is empty to a reader: `/dev/null`. On a host without one, such as a bare container, the read end of a
+/// pipe without writers. Writing to that fails like writing to a closed stream, which std takes for success.
 pub(super) fn nothing(flags: OFlag) -> io::Result<OwnedFd> {
     let null = open("/dev/null", OFlag::O_RDWR | flags, Mode::empty());
     null.or_else(|error| match pipe2(flags) {
         Ok((reader, _)) => Ok(reader),
-        // A host has that by rights.
+        // The missing device is the better explanation: a host should have it.
         Err(_) => Err(named("/dev/null")(error)),
     })
 }

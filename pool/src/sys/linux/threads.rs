@@ -1,4 +1,4 @@
-//! How many threads this process has: a fork copies only the calling one, and the locks that the others hold.
+//! How many threads this process has. A fork copies only the calling thread, but also the locks that the others hold.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -14,8 +14,8 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use super::{named, read_text};
 
-/// Bit of the kernel's task flags, the ninth field of proc_pid_stat(5): the thread is past its last instruction of
-/// the program. One that was just joined is still listed for a moment.
+/// A bit of the kernel's task flags, the ninth field of proc_pid_stat(5): the thread runs no more code of the program.
+/// A thread that was just joined is still listed for a moment.
 const PF_EXITING: u32 = 0x4;
 
 /// The number of threads, including this one. An error means that the number is not known.
@@ -42,9 +42,9 @@ fn read_count() -> Result<usize, String> {
     }
 }
 
-/// Whether this process has had threads of this crate's own, which end by themselves when they are idle.
+/// Whether this process has ever had threads of this crate's own, which end by themselves when they are idle.
 static HAS_HAD_OWN: AtomicBool = AtomicBool::new(false);
-/// How long to wait for such threads that are about to end.
+/// How long to wait for such threads to end.
 const END_OF_OWN: Duration = Duration::from_millis(500);
 
 /// Notes that a thread of this crate's own is about to start.
@@ -64,10 +64,10 @@ pub(crate) fn count_settled() -> Result<usize, String> {
     }
 }
 
-/// Runs a function on a thread of its own, with as much stack as the first thread of a process, and waits for its end.
-/// Returns the function where there can be no thread.
+/// Runs a function on a thread of its own, with as much stack as a process's first thread, and waits for its end.
+/// Returns the function if no thread can be started.
 pub(crate) fn on_own_thread<F: FnOnce() -> T + Send, T: Send>(run: F) -> Result<T, F> {
-    /// The stack where there is no limit. Only the part that is used takes memory.
+    /// The stack size if there is no limit. Only the part that is used takes memory.
     const LARGE: u64 = 256 << 20;
     let limit = getrlimit(Resource::RLIMIT_STACK).map_or(LARGE, |(soft, _)| soft).clamp(1 << 20, LARGE);
     let run = Mutex::new(Some(run));
@@ -89,7 +89,7 @@ fn runs(thread: &Path) -> bool {
 }
 
 fn is_exiting(stat: &str) -> bool {
-    // The name, in parentheses, may hold anything; the ninth field is the seventh after it.
+    // The name, in parentheses, may contain anything; the ninth field is the seventh after it.
     let Some((_, fields)) = stat.rsplit_once(')') else { return false };
     let flags = fields.split_ascii_whitespace().nth(6);
     flags.and_then(|flags| flags.parse::<u32>().ok()).is_some_and(|flags| flags & PF_EXITING != 0)

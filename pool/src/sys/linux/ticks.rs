@@ -1,4 +1,4 @@
-//! A clock that costs next to nothing compared with a small task. The length of its unit is measured while it runs.
+//! A clock that costs next to nothing even beside a small task. The length of its tick is measured as it runs.
 #![allow(unsafe_code, reason = "reads the processor's counter")]
 
 use crate::sys::clock::now_ns;
@@ -6,8 +6,9 @@ use crate::sys::clock::now_ns;
 /// A time in ticks.
 #[inline]
 pub(crate) fn now() -> u64 {
-    // SAFETY: the instruction is part of x86-64 itself, needs no other feature, and touches no memory. (A process may
-    // ask the kernel to forbid it, prctl(2) PR_SET_TSC; then it is a SIGSEGV that ends the process.)
+    // SAFETY: every x86-64 processor has the instruction, and it touches no memory. (If the process has had the kernel
+    // forbid it, with PR_SET_TSC of prctl(2), it raises SIGSEGV, which ends the process: a crash, not undefined
+    // behaviour.)
     #[cfg(target_arch = "x86_64")]
     let ticks = unsafe { std::arch::x86_64::_rdtsc() };
     #[cfg(not(target_arch = "x86_64"))]
@@ -15,10 +16,11 @@ pub(crate) fn now() -> u64 {
     ticks
 }
 
-/// The time in ticks and by the clock. If the system takes the core away between the two readings, the pair is wrong by
-/// milliseconds; then they are read again.
+/// The time in ticks and by the clock. A pair is off by milliseconds if the thread loses its core between the two
+/// readings; then both are read again.
 fn on_both() -> (u64, u64) {
-    /// In ticks, far more than reading the clock takes, even as a system call: some microseconds on any processor.
+    /// In ticks: some microseconds on any processor, which is far more than it takes to read the clock, even by a
+    /// system call.
     const CLOSE: u64 = 10_000;
     let mut closest = (u64::MAX, 0, 0);
     for _ in 0..4 {
@@ -32,7 +34,7 @@ fn on_both() -> (u64, u64) {
     (closest.1, closest.2)
 }
 
-/// Measures how long a tick is, by the ticks and the time since it was made.
+/// Measures the length of a tick, from the ticks and the time that have passed since the scale was created.
 #[derive(Debug)]
 pub(crate) struct Scale {
     ticks: u64,
@@ -63,11 +65,11 @@ impl Scale {
     }
 }
 
-/// Converts times in ticks to times of the monotonic clock, without asking the clock each time.
+/// Converts times in ticks to times of the monotonic clock, without reading the clock each time.
 #[derive(Debug)]
 pub(crate) struct Dial {
     scale: Scale,
-    /// When the dial was set last, in ticks and by the clock.
+    /// When the dial was last set, in ticks and by the clock.
     ticks: u64,
     ns: u64,
     /// The length of a tick in nanoseconds, as a fixed-point number with 32 binary places.
@@ -86,7 +88,7 @@ impl Dial {
         (self.ticks, self.ns) = on_both();
     }
 
-    /// The time by the clock.
+    /// The time by the clock at this time in ticks.
     #[inline]
     pub(crate) fn at(&self, time: u64) -> u64 {
         let since = |ticks: u64| ((u128::from(ticks) * u128::from(self.tick)) >> 32) as u64;
@@ -115,8 +117,8 @@ mod tests {
         }
     }
 
-    /// The system may take the core away between reading the two clocks. The error does not grow with the time that is
-    /// measured, so each try takes longer.
+    /// The thread may lose its core between the readings of the two clocks. The error does not grow with the time that
+    /// is measured, so each try takes longer.
     #[test]
     fn ticks_are_as_long_as_they_are() {
         let is_right = |time| {
@@ -128,7 +130,7 @@ mod tests {
         assert!((0..10).any(|round| is_right(Duration::from_millis(20 << round))));
     }
 
-    /// The dial may be wrong for the same reason, until it is set again.
+    /// The dial may be off for the same reason, until it is set again.
     #[test]
     fn a_dial_goes_with_the_clock() {
         let mut dial = Dial::new();
@@ -139,7 +141,7 @@ mod tests {
             let goes_with = |before: u64, told: u64, after: u64| {
                 before.saturating_sub(told) < 1_000_000 && told.saturating_sub(after) < 1_000_000
             };
-            // Before it was set: told backwards.
+            // A time before the dial was set, which is converted backwards.
             let told = dial.at(ticks);
             let (before_now, now, after_now) = (now_ns(), now(), now_ns());
             goes_with(before, told, after) && goes_with(before_now, dial.at(now), after_now)

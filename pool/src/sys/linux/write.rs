@@ -1,5 +1,4 @@
-//! Writing without waiting, to files that may accept nothing for a while: a stopped terminal, or a pipe that nobody
-//! reads.
+//! Non-blocking writes to files that may accept nothing for a while: a stopped terminal, or a pipe that is not read.
 
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, AsRawFd};
@@ -18,7 +17,7 @@ use super::pipe::PIPE_BUF;
 use super::process::poll_until;
 use super::retry;
 
-/// Writes as much as can be written without waiting, and returns how much that was. Bytes that can never be written
+/// Writes as much as can be written without waiting, and returns the number of bytes. Bytes that can never be written
 /// count as written.
 pub(crate) fn write_now(to: impl AsFd, bytes: &[u8]) -> usize {
     let anew = reopen_terminal(&to);
@@ -40,8 +39,8 @@ pub(crate) fn write_now(to: impl AsFd, bytes: &[u8]) -> usize {
     written
 }
 
-/// A terminal, opened again without waiting, for a terminal reports that it is ready when it has little space. None if
-/// it is no terminal or can't be opened.
+/// Opens a terminal again in non-blocking mode, because a terminal reports itself ready even when it has little space.
+/// None if it is no terminal or can't be opened.
 fn reopen_terminal(fd: impl AsFd) -> Option<Fd> {
     let fd = fd.as_fd();
     let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
@@ -52,7 +51,7 @@ fn reopen_terminal(fd: impl AsFd) -> Option<Fd> {
         .and_then(|fd| Fd::new(fd).ok())
 }
 
-/// Writes everything, waiting at most this long.
+/// Writes as much as it can within this time.
 #[cfg(feature = "progress")]
 pub(crate) fn write_within(limit: Duration, to: impl AsFd, bytes: &[u8]) -> usize {
     let deadline = Instant::now() + limit;
