@@ -101,14 +101,12 @@ macro_rules! stream_calls {
 #[macro_export]
 macro_rules! call {
     (pool $(
-        $(#[doc = $doc:literal])*
-        $(#[doc(alias = $alias:literal)])?
+        $(#[$attribute:meta])*
         fn $name:ident as $par:ident($input:ident: $Input:ty) -> $Result:ty;
     )*) => {$(
-        $(#[doc = $doc])*
+        $(#[$attribute])*
         ///
         #[doc = ::core::concat!("See [`Job::", ::core::stringify!($name), "`] for errors, and for options.")]
-        $(#[doc(alias = $alias)])?
         pub fn $name<'item, T: $crate::__private::ReadyFor<S>>(&self, $input: $Input) -> $Result {
             self.own_job::<T>().$name($input)
         }
@@ -134,24 +132,11 @@ macro_rules! call {
 #[macro_export]
 macro_rules! lazy_call {
     (pool $(
-        $(#[doc = $doc:literal])*
-        #[doc(alias = $alias:literal)]
-        $(#[cfg_attr($($cfg:tt)*)])?
-        fn $name:ident as $par:ident(items: impl ::core::iter::IntoIterator<Item = $Item:ty>)
-            -> $Results:ident or $Unnamed:ty;
-    )*) => {$(
-        $(#[doc = $doc])*
-        ///
-        #[doc = ::core::concat!("See [`Job::", ::core::stringify!($name), "`] for more, and for options.")]
-        #[doc(alias = $alias)]
-        $(#[cfg_attr($($cfg)*)])?
-        pub fn $name<'item, T: $crate::__private::ReadyFor<S>>(
-            &self,
-            items: impl ::core::iter::IntoIterator<Item = $Item>,
-        ) -> $Unnamed {
-            self.own_job::<T>().$name(items)
-        }
-    )*};
+        $(#[$attribute:meta])*
+        fn $name:ident as $par:ident(items: $Items:ty) -> $Results:ident or $Unnamed:ty;
+    )*) => {
+        $crate::call! { pool $($(#[$attribute])* fn $name as $par(items: $Items) -> $Unnamed;)* }
+    };
     (task $(
         $(#[doc = $doc:literal])*
         #[doc(alias = $alias:literal)]
