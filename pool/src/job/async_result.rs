@@ -241,22 +241,29 @@ impl<R: Send + 'static> AsyncResult<R> {
     /// the call, usually one of the pool, or at once in this one if the result is there already. A panic of `then` is
     /// caught and ignored.
     pub fn on_success(self, then: impl FnOnce(&R) + Send + 'static) -> Self {
-        let result = self.share();
-        self.when_ready(Box::new(move || {
-            if let Some(Ok(value)) = result.read_now() {
-                then(&value);
+        self.on_result(|result| {
+            if let Ok(value) = result {
+                then(value);
             }
-        }));
-        self
+        })
     }
 
     /// Calls `then` with the error once the call has failed. `then` runs in the thread that completes the call, usually
     /// one of the pool, or at once in this one if the call has failed already. A panic of `then` is caught and ignored.
     pub fn on_error(self, then: impl FnOnce(&Error) + Send + 'static) -> Self {
+        self.on_result(|result| {
+            if let Err(error) = result {
+                then(error);
+            }
+        })
+    }
+
+    /// Calls `then` with the result once it is there.
+    fn on_result(self, then: impl FnOnce(&Result<R, Error>) + Send + 'static) -> Self {
         let result = self.share();
         self.when_ready(Box::new(move || {
-            if let Some(Err(error)) = result.read_now() {
-                then(&error);
+            if let Some(result) = result.read_now() {
+                then(&result);
             }
         }));
         self
