@@ -8,7 +8,7 @@ use pool::{Error, PanicInfo, StartMethod, TaskError, TaskErrorKind, worker_exit,
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::harness::{apart, cases};
-use crate::support::{assert_usable, builder, pool, task_error};
+use crate::support::{Bomb, assert_usable, builder, pool, task_error};
 
 cases! {
     All: passed_on, after_a_handled_one, in_what_surrounds_a_task, hook_of_the_users, handled_panics_are_silent;
@@ -216,15 +216,6 @@ impl Drop for Brittle {
     }
 }
 
-/// A payload that panics as it is dropped.
-struct Payload;
-
-impl Drop for Payload {
-    fn drop(&mut self) {
-        panic!("payload broke");
-    }
-}
-
 #[worker_task]
 fn make(way: Way) -> Fragile {
     Fragile(way)
@@ -239,7 +230,7 @@ fn take(item: Fragile) -> bool {
 fn drop_one(kind: u8) {
     match kind {
         0 => drop(Brittle(true)),
-        _ => panic_any(Payload),
+        _ => panic_any(Bomb),
     }
 }
 
@@ -285,7 +276,7 @@ fn in_what_surrounds_a_task(method: StartMethod) -> Result<(), Error> {
     told(task_error(drop_one::apply(&pool, 0)), "broke as it was dropped");
     let error = task_error(drop_one::apply(&pool, 1));
     assert_eq!(panic_of(&error).message(), "non-string payload");
-    assert_is_at(panic_of(&error), "panic_any(Payload)");
+    assert_is_at(panic_of(&error), "panic_any(Bomb)");
     told(task_error(with_default::apply(&pool, ())), "no default of this");
     told(task_error(with_init::apply(&pool, ())), "no init today");
     with_exit::apply(&pool, ())?;
