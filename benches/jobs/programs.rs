@@ -1,5 +1,6 @@
-//! Three programs by which Ray and MPIRE have compared pools, here on the input that lies beside the examples: numerical
-//! computation over a shared image, stateful prefix counts over documents, and a model that takes a while to load.
+//! Three programs by which Ray and MPIRE have compared pools, here on the input that lies beside the examples:
+//! numerical computation over a shared image, stateful prefix counts over documents, and a model that takes a while to
+//! load.
 
 use std::collections::BTreeMap;
 use std::error::Error;

@@ -1,5 +1,5 @@
-//! A pool of processes behind ipc-channel, as people write it by hand: each worker has a channel for its tasks, all send
-//! to one for results, and a few tasks wait with each worker.
+//! A pool of processes behind ipc-channel, as people write it by hand: each worker has a channel for its tasks, all
+//! send to one for results, and a few tasks wait with each worker.
 
 use std::env;
 use std::process::{Child, Command};
@@ -75,7 +75,7 @@ where
 
 impl<T, R> Drop for Ipc<T, R> {
     fn drop(&mut self) {
-        // That there are no more tasks the workers would see only when no fork of this process has the channels any more.
+        // The channels end for the workers only when no fork of this process has them any more.
         for child in &mut self.children {
             let _ = child.kill();
             let _ = child.wait();

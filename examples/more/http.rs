@@ -1,5 +1,5 @@
-//! An HTTP server whose handlers call into one pool. What a request makes crash or hang is that request's answer, 500 or
-//! 504, and nobody else's. With `--self-test` it sends itself some requests at once and looks at the answers.
+//! An HTTP server whose handlers call into one pool. What a request makes crash or hang is that request's answer, 500
+//! or 504, and nobody else's. With `--self-test` it sends itself some requests at once and looks at the answers.
 //!
 //! ```console
 //! $ cargo run --release --example http

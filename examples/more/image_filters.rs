@@ -1,5 +1,5 @@
-//! One photograph in memory that workers share: each filter passes over it in place, a few rows of pixels a task, and no
-//! pixel is copied to a worker or back. Writes the photograph after each filter as a PNG file under `target/`.
+//! One photograph in memory that workers share: each filter passes over it in place, a few rows of pixels a task, and
+//! no pixel is copied to a worker or back. Writes the photograph after each filter as a PNG file under `target/`.
 
 use std::path::Path;
 

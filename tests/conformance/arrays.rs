@@ -12,8 +12,8 @@ use crate::harness::cases;
 use crate::support::{Tokens, assert_fails, assert_usable, builder, pool, ready, task_error};
 
 cases! {
-    All: one_axis, two_axes, cuts, other_axes, outputs, no_common_shape, empty, dynamic, strided, in_other_calls, shared,
-        in_place, torn, options, over_when_nobody_reads;
+    All: one_axis, two_axes, cuts, other_axes, outputs, no_common_shape, empty, dynamic, strided, in_other_calls,
+        shared, in_place, torn, options, over_when_nobody_reads;
 }
 
 #[worker_task]

@@ -26,8 +26,8 @@ cases! {
     All: get_twice, not_ready_then_ready, callbacks, callback_panics, callback_after_the_result, as_futures,
          many_futures_at_once, the_last_waker_is_called, a_future_that_is_given_up, a_waker_panics,
          panics_in_the_background,
-         nobody_polls_beside_an_iterator, cancelled, pool_dropped, map_async, map_async_fails, more_results_than_workers, dropped_result,
-         joined, option_error, another_pool_right_after;
+         nobody_polls_beside_an_iterator, cancelled, pool_dropped, map_async, map_async_fails,
+         more_results_than_workers, dropped_result, joined, option_error, another_pool_right_after;
     Processes: death_leaves_the_others, timeout_leaves_the_others;
 }
 

@@ -8,7 +8,8 @@ use crate::harness::cases;
 use crate::support::{assert_usable, builder, square, squares};
 
 cases! {
-    All: kept, not_kept, not_kept_by_any_call, not_kept_by_calls_that_end_early, options_change_between_calls, maps_mixed;
+    All: kept, not_kept, not_kept_by_any_call, not_kept_by_calls_that_end_early, options_change_between_calls,
+        maps_mixed;
     Processes: same_processes, other_processes;
 }
 

@@ -1,5 +1,5 @@
-//! Texts of any length: what a panic or an error says is cut in its middle, what an argument is shown as at its end, and
-//! the worker and its state stay.
+//! Texts of any length: what a panic or an error says is cut in its middle, what an argument is shown as at its end,
+//! and the worker and its state stay.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -80,7 +80,7 @@ fn bars_of_a_multi_progress(method: StartMethod) -> Result<(), Error> {
 #[worker_task]
 pub(super) fn gated(#[shared] gate: &SharedValue<u8>, x: u64) -> u64 {
     while x >= 5 && gate.get() == 0 {
-        // A thread of the kernel hands over what is written to a terminal: one here that only yields can keep it from that.
+        // A thread of the kernel carries what is written to a terminal; a loop that only yields can keep it waiting.
         std::thread::sleep(Duration::from_millis(1));
     }
     x

@@ -227,8 +227,8 @@ fn a_line_for_each_call(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes a call with a bar on a pool of its own, whose tasks wait for the gate from the sixth on. Between are `depth` more
-/// pools, each in a worker of the one before.
+/// Makes a call with a bar on a pool of its own, whose tasks wait for the gate from the sixth on. Between are `depth`
+/// more pools, each in a worker of the one before.
 #[worker_task]
 fn nesting(#[shared] gate: &SharedValue<u8>, depth: u64, tasks: u64) -> u64 {
     let builder = WorkerPool::builder().workers(1).shared(gate.clone());

@@ -234,11 +234,13 @@ fn of_another_type(_: StartMethod) -> Result<(), Error> {
 
 fn too_large(_: StartMethod) -> Result<(), Error> {
     assert_fails!(SharedArray::<u64>::zeroed(usize::MAX), Error::SharedMemory { .. });
-    assert_fails!(SharedArray::<u64>::zeroed(1 << 56), Error::SharedMemory { reason, .. } if reason.contains("do not fit"));
+    let array = SharedArray::<u64>::zeroed(1 << 56);
+    assert_fails!(array, Error::SharedMemory { reason, .. } if reason.contains("do not fit"));
     let (limit, most) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
     setrlimit(Resource::RLIMIT_FSIZE, 1 << 12, most).unwrap();
-    assert_fails!(SharedArray::<u8>::zeroed(1 << 13), Error::SharedMemory { reason, .. } if reason.contains("RLIMIT_FSIZE"));
+    let array = SharedArray::<u8>::zeroed(1 << 13);
     setrlimit(Resource::RLIMIT_FSIZE, limit, most).unwrap();
+    assert_fails!(array, Error::SharedMemory { reason, .. } if reason.contains("RLIMIT_FSIZE"));
     // Room for the file, and none for its mapping.
     let (limit, most) = getrlimit(Resource::RLIMIT_AS).unwrap();
     setrlimit(Resource::RLIMIT_AS, 1 << 20, most).unwrap();

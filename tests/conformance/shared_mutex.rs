@@ -15,7 +15,8 @@ use crate::support::{
 };
 
 cases! {
-    All: counts, in_nested_pools, as_argument, poisoned_by_a_panic, fork_with_a_lock, not_poisoned_beside_a_panic, waited_for;
+    All: counts, in_nested_pools, as_argument, poisoned_by_a_panic, fork_with_a_lock, not_poisoned_beside_a_panic,
+        waited_for;
     Processes: holder_killed, holder_killed_under_waiters, try_lock_of_another, holder_stopped, death_is_noticed_soon;
 }
 

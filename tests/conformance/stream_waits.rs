@@ -23,10 +23,10 @@ use crate::support::{
 };
 
 cases! {
-    All: every_wake_up_comes, slow_input, works_before_it_is_polled, others_run_while_it_waits, nobody_polls_while_it_waits,
-         the_last_waker_is_called, a_waker_that_calls_the_pool, a_waker_panics, moved_between_threads,
-         one_waits_the_other_goes_on, beside_calls_of_another_thread, given_up_in_time, dropped_while_it_waits,
-         woken_to_show_the_time;
+    All: every_wake_up_comes, slow_input, works_before_it_is_polled, others_run_while_it_waits,
+         nobody_polls_while_it_waits, the_last_waker_is_called, a_waker_that_calls_the_pool, a_waker_panics,
+         moved_between_threads, one_waits_the_other_goes_on, beside_calls_of_another_thread, given_up_in_time,
+         dropped_while_it_waits, woken_to_show_the_time;
     Processes: time_limits_hold_while_nobody_polls, time_limits_hold_before_the_first_poll;
 }
 

@@ -20,9 +20,9 @@ use crate::support::{
 };
 
 cases! {
-    All: all_results, any_length, either_order, infinite_input, never_more_than_allowed, failed_tasks_are_items, option_error,
-         fused, bounded_ahead, bounded_behind_a_slow_head, two_at_once, cancelled, dropped_half_way, dropped_untouched,
-         forgotten, exit_functions_before_the_end, an_exit_function_fails, counted_on_a_bar;
+    All: all_results, any_length, either_order, infinite_input, never_more_than_allowed, failed_tasks_are_items,
+         option_error, fused, bounded_ahead, bounded_behind_a_slow_head, two_at_once, cancelled, dropped_half_way,
+         dropped_untouched, forgotten, exit_functions_before_the_end, an_exit_function_fails, counted_on_a_bar;
     Processes: one_task_dies;
 }
 

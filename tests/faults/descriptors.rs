@@ -1,5 +1,5 @@
-//! A task closes all descriptors, as what makes a daemon of a process does, and opens its own: they get the numbers that
-//! have become free, and nobody but the task uses them.
+//! A task closes all descriptors, as what makes a daemon of a process does, and opens its own: they get the numbers
+//! that have become free, and nobody but the task uses them.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

@@ -1,5 +1,5 @@
-//! Each fault in each state of a worker, in `apply` and in `map_outcomes`: the guilty task's error names the cause, every
-//! other result is right, the pool goes on.
+//! Each fault in each state of a worker, in `apply` and in `map_outcomes`: the guilty task's error names the cause,
+//! every other result is right, the pool goes on.
 
 use std::time::Duration;
 

@@ -18,7 +18,8 @@ use crate::support::{assert_usable, builder, die, panic_message, pool, square, s
 cases! {
     All: no_memory_for_lanes, pinning_denied;
     Processes: denied_calls, parent_killed, nothing_for_stdin, no_null;
-    Apart: with_pinning_denied, in_a_sandbox, busy_in_a_sandbox, without_memory_for_lanes, with_nothing_for_stdin, with_no_null;
+    Apart: with_pinning_denied, in_a_sandbox, busy_in_a_sandbox, without_memory_for_lanes, with_nothing_for_stdin,
+        with_no_null;
 }
 
 /// What is denied: calls of this number, or those of them that have this argument, which is named by its place.
@@ -236,7 +237,8 @@ fn read_and_print() -> (Vec<u8>, bool) {
     (bytes, read.is_ok() && std::io::stdout().flush().is_ok())
 }
 
-/// A container may have no `/dev/null`: workers read nothing, as elsewhere, and what has no stream to go to goes nowhere.
+/// A container may have no `/dev/null`: workers read nothing, as elsewhere, and output that has no stream to go
+/// to is lost.
 fn no_null(method: StartMethod) -> Result<(), Error> {
     for streams in ["open", "closed"] {
         let mut part = apart(Path::new("/proc/self/exe"), with_no_null, method);

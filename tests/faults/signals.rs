@@ -13,8 +13,8 @@ use crate::support::{assert_usable, builder, pool};
 use crate::victim::{Scene, Victim};
 
 cases! {
-    Processes: ctrl_c, ctrl_c_twice, hang_up, stopped_and_continued, stopped_time_does_not_count, fresh_masks, worker_ignores_sigterm,
-               host_ignores_sigchld, urgent;
+    Processes: ctrl_c, ctrl_c_twice, hang_up, stopped_and_continued, stopped_time_does_not_count, fresh_masks,
+               worker_ignores_sigterm, host_ignores_sigchld, urgent;
 }
 
 /// Signals itself and a fork of itself; says which process it is.

@@ -157,7 +157,8 @@ fn one_call(pool: &WorkerPool, random: &mut Random) {
 
 fn random_calls_and_faults(method: StartMethod) -> Result<(), Error> {
     let seconds = std::env::var("POOL_SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
-    // SAFETY: a setting of the C library's allocator, which else keeps what is free in an arena for each thread, for good.
+    // The C library's allocator would keep free memory in an arena for each thread, for good.
+    // SAFETY: `mallopt` takes two numbers, and may be called at any time.
     #[cfg(target_env = "gnu")]
     unsafe {
         nix::libc::mallopt(nix::libc::M_ARENA_MAX, 1);

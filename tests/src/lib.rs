@@ -1,5 +1,5 @@
-//! What the test programs of `pool` share: the harness that runs their cases, and the pools, events and checks that many
-//! topics use. Its own test holds the table of faults to the cases that there are.
+//! What the test programs of `pool` share: the harness that runs their cases, and the pools, events and checks that
+//! many topics use. Its own test holds the table of faults to the cases that there are.
 
 pub mod harness;
 pub mod support;

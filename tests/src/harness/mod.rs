@@ -76,8 +76,8 @@ pub fn main(topics: &'static [&'static [Case]]) -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// A process that plays a part of the trial: the case of scope `Apart` with this function's path, checked as a trial is.
-/// It is another process of this program, or of the copy of it that is named.
+/// A process that plays a part of the trial: the case of scope `Apart` with this function's path, checked as a trial
+/// is. It is another process of this program, or of the copy of it that is named.
 pub fn apart<F: Fn(StartMethod) -> Result<(), Error>>(
     program: &Path,
     _part: F,
