@@ -15,7 +15,7 @@ use nix::unistd::{Pid, ftruncate};
 
 use crate::sys::memfile;
 
-/// Makes an anonymous file whose size nobody can change.
+/// Makes an anonymous file whose size can't change.
 pub(super) fn create(name: &str, len: usize) -> io::Result<OwnedFd> {
     let file = memfile::create(name)?;
     let size = i64::try_from(len).map_err(io::Error::other)?;
@@ -25,31 +25,32 @@ pub(super) fn create(name: &str, len: usize) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
-/// Allocates the file's first `len` bytes now. A page that is only allocated when it is touched ends the process by
-/// SIGBUS if there is no memory left by then.
+/// Allocates the file's first `len` bytes now. A page that is allocated only when it is touched ends the process with
+/// SIGBUS if no memory is left by then.
 pub(super) fn allocate(file: &OwnedFd, len: usize) -> io::Result<()> {
     let len = i64::try_from(len).map_err(io::Error::other)?;
     loop {
         match fallocate(file, FallocateFlags::empty(), 0, len) {
             Ok(()) => return Ok(()),
             Err(Errno::EINTR) => {}
-            // A sandbox, or something that only acts as a kernel: touching the pages later may fail, or not.
+            // A sandbox, or an emulated kernel. Touching the pages later may or may not fail.
             Err(Errno::ENOSYS | Errno::EPERM | Errno::EOPNOTSUPP) => return Ok(()),
-            // Memory files say this for a lack of memory.
+            // Memory files report a lack of memory in this way.
             Err(Errno::ENOSPC) => return Err(Errno::ENOMEM.into()),
             Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// Allocates the pages of these bytes now; false if there is no memory for them.
+/// Allocates the pages of these bytes now. False if there is no memory for them.
 ///
 /// # Safety
 /// The bytes must lie in one mapping of a lane's file that can be written to.
 pub(super) unsafe fn populate(start: NonNull<u8>, len: usize) -> bool {
     let page = 4096;
     let skip = start.as_ptr().addr() % page;
-    // SAFETY: a mapping begins at a page, so the beginning of this page lies in it too. The advice changes no byte.
+    // SAFETY: a mapping begins at a page boundary, so the beginning of the first page is within it too. The advice
+    // changes no byte.
     let result = unsafe {
         let begin = start.as_ptr().sub(skip);
         nix::libc::madvise(begin.cast(), len + skip, nix::libc::MADV_POPULATE_WRITE)
@@ -62,7 +63,7 @@ pub(super) unsafe fn populate(start: NonNull<u8>, len: usize) -> bool {
     }
 }
 
-/// Lets the kernel read a byte of each page, which allocates the page as well, and turns a fault into an error.
+/// Has the kernel read a byte of each page, which also allocates the page, and turns a fault into an error.
 fn probe(begin: usize, len: usize, page: usize) -> bool {
     (begin..begin + len).step_by(page).all(|base| {
         let (mut byte, from) = ([0], [RemoteIoVec { base, len: 1 }]);
@@ -71,7 +72,7 @@ fn probe(begin: usize, len: usize, page: usize) -> bool {
     })
 }
 
-/// Lets the file be mapped read-only from now on; existing mappings keep their rights.
+/// From now on the file can only be mapped read-only. Existing mappings keep their access.
 pub(super) fn seal_future_writes(file: &OwnedFd) -> io::Result<()> {
     seal(file, SealFlag::F_SEAL_FUTURE_WRITE)
 }
@@ -95,12 +96,12 @@ pub(super) struct Mapping {
     len: usize,
 }
 
-// SAFETY: a mapping is an address range of the process; no thread owns it.
+// SAFETY: a mapping is an address range of the whole process, which any thread may use and unmap.
 unsafe impl Send for Mapping {}
 
 impl Mapping {
-    /// Maps the first `len` bytes of the file. A forked child does not inherit the mapping, so a worker reaches its own
-    /// lane only.
+    /// Maps the first `len` bytes of the file. A forked child does not inherit the mapping, so a worker can reach only
+    /// its own lane.
     pub(super) fn new(file: impl AsFd, len: usize, access: Access) -> io::Result<Self> {
         let length = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
         let protection = match access {
@@ -110,7 +111,7 @@ impl Mapping {
         // SAFETY: a new mapping at an address that the kernel chooses replaces no other memory.
         let base = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, file, 0)? };
         let mapping = Self { base, len };
-        // SAFETY: the range is the mapping that was just made, and the advice only changes what a fork copies.
+        // SAFETY: the range is the mapping that was just made, and the advice only keeps forks from inheriting it.
         unsafe { madvise(base, len, MmapAdvise::MADV_DONTFORK)? };
         Ok(mapping)
     }
@@ -157,7 +158,7 @@ mod tests {
         assert_eq!(taken(&file), LEN as i64);
     }
 
-    /// There is no memory for this page: touching it would end the process.
+    /// There is no memory for this page, so touching it would end the process.
     #[test]
     fn no_space_is_no_fault() {
         let huge = memfd_create("pool test huge", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_HUGETLB);
@@ -168,7 +169,7 @@ mod tests {
         }
         let (len, flags) = (NonZeroUsize::new(LEN).unwrap(), MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE);
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
+        // SAFETY: a new mapping at an address that the kernel chooses replaces no other memory.
         let mapped = unsafe { mmap(None, len, protection, flags, &file, 0) };
         let Ok(base) = mapped else { return println!("nothing is checked: huge pages are reserved at once") };
         let mapping = Mapping { base, len: LEN };

@@ -24,29 +24,30 @@ use crate::sys::passed::Passed;
 use memory::Access;
 use sync::{AtomicU32, AtomicU64, Half, fence, futex};
 
-/// The page of a half that holds its control block; the ring follows.
+/// The bytes of a half that hold its control block: one page. The ring follows.
 const CONTROL_BYTES: usize = 4096;
-/// The length of a ring. A record may take half of it, which is ample for a part of [`PART_BYTES`]. Pages that are
-/// never used take no memory. A model's ring holds three small records.
+/// The length of a ring. A record may take half of it, which is ample for a part of [`PART_BYTES`], and unused pages
+/// take no memory. In a model the ring holds three small records.
 const RING_BYTES: u32 = if cfg!(all(loom, test)) { 56 } else { 8 << 20 };
 const FILE_BYTES: usize = CONTROL_BYTES + RING_BYTES as usize;
 
 /// The longest part of a payload that is sent in parts, and so the longest payload in one piece: a mebibyte, and some
-/// space for what a codec puts around it.
+/// space for the codec's framing.
 pub(crate) const PART_BYTES: usize = (1 << 20) + (4 << 10);
 
-/// The length of the parts where the ring cannot grow: [`ALWAYS_FITS`] holds it.
+/// The length of the parts if the ring cannot grow: it is within [`ALWAYS_FITS`].
 pub(crate) const LEAST_PART: usize = 4 << 10;
 
-/// How much of a ring has memory from the start: twice [`ALWAYS_FITS`], and what goes around it. A producer asks for
-/// more before it touches it. Each start pays for it: with 128 KiB, this was a tenth of what a pool's start cost.
+/// How much of a ring has memory from the start: enough for two records of [`ALWAYS_FITS`] with their headers. A
+/// producer asks for more before it touches more. Each start pays for this memory: at 128 KiB, it was a tenth of the
+/// cost of starting a pool.
 const BACKED_BYTES: u32 = 16 << 10;
 
-/// A record of this length fits into an empty ring, whatever memory there is.
+/// A record of this length fits into an empty ring even if no more memory can be had.
 pub(crate) const ALWAYS_FITS: usize = BACKED_BYTES as usize / 2 - (1 << 10);
 const _: () = assert!(LEAST_PART <= ALWAYS_FITS);
 
-/// The bit of `claim` that says that the parent takes back what is not claimed.
+/// The bit of `claim` with which the parent recalls the units that are not claimed.
 const RECALL: u64 = 1 << 63;
 
 /// The kinds of orders.
@@ -64,32 +65,32 @@ pub(crate) mod reply {
     pub(crate) const READY: u8 = 1;
     /// The end of a task's result that came in parts. A shorter result is a value of a run.
     pub(crate) const LARGE_VALUE: u8 = 2;
-    /// A task or an init or exit function failed; the worker lives.
+    /// A task, init or exit function failed; the worker lives on.
     pub(crate) const FAILED: u8 = 3;
     /// An order that returns no value is done.
     pub(crate) const DONE: u8 = 4;
-    /// A part of a large value that was announced; the reply to no order.
+    /// A part of a large value that was announced. The reply to no order.
     pub(crate) const PART: u8 = 5;
-    /// An exit function's value; the reply to no order, for `DONE` answers the exit order. So are the two below.
+    /// An exit function's value. The reply to no order, because `DONE` answers the exit order; likewise the two below.
     pub(crate) const EXIT_VALUE: u8 = 6;
     pub(crate) const LARGE_EXIT_VALUE: u8 = 7;
     pub(crate) const EXIT_FAILED: u8 = 8;
-    /// The worker has copied a part of a large item: its space is free. The reply to no order.
+    /// The worker has copied a part of a large item, whose space is now free. The reply to no order.
     pub(crate) const PART_TAKEN: u8 = 9;
-    /// The task whose answer follows took long. The reply to no order.
+    /// The task whose answer follows was slow. The reply to no order.
     pub(crate) const SLOW: u8 = 10;
     /// The length of the large value whose parts follow. The reply to no order.
     pub(crate) const ANNOUNCED: u8 = 11;
 }
 
-/// What a worker is asleep for.
+/// What a sleeping worker waits for.
 mod asleep {
     pub(super) const NOT: u32 = 0;
     pub(super) const FOR_ORDERS: u32 = 1;
     pub(super) const FOR_SPACE: u32 = 2;
 }
 
-/// What the parent writes, beside the orders. Fields that are polled together share a cache line.
+/// The fields that the parent writes, beside the orders. Fields that are polled together share a cache line.
 #[repr(C)]
 #[derive(Debug)]
 #[cfg_attr(all(loom, test), derive(Default))]
@@ -97,29 +98,29 @@ struct ParentControlBlock {
     /// Counts the wake-ups of the worker, which sleeps on it.
     wakeups: futex::Word,
     _line0: [u32; 15],
-    /// The number of the parent's sleep; 0 while it is awake.
+    /// The number of the parent's current sleep; 0 while it is awake.
     sleep_id: AtomicU32,
-    /// The unit whose end a sleeping parent wants to hear of.
+    /// The unit whose end must wake a sleeping parent.
     wake_at: AtomicU32,
     /// How far the parent has read the replies: a packed [`Position`].
     read: AtomicU64,
     /// How long the worker may spin for orders before it sleeps, in nanoseconds.
     spin_ns: AtomicU32,
-    /// Not zero when the worker must stop after its task: threads, which can't be killed.
+    /// Not zero if the worker must stop after its task: set for threads, which can't be killed.
     closed: AtomicU32,
-    /// How many bytes more than after its init the worker may hold between tasks; 0 for any number.
+    /// By how many bytes the worker may have grown since its init when it is between tasks; 0 for no limit.
     memory_limit: AtomicU64,
     _line1: [u32; 8],
 }
 
-/// What the worker writes, beside the replies. The parent trusts none of it.
+/// The fields that the worker writes, beside the replies. The parent trusts none of them.
 #[repr(C)]
 #[derive(Debug)]
 #[cfg_attr(all(loom, test), derive(Default))]
 struct WorkerControlBlock {
     /// One of the constants of [`asleep`](mod@asleep).
     asleep: AtomicU32,
-    /// Not zero when the worker can't wake the parent: a task has closed the descriptor for that.
+    /// Not zero if the worker can't wake the parent any more, because a task has closed the descriptor of the eventfd.
     waker_lost: AtomicU32,
     _line0: [u32; 14],
     /// The end of the units that the worker has claimed, and the [`RECALL`] bit, which the parent sets.
@@ -127,15 +128,15 @@ struct WorkerControlBlock {
     _line1: [u64; 7],
     /// The last unit that the worker has started, plus one.
     started: AtomicU32,
-    /// The last unit whose argument it has decoded, plus one.
+    /// The last unit whose argument the worker has decoded, plus one.
     decoded: AtomicU32,
-    /// When it started a unit last, if the chunk asks for that: CLOCK_MONOTONIC in nanoseconds.
+    /// When the worker last started a unit, if the chunk asks for that: CLOCK_MONOTONIC in nanoseconds.
     started_at: AtomicU64,
-    /// How long a task has taken lately, in nanoseconds.
+    /// The recent duration of a task, in nanoseconds.
     pace: AtomicU64,
     _line2: [u64; 5],
     spent: TimeSpent,
-    /// How many bytes it held after its init, and how many more it holds now; 0 where there is no memory limit.
+    /// How many bytes the worker held after its init, and how many more it holds now; 0 without a memory limit.
     baseline: AtomicU64,
     growth: AtomicU64,
     /// The last unit that has panicked, plus one.
@@ -180,8 +181,8 @@ const _: () = assert!(
 const _: () = assert!(cfg!(all(loom, test)) || size_of::<WorkerControlBlock>() <= CONTROL_BYTES);
 const _: () = assert!(RING_BYTES.is_multiple_of(ring::WORD));
 
-/// Makes a lane: the parent's end, and what the worker makes its end from. `waker` is the eventfd that ends the
-/// parent's sleep.
+/// Makes a lane: the parent's end, and the parts from which the worker makes its end. `waker` is the eventfd that ends
+/// the parent's sleep.
 pub(crate) fn open(waker: OwnedFd) -> io::Result<(ParentEnd, WorkerSide)> {
     let waker = Passed::new(waker)?;
     let down = memory::create("pool orders", FILE_BYTES)?;
@@ -194,7 +195,7 @@ pub(crate) fn open(waker: OwnedFd) -> io::Result<(ParentEnd, WorkerSide)> {
     Ok((end, WorkerSide { orders: Passed::new(down)?, replies: Passed::new(up)?, waker }))
 }
 
-/// For the fuzzer: the parent reads a lane whose worker has filled its half with these bytes.
+/// For the fuzzer: reads, as the parent, a lane whose worker has filled its half with these bytes.
 #[cfg(fuzzing)]
 pub fn read_any(half: &[u8]) {
     use std::os::unix::fs::FileExt;

@@ -1,6 +1,6 @@
 //! The lane under a model checker (`RUSTFLAGS="--cfg loom"`): the real ends over tiny rings, in every order that two
-//! threads can take, and with every value that the memory model may show them. The checker finds deadlocks, which a
-//! lost wake-up is, and memory that both sides use at once.
+//! threads can take, and with every value that the memory model may show them. The checker finds deadlocks, such as a
+//! lost wake-up, and memory that both sides use at once.
 //!
 //! Each model says how many preemptions a schedule may have; a thread that waits or ends is not preempted.
 

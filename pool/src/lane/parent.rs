@@ -8,7 +8,7 @@ use super::sync::{Half, futex};
 use super::{Activity, ParentControlBlock, RECALL, WorkerControlBlock, asleep, full_fence, order, reply};
 use crate::ids::Unit;
 
-/// What other orders leave free for a `RESUME` order: its header.
+/// The space that other orders leave for a `RESUME` order, in bytes: its header.
 const SPARE: u32 = 8;
 
 /// The parent's end of a lane.
@@ -16,20 +16,20 @@ const SPARE: u32 = 8;
 pub(crate) struct ParentEnd {
     orders: Producer,
     replies: Consumer,
-    /// Values that were copied from a run, and that the caller has not asked for yet.
+    /// Values that were copied from a run, and for which the caller has not asked yet.
     leftover: Leftover,
-    /// How many units were sent, which is the number of the next one.
+    /// The number of units sent, which is also the number of the next one.
     sent: Unit,
-    /// The position that was stored in `read` last.
+    /// The position that was last stored in `read`.
     published: Position,
     pending_wake: PendingWake,
-    /// The number of the last sleep that was announced.
+    /// The number of the last announced sleep.
     sleeps: u32,
     down: Half,
     up: Half,
 }
 
-/// What has come for the worker since the parent last looked whether it sleeps.
+/// The news for the worker since the parent last checked whether it sleeps.
 #[derive(Debug, Default)]
 struct PendingWake {
     orders: bool,
@@ -45,7 +45,7 @@ pub(crate) enum Reply {
     Values { count: usize, len: usize },
 }
 
-/// Padded values of length `len`; the next one begins at `at`.
+/// Padded values of length `len`, of which the next one begins at `at`.
 #[derive(Debug, Default)]
 struct Leftover {
     bytes: Vec<u8>,
@@ -68,7 +68,7 @@ impl Leftover {
     }
 }
 
-/// What a recall left to the worker: the units before `kept_up_to` are answered, the others never.
+/// The units that a recall leaves to the worker: it will answer those before `kept_up_to`, and none of the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Recalled {
     pub(crate) kept_up_to: Unit,
@@ -76,8 +76,8 @@ pub(crate) struct Recalled {
 
 impl ParentEnd {
     pub(super) fn new(down: Half, up: Half) -> Self {
-        // SAFETY: the struct owns the halves and drops them with the rings. The lane's two ends are made once each, so
-        // this is the only producer of the orders, whose half the parent maps for writing.
+        // SAFETY: the struct owns the halves and drops them together with the rings. Each end of the lane is made once,
+        // so this is the only producer of orders, and the parent maps their half for writing.
         let (orders, replies) = unsafe {
             let orders = Producer::new(down.ring(), Checks::Number);
             (orders, Consumer::new(up.ring(), Checks::Payload))
@@ -96,12 +96,14 @@ impl ParentEnd {
     }
 
     fn control(&self) -> &ParentControlBlock {
-        // SAFETY: the half of orders begins with the parent's control block, by the layout in `mod.rs`.
+        // SAFETY: `down` is the half of orders, which begins with the parent's control block: see the layout in
+        // `mod.rs`.
         unsafe { self.down.control_block() }
     }
 
     fn worker_control(&self) -> &WorkerControlBlock {
-        // SAFETY: the half of replies begins with the worker's control block, by the layout in `mod.rs`.
+        // SAFETY: `up` is the half of replies, which begins with the worker's control block: see the layout in
+        // `mod.rs`.
         unsafe { self.up.control_block() }
     }
 
@@ -115,13 +117,13 @@ impl ParentEnd {
         self.orders.longest()
     }
 
-    /// Whether an order of this length can ever be sent in one piece: there is memory for it.
+    /// Whether there is memory to send an order of this length in one piece.
     #[inline]
     pub(crate) fn takes(&mut self, len: usize) -> bool {
         self.orders.takes(len + SPARE as usize)
     }
 
-    /// Room for an order of at least `least` bytes, if there is any now.
+    /// Space for an order of at least `least` bytes, if there is any now.
     pub(crate) fn reserve(&mut self, least: usize) -> Option<OrderReservation<'_>> {
         if self.orders.reserve(least, SPARE).is_none() && !self.orders.grow_for(least, SPARE) {
             return None;
@@ -134,8 +136,8 @@ impl ParentEnd {
         })
     }
 
-    /// Room for the `RESUME` order. There always is some: other orders spare it, because those that were recalled are
-    /// freed only behind it.
+    /// Space for the `RESUME` order. Other orders always leave it free, because recalled orders are freed only after
+    /// `RESUME`.
     pub(crate) fn reserve_for_resume(&mut self) -> Option<OrderReservation<'_>> {
         let reservation = self.orders.reserve(0, 0)?;
         Some(OrderReservation {
@@ -155,7 +157,8 @@ impl ParentEnd {
         self.orders.free_up_to(end);
     }
 
-    /// Takes the next reply, if there is one, and appends its payload to `out`; of values, at most `at_most`.
+    /// Takes the next reply, if there is one, and appends its payload to `out`. Takes at most `at_most` values of a
+    /// run.
     #[inline]
     pub(crate) fn next_reply(&mut self, out: &mut Vec<u8>, at_most: usize) -> Result<Option<Reply>, Corrupt> {
         if !self.leftover.is_empty() {
@@ -184,14 +187,14 @@ impl ParentEnd {
         !self.leftover.is_empty() || self.replies.is_ready()
     }
 
-    /// Whether the parent has taken all that a run holds by now, and the run may grow. A caller that looked again at
-    /// once would wait for the worker, value by value.
+    /// Whether the parent has taken everything that a run contains by now, and the run may still grow. A caller that
+    /// looked again at once would wait for the worker, value by value.
     #[inline]
     pub(crate) fn is_up_to_date(&self) -> bool {
         self.leftover.is_empty() && self.replies.is_up_to_date()
     }
 
-    /// Tells the worker how far the replies were read, so that it can reuse their space.
+    /// Tells the worker up to where the replies were read, so that it can reuse their space.
     pub(crate) fn publish_read(&mut self) {
         let read = self.replies.position();
         if read == self.published {
@@ -199,11 +202,11 @@ impl ParentEnd {
         }
         self.published = read;
         self.pending_wake.space = true;
-        // SYNC: replies read (release). The copies that were made before are complete when the worker sees this.
+        // SYNC: replies read (release). All copies up to this position are complete when the worker sees it.
         self.control().read.store(read.pack(), Ordering::Release);
     }
 
-    /// Wakes the worker if it sleeps for something that has come.
+    /// Wakes the worker if it sleeps, and if what it waits for has come.
     pub(crate) fn wake_worker(&mut self) {
         let PendingWake { orders, space } = std::mem::take(&mut self.pending_wake);
         if !orders && !space {
@@ -227,7 +230,7 @@ impl ParentEnd {
         self.worker_control().asleep.load(Ordering::Relaxed) != asleep::NOT
     }
 
-    /// Wakes the worker, whether it says that it sleeps or not.
+    /// Wakes the worker, whether or not it says that it sleeps.
     pub(crate) fn force_wake(&self) {
         // SYNC: wake-up counted (release). A worker that remembers this count before it sleeps has announced that sleep
         // after the parent looked.
@@ -235,8 +238,8 @@ impl ParentEnd {
         futex::wake_one(&self.control().wakeups);
     }
 
-    /// Announces that the parent is about to sleep and wants to be woken when unit `wake_at` is done. The caller
-    /// announces this on all lanes, fences once, and then looks at all of them again.
+    /// Announces that the parent is about to sleep and must be woken when unit `wake_at` is done. The caller announces
+    /// this on all lanes, fences once, and then checks all of them again.
     pub(crate) fn announce_sleep(&mut self, wake_at: Unit) {
         self.sleeps = self.sleeps.wrapping_add(1).max(1);
         self.control().wake_at.store(wake_at.number(), Ordering::Relaxed);
@@ -248,12 +251,12 @@ impl ParentEnd {
         self.control().sleep_id.store(0, Ordering::Relaxed);
     }
 
-    /// Takes back what the worker has not claimed. `answered` is the first unit without an answer.
+    /// Recalls the units that the worker has not claimed. `answered` is the first unit without an answer.
     pub(crate) fn recall(&mut self, answered: Unit) -> Result<Recalled, Corrupt> {
         let kept = self.worker_control().claim.fetch_or(RECALL, Ordering::AcqRel) & !RECALL;
         let kept_up_to = Unit::new(u32::try_from(kept).map_err(|_| Corrupt)?);
-        // Orders other than chunks are not claimed, so the last claim may end before what is answered. It never ends
-        // behind what was sent.
+        // Orders other than chunks are not claimed, so the last claim may end before the last answer. It never ends
+        // after the last unit that was sent.
         let open = self.sent - answered;
         let kept = kept_up_to - answered;
         match kept {
@@ -263,7 +266,7 @@ impl ParentEnd {
         }
     }
 
-    /// Whether the worker says that this is the unit that it started last.
+    /// Whether the worker says that it last started this unit.
     pub(crate) fn is_running(&self, unit: Unit) -> bool {
         self.worker_control().started.load(Ordering::Acquire) == (unit + 1).number()
     }
@@ -279,7 +282,7 @@ impl ParentEnd {
         self.worker_control().decoded.load(Ordering::Acquire) == (unit + 1).number()
     }
 
-    /// Whether the worker says that this unit has panicked; the reply about that may still come.
+    /// Whether the worker says that this unit has panicked. The reply about the panic may still come.
     pub(crate) fn has_panicked(&self, unit: Unit) -> bool {
         self.worker_control().panicked.load(Ordering::Acquire) == (unit + 1).number()
     }
@@ -289,12 +292,12 @@ impl ParentEnd {
         self.worker_control().started_at.load(Ordering::Relaxed)
     }
 
-    /// How long a task takes, as the worker says; 0 before it says anything.
+    /// The recent duration of a task, as the worker reports it; 0 before it reports any.
     pub(crate) fn pace_ns(&self) -> u64 {
         self.worker_control().pace.load(Ordering::Relaxed)
     }
 
-    /// Sets how many bytes more than after its init the worker may hold between tasks.
+    /// Sets by how many bytes the worker may have grown since its init when it is between tasks.
     pub(crate) fn limit_memory(&self, bytes: u64) {
         self.control().memory_limit.store(bytes, Ordering::Relaxed);
     }
@@ -304,12 +307,12 @@ impl ParentEnd {
         self.worker_control().baseline.load(Ordering::Relaxed)
     }
 
-    /// How many bytes more it says that it held after its last task.
+    /// By how many bytes the worker says that it had grown since then after its last task.
     pub(crate) fn growth(&self) -> u64 {
         self.worker_control().growth.load(Ordering::Relaxed)
     }
 
-    /// How long the worker says that it has spent on this.
+    /// How long the worker says that it has spent on this activity.
     pub(crate) fn spent(&self, what: Activity) -> Duration {
         Duration::from_nanos(self.worker_control().spent.of(what).load(Ordering::Relaxed))
     }
@@ -327,7 +330,7 @@ impl ParentEnd {
     }
 }
 
-/// Room for one order.
+/// Space for one order.
 #[derive(Debug)]
 pub(crate) struct OrderReservation<'r> {
     reservation: Reservation<'r>,
@@ -346,7 +349,7 @@ impl OrderReservation<'_> {
         self.reservation.position()
     }
 
-    /// Sends the first `len` bytes as an order of this many units; says where it ends.
+    /// Sends the first `len` bytes as an order of this many units, and returns its end.
     pub(crate) fn commit(self, tag: u8, len: usize, units: u32) -> Position {
         debug_assert!((order::CHUNK..=order::RESUME).contains(&tag));
         *self.sent = *self.sent + units;

@@ -2,16 +2,17 @@
 //!
 //! A record is a header word and a payload, padded to whole words. The producer fills the payload, zeroes the header of
 //! the next record, and then stores this record's header, which was zero until then. So the consumer polls no index:
-//! flag and payload of a small record share a cache line. Whenever a producer dies, the consumer can read what was
-//! committed, and nothing else looks committed.
+//! flag and payload of a small record share a cache line. Whenever a producer dies, the consumer can read the committed
+//! records, and nothing else looks committed.
 //!
-//! Records are contiguous. Where the next one does not fit before the end, a `WRAP` record sends the consumer back to
-//! the start. The producer wraps early once it is past the first [`HOT_BYTES`] and the start is free again: small
-//! records then go round in memory that stays in the caches, and large ones use the whole ring.
+//! Records are contiguous. If the next one does not fit before the end, a `WRAP` record sends the consumer back to the
+//! start. The producer wraps early once it is past the first [`HOT_BYTES`] and the start is free again: so small
+//! records go round in memory that stays in the caches, and large ones use the whole ring.
 //!
 //! A [run] is a record that grows by one small value at a time.
 //!
-//! How the producer learns which space is free differs by direction, so its owner tells it: [`Producer::free_up_to`].
+//! The producer's owner tells it which space is free, since the owner learns that differently in each direction:
+//! [`Producer::free_up_to`].
 #![allow(unsafe_code, reason = "reads and writes memory that two processes share")]
 
 mod digest;
@@ -29,12 +30,12 @@ use run::{OpenRun, RunProgress, is_run};
 
 pub(crate) use run::padded;
 
-/// The part of a ring in which small records stay: it fits into a core's second cache beside the task's own data.
+/// The part of a ring in which small records stay: it fits into a core's L2 cache beside the task's own data.
 pub(super) const HOT_BYTES: u32 = 64 << 10;
 pub(super) const WORD: u32 = 8;
 const WRAP: u8 = 0xff;
 
-/// A place in the stream of records: how often the stream has wrapped, and the offset in the ring.
+/// A position in the stream of records: how often the stream has wrapped, and the offset in the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Position {
     lap: u32,
@@ -51,12 +52,12 @@ impl Position {
     }
 }
 
-/// The peer wrote something that no producer writes.
+/// The peer wrote something that a sound producer never writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Corrupt;
 
 /// The header of a committed record: length, tag, and a check. The check is the low bits of the record's number, which
-/// tell it from a header that is left over, mixed with a digest of the payload where stray writes must be found.
+/// tell it from a leftover header, mixed with a digest of the payload if stray writes must be detected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Header {
     len: u32,
@@ -80,10 +81,10 @@ impl Header {
     }
 }
 
-/// What a record's check covers.
+/// What the check of a record covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Checks {
-    /// The number alone: the producer is trusted.
+    /// Only the number: the producer is trusted.
     Number,
     /// The payload too: stray writes of the producer's process may have changed it.
     Payload,
@@ -113,9 +114,9 @@ pub(super) struct Producer {
     freed: Position,
     number: u32,
     run: Option<OpenRun>,
-    /// How much of the ring has memory; the producer uses no more.
+    /// How much of the ring has memory. The producer uses no more.
     backed: u32,
-    /// The system refused when it was last asked for more.
+    /// Whether the system refused when it was last asked for more.
     refused: bool,
 }
 
@@ -133,7 +134,7 @@ impl Producer {
         (self.span.len / 2 - 4 * WORD) as usize
     }
 
-    /// Whether a record of this length fits whenever the ring is empty; the ring gets longer for that if it can.
+    /// Whether a record of this length fits whenever the ring is empty. Makes the ring longer for that, if possible.
     #[inline]
     pub(super) fn takes(&mut self, len: usize) -> bool {
         len + 4 * WORD as usize <= (self.backed / 2) as usize
@@ -150,7 +151,7 @@ impl Producer {
         self.lengthen(2 * (len as u32 + 4 * WORD))
     }
 
-    /// Makes the ring longer for a record that found no space, where that is possible and helps.
+    /// Makes the ring longer for a record that found no space, if that is possible and helps.
     #[cold]
     pub(super) fn grow_for(&mut self, least: usize, spare: u32) -> bool {
         let Ok(least) = u32::try_from(least) else { return false };
@@ -159,7 +160,7 @@ impl Producer {
         helps && !self.refused && (self.lengthen(end.max(2 * self.backed)) || self.lengthen(end))
     }
 
-    /// Gives the first `to` bytes of the ring memory.
+    /// Makes sure that the first `to` bytes of the ring have memory. False if the system refuses.
     fn lengthen(&mut self, to: u32) -> bool {
         let to = to.next_multiple_of(HOT_BYTES).min(self.span.len);
         if to > self.backed {
@@ -171,7 +172,7 @@ impl Producer {
         to <= self.backed
     }
 
-    /// Learns that the consumer is done with everything before this place.
+    /// Notes that the consumer is done with everything before this position.
     pub(super) fn free_up_to(&mut self, position: Position) {
         self.freed = position;
     }
@@ -198,7 +199,7 @@ impl Producer {
         }
     }
 
-    /// The longest payload that fits at the current place, between its own header and the next one's.
+    /// The longest payload that fits at the current position, between its own header and the next one's.
     fn ahead(&self) -> Option<u32> {
         let end = if self.at.lap == self.freed.lap { self.backed } else { self.freed.offset };
         (end - self.at.offset).checked_sub(2 * WORD)
@@ -222,18 +223,18 @@ impl Producer {
         self.number = self.number.wrapping_add(1);
     }
 
-    /// A payload that this producer has committed and that is not freed yet.
+    /// A payload that this producer has committed, and that is not freed yet.
     pub(super) fn written(&self, record: Position, len: usize) -> &[u8] {
         assert!(record.offset as usize + WORD as usize + len <= self.span.len as usize);
         self.span.note_read(record.offset + WORD, len as u32);
-        // SAFETY: the range lies within the span (just checked), whose bytes were all zeroed or written. Only a
-        // producer writes to a ring of orders, for the worker maps it read-only; this is that producer, and the shared
-        // borrow keeps it from writing as long as the slice lives.
+        // SAFETY: the range is within the span (just checked), whose bytes were all zeroed or written. Only the
+        // producer writes to a ring of orders, because the worker maps it read-only. This is that producer, and the
+        // shared borrow keeps it from writing while the slice lives.
         unsafe { slice::from_raw_parts(self.span.at(record.offset + WORD), len) }
     }
 }
 
-/// Space for one record. Dropping it without a commit is harmless: nothing has moved.
+/// Space for one record. Dropping it without a commit has no effect.
 #[derive(Debug)]
 pub(super) struct Reservation<'r> {
     producer: &'r mut Producer,
@@ -248,8 +249,8 @@ impl Reservation<'_> {
         let offset = self.position().offset + WORD;
         self.producer.span.note_write(offset, self.limit);
         let start = self.producer.span.at(offset);
-        // SAFETY: `reserve` found the range to lie within the span and to be free: the consumer is done with it, and
-        // reads it again only behind a header that is stored by `publish`, which consumes this reservation. The mutable
+        // SAFETY: `reserve` found the range to be within the span and free: the consumer is done with it, and reads it
+        // again only after it sees the header that `publish` stores, which consumes this reservation. The mutable
         // borrow of the producer excludes a second slice.
         unsafe { slice::from_raw_parts_mut(start, self.limit as usize) }
     }
@@ -260,14 +261,14 @@ impl Reservation<'_> {
         if self.wraps { Position { lap: at.lap.wrapping_add(1), offset: 0 } } else { at }
     }
 
-    /// Commits the first `len` bytes as a record, and returns where it ends. For consumers that trust this producer.
+    /// Commits the first `len` bytes as a record, and returns its end. For consumers that trust this producer.
     pub(super) fn commit(self, tag: u8, len: usize) -> Position {
         debug_assert_eq!(self.producer.checks, Checks::Number);
         self.publish(tag, len, 0)
     }
 
-    /// Commits these bytes as a record, and returns where it ends. The digest is made from `bytes`, not from the ring,
-    /// where a stray write may have changed them already.
+    /// Commits these bytes as a record, and returns its end. The digest is made from `bytes`, not from the ring, where
+    /// a stray write may have changed them already.
     pub(super) fn send(mut self, tag: u8, bytes: &[u8]) -> Position {
         self.bytes()[..bytes.len()].copy_from_slice(bytes);
         let digest = self.producer.checks.digest(bytes);
@@ -297,9 +298,9 @@ pub(super) struct Consumer {
     checks: Checks,
     at: Position,
     number: u32,
-    /// The run that lies ahead.
+    /// How far the run at `at` was read.
     run: RunProgress,
-    /// How much of the ring is known to have memory; nothing behind that is read.
+    /// How much of the ring is known to have memory. Nothing beyond that is read.
     backed: u32,
 }
 
@@ -311,7 +312,7 @@ pub(super) struct Record<'r> {
     ring: std::marker::PhantomData<&'r Consumer>,
 }
 
-/// What a consumer has received.
+/// A message that a consumer has received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Received {
     Record {
@@ -328,25 +329,25 @@ pub(super) enum Received {
 impl Consumer {
     pub(super) fn new(span: Span, checks: Checks) -> Self {
         let backed = match checks {
-            // A trusted producer commits nothing beyond the memory that it has.
+            // A trusted producer never writes beyond the part that has memory.
             Checks::Number => span.len,
             Checks::Payload => span.backed(),
         };
         Self { span, checks, at: Position::default(), number: 0, run: RunProgress::default(), backed }
     }
 
-    /// Where the next record begins: everything before has been read.
+    /// Where the next record begins. Everything before it was read.
     pub(super) fn position(&self) -> Position {
         self.at
     }
 
-    /// Whether something new lies ahead: a record, more of a run, or corruption.
+    /// Whether something new has come: a record, more of a run, or corruption.
     #[inline]
     pub(super) fn is_ready(&self) -> bool {
         self.span.header(self.at.offset).load(Ordering::Relaxed) != self.run.seen
     }
 
-    /// Whether the consumer has taken all that an open run holds by now.
+    /// Whether the consumer has taken everything that an open run contains by now.
     #[inline]
     pub(super) fn is_up_to_date(&self) -> bool {
         self.run.seen != 0
@@ -362,10 +363,11 @@ impl Consumer {
     /// The header of the next record, if it is committed: copied out, then checked.
     #[inline]
     fn next_header(&mut self) -> Result<Option<Header>, Corrupt> {
-        // SYNC: record committed (acquire). What the producer wrote before this header is visible from here on.
+        // SYNC: record committed (acquire). Everything that the producer wrote before this header is visible from here
+        // on.
         let mut word = self.span.header(self.at.offset).load(Ordering::Acquire);
         if self.run.is_begun() && !is_run(Header::unpack(word).tag) {
-            // No producer takes a run back.
+            // A sound producer never turns a run back into something else.
             return Err(Corrupt);
         }
         if word == 0 {
@@ -392,7 +394,8 @@ impl Consumer {
         Ok(Some(header))
     }
 
-    /// Makes sure that everything before `end` has memory before it is read: the producer says so, but is not trusted.
+    /// Makes sure that everything before `end` has memory before it is read: the producer implies that, but is not
+    /// trusted.
     #[cold]
     fn reach(&mut self, end: u32) -> bool {
         let end = end.next_multiple_of(HOT_BYTES).min(self.span.len);
@@ -403,16 +406,16 @@ impl Consumer {
         is_backed
     }
 
-    /// The record that lies ahead, by its header.
+    /// The record at the current position, which has this header.
     #[inline]
     fn record(&self, header: Header) -> Record<'_> {
         self.span.note_read(self.at.offset + WORD, header.len);
-        // SAFETY: `at` returns a pointer into the span or to its end, and the span's base is not null.
+        // SAFETY: `at` returns a pointer into the span or to its end, and the span begins at a non-null address.
         let payload = unsafe { NonNull::new_unchecked(self.span.at(self.at.offset + WORD)) };
         Record { header, payload, ring: std::marker::PhantomData }
     }
 
-    /// Takes the next record, or what a run has grown by, for a consumer that does not trust its producer. Appends the
+    /// Takes the next record, or the new values of a run, for a consumer that does not trust its producer. Appends the
     /// payload to `out` and checks that copy, which no later write to the ring can change.
     #[inline]
     pub(super) fn take(&mut self, out: &mut Vec<u8>) -> Result<Option<Received>, Corrupt> {
@@ -446,15 +449,17 @@ impl Consumer {
         assert!(offset as usize + len <= self.span.len as usize);
         self.span.note_read(offset, len as u32);
         out.reserve(len);
-        // SAFETY: the source lies within the span (just checked), which is mapped as long as the consumer lives; the
-        // target is the spare capacity that was just reserved, so it is neither aliased nor overlaps the source.
-        // Afterwards `len` more bytes of `out` are initialized, each with a value, and every value is a valid `u8`. A
-        // peer that keeps the protocol does not write to the source before it sees a `read` behind it, which is
-        // published after this copy: the acquire load of the header makes its writes happen before. A peer that breaks
-        // the protocol is another process, whose stores this program's memory model does not know: for it the mapping
-        // is volatile memory. A read of it must not be split or repeated with an assumption that both give the same
-        // bytes, and it is not: this call is the only read, its source is never turned into a reference, and what it
-        // gives is data that is checked in the copy. (For threads, peer and parent are one trusted program.)
+        // SAFETY:
+        // - The source is within the span (just checked), which is mapped as long as the consumer lives. The target is
+        //   the spare capacity that was just reserved, which nothing else uses, so the two do not overlap. Afterwards
+        //   `len` more bytes of `out` are initialized, and any byte is a valid `u8`.
+        // - A peer that keeps the protocol does not race with the copy: its writes happen before it, by the acquire
+        //   load of the header, and it writes here again only after it has seen a `read` position beyond the source,
+        //   which is published after the copy.
+        // - A peer that breaks the protocol is another process, and the memory model of this program does not cover its
+        //   stores: for this program the mapping behaves like volatile memory. It would be unsound to read a byte twice
+        //   and rely on both reads to agree. But this call is the only read, no reference to the source exists, and
+        //   only the copy is checked and used. (With threads, both ends are the same trusted program.)
         unsafe {
             let end = out.as_mut_ptr().add(out.len());
             std::ptr::copy_nonoverlapping(self.span.at(offset), end, len);
@@ -462,7 +467,7 @@ impl Consumer {
         }
     }
 
-    /// Goes past the record that `peek` returned, whose length this is.
+    /// Moves past the record that `peek` returned, which has this length.
     #[inline]
     pub(super) fn advance(&mut self, len: usize) {
         self.at.offset += Header::total(len as u32);
@@ -483,10 +488,10 @@ impl<'r> Record<'r> {
     /// The payload in place, for a consumer that trusts its producer.
     ///
     /// # Safety
-    /// The producer must not write to the payload before the consumer says that it has done with it.
+    /// The producer must not write to the payload before the consumer tells it that it is done with it.
     pub(super) unsafe fn in_place(self) -> &'r [u8] {
-        // SAFETY: `next_header` checked that the range lies within the span and has memory, and its acquire load made
-        // the producer's writes visible. The caller vouches that the producer does not write there while the slice
+        // SAFETY: `next_header` has checked that the range is within the span and has memory, and its acquire load made
+        // the producer's writes visible. The caller promises that the producer does not write there while the slice
         // lives.
         unsafe { slice::from_raw_parts(self.payload.as_ptr(), self.len()) }
     }

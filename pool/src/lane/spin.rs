@@ -1,22 +1,23 @@
-//! Spinning before a sleep, where that has paid lately: a sleep and its wake-up are two system calls, a spin that finds
-//! something is none.
+//! Spins before a sleep, if that has paid off lately: a sleep and its wake-up take two system calls, a successful spin
+//! none.
 
 use crate::sys::clock::now_ns;
 
-/// Decides whether to spin by how it went lately.
+/// Decides whether to spin by how the last spins went.
 #[derive(Debug, Default)]
 pub(crate) struct Spinner {
-    /// How many waits to skip after a spin in vain: it doubles each time, for the other side may need this very core.
+    /// How many waits to skip after a spin in vain. It doubles each time, because the other side may need this very
+    /// core.
     pauses: u32,
-    /// How many of them are left.
+    /// How many of them are left to skip.
     left: u32,
 }
 
 impl Spinner {
-    /// However often it was in vain, one wait in 16 spins, so that a change for the better is noticed.
+    /// However often spinning was in vain, one wait in 16 spins, so that a change for the better is noticed.
     const LONGEST_PAUSE: u32 = 15;
 
-    /// Spins until the condition holds or the time is over; returns whether it holds.
+    /// Spins until the condition holds or the time is up. Returns whether it holds.
     pub(crate) fn spin_until(&mut self, limit_ns: u64, ready: impl Fn() -> bool) -> bool {
         if limit_ns == 0 || self.left > 0 {
             self.left = self.left.saturating_sub(1);
@@ -41,8 +42,8 @@ fn spin_until(limit_ns: u64, ready: impl Fn() -> bool) -> bool {
     }
     let end = now_ns() + limit_ns;
     loop {
-        // The other side may have only this core. Yielding gives it the core; and as long as both are runnable, the
-        // scheduler moves one of them to a free core, which it does not do when one of them always sleeps.
+        // The other side may have only this core, and yielding gives it the core. As long as both are runnable, the
+        // scheduler also moves one of them to a free core, which it would not do if one of them always slept.
         std::thread::yield_now();
         if look(8) {
             return true;

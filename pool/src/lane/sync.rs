@@ -1,5 +1,5 @@
-//! What both ends of a lane are built on: atomics, memory, and the two things to sleep on. In tests under `cfg(loom)` a
-//! model checker's take their place, so that the lane's `models` check the very code that runs.
+//! The primitives of both ends of a lane: atomics, memory, and the two things to sleep on. In tests under `cfg(loom)`,
+//! those of a model checker take their place, so that the lane's `models` check the very code that runs.
 
 #[cfg(not(all(loom, test)))]
 mod waker;

@@ -25,30 +25,30 @@ pub(crate) struct WorkerEnd {
     replies: Producer,
     /// The number of the next unit.
     unit: u32,
-    /// Set from the recall to the `RESUME` order: chunks are skipped.
+    /// Set from the recall to the `RESUME` order. Meanwhile chunks are skipped.
     recalled: bool,
-    /// The last sleep of the parent that this worker ended.
+    /// The number of the parent's last sleep that this worker ended.
     woken_sleep: u32,
     clock: Clock,
     spinner: Spinner,
-    /// Where replies are encoded; kept so that its memory is reused.
+    /// The buffer in which replies are encoded, kept for reuse.
     draft: Vec<u8>,
     waker: ParentWaker,
     control: ControlBlocks,
 }
 
-/// How long a worker works before it reads the clock, which costs as much as a small task: once in 50 µs, that is less
-/// than one part in a thousand.
+/// How long a worker works before it reads the clock again. A reading costs as much as a small task; at once in 50 µs,
+/// that is less than one part in a thousand.
 const LAP_NS: u64 = 50_000;
 
 /// How the worker measures its time.
 #[derive(Debug, Default)]
 struct Clock {
-    /// When the clock was read last.
+    /// When the clock was last read.
     read_at: u64,
-    /// How many tasks were done since.
+    /// How many tasks were done since then.
     tasks: u32,
-    /// How long a task has taken lately; 0 before that is known.
+    /// The recent duration of a task; 0 before it is known.
     pace_ns: u64,
 }
 
@@ -61,21 +61,23 @@ struct ControlBlocks {
 
 impl ControlBlocks {
     fn parent(&self) -> &ParentControlBlock {
-        // SAFETY: the half of orders begins with the parent's control block, by the layout in `mod.rs`.
+        // SAFETY: `down` is the half of orders, which begins with the parent's control block: see the layout in
+        // `mod.rs`.
         unsafe { self.down.control_block() }
     }
 
     fn own(&self) -> &WorkerControlBlock {
-        // SAFETY: the half of replies begins with the worker's control block, by the layout in `mod.rs`.
+        // SAFETY: `up` is the half of replies, which begins with the worker's control block: see the layout in
+        // `mod.rs`.
         unsafe { self.up.control_block() }
     }
 
-    /// Adds the time since the clock was read last to this activity, and works out how long a task took.
+    /// Adds the time since the clock was last read to this activity, and computes how long a task took.
     fn spend(&self, clock: &mut Clock, what: Activity) {
         let now = now_ns();
         let took = now.saturating_sub(clock.read_at);
         clock.read_at = now;
-        // Only this thread writes here, so load and store need not be one operation.
+        // Only this thread writes here, so load and store need not be one atomic operation.
         let word = self.own().spent.of(what);
         word.store(word.load(Ordering::Relaxed).wrapping_add(took), Ordering::Relaxed);
         if let Some(pace_ns) = took.checked_div(u64::from(std::mem::take(&mut clock.tasks))) {
@@ -92,7 +94,7 @@ pub(crate) struct Order<'l> {
     pub(crate) payload: &'l [u8],
 }
 
-/// What a worker answers with while it serves an order: its end of the lane, without the order that it borrows.
+/// The means to answer while a worker serves an order: its end of the lane, without the order, which is borrowed.
 #[derive(Debug)]
 pub(crate) struct Responder<'l> {
     replies: &'l mut Producer,
@@ -105,7 +107,7 @@ pub(crate) struct Responder<'l> {
     control: &'l ControlBlocks,
 }
 
-/// What the worker makes its end from.
+/// The parts from which the worker makes its end.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct WorkerSide {
     pub(super) orders: Passed,
@@ -122,7 +124,7 @@ impl WorkerSide {
         Ok(WorkerEnd::over(down, up, ParentWaker::new(waker.into_owned())?))
     }
 
-    /// A copy of what wakes the parent.
+    /// A copy of the descriptor that wakes the parent.
     pub(crate) fn waker(&self) -> io::Result<OwnedFd> {
         self.waker.as_fd().try_clone_to_owned().map_err(named("a copy of the eventfd"))
     }
@@ -130,8 +132,8 @@ impl WorkerSide {
 
 impl WorkerEnd {
     pub(super) fn over(down: Half, up: Half, waker: ParentWaker) -> Self {
-        // SAFETY: the struct owns the halves and drops them with the rings. The lane's two ends are made once each, so
-        // this is the only producer of the replies, whose half the worker maps for writing.
+        // SAFETY: the struct owns the halves and drops them together with the rings. Each end of the lane is made once,
+        // so this is the only producer of replies, and the worker maps their half for writing.
         let (orders, replies) = unsafe {
             let orders = Consumer::new(down.ring(), Checks::Number);
             (orders, Producer::new(up.ring(), Checks::Payload))
@@ -150,13 +152,13 @@ impl WorkerEnd {
         }
     }
 
-    /// Waits for the next order and hands it to `serve`, together with the means to answer. `Ok(None)`: the lane was
+    /// Waits for the next order and passes it to `serve`, with the means to answer. `Ok(None)` means that the lane was
     /// closed.
     pub(crate) fn serve<R>(
         &mut self,
         serve: impl FnOnce(Order<'_>, &mut Responder<'_>) -> R,
     ) -> Result<Option<R>, Corrupt> {
-        // A `WRAP` record is ready as well, before the record behind it is.
+        // The loop is needed because a `WRAP` record may be ready before the record after it is.
         while self.orders.peek()?.is_none() {
             if !self.wait_for_order() {
                 return Ok(None);
@@ -169,8 +171,9 @@ impl WorkerEnd {
         let record = orders.peek()?.ok_or(Corrupt)?;
         let len = record.len();
         // SAFETY: the parent writes to a record before it commits it, and again only after it has read the reply that
-        // frees it: to the last of its units, or `PART_TAKEN`. `serve` has the payload for its own duration only, and
-        // sends that reply when it has no more use for it: a task that borrows its argument has returned by then.
+        // frees it: the one to the last of its units, or `PART_TAKEN`. `serve` can use the payload only until it
+        // returns, and sends that reply when it needs the payload no more: a task that borrows its argument has
+        // returned by then.
         let order = Order { tag: record.tag(), payload: unsafe { record.in_place() } };
         let served = serve(
             order,
@@ -180,13 +183,13 @@ impl WorkerEnd {
         Ok(Some(served))
     }
 
-    /// Hands the means to answer to `answer`, outside of any order.
+    /// Passes the means to answer to `answer`, outside of any order.
     pub(crate) fn answer<R>(&mut self, answer: impl FnOnce(&mut Responder<'_>) -> R) -> R {
         let Self { replies, unit, recalled, woken_sleep, clock, draft, waker, control, .. } = self;
         answer(&mut Responder { replies, unit, recalled, woken_sleep, clock, draft, waker, control })
     }
 
-    /// Waits for an order: spins a little, then sleeps. False when the lane was closed.
+    /// Waits for an order: spins a little, then sleeps. False if the lane was closed.
     fn wait_for_order(&mut self) -> bool {
         let parent = self.control.parent();
         let spin_ns = u64::from(parent.spin_ns.load(Ordering::Relaxed));
@@ -206,7 +209,8 @@ impl WorkerEnd {
 
 /// Announces a sleep, and sleeps until the next wake-up unless `ready` holds.
 fn sleep(control: &ControlBlocks, what_for: u32, ready: impl Fn() -> bool) {
-    // SYNC: wake-up counted (acquire). Read before the announcement, so that the wake-up for this sleep is not in it.
+    // SYNC: wake-up counted (acquire). Read before the announcement, so that it does not include the wake-up for this
+    // sleep.
     let seen = control.parent().wakeups.load(Ordering::Acquire);
     control.own().asleep.store(what_for, Ordering::Relaxed);
     full_fence();
@@ -218,7 +222,7 @@ fn sleep(control: &ControlBlocks, what_for: u32, ready: impl Fn() -> bool) {
 }
 
 impl Responder<'_> {
-    /// Claims the next `n` units; false when the parent has recalled them.
+    /// Claims the next `n` units. False if the parent has recalled them.
     pub(crate) fn claim(&mut self, n: u32) -> bool {
         if *self.recalled {
             return false;
@@ -234,7 +238,7 @@ impl Responder<'_> {
         *self.unit = self.unit.wrapping_add(n);
     }
 
-    /// Ends a recall: chunks after the unit that is being served are run.
+    /// Ends a recall: chunks after the unit that is being served are run again.
     pub(crate) fn resume_after_this(&mut self) {
         *self.recalled = false;
         self.control.own().claim.store(u64::from(self.unit.wrapping_add(1)), Ordering::Release);
@@ -246,23 +250,24 @@ impl Responder<'_> {
         self.control.own().started.store(self.unit.wrapping_add(1), Ordering::Release);
     }
 
-    /// Notes that its argument is decoded: should the worker end now, the argument's bytes are not to blame.
+    /// Notes that the unit's argument is decoded: if the worker dies from now on, the argument's bytes are not to
+    /// blame.
     #[inline]
     pub(crate) fn note_decoded(&mut self) {
         self.control.own().decoded.store(self.unit.wrapping_add(1), Ordering::Release);
     }
 
-    /// Notes that the unit has panicked: only the reply about that is still to come.
+    /// Notes that the unit has panicked: only the reply about the panic is still to come.
     pub(crate) fn note_panicked(&self) {
         self.control.own().panicked.store(self.unit.wrapping_add(1), Ordering::Release);
     }
 
-    /// Notes the time for the parent's time limits; to be called before the next unit starts.
+    /// Notes the time for the parent's time limits. Call it before the next unit starts.
     pub(crate) fn stamp(&mut self) {
         self.control.own().started_at.store(now_ns(), Ordering::Relaxed);
     }
 
-    /// How many bytes more than after its init the worker may hold between tasks; none for any number.
+    /// By how many bytes the worker may have grown since its init when it is between tasks; none for no limit.
     pub(crate) fn memory_limit(&self) -> Option<u64> {
         Some(self.control.parent().memory_limit.load(Ordering::Relaxed)).filter(|limit| *limit > 0)
     }
@@ -272,12 +277,13 @@ impl Responder<'_> {
         self.control.own().baseline.store(bytes.max(1), Ordering::Relaxed);
     }
 
-    /// Notes how many bytes more than that it holds now.
+    /// Notes by how many bytes the worker has grown since then.
     pub(crate) fn note_growth(&self, bytes: u64) {
         self.control.own().growth.store(bytes, Ordering::Relaxed);
     }
 
-    /// Claims no more units: the worker recalls them from itself, and tells the parent, which will recall them too.
+    /// Makes the worker claim no more units: it recalls them from itself, and wakes the parent, which will recall them
+    /// too.
     pub(crate) fn stop_claiming(&mut self) {
         self.recall_itself();
         self.notify();
@@ -299,22 +305,22 @@ impl Responder<'_> {
         }
     }
 
-    /// How long a task has taken lately, in nanoseconds; 0 before that is known.
+    /// The recent duration of a task, in nanoseconds; 0 before it is known.
     pub(crate) fn pace_ns(&self) -> u64 {
         self.clock.pace_ns
     }
 
-    /// Adds the time since the clock was read last to this activity.
+    /// Adds the time since the clock was last read to this activity.
     pub(crate) fn spend(&mut self, what: Activity) {
         self.control.spend(self.clock, what);
     }
 
-    /// Whether the parent told this worker to stop.
+    /// Whether the parent has told this worker to stop.
     pub(crate) fn is_closed(&self) -> bool {
         self.control.parent().closed.load(Ordering::Acquire) != 0
     }
 
-    /// Sends the task's value that `write` encodes: in a run, or in parts. An error of `write` sends nothing.
+    /// Sends the task's value that `write` encodes: in a run, or in parts. If `write` fails, sends nothing.
     #[inline]
     pub(crate) fn value<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
         self.draft(write, |lane, value| match value.len() {
@@ -323,8 +329,8 @@ impl Responder<'_> {
         })
     }
 
-    /// Sends the reply that `write` encodes: as `tag` where it fits in one record, else in parts with `large` behind
-    /// them. An error of `write` sends nothing.
+    /// Sends the reply that `write` encodes: as `tag` if it fits in one record, otherwise in parts with `large` after
+    /// them. If `write` fails, sends nothing.
     #[inline]
     pub(crate) fn reply<E>(
         &mut self,
@@ -338,14 +344,14 @@ impl Responder<'_> {
         })
     }
 
-    /// Whether a reply of this length fits in one record, given the memory that there is.
+    /// Whether a reply of this length fits in one record, given the available memory.
     #[inline]
     pub(crate) fn takes(&mut self, len: usize) -> bool {
         self.replies.takes(len + 2 * WORD as usize)
     }
 
-    /// Encodes a reply in this process's own memory, where it also gets its digest. A stray write of the user's code to
-    /// the lane is then told from the value that was sent.
+    /// Encodes a reply in this process's private memory, from which the digest is made too. So a stray write of user
+    /// code to the lane does not match the digest.
     #[inline]
     fn draft<E>(
         &mut self,
@@ -363,13 +369,13 @@ impl Responder<'_> {
         Ok(())
     }
 
-    /// Goes on to the next unit: this one is answered.
+    /// Goes on to the next unit, now that this one is answered.
     #[inline]
     pub(crate) fn finish_unit(&mut self) {
         *self.unit = self.unit.wrapping_add(1);
     }
 
-    /// Wakes the parent if it sleeps and the unit that it waits for is done. To be called at the end of each claim.
+    /// Wakes the parent if it sleeps and the unit that it waits for is done. Call it at the end of each claim.
     pub(crate) fn notify_if_awaited(&mut self) {
         full_fence();
         let parent = self.control.parent();
@@ -395,7 +401,7 @@ impl Responder<'_> {
     fn wake_parent(&mut self, sleep: u32) {
         *self.woken_sleep = sleep;
         if !self.waker.wake() {
-            // The parent finds this at its next check, and replaces the worker by one that has its descriptors.
+            // The parent finds this at its next check, and replaces the worker with one whose descriptors are intact.
             self.control.own().waker_lost.store(1, Ordering::Relaxed);
             self.recall_itself();
         }
@@ -410,14 +416,15 @@ impl Responder<'_> {
     }
 
     fn learn_read(&mut self) {
-        // SYNC: replies read (acquire). The parent has copied what lies before this position: it may be overwritten.
+        // SYNC: replies read (acquire). The parent has copied everything before this position, so it may be
+        // overwritten.
         self.replies.free_up_to(Position::unpack(self.control.parent().read.load(Ordering::Acquire)));
     }
 
     #[cold]
     fn wait_for_space(&mut self, least: usize) {
         loop {
-            // Read before the check for space, so that whatever the parent publishes later ends the sleep.
+            // Read before the check for space, so that anything that the parent publishes later ends the sleep.
             let read = self.control.parent().read.load(Ordering::Acquire);
             if self.has_space(least) {
                 return;
@@ -439,7 +446,7 @@ impl Responder<'_> {
         self.send(tag, &[]);
     }
 
-    /// Sends a task's value of at most [`PART_BYTES`] that lies in this process's own memory.
+    /// Sends a task's value of at most [`PART_BYTES`] from this process's private memory.
     #[inline]
     pub(crate) fn push(&mut self, value: &[u8]) {
         if !self.replies.push(value) {

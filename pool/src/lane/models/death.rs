@@ -1,4 +1,5 @@
-//! One side dies, before any of its accesses to shared memory. The other finds what it had committed, and nothing else.
+//! One side dies, before any one of its accesses to shared memory. The other side finds everything that was committed,
+//! and nothing else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -11,7 +12,7 @@ use crate::ids::Unit;
 use crate::lane::ring::{Checks, Consumer, Producer};
 use crate::lane::sync::{AtomicU64, Span};
 
-/// Checks the model for a life of no access, of one, and so on, until the mortal side survives. The model returns
+/// Checks the model with a life of zero accesses, of one, and so on, until the mortal side survives. The model returns
 /// whether it died.
 fn check_all_lives(preemptions: usize, model: impl Fn(Life) -> bool + Send + Sync + 'static) {
     let model = Arc::new(model);

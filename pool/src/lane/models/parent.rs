@@ -6,11 +6,11 @@ use std::ops::Range;
 use super::*;
 use crate::ids::Unit;
 
-/// Does with its end what the driver does, in the same order.
+/// Uses its end as the driver does, in the same order.
 pub(super) struct Parent {
     pub(super) end: ParentEnd,
     waker: ParentWaker,
-    /// What the worker has really done.
+    /// Records what the worker has really done.
     pub(super) log: Log,
     /// The orders without an answer.
     pub(super) open: VecDeque<Sent>,
@@ -49,7 +49,7 @@ impl Parent {
         self.finish();
     }
 
-    /// Takes back what the worker has not claimed; returns the first of those units.
+    /// Recalls the units that the worker has not claimed. Returns the first of them.
     pub(super) fn recall(&mut self) -> Unit {
         let kept_up_to = self.end.recall(self.answered).expect("no worker writes this").kept_up_to;
         self.recalled = Some(kept_up_to..self.end.next_unit());
@@ -72,7 +72,7 @@ impl Parent {
         true
     }
 
-    /// Takes all replies that have come.
+    /// Takes all replies that have arrived.
     pub(super) fn drain(&mut self) {
         let mut padded = Vec::new();
         while let Some(reply) = self.end.next_reply(&mut padded, 1).expect("no worker writes this") {

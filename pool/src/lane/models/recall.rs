@@ -1,4 +1,4 @@
-//! The parent takes back what the worker has not claimed. Each task is run or taken back, never both.
+//! The parent recalls the units that the worker has not claimed. Each task is run or recalled, never both.
 
 use loom::thread;
 
@@ -15,7 +15,7 @@ fn each_unit_is_run_or_taken_back() {
         let kept = parent.recall().number() as usize;
         parent.finish();
         assert_eq!(parent.values, &[1, 2][..kept]);
-        // Sends again what was taken back, and something new.
+        // Sends the recalled items again, and a new one.
         assert!(parent.send(&[1, 2, 3][kept..]));
         parent.finish();
         assert_eq!(parent.values, [1, 2, 3]);

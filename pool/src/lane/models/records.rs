@@ -1,4 +1,4 @@
-//! Records through a ring that wraps again and again.
+//! Records in a ring that wraps again and again.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::lane::ring::{Checks, Consumer, Producer, Received, padded};
 use crate::lane::sync::{AtomicU64, Span};
 
-/// Sends a record if there is space; `read` says what is free.
+/// Sends a record if there is space; `read` tells how much is free.
 pub(super) fn send(producer: &mut Producer, record: &[u8], read: &AtomicU64) -> bool {
     if producer.reserve(record.len(), 0).is_none() {
         producer.free_up_to(Position::unpack(read.load(Ordering::Acquire)));
@@ -31,7 +31,7 @@ fn push_or_send(producer: &mut Producer, bytes: &[u8], read: &AtomicU64) -> bool
     if bytes.len() == 1 { push(producer, bytes, read) } else { send(producer, bytes, read) }
 }
 
-/// Takes what is there, and publishes what is free.
+/// Takes all records, and publishes the space that is free.
 pub(super) fn take_all(consumer: &mut Consumer, read: &AtomicU64) -> Vec<Vec<u8>> {
     let mut records = Vec::new();
     let mut bytes = Vec::new();

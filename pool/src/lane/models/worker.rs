@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 
-/// Does with its end what a worker does, in the same order. Each item is a task that returns it.
+/// Uses its end as a worker does, in the same order. Each item is a task that returns it.
 pub(super) struct Worker {
     pub(super) end: WorkerEnd,
     pub(super) waker: ParentWaker,
     pub(super) log: Log,
 }
 
-/// What a worker has really done: the items that it has begun to run, and how many values it has sent.
+/// Records what a worker has really done: the items that it has begun to run, and the number of values that it has
+/// sent.
 #[derive(Clone, Default)]
 pub(super) struct Log(Arc<Mutex<(Vec<u8>, usize)>>);
 
@@ -27,8 +28,8 @@ impl Log {
 }
 
 impl Worker {
-    /// Works until it is told to end, its lane is closed, or it dies; returns whether it died. The parent hears of the
-    /// end.
+    /// Works until it is told to end, its lane is closed, or it dies. Returns whether it died. The parent is told of
+    /// the end.
     pub(super) fn work(mut self) -> bool {
         let died = Life::ends_in(|| while self.obey_next() {});
         self.waker.end();
@@ -68,8 +69,8 @@ fn obey(order: Order<'_>, answer: &mut Responder<'_>, log: &Log) -> bool {
     true
 }
 
-/// Claims short chunks task by task, and long ones as a whole, so that their values fill the ring before the parent
-/// hears of them.
+/// Claims short chunks task by task, and long ones as a whole, so that their values fill the ring before the parent is
+/// told.
 fn run_chunk(items: &[u8], answer: &mut Responder<'_>, log: &Log) {
     let claim = if items.len() > 2 { items.len() } else { 1 };
     for (index, claimed) in items.chunks(claim).enumerate() {

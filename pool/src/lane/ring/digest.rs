@@ -1,11 +1,11 @@
-//! The digest of a payload. It finds stray writes of the producer's process, not forgeries.
+//! The digest of a payload. It detects stray writes of the producer's process, not forgeries.
 //!
-//! Users compile this file with the settings of their own profile, so it must be fast without an optimizer too, where
+//! Users compile this file with the settings of their own profile, so it must be fast without optimization too, where
 //! each small function of another crate is a call. So it is plain arithmetic on words, in eight accumulators that are
-//! mixed at the end. Each word is multiplied to twice its width and folded: every bit of it changes many bits of its
+//! mixed at the end. Each word is multiplied to double width and folded: each of its bits changes many bits of its
 //! accumulator, so two changes of a few bits each do not cancel out.
 
-/// The golden ratio and three from the digits of pi: odd, with bits all over.
+/// The golden ratio, and three numbers from the digits of pi: odd, with their bits well spread.
 const KEYS: [u64; 4] =
     [0x9e37_79b9_7f4a_7c15, 0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345, 0xa409_3822_299f_31d1];
 
@@ -13,7 +13,7 @@ const KEYS: [u64; 4] =
 #[inline(always)]
 #[expect(clippy::cast_lossless, reason = "`u128::from` is a call where nothing is optimized")]
 pub(super) fn fold(a: u64, b: u64) -> u64 {
-    // Two factors of 64 bits cannot overflow; `wrapping` only leaves out the check.
+    // A product of two 64-bit factors cannot overflow; `wrapping` only avoids the check.
     let product = (a as u128).wrapping_mul(b as u128);
     product as u64 ^ (product >> 64) as u64
 }
@@ -42,8 +42,8 @@ fn short(tail: &[u8]) -> [u8; 8] {
     word
 }
 
-/// The digest of whole blocks, each of a word for each accumulator. The loop counts by hand: without an optimizer an
-/// iterator costs more than a block.
+/// The digest of whole blocks, which have one word for each accumulator. The loop counts by hand: without optimization
+/// an iterator costs more than a block.
 fn wide(blocks: &[[[u8; 8]; 8]]) -> u64 {
     let [mut a, mut b, mut c, mut d] = KEYS;
     let [mut e, mut f, mut g, mut h] = KEYS.map(|key| !key);
@@ -73,7 +73,7 @@ mod tests {
 
     use super::*;
 
-    /// That of this thread: other tests run beside it, and other programs.
+    /// The CPU time of this thread: other tests and programs run beside it.
     fn cpu_time() -> Duration {
         clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
     }
@@ -92,7 +92,7 @@ mod tests {
                 seen.insert(check(&bytes));
                 bytes[bit / 8] ^= 1 << (bit % 8);
             }
-            // Of 8,001 values of 24 bits a few pairs may be equal by chance.
+            // Among 8,001 values of 24 bits, a few pairs may be equal by chance.
             assert!(seen.len() + 6 > 8 * len + 1, "{} of {} changes of {len} bytes", seen.len(), 8 * len);
         }
     }

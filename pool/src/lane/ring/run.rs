@@ -1,8 +1,8 @@
-//! Runs: records that grow. A run holds values of one length, and a store to the run's header commits each by itself.
-//! So a producer that dies has committed all that it pushed, and a small value costs little more than its bytes.
+//! Runs: records that grow. A run holds values of one length, and one store to the run's header commits each of them.
+//! So a producer that dies has committed everything that it pushed, and a small value costs little more than its bytes.
 //!
 //! The payload is a word with the length of a value, then the values, each padded to whole words. The header holds the
-//! length of the run so far and a digest of all of it. Once its tag is `RUN`, the run is over and the next record
+//! current length of the run, and a digest of all of it. Once its tag is `RUN`, the run is over, and the next record
 //! follows.
 
 #[cfg(all(test, not(loom)))]
@@ -10,12 +10,12 @@ mod tests;
 
 use super::*;
 
-/// The header of a run that is over.
+/// The tag of a run that is over.
 pub(super) const RUN: u8 = 0xfd;
-/// The header of a run that may still grow.
+/// The tag of a run that may still grow.
 const OPEN_RUN: u8 = 0xfe;
-/// The longest run, for its space is free again only when it is over: a quarter of the hot part of a ring. A longer
-/// value has a run of its own.
+/// The longest run: a quarter of the hot part of a ring, because the space of a run is freed only when it is over. A
+/// longer value has a run of its own.
 const LONGEST_RUN: u32 = 16 << 10;
 
 #[inline]
@@ -23,7 +23,7 @@ pub(super) fn is_run(tag: u8) -> bool {
     tag == RUN || tag == OPEN_RUN
 }
 
-/// How much space a value takes: at least a word, so that values without bytes can be counted.
+/// How much space a value takes: at least a word, so that empty values can be counted.
 #[inline]
 pub(crate) fn padded(len: usize) -> usize {
     len.max(1).next_multiple_of(WORD as usize)
@@ -37,8 +37,8 @@ fn short(value: &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(word))
 }
 
-/// A run's digest so far: the sum of its words, each of which is first mixed with its place and folded. No word waits
-/// for the one before it.
+/// The digest of a run so far: the sum of its words, each first mixed with its position and folded. So no word depends
+/// on the one before it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Digest {
     sum: u64,
@@ -50,7 +50,7 @@ impl Digest {
         Self::default().with_word(u64::from(len))
     }
 
-    /// The constants are digits of the golden ratio and of pi: odd, with bits all over.
+    /// The constants are digits of the golden ratio and of pi: odd, with their bits well spread.
     #[inline]
     fn with_word(self, word: u64) -> Self {
         let place = self.place.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -73,26 +73,26 @@ impl Digest {
         slots.chunks_exact(padded(len)).fold(self, |digest, slot| digest.with_value(&slot[..len]))
     }
 
-    /// The upper bits, which depend on all of the words.
+    /// The upper bits, which depend on every word.
     #[inline]
     fn check(self) -> u32 {
         (self.sum >> 40) as u32
     }
 }
 
-/// The run that a producer pushes to.
+/// The run to which a producer pushes.
 #[derive(Debug)]
 pub(super) struct OpenRun {
     /// The length of a value.
     value: u32,
-    /// The length of the payload so far, and the greatest length that it may have.
+    /// The length of the payload so far, and its maximum.
     len: u32,
     limit: u32,
     digest: Digest,
 }
 
 impl Producer {
-    /// Commits a value; false if there is no space for it now. As in [`Reservation::send`], the digest is made from
+    /// Commits a value. False if there is no space for it now. As in [`Reservation::send`], the digest is made from
     /// `value`, not from the ring.
     #[inline]
     pub(in crate::lane) fn push(&mut self, value: &[u8]) -> bool {
@@ -104,13 +104,14 @@ impl Producer {
         let Self { run: Some(run), span, at, .. } = self else { return false };
         let offset = at.offset + WORD + run.len;
         span.note_write(offset, slot);
-        // SAFETY: `open_run` reserved the run's payload up to its limit, in which this value's padded place lies, so
-        // the place is within the span and free. The consumer reads it only behind the header that is stored below. The
-        // source is a borrowed slice of this length outside the ring; writing an array of bytes needs no alignment.
+        // SAFETY: `open_run` reserved the run's payload up to its limit, and this value's padded place is within that,
+        // so it is within the span and free. The consumer reads it only after it sees the header that is stored below.
+        // The source is a borrowed slice of this length outside the ring, and writing an array of bytes needs no
+        // alignment.
         unsafe {
             let place = span.at(offset);
             match short(value) {
-                // One store, where a copy of any length is a call.
+                // A single store: a copy of variable length would be a call.
                 Some(word) => place.cast::<[u8; WORD as usize]>().write(word.to_le_bytes()),
                 None => std::ptr::copy_nonoverlapping(value.as_ptr(), place, value.len()),
             }
@@ -123,7 +124,7 @@ impl Producer {
         true
     }
 
-    /// Begins a run for values of this length; false if there is no space for one of them.
+    /// Begins a run for values of this length. False if there is no space for even one of them.
     #[cold]
     fn open_run(&mut self, value: usize) -> bool {
         let least = WORD as usize + padded(value);
@@ -134,8 +135,8 @@ impl Producer {
         let offset = self.at.offset + WORD;
         self.span.note_write(offset, WORD);
         let word = (value as u64).to_le_bytes();
-        // SAFETY: `reserve` found at least a word and a value free here, within the span, and the consumer reads it
-        // only behind a header that is not stored yet.
+        // SAFETY: `reserve` found space for at least a word and a value here, free and within the span, and the
+        // consumer reads it only after it sees a header that is not stored yet.
         unsafe { std::ptr::copy_nonoverlapping(word.as_ptr(), self.span.at(offset), word.len()) };
         let limit = limit.min(LONGEST_RUN.max(least as u32));
         let value = value as u32;
@@ -143,7 +144,7 @@ impl Producer {
         true
     }
 
-    /// Ends the open run, if there is one, so that the next record can follow.
+    /// Ends the open run, if any, so that the next record can follow.
     #[inline]
     pub(super) fn close_run(&mut self) {
         let Some(OpenRun { len, digest, .. }) = self.run.take() else { return };
@@ -157,7 +158,7 @@ impl Producer {
 /// How much of a run a consumer has taken.
 #[derive(Debug, Default)]
 pub(super) struct RunProgress {
-    /// The header that it has seen last; 0 at the start of a record.
+    /// The header that it has last seen; 0 at the start of a record.
     pub(super) seen: u64,
     /// The length of the payload that it has taken.
     len: u32,
@@ -174,8 +175,7 @@ impl RunProgress {
 }
 
 impl Consumer {
-    /// Takes the values that a run has grown by, appends them to `out`, and checks that copy. Returns their number and
-    /// length.
+    /// Takes the new values of a run, appends them to `out`, and checks that copy. Returns their number and length.
     pub(super) fn take_run(&mut self, header: Header, out: &mut Vec<u8>) -> Result<(usize, usize), Corrupt> {
         if !self.run.is_begun() {
             if header.len < WORD {

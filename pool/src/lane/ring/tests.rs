@@ -225,7 +225,7 @@ fn a_header_that_no_producer_writes_is_corrupt() {
         let mut pair = pair(4096);
         pair.consumer.span.header(0).store(word, Ordering::Release);
         let corrupt = pair.consumer.take(&mut Vec::new());
-        // A producer may write one WRAP; at the start, behind it, there must be something else.
+        // A producer may write one WRAP. At the start of the ring, after it, there must be something else.
         assert_eq!(corrupt, Err(Corrupt), "{word:#x}");
     }
 }

@@ -1,4 +1,4 @@
-//! What a lane is built on while the model checker runs it: one thread at a time, in every possible order.
+//! The primitives of a lane while the model checker runs it: one thread at a time, in every possible order.
 #![allow(unsafe_code, reason = "models memory that two processes share")]
 
 use std::any::Any;
@@ -15,7 +15,7 @@ use loom::sync::{Condvar, Mutex};
 use crate::lane::memory::Access;
 use crate::lane::{RING_BYTES, ring};
 
-/// One direction's memory as one end sees it.
+/// The memory of one direction, as one end sees it.
 #[derive(Debug, Clone)]
 pub(in crate::lane) struct Half {
     control: Arc<dyn Any + Send + Sync>,
@@ -33,7 +33,7 @@ impl Half {
         Self { control: self.control.clone(), ring: self.ring.seen_by(life) }
     }
 
-    /// A model's memory lies in no file.
+    /// A model's memory is not in a file.
     pub(in crate::lane) fn map(_file: impl AsFd, _access: Access) -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -54,21 +54,21 @@ impl Half {
 
 /// The memory of a ring, twice: its words as atomics that the checker knows, and its bytes.
 ///
-/// The checker also hears of plain accesses. A plain write is an exclusive access to each of its words, and leaves
-/// something there that is no header; a plain read is an access that no store may race with. So the checker finds two
-/// sides that use one place at once, and a side that looks for a header where a payload was.
+/// The checker is told of plain accesses too. A plain write is an exclusive access to each of its words, and leaves a
+/// value there that is no header. A plain read is an access with which no store may race. So the checker finds two
+/// sides that use one place at once, and a side that reads a header where a payload was.
 #[derive(Debug)]
 struct Memory {
     words: Vec<UnsafeCell<AtomicU64>>,
     bytes: Vec<UnsafeCell<u64>>,
 }
 
-// SAFETY: the checker's threads run one at a time.
+// SAFETY: the checker runs its threads one at a time.
 unsafe impl Send for Memory {}
 // SAFETY: as above.
 unsafe impl Sync for Memory {}
 
-/// What a side that takes a payload for a header finds there.
+/// The value that a side finds if it takes a payload for a header.
 const NO_HEADER: u64 = u64::MAX;
 
 #[derive(Debug, Clone)]
@@ -85,7 +85,7 @@ impl Span {
         Self { memory: Arc::new(Memory { words, bytes }), len, life: Life::endless() }
     }
 
-    /// All of it is there.
+    /// All of it has memory.
     pub(in crate::lane) fn backed(&self) -> u32 {
         self.len
     }
@@ -102,8 +102,8 @@ impl Span {
     pub(in crate::lane) fn header(&self, offset: u32) -> &AtomicU64 {
         assert!(offset.is_multiple_of(ring::WORD));
         self.life.step();
-        // SAFETY: the exclusive reference that `note_write` makes to a word lasts for one call of the checker, in which
-        // no other thread runs.
+        // SAFETY: the only exclusive references are those of `note_write`. Each lasts for one call of the checker,
+        // during which no other thread runs.
         unsafe { &*self.memory.words[(offset / ring::WORD) as usize].get() }
     }
 
@@ -134,8 +134,8 @@ impl Span {
     }
 }
 
-/// How many accesses to shared memory a side has left. It dies before the next one by a panic that the model catches,
-/// and cleans nothing up.
+/// How many accesses to shared memory a side has left. After the last it dies before the next one, by a panic that the
+/// model catches, and cleans nothing up.
 #[derive(Debug, Clone)]
 pub(in crate::lane) struct Life(Arc<AtomicUsize>);
 
@@ -151,7 +151,7 @@ impl Life {
         Self::of(usize::MAX)
     }
 
-    /// Does this work, or dies on the way; returns whether it died.
+    /// Does this work, or dies on the way. Returns whether it died.
     pub(in crate::lane) fn ends_in(work: impl FnOnce()) -> bool {
         let worked = catch_unwind(AssertUnwindSafe(work));
         worked.is_err_and(|panic| panic.is::<Died>() || resume_unwind(panic))
@@ -178,7 +178,7 @@ struct Poll {
 }
 
 impl ParentWaker {
-    /// A model's waker is no descriptor.
+    /// A model's waker is not a descriptor.
     pub(in crate::lane) fn new(_eventfd: OwnedFd) -> std::io::Result<Self> {
         unreachable!("a model's lane lies in no file")
     }
@@ -204,8 +204,8 @@ impl ParentWaker {
         changed.notify_one();
     }
 
-    /// Sleeps until it is woken or the worker has ended; returns whether it has. There is no time limit, so a lost
-    /// wake-up is a deadlock.
+    /// Sleeps until it is woken or the worker has ended. Returns whether the worker has ended. There is no time limit,
+    /// so a lost wake-up is a deadlock.
     pub(in crate::lane) fn sleep(&self) -> bool {
         let (poll, changed) = &*self.0;
         let mut poll = poll.lock().expect("no thread of a model panics with it");
@@ -217,7 +217,7 @@ impl ParentWaker {
     }
 }
 
-/// The futex. As in the kernel, one lock covers comparing the word and falling asleep.
+/// The futex. As in the kernel, one lock covers the comparison of the word and falling asleep.
 pub(in crate::lane) mod futex {
     use std::ops::Deref;
     use std::sync::atomic::Ordering;

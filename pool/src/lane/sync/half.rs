@@ -1,4 +1,4 @@
-//! One direction's memory as one process sees it: the page of the control block, then the ring.
+//! The memory of one direction, as one process sees it: the page of the control block, then the ring.
 #![allow(unsafe_code, reason = "hands out memory that two processes share")]
 
 use std::io;
@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU64;
 use crate::lane::memory::{Access, Mapping, populate};
 use crate::lane::{BACKED_BYTES, CONTROL_BYTES, FILE_BYTES, RING_BYTES, ring};
 
-/// One direction's file, mapped.
+/// The file of one direction, mapped.
 #[derive(Debug)]
 pub(in crate::lane) struct Half {
     mapping: Mapping,
@@ -23,17 +23,17 @@ impl Half {
     /// # Safety
     /// `Block` must be the struct of atomics that this half begins with.
     pub(in crate::lane) unsafe fn control_block<Block>(&self) -> &Block {
-        // SAFETY: the mapping is page-aligned, at least a page long (which the layout asserts to be enough), zeroed at
-        // first, and lives as long as `self`. The caller names the struct that lies there; its fields are atomics and
-        // unused padding, so whatever the other process stores is a valid value and no data race.
+        // SAFETY: the mapping is page-aligned, at least a page long (an assertion in `mod.rs` shows that to be enough),
+        // zeroed at first, and lives as long as `self`. The caller names the struct that is there. Its fields are
+        // atomics and unused padding, so whatever the other process stores is a valid value and no data race.
         unsafe { self.mapping.base().cast::<Block>().as_ref() }
     }
 
     /// # Safety
     /// The span must not be used after the half is dropped.
     pub(in crate::lane) unsafe fn ring(&self) -> Span {
-        // SAFETY: the file is `FILE_BYTES` long, so `RING_BYTES` follow the control block's page. They are zeroed at
-        // first and page-aligned, the caller keeps them mapped, and both ends reach them through spans only.
+        // SAFETY: the file is `FILE_BYTES` long, so `RING_BYTES` follow the page of the control block. They are zeroed
+        // at first and page-aligned, the caller keeps them mapped, and both ends access them only through spans.
         let mut span = unsafe { Span::new(self.mapping.base().add(CONTROL_BYTES), RING_BYTES) };
         span.backing = Backing::Pages;
         span
@@ -53,20 +53,20 @@ pub(in crate::lane) struct Span {
 enum Backing {
     /// All of it from the start.
     Whole,
-    /// By the page, when it is first touched; the first [`BACKED_BYTES`] are allocated already.
+    /// Page by page, as each is first touched. The first [`BACKED_BYTES`] are allocated already.
     Pages,
-    /// The same, and the system has no more than this.
+    /// The same, but the system has no more than this.
     #[cfg(test)]
     UpTo(u32),
 }
 
-// SAFETY: the span is an address range of the process, valid on every thread.
+// SAFETY: the span is an address range of the process, which is valid on every thread.
 unsafe impl Send for Span {}
 
 impl Span {
     /// # Safety
     /// `base` must be 8-aligned and point to `len` bytes, zeroed at first, that stay mapped while the span is used. All
-    /// who have them mapped must access header words as atomics only.
+    /// access to header words, in every process that maps them, must be atomic.
     pub(in crate::lane) unsafe fn new(base: NonNull<u8>, len: u32) -> Self {
         Self { base, len, backing: Backing::Whole }
     }
@@ -78,7 +78,7 @@ impl Span {
         self
     }
 
-    /// How many bytes have memory from the start.
+    /// The number of bytes that have memory from the start.
     pub(in crate::lane) fn backed(&self) -> u32 {
         match self.backing {
             Backing::Whole => self.len,
@@ -86,14 +86,14 @@ impl Span {
         }
     }
 
-    /// Allocates these bytes; false if there is no memory. Touching them without that may end the process.
+    /// Allocates these bytes. False if there is no memory: then touching them may end the process.
     pub(in crate::lane) fn back(&self, from: u32, to: u32) -> bool {
         debug_assert!(from <= to && to <= self.len);
         match self.backing {
             Backing::Whole => true,
-            // SAFETY: the range lies within the span (asserted above in debug builds, kept by the ring, which clamps to
-            // `len`), and the half is mapped for writing: only the worker's half of orders is not, and its consumer
-            // trusts the parent and never calls this.
+            // SAFETY: the range is within the span: the ring clamps it to `len`, as debug builds assert above. And the
+            // half is mapped for writing: only the worker's half of orders is not, and its consumer trusts the parent
+            // and never calls this.
             Backing::Pages => unsafe { populate(self.base.add(from as usize), (to - from) as usize) },
             #[cfg(test)]
             Backing::UpTo(most) => to <= most,
@@ -102,14 +102,15 @@ impl Span {
 
     pub(in crate::lane) fn header(&self, offset: u32) -> &AtomicU64 {
         debug_assert!(offset.is_multiple_of(ring::WORD) && offset + ring::WORD <= self.len);
-        // SAFETY: the ring keeps its offsets to multiples of 8 with a whole word before the end of the span, which is
-        // 8-aligned and mapped; all access to header words is atomic.
+        // SAFETY: the ring keeps its offsets to multiples of 8, a whole word or more before the end of the span, which
+        // is 8-aligned and mapped. All access to header words is atomic, as `new` demands.
         unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(offset as usize).cast()) }
     }
 
     pub(in crate::lane) fn at(&self, offset: u32) -> *mut u8 {
         debug_assert!(offset <= self.len);
-        // SAFETY: the ring keeps its offsets within the span; `len` itself is one past the end, which a pointer may be.
+        // SAFETY: the ring keeps its offsets within the span, and `len` itself gives a pointer one past the end, which
+        // is allowed.
         unsafe { self.base.as_ptr().add(offset as usize) }
     }
 

@@ -41,7 +41,7 @@ pub(crate) struct Process {
     /// Why that was refused.
     kill_refused: Option<Errno>,
     status: Option<ExitStatus>,
-    /// Its groups and its memory, if SIGKILL has ended it.
+    /// Its control groups and its memory, if SIGKILL has ended it.
     killed_as: Option<Killed>,
 }
 
@@ -169,7 +169,7 @@ impl Process {
         self.status
     }
 
-    /// Its groups and its memory, if SIGKILL has ended it.
+    /// Its control groups and its memory, if SIGKILL has ended it.
     pub(crate) fn killed_as(&self) -> Option<&Killed> {
         self.killed_as.as_ref()
     }

@@ -122,7 +122,7 @@ fn values_that_have_changed_places_are_corrupt() {
         for value in 1..=3 {
             assert!(pair.producer.push(&vec![value; words as usize * WORD as usize]));
         }
-        // Swaps the first with the last, behind the header and the length.
+        // Swaps the first value with the last, after the header and the length.
         for word in 2..2 + words {
             let places = [word, word + 2 * words].map(|word| pair.consumer.span.header(word * WORD));
             let [first, last] = places.map(|place| place.load(Ordering::Relaxed));
@@ -135,7 +135,7 @@ fn values_that_have_changed_places_are_corrupt() {
 
 #[test]
 fn a_run_that_is_gone_is_corrupt() {
-    // No record, a wrap, another record: all that a header may be elsewhere.
+    // No record, a wrap, another record: everything that a header elsewhere may be.
     for word in [0, 0xff << 32, 9 << 32] {
         let mut pair = pair(4096);
         assert!(pair.producer.push(&[1; 8]));
@@ -156,7 +156,7 @@ fn a_header_overwritten_between_two_takes_is_corrupt() {
         let came = take(&mut pair);
         assert!(pair.producer.push(&[2; 16]));
         let then = take(&mut pair);
-        // Values that were taken are not read again, and a later push overwrites the rest.
+        // Values that were already taken are not read again, and a later push overwrites the rest.
         let intact = Ok(vec![Came::Value(vec![2; 16])]);
         match word {
             0 => assert!(came == Err(Corrupt), "header {header:#x}"),
