@@ -1,4 +1,4 @@
-//! A new process, from its first instruction in this crate until it is a worker at work.
+//! A new process, from its first instruction in this crate until it works as a worker.
 
 use std::cell::Cell;
 use std::hash::RandomState;
@@ -29,7 +29,7 @@ use crate::task::registry::Registry;
 use crate::unwind;
 use crate::worker::{PoolContext, Worker, WorkerKit};
 
-/// The whole life of a process that was started anew, with its control socket as stdin.
+/// The whole life of a process that executes this program again, with its control socket as stdin.
 pub(crate) fn live() -> ! {
     fork::live(|| {
         if program::has_more_rights() {
@@ -46,9 +46,9 @@ pub(crate) fn live() -> ! {
                      a pool ({error}): leave that argument out"
                 )
             })?;
-        // If that reaches no one, the parent is gone.
+        // If this can't be sent, the parent is gone.
         protocol::send(&channel, &Arrived { word: ARRIVED }).map_err(why)?;
-        // Found before the arguments, by which it is found, are written over.
+        // Looked up now, because it is found from the arguments, which are about to be overwritten.
         let _ = Launch::get();
         inherit::clean("pool-server").map_err(why)?;
         let Some((tie, kind, context)) = meet(&channel)? else { return Ok(()) };
@@ -66,13 +66,13 @@ pub(crate) fn live() -> ! {
     })
 }
 
-/// Takes the parent's handshake and replies to it. None if the parent is gone, or was told that this process is not
-/// fit.
+/// Receives the parent's handshake and replies to it. None if the parent is gone, or if the reply is that this process
+/// is not fit.
 fn meet(channel: &Channel) -> Result<Option<(Tied, ProcessKind, PoolContext)>, String> {
     let fit = match protocol::receive(channel) {
         Ok(None) => return Ok(None),
         Ok(Some(handshake)) => fit(handshake),
-        // Another build's handshake may not even be readable.
+        // The handshake of another build may not even be decodable.
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(ANOTHER_BUILD.into()),
         Err(error) => Err(format!("the handshake of its parent did not come: {error}")),
     };
@@ -80,7 +80,7 @@ fn meet(channel: &Channel) -> Result<Option<(Tied, ProcessKind, PoolContext)>, S
         Ok(fit) => (Ok(()), Some(fit)),
         Err(why) => (Err(refusal(why)), None),
     };
-    // If the answer reaches no one, the parent is gone.
+    // If the answer can't be sent, the parent is gone.
     Ok(if protocol::send(channel, &answer).is_ok() { fit } else { None })
 }
 
@@ -106,8 +106,9 @@ fn fit(handshake: Handshake<Passed>) -> Result<(Tied, ProcessKind, PoolContext),
             let decode = || decode_shared(codec, key, len, &file);
             match kind {
                 ProcessKind::Worker => decode()?,
-                // A hash map in it has std make the random keys of the thread that decodes it, which count up from then
-                // on. This thread will be that of all workers: each is to have keys of its own.
+                // If it contains a hash map, decoding it makes std choose random keys for the decoding thread, which
+                // count up from then on. All workers will be forks of this thread, and each should choose keys of its
+                // own.
                 ProcessKind::Server => threads::on_own_thread(decode).unwrap_or_else(|decode| {
                     has_random_keys = true;
                     decode()
@@ -122,13 +123,13 @@ fn fit(handshake: Handshake<Passed>) -> Result<(Tied, ProcessKind, PoolContext),
     Ok((tied, kind, PoolContext { codec, daemon, shared, has_random_keys }))
 }
 
-/// Closes what the program has let this process inherit.
+/// Closes the descriptors that the program has let this process inherit.
 #[expect(unsafe_code, reason = "closes by number")]
 fn close_inherited(list: &impl AsFd) -> Result<(), String> {
     let list: Vec<Inheritable> = decode_record(&Sealed::open(list).map_err(why)?)?;
-    // SAFETY: the parent had these open when it started this process, so nothing here has opened or owns them. What was
-    // opened here since has a number that was free, which none of these is, unless what ran before `init` has closed
-    // one that it does not own.
+    // SAFETY: the parent had these open when it started this process, so no code here has opened or owns them. Files
+    // that were opened here since got free numbers, which these are not, unless code that ran before `init` closed one
+    // that it does not own; `close` then sees by the inode that the number is another file's.
     unsafe { inheritable::close(&list) };
     Ok(())
 }
@@ -137,7 +138,7 @@ const ANOTHER_BUILD: &str =
     "it is another build of this program: its tasks differ from those of the main process";
 
 impl PoolContext {
-    /// For a worker that has all of it in memory, and needs no handshake.
+    /// For a worker that has all of this in memory, and needs no handshake.
     pub(super) fn of(config: &WorkerConfig) -> Result<Self, String> {
         let WorkerConfig { codec, daemon, .. } = *config;
         let shared = match &config.shared {
@@ -163,7 +164,7 @@ impl<'s> SharedBytes<Lent<'s>> {
     }
 }
 
-/// Decodes the shared value, if there is a function that borrows its type.
+/// Decodes the shared value, if any function borrows its type.
 fn decode_shared(codec: Codec, key: u64, len: u64, bytes: &impl AsFd) -> Result<SharedAny, String> {
     let Some(decode) = Registry::get().decoder_of(key) else { return Ok(Arc::new(())) };
     let failed = |why: &str| format!("the shared value could not be decoded: {why}");
@@ -177,7 +178,7 @@ fn decode_shared(codec: Codec, key: u64, len: u64, bytes: &impl AsFd) -> Result<
     }
 }
 
-/// A server's life: a worker for each request of the parent, until the parent closes the socket.
+/// The life of a server: forks a worker for each request of the parent, until the parent closes the socket.
 pub(super) fn serve(
     channel: Channel,
     tied: Tied,
@@ -185,36 +186,36 @@ pub(super) fn serve(
     ancestry: Ancestry,
 ) -> Result<(), String> {
     let Some((kit, own_tie)) = fork_workers(&channel, context.has_random_keys)? else {
-        // While it is tied: nobody may read what it has printed.
+        // While the process is tied: this may block, if nothing reads its output.
         fork::flush();
         return Ok(());
     };
-    // Only new workers come here, each with copies of what is the server's.
+    // Only new workers get here, each with copies of the server's descriptors.
     drop((channel, tied));
     match own_tie.hold() {
         Ok(_tied) => work(kit, context, ancestry),
-        // The parent gave up this worker before it knew it.
+        // The parent gave up on this worker before it knew of it.
         Err(_) => Ok(()),
     }
 }
 
-/// Whose memory a process has, copied or not.
+/// Whose memory a process has, as its own or as a fork's copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ancestry {
-    /// That of a process of this crate's own, which was started anew.
+    /// That of a process of this crate's own, which executed the program again.
     Anew,
-    /// The program's.
+    /// That of the program itself.
     OfProgram,
 }
 
-/// Returns in each new worker with its kit and its tie, and in the server, with none, at its end.
+/// Returns in each new worker, with its kit and its tie; and once in the server, with none, at its end.
 fn fork_workers(channel: &Channel, has_random_keys: bool) -> Result<Option<(WorkerKit, Tie)>, String> {
     loop {
         let (kit, tie): ForkRequest<WorkerKit, Passed> = match protocol::receive(channel) {
             Ok(Some(request)) => request,
             Ok(None) => return Ok(None),
             Err(error) => {
-                // Some of the request's descriptors may be left here, so this is the end.
+                // Some of the request's descriptors may be left open here, so the server ends.
                 let why = why(error);
                 refuse_work(channel, why.clone());
                 return Err(why);
@@ -233,22 +234,22 @@ fn fork_workers(channel: &Channel, has_random_keys: bool) -> Result<Option<(Work
     }
 }
 
-/// Tells the parent why this server, which is at its end, forks nothing.
+/// Tells the parent why this server, which is about to end, forks nothing.
 pub(super) fn refuse_work(channel: &Channel, why: String) {
-    // If that reaches no one, the parent is gone.
+    // If this can't be sent, the parent is gone.
     let _ = protocol::send(channel, &ForkReply::<Passed>::Err(refusal(why)));
 }
 
 #[expect(unsafe_code, reason = "forks")]
 fn fork_one() -> io::Result<Fork> {
     shared::refuse_fork().map_err(io::Error::other)?;
-    // SAFETY: a server has one thread: it was forked, or `refuse_threads` has seen to it, and what it has run since is
-    // the code of this module, with all signals blocked. Or the user has asserted that what its other threads hold is
-    // fine.
+    // SAFETY: a server has one thread: it was forked, or `refuse_threads` has checked, and since then it has run only
+    // the code of this module, with all signals blocked. Otherwise the user has asserted that its other threads hold
+    // nothing that a fork needs.
     unsafe { fork_sibling() }
 }
 
-/// Decoding is the user's code, and so is what the linker has placed before `main`.
+/// User code may have started threads: decoding runs it, and so do constructors before `main`.
 fn refuse_threads() -> Result<(), String> {
     match threads::count()? {
         1 => Ok(()),
@@ -260,7 +261,7 @@ fn refuse_threads() -> Result<(), String> {
     }
 }
 
-/// The rest of a worker's life.
+/// The rest of a worker process's life.
 fn work(mut kit: WorkerKit, context: &PoolContext, ancestry: Ancestry) -> Result<(), String> {
     inherit::set_name(&format!("pool-worker-{}", kit.id));
     match ancestry {
@@ -274,16 +275,17 @@ fn work(mut kit: WorkerKit, context: &PoolContext, ancestry: Ancestry) -> Result
         dup2_stderr(&stderr).map_err(why)?;
     }
     Worker::open(kit, context, WorkerKind::Process)?.run()?;
-    // Here, where the process is still tied: what runs now may take its time.
+    // While the process is still tied: the code that runs now may take long.
     leave::leave()
 }
 
-/// Moves on what std makes this thread's random keys from, which a fork copies, and which counts up by one for each
-/// hash map. To be called before a fork, with the number of the new worker: its next thousand keys are not those of the
-/// workers before it.
+/// Advances the state from which std makes this thread's random keys. A fork copies it, and it counts up by one for
+/// each hash map. Call this before a fork, with the number of the new worker: its next thousand keys differ from those
+/// of the workers before it.
 pub(super) fn advance_random_keys(start: u64) {
     const OWN: u64 = 1024;
-    /// After a thread has started none for long. More would take too long: this takes a third of a millisecond.
+    /// The most steps at once, for a thread that has not started a worker for long. They take a third of a millisecond;
+    /// more would take too long.
     const MOST: u64 = 256;
     thread_local! {
         static LAST: Cell<u64> = const { Cell::new(0) };
@@ -304,12 +306,12 @@ mod tests {
     use super::*;
     use crate::sys::lifeline::lifeline;
 
-    /// What this process answers to the message that is sent.
+    /// The reply of this process to the message that `send` sends.
     fn answer(send: impl FnOnce(&Channel, Lent<'_>) -> io::Result<()>) -> HandshakeReply {
         let (ours, theirs) = Channel::pair().unwrap();
         let (lifeline, tie) = lifeline().unwrap();
         send(&ours, Lent::new(tie.fd())).unwrap();
-        // Whoever goes past the handshake finds that the parent is gone, and ties itself to nothing.
+        // With the lifeline cut, a process that got past the handshake would find its parent gone.
         drop(lifeline);
         assert!(meet(&theirs).unwrap().is_none(), "it is not fit");
         protocol::receive(&ours).unwrap().unwrap()
@@ -335,7 +337,7 @@ mod tests {
         let to = |fingerprint| answer(|channel, tie| protocol::send(channel, &handshake(fingerprint, tie)));
         assert_eq!(to(own ^ 1), Err(ANOTHER_BUILD.into()));
         assert_ne!(to(own), Err(ANOTHER_BUILD.into()));
-        // A handshake of another layout.
+        // A handshake with another layout.
         assert_eq!(answer(|channel, _| protocol::send(channel, &own)), Err(ANOTHER_BUILD.into()));
     }
 }

@@ -1,5 +1,6 @@
-//! `Fork`: the server is a fork of this process, so workers have all that lay in its memory at that moment. That
-//! it is a server and not the worker itself makes later starts safe, whatever threads this process has by then.
+//! `Fork`: the server is a fork of this process, so workers have everything that was in its memory at that moment.
+//! Because this process forks a server and not the workers themselves, later starts are safe whatever threads it has by
+//! then.
 
 use std::io;
 
@@ -17,7 +18,7 @@ use crate::worker::PoolContext;
 
 pub(super) fn start_server(config: &WorkerConfig) -> Result<Server, Unstarted> {
     const WHAT: &str = "the fork server";
-    // Where others are allowed, none of them is waited for.
+    // If other threads are allowed, there is no need to wait for their end.
     let count = if config.allow_fork_with_threads { threads::count } else { threads::count_settled };
     let threads = count().map_err(|why| Error::start(WHAT, why))?;
     if threads > 1 && !config.allow_fork_with_threads {
@@ -25,14 +26,15 @@ pub(super) fn start_server(config: &WorkerConfig) -> Result<Server, Unstarted> {
     }
     shared::refuse_fork().map_err(|why| Error::start(WHAT, why))?;
     if threads == 1 {
-        // Or each worker would print it again. Another thread might hold the lock, and wait for this one.
+        // Otherwise each worker would print the buffered output again. Only with a single thread: another might hold
+        // the lock of the output, and wait for this one.
         fork::flush();
     }
     let context = PoolContext::of(config).map_err(|why| Error::start(WHAT, why))?;
     Ok(fork_server(&context).map_err(|error| Error::start(WHAT, error))?)
 }
 
-/// Whether a server could be started now.
+/// Whether a server could be forked now.
 pub(super) fn is_sound(config: &WorkerConfig) -> bool {
     let alone = || threads::count().is_ok_and(|threads| threads == 1);
     (config.allow_fork_with_threads || alone()) && shared::refuse_fork().is_ok()
@@ -42,8 +44,8 @@ pub(super) fn is_sound(config: &WorkerConfig) -> bool {
 fn fork_server(context: &PoolContext) -> io::Result<Server> {
     let (ours, theirs) = Channel::pair()?;
     let (lifeline, tie) = lifeline()?;
-    // SAFETY: this process has one thread, or the user has asserted that what the others hold is fine. The copy
-    // lives on from here with the two descriptors that it keeps, and never returns to a frame that owns others.
+    // SAFETY: this process has one thread, or the user has asserted that the others hold nothing that a fork needs. The
+    // child goes on from here with the two descriptors that it keeps, and never returns to a frame that owns others.
     match unsafe { fork::fork(&[theirs.fd(), tie.fd()])? } {
         Fork::Child => fork::live(|| {
             let clean = || inherit::clean("pool-server").map_err(|error| error.to_string());
@@ -56,7 +58,7 @@ fn fork_server(context: &PoolContext) -> io::Result<Server> {
                         Ok(())
                     }
                 },
-                // The parent gave up this server before it knew it.
+                // The parent gave up on this server before it knew of it.
                 Err(_) => Ok(()),
             }
         }),

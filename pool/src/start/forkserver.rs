@@ -1,4 +1,4 @@
-//! `ForkServer`: the server is this program, started anew.
+//! `ForkServer`: the server is a process that executes this program again.
 
 use super::protocol::ProcessKind;
 use super::server::Server;

@@ -1,9 +1,9 @@
 //! Starting workers: one [`Starter`] for each start method.
 //!
-//! Whatever the method, a worker process is a **child of the main process**, in a process group of its own, tied to
-//! the main process by a [lifeline](crate::sys::lifeline). It is born waiting: only when the parent has noted it
-//! does it go on. So nothing that runs the user's code is ever unknown to the parent, and a start that fails
-//! half-way leaves nothing behind.
+//! Whatever the method, a worker process is a **child of the main process**, in a process group of its own, tied to the
+//! main process by a [lifeline](crate::sys::lifeline). It is born waiting, and goes on only once the parent has noted
+//! it. So no process that runs user code is ever unknown to the parent, and a start that fails halfway leaves nothing
+//! behind.
 //!
 //! | method | a worker is |
 //! |---|---|
@@ -12,10 +12,11 @@
 //! | `Fork` | a fork of a server that is itself a fork of the main process, made at the first start |
 //! | `Threads` | a thread |
 //!
-//! A worker is given one value, a [`WorkerKit`], and what all workers of the pool have in common. The kit goes to a
-//! thread as it is, and to a process as a message of the [`protocol`], in which descriptors are fields.
+//! A worker gets a [`WorkerKit`] of its own, and the context that all workers of the pool share. The kit goes to a
+//! thread as a value, and to a process as a message of the [`protocol`], in which descriptors are fields.
 //!
-//! The server forks siblings, not children of its own: its death harms no worker, and statuses reach the parent.
+//! The server forks siblings, not children of its own: its death harms no worker, and the parent gets their exit
+//! statuses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +40,7 @@ mod threads;
 
 pub(crate) use threads::Thread;
 
-/// What all workers of a pool have in common, as their parent has it. A worker has a
+/// The configuration that all workers of a pool share, on the parent's side. A worker has a
 /// [`PoolContext`](crate::worker::PoolContext).
 #[derive(Clone)]
 pub(crate) struct WorkerConfig {
@@ -49,12 +50,13 @@ pub(crate) struct WorkerConfig {
     pub(crate) allow_fork_with_threads: bool,
 }
 
-/// The shared value, as the parent has it for its workers.
+/// The shared value, as the parent keeps it for its workers.
 #[derive(Clone)]
 pub(crate) enum SharedSource {
-    /// As it is in memory: for workers that inherit memory.
+    /// The value in memory: for workers that inherit memory.
     Here(SharedAny),
-    /// Encoded, in a sealed memory file; the key names its type. With what there are handles to among the bytes.
+    /// Encoded, in a sealed memory file; the key names its type. `_kept` retains the shared memory to which the bytes
+    /// contain handles.
     Encoded { key: u64, bytes: Arc<Guarded>, len: usize, _kept: Retained },
 }
 
@@ -62,7 +64,7 @@ pub(crate) enum SharedSource {
 #[derive(Debug)]
 pub(crate) struct Unstarted {
     pub(crate) error: Error,
-    /// To try it again would come to the same.
+    /// A second try would fail in the same way.
     pub(crate) is_final: bool,
 }
 
@@ -80,16 +82,16 @@ impl From<Error> for Unstarted {
     }
 }
 
-/// A start method at work for one pool. Dropping it ends what it keeps running besides the workers.
+/// A start method at work for one pool. Dropping it ends the processes that it keeps besides the workers.
 pub(crate) trait Starter: Send {
     /// Begins to start a worker.
     fn start(&mut self, kit: WorkerKit) -> Result<StartingWorker, Unstarted>;
 
-    /// From here on, workers that inherit this process's memory get today's, if that can be.
+    /// From now on, workers that inherit this process's memory get its present state, if possible.
     fn refresh(&mut self) {}
 }
 
-/// A worker on its way. Several can be on their way at once.
+/// A worker that is starting. Several can be starting at once.
 #[derive(Debug)]
 pub(crate) enum StartingWorker {
     Here(Child),
@@ -98,7 +100,7 @@ pub(crate) enum StartingWorker {
 }
 
 impl StartingWorker {
-    /// Waits until the worker has come to this crate's code. A process has not opened its lane yet.
+    /// Waits until the worker has reached this crate's code. A process has not opened its lane by then.
     pub(crate) fn wait(self) -> Result<Child, Unstarted> {
         match self {
             Self::Here(child) => Ok(child),
@@ -108,7 +110,7 @@ impl StartingWorker {
     }
 }
 
-/// A worker, as its parent holds it.
+/// A worker, on its parent's side.
 #[derive(Debug)]
 pub(crate) enum Child {
     Process(Process),
@@ -125,10 +127,11 @@ pub(crate) fn starter(method: StartMethod, config: WorkerConfig) -> Box<dyn Star
     }
 }
 
-/// How long a new process may take until it answers.
+/// How long a new process may take to answer.
 const BOOT_LIMIT: Duration = Duration::from_secs(10);
 
-/// The same when it decodes a shared value first: a millisecond more for each KiB is more than any codec needs.
+/// How long it may take if it decodes a shared value first. A millisecond more for each KiB is more than any codec
+/// needs.
 fn boot_limit(shared: &SharedSource) -> Duration {
     match shared {
         SharedSource::Here(_) => BOOT_LIMIT,

@@ -1,15 +1,15 @@
-//! What a parent and the processes that it starts say to each other over their control sockets.
+//! The messages between a parent and the processes that it starts, over their control sockets.
 //!
-//! | sender | message | what it says |
+//! | sender | message | meaning |
 //! |---|---|---|
-//! | a process that was started anew | [`Arrived`] | it has come to this crate's code |
-//! | its parent | [`Handshake`] | what the process is to be, and what it needs for that |
-//! | the process | [`HandshakeReply`] | whether it is fit for that |
-//! | its parent, to a worker | [`WorkerKit`](crate::worker::WorkerKit) | all that is this worker's own |
+//! | a process that executes the program again | [`Arrived`] | it has reached this crate's code |
+//! | its parent | [`Handshake`] | the kind of process that it is to be, and all that it needs for that |
+//! | the process | [`HandshakeReply`] | whether it is fit for that, or why not |
+//! | its parent, to a worker | [`WorkerKit`](crate::worker::WorkerKit) | everything that is this worker's own |
 //! | its parent, to a server | [`ForkRequest`] | the same for the next worker; any number of times |
-//! | the server | [`ForkReply`] | which process it has forked for a request |
+//! | the server | [`ForkReply`] | the process that it has forked for a request |
 //!
-//! A descriptor is a field of the message that it goes with: [`passed`].
+//! A descriptor is a field of its message: see [`passed`].
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -23,20 +23,20 @@ use crate::sys::passed;
 use crate::sys::socket::{Channel, MESSAGE_BYTES, Received};
 use crate::task::registry::Registry;
 
-/// What a process that was started anew says first: it has come to this crate's code.
+/// The first message of a process that executes the program again: it has reached this crate's code.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Arrived {
-    /// [`ARRIVED`]; an older or newer release of this crate may have another.
+    /// [`ARRIVED`]; another release of this crate may have a different one.
     pub(super) word: u64,
 }
 
-/// "pool", and the number of this protocol.
+/// "pool", and the version of this protocol.
 pub(super) const ARRIVED: u64 = u64::from_be_bytes(*b"pool\0\0\0\x02");
 
 /// The parent's first message. `F` is a descriptor: `Lent` by the parent, `Passed` in the new process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Handshake<F> {
-    /// What both sides must have in common; first, so that it is found whatever follows in another build.
+    /// Must be the same on both sides. It comes first, so that it can be read whatever another build sends after it.
     pub(super) fingerprint: u64,
     pub(super) kind: ProcessKind,
     pub(super) codec: Codec,
@@ -45,13 +45,13 @@ pub(super) struct Handshake<F> {
     /// The new process's end of its lifeline.
     pub(super) tie: F,
     pub(super) shared: Option<SharedBytes<F>>,
-    /// The parent's stdout and stderr; none where it has none.
+    /// The parent's stdout and stderr; none for a stream that is closed.
     pub(super) streams: [Option<F>; 2],
-    /// Which of the parent's other descriptors came with the start.
+    /// The list of the parent's other descriptors that the process has inherited.
     pub(super) inherited: Option<F>,
 }
 
-/// What a process is started to be.
+/// The kind of process to become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum ProcessKind {
     Worker,
@@ -69,13 +69,13 @@ pub(super) struct SharedBytes<F> {
 /// The answer to [`Handshake`].
 pub(super) type HandshakeReply = Result<(), String>;
 
-/// What a server is to fork next: the worker's kit and its tie.
+/// The request to fork a worker, with its kit and its tie.
 pub(super) type ForkRequest<K, F> = (K, F);
 
 /// The answer to [`ForkRequest`]: the worker's pid and pidfd.
 pub(super) type ForkReply<F> = Result<(i32, F), String>;
 
-/// What an answer says of a failure; long texts are cut.
+/// The text of a failure in an answer, cut if it is long.
 pub(super) fn refusal(mut why: String) -> String {
     why.truncate(why.floor_char_boundary(MESSAGE_BYTES / 2));
     why
@@ -93,12 +93,12 @@ pub(super) fn send(channel: &Channel, message: &impl Serialize) -> io::Result<()
     channel.send(&bytes, &fds)
 }
 
-/// Waits for the next message; none when the other side has closed its end.
+/// Waits for the next message; none once the other side has closed its end.
 pub(super) fn receive<T: DeserializeOwned>(channel: &Channel) -> io::Result<Option<T>> {
     channel.receive()?.map(read).transpose()
 }
 
-/// The same, at most this long, and not past the end of the process that is to answer.
+/// Like [`receive`], but waits for at most `limit`, and only while the answering process lives.
 pub(super) fn receive_within<T: DeserializeOwned>(
     channel: &Channel,
     limit: Duration,

@@ -1,4 +1,4 @@
-//! The parent's end of a server that forks workers, and the start methods that are made of one.
+//! The parent's end of a server that forks workers, and the start methods that use one.
 
 use std::fmt::Display;
 use std::io;
@@ -22,15 +22,16 @@ use crate::worker::WorkerKit;
 pub(super) struct Server {
     process: Process,
     channel: Channel,
-    /// Those of this process as the server was started: it has them still, and so would its workers.
+    /// The credentials of this process when it started the server. The server still has them, and its workers would
+    /// too.
     credentials: Credentials,
 }
 
-/// Why a server gave no worker.
+/// Why a server forked no worker.
 enum Failure {
-    /// It is gone or broken, as far as is known for this reason; another one may do better.
+    /// It is gone or broken, presumably for this reason. Another server may do better.
     Lost(String),
-    /// It said why.
+    /// It refused, with this error.
     Refused(Error),
 }
 
@@ -44,7 +45,7 @@ impl Server {
         let (lifeline, tie) = lifeline().map_err(|error| refused(&error))?;
         let request: ForkRequest<_, _> = (kit, Lent::new(tie.fd()));
         let sent = match protocol::send(&self.channel, &request) {
-            // It is gone already: what it said last tells more.
+            // It is gone already. Its last message tells more.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             sent => sent,
         };
@@ -57,7 +58,7 @@ impl Server {
                 .map_err(|error| refused(&error)),
             Ok(Some(Err(why))) => Err(refused(&why)),
             lost => {
-                // A worker that it may have forked is not known here: it still waits at its tie, in the server's
+                // It may have forked a worker that is unknown here. That one still waits at its tie, in the server's
                 // group, and ends with it.
                 self.process.kill();
                 drop(lifeline);
@@ -72,12 +73,12 @@ impl Server {
     }
 }
 
-/// Starts workers through a server, which it starts when it needs it.
+/// Starts workers through a server, which it starts when it first needs one.
 pub(super) struct Forking {
     config: WorkerConfig,
     start_server: fn(&WorkerConfig) -> Result<Server, Unstarted>,
     server: Option<Server>,
-    /// Whether the server's memory is this process's, as it was.
+    /// Whether the server has a copy of this process's memory.
     inherits: bool,
 }
 
@@ -95,13 +96,14 @@ impl Starter for Forking {
     fn start(&mut self, kit: WorkerKit) -> Result<StartingWorker, Unstarted> {
         let mut lost = String::new();
         for _ in 0..2 {
-            // What this process may not do any more, fresh workers may not do either.
+            // New workers must not have privileges that this process has dropped since.
             let is_like_us = |server: &Server| server.credentials == Credentials::own();
             let mut server = match self.server.take().filter(is_like_us) {
                 Some(server) => server,
                 None => {
                     if self.inherits {
-                        // What the next server inherits goes on where the workers of the last one were.
+                        // The random keys of this thread, which the next server inherits, go on where those of the last
+                        // server's workers ended.
                         advance_random_keys(kit.start);
                     }
                     (self.start_server)(&self.config)?
@@ -124,7 +126,7 @@ impl Starter for Forking {
     }
 
     fn refresh(&mut self) {
-        // With other threads about, a new copy would be refused: the one that there is goes on.
+        // While other threads run, a new fork would be refused; then the old server stays.
         if self.inherits && self.server.is_some() && fork::is_sound(&self.config) {
             self.server = None;
         }

@@ -1,4 +1,4 @@
-//! `Spawn`, and what the fork server is started with: this program, anew.
+//! `Spawn`, and how the fork server is started: both execute this program again.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -26,7 +26,7 @@ use crate::sys::standard::{self, Printed};
 use crate::sys::{inheritable, memfile, named};
 use crate::worker::WorkerKit;
 
-/// Starts each worker as this program anew.
+/// Starts each worker by executing this program again.
 pub(super) struct Spawn {
     config: WorkerConfig,
 }
@@ -40,22 +40,23 @@ impl Spawn {
 impl Starter for Spawn {
     fn start(&mut self, kit: WorkerKit) -> Result<StartingWorker, Unstarted> {
         let started = start_anew(&self.config, ProcessKind::Worker, &kit.name(), &kit.cpus)?;
-        // It is sent its kit before it has said that it is fit: nobody waits twice. If it is gone already, the missing
-        // answer tells more than the failing send.
+        // It gets its kit before it has said that it is fit, so that neither side waits twice. If it is gone already,
+        // the missing answer tells more than the failed send.
         let _ = protocol::send(&started.channel, &kit);
         let limit = boot_limit(&self.config.shared);
         if HAS_ARRIVED.load(Ordering::Relaxed) {
             return Ok(StartingWorker::Process(AwaitingHandshake { started, limit }));
         }
-        // As long as none of this program's processes has come to `init` none may ever: one is enough to find that out.
+        // Until one process of this program has reached `init`, it may be that none ever does: one is enough to find
+        // out.
         Ok(StartingWorker::Here(Child::Process(started.hear(limit)?.0)))
     }
 }
 
-/// Whether a process that was started as this program anew has come to this crate's code.
+/// Whether any process that executed this program again has reached this crate's code.
 static HAS_ARRIVED: AtomicBool = AtomicBool::new(false);
 
-/// A process that has not said yet whether it is fit for work.
+/// A process that has not yet said whether it is fit for work.
 #[derive(Debug)]
 pub(crate) struct AwaitingHandshake {
     started: Started,
@@ -63,13 +64,13 @@ pub(crate) struct AwaitingHandshake {
 }
 
 impl AwaitingHandshake {
-    /// Waits until it says so.
+    /// Waits until it says that it is fit.
     pub(super) fn hear(self) -> Result<Process, Unstarted> {
         Ok(self.started.hear(self.limit)?.0)
     }
 }
 
-/// A process that was started as this program anew.
+/// A process that executes this program again.
 #[derive(Debug)]
 pub(super) struct Started {
     what: String,
@@ -78,7 +79,7 @@ pub(super) struct Started {
     printed: Printed,
 }
 
-/// Starts this program anew and greets it; what it answers is to be heard with [`Started::hear`].
+/// Executes this program again and sends it the handshake. [`Started::hear`] waits for the answer.
 pub(super) fn start_anew(
     config: &WorkerConfig,
     kind: ProcessKind,
@@ -86,7 +87,7 @@ pub(super) fn start_anew(
     cpus: &[usize],
 ) -> Result<Started, Error> {
     if !role::initialized() {
-        // The new process would run the user's `main`, come here, and start the next.
+        // The new process would run the user's `main`, get to this point, and start the next.
         return Err(Error::NotInitialized(match kind {
             ProcessKind::Worker => StartMethod::Spawn,
             ProcessKind::Server => StartMethod::ForkServer,
@@ -113,7 +114,7 @@ pub(super) fn start_anew(
             inherited: inherited.as_ref().map(Lent::new),
         };
         match protocol::send(&ours, &handshake) {
-            // It is gone already: the missing answer tells more.
+            // It is gone already. The missing answer tells more.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             sent => sent?,
         }
@@ -122,7 +123,7 @@ pub(super) fn start_anew(
     start().map_err(|error| Error::start(what, error))
 }
 
-/// The program's descriptors that the new process is to close, in a file.
+/// A file with the list of the program's descriptors that the new process is to close.
 fn list_of_inheritable() -> io::Result<Option<OwnedFd>> {
     let list = inheritable::list();
     if list.is_empty() {
@@ -134,12 +135,12 @@ fn list_of_inheritable() -> io::Result<Option<OwnedFd>> {
     Ok(Some(file))
 }
 
-/// Runs this program's own image, whatever has become of its file, with the socket as stdin.
+/// Executes this program's own image, even if its file was replaced, with the socket as stdin.
 fn exec(socket: Channel, printed: &Printed) -> io::Result<Pid> {
     let launch = Launch::get()?;
     let mut command = Command::new(&launch.image);
     if let Some(name) = std::env::args_os().next().filter(|_| launch.is_direct) {
-        // As what the C library names the program, in `assert` for one.
+        // The name by which the C library calls the program, as in `assert`.
         command.arg0(name);
     }
     printed.catch(&mut command)?;
@@ -150,7 +151,7 @@ fn exec(socket: Channel, printed: &Printed) -> io::Result<Pid> {
         .process_group(0)
         .spawn()
         .map_err(named(&launch.image.to_string_lossy()))?;
-    // Its id is all that is needed: std neither waits for a child nor ends it.
+    // The ID is enough: std neither waits for a child nor ends it when it is dropped.
     Ok(Pid::from_raw(child.id().cast_signed()))
 }
 
@@ -161,7 +162,7 @@ impl Started {
         let fitness = protocol::receive_within::<HandshakeReply>(&self.channel, limit, self.process.pidfd());
         let why = match fitness {
             Ok(Some(Ok(()))) => return Ok((self.process, self.channel)),
-            // It will think the same of itself next time.
+            // The next process would say the same.
             Ok(Some(Err(why))) => return Err(Unstarted::for_good(Error::start(self.what, why))),
             Ok(None) => match self.process.reap_within(Duration::from_secs(1)) {
                 Some(death) => format!("it {} before it was ready", Death::from(death)),
@@ -172,12 +173,12 @@ impl Started {
             }
             Err(error) => error.to_string(),
         };
-        // Until it has the program's streams nobody else reads why.
+        // Until it has the program's streams, its output is not shown anywhere else.
         let why = why + &self.what_it_printed();
         Err(Error::start(self.what, why).into())
     }
 
-    /// Waits until it has come to this crate's code.
+    /// Waits until it has reached this crate's code.
     fn hear_arrival(&mut self) -> Result<(), Unstarted> {
         let arrived = protocol::receive_within::<Arrived>(&self.channel, BOOT_LIMIT, self.process.pidfd());
         let reason = match arrived {
@@ -190,7 +191,7 @@ impl Started {
                 return Err(Unstarted::for_good(Error::start(self.what.clone(), why)));
             }
             Ok(None) => match self.process.reap_within(Duration::from_secs(1)) {
-                // Somebody has killed it, on its way there.
+                // It was killed on its way there.
                 Some(death) if death.signal().is_some() => {
                     return Err(self.not_reached(format!("it {}", Death::from(death)), false));
                 }
@@ -210,7 +211,7 @@ impl Started {
         Unstarted { error: Error::InitNotReached { what: self.what.clone(), reason, printed }, is_final }
     }
 
-    /// What follows the reason for its end; empty if it has printed nothing.
+    /// Its output, as it follows the reason for its end; empty if it has printed nothing.
     fn what_it_printed(&self) -> String {
         let told = self.printed.told();
         let gap = if told.contains('\n') { "\n    " } else { " " };

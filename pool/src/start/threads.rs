@@ -37,7 +37,7 @@ impl Starter for Threads {
     }
 }
 
-/// Whether a thread has opened what it was given, or why not.
+/// Whether a thread has opened its kit, or why not.
 type Opened = Result<(), String>;
 
 fn start(kit: WorkerKit, context: PoolContext) -> io::Result<(Thread, Receiver<Opened>)> {
@@ -46,7 +46,7 @@ fn start(kit: WorkerKit, context: PoolContext) -> io::Result<(Thread, Receiver<O
     let (tell, opened) = mpsc::channel();
     crate::sys::threads::expect_own();
     let handle = Builder::new().name(format!("pool worker {}", kit.id)).spawn(move || {
-        // What is dropped last comes first.
+        // The first of these is dropped last.
         let (_last, context) = (last, context);
         let (id, worker) = (kit.id, open(kit, &context));
         let _ = tell.send(worker.as_ref().map(|_| ()).map_err(String::clone));
@@ -64,7 +64,7 @@ fn open(kit: WorkerKit, context: &PoolContext) -> Result<Worker, String> {
     Worker::open(kit, context, WorkerKind::Thread)
 }
 
-/// A thread that has not opened yet what it was given.
+/// A thread that has not opened its kit yet.
 #[derive(Debug)]
 pub(crate) struct StartingThread {
     what: String,
@@ -73,7 +73,7 @@ pub(crate) struct StartingThread {
 }
 
 impl StartingThread {
-    /// Waits until it has. Before that none of the user's code may run here, which may close descriptors.
+    /// Waits until it has. Before that no user code may run in this process, because it may close descriptors.
     pub(super) fn wait(self) -> Result<Thread, Unstarted> {
         match self.opened.recv() {
             Ok(Ok(())) => Ok(self.thread),
@@ -83,7 +83,7 @@ impl StartingThread {
     }
 }
 
-/// A worker thread. Dropping it joins a thread that has ended, and lets one that runs user code go on by itself.
+/// A worker thread. Dropping it joins the thread if it has ended, and detaches it if it still runs user code.
 #[derive(Debug)]
 pub(crate) struct Thread {
     handle: Option<JoinHandle<()>>,
@@ -91,7 +91,7 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
-    /// Whether it has left the worker's code.
+    /// Whether it has left the code of the worker.
     pub(crate) fn is_finished(&self) -> bool {
         // SYNC: thread ended
         self.ended.load(Ordering::Acquire)
@@ -101,13 +101,13 @@ impl Thread {
 impl Drop for Thread {
     fn drop(&mut self) {
         if let Some(handle) = self.handle.take().filter(|_| self.is_finished()) {
-            // A panic has been printed, and its worker is as gone as any other.
+            // A panic was printed, and the worker is gone like any other.
             let _ = unwind::join(handle);
         }
     }
 }
 
-/// Tells the parent of a thread's end, also by panic: there is no descriptor that would.
+/// Tells the parent that a thread has ended, even by a panic. A thread has no descriptor that would tell.
 struct LastWords {
     waker: Guarded,
     ended: Arc<AtomicBool>,
@@ -118,7 +118,7 @@ impl Drop for LastWords {
         // SYNC: thread ended
         self.ended.store(true, Ordering::Release);
         if self.waker.is_intact() {
-            // A full counter means that the parent has been woken already.
+            // If the counter is full, the parent was woken already.
             let _ = write(&self.waker, &1u64.to_ne_bytes());
         }
     }
@@ -144,7 +144,7 @@ mod tests {
         fs::metadata(format!("/proc/self/fd/{number}")).ok().map(|file| file.ino())
     }
 
-    /// The user's code may close any number, once a worker counts as started.
+    /// User code may close any number once a worker counts as started.
     #[test]
     fn a_thread_that_is_started_has_closed_its_lanes_files() {
         let shared = SharedSource::Here(Arc::new(()));

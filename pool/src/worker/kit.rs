@@ -1,4 +1,4 @@
-//! What a new worker is given.
+//! The values that a new worker gets.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,15 +10,16 @@ use crate::lane;
 use crate::observe::ProbeEnds;
 use crate::task::SharedAny;
 
-/// All that is one worker's own. It goes to a thread as it is, and to a process in a message: a further field needs
-/// nothing else.
+/// Everything that is one worker's own. It goes to a thread as a value, and to a process in a message. A new field
+/// needs no other change.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct WorkerKit {
     #[serde(with = "worker_id")]
     pub(crate) id: WorkerId,
-    /// How many workers this process has begun to start before.
+    /// How many workers this process had begun to start before this one.
     pub(crate) start: u64,
-    /// The CPUs that it may use; empty: those of the thread that starts it. The parent puts a process on its CPUs.
+    /// The CPUs that it may use; if empty, those of the thread that starts it. Not sent to a process, which the parent
+    /// pins.
     #[serde(skip)]
     pub(crate) cpus: Vec<usize>,
     pub(crate) lane: lane::WorkerSide,
@@ -31,17 +32,17 @@ impl WorkerKit {
         Self { id, start: STARTS.fetch_add(1, Ordering::Relaxed), cpus, lane, probes }
     }
 
-    /// What messages call the worker.
+    /// The worker's name in messages.
     pub(crate) fn name(&self) -> String {
         format!("worker {}", self.id)
     }
 }
 
-/// What all workers of a pool have in common.
+/// The context that all workers of a pool share.
 pub(crate) struct PoolContext {
     pub(crate) codec: Codec,
     pub(crate) daemon: bool,
     pub(crate) shared: SharedAny,
-    /// Whether std has made this thread's random keys. A fork copies them, and so does the next one.
+    /// Whether std has made the random keys of this thread, which all its forks copy.
     pub(crate) has_random_keys: bool,
 }

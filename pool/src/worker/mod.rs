@@ -1,4 +1,4 @@
-//! A worker: takes orders from its lane one after another, runs the user's functions, answers.
+//! A worker: takes orders from its lane one after another, runs the user's functions, and answers.
 
 mod kit;
 
@@ -25,14 +25,14 @@ use crate::task::run::{self, panicked, panics, reply_failed};
 
 pub(crate) use kit::{PoolContext, WorkerKit};
 
-/// A worker that has opened all that it was given.
+/// A worker that has opened its kit.
 pub(crate) struct Worker {
     lane: WorkerEnd,
     runner: Runner,
 }
 
 impl Worker {
-    /// Opens what it is given, on the thread that is to be the worker.
+    /// Opens its kit, on the thread that is to be the worker.
     pub(crate) fn open(kit: WorkerKit, context: &PoolContext, kind: WorkerKind) -> Result<Self, String> {
         let ProbeEnds { log, handles, .. } = kit.probes;
         panics::capture_on_this_thread(kind);
@@ -58,7 +58,7 @@ impl Worker {
         Ok(Self { lane, runner })
     }
 
-    /// Works until the exit order is done.
+    /// Works until it has carried out the exit order.
     pub(crate) fn run(self) -> Result<(), String> {
         let Self { mut lane, mut runner } = self;
         lane.answer(|answer| {
@@ -75,7 +75,7 @@ impl Worker {
     }
 }
 
-/// What comes after an order.
+/// How to go on after an order.
 enum Next {
     Serve,
     End,
@@ -87,9 +87,9 @@ struct Runner {
     codec: Codec,
     shared: SharedAny,
     registry: &'static Registry,
-    /// The states that were asked for, in the order in which they were made.
+    /// The states that tasks have needed, in the order in which they were made.
     profiles: Vec<Profile>,
-    /// The parts of a large item that have come so far.
+    /// The parts of a large item that have arrived so far.
     parts: Vec<u8>,
     memory: Memory,
     watch: Stopwatch,
@@ -139,8 +139,8 @@ impl Runner {
                 self.exit(answer);
                 self.watch.end_phase();
                 if self.kind == WorkerKind::Process {
-                    // Nobody may read what was printed: here the time limit of the exit order holds, and the worker is
-                    // still tied to its parent.
+                    // This may block, if nothing reads the output. Here the time limit of the exit order applies, and
+                    // the worker is still tied to its parent.
                     flush();
                 }
                 answer.spend(Activity::Exit);
@@ -210,11 +210,11 @@ impl Runner {
         Ok(Profile { id: order.profile, state, exit })
     }
 
-    /// Runs the exit functions; states without one are dropped.
+    /// Runs the exit functions, and drops states that have none.
     fn exit(&mut self, answer: &mut Responder<'_>) {
         for Profile { state, exit, .. } in self.profiles.drain(..) {
             let Some((index, exit)) = exit else {
-                // A state whose drop panics has no one left to tell.
+                // If the drop panics, there is no order left to which to report it.
                 let _ = panics::catch(|| drop(state));
                 continue;
             };
@@ -237,19 +237,19 @@ impl Runner {
     }
 }
 
-/// Notes that an order is begun, and when.
+/// Notes that an order has begun, and when.
 fn begin(answer: &mut Responder<'_>) {
     answer.spend(Activity::Working);
     answer.stamp();
     answer.start_unit();
 }
 
-/// Answers an order that gives no value.
+/// Answers an order that returns no value.
 fn acknowledge(answer: &mut Responder<'_>) {
     let Ok(()) = answer.reply::<std::convert::Infallible>(reply::DONE, reply::DONE, |_| Ok(()));
 }
 
-/// The order is answered, and the parent hears of it.
+/// Ends an answered order, and wakes the parent.
 fn done(answer: &mut Responder<'_>) {
     answer.finish_unit();
     answer.notify();
