@@ -1,9 +1,9 @@
-//! What workers log: `tracing` events and `log` records made there reach the parent's subscriber, with the worker's number
+//! What workers log: their `tracing` events and `log` records reach the parent's subscriber, with the worker's number
 //! and the task's index.
 //!
-//! Each worker has a pipe for them that never makes it wait: a record goes in whole, or if there is no room is counted as
-//! lost. So what was logged before a crash is told. The parent reads the pipes when it drives, and believes nothing in
-//! them.
+//! Each worker writes them into a pipe and never waits for it: a record goes in whole, or is counted as lost if there
+//! is no room. Whatever a worker logged before a crash is in the pipe by then. The parent reads the pipes while it
+//! drives, and trusts nothing in them.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -22,31 +22,32 @@ mod worker;
 pub(crate) use replay::replay;
 pub(crate) use worker::LogSender;
 
-/// What a worker logs at most, as a number: 1 is errors, 5 everything.
+/// How much a worker logs: 1 for errors only, up to 5 for everything.
 pub(crate) type Verbosity = u8;
 
 const LEVELS: [Level; 5] = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
 
-/// Whether this thread has one. (That some thread has one does not say so: workers may be threads, and they do.)
+/// Whether this thread has a subscriber. That some thread of the process has one is not enough: worker threads have
+/// their own.
 fn has_subscriber() -> bool {
     tracing::dispatcher::get_default(|dispatch| !dispatch.is::<tracing::subscriber::NoSubscriber>())
 }
 
-/// What somebody in this process may want to hear of.
+/// The most that a subscriber or logger of this process takes; 0 where there is none.
 fn verbosity() -> Verbosity {
     let subscriber = LevelFilter::current().into_level();
     let subscriber = subscriber.and_then(|level| LEVELS.iter().position(|known| *known == level));
-    // A logger that is made of a subscriber takes all that comes, and its filter is the subscriber's.
+    // A logger that forwards to the subscriber takes everything: the subscriber is what filters.
     let logger = if has_subscriber() { 0 } else { log::max_level() as u8 };
     subscriber.map_or(0, |place| place as u8 + 1).max(logger)
 }
 
-/// A record on its way. Its texts are cut to fit the pipe.
+/// A record on its way to the parent. Its texts are cut so that it fits into the pipe at once.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
-    /// The index of the task that ran, if one did.
+    /// The index of the task that logged it, if one was running.
     index: Option<u64>,
-    /// A place in [`LEVELS`].
+    /// An index into [`LEVELS`].
     level: u8,
     target: String,
     module: Option<String>,
@@ -54,9 +55,9 @@ pub(crate) struct Record {
     line: Option<u32>,
     message: String,
     fields: Vec<(String, Value)>,
-    /// The spans that it was made in, the outermost first, with their fields.
+    /// The spans around it with their fields, the outermost first.
     spans: String,
-    /// How many records were lost before. One that says nothing else is there to say that.
+    /// How many records before this one were lost. A record that is otherwise empty only reports that.
     lost: u32,
 }
 
@@ -74,66 +75,67 @@ enum Value {
 #[derive(Debug)]
 pub(crate) struct Log {
     pipe: Reader,
-    /// The start of a record whose end has not come yet.
+    /// The beginning of a record whose end has not arrived.
     rest: Vec<u8>,
-    broken: bool,
+    /// Something other than a record arrived: nothing after it is read.
+    is_broken: bool,
 }
 
-/// A log for a new worker, and what it may tell; none where nobody listens.
+/// Opens the log of a new worker: the parent's end, the worker's, and how much to log. None where nobody listens.
 pub(crate) fn open() -> io::Result<(Option<Log>, Option<(Passed, Verbosity)>)> {
     let verbosity = verbosity();
     if verbosity == 0 {
         return Ok((None, None));
     }
     let (pipe, writer) = pipe()?;
-    Ok((Some(Log { pipe, rest: Vec::new(), broken: false }), Some((writer, verbosity))))
+    Ok((Some(Log { pipe, rest: Vec::new(), is_broken: false }), Some((writer, verbosity))))
 }
 
-/// What is read at once.
-const MANY: usize = 256 << 10;
-/// The length before a record.
-const HEAD: usize = 2;
+/// The most bytes that one call reads, so that a worker that logs without end cannot keep the parent busy.
+const READ_BYTES: usize = 256 << 10;
+/// The size of a record's length, which stands before it.
+const LEN_BYTES: usize = 2;
 
 impl Log {
     pub(crate) fn pipe(&self) -> BorrowedFd<'_> {
         self.pipe.as_fd()
     }
 
-    /// Takes the records that have come. False when there may be more.
-    pub(crate) fn take(&mut self, mut tell: impl FnMut(Record)) -> bool {
+    /// Passes the records that have arrived to `sink`. Returns false if there may be more.
+    pub(crate) fn take(&mut self, mut sink: impl FnMut(Record)) -> bool {
         let before = self.rest.len();
-        self.pipe.read_into(&mut self.rest, MANY);
-        let is_all = self.rest.len() - before < MANY;
+        self.pipe.read_into(&mut self.rest, READ_BYTES);
+        let is_all = self.rest.len() - before < READ_BYTES;
         let mut bytes = &self.rest[..];
-        while !self.broken
-            && let Some((len, rest)) = bytes.split_first_chunk::<HEAD>()
+        while !self.is_broken
+            && let Some((len, rest)) = bytes.split_first_chunk::<LEN_BYTES>()
         {
             let len = usize::from(u16::from_le_bytes(*len));
-            // Something else was written there, and where the next record begins is not known.
-            self.broken = HEAD + len > PIPE_BUF;
+            // No record is this long: something else was written, and where the next record begins is unknown.
+            self.is_broken = LEN_BYTES + len > PIPE_BUF;
             let Some((record, rest)) = rest.split_at_checked(len) else { break };
             match decode_record(record) {
-                Ok(record) if !self.broken => tell(record),
-                _ => self.broken = true,
+                Ok(record) if !self.is_broken => sink(record),
+                _ => self.is_broken = true,
             }
             bytes = rest;
         }
-        let left = if self.broken { 0 } else { bytes.len() };
+        let left = if self.is_broken { 0 } else { bytes.len() };
         self.rest.drain(..self.rest.len() - left);
         is_all
     }
 }
 
 impl Record {
-    /// As it goes into the pipe. What is too long is cut.
+    /// Encodes it for the pipe, cut as far as it must be. Empty if even that is too long.
     fn encode(&mut self) -> Vec<u8> {
         for longest in [PIPE_BUF / 2, PIPE_BUF / 8, PIPE_BUF / 32] {
-            let mut bytes = vec![0; HEAD];
+            let mut bytes = vec![0; LEN_BYTES];
             let encoded = encode_record(self, &mut bytes);
             debug_assert!(encoded.is_ok());
             if bytes.len() <= PIPE_BUF {
-                let len = (bytes.len() - HEAD) as u16;
-                bytes[..HEAD].copy_from_slice(&len.to_le_bytes());
+                let len = (bytes.len() - LEN_BYTES) as u16;
+                bytes[..LEN_BYTES].copy_from_slice(&len.to_le_bytes());
                 return bytes;
             }
             self.cut(longest);
@@ -141,7 +143,7 @@ impl Record {
         Vec::new()
     }
 
-    /// Cuts all texts to so many bytes, and the fields to so many that they all fit.
+    /// Cuts all texts to `longest` bytes, and drops fields until the others fit.
     fn cut(&mut self, longest: usize) {
         self.fields.truncate(PIPE_BUF / 2 / longest);
         let texts = self.fields.iter_mut().filter_map(|(_, value)| match value {
@@ -157,13 +159,13 @@ impl Record {
     }
 }
 
-/// For the fuzzer: the parent reads a log into which a worker has written this.
+/// For the fuzzer: reads a log into which a worker wrote `bytes`.
 #[cfg(fuzzing)]
 pub fn read_any(bytes: &[u8]) {
     use std::io::Write;
 
     let (pipe, writer) = pipe().expect("a pipe");
-    let mut log = Log { pipe, rest: Vec::new(), broken: false };
+    let mut log = Log { pipe, rest: Vec::new(), is_broken: false };
     let bytes = &bytes[..bytes.len().min(PIPE_BUF)];
     std::fs::File::from(writer.into_owned()).write_all(bytes).expect("the pipe is empty");
     log.take(|record| replay(crate::ids::WorkerId(0), &record));
@@ -179,7 +181,7 @@ mod tests {
 
     fn log() -> (Log, File) {
         let (pipe, writer) = pipe().unwrap();
-        (Log { pipe, rest: Vec::new(), broken: false }, writer.into_owned().into())
+        (Log { pipe, rest: Vec::new(), is_broken: false }, writer.into_owned().into())
     }
 
     fn record(message: &str) -> Record {
@@ -190,22 +192,22 @@ mod tests {
     #[test]
     fn records_come_whole_or_not_at_all() {
         let (mut log, mut writer) = log();
-        let mut told = Vec::new();
+        let mut taken = Vec::new();
         let bytes = [record("one").encode(), record("two").encode()].concat();
         writer.write_all(&bytes[..bytes.len() - 3]).unwrap();
-        assert!(log.take(|record| told.push(record)));
-        assert_eq!(told, [record("one")]);
+        assert!(log.take(|record| taken.push(record)));
+        assert_eq!(taken, [record("one")]);
         writer.write_all(&bytes[bytes.len() - 3..]).unwrap();
-        assert!(log.take(|record| told.push(record)));
-        assert_eq!(told, [record("one"), record("two")]);
+        assert!(log.take(|record| taken.push(record)));
+        assert_eq!(taken, [record("one"), record("two")]);
     }
 
     #[test]
     fn nonsense_is_not_told() {
-        let mut long = vec![0; HEAD];
+        let mut long = vec![0; LEN_BYTES];
         encode_record(&record(&"x".repeat(PIPE_BUF)), &mut long).unwrap();
-        let len = (long.len() - HEAD) as u16;
-        long[..HEAD].copy_from_slice(&len.to_le_bytes());
+        let len = (long.len() - LEN_BYTES) as u16;
+        long[..LEN_BYTES].copy_from_slice(&len.to_le_bytes());
         for nonsense in [&[3, 0, 9, 9, 9][..], &[255; 9], &long] {
             let (mut log, mut writer) = log();
             writer.write_all(nonsense).unwrap();
@@ -221,7 +223,7 @@ mod tests {
         long.fields = (0..100).map(|x| (format!("field {x}"), Value::Text("y".repeat(1000)))).collect();
         let bytes = long.encode();
         assert!((PIPE_BUF / 8..=PIPE_BUF).contains(&bytes.len()), "{}", bytes.len());
-        let cut: Record = decode_record(&bytes[HEAD..]).unwrap();
+        let cut: Record = decode_record(&bytes[LEN_BYTES..]).unwrap();
         assert!(cut.message.ends_with("ä...") && cut.index == Some(7), "{cut:?}");
     }
 }

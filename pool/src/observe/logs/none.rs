@@ -36,7 +36,7 @@ impl LogSender {
     }
 
     #[inline]
-    pub(crate) fn is_at(&self, _: TaskIndex) {}
+    pub(crate) fn set_task(&self, _: TaskIndex) {}
 
-    pub(crate) fn is_at_none(&self) {}
+    pub(crate) fn clear_task(&self) {}
 }

@@ -1,5 +1,5 @@
-//! The parent's end: records are made anew for its own subscriber, as if from the place where the worker made them, so that
-//! filters do with them what they do with the program's own.
+//! The parent's end of a log: repeats workers' records for its own subscriber, as if made at the same place in the
+//! program, so that filters treat them like the parent's own.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -14,13 +14,13 @@ use tracing::{Event, Metadata, dispatcher};
 use super::{LEVELS, Record, Value, has_subscriber};
 use crate::ids::WorkerId;
 
-/// Of so many places in the program records are told as from there, which takes memory for good. A program has fewer, but a
-/// worker may say anything.
-const MOST_PLACES: usize = 4096;
+/// The most call sites that are registered. Each takes memory for good. No program has as many, but a worker may claim
+/// any number.
+const MAX_SITES: usize = 4096;
 
-/// Where records come from.
+/// Where in the program a record was made.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Place {
+struct Origin {
     level: u8,
     target: String,
     module: Option<String>,
@@ -29,7 +29,7 @@ struct Place {
     fields: Vec<String>,
 }
 
-/// A place, as `tracing` knows it.
+/// An origin as `tracing` knows it: a call site.
 struct Site(OnceLock<Metadata<'static>>);
 
 impl Callsite for Site {
@@ -40,12 +40,12 @@ impl Callsite for Site {
     }
 }
 
-static SITES: LazyLock<Mutex<HashMap<Place, &'static Site>>> = LazyLock::new(Mutex::default);
+static SITES: LazyLock<Mutex<HashMap<Origin, &'static Site>>> = LazyLock::new(Mutex::default);
 
-/// The fields that each record has besides its own.
-const OWN: [&str; 4] = ["message", "worker", "task_index", "spans"];
+/// The fields that each record has before its own.
+const ADDED: [&str; 4] = ["message", "worker", "task_index", "spans"];
 
-impl Place {
+impl Origin {
     fn of(record: &Record) -> Self {
         let Record { level, target, module, file, line, fields, .. } = record;
         Self {
@@ -64,11 +64,11 @@ impl Place {
             return Some(site);
         }
         let level = *LEVELS.get(usize::from(self.level))?;
-        if sites.len() >= MOST_PLACES {
+        if sites.len() >= MAX_SITES {
             return None;
         }
         let keep = |text: &String| -> &'static str { Box::leak(text.clone().into_boxed_str()) };
-        let names: Vec<&'static str> = OWN.into_iter().chain(self.fields.iter().map(keep)).collect();
+        let names: Vec<&'static str> = ADDED.into_iter().chain(self.fields.iter().map(keep)).collect();
         let site: &'static Site = Box::leak(Box::new(Site(OnceLock::new())));
         let (file, module) = (self.file.as_ref().map(keep), self.module.as_ref().map(keep));
         let fields = FieldSet::new(Box::leak(names.into_boxed_slice()), Identifier(site));
@@ -90,7 +90,7 @@ impl Place {
     }
 }
 
-/// Tells the subscriber, or else the logger, what a worker has logged.
+/// Passes a worker's record to the subscriber, or to the logger if there is none.
 pub(crate) fn replay(worker: WorkerId, record: &Record) {
     if record.lost > 0 {
         tracing::warn!(
@@ -104,10 +104,11 @@ pub(crate) fn replay(worker: WorkerId, record: &Record) {
         return;
     }
     if !has_subscriber() {
-        return tell_logger(worker, record);
+        return emit_to_logger(worker, record);
     }
-    let Some(Site(metadata)) = Place::of(record).site() else {
-        return tracing::warn!(target: "pool", worker = worker.0, message = record.message, "from one place too many");
+    let Some(Site(metadata)) = Origin::of(record).site() else {
+        let (worker, text) = (worker.0, &record.message);
+        return tracing::warn!(target: "pool", worker, text, "worker logs from more call sites than any program has");
     };
     let Some(metadata) = metadata.get() else { return };
     dispatcher::get_default(|dispatch| {
@@ -116,14 +117,14 @@ pub(crate) fn replay(worker: WorkerId, record: &Record) {
         }
         let message = format_args!("{}", record.message);
         let (worker, index) = (worker.0 as u64, record.index);
-        let own: [Option<&dyn Field>; OWN.len()] = [
+        let added: [Option<&dyn Field>; ADDED.len()] = [
             Some(&message),
             Some(&worker),
             index.as_ref().map(|index| index as &dyn Field),
             Some(&record.spans).filter(|spans| !spans.is_empty()).map(|spans| spans as &dyn Field),
         ];
         let fields = record.fields.iter().map(|(_, value)| Some(value.as_field()));
-        let values: Vec<_> = own.into_iter().chain(fields).collect();
+        let values: Vec<_> = added.into_iter().chain(fields).collect();
         dispatch.event(&Event::new(metadata, &metadata.fields().value_set_all(&values)));
     });
 }
@@ -140,26 +141,26 @@ impl Value {
     }
 }
 
-/// Without a subscriber there may be a logger. What fields say stands behind the message.
-fn tell_logger(worker: WorkerId, record: &Record) {
+/// Passes a record to the logger. Fields stand behind the message.
+fn emit_to_logger(worker: WorkerId, record: &Record) {
     let Some(level) = log::Level::iter().nth(record.level.into()) else { return };
     let mut text = record.message.clone();
-    let mut note = |name: &str, value: &dyn std::fmt::Display| {
+    let mut append = |name: &str, value: &dyn std::fmt::Display| {
         let written = write!(text, " {name}={value}");
         debug_assert!(written.is_ok());
     };
     for (name, value) in &record.fields {
         match value {
-            Value::Bool(value) => note(name, value),
-            Value::I64(value) => note(name, value),
-            Value::U64(value) => note(name, value),
-            Value::F64(value) => note(name, value),
-            Value::Text(value) => note(name, value),
+            Value::Bool(value) => append(name, value),
+            Value::I64(value) => append(name, value),
+            Value::U64(value) => append(name, value),
+            Value::F64(value) => append(name, value),
+            Value::Text(value) => append(name, value),
         }
     }
-    note("worker", &worker);
+    append("worker", &worker);
     if let Some(index) = record.index {
-        note("task_index", &index);
+        append("task_index", &index);
     }
     let args = format_args!("{text}");
     let mut builder = log::Record::builder();
@@ -173,13 +174,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_worker_cannot_make_up_any_number_of_places() {
-        let place = |line| Place::of(&Record { line: Some(line), ..Record::default() });
-        let first = place(0).site().expect("there is room for it");
-        let told = (1..2 * MOST_PLACES as u32).filter(|line| place(*line).site().is_some()).count();
-        assert!(told < MOST_PLACES, "{told}");
-        assert!(std::ptr::eq(first, place(0).site().expect("it is known")));
-        let unheard_of = Record { level: 9, ..Record::default() };
-        assert!(Place::of(&unheard_of).site().is_none());
+    fn the_number_of_call_sites_is_bounded() {
+        let origin = |line| Origin::of(&Record { line: Some(line), ..Record::default() });
+        let first = origin(0).site().expect("there is room for it");
+        let registered = (1..2 * MAX_SITES as u32).filter(|line| origin(*line).site().is_some()).count();
+        assert!(registered < MAX_SITES, "{registered}");
+        assert!(std::ptr::eq(first, origin(0).site().expect("it is registered")));
+        let no_level = Record { level: 9, ..Record::default() };
+        assert!(Origin::of(&no_level).site().is_none());
     }
 }

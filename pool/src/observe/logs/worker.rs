@@ -1,4 +1,4 @@
-//! The worker's end: a subscriber that sends what is logged to the parent.
+//! The worker's end of a log: a subscriber that sends events to the parent.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::sys::passed::Passed;
 use crate::sys::pipe::{PIPE_BUF, set_nonblocking};
 use crate::text;
 
-/// No task runs.
-const NONE: u64 = u64::MAX;
+/// The index that stands for no task.
+const NO_TASK: u64 = u64::MAX;
 
-/// What sends a worker's records while it lives. Nothing where nobody listens.
+/// Sends a worker's records for as long as this lives, if anyone listens.
 pub(crate) struct LogSender {
     outlet: Option<Arc<Outlet>>,
     _guard: Option<DefaultGuard>,
@@ -36,20 +36,20 @@ impl fmt::Debug for LogSender {
 }
 
 impl LogSender {
-    /// On this thread, and if it is alone in its process in all of it.
-    pub(crate) fn new(log: Option<(Passed, Verbosity)>, alone: bool) -> Self {
-        let quiet = Self { outlet: None, _guard: None };
-        let Some((pipe, verbosity)) = log else { return quiet };
-        let Some(level) = LEVELS.get(usize::from(verbosity).wrapping_sub(1)) else { return quiet };
+    /// Begins to send what this thread logs, and if the worker is a process, what all its threads do.
+    pub(crate) fn new(log: Option<(Passed, Verbosity)>, is_process: bool) -> Self {
+        let disabled = Self { outlet: None, _guard: None };
+        let Some((pipe, verbosity)) = log else { return disabled };
+        let Some(level) = LEVELS.get(usize::from(verbosity).wrapping_sub(1)) else { return disabled };
         if set_nonblocking(&pipe).is_err() {
-            return quiet;
+            return disabled;
         }
-        let Ok(pipe) = Guarded::new(pipe.into_owned()) else { return quiet };
-        let outlet = Arc::new(Outlet { pipe, index: AtomicU64::new(NONE), lost: AtomicU32::new(0) });
-        let sender = Sender { level: LevelFilter::from_level(*level), outlet: Arc::clone(&outlet) };
-        let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(sender));
-        if alone {
-            // A fork has its parent's already, and keeps those.
+        let Ok(pipe) = Guarded::new(pipe.into_owned()) else { return disabled };
+        let outlet = Arc::new(Outlet { pipe, index: AtomicU64::new(NO_TASK), lost: AtomicU32::new(0) });
+        let layer = SendLayer { level: LevelFilter::from_level(*level), outlet: Arc::clone(&outlet) };
+        let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(layer));
+        if is_process {
+            // These fail in a fork, which inherits its parent's and keeps them.
             let _ = tracing::dispatcher::set_global_default(dispatch.clone());
             let level = log::LevelFilter::iter().nth(verbosity.into()).unwrap_or(log::LevelFilter::Trace);
             let _ = LogTracer::builder().with_max_level(level).init();
@@ -57,50 +57,50 @@ impl LogSender {
         Self { outlet: Some(outlet), _guard: Some(tracing::dispatcher::set_default(&dispatch)) }
     }
 
-    /// The task of this index begins.
+    /// Records belong to this task from here on.
     #[inline]
-    pub(crate) fn is_at(&self, index: TaskIndex) {
+    pub(crate) fn set_task(&self, index: TaskIndex) {
         if let Some(outlet) = &self.outlet {
             outlet.index.store(index.number(), Ordering::Relaxed);
         }
     }
 
-    /// No task runs. What was lost is told, if nothing else was since.
-    pub(crate) fn is_at_none(&self) {
+    /// No task is running from here on. Reports lost records, unless a later record has done so.
+    pub(crate) fn clear_task(&self) {
         let Some(outlet) = &self.outlet else { return };
-        outlet.index.store(NONE, Ordering::Relaxed);
+        outlet.index.store(NO_TASK, Ordering::Relaxed);
         if outlet.lost.load(Ordering::Relaxed) > 0 {
             outlet.send(Record::default(), 0);
         }
     }
 }
 
-/// Where records go.
+/// The pipe to the parent, and what its records say besides the event.
 #[derive(Debug)]
 struct Outlet {
     pipe: Guarded,
-    /// Which task runs.
+    /// The index of the running task.
     index: AtomicU64,
-    /// How many were lost since one went through.
+    /// How many records were lost since the last one that was sent.
     lost: AtomicU32,
 }
 
 impl Outlet {
-    /// Sends a record, which counts as so many if it is lost.
-    fn send(&self, mut record: Record, counts: u32) {
+    /// Sends a record. If that fails, `weight` more records are lost.
+    fn send(&self, mut record: Record, weight: u32) {
         record.lost = self.lost.swap(0, Ordering::Relaxed);
         let bytes = record.encode();
-        // Whole or not at all: records are no longer than that.
-        // A task may have closed the pipe, and a file of its own may have got the number.
+        // A record is no longer than PIPE_BUF, so a write takes all of it or nothing. A task may have closed the pipe,
+        // and a file of its own may have that number now.
         let is_sent = !bytes.is_empty() && self.pipe.is_intact();
         if !is_sent || nix::unistd::write(&self.pipe, &bytes).is_err() {
-            self.lost.fetch_add(record.lost + counts, Ordering::Relaxed);
+            self.lost.fetch_add(record.lost + weight, Ordering::Relaxed);
         }
     }
 }
 
-/// Sends events to the parent.
-struct Sender {
+/// The layer that sends events to the parent.
+struct SendLayer {
     level: LevelFilter,
     outlet: Arc<Outlet>,
 }
@@ -108,7 +108,7 @@ struct Sender {
 /// A span's name and fields, as text.
 struct SpanText(String);
 
-impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Sender {
+impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for SendLayer {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         *metadata.level() <= self.level
     }
@@ -136,7 +136,7 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Sender {
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
         let level = LEVELS.iter().position(|level| level == metadata.level()).unwrap_or(0);
         let mut record = Record {
-            index: Some(self.outlet.index.load(Ordering::Relaxed)).filter(|index| *index != NONE),
+            index: Some(self.outlet.index.load(Ordering::Relaxed)).filter(|index| *index != NO_TASK),
             level: level as u8,
             target: metadata.target().to_owned(),
             module: metadata.module_path().map(str::to_owned),
@@ -157,7 +157,6 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Sender {
 
 impl Visit for SpanText {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Writing to a string does not fail, unless the value does.
         let room = PIPE_BUF.saturating_sub(self.0.len());
         if room == 0 {
             return;
@@ -167,14 +166,14 @@ impl Visit for SpanText {
     }
 }
 
-/// As much of a text as one record takes.
+/// The beginning of a text, as long as a record can be.
 fn beginning(text: &str) -> String {
     text[..text.floor_char_boundary(PIPE_BUF)].to_owned()
 }
 
 impl Record {
-    fn note(&mut self, field: &Field, value: Value) {
-        // What a `log` record says of itself is in its metadata by now.
+    fn add_field(&mut self, field: &Field, value: Value) {
+        // Fields of this name describe a `log` record, and its metadata already has them.
         if !field.name().starts_with("log.") {
             self.fields.push((field.name().to_owned(), value));
         }
@@ -186,30 +185,30 @@ impl Visit for Record {
         let text = text::beginning(format_args!("{value:?}"), PIPE_BUF);
         match field.name() {
             "message" => self.message = text,
-            _ => self.note(field, Value::Text(text)),
+            _ => self.add_field(field, Value::Text(text)),
         }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "message" => self.message = beginning(value),
-            _ => self.note(field, Value::Text(beginning(value))),
+            _ => self.add_field(field, Value::Text(beginning(value))),
         }
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.note(field, Value::Bool(value));
+        self.add_field(field, Value::Bool(value));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.note(field, Value::I64(value));
+        self.add_field(field, Value::I64(value));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.note(field, Value::U64(value));
+        self.add_field(field, Value::U64(value));
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.note(field, Value::F64(value));
+        self.add_field(field, Value::F64(value));
     }
 }

@@ -45,7 +45,7 @@ fn run_chunk<T: Task>(bench: TaskEnv<'_>, head: ChunkHead, mut items: Items<'_>,
     while left > 0 {
         let claimed = claim.min(left);
         if lane.is_closed() || !lane.claim(claimed) {
-            log.is_at_none();
+            log.clear_task();
             return lane.skip(left);
         }
         let mut done = 0;
@@ -62,7 +62,7 @@ fn run_chunk<T: Task>(bench: TaskEnv<'_>, head: ChunkHead, mut items: Items<'_>,
                         lane.stamp();
                     }
                     lane.start_unit();
-                    log.is_at(index(done));
+                    log.set_task(index(done));
                     seeded.is_at(index(done));
                     done += 1;
                     let cx = TaskContext::<T> { worker_id: id, shared, state: &mut *state };
@@ -86,7 +86,7 @@ fn run_chunk<T: Task>(bench: TaskEnv<'_>, head: ChunkHead, mut items: Items<'_>,
         lane.count(claimed);
         claim = claim_for(lane.pace_ns(), most.min(claimed * 2));
     }
-    log.is_at_none();
+    log.clear_task();
 }
 
 /// How many tasks the next claim takes.
