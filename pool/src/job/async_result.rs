@@ -350,7 +350,7 @@ where
             spec.encoded.push(bytes);
         }
         let tasks = spec.encoded.len() as u64;
-        let progress = self.options.progress.take().and_then(|wanted| Progress::new(wanted, Some(tasks)));
+        let progress = self.options.progress.take().and_then(|request| Progress::new(request, Some(tasks)));
         let completion = Arc::new(Completion::default());
         if spec.encoded.is_empty() {
             progress.iter().for_each(|progress| progress.end(End::Done));

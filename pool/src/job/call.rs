@@ -79,7 +79,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
         let consumed = (std::mem::take(&mut self.consumed), std::mem::take(&mut self.consumed_bytes));
         let checked = self.engine.turn(self.job, consumed, last_check, &mut self.input, &mut self.inbox);
         if let (Some(progress), Some(tasks)) = (&self.progress, self.input.total()) {
-            progress.know(tasks);
+            progress.set_total(tasks);
         }
         if self.inbox.is_empty() {
             if let Some(progress) = &self.progress {

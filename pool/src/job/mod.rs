@@ -5,9 +5,9 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use crate::error::{Error, TaskError};
-use crate::observe::progress::Progress;
 #[cfg(feature = "progress")]
-use crate::observe::progress::Wanted;
+use crate::observe::progress::BarRequest;
+use crate::observe::progress::Progress;
 use crate::task::chunk::Concatenated;
 use crate::task::{ExitOf, InitOf, RunsOn, Task};
 use crate::wire::ExecFlags;
@@ -182,7 +182,7 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     #[cfg(feature = "progress")]
     #[cfg_attr(docsrs, doc(cfg(feature = "progress")))]
     pub fn progress_bar(mut self, show: bool) -> Self {
-        self.options.progress = show.then_some(Wanted::Own);
+        self.options.progress = show.then_some(BarRequest::Own);
         self
     }
 
@@ -197,7 +197,7 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     #[cfg(feature = "progress")]
     #[cfg_attr(docsrs, doc(cfg(feature = "progress")))]
     pub fn progress(mut self, bar: indicatif::ProgressBar) -> Self {
-        self.options.progress = Some(Wanted::Given(bar));
+        self.options.progress = Some(BarRequest::Given(bar));
         self
     }
 
@@ -367,7 +367,7 @@ where
         let (chunk, tasks) = (plan.whole_chunk(), plan.total);
         let (codec, engine) = (self.pool.config().codec, self.pool.engine());
         let job = engine.open(JobSpec { is_background: false, ..self.spec(plan)? })?;
-        let progress = self.options.progress.take().and_then(|wanted| Progress::new(wanted, tasks));
+        let progress = self.options.progress.take().and_then(|request| Progress::new(request, tasks));
         let input = InputBuffer::new(items, self.options.max_items(), codec);
         Ok(Call::new(engine, job, input, chunk, codec, self.options.quiesces, progress))
     }

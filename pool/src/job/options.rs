@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::observe::progress::Wanted;
+use crate::observe::progress::BarRequest;
 use crate::options::PoolConfig;
 use crate::work::{Chunking, Plan};
 
@@ -20,7 +20,7 @@ pub(crate) struct Options {
     pub(super) retries: u32,
     /// The number from which the seeds of tasks are derived.
     pub(super) seed: Option<u64>,
-    pub(super) progress: Option<Wanted>,
+    pub(super) progress: Option<BarRequest>,
     /// Whether `concatenate` was called with `true`, which is an error.
     pub(super) concatenate: bool,
     /// Whether the call, before it returns, waits until no worker is at work on it.

@@ -79,7 +79,7 @@ impl Probes {
     /// Shows how far the calls of its own pools are.
     pub(crate) fn show_progress(&mut self, worker: WorkerId) {
         if let Some(nested) = &mut self.nested {
-            nested.look(worker);
+            nested.update(worker);
         }
     }
 

@@ -1,4 +1,4 @@
-//! What bars are drawn with on a terminal, so that nobody waits for it.
+//! Draws bars on the terminal without ever waiting for it.
 
 use std::fmt;
 use std::io;
@@ -10,31 +10,32 @@ use indicatif::{ProgressDrawTarget, TermLike};
 
 use crate::sys::write::write_within;
 
-/// How often bars are drawn at most, in a second.
-const DRAWS: u8 = 20;
+/// The most drawings per second.
+const DRAWS_PER_SECOND: u8 = 20;
 
-/// What the terminal has not taken yet: it may have been stopped, or be at the other end of a slow line. A drawing builds on the
-/// one before, so all is kept, up to so many bytes: at one bar, drawings of minutes. What comes then is left out.
+/// What the terminal has not taken yet: it may be stopped, or at the far end of a slow line.
 #[derive(Debug)]
-struct Unwritten {
+struct Pending {
     bytes: Vec<u8>,
-    /// Since when the terminal has taken nothing.
+    /// Since when the terminal has taken nothing, while there are bytes.
     since: Option<Instant>,
 }
 
-static UNWRITTEN: Mutex<Unwritten> = Mutex::new(Unwritten { bytes: Vec::new(), since: None });
-const KEPT: usize = 512 << 10;
-/// A terminal that has taken nothing for so long is stopped: nobody waits for it any more.
-const STOPPED: Duration = Duration::from_secs(1);
+static PENDING: Mutex<Pending> = Mutex::new(Pending { bytes: Vec::new(), since: None });
+/// A drawing builds on the one before it, so all are kept up to this size, and those after it are left out. For one
+/// bar it is enough for minutes.
+const MAX_PENDING_BYTES: usize = 512 << 10;
+/// A terminal that has taken nothing for this long counts as stopped, and nobody waits for it any more.
+const STOPPED_AFTER: Duration = Duration::from_secs(1);
 
-/// Puts it on the terminal, and waits at most so long until that takes it.
-pub(super) fn write(what: &str, patience: Duration) {
-    let mut unwritten = UNWRITTEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let Unwritten { bytes, since } = &mut *unwritten;
-    if bytes.len() + what.len() <= KEPT {
-        bytes.extend_from_slice(what.as_bytes());
+/// Writes to the terminal, and waits at most for `patience` until it takes the text.
+pub(super) fn write(text: &str, patience: Duration) {
+    let mut pending = PENDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let Pending { bytes, since } = &mut *pending;
+    if bytes.len() + text.len() <= MAX_PENDING_BYTES {
+        bytes.extend_from_slice(text.as_bytes());
     }
-    let is_stopped = since.is_some_and(|since| since.elapsed() >= STOPPED);
+    let is_stopped = since.is_some_and(|since| since.elapsed() >= STOPPED_AFTER);
     let written = write_within(if is_stopped { Duration::ZERO } else { patience }, io::stderr(), bytes);
     bytes.drain(..written);
     *since = match bytes.len() {
@@ -44,47 +45,47 @@ pub(super) fn write(what: &str, patience: Duration) {
     };
 }
 
-/// What bars are drawn with. It never fails, and never waits: where the terminal has hung up or is stopped, drawing goes on, and is
-/// seen by no one.
+/// Takes what `indicatif` draws. It never fails and never waits: if the terminal has hung up or is stopped, drawing
+/// goes on unseen.
 pub(super) struct DrawTarget {
     text: Arc<Mutex<String>>,
-    /// It goes to stderr whenever a drawing is complete.
-    flows: bool,
+    /// Each complete drawing goes to stderr.
+    to_stderr: bool,
 }
 
 impl DrawTarget {
     pub(super) fn stderr() -> Self {
-        Self { text: Arc::default(), flows: true }
+        Self { text: Arc::default(), to_stderr: true }
     }
 
-    /// One that leaves what it has written.
+    /// A target in memory, and its text.
     pub(super) fn text() -> (Self, Arc<Mutex<String>>) {
         let text = Arc::default();
-        (Self { text: Arc::clone(&text), flows: false }, text)
+        (Self { text: Arc::clone(&text), to_stderr: false }, text)
     }
 
-    pub(super) fn target(self) -> ProgressDrawTarget {
-        ProgressDrawTarget::term_like_with_hz(Box::new(self), DRAWS)
+    pub(super) fn boxed(self) -> ProgressDrawTarget {
+        ProgressDrawTarget::term_like_with_hz(Box::new(self), DRAWS_PER_SECOND)
     }
 
-    fn write(&self, what: fmt::Arguments<'_>) -> io::Result<()> {
+    fn push(&self, drawn: fmt::Arguments<'_>) -> io::Result<()> {
         let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
-        text.push_str(&what.to_string());
+        text.push_str(&drawn.to_string());
         Ok(())
     }
 
-    /// `direction`: the end of the terminal's code for a move.
-    fn go(&self, lines_or_columns: usize, direction: char) -> io::Result<()> {
-        match lines_or_columns {
+    /// `direction` is the letter that ends the terminal's code for a move.
+    fn move_cursor(&self, distance: usize, direction: char) -> io::Result<()> {
+        match distance {
             0 => Ok(()),
-            far => self.write(format_args!("\x1b[{far}{direction}")),
+            _ => self.push(format_args!("\x1b[{distance}{direction}")),
         }
     }
 }
 
 impl fmt::Debug for DrawTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DrawTarget").field("flows", &self.flows).finish_non_exhaustive()
+        f.debug_struct("DrawTarget").field("to_stderr", &self.to_stderr).finish_non_exhaustive()
     }
 }
 
@@ -98,35 +99,35 @@ impl TermLike for DrawTarget {
     }
 
     fn move_cursor_up(&self, lines: usize) -> io::Result<()> {
-        self.go(lines, 'A')
+        self.move_cursor(lines, 'A')
     }
 
     fn move_cursor_down(&self, lines: usize) -> io::Result<()> {
-        self.go(lines, 'B')
+        self.move_cursor(lines, 'B')
     }
 
     fn move_cursor_right(&self, columns: usize) -> io::Result<()> {
-        self.go(columns, 'C')
+        self.move_cursor(columns, 'C')
     }
 
     fn move_cursor_left(&self, columns: usize) -> io::Result<()> {
-        self.go(columns, 'D')
+        self.move_cursor(columns, 'D')
     }
 
     fn write_line(&self, line: &str) -> io::Result<()> {
-        self.write(format_args!("{line}\n"))
+        self.push(format_args!("{line}\n"))
     }
 
     fn write_str(&self, text: &str) -> io::Result<()> {
-        self.write(format_args!("{text}"))
+        self.push(format_args!("{text}"))
     }
 
     fn clear_line(&self) -> io::Result<()> {
-        self.write(format_args!("\r\x1b[2K"))
+        self.push(format_args!("\r\x1b[2K"))
     }
 
     fn flush(&self) -> io::Result<()> {
-        if self.flows {
+        if self.to_stderr {
             let text = std::mem::take(&mut *self.text.lock().unwrap_or_else(PoisonError::into_inner));
             write(&text, Duration::ZERO);
         }

@@ -1,9 +1,13 @@
-//! Progress bars. What came of tasks is counted where it comes in, so a bar moves within a chunk.
+//! Progress bars. A call counts each task when its result arrives, so a bar moves within a chunk too.
+//!
+//! In a worker process nobody sees a bar: its calls write how far they are into memory that the parent reads
+//! ([`nested`]), and the parent shows a bar for them, or passes the counts on to its own parent.
 
 mod draw_target;
 mod nested;
 mod screen;
 mod terminal;
+mod worker_path;
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -18,179 +22,181 @@ use crate::role::WorkerKind;
 use crate::sys::clock::now_ns;
 
 pub(crate) use nested::NestedProgress;
-use nested::{ProgressSlot, WorkerPath};
+use nested::ProgressSlot;
 use screen::Bar;
 pub(crate) use screen::{clear_bars_while, suspend_bars};
+use worker_path::WorkerPath;
 
 thread_local! {
-    /// Whose calls are made on this thread, as this process sees it.
-    static ORIGIN: Cell<WorkerPath> = const { Cell::new(WorkerPath::HERE) };
+    /// The way from this process to the worker that this thread is: a worker thread is one step away.
+    static THIS_WORKER: Cell<WorkerPath> = const { Cell::new(WorkerPath::HERE) };
 }
 
-/// This process, or this thread, is a worker from here on; what its calls show goes to the board.
-pub(crate) fn enter_worker(worker: WorkerId, kind: WorkerKind, board: Option<&[u8]>) {
+/// Makes this process, or this thread, a worker. A process's calls show their progress through `nested`, the handle of
+/// a [`NestedProgress`].
+pub(crate) fn enter_worker(worker: WorkerId, kind: WorkerKind, nested: Option<&[u8]>) {
     match kind {
-        WorkerKind::Thread => ORIGIN.set(WorkerPath::HERE.of_worker(worker)),
+        WorkerKind::Thread => THIS_WORKER.set(WorkerPath::HERE.of_worker(worker)),
         WorkerKind::Process => {
-            ORIGIN.set(WorkerPath::HERE);
-            // A fork has copies of what its parent shows.
-            screen::forget();
-            nested::enter(board);
+            THIS_WORKER.set(WorkerPath::HERE);
+            screen::reset_after_fork();
+            nested::enter_worker(nested);
         }
     }
 }
 
-/// The bar that a call asks for.
+/// Which bar a call asks for.
 #[derive(Debug, Clone)]
-pub(crate) enum Wanted {
-    /// One that is made for it.
+pub(crate) enum BarRequest {
+    /// One of its own.
     Own,
-    /// The caller's.
+    /// The caller's, who may share it with other calls.
     Given(ProgressBar),
 }
 
-/// A call's bar.
+/// The progress of a call.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
-    line: Line,
-    seen: Arc<Seen>,
+    output: Output,
+    counts: Arc<Counts>,
 }
 
-/// Where it is.
+/// Where progress is shown.
 #[derive(Debug, Clone)]
-enum Line {
-    /// With the caller, who may share it with others.
+enum Output {
+    /// On the caller's bar.
     Given(ProgressBar),
-    /// On this process's terminal.
-    Here(Bar),
-    /// On that of a process above: this is a worker.
-    Above(ProgressSlot),
+    /// On the terminal of this process.
+    Screen(Bar),
+    /// Wherever the parent of this worker shows it.
+    Parent(ProgressSlot),
 }
 
-/// What was seen of a call.
+/// How far a call is.
 #[derive(Debug)]
-struct Seen {
+struct Counts {
+    /// How many tasks are over, failed ones included.
     over: AtomicU64,
     failed: AtomicU64,
-    /// The length that this call has given the bar; [`UNTOLD`] before that, and where the bar has its maker's.
-    told: AtomicU64,
-    /// When the bar was drawn last because time had passed.
-    ticked_at: AtomicU64,
+    /// The total that this call has set. [`UNSET`] before that, and always for a given bar that came with a length.
+    total: AtomicU64,
+    /// When the bar was last drawn only because time had passed.
+    ticked_at_ns: AtomicU64,
 }
 
-const UNTOLD: u64 = u64::MAX;
+const UNSET: u64 = u64::MAX;
 
-impl Default for Seen {
+impl Default for Counts {
     fn default() -> Self {
-        let [over, failed, ticked_at] = [0; 3].map(AtomicU64::new);
-        Self { over, failed, told: AtomicU64::new(UNTOLD), ticked_at }
+        let [over, failed, ticked_at_ns] = [0; 3].map(AtomicU64::new);
+        Self { over, failed, total: AtomicU64::new(UNSET), ticked_at_ns }
     }
 }
 
-/// Where nothing comes, a bar is drawn no more often than this. Who waits looks a little less often.
+/// The least time between two drawings while no task ends. A waiting caller wakes up a little less often than this.
 const TICK_NS: u64 = 40_000_000;
 
 impl Progress {
-    /// None where it would be seen by no one.
-    pub(crate) fn new(wanted: Wanted, tasks: Option<u64>) -> Option<Self> {
-        let line = match wanted {
-            Wanted::Given(bar) => Line::Given(bar),
-            Wanted::Own => Line::new(ORIGIN.get())?,
+    /// None where nobody would see it.
+    pub(crate) fn new(request: BarRequest, total: Option<u64>) -> Option<Self> {
+        let output = match request {
+            BarRequest::Given(bar) => Output::Given(bar),
+            BarRequest::Own => Output::new(THIS_WORKER.get())?,
         };
-        let progress = Self { line, seen: Arc::default() };
-        if let Some(tasks) = tasks {
-            progress.know(tasks);
+        let progress = Self { output, counts: Arc::default() };
+        if let Some(total) = total {
+            progress.set_total(total);
         }
         Some(progress)
     }
 
-    /// There are so many tasks, as far as is known by now: the caller, or an iterator, may have promised another number
-    /// than comes.
-    pub(crate) fn know(&self, tasks: u64) {
-        let tasks = tasks.max(self.seen.over.load(Ordering::Relaxed));
-        let told = self.seen.told.load(Ordering::Relaxed);
-        match &self.line {
-            _ if told == tasks => return,
-            Line::Given(bar) => match bar.length() {
-                // Others may have made it longer since.
-                Some(length) if told != UNTOLD => {
-                    bar.set_length(length.saturating_sub(told).saturating_add(tasks));
+    /// Sets the number of tasks, which may change: what the caller or an iterator promised may not be what comes.
+    pub(crate) fn set_total(&self, total: u64) {
+        let total = total.max(self.counts.over.load(Ordering::Relaxed));
+        let last = self.counts.total.load(Ordering::Relaxed);
+        match &self.output {
+            _ if last == total => return,
+            Output::Given(bar) => match bar.length() {
+                // Other calls may have added to its length since.
+                Some(length) if last != UNSET => {
+                    bar.set_length(length.saturating_sub(last).saturating_add(total));
                 }
                 Some(_) => return,
-                None => bar.set_length(tasks),
+                None => bar.set_length(total),
             },
-            Line::Here(bar) => bar.know(tasks),
-            Line::Above(place) => place.know(tasks),
+            Output::Screen(bar) => bar.set_total(total),
+            Output::Parent(slot) => slot.set_total(total),
         }
-        self.seen.told.store(tasks, Ordering::Relaxed);
+        self.counts.total.store(total, Ordering::Relaxed);
     }
 
-    /// So many tasks more are over; with none, time has passed.
+    /// Counts tasks that are over. With none, redraws the bar, whose clock goes on.
     pub(crate) fn count(&self, done: u64, failed: u64) {
         let over = done + failed;
-        let all_over = add(&self.seen.over, over);
-        let all_failed = add(&self.seen.failed, failed);
-        match &self.line {
-            Line::Given(bar) | Line::Here(Bar { bar, .. }) => {
+        let all_over = add(&self.counts.over, over);
+        let all_failed = add(&self.counts.failed, failed);
+        match &self.output {
+            Output::Given(bar) | Output::Screen(Bar { bar, .. }) => {
                 if failed > 0 {
                     bar.set_message(format!(" {} failed", HumanCount(all_failed)));
                 }
                 match over {
                     0 => self.tick(bar),
-                    // It is drawn now and then.
+                    // The bar itself limits how often it is drawn.
                     over => bar.inc(over),
                 }
             }
-            Line::Above(place) => place.show(all_over, all_failed),
+            Output::Parent(slot) => slot.set_counts(all_over, all_failed),
         }
-        let told = self.seen.told.load(Ordering::Relaxed);
-        if told != UNTOLD && all_over > told {
-            self.know(all_over);
+        let total = self.counts.total.load(Ordering::Relaxed);
+        if total != UNSET && all_over > total {
+            self.set_total(all_over);
         }
     }
 
-    /// So many are over by now, as somebody else has counted.
-    fn reach(&self, over: u64, failed: u64) {
-        let more = |by_now: u64, seen: &AtomicU64| by_now.saturating_sub(seen.load(Ordering::Relaxed));
-        let (over, failed) = (more(over, &self.seen.over), more(failed, &self.seen.failed));
+    /// Counts what brings both counts up to these.
+    fn count_up_to(&self, over: u64, failed: u64) {
+        let missing = |to: u64, count: &AtomicU64| to.saturating_sub(count.load(Ordering::Relaxed));
+        let (over, failed) = (missing(over, &self.counts.over), missing(failed, &self.counts.failed));
         self.count(over.saturating_sub(failed), failed);
     }
 
-    /// A bar among others is drawn whenever it is told to.
+    /// Draws the bar, unless it was drawn a moment ago: one among others does not limit this itself.
     fn tick(&self, bar: &ProgressBar) {
         let now = now_ns();
-        if now.saturating_sub(self.seen.ticked_at.load(Ordering::Relaxed)) >= TICK_NS {
-            self.seen.ticked_at.store(now, Ordering::Relaxed);
+        if now.saturating_sub(self.counts.ticked_at_ns.load(Ordering::Relaxed)) >= TICK_NS {
+            self.counts.ticked_at_ns.store(now, Ordering::Relaxed);
             bar.tick();
         }
     }
 
-    /// The call has ended.
+    /// Shows that the call has ended.
     pub(crate) fn end(&self, how: End) {
-        match &self.line {
-            // Others may count on it.
-            Line::Given(bar) => {
-                if bar.length().is_some_and(|tasks| bar.position() >= tasks) {
+        match &self.output {
+            // It ends when it is full: other calls may share it.
+            Output::Given(bar) => {
+                if bar.length().is_some_and(|length| bar.position() >= length) {
                     bar.finish_using_style();
                 }
             }
-            Line::Here(bar) => bar.end(how, self.seen.failed.load(Ordering::Relaxed)),
-            Line::Above(place) => place.end(how),
+            Output::Screen(bar) => bar.end(how, self.counts.failed.load(Ordering::Relaxed)),
+            Output::Parent(slot) => slot.end(how),
         }
     }
 }
 
-impl Line {
-    fn new(origin: WorkerPath) -> Option<Self> {
+impl Output {
+    /// For a call of this worker's, or of the main process. None where nobody would see it.
+    fn new(worker: WorkerPath) -> Option<Self> {
         if role::is_worker_process() {
-            ProgressSlot::take(origin).map(Self::Above)
+            ProgressSlot::take(worker).map(Self::Parent)
         } else {
-            Some(Self::Here(Bar::new(origin)))
+            Some(Self::Screen(Bar::new(worker)))
         }
     }
 }
 
-/// Adds to it; says what it is then.
+/// Adds to a count, and returns it.
 fn add(sum: &AtomicU64, more: u64) -> u64 {
     sum.fetch_add(more, Ordering::Relaxed).wrapping_add(more)
 }

@@ -1,29 +1,34 @@
-//! A board: memory in which a worker process shows how far the calls of its own pools are. The parent, which has the
-//! terminal or a board of its own, looks at it, and believes what it reads no more than anything else that a worker writes.
+//! Progress of the calls that worker processes make on pools of their own. Each process has memory of a few slots, one
+//! a call, in which it writes how far its calls are. The parent reads them while it drives, and trusts them no more
+//! than anything else that a worker writes.
 
-use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-use super::{Line, Progress, Seen, screen};
+use super::worker_path::WorkerPath;
+use super::{Counts, Output, Progress, screen};
 use crate::codec::{decode_record, encode_record};
 use crate::ids::WorkerId;
 use crate::observe::End;
 use crate::role;
 use crate::shared::SharedArray;
 
-/// So many calls have a place at a time; others are not shown.
-const PLACES: usize = 16;
-/// A place's words. What has it: `turn << 2 | phase`; 0 for nothing yet.
-const TURN: usize = 0;
-const ORIGIN: usize = 1;
+/// The number of calls that are shown at a time.
+const SLOTS: usize = 16;
+
+/// The words of a slot. The first says which call has it, and whether that has ended: `generation << 2 | phase`. It is
+/// 0 until the slot is first taken.
+const STATE: usize = 0;
+const PATH: usize = 1;
 const OVER: usize = 2;
 const FAILED: usize = 3;
-/// [`UNKNOWN`] as long as nobody knows.
-const TASKS: usize = 4;
-const PLACE: usize = 8;
+/// The number of tasks, or [`UNKNOWN`].
+const TOTAL: usize = 4;
+/// Five words, rounded up to the size of a cache line.
+const SLOT_WORDS: usize = 8;
 
 const UNKNOWN: u64 = u64::MAX;
-const MOVING: u64 = 0;
+/// The phase of a call that has not ended.
+const RUNNING: u64 = 0;
 
 fn phase_of(how: End) -> u64 {
     match how {
@@ -37,80 +42,58 @@ fn end_of(phase: u64) -> Option<End> {
     [End::Done, End::Failed, End::Interrupted].into_iter().find(|how| phase_of(*how) == phase)
 }
 
-/// Whose calls: a worker's, or those of a worker's worker. In 16 bits each, the outermost in the lowest, counted from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct WorkerPath(u64);
-
-impl WorkerPath {
-    /// This process's own.
-    pub(super) const HERE: Self = Self(0);
-
-    /// The same as the parent of that worker sees it.
-    pub(super) fn of_worker(self, worker: WorkerId) -> Self {
-        Self(self.0 << 16 | (worker.0 as u64 + 1) & 0xffff)
-    }
-}
-
-impl fmt::Display for WorkerPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if *self == Self::HERE {
-            return Ok(());
-        }
-        f.write_str("worker")?;
-        let levels = (0..4).map(|level| self.0 >> (16 * level) & 0xffff).take_while(|worker| *worker > 0);
-        for (level, worker) in levels.enumerate() {
-            write!(f, "{}{}", if level == 0 { ' ' } else { '/' }, worker - 1)?;
-        }
-        f.write_str(": ")
-    }
-}
-
-/// The parent's side.
+/// The parent's side of a worker's slots.
 #[derive(Debug)]
 pub(crate) struct NestedProgress {
     words: SharedArray<u64>,
-    shown: [Shown; PLACES],
+    shown: [ShownSlot; SLOTS],
 }
 
-/// What of a place was seen last.
+/// The call that the parent last saw in a slot.
 #[derive(Debug, Default)]
-struct Shown {
-    turn: u64,
+struct ShownSlot {
+    generation: u64,
+    /// None if it is not shown, or no longer.
     progress: Option<Progress>,
 }
 
 impl NestedProgress {
-    /// A new one, and the handle by which the worker finds it while this lives. None where nobody would see what it
-    /// shows.
+    /// Makes the slots of a new worker, and the handle by which it finds them while this lives. None where nobody would
+    /// see them.
     pub(crate) fn open() -> Option<(Self, Vec<u8>)> {
-        let is_seen = if role::is_worker_process() { own().is_some() } else { screen::is_seen() };
+        let is_seen = if role::is_worker_process() {
+            OWN_SLOTS.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        } else {
+            screen::is_seen()
+        };
         if is_seen { Self::open_unseen() } else { None }
     }
 
     fn open_unseen() -> Option<(Self, Vec<u8>)> {
-        let words = SharedArray::zeroed(PLACE * PLACES).ok()?;
+        let words = SharedArray::zeroed(SLOT_WORDS * SLOTS).ok()?;
         let mut handle = Vec::new();
         encode_record(&words, &mut handle).ok()?;
         Some((Self { words, shown: Default::default() }, handle))
     }
 
-    /// Shows what this worker has on it by now.
-    pub(crate) fn look(&mut self, worker: WorkerId) {
-        for (place, shown) in self.shown.iter_mut().enumerate() {
-            let word = |word| self.words.get(PLACE * place + word);
-            let state = word(TURN);
-            let (origin, over, failed, tasks) = (word(ORIGIN), word(OVER), word(FAILED), word(TASKS));
-            if word(TURN) == state {
-                let (turn, end) = (state >> 2, end_of(state & 3));
-                shown.turn_to(turn, WorkerPath(origin).of_worker(worker), end);
-                shown.show(over, failed, Some(tasks).filter(|tasks| *tasks != UNKNOWN), end);
+    /// Shows how far the calls of this worker are.
+    pub(crate) fn update(&mut self, worker: WorkerId) {
+        for (slot, shown) in self.shown.iter_mut().enumerate() {
+            let word = |word| self.words.get(SLOT_WORDS * slot + word);
+            let state = word(STATE);
+            let (path, over, failed, total) = (word(PATH), word(OVER), word(FAILED), word(TOTAL));
+            // Another call may have taken the slot meanwhile.
+            if word(STATE) == state {
+                let (generation, end) = (state >> 2, end_of(state & 3));
+                shown.switch_to(generation, WorkerPath::from_word(path).of_worker(worker), end);
+                shown.update(over, failed, Some(total).filter(|total| *total != UNKNOWN), end);
             }
         }
     }
 }
 
 impl Drop for NestedProgress {
-    /// The worker is gone.
+    /// The worker is gone, and its calls with it.
     fn drop(&mut self) {
         for shown in &mut self.shown {
             shown.end(End::Interrupted);
@@ -118,24 +101,24 @@ impl Drop for NestedProgress {
     }
 }
 
-impl Shown {
-    fn turn_to(&mut self, turn: u64, origin: WorkerPath, end: Option<End>) {
-        if turn != self.turn {
-            // How the one before has ended was not seen.
+impl ShownSlot {
+    /// Shows the call of this generation from here on. One that was done before anyone saw it is not shown at all.
+    fn switch_to(&mut self, generation: u64, path: WorkerPath, end: Option<End>) {
+        if generation != self.generation {
+            // How the call before this one ended is overwritten.
             self.end(End::Done);
-            self.turn = turn;
-            let is_over = end == Some(End::Done);
-            let line = if is_over { None } else { Line::new(origin) };
-            self.progress = line.map(|line| Progress { line, seen: Seen::default().into() });
+            self.generation = generation;
+            let output = if end == Some(End::Done) { None } else { Output::new(path) };
+            self.progress = output.map(|output| Progress { output, counts: Counts::default().into() });
         }
     }
 
-    fn show(&mut self, over: u64, failed: u64, tasks: Option<u64>, end: Option<End>) {
+    fn update(&mut self, over: u64, failed: u64, total: Option<u64>, end: Option<End>) {
         let Some(progress) = &self.progress else { return };
-        if let Some(tasks) = tasks {
-            progress.know(tasks);
+        if let Some(total) = total {
+            progress.set_total(total);
         }
-        progress.reach(over, failed);
+        progress.count_up_to(over, failed);
         if let Some(how) = end {
             self.end(how);
         }
@@ -148,62 +131,58 @@ impl Shown {
     }
 }
 
-/// The board of this process, which is a worker.
-static OWN: Mutex<Option<SharedArray<u64>>> = Mutex::new(None);
+/// The slots of this process, if it is a worker whose parent shows them.
+static OWN_SLOTS: Mutex<Option<SharedArray<u64>>> = Mutex::new(None);
 
-fn own() -> Option<SharedArray<u64>> {
-    OWN.lock().unwrap_or_else(PoisonError::into_inner).clone()
+/// Makes this process a worker, whose slots have this handle.
+pub(super) fn enter_worker(handle: Option<&[u8]>) {
+    let words = handle.and_then(|handle| decode_record::<SharedArray<u64>>(handle).ok());
+    let words = words.filter(|words| words.len() == SLOT_WORDS * SLOTS);
+    *OWN_SLOTS.lock().unwrap_or_else(PoisonError::into_inner) = words;
 }
 
-/// This process is a worker from here on, and this is its board's handle.
-pub(super) fn enter(handle: Option<&[u8]>) {
-    let board = handle.and_then(|handle| decode_record::<SharedArray<u64>>(handle).ok());
-    *OWN.lock().unwrap_or_else(PoisonError::into_inner) = board.filter(|words| words.len() == PLACE * PLACES);
-}
-
-/// A call's place on the board of this process.
+/// The slot of a call in this process.
 #[derive(Debug, Clone)]
 pub(super) struct ProgressSlot {
     words: SharedArray<u64>,
-    place: usize,
-    turn: u64,
+    slot: usize,
+    generation: u64,
 }
 
 impl ProgressSlot {
-    /// None where no place is free, or there is no board. Of those that are free it is the one that was taken first, so that
-    /// the ends of others can still be seen.
-    pub(super) fn take(origin: WorkerPath) -> Option<Self> {
-        let board = OWN.lock().unwrap_or_else(PoisonError::into_inner);
-        let words = board.as_ref()?;
-        let state = |place: usize| words.get(PLACE * place + TURN);
-        let is_free = |place: &usize| state(*place) == 0 || state(*place) & 3 != MOVING;
-        let place = (0..PLACES).filter(is_free).min_by_key(|place| state(*place))?;
-        // Later than all others.
-        let turn = (0..PLACES).map(state).max().map_or(0, |state| state >> 2) + 1;
-        let taken = Self { words: words.clone(), place, turn };
-        taken.set(ORIGIN, origin.0);
+    /// Takes a slot, if one is free and the parent shows them. Of the free ones it is the one whose call began first,
+    /// so that the parent has time to see how the others ended.
+    pub(super) fn take(path: WorkerPath) -> Option<Self> {
+        let own = OWN_SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let words = own.as_ref()?;
+        let state = |slot: usize| words.get(SLOT_WORDS * slot + STATE);
+        let is_free = |slot: &usize| state(*slot) == 0 || state(*slot) & 3 != RUNNING;
+        let slot = (0..SLOTS).filter(is_free).min_by_key(|slot| state(*slot))?;
+        let generation = (0..SLOTS).map(state).max().map_or(0, |state| state >> 2) + 1;
+        let taken = Self { words: words.clone(), slot, generation };
+        taken.set(PATH, path.word());
         taken.set(OVER, 0);
         taken.set(FAILED, 0);
-        taken.set(TASKS, UNKNOWN);
-        taken.set(TURN, turn << 2 | MOVING);
+        taken.set(TOTAL, UNKNOWN);
+        taken.set(STATE, generation << 2 | RUNNING);
         Some(taken)
     }
 
     fn set(&self, word: usize, value: u64) {
-        self.words.set(PLACE * self.place + word, value);
+        self.words.set(SLOT_WORDS * self.slot + word, value);
     }
 
-    pub(super) fn know(&self, tasks: u64) {
-        self.set(TASKS, tasks);
+    pub(super) fn set_total(&self, total: u64) {
+        self.set(TOTAL, total);
     }
 
-    pub(super) fn show(&self, over: u64, failed: u64) {
+    pub(super) fn set_counts(&self, over: u64, failed: u64) {
         self.set(FAILED, failed);
         self.set(OVER, over);
     }
 
     pub(super) fn end(&self, how: End) {
-        self.set(TURN, self.turn << 2 | phase_of(how));
+        self.set(STATE, self.generation << 2 | phase_of(how));
     }
 }
 
@@ -213,92 +192,87 @@ mod tests {
 
     use super::*;
 
-    /// A board that this process, as its own worker, has to itself for as long as the guard lives.
-    fn board() -> (NestedProgress, impl Drop) {
-        static TURNS: Mutex<()> = Mutex::new(());
-        let guard = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
-        let (board, handle) = NestedProgress::open_unseen().unwrap();
-        enter(Some(&handle));
-        (board, guard)
+    /// Slots of this process, which is its own parent here. No other test has them while the guard lives.
+    fn own_slots() -> (NestedProgress, impl Drop) {
+        static IN_USE: Mutex<()> = Mutex::new(());
+        let guard = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+        let (nested, handle) = NestedProgress::open_unseen().unwrap();
+        enter_worker(Some(&handle));
+        (nested, guard)
     }
 
-    /// How far the calls that are shown are: over, failed.
-    fn shown(board: &NestedProgress) -> Vec<(u64, u64)> {
-        let read = |Progress { seen, .. }: &Progress| {
-            (seen.over.load(Ordering::Relaxed), seen.failed.load(Ordering::Relaxed))
+    /// The counts of the calls that are shown: over, failed.
+    fn shown(nested: &NestedProgress) -> Vec<(u64, u64)> {
+        let read = |Progress { counts, .. }: &Progress| {
+            (counts.over.load(Ordering::Relaxed), counts.failed.load(Ordering::Relaxed))
         };
-        board.shown.iter().filter_map(|shown| shown.progress.as_ref().map(read)).collect()
+        nested.shown.iter().filter_map(|shown| shown.progress.as_ref().map(read)).collect()
     }
 
     #[test]
-    fn the_parent_shows_what_moves() {
-        let (mut board, _guard) = board();
+    fn the_parent_shows_running_calls() {
+        let (mut nested, _guard) = own_slots();
         let call = ProgressSlot::take(WorkerPath::HERE).unwrap();
-        call.know(10);
-        call.show(3, 1);
-        board.look(WorkerId(0));
-        assert_eq!(shown(&board), [(3, 1)]);
+        call.set_total(10);
+        call.set_counts(3, 1);
+        nested.update(WorkerId(0));
+        assert_eq!(shown(&nested), [(3, 1)]);
         let unseen = ProgressSlot::take(WorkerPath::HERE).unwrap();
         unseen.end(End::Done);
-        call.show(10, 2);
-        board.look(WorkerId(0));
-        assert_eq!(shown(&board), [(10, 2)], "what is done before it is seen is not shown");
+        call.set_counts(10, 2);
+        nested.update(WorkerId(0));
+        assert_eq!(shown(&nested), [(10, 2)], "a call that is done before the parent sees it is not shown");
         call.end(End::Failed);
-        board.look(WorkerId(0));
-        assert_eq!(shown(&board), []);
-        // Its turn ends unseen.
-        ProgressSlot::take(WorkerPath::HERE).unwrap().show(5, 0);
-        board.look(WorkerId(0));
-        for _ in 0..PLACES {
+        nested.update(WorkerId(0));
+        assert_eq!(shown(&nested), []);
+        // Nobody sees how this one ends.
+        ProgressSlot::take(WorkerPath::HERE).unwrap().set_counts(5, 0);
+        nested.update(WorkerId(0));
+        for _ in 0..SLOTS {
             ProgressSlot::take(WorkerPath::HERE).unwrap().end(End::Done);
         }
-        board.look(WorkerId(0));
-        assert_eq!(shown(&board), [(5, 0)]);
+        nested.update(WorkerId(0));
+        assert_eq!(shown(&nested), [(5, 0)]);
     }
 
     #[test]
-    fn places_are_taken_in_turns() {
-        let (board, _guard) = board();
+    fn the_slot_of_the_first_call_is_taken_first() {
+        let (nested, _guard) = own_slots();
         let calls: Vec<ProgressSlot> =
-            (0..PLACES).map(|_| ProgressSlot::take(WorkerPath::HERE).unwrap()).collect();
-        assert!(ProgressSlot::take(WorkerPath::HERE).is_none(), "there is no more room");
-        for place in [7, 3, 11] {
-            calls[place].end(End::Interrupted);
+            (0..SLOTS).map(|_| ProgressSlot::take(WorkerPath::HERE).unwrap()).collect();
+        assert!(ProgressSlot::take(WorkerPath::HERE).is_none(), "all slots are taken");
+        for slot in [7, 3, 11] {
+            calls[slot].end(End::Interrupted);
         }
         let next = [0; 4].map(|_| ProgressSlot::take(WorkerPath::HERE));
-        let places = |calls: &[Option<ProgressSlot>]| -> Vec<_> {
-            calls.iter().map(|call| call.as_ref().map(|call| call.place)).collect()
+        let slots = |calls: &[Option<ProgressSlot>]| -> Vec<_> {
+            calls.iter().map(|call| call.as_ref().map(|call| call.slot)).collect()
         };
-        assert_eq!(places(&next), [Some(3), Some(7), Some(11), None], "{board:?}");
-        // The third has been taken again since the fifth was.
+        assert_eq!(slots(&next), [Some(3), Some(7), Some(11), None], "{nested:?}");
+        // Slot 3 was taken again after slot 5.
         next[0].as_ref().unwrap().end(End::Done);
         calls[5].end(End::Done);
         assert_eq!(
-            places(&[0; 2].map(|_| ProgressSlot::take(WorkerPath::HERE))),
+            slots(&[0; 2].map(|_| ProgressSlot::take(WorkerPath::HERE))),
             [Some(5), Some(3)],
-            "{board:?}"
+            "{nested:?}"
         );
-        enter(None);
+        enter_worker(None);
         assert!(ProgressSlot::take(WorkerPath::HERE).is_none());
-        enter(Some(b"nonsense"));
+        enter_worker(Some(b"nonsense"));
         assert!(ProgressSlot::take(WorkerPath::HERE).is_none());
     }
 
     #[test]
-    fn nonsense_is_shown_as_well_as_it_can_be() {
-        let (mut board, _guard) = board();
+    fn nonsense_does_no_harm() {
+        let (mut nested, _guard) = own_slots();
         for word in [u64::MAX, 1, 5, u64::MAX - 3, 0] {
-            board.words.fill(word);
-            board.look(WorkerId(1));
-            for place in 0..PLACES {
-                board.words.set(PLACE * place + OVER, word / 2);
+            nested.words.fill(word);
+            nested.update(WorkerId(1));
+            for slot in 0..SLOTS {
+                nested.words.set(SLOT_WORDS * slot + OVER, word / 2);
             }
-            board.look(WorkerId(0));
+            nested.update(WorkerId(0));
         }
-        assert_eq!(WorkerPath(u64::MAX).to_string(), "worker 65534/65534/65534/65534: ");
-        assert_eq!(
-            WorkerPath::HERE.of_worker(WorkerId(2)).of_worker(WorkerId(0)).to_string(),
-            "worker 0/2: "
-        );
     }
 }

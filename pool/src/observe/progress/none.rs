@@ -1,25 +1,22 @@
-//! Without the feature `progress` no call asks for a bar.
+//! Without the feature `progress` no call can ask for a bar.
 
 use crate::ids::WorkerId;
 use crate::observe::End;
 use crate::role::WorkerKind;
 
-/// Does what would disturb bars.
-pub(crate) fn suspend_bars<R>(what: impl FnOnce() -> R) -> R {
-    what()
+pub(crate) fn suspend_bars<R>(disturb: impl FnOnce() -> R) -> R {
+    disturb()
 }
 
-/// The same for the user's code.
-pub(crate) fn clear_bars_while<R>(what: impl FnOnce() -> R) -> R {
-    what()
+pub(crate) fn clear_bars_while<R>(disturb: impl FnOnce() -> R) -> R {
+    disturb()
 }
 
 pub(crate) fn enter_worker(_: WorkerId, _: WorkerKind, _: Option<&[u8]>) {}
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Wanted {}
+pub(crate) enum BarRequest {}
 
-/// Where a worker would show what its calls have done.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum NestedProgress {}
 
@@ -28,7 +25,7 @@ impl NestedProgress {
         None
     }
 
-    pub(crate) fn look(&mut self, _: WorkerId) {
+    pub(crate) fn update(&mut self, _: WorkerId) {
         match *self {}
     }
 }
@@ -37,11 +34,11 @@ impl NestedProgress {
 pub(crate) enum Progress {}
 
 impl Progress {
-    pub(crate) fn new(wanted: Wanted, _: Option<u64>) -> Option<Self> {
-        match wanted {}
+    pub(crate) fn new(request: BarRequest, _: Option<u64>) -> Option<Self> {
+        match request {}
     }
 
-    pub(crate) fn know(&self, _: u64) {
+    pub(crate) fn set_total(&self, _: u64) {
         match *self {}
     }
 

@@ -1,13 +1,13 @@
-//! What the terminal can show, as far as the environment says.
+//! What the terminal can show, according to the environment.
 
 use std::env;
 
-/// What bars may be drawn with.
+/// What a terminal can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Terminal {
-    /// A line can be drawn anew in its place.
+    /// It can overwrite a line.
     pub(super) can_redraw: bool,
-    /// It shows more than ASCII.
+    /// It can show more than ASCII.
     pub(super) is_utf8: bool,
 }
 
@@ -17,10 +17,10 @@ impl Terminal {
     }
 
     fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
-        // POSIX: an empty variable counts as one that is not set.
+        // For POSIX an empty variable is not set.
         let variable = |name| variable(name).filter(|value| !value.is_empty());
         let can_redraw = variable("TERM").is_some_and(|term| !matches!(&*term, "dumb" | "unknown"));
-        // In the order of setlocale(3). Without any the locale is "C".
+        // The order of setlocale(3). If none is set, the locale is "C".
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(variable).unwrap_or_default();
         let locale = locale.to_ascii_lowercase();
         Self { can_redraw, is_utf8: locale.contains("utf-8") || locale.contains("utf8") }
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_environment_says_what_it_can_show() {
+    fn the_environment_says_what_a_terminal_can_show() {
         for (variables, can_redraw, is_utf8) in [
             (&[("TERM", "xterm"), ("LANG", "de_DE.UTF-8")] as &[(&str, &str)], true, true),
             (&[("TERM", "screen"), ("LC_CTYPE", "C.utf8"), ("LANG", "C")], true, true),
