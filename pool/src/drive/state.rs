@@ -392,16 +392,16 @@ impl State {
                 let mut discarded = Inbox::default();
                 let inbox = self.jobs.inbox_of(job).unwrap_or(&mut discarded);
                 let answers = handle.take_answers(worker, unit, first, count, inbox);
-                self.note_answers(worker, unit, job, answers)
+                self.record_answers(worker, unit, job, answers)
             }
             Head::Init { unit } => {
                 let reply = handle.take_init_reply(unit)?;
-                self.note_order_reply(worker, reply.as_ref());
+                self.record_order_reply(worker, reply.as_ref());
                 Ok(())
             }
             Head::Resume { unit } => {
                 let reply = handle.take_order_reply(unit)?;
-                self.note_order_reply(worker, reply.as_ref());
+                self.record_order_reply(worker, reply.as_ref());
                 Ok(())
             }
             Head::Exit { unit } => {
@@ -410,7 +410,7 @@ impl State {
                         self.workers.exits().push(exit.index, worker, &value);
                     }
                     Some(ExitReply::Failed(exit, why)) => {
-                        self.workers.note_exit_failed(worker, Some(exit), why.into(), EndNotes::default());
+                        self.workers.record_exit_failure(worker, Some(exit), why.into(), EndNotes::default());
                     }
                     Some(ExitReply::Done) => self.handle(Event::OrderDone { worker }),
                     None => {}
@@ -420,7 +420,7 @@ impl State {
         }
     }
 
-    fn note_order_reply(&mut self, worker: WorkerId, reply: Option<&OrderReply>) {
+    fn record_order_reply(&mut self, worker: WorkerId, reply: Option<&OrderReply>) {
         match reply {
             Some(OrderReply::Done) => self.handle(Event::OrderDone { worker }),
             Some(OrderReply::Failed) => self.handle(Event::Failed { worker, bytes: 0 }),
@@ -428,7 +428,7 @@ impl State {
         }
     }
 
-    fn note_answers(
+    fn record_answers(
         &mut self,
         worker: WorkerId,
         unit: Unit,

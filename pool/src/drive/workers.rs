@@ -366,10 +366,10 @@ impl Workers {
     pub(super) fn lose_exit(&mut self, worker: WorkerId, cause: Cause) {
         let (kind, notes) = (self.kind_of(worker, cause), self.end_notes(worker, cause));
         let function = self.get(worker).and_then(WorkerHandle::next_exit);
-        self.note_exit_failed(worker, function, kind, notes);
+        self.record_exit_failure(worker, function, kind, notes);
     }
 
-    pub(super) fn note_exit_failed(
+    pub(super) fn record_exit_failure(
         &mut self,
         worker: WorkerId,
         function: Option<FunctionRef>,

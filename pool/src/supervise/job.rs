@@ -96,7 +96,7 @@ impl Job {
         self.held_bytes = self.held_bytes.saturating_sub(bytes);
     }
 
-    pub(super) fn note_result_bytes(&mut self, bytes: u64) {
+    pub(super) fn record_result_bytes(&mut self, bytes: u64) {
         self.result_bytes = if self.result_bytes == 0 { bytes } else { self.result_bytes.midpoint(bytes) };
     }
 

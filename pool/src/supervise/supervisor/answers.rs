@@ -14,7 +14,7 @@ impl Supervisor {
             job.done += count;
             if job.open {
                 job.hold(count, bytes);
-                job.note_result_bytes(bytes / count.max(1));
+                job.record_result_bytes(bytes / count.max(1));
             }
             if pace_ns > 0 {
                 let last = job.pace_ns.unwrap_or(pace_ns);

@@ -58,7 +58,7 @@ impl Supervisor {
     }
 
     /// Works out the lifespan of workers anew, when a job is opened or closed.
-    pub(super) fn note_lifespan(&mut self) {
+    pub(super) fn update_lifespan(&mut self) {
         let lifespans = self.jobs.values().filter(|job| job.open).filter_map(|job| job.plan.lifespan);
         self.lifespan = lifespans.min().unwrap_or(u64::MAX);
     }

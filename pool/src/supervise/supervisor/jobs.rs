@@ -13,7 +13,7 @@ impl Supervisor {
         job.ended = encoded > 0;
         job.backlog.extend(TaskIndex::default().range(encoded).map(|index| (index, 1)));
         self.jobs.insert(id, job);
-        self.note_lifespan();
+        self.update_lifespan();
         let mut due = Vec::new();
         for worker in self.workers.ids() {
             if self.workers[worker].phase == Phase::Absent {
@@ -68,7 +68,7 @@ impl Supervisor {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.open = false;
         job.backlog.clear();
-        self.note_lifespan();
+        self.update_lifespan();
         for worker in self.workers.ids() {
             let entry = &self.workers[worker];
             if entry.queue.tasks_of(id) > 0 && !entry.queue.is_only(id) {

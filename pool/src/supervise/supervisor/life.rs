@@ -84,7 +84,7 @@ impl Supervisor {
     }
 
     pub(super) fn not_started(&mut self, worker: WorkerId, is_final: bool) {
-        self.note_failed_start(worker);
+        self.count_failed_start(worker);
         self.ended(worker, true, is_final);
     }
 
@@ -108,7 +108,7 @@ impl Supervisor {
         let failed_start =
             boot || in_init || (entry.phase == Phase::Up && entry.served == 0 && killed_for.is_none());
         if failed_start {
-            self.note_failed_start(worker);
+            self.count_failed_start(worker);
         }
         match guilty.map(|batch| (batch, batch.kind)) {
             Some((batch, OrderKind::Tasks { job, first, attempt, .. })) => {
@@ -172,7 +172,7 @@ impl Supervisor {
         }
     }
 
-    fn note_failed_start(&mut self, worker: WorkerId) {
+    fn count_failed_start(&mut self, worker: WorkerId) {
         if self.needs_workers() {
             self.workers[worker].failed_starts += 1;
         }
