@@ -61,7 +61,7 @@ impl Observer {
     /// A worker is about to be started.
     pub(crate) fn worker_starting(&mut self, worker: WorkerId) {
         if let Some(history) = &mut self.history {
-            history.started(worker, now_ns());
+            history.worker_starting(worker, now_ns());
         }
     }
 
@@ -78,7 +78,7 @@ impl Observer {
     /// It has said that it is up.
     pub(crate) fn worker_up(&mut self, worker: WorkerId) {
         if let Some(history) = &mut self.history {
-            history.is_up(worker, now_ns());
+            history.worker_up(worker, now_ns());
         }
     }
 
@@ -96,8 +96,8 @@ impl Observer {
         self.events.record(worker, if is_orderly { Event::Ended } else { died() });
         if let Some(history) = &mut self.history {
             let now = now_ns();
-            let noted = probes.track.as_ref().map(|track| track.read(now)).unwrap_or_default();
-            history.ended(worker, noted, (!is_orderly).then(|| death.to_string()), now);
+            let recorded = probes.track.as_ref().map(|track| track.read(now)).unwrap_or_default();
+            history.worker_ended(worker, recorded, (!is_orderly).then(|| death.to_string()), now);
         }
         Ended { death, stderr_tail, running, is_orderly }
     }
@@ -111,13 +111,13 @@ impl Observer {
 
     pub(crate) fn job_opened(&mut self, job: JobId, task: FunctionRef, now: u64) {
         if let Some(history) = &mut self.history {
-            history.opened(job, task.index, task.name, now);
+            history.job_opened(job, task.index, task.name, now);
         }
     }
 
     pub(crate) fn job_closed(&mut self, job: JobId, now: u64) {
         if let Some(history) = &mut self.history {
-            history.closed(job, now);
+            history.job_closed(job, now);
         }
     }
 
@@ -201,7 +201,7 @@ impl Observer {
     pub(crate) fn timeline<'p>(&self, living: impl Iterator<Item = Option<&'p Probes>>) -> Timeline {
         let Some(history) = &self.history else { return Timeline::default() };
         let now = now_ns();
-        let noted = |probes: Option<&Probes>| Some(probes?.track.as_ref()?.read(now));
-        history.timeline(living.map(|probes| noted(probes).unwrap_or_default()), now)
+        let recorded = |probes: Option<&Probes>| Some(probes?.track.as_ref()?.read(now));
+        history.timeline(living.map(|probes| recorded(probes).unwrap_or_default()), now)
     }
 }

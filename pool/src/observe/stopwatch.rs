@@ -53,7 +53,7 @@ impl Stopwatch {
     #[inline]
     pub(crate) fn rest(&mut self) {
         if let Some(recorder) = &mut self.recorder {
-            recorder.rest();
+            recorder.pause();
         }
     }
 

@@ -1,43 +1,44 @@
-//! What the parent knows of the workers' lives and of calls, and keeps for a picture.
+//! What the parent keeps for a timeline: the lives of workers, calls, and what ended workers had recorded.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::slices::{Slice, Slices};
-use super::track::Noted;
+use super::track::Recording;
 use super::{Timeline, WorkerLine};
 use crate::ids::{JobId, PerWorker, WorkerId};
 
-/// So many lives and calls are kept, the last ones.
-const MOST: usize = 1024;
+/// The most lives, and the most calls, that are kept.
+const MAX_KEPT: usize = 1024;
 
-/// Of a pool that was asked for it.
+/// The past of a pool.
 #[derive(Debug)]
 pub(crate) struct History {
-    /// What workers did that are gone, by their numbers.
+    /// What each worker's ended processes or threads did.
     past: PerWorker<Slices>,
     lives: VecDeque<Life>,
     calls: VecDeque<Call>,
+    /// Calls that have not ended.
     open: BTreeMap<JobId, Call>,
     names: BTreeMap<u32, &'static str>,
-    born: u64,
+    start: u64,
 }
 
-/// A worker's life.
+/// The life of one process or thread of a worker, in CLOCK_MONOTONIC nanoseconds.
 #[derive(Debug, Clone)]
 pub(super) struct Life {
     pub(super) worker: WorkerId,
     pub(super) start: u64,
-    /// When it was up.
+    /// When it was ready for tasks.
     pub(super) up: Option<u64>,
     pub(super) end: Option<u64>,
-    /// How it died, if it had not been told to end.
+    /// How it died, unless it ended as it was told to.
     pub(super) death: Option<String>,
 }
 
 impl Life {
-    /// A worker is up when it is at work, though the parent may have heard it later. Slices do not overlap but where one is
-    /// within another, or viewers drop them.
-    fn up_at_work(&self, slices: &[Slice]) -> Self {
+    /// Ends the start-up before the first slice of this life: the parent may hear only later that the worker is up.
+    /// Trace viewers drop slices that partly overlap.
+    fn without_overlap(&self, slices: &[Slice]) -> Self {
         let around = slices.partition_point(|slice| slice.end <= self.start);
         let bound =
             slices.get(around).map(|slice| if slice.start > self.start { slice.start } else { slice.end });
@@ -51,12 +52,13 @@ impl Life {
 pub(super) struct Call {
     pub(super) task: &'static str,
     pub(super) start: u64,
-    /// None while it is under way.
+    /// None while it is open.
     pub(super) end: Option<u64>,
 }
 
+/// Adds an item, in place of the oldest if there are enough.
 fn keep<T>(list: &mut VecDeque<T>, item: T) {
-    if list.len() >= MOST {
+    if list.len() >= MAX_KEPT {
         list.pop_front();
     }
     list.push_back(item);
@@ -70,27 +72,33 @@ impl History {
             calls: VecDeque::new(),
             open: BTreeMap::new(),
             names: BTreeMap::new(),
-            born: now,
+            start: now,
         }
     }
 
-    pub(crate) fn started(&mut self, worker: WorkerId, start: u64) {
+    pub(crate) fn worker_starting(&mut self, worker: WorkerId, start: u64) {
         keep(&mut self.lives, Life { worker, start, up: None, end: None, death: None });
     }
 
+    /// The last life of a worker.
     fn life(&mut self, worker: WorkerId) -> Option<&mut Life> {
         self.lives.iter_mut().rev().find(|life| life.worker == worker)
     }
 
-    pub(crate) fn is_up(&mut self, worker: WorkerId, now: u64) {
+    pub(crate) fn worker_up(&mut self, worker: WorkerId, now: u64) {
         if let Some(life) = self.life(worker) {
             life.up = Some(now);
         }
     }
 
-    /// The worker is gone.
-    pub(crate) fn ended(&mut self, worker: WorkerId, noted: Noted, death: Option<String>, now: u64) {
-        for slice in noted.slices.into_iter().chain(noted.running.map(|running| running.until(now))) {
+    pub(crate) fn worker_ended(
+        &mut self,
+        worker: WorkerId,
+        recorded: Recording,
+        death: Option<String>,
+        now: u64,
+    ) {
+        for slice in recorded.slices.into_iter().chain(recorded.running.map(|running| running.until(now))) {
             self.past[worker].push(slice);
         }
         if let Some(life) = self.life(worker) {
@@ -98,29 +106,29 @@ impl History {
         }
     }
 
-    /// A call was opened, of the task with this index in the registry.
-    pub(crate) fn opened(&mut self, job: JobId, index: u32, task: &'static str, now: u64) {
-        self.names.insert(index, task);
+    /// `entry` is the index of the task's function in the registry.
+    pub(crate) fn job_opened(&mut self, job: JobId, entry: u32, task: &'static str, now: u64) {
+        self.names.insert(entry, task);
         self.open.insert(job, Call { task, start: now, end: None });
     }
 
-    pub(crate) fn closed(&mut self, job: JobId, now: u64) {
+    pub(crate) fn job_closed(&mut self, job: JobId, now: u64) {
         if let Some(call) = self.open.remove(&job) {
             keep(&mut self.calls, Call { end: Some(now), ..call });
         }
     }
 
-    /// All that is known by now, with what living workers have noted.
-    pub(crate) fn timeline(&self, living: impl Iterator<Item = Noted>, now: u64) -> Timeline {
+    /// The timeline up to now. `living` has what each worker has recorded since its last start.
+    pub(crate) fn timeline(&self, living: impl Iterator<Item = Recording>, now: u64) -> Timeline {
         let workers = self.past.numbered().zip(living).map(|((worker, past), living)| {
             let running = living.running.map(|running| running.until(now));
             let slices: Vec<Slice> =
                 past.list().iter().copied().chain(living.slices).chain(running).collect();
             let lives = self.lives.iter().filter(|life| life.worker == worker);
-            WorkerLine { lives: lives.map(|life| life.up_at_work(&slices)).collect(), slices }
+            WorkerLine { lives: lives.map(|life| life.without_overlap(&slices)).collect(), slices }
         });
         let calls = self.calls.iter().chain(self.open.values()).cloned().collect();
         let workers = workers.collect::<Vec<_>>().into();
-        Timeline { workers, calls, names: self.names.clone(), start: self.born, end: now }
+        Timeline { workers, calls, names: self.names.clone(), start: self.start, end: now }
     }
 }

@@ -1,4 +1,5 @@
-//! What a pool did when: a picture of its run.
+//! What a pool's workers did when. Each worker records it on a [`Track`], which the parent reads when it is asked for a
+//! timeline. The parent itself keeps the [`History`]: lives of workers, calls, and what ended workers had recorded.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,9 +24,9 @@ use crate::sys::memfile::Limited;
 
 /// What a pool's workers did when; from [`WorkerPool::timeline`](crate::WorkerPool::timeline).
 ///
-/// There is a track for each worker, with its start-ups, init functions, tasks and deaths, and one for the pool's calls. Tasks
-/// that are shorter than a tenth of a millisecond and follow each other are shown together, and longer ones too when the run
-/// gets long: what is kept of a worker is bounded, whatever it does. Of lives and calls the last 1024 are kept.
+/// It has a track for each worker, with its start-ups, init functions, tasks and deaths, and one for the pool's calls.
+/// Tasks that are shorter than a tenth of a millisecond and follow each other are shown together. In a long run longer
+/// ones are, too: the memory for each worker is bounded, whatever it does. The last 1024 lives and calls are kept.
 ///
 /// ```
 /// # #[pool::worker_task]
@@ -49,9 +50,9 @@ use crate::sys::memfile::Limited;
 pub struct Timeline {
     workers: PerWorker<WorkerLine>,
     calls: Vec<Call>,
-    /// What the tasks are called, by their indices in the registry.
+    /// The names of tasks, by their indices in the registry.
     names: BTreeMap<u32, &'static str>,
-    /// From when to when: CLOCK_MONOTONIC in nanoseconds.
+    /// The time it covers: CLOCK_MONOTONIC in nanoseconds.
     start: u64,
     end: u64,
 }
@@ -64,27 +65,27 @@ struct WorkerLine {
 }
 
 impl Timeline {
-    /// Writes a trace in the JSON format of Chrome's trace viewer, which <https://ui.perfetto.dev> opens too. Times are in
-    /// microseconds from the pool's beginning.
+    /// Writes a trace in the JSON format of Chrome's trace viewer, which <https://ui.perfetto.dev> opens too. Times
+    /// are in microseconds since the pool was built.
     ///
     /// # Errors
-    /// What writing gives.
+    /// Those of writing.
     pub fn write_trace(&self, mut out: impl Write) -> io::Result<()> {
-        out.write_all(trace::of(self).as_bytes())
+        out.write_all(trace::format(self).as_bytes())
     }
 
-    /// Writes a picture, as SVG. A browser tells more of what the pointer is over.
+    /// Writes a picture, as SVG. In a browser, tooltips tell more.
     ///
     /// # Errors
-    /// What writing gives.
+    /// Those of writing.
     pub fn write_svg(&self, mut out: impl Write) -> io::Result<()> {
-        out.write_all(picture::of(self).as_bytes())
+        out.write_all(picture::draw(self).as_bytes())
     }
 
     /// Writes a picture into a file whose name ends with `.svg`, and a trace into any other.
     ///
     /// # Errors
-    /// What making or writing the file gives.
+    /// Those of creating or writing the file.
     pub fn save(&self, path: impl AsRef<Path>) -> io::Result<()> {
         let path = path.as_ref();
         let mut out = BufWriter::new(Limited::new(File::create(path)?)?);
@@ -97,20 +98,20 @@ impl Timeline {
     }
 }
 
-/// For the fuzzer: the parent reads a track on which a worker has noted this, when it is gone and while another lives.
+/// For the fuzzer: reads a track into which a worker wrote `bytes`, after its end and while another one lives.
 #[cfg(fuzzing)]
 pub fn read_any(bytes: &[u8]) {
     let (track, _) = Track::open().expect("memory for a track");
     let (worker, now) = (crate::ids::WorkerId(0), 1 << 40);
     let mut history = History::new(1, 0);
     for words in bytes.as_chunks::<8>().0.chunks(16_000) {
-        track.note_any(words.iter().map(|word| u64::from_le_bytes(*word)));
-        history.started(worker, 1);
-        history.ended(worker, track.read(now), None, now);
+        track.write(words.iter().map(|word| u64::from_le_bytes(*word)));
+        history.worker_starting(worker, 1);
+        history.worker_ended(worker, track.read(now), None, now);
     }
     let timeline = history.timeline(std::iter::once(track.read(now)), now);
-    assert!(timeline.workers.iter().all(|line| line.slices.len() <= 3 * slices::MOST));
-    assert!(trace::of(&timeline).len() + picture::of(&timeline).len() < 8 << 20);
+    assert!(timeline.workers.iter().all(|line| line.slices.len() <= 3 * slices::MAX_SLICES));
+    assert!(trace::format(&timeline).len() + picture::draw(&timeline).len() < 8 << 20);
 }
 
 /// A function's name, without the path to it.
@@ -119,7 +120,7 @@ fn short(name: &str) -> &str {
 }
 
 impl Timeline {
-    /// What was done, in one word.
+    /// The function that the slice is named after.
     fn name_of(&self, slice: &Slice) -> &'static str {
         match slice.task {
             INIT => "init",
@@ -128,7 +129,7 @@ impl Timeline {
         }
     }
 
-    /// Which tasks, in a few words.
+    /// The function and its tasks, in a few words.
     fn label_of(&self, slice: &Slice) -> String {
         let name = self.name_of(slice);
         match (slice.task, slice.count) {

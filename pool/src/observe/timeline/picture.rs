@@ -15,17 +15,17 @@ const TOP: f64 = 24.0;
 const ROW: f64 = 22.0;
 const GAP: f64 = 6.0;
 const LETTER: f64 = 7.0;
-/// So many rows of calls are drawn, one for each of those that go on at once.
-const MOST_CALL_ROWS: usize = 8;
+/// The most rows of calls. Calls that overlap are in different rows.
+const MAX_CALL_ROWS: usize = 8;
 
-/// Of tasks, the most frequent first: Okabe and Ito's colours, which the colour-blind can tell apart.
+/// The colours of tasks, for the one that took most time first: Okabe and Ito's, which the colour-blind can tell apart.
 /// <https://jfly.uni-koeln.de/color/>
 const COLOURS: [&str; 7] = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442"];
 const START_UP: &str = "#bbbbbb";
 const PHASE: &str = "#888888";
 const DEATH: &str = "#c00000";
 
-/// A picture in the making.
+/// A picture being drawn.
 struct Canvas<'t> {
     timeline: &'t Timeline,
     svg: String,
@@ -39,8 +39,8 @@ impl Canvas<'_> {
     }
 
     fn put(&mut self, element: std::fmt::Arguments<'_>) {
-        let put = self.svg.write_fmt(element);
-        debug_assert!(put.is_ok());
+        let written = self.svg.write_fmt(element);
+        debug_assert!(written.is_ok());
         self.svg.push('\n');
     }
 
@@ -49,24 +49,24 @@ impl Canvas<'_> {
         self.put(format_args!(r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}">{text}</text>"#));
     }
 
-    /// A time in a row, with what the pointer tells of it, and what is written there if it fits.
-    fn span(&mut self, (start, end): (u64, u64), y: f64, colour: &str, told: &str, written: &str) {
+    /// A bar from `start` to `end`, with a tooltip, and with a label if it fits.
+    fn span(&mut self, (start, end): (u64, u64), y: f64, colour: &str, tooltip: &str, label: &str) {
         let (x, width) = (self.x(start), (self.x(end) - self.x(start)).max(0.5));
         let took = time(end.saturating_sub(start));
-        let told = escaped(told);
-        // Of many thin ones nothing would be seen but edges.
+        let tooltip = escaped(tooltip);
+        // Thin bars would be all edge.
         let edge = if width < 3.0 { "" } else { r#" stroke="white" stroke-width="0.3""# };
         self.put(format_args!(
-            r#"<rect x="{x:.2}" y="{y:.1}" width="{width:.2}" height="{ROW}" fill="{colour}"{edge}><title>{told}: {took}</title></rect>"#
+            r#"<rect x="{x:.2}" y="{y:.1}" width="{width:.2}" height="{ROW}" fill="{colour}"{edge}><title>{tooltip}: {took}</title></rect>"#
         ));
-        if written.len() as f64 * LETTER + 4.0 < width {
-            let (x, y, written) = (x + 4.0, y + ROW - 7.0, escaped(written));
-            self.put(format_args!(r#"<text x="{x:.1}" y="{y:.1}" class="in">{written}</text>"#));
+        if label.len() as f64 * LETTER + 4.0 < width {
+            let (x, y, label) = (x + 4.0, y + ROW - 7.0, escaped(label));
+            self.put(format_args!(r#"<text x="{x:.1}" y="{y:.1}" class="in">{label}</text>"#));
         }
     }
 }
 
-/// Text between tags.
+/// Escapes text that stands between tags.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
@@ -75,7 +75,7 @@ fn time(ns: u64) -> String {
     format!("{:.1?}", std::time::Duration::from_nanos(ns))
 }
 
-/// A round number of nanoseconds for the distance of marks, of which there are to be about ten.
+/// The distance between time marks in nanoseconds: a round number that gives about ten of them.
 fn distance(ns: u64) -> u64 {
     let least = (ns / 10).max(1);
     let ten = 10u64.pow(least.ilog10());
@@ -86,7 +86,7 @@ fn distance(ns: u64) -> u64 {
         .unwrap_or(least)
 }
 
-/// Calls by rows: in one row none begins before the last has ended.
+/// Places calls in rows so that those of a row do not overlap. Calls that find no row are left out.
 fn rows(calls: &[Call], end: u64) -> Vec<Vec<&Call>> {
     let mut rows: Vec<Vec<&Call>> = Vec::new();
     let mut calls: Vec<&Call> = calls.iter().collect();
@@ -95,14 +95,14 @@ fn rows(calls: &[Call], end: u64) -> Vec<Vec<&Call>> {
         let fits = |row: &Vec<&Call>| row.last().is_none_or(|last| last.end.unwrap_or(end) <= call.start);
         match rows.iter().position(fits) {
             Some(row) => rows[row].push(call),
-            None if rows.len() < MOST_CALL_ROWS => rows.push(vec![call]),
+            None if rows.len() < MAX_CALL_ROWS => rows.push(vec![call]),
             None => {}
         }
     }
     rows
 }
 
-pub(super) fn of(timeline: &Timeline) -> String {
+pub(super) fn draw(timeline: &Timeline) -> String {
     let mut times: BTreeMap<u32, u64> = BTreeMap::new();
     for slice in timeline.workers.iter().flat_map(|line| &line.slices).filter(|slice| slice.task < EXIT) {
         *times.entry(slice.task).or_default() += slice.len();

@@ -1,23 +1,23 @@
-//! What a worker did, as slices of time, in bounded memory.
+//! What a worker did, as slices of time in bounded memory.
 
-/// So many slices are kept of a worker.
-pub(crate) const MOST: usize = 1024;
-/// Tasks that follow each other are one slice until it is this long, in nanoseconds, at first.
+/// The most slices that are kept of a worker.
+pub(crate) const MAX_SLICES: usize = 1024;
+/// The grain of a short run: see [`Slices::grain_ns`].
 const FIRST_GRAIN_NS: u64 = 100_000;
 
-/// A time in which a worker did one thing: a task, or many of one function that followed each other.
+/// A time in which a worker did one thing: a task, or several of one function, one right after another.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Slice {
-    /// What: a task, by its index in the registry, or [`INIT`] or [`EXIT`].
+    /// The index of the task's function in the registry, or [`INIT`] or [`EXIT`].
     pub(crate) task: u32,
-    /// How many tasks.
+    /// The number of tasks.
     pub(crate) count: u32,
     /// The index of the first of them.
     pub(crate) first: u64,
-    /// From when to when: CLOCK_MONOTONIC in nanoseconds.
+    /// CLOCK_MONOTONIC in nanoseconds, like `end`.
     pub(crate) start: u64,
     pub(crate) end: u64,
-    /// How much longer than all else in it, in nanoseconds, that took which gives it its name.
+    /// The votes by which `task` leads, in nanoseconds: see [`Slice::absorb`].
     pub(crate) lead: u64,
 }
 
@@ -31,13 +31,14 @@ impl Slice {
         self.end.saturating_sub(self.start)
     }
 
-    /// The same, of one task, as it is by now.
+    /// The slice of a task that is still running.
     pub(crate) fn until(self, now: u64) -> Self {
         let end = now.max(self.start);
         Self { end, lead: end - self.start, ..self }
     }
 
-    /// Takes in the one that follows. What takes more than half of the time gives its name: a vote as by Boyer and Moore.
+    /// Merges the next slice into this one. `task` stays or becomes the function that took more than half of the time,
+    /// if there is one: Boyer and Moore's majority vote, with nanoseconds as votes.
     fn absorb(&mut self, next: &Self) {
         if next.task == self.task {
             self.lead = self.lead.saturating_add(next.lead);
@@ -51,17 +52,17 @@ impl Slice {
     }
 }
 
-/// Slices, one after the other. When there are too many, those that are close are merged: the longer the time, the coarser
+/// The slices of a worker, in order. When there are too many, neighbours are merged: the longer the run, the coarser
 /// its picture.
 #[derive(Debug, Clone)]
 pub(crate) struct Slices {
     list: Vec<Slice>,
-    grain: u64,
+    grain_ns: u64,
 }
 
 impl Default for Slices {
     fn default() -> Self {
-        Self { list: Vec::new(), grain: FIRST_GRAIN_NS }
+        Self { list: Vec::new(), grain_ns: FIRST_GRAIN_NS }
     }
 }
 
@@ -70,16 +71,16 @@ impl Slices {
         &self.list
     }
 
-    /// How long a slice of several tasks is at least, unless others follow late.
-    pub(crate) fn grain(&self) -> u64 {
-        self.grain
+    /// Short tasks that follow each other are one slice until it is this long.
+    pub(crate) fn grain_ns(&self) -> u64 {
+        self.grain_ns
     }
 
-    /// Adds one. True if others were merged to make room.
+    /// Adds a slice. Returns whether others were merged to make room.
     pub(crate) fn push(&mut self, slice: Slice) -> bool {
-        let full = self.list.len() >= MOST;
-        while full && self.list.len() > MOST / 2 {
-            self.grain = self.grain.saturating_mul(2);
+        let full = self.list.len() >= MAX_SLICES;
+        while full && self.list.len() > MAX_SLICES / 2 {
+            self.grain_ns = self.grain_ns.saturating_mul(2);
             self.merge();
         }
         self.list.push(slice);
@@ -87,7 +88,7 @@ impl Slices {
     }
 
     fn merge(&mut self) {
-        let grain = self.grain;
+        let grain = self.grain_ns;
         self.list.dedup_by(|next, last| {
             let gap = next.start.saturating_sub(last.end);
             let close = gap <= grain / 4 && next.end.saturating_sub(last.start) <= grain;
@@ -103,7 +104,7 @@ impl Slices {
 mod tests {
     use super::*;
 
-    /// Tasks of this length with such gaps.
+    /// Tasks of length `len` with gaps between them.
     fn slices(count: u64, len: u64, gap: u64) -> Slices {
         let mut slices = Slices::default();
         for first in 0..count {
@@ -124,7 +125,11 @@ mod tests {
     fn any_number_takes_bounded_memory() {
         for (len, gap) in [(1, 0), (1_000, 1_000_000), (3_000_000_000, 7)] {
             let kept = slices(100_000, len, gap);
-            assert!((MOST / 8..=MOST).contains(&kept.list().len()), "{} of {len}", kept.list().len());
+            assert!(
+                (MAX_SLICES / 8..=MAX_SLICES).contains(&kept.list().len()),
+                "{} of {len}",
+                kept.list().len()
+            );
             assert_eq!(kept.list().iter().map(|slice| u64::from(slice.count)).sum::<u64>(), 100_000);
             assert!(kept.list().is_sorted_by(|a, b| a.end <= b.start));
             assert_eq!(kept.list().last().unwrap().end, 99_999 * (len + gap) + len);

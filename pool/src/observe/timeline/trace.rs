@@ -1,46 +1,47 @@
 //! The timeline as a trace: <https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU>.
 //!
-//! Written by hand: a crate for JSON would bring its `PartialEq` impls for numbers into programs that never asked for them,
-//! where the compiler then can't infer what it could before.
+//! The JSON is written by hand: `serde_json` has `PartialEq` impls for numbers, and with them in scope the compiler
+//! can no longer infer some types in programs that never asked for that crate.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use super::history::{Call, Life};
 use super::slices::Slice;
 use super::{Timeline, short};
 
-/// A trace in the making.
+/// A trace being written.
 struct Trace<'t> {
     timeline: &'t Timeline,
     json: String,
 }
 
 impl Trace<'_> {
-    /// In microseconds.
+    /// Microseconds since the start of the timeline.
     fn at(&self, ns: u64) -> f64 {
         ns.saturating_sub(self.timeline.start) as f64 / 1e3
     }
 
-    /// An event of this kind on this track: workers have theirs from 1 on. `more` are its other fields.
-    fn put(&mut self, kind: &str, category: &str, name: &str, track: usize, more: std::fmt::Arguments<'_>) {
+    /// Appends an event. `track` is 0 for calls, and one more than a worker's number for its own. `more` are further
+    /// fields.
+    fn event(&mut self, kind: &str, category: &str, name: &str, track: usize, more: fmt::Arguments<'_>) {
         let comma = if self.json.ends_with('[') { "" } else { "," };
         let name = quoted(name);
         let pid = std::process::id();
-        let put = write!(
+        let written = write!(
             self.json,
             "{comma}\n{{\"ph\":\"{kind}\",\"cat\":\"{category}\",\"name\":{name},\"pid\":{pid},\"tid\":{track},{more}}}"
         );
-        debug_assert!(put.is_ok());
+        debug_assert!(written.is_ok());
     }
 
-    fn name(&mut self, what: &str, name: &str, track: usize) {
+    fn metadata(&mut self, key: &str, name: &str, track: usize) {
         let name = quoted(name);
-        self.put("M", "__metadata", what, track, format_args!("\"args\":{{\"name\":{name}}}"));
+        self.event("M", "__metadata", key, track, format_args!("\"args\":{{\"name\":{name}}}"));
     }
 
     fn span(&mut self, category: &str, name: &str, track: usize, (start, end): (u64, u64), args: &str) {
         let (ts, dur) = (self.at(start), self.at(end) - self.at(start));
-        self.put(
+        self.event(
             "X",
             category,
             name,
@@ -50,7 +51,7 @@ impl Trace<'_> {
     }
 }
 
-/// A string of JSON.
+/// A JSON string. Control characters become spaces.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for character in text.chars() {
@@ -64,12 +65,12 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-pub(super) fn of(timeline: &Timeline) -> String {
+pub(super) fn format(timeline: &Timeline) -> String {
     let mut trace = Trace { timeline, json: "{\"traceEvents\":[".into() };
-    trace.name("process_name", "pool", 0);
+    trace.metadata("process_name", "pool", 0);
     for (worker, line) in timeline.workers.numbered() {
         let track = worker.0 + 1;
-        trace.name("thread_name", &format!("worker {worker}"), track);
+        trace.metadata("thread_name", &format!("worker {worker}"), track);
         for slice in &line.slices {
             let Slice { first, count, start, end, .. } = *slice;
             let args = format!("\"first\":{first},\"tasks\":{count}");
@@ -81,14 +82,14 @@ pub(super) fn of(timeline: &Timeline) -> String {
             if let (Some(end), Some(death)) = (end, death) {
                 let ts = trace.at(*end);
                 let name = format!("died: {death}");
-                trace.put("i", "life", &name, track, format_args!("\"s\":\"t\",\"ts\":{ts:.3}"));
+                trace.event("i", "life", &name, track, format_args!("\"s\":\"t\",\"ts\":{ts:.3}"));
             }
         }
     }
     for (id, Call { task, start, end }) in timeline.calls.iter().enumerate() {
         for (kind, time) in [("b", *start), ("e", end.unwrap_or(timeline.end))] {
             let ts = trace.at(time);
-            trace.put(
+            trace.event(
                 kind,
                 "call",
                 short(task),
@@ -106,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_text_is_a_string() {
+    fn texts_are_quoted() {
         assert_eq!(quoted("a \"b\" \\ c\nä"), r#""a \"b\" \\ c ä""#);
     }
 }
