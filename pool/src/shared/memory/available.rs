@@ -1,12 +1,12 @@
-//! Refuses an object for which there is plainly not enough memory. The kernel has no answer for that: asked for more
-//! memory than there is, it kills a process.
+//! Refuses an object for which there is plainly not enough memory. The kernel does not refuse: asked for more memory
+//! than there is, it kills a process.
 
 use std::path::Path;
 
 use crate::sys::memfile::check_len;
 use crate::sys::read_text;
 
-/// Smaller objects are not checked: reading the two files costs more than allocating them.
+/// Objects below this size are not checked: reading the two files would cost more than allocating them.
 const SMALL_BYTES: u64 = 1 << 20;
 
 fn refuse(bytes: u64, most: u64, of: &str) -> Result<(), String> {
@@ -20,14 +20,14 @@ pub(in crate::shared) fn check(bytes: usize) -> Result<(), String> {
     if bytes < SMALL_BYTES { Ok(()) } else { memory(bytes) }
 }
 
-/// The machine's memory and swap in bytes, used or not; none where the system does not tell.
+/// The machine's memory and swap in bytes, used or not; none if the system does not tell.
 pub(crate) fn whole() -> Option<u64> {
     let text = read_text("/proc/meminfo").ok()?;
     let bytes_of = |name| Some(field(&text, name)? << 10);
     Some(bytes_of("MemTotal:")? + bytes_of("SwapTotal:").unwrap_or(0))
 }
 
-/// An error message if there are plainly not this many bytes of memory left.
+/// An error message if plainly fewer than this many bytes of memory are left.
 pub(crate) fn memory(bytes: u64) -> Result<(), String> {
     let refuse = |most: u64, of: &str| refuse(bytes, most, of);
     let read = |path: &Path| read_text(path).ok();
@@ -44,7 +44,7 @@ pub(crate) fn memory(bytes: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// What the machine has left, in bytes.
+/// The memory that the machine has left, in bytes.
 #[derive(Debug, PartialEq, Eq)]
 struct Machine {
     available: u64,
@@ -57,12 +57,12 @@ fn machine(read: impl Fn(&Path) -> Option<String>) -> Option<Machine> {
     Some(Machine { available: bytes_of("MemAvailable:")?, swap: bytes_of("SwapFree:").unwrap_or(0) })
 }
 
-/// Where one version of control groups has its numbers.
+/// The files in which one version of control groups shows its numbers.
 struct Hierarchy {
     root: &'static str,
     limit: &'static str,
     current: &'static str,
-    /// The sizes of the page cache, which the kernel gives up for others.
+    /// The sizes of the page cache, which the kernel frees if memory is needed.
     caches: [&'static str; 2],
 }
 
@@ -80,7 +80,7 @@ const SECOND: Hierarchy = Hierarchy {
     caches: ["inactive_file", "active_file"],
 };
 
-/// How many bytes the process's control groups and their ancestors leave; none without a limit.
+/// How many bytes the limits of the process's control groups and their ancestors leave; none without a limit.
 fn cgroup(read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
     let groups = read(Path::new("/proc/self/cgroup"))?;
     let first = |line: &str| {

@@ -1,9 +1,9 @@
 //! The memory of one object: an anonymous file, allocated up front and sealed against resizing, and its mapping in this
 //! process.
 //!
-//! A process that has a handle opens the file as `/proc/PROCESS/fd/DESCRIPTOR`, where PROCESS has it open. It trusts
-//! only what the kernel says of what it finds there: the name, which holds a random number and is fixed when the file
-//! is made; the size; and the seals.
+//! A process with a handle opens the file as `/proc/PROCESS/fd/DESCRIPTOR`, where PROCESS has it open. It trusts only
+//! what the kernel says about the file that it finds there: the name, which contains a random number and is fixed when
+//! the file is made; the size; and the seals.
 #![allow(unsafe_code, reason = "maps memory that processes share")]
 
 use std::ffi::c_void;
@@ -26,8 +26,8 @@ use crate::sys::named;
 
 const SEALS: SealFlag = SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW).union(SealFlag::F_SEAL_SEAL);
 
-/// An object's memory in this process; unmapped and closed when dropped. A forked child keeps both, so that its copies
-/// of shared objects go on working: this descriptor is none of those that the crate closes in children.
+/// An object's memory in this process. Dropping it unmaps the memory and closes the descriptor. A forked child keeps
+/// both, so that its copies of shared objects go on working: the crate does not close this descriptor in children.
 #[derive(Debug)]
 pub(in crate::shared) struct Memory {
     file: Guarded,
@@ -35,15 +35,15 @@ pub(in crate::shared) struct Memory {
     len: usize,
 }
 
-// SAFETY: a mapping is an address range and a descriptor a number of the process; neither belongs to a thread.
+// SAFETY: a mapping is an address range of the whole process, and a descriptor a number; neither belongs to a thread.
 unsafe impl Send for Memory {}
-// SAFETY: `&Memory` gives out the address and the descriptor only, and changes neither.
+// SAFETY: `&Memory` only gives out the address and the descriptor, and changes neither.
 unsafe impl Sync for Memory {}
 
 /// Why another process's memory could not be opened.
 #[derive(Debug)]
 pub(in crate::shared) enum Unopened {
-    /// There is no such memory (any more) where it was said to be.
+    /// There is no such memory at that place, or not any more.
     Gone,
     /// The system refuses.
     Refused(io::Error),
@@ -56,7 +56,7 @@ impl Memory {
         let file = file.map_err(named("memfd_create"))?;
         let file = above_standard(file)?;
         let size = i64::try_from(len).map_err(io::Error::other)?;
-        // Allocates all pages now. Later, a lack of memory would be a SIGBUS at the first touch.
+        // Allocates all pages now. Otherwise a lack of memory would raise SIGBUS when a page is first touched.
         while let Err(error) = fallocate(&file, FallocateFlags::empty(), 0, size) {
             if error != Errno::EINTR {
                 return Err(error.into());
@@ -74,7 +74,7 @@ impl Memory {
         len: usize,
     ) -> Result<Self, Unopened> {
         let there = PathBuf::from(format!("/proc/{process}/fd/{descriptor}"));
-        // As a path only, at first: opening anything else, say a device, may have effects.
+        // At first only as a path (O_PATH): opening some other file, say a device, may have side effects.
         let place = open(&there, libc::O_PATH).map_err(|error| match error.raw_os_error() {
             Some(libc::ENOENT | libc::ESRCH) => Unopened::Gone,
             _ => Unopened::Refused(error),
@@ -101,8 +101,8 @@ impl Memory {
         Ok(Self { file, base, len })
     }
 
-    /// Gives the memory back to the system: every mapping reads zero from here on. Where the system can't, the last
-    /// mapping gives it back.
+    /// Gives the memory back to the system: every mapping reads zeroes from now on. If the system can't do that, the
+    /// memory is freed with the last mapping.
     pub(in crate::shared) fn free(&self) {
         let whole = i64::try_from(self.len).unwrap_or(i64::MAX);
         let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
@@ -115,7 +115,7 @@ impl Memory {
         &self.file
     }
 
-    /// The first byte; the mapping is aligned to a page.
+    /// The address of the first byte, which is aligned to a page.
     pub(in crate::shared) fn base(&self) -> NonNull<u8> {
         self.base.cast()
     }
@@ -128,8 +128,8 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: the range is exactly the mapping that `map` made. Its address is used only by objects that own this
-        // `Memory` through an `Arc`, so none is left.
+        // SAFETY: the range is exactly the mapping that `map` made. Only objects that own this `Memory` through an
+        // `Arc` use its address, and none of them is left.
         let unmapped = unsafe { munmap(self.base, self.len) };
         debug_assert!(unmapped.is_ok());
     }
@@ -161,7 +161,7 @@ mod tests {
     fn memory_is_found_by_its_name_and_size() {
         let memory = Memory::create("pool test found", 100).unwrap();
         let again = open_own(&memory, "pool test found", 100).unwrap();
-        // SAFETY: both are mapped, and no one else uses them.
+        // SAFETY: both are mapped, and nothing else uses them.
         unsafe {
             memory.base().write(7);
             assert_eq!(again.base().read(), 7);

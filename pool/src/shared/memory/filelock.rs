@@ -1,5 +1,5 @@
 //! Locks on bytes of an object's file. Each belongs to one opening of the file ("open file description locks" in
-//! fcntl(2)) and holds until the last descriptor or mapping of that opening is gone, in any process. So a lock that
+//! fcntl(2)), and lasts until the last descriptor or mapping of that opening is gone, in any process. So a lock that
 //! only a mapping carries tells whether the mapping is still there: the kernel drops it with the process, however that
 //! ends.
 
@@ -18,8 +18,8 @@ pub(in crate::shared) enum Kind {
     Exclusive,
 }
 
-/// Takes a lock, or changes the kind of this opening's lock; false if another opening's lock conflicts, and then
-/// nothing has changed.
+/// Takes a lock, or changes the kind of this opening's lock. False, without any change, if another opening's lock
+/// conflicts.
 pub(in crate::shared) fn try_lock(file: &impl AsFd, kind: Kind, at: i64) -> io::Result<bool> {
     match fcntl(file, FcntlArg::F_OFD_SETLK(&range(kind, at))) {
         Ok(_) => Ok(true),
@@ -36,7 +36,7 @@ pub(in crate::shared) fn is_locked(file: &Guarded, at: i64) -> io::Result<bool> 
     Ok(i32::from(found.l_type) != libc::F_UNLCK)
 }
 
-/// One byte, which may lie far beyond the end of the file.
+/// One byte, which may be far beyond the end of the file.
 fn range(kind: Kind, at: i64) -> libc::flock {
     let kind = match kind {
         Kind::Shared => libc::F_RDLCK,

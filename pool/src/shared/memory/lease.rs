@@ -1,12 +1,13 @@
-//! Tells which processes have an array mapped, and whether one has it for itself alone.
+//! Tells whether processes have an array mapped, and whether one has it alone.
 //!
 //! Every process that has an array's memory mapped has a *lease*: a shared lock on the file's first byte, carried by
 //! a mapping of one page beside the array's own (see [`filelock`](super::filelock)). The page is never touched. A
 //! fork copies it together with the array, so a child's lease holds by itself.
 //!
-//! To have the array alone, a process opens the file again, takes a shared lock with the new opening as well, and moves
-//! its lease to a page of that. It no longer uses the old opening then; if a forked child still does, its lock remains.
-//! Only when no other opening has a lock does the kernel make the new one exclusive, and then nobody else gets a lease.
+//! To have the array alone, a process opens the file again, takes a shared lock with the new opening too, and moves its
+//! lease to a page of that opening. It no longer uses the old opening then; if a forked child still does, the old lock
+//! remains. The kernel makes the new lock exclusive only if no other opening has a lock, and then no other process gets
+//! a lease.
 #![allow(unsafe_code, reason = "maps a page that carries a lock")]
 
 use std::ffi::c_void;
@@ -22,9 +23,9 @@ use super::file::reopen;
 use super::filelock::{Kind, try_lock};
 use crate::sys::fd::{Fd, Guarded};
 
-/// The byte that leases lock.
+/// The offset of the byte that leases lock.
 const LEASE: i64 = 0;
-/// One page, whatever the size of pages is: the kernel rounds a length of 1 up.
+/// A length of one page, whatever its size: the kernel rounds 1 up.
 pub(in crate::shared) const PAGE: NonZeroUsize = NonZeroUsize::MIN;
 
 /// This process's lease.
@@ -34,13 +35,13 @@ pub(in crate::shared) struct Lease {
 }
 
 impl Lease {
-    /// Takes a lease; none if another process has the array for itself.
+    /// Takes a lease; none if another process has the array alone.
     pub(in crate::shared) fn take(file: &Guarded) -> io::Result<Option<Self>> {
         let opening = reopen(file.intact()?)?;
         Ok(carry(&opening)?.map(|page| Self { page: AtomicPtr::new(page.as_ptr()) }))
     }
 
-    /// Makes the lease exclusive; none if another process has one. To be called by one thread at a time.
+    /// Makes the lease exclusive; none if another process has a lease. Call it from one thread at a time.
     pub(in crate::shared) fn exclude(&self, file: &Guarded) -> io::Result<Option<Exclusive>> {
         let opening = reopen(file.intact()?)?;
         let Some(page) = carry(&opening)? else { return Ok(None) };
@@ -61,7 +62,7 @@ impl Drop for Lease {
     }
 }
 
-/// Takes a shared lock and maps a page that carries it; none if someone has an exclusive one.
+/// Takes a shared lock and maps a page that carries it; none if another process has an exclusive lock.
 fn carry(opening: &OwnedFd) -> io::Result<Option<NonNull<c_void>>> {
     if !try_lock(opening, Kind::Shared, LEASE)? {
         return Ok(None);
@@ -73,21 +74,21 @@ fn carry(opening: &OwnedFd) -> io::Result<Option<NonNull<c_void>>> {
 
 fn unmap(page: *mut c_void) {
     let Some(page) = NonNull::new(page) else { return };
-    // SAFETY: `page` came from `carry` and was taken out of its lease, so it is mapped and unmapped here only. Nothing
-    // reads or writes it.
+    // SAFETY: `page` came from `carry` and was taken out of its lease, so it is mapped, and nothing else unmaps it.
+    // Nothing reads or writes it.
     let unmapped = unsafe { munmap(page, PAGE.get()) };
     debug_assert!(unmapped.is_ok());
 }
 
-/// An exclusive lease, which stays so until [`Exclusive::end`]. Its descriptor is closed in forked children, which have
-/// no part in it.
+/// A lease that stays exclusive until [`Exclusive::end`]. Its descriptor is closed in forked children, which have no
+/// part in it.
 #[derive(Debug)]
 pub(in crate::shared) struct Exclusive {
     opening: Fd,
 }
 
 impl Exclusive {
-    /// Lets others have leases again; false if the system refuses.
+    /// Lets others have leases again. False if the system refuses.
     pub(in crate::shared) fn end(&self) -> bool {
         self.opening.is_intact() && matches!(try_lock(&self.opening, Kind::Shared, LEASE), Ok(true))
     }

@@ -1,12 +1,12 @@
-//! The memory of shared objects: how it is made, found and mapped, and which processes use it.
+//! The memory of shared objects: how to make, find and map it, and which processes use it.
 //!
 //! [`file`](mod@file) makes and opens an object's memory file. [`region`] has the registry of the objects that this
-//! process has mapped, and the handles by which others find them. [`available`] refuses sizes that the machine plainly
-//! does not have.
+//! process has mapped, and the handles by which others find them. [`available`] refuses sizes for which the machine
+//! plainly lacks the memory.
 //!
-//! Two facts about other processes come from the kernel and from nowhere else, as locks on the memory file that a
-//! mapping carries ([`filelock`]): whether anyone else has an array mapped ([`lease`]), so that `&mut [T]` is lent to
-//! the only user; and whether the process that a lock word names is still there ([`presence`]).
+//! Two facts about other processes come only from the kernel, through locks on the memory file that a mapping carries
+//! ([`filelock`]): whether another process has an array mapped ([`lease`]), so that `&mut [T]` goes only to the sole
+//! user; and whether the process that a lock word names is still there ([`presence`]).
 
 pub(crate) mod available;
 pub(in crate::shared) mod file;

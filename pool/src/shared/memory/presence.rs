@@ -1,11 +1,11 @@
-//! Names a process to the others that use an object, and tells whether it is still there.
+//! Identifies a process to the others that use an object, and tells whether it is still there.
 //!
-//! A process that takes part in a lock has a *number* of its own, which it writes into the shared words: that of a
-//! byte far beyond the end of the object's file, chosen at random and locked by the process (see
-//! [`filelock`](super::filelock)). The lock is carried by a page that a fork does not copy. So a number stands for
-//! one process that has the object mapped, for as long as it does; the kernel drops the lock as the process ends, and
-//! no later process gets the number. A stray write to a shared word gives nobody's number, which counts as that of a
-//! dead process.
+//! A process that takes part in a lock has a *number* of its own, which it writes into the shared words: the offset of
+//! a byte far beyond the end of the object's file, chosen at random and locked by the process (see
+//! [`filelock`](super::filelock)). A page that a fork does not inherit carries the file lock. So a number stands for
+//! one process, for as long as it has the object mapped; the kernel drops the file lock when the process ends, and no
+//! later process gets the number. A stray write to a shared word leaves a number that no process has, which counts as
+//! that of a dead process.
 //!
 //! A process keeps its own number in a page that the kernel clears in a forked child: the child finds that it has no
 //! number yet, and takes one.
@@ -25,18 +25,18 @@ use super::filelock::{Kind, is_locked, try_lock};
 use super::lease::PAGE;
 use crate::sys::fd::Guarded;
 
-/// The bits of a word that may belong to a number; the others are flags.
+/// The bits of a word that may belong to a number. The others are flags.
 pub(in crate::shared) const NUMBER_MASK: u64 = !0b11;
-/// Numbers lie between these: behind the data of any file, and before 2^63, where files end.
+/// The range of numbers: beyond the data of any file, and below 2^63, where files end.
 const NUMBERS: (u64, u64) = (1 << 61, 1 << 62);
 
-/// This process's part in one object.
+/// The presence of this process in one object.
 #[derive(Debug)]
 pub(in crate::shared) struct Presence {
     own: NonNull<Own>,
 }
 
-/// The process's own page. All zeroes: nothing was done yet in this process.
+/// The process's own page. All zeroes mean that this process has not joined yet.
 #[repr(C)]
 struct Own {
     number: AtomicU64,
@@ -46,20 +46,20 @@ struct Own {
     gate: AtomicU32,
 }
 
-// SAFETY: the page is an address range of the process, and all of its fields are atomics.
+// SAFETY: the page is an address range of the process, valid on every thread, and all of its fields are atomics.
 unsafe impl Send for Presence {}
 // SAFETY: as above.
 unsafe impl Sync for Presence {}
 
 impl Presence {
-    /// With a number for this process.
+    /// Makes it, with a number for this process.
     pub(in crate::shared) fn new(file: &Guarded) -> io::Result<Self> {
         let length = NonZeroUsize::new(size_of::<Own>()).ok_or(io::ErrorKind::InvalidInput)?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping at an address that the kernel chooses replaces no other memory.
         let page = unsafe { mmap_anonymous(None, length, protection, MapFlags::MAP_PRIVATE)? };
         let presence = Self { own: page.cast() };
-        // SAFETY: the range is the page that was just mapped; the advice only changes what a forked child finds there.
+        // SAFETY: the range is the page that was just mapped, and the advice only changes what a fork finds there.
         unsafe { madvise(page, size_of::<Own>(), MmapAdvise::MADV_WIPEONFORK)? };
         presence.join(file)?;
         Ok(presence)
@@ -68,7 +68,7 @@ impl Presence {
     /// This process's number.
     ///
     /// # Panics
-    /// In a forked process that can't get a number, for want of descriptors or memory.
+    /// In a forked process that can't get a number because descriptors or memory have run out.
     #[inline]
     pub(in crate::shared) fn number(&self, file: &Guarded) -> u64 {
         match self.own().number.load(Ordering::Relaxed) {
@@ -83,7 +83,7 @@ impl Presence {
         self.own().number.load(Ordering::Relaxed)
     }
 
-    /// The word for the threads of this process.
+    /// The gate for the threads of this process.
     #[inline]
     pub(in crate::shared) fn gate(&self) -> &AtomicU32 {
         &self.own().gate
@@ -108,20 +108,20 @@ impl Presence {
         // SAFETY: a new mapping at an address that the kernel chooses replaces no other memory.
         let carrier = unsafe { mmap(None, PAGE, ProtFlags::PROT_NONE, MapFlags::MAP_SHARED, &opening, 0)? };
         own.carrier.store(carrier.as_ptr() as usize, Ordering::Relaxed);
-        // SAFETY: the range is the page that was just mapped, and the advice only changes what a fork copies.
+        // SAFETY: the range is the page that was just mapped, and the advice only keeps forks from inheriting it.
         unsafe { madvise(carrier, PAGE.get(), MmapAdvise::MADV_DONTFORK)? };
         own.number.store(number, Ordering::Relaxed);
         Ok(number)
     }
 
     fn own(&self) -> &Own {
-        // SAFETY: `new` mapped the page, at least as long as `Own` and aligned, and only `drop` unmaps it. Zeroes are
-        // valid atomics, and nothing else has the address.
+        // SAFETY: `new` mapped the page, which is aligned and at least as long as `Own`, and only `drop` unmaps it.
+        // Zeroes are valid atomics, and nothing else has the address.
         unsafe { self.own.as_ref() }
     }
 }
 
-/// Whether another process with this number is still there; yes where the kernel does not tell.
+/// Whether another process with this number is still there. True if the kernel does not tell.
 pub(in crate::shared) fn is_present(file: &Guarded, number: u64) -> bool {
     (NUMBERS.0..NUMBERS.1).contains(&number) && is_locked(file, number.cast_signed()).unwrap_or(true)
 }
@@ -131,7 +131,7 @@ impl Drop for Presence {
         let carrier = std::ptr::with_exposed_provenance_mut::<c_void>(*self.own_mut().carrier.get_mut());
         // SAFETY: the carrier is the page that this very process mapped in `join`, or null: in a forked child, which
         // has no such page, the kernel has cleared the address. The own page is the one that `new` mapped. Both were
-        // used through `self` only.
+        // used only through `self`.
         unsafe {
             if let Some(carrier) = NonNull::new(carrier) {
                 let _ = munmap(carrier, PAGE.get());
@@ -151,7 +151,8 @@ impl Presence {
 /// A random number from the kernel.
 pub(crate) fn random() -> io::Result<u64> {
     let mut bytes = [0u8; 8];
-    // SAFETY: the call writes at most `bytes.len()` bytes into the buffer. It gives so few all at once or not at all.
+    // SAFETY: the call writes at most `bytes.len()` bytes into the buffer. (So few bytes come all at once, or not at
+    // all.)
     let given = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
     if given == bytes.len().cast_signed() {
         Ok(u64::from_ne_bytes(bytes))

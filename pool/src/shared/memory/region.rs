@@ -1,9 +1,9 @@
-//! The objects that this process has mapped, each once, and the handles by which others find them.
+//! The objects that this process has mapped, each once, and the handles by which other processes find them.
 //!
-//! A handle is data: a process that has the object, the descriptor that it has it open as, the object's random name,
-//! its type and its size. A process that decodes a handle first looks among the objects that it has already: it may be
-//! the owner, have threads as workers, or be a fork that inherited them. Otherwise it maps that process's memory. A
-//! handle is valid as long as the process that encoded it keeps its value.
+//! A handle is data: the ID of a process that has the object and its descriptor there, the object's random name, its
+//! type and its size. A process that decodes a handle first looks among the objects that it already has: it may be the
+//! owner, have threads as workers, or be a fork that inherited them. Otherwise it maps that process's memory. A handle
+//! is valid as long as the process that encoded it keeps its value.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,7 +37,7 @@ pub(in crate::shared) struct Kind {
     pub(in crate::shared) key: u64,
 }
 
-/// An object's memory, as this process has it.
+/// An object's memory in this process.
 #[derive(Debug)]
 pub(in crate::shared) struct Region {
     id: Id,
@@ -48,11 +48,11 @@ pub(in crate::shared) struct Region {
     presence: OnceLock<Presence>,
     /// For objects with slots: those of this process.
     places: Mutex<BTreeSet<usize>>,
-    /// One `&mut` of this process has it for itself alone. Written with the registry locked.
+    /// A `&mut` of this process has it exclusively. Written with the registry locked.
     exclusive: AtomicBool,
     /// A call has that `&mut`. Written with the registry locked.
     lent: AtomicBool,
-    /// It was lent before: workers may still have it mapped, without a lease and without using it.
+    /// It was lent at some time: workers may still have it mapped, without a lease and without using it.
     was_lent: AtomicBool,
 }
 
@@ -61,7 +61,7 @@ pub(in crate::shared) struct Region {
 pub(in crate::shared) struct Handle {
     pub(in crate::shared) id: Id,
     kind: u64,
-    /// How many elements, parties or permits.
+    /// The number of elements, parties or permits.
     pub(in crate::shared) count: u64,
     pub(in crate::shared) process: u32,
     descriptor: i32,
@@ -74,7 +74,7 @@ fn regions() -> MutexGuard<'static, BTreeMap<Id, Weak<Region>>> {
 }
 
 impl Region {
-    /// A new object of `len` bytes, all zero.
+    /// Makes an object of `len` bytes, all zero.
     pub(in crate::shared) fn create(kind: Kind, len: usize) -> Result<Arc<Self>, Error> {
         let failed = |why: &dyn Display| Error::shared_memory(format!("a new {}", kind.what), why);
         available::check(len).map_err(|why| failed(&why))?;
@@ -111,7 +111,7 @@ impl Region {
             )
         };
         if let Some(region) = regions.get(&handle.id).and_then(Weak::upgrade) {
-            // This may be the last use by now, and dropping that locks the registry.
+            // This may be the last use by now, and dropping the last use locks the registry.
             let exclusive = region.exclusive.load(Ordering::Relaxed);
             drop(regions);
             return match region {
@@ -134,7 +134,7 @@ impl Region {
         Self { id, kind, memory, lease, presence, places, exclusive, lent, was_lent }
     }
 
-    /// The handle, for other users; noted where [`retain_handles`] is at work.
+    /// The handle, for other users. Noted if [`retain_handles`] is running on this thread.
     pub(in crate::shared) fn handle(self: &Arc<Self>, count: usize) -> Handle {
         RETAINED.with_borrow_mut(|retained| {
             if let Some(retained) = retained {
@@ -169,7 +169,7 @@ impl Region {
         self.memory.file()
     }
 
-    /// Gives this process a number, by which the object's other users know it.
+    /// Gives this process a number, by which the object's other users identify it.
     pub(in crate::shared) fn join(&self) -> std::io::Result<&Presence> {
         if let Some(presence) = self.presence.get() {
             return Ok(presence);
@@ -215,7 +215,7 @@ impl Drop for Region {
     fn drop(&mut self) {
         self.free_if_lent();
         let mut regions = regions();
-        // It may have been attached again since its last use ended.
+        // The object may have been attached again since its last use ended.
         if regions.get(&self.id).is_some_and(|known| known.strong_count() == 0) {
             regions.remove(&self.id);
         }
@@ -232,13 +232,13 @@ thread_local! {
     static RETAINED: RefCell<Option<Vec<Arc<Region>>>> = const { RefCell::new(None) };
 }
 
-/// Keeps the objects alive whose handles are in some encoded bytes.
+/// Keeps alive the objects whose handles are in some encoded bytes.
 #[derive(Clone, Default)]
 pub(crate) struct Retained(#[expect(dead_code, reason = "held, not looked at")] Arc<[Arc<Region>]>);
 
-/// Encodes something, and retains the shared objects that are in it.
+/// Encodes a value, and retains the shared objects in it.
 pub(crate) fn retain_handles<T>(encode: impl FnOnce() -> T) -> (T, Retained) {
-    /// Clears the list, also if encoding panics.
+    /// Clears the list, even if encoding panics.
     struct Forget;
     impl Drop for Forget {
         fn drop(&mut self) {

@@ -1,9 +1,10 @@
 //! [`SharedBarrier`].
 //!
-//! The lock of its slots guards how many have come this round, their numbers in the slots, which round it is, and
-//! whether the barrier is broken. The last to come asks the kernel whether all the others are still there, and opens
-//! the next round. The others sleep on the event count for a short while at a time; one that wakes up in the same round
-//! asks the kernel too. A lock that was left behind, or an impossible count, breaks the barrier as well.
+//! The lock of its slots guards the number of parties that have arrived in this round, their numbers in the slots, the
+//! number of the round, and whether the barrier is broken. The last to arrive asks the kernel whether all the others
+//! are still there, and opens the next round. The others sleep on the event count for a short while at a time; one that
+//! wakes up in the same round asks the kernel too. A lock that was left behind, or an impossible count, also breaks the
+//! barrier.
 
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
@@ -20,11 +21,11 @@ use crate::shared::memory::{Handle, Kind};
 use crate::shared::type_key;
 use crate::sys::futex;
 
-/// A barrier between processes: a number of parties must come before any of them goes on, again and again.
+/// A reusable barrier between processes: in each round, a number of parties must arrive before any of them goes on.
 ///
-/// It *breaks* when a process that waits at it is killed or exits, and when a [`wait_timeout`](Self::wait_timeout) ends
-/// before all have come. Then all waits fail, those that come later too, until [`reset`](Self::reset). The barrier does
-/// not know of a worker that dies before it comes: where that can happen, give each wait a limit.
+/// It *breaks* if a process that waits at it is killed or exits, or if a [`wait_timeout`](Self::wait_timeout) ends
+/// before all have arrived. Then all waits fail, including later ones, until [`reset`](Self::reset). The barrier does
+/// not know of a worker that dies before it arrives: if that can happen, give each wait a limit.
 ///
 /// ```
 /// # fn main() -> Result<(), pool::Error> {
@@ -40,14 +41,14 @@ use crate::sys::futex;
 #[derive(Clone)]
 pub struct SharedBarrier(Slots);
 
-/// Why a wait at a [`SharedBarrier`] ended before all had come.
+/// Why a wait at a [`SharedBarrier`] ended before all had arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum BarrierError {
-    /// A process that waited has ended or given up.
+    /// A waiting process has ended or given up.
     #[error("the barrier is broken: a process that waited at it has ended or given up; `reset` it")]
     Broken,
-    /// The limit passed before all had come; that broke the barrier.
+    /// The limit passed before all had arrived, which broke the barrier.
     #[error("not all have come to the barrier in time: it is broken now, `reset` it")]
     TimedOut,
 }
@@ -57,10 +58,11 @@ impl SharedBarrier {
         Kind { what: "SharedBarrier", key: type_key::<Self>() }
     }
 
-    /// A barrier for this many parties. Each wait counts as one, so several threads of one process may come.
+    /// Makes a barrier for this many parties. Each wait counts as one party, so several threads of a process may take
+    /// part.
     ///
     /// # Errors
-    /// [`Error::Option`] for 0 parties, [`Error::SharedMemory`] when there is no memory or no descriptor left.
+    /// [`Error::Option`] for 0 parties, [`Error::SharedMemory`] if no memory or no descriptor is left.
     pub fn new(parties: usize) -> Result<Self, Error> {
         match u32::try_from(parties) {
             Ok(1..) => Slots::create(Self::kind(), parties).map(Self),
@@ -68,28 +70,29 @@ impl SharedBarrier {
         }
     }
 
-    /// How many must come.
+    /// The number of parties that must arrive.
     #[must_use]
     pub fn parties(&self) -> usize {
         self.0.count()
     }
 
-    /// Waits until all have come. Returns the order in which this one came, from 0; each number is given once a round.
+    /// Waits until all have arrived. Returns this party's place in the order of arrival, from 0; each number is
+    /// returned once per round.
     ///
     /// # Errors
-    /// [`BarrierError::Broken`] when the barrier is broken, or breaks meanwhile.
+    /// [`BarrierError::Broken`] if the barrier is broken, or breaks meanwhile.
     ///
     /// # Panics
-    /// In a worker that inherited the barrier by fork and has no descriptor or memory left to take part in it.
+    /// In a worker that inherited the barrier by fork, if it has no descriptor or memory left to take part in it.
     pub fn wait(&self) -> Result<usize, BarrierError> {
         self.wait_with(Patience::Endless)
     }
 
-    /// Waits at most this long, and up to 2 seconds longer where a process was stopped (by SIGSTOP, say) while it used
+    /// Waits for at most this long, and up to 2 seconds longer if a process was stopped (by SIGSTOP, say) while it used
     /// the barrier.
     ///
     /// # Errors
-    /// [`BarrierError::TimedOut`] when the limit has passed; [`BarrierError::Broken`] as for [`wait`](Self::wait).
+    /// [`BarrierError::TimedOut`] if the limit passes; [`BarrierError::Broken`] as for [`wait`](Self::wait).
     ///
     /// # Panics
     /// As for [`wait`](Self::wait).
@@ -103,8 +106,8 @@ impl SharedBarrier {
         self.broken().load(Relaxed) != 0
     }
 
-    /// Makes the barrier as good as new. Running waits end with [`BarrierError::Broken`]. Where a process was stopped
-    /// (by SIGSTOP, say) while it used the barrier, it stays broken, as [`is_broken`](Self::is_broken) tells.
+    /// Makes the barrier usable again. Running waits end with [`BarrierError::Broken`]. If a process was stopped (by
+    /// SIGSTOP, say) while it used the barrier, the barrier stays broken, as [`is_broken`](Self::is_broken) tells.
     ///
     /// # Panics
     /// As for [`wait`](Self::wait).
@@ -119,7 +122,7 @@ impl SharedBarrier {
         &self.0.head().words[0]
     }
 
-    /// The number of the round, and in the lowest bit how the round before it ended.
+    /// The number of the round; its lowest bit says how the previous round ended.
     fn round(&self) -> &AtomicU32 {
         &self.0.head().words[1]
     }
@@ -155,7 +158,7 @@ impl SharedBarrier {
         }
     }
 
-    /// Comes to the barrier: in which place, and in which round.
+    /// Arrives at the barrier. Returns this party's place, and the round.
     fn come(&self, me: u64) -> Result<(usize, u32), BarrierError> {
         if self.is_broken() {
             return Err(BarrierError::Broken);
@@ -230,7 +233,7 @@ impl SharedBarrier {
     }
 
     /// Calls `act` under the lock, with this process's number. If the lock can't be taken, breaks the barrier and
-    /// returns none: it is held for a few steps at a time, so its holder has been stopped.
+    /// returns none: the lock is held for only a few instructions at a time, so its holder was stopped.
     fn locked<R>(&self, patience: Patience, act: impl FnOnce(u64) -> R) -> Option<R> {
         let lock = self.0.lock();
         let Some((found, number)) = lock.take(patience.at_least(LONGEST_HOLD)) else {
@@ -238,7 +241,7 @@ impl SharedBarrier {
             return None;
         };
         if found == Found::LeftBehind {
-            // Its holder may have left anything half done.
+            // Its holder may have left a change half done.
             self.break_it();
         }
         let result = act(number);

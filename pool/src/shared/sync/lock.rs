@@ -1,20 +1,20 @@
-//! A lock between processes that outlives its holder.
+//! A lock between processes that survives the death of its holder.
 //!
-//! The shared word holds the number of the process that has the lock (see
-//! [`presence`](crate::shared::memory::presence)), or 0, and a bit that says that others wait. Taking and releasing a
-//! free lock is one atomic operation each. A process that finds the lock taken asks the kernel whether its holder is
-//! still there, and then sleeps on the word until the holder wakes it, but at most for [`CHECK_INTERVAL`]; then it asks
-//! again. The first that finds the holder gone gets the lock, and is told that it was left behind.
+//! The shared word contains the number of the process that holds the lock (see
+//! [`presence`](crate::shared::memory::presence)), or 0, and a bit that says that others wait. Taking a free lock is
+//! one atomic operation, and so is releasing it. A process that finds the lock taken asks the kernel whether its holder
+//! is still there, and then sleeps on the word until the holder wakes it, but for at most [`CHECK_INTERVAL`]; then it
+//! asks again. The first to find the holder gone gets the lock, and is told that it was left behind.
 //!
-//! Before a thread tries for the word it takes the process's own gate, which other processes can't reach. So the word
-//! never names this process while one of its threads tries for it: if it does, a stray write put the number there, and
+//! Before a thread tries for the word, it takes the process's own gate, which other processes can't reach. So the word
+//! never names this process while one of its threads tries for it. If it does, a stray write put the number there, and
 //! the lock counts as left behind.
 //!
-//! **Two holders at once** can't be. The word changes from 0 or from a number by compare-and-swap, and from a number
-//! only if its process releases the lock or is gone for good: the kernel drops the file lock on a process's number when
-//! none of its threads runs any more. A stray write to the word can break this: it may give the lock to two, to nobody,
-//! or to a process that does not know of it. Then the data was open to the same stray writes, and a waiter waits until
-//! that process ends, as it would for one that never releases the lock.
+//! **The lock never has two holders.** The word changes by compare-and-swap, from 0 or from a number; and from a number
+//! only if its process releases the lock or is gone for good: the kernel drops the file lock on a process's number once
+//! none of its threads runs any more. A stray write to the word can break this: it may give the lock to two processes,
+//! to none, or to one that does not know of it. But the data is open to the same stray writes, and a waiter waits at
+//! most until that process ends, as it would for one that never releases the lock.
 #![allow(unsafe_code, reason = "sleeps on half of a 64-bit word")]
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -24,13 +24,13 @@ use crate::shared::memory::Region;
 use crate::shared::memory::presence::{NUMBER_MASK, is_present};
 use crate::sys::futex;
 
-/// How long a waiter sleeps before it checks again whether the holder is alive: short for a user, and rare enough to
-/// cost no processor time.
+/// How long a waiter sleeps before it checks again whether the holder is alive: too short for a user to notice, and
+/// rare enough to cost hardly any CPU time.
 pub(in crate::shared) const CHECK_INTERVAL: Duration = Duration::from_millis(20);
-/// The least patience with an object's inner lock, which is held for a few steps at a time: a holder that is only kept
-/// off its core is back by then.
+/// How long to wait at least for an object's inner lock, which is held for only a few instructions at a time: a holder
+/// that has merely lost its core is back by then.
 pub(in crate::shared) const LONGEST_HOLD: Duration = Duration::from_secs(2);
-/// How often to check a taken lock before the first sleep: for about a microsecond.
+/// How often to check a taken lock before the first sleep: it takes about a microsecond.
 const SPINS: u32 = 40;
 /// The bit of the word that says that others wait.
 const WAITED_FOR: u64 = 1;
@@ -58,7 +58,7 @@ impl Patience {
         }
     }
 
-    /// How long to sleep now, at most `most`; none when patience is over.
+    /// How long to sleep now, at most `most`; none if patience has ended.
     pub(in crate::shared) fn sleep(self, most: Duration) -> Option<Duration> {
         match self {
             Self::None => None,
@@ -71,7 +71,7 @@ impl Patience {
     }
 }
 
-/// How a lock was found.
+/// The state in which a lock was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::shared) enum Found {
     Free,
@@ -79,7 +79,7 @@ pub(in crate::shared) enum Found {
     LeftBehind,
 }
 
-/// A lock: its word, and the object in which that lies.
+/// A lock: its word, and the object that contains it.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::shared) struct Lock<'a> {
     word: &'a AtomicU64,
@@ -91,7 +91,7 @@ impl<'a> Lock<'a> {
         Self { word, region }
     }
 
-    /// Takes the lock, with this process's number; none when patience ends.
+    /// Takes the lock with this process's number, which it returns; none if patience ends first.
     ///
     /// # Panics
     /// In a forked process that can't get a number.
@@ -127,7 +127,7 @@ impl<'a> Lock<'a> {
             let holder = seen & NUMBER_MASK;
             let gone = holder == me || holder != 0 && !is_present(self.region.file(), holder);
             if holder == 0 || gone {
-                // The bit stays set, for others may wait too.
+                // The bit stays set, because others may wait too.
                 let mine = me | WAITED_FOR;
                 // SYNC: lock handed over
                 if self.word.compare_exchange(seen, mine, Ordering::Acquire, Ordering::Relaxed).is_ok() {
@@ -144,8 +144,8 @@ impl<'a> Lock<'a> {
         }
     }
 
-    /// Releases the lock that was taken with this number. A child that was forked in between has another, and does not
-    /// hold it.
+    /// Releases the lock that was taken with this number. A child that was forked in between has another number, and
+    /// does not hold the lock.
     #[inline]
     pub(in crate::shared) fn release(self, number: u64) {
         let presence = self.region.presence();
@@ -159,10 +159,11 @@ impl<'a> Lock<'a> {
         Gate(presence.gate()).leave();
     }
 
-    /// The half of the word that is the futex.
+    /// The half of the word that serves as the futex.
     fn low_half(&self) -> &AtomicU32 {
-        // SAFETY: the pointer is to the first four bytes of a live atomic of eight, aligned to eight. Only the kernel
-        // reads through it. On the little-endian machines that the crate supports these bytes are the low half.
+        // SAFETY: the pointer is to the first four bytes of a live atomic of eight bytes, so it is valid and aligned.
+        // Only the kernel reads through it. (On the little-endian machines that the crate supports, these bytes are the
+        // low half.)
         unsafe { AtomicU32::from_ptr(self.word.as_ptr().cast()) }
     }
 }
@@ -208,7 +209,7 @@ impl Gate<'_> {
     }
 }
 
-/// Opens the gate again when the word could not be taken, or trying for it panics.
+/// Opens the gate again if the word could not be taken, or the attempt panics.
 struct LeaveGate<'a>(&'a AtomicU32);
 
 impl Drop for LeaveGate<'_> {
@@ -232,7 +233,7 @@ mod tests {
     }
 
     fn word(region: &Region) -> &AtomicU64 {
-        // SAFETY: the region has eight bytes, aligned to a page, that are accessed as an atomic only.
+        // SAFETY: the region has eight bytes, aligned to a page, that are accessed only as an atomic.
         unsafe { AtomicU64::from_ptr(region.base().cast().as_ptr()) }
     }
 

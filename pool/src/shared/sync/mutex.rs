@@ -22,15 +22,15 @@ use crate::shared::type_key;
 #[repr(C, align(64))]
 struct Head {
     lock: AtomicU64,
-    /// Anything but 0: poisoned.
+    /// Nonzero if poisoned.
     poison: AtomicU32,
 }
 
-/// A plain value ([`bytemuck::Pod`]) of any size that processes share, for one user at a time: the
-/// [`Mutex`](std::sync::Mutex) of processes, with the same results.
+/// A plain value ([`bytemuck::Pod`]) of any size that processes share, for one user at a time: a
+/// [`Mutex`](std::sync::Mutex) between processes, with the same result types.
 ///
-/// When its holder is killed, exits or panics, the lock passes on and the mutex is *poisoned*: the value may be half
-/// changed. Then [`lock`](Self::lock) returns an error that holds the guard, until
+/// If its holder is killed, exits or panics, the lock passes on and the mutex is *poisoned*: the value may be half
+/// changed. Then [`lock`](Self::lock) returns an error that contains the guard, until
 /// [`clear_poison`](Self::clear_poison). Waiters notice the end of a holder within 20 ms. The mutex is not recursive: a
 /// thread that locks it twice waits for itself.
 ///
@@ -52,8 +52,8 @@ pub struct SharedMutex<T> {
     value: PhantomData<T>,
 }
 
-// SAFETY: a handle gives access to the value only through a guard, which has it alone (see `deref`): each lock moves
-// the value to another thread, so `T: Send` is enough.
+// SAFETY: a handle gives access to the value only through a guard, which is the only one at a time (see `deref`). So a
+// lock moves the value between threads, for which `T: Send` is enough.
 unsafe impl<T: Send> Send for SharedMutex<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for SharedMutex<T> {}
@@ -70,18 +70,18 @@ impl<T: Pod> SharedMutex<T> {
         Kind { what: "SharedMutex", key: type_key::<Self>() }
     }
 
-    /// A new mutex with this value.
+    /// Makes a mutex with this value.
     ///
     /// # Errors
-    /// [`Error::SharedMemory`] when there is not enough memory, or no descriptor left.
+    /// [`Error::SharedMemory`] if there is not enough memory, or no descriptor left.
     pub fn new(value: T) -> Result<Self, Error> {
         let failed = |why: &dyn Display| Error::shared_memory("a new SharedMutex", why);
         let bytes = Self::BYTES.ok_or_else(|| failed(&"the value is too large"))?;
         let region = Region::create(Self::kind(), bytes)?;
         region.join().map_err(|error| failed(&error))?;
         let mutex = Self { region, value: PhantomData };
-        // SAFETY: the region has `BYTES`, so the value's place lies within it, aligned. Nobody else has a handle to it
-        // yet.
+        // SAFETY: the region has `BYTES`, so the value's place is within it, and aligned. Nothing else has a handle to
+        // it yet.
         unsafe { mutex.place().write(value) };
         Ok(mutex)
     }
@@ -92,13 +92,13 @@ impl<T: Pod> SharedMutex<T> {
         Ok(Self { region, value: PhantomData })
     }
 
-    /// Waits until no one else has the value, and takes it.
+    /// Waits until nothing else has the lock, and takes it.
     ///
     /// # Errors
-    /// When the mutex is poisoned; [`into_inner`](PoisonError::into_inner) gives the guard nevertheless.
+    /// If the mutex is poisoned; [`into_inner`](PoisonError::into_inner) still gives the guard.
     ///
     /// # Panics
-    /// In a worker that inherited the mutex by fork and has no descriptor or memory left to take part in it.
+    /// In a worker that inherited the mutex by fork, if it has no descriptor or memory left to take part in it.
     #[inline]
     pub fn lock(&self) -> LockResult<SharedMutexGuard<'_, T>> {
         match self.take(Patience::Endless) {
@@ -108,10 +108,10 @@ impl<T: Pod> SharedMutex<T> {
         }
     }
 
-    /// Takes the value if no one else has it.
+    /// Takes the lock if it is free.
     ///
     /// # Errors
-    /// When someone has it, or the mutex is poisoned.
+    /// If the lock is taken, or the mutex is poisoned.
     ///
     /// # Panics
     /// As for [`lock`](Self::lock).
@@ -119,10 +119,11 @@ impl<T: Pod> SharedMutex<T> {
         self.take(Patience::None)
     }
 
-    /// Waits at most this long until no one else has the value, and takes it.
+    /// Waits for at most this long until nothing else has the lock, and takes it.
     ///
     /// # Errors
-    /// [`TryLockError::WouldBlock`] when someone had it all the time, or the mutex is poisoned.
+    /// [`TryLockError::WouldBlock`] if the lock was taken all the time; [`TryLockError::Poisoned`] if the mutex is
+    /// poisoned.
     ///
     /// # Panics
     /// As for [`lock`](Self::lock).
@@ -136,7 +137,7 @@ impl<T: Pod> SharedMutex<T> {
         if found == Found::LeftBehind {
             self.head().poison.store(1, Ordering::Relaxed);
         }
-        // Read and written under the lock only, except by `is_poisoned` and `clear_poison`, which promise no order.
+        // Read and written only under the lock, except by `is_poisoned` and `clear_poison`, which promise no order.
         let poisoned = self.head().poison.load(Ordering::Relaxed) != 0;
         let guard = SharedMutexGuard {
             mutex: self,
@@ -217,17 +218,17 @@ impl<T: Pod> Deref for SharedMutexGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: the place lies in the region, which the mutex owns and keeps mapped, and is aligned to `T`; `T` is
-        // `Pod`, so any bytes are a valid value. Nobody else has a reference to it, because every reference is borrowed
-        // from a guard and this is the only one:
-        // - In this process, a guard exists from a `take` of the lock to its `release`, and the thread that took it has
-        //   the gate all that time.
-        // - In another process, `take` has to replace the word. As long as the guard lives the word is this process's
-        //   number, and others replace a number only when the kernel says that its process is gone.
-        // - A forked copy of this process would have a copy of the guard, so a fork is refused while the gate is taken.
-        // What the last holder wrote happens before: it released the word, and `take` acquired it.
-        // A stray write to the word from another process can break the second point. Workers run this same program, so
-        // that takes unsafe code which already breaks Rust's rules where it runs.
+        // SAFETY: the place is in the region, which the mutex owns and keeps mapped, and is aligned to `T`; `T` is
+        // `Pod`, so any bytes are a valid value. There is no other reference to it, because every reference is borrowed
+        // from a guard, and this is the only guard:
+        // - In this process, a guard exists from a `take` of the lock to its `release`, and its thread has the gate
+        //   during all that time.
+        // - In another process, `take` has to replace the word. While the guard lives, the word is this process's
+        //   number, and others replace a number only if the kernel says that its process is gone.
+        // - A fork of this process would have a copy of the guard, so a fork is refused while the gate is taken. The
+        //   writes of the last holder happen before: it released the word, and `take` acquired it. A stray write to the
+        //   word from another process can break the second point. Workers run this same program, so that takes unsafe
+        //   code that already breaks Rust's rules in the worker.
         unsafe { self.mutex.place().as_ref() }
     }
 }

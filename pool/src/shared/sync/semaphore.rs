@@ -1,9 +1,9 @@
 //! [`SharedSemaphore`].
 //!
-//! Each permit has a slot: 0 while it is free, else the number of the process that has it. Slots are taken under the
-//! lock and released without it. A process that finds none free asks the kernel about each number; a permit whose
-//! process is gone is free. Each process notes which permits are its own, so its number in any other slot is a stray
-//! write.
+//! Each permit has a slot: 0 while it is free, otherwise the number of the process that has it. Slots are taken under
+//! the lock and released without it. A process that finds no free slot asks the kernel about each number; a permit
+//! whose process is gone is free. Each process notes which permits are its own, so its number in any other slot is a
+//! stray write.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -19,7 +19,7 @@ use crate::shared::memory::{Handle, Kind};
 use crate::shared::type_key;
 use crate::sys::futex;
 
-/// A number of permits that processes share: a worker with a permit goes on, others wait for one.
+/// A number of permits that processes share: a worker with a permit goes on, and others wait for one.
 ///
 /// A permit is released when it is dropped, and when its process is killed or exits; waiters notice that within 20 ms.
 ///
@@ -44,10 +44,10 @@ impl SharedSemaphore {
         Kind { what: "SharedSemaphore", key: type_key::<Self>() }
     }
 
-    /// A semaphore with this many permits, at least 1.
+    /// Makes a semaphore with this many permits, at least 1.
     ///
     /// # Errors
-    /// [`Error::Option`] for 0 permits, [`Error::SharedMemory`] when there is no memory or no descriptor left.
+    /// [`Error::Option`] for 0 permits, [`Error::SharedMemory`] if no memory or no descriptor is left.
     pub fn new(permits: usize) -> Result<Self, Error> {
         if permits == 0 {
             return Err(Error::option("permits", permits, "a semaphore has at least 1 permit"));
@@ -55,7 +55,7 @@ impl SharedSemaphore {
         Slots::create(Self::kind(), permits).map(|slots| Self { slots })
     }
 
-    /// How many permits there are in all.
+    /// The total number of permits.
     #[must_use]
     pub fn permits(&self) -> usize {
         self.slots.count()
@@ -64,13 +64,13 @@ impl SharedSemaphore {
     /// Waits for a permit.
     ///
     /// # Panics
-    /// In a worker that inherited the semaphore by fork and has no descriptor or memory left to take part in it.
+    /// In a worker that inherited the semaphore by fork, if it has no descriptor or memory left to take part in it.
     pub fn acquire(&self) -> SharedPermit<'_> {
         self.take(Patience::Endless).expect("patience without end does not end")
     }
 
-    /// A permit, if one is free. Takes up to 2 seconds where a process was stopped (by SIGSTOP, say) while it used the
-    /// semaphore.
+    /// Takes a permit if one is free. May take up to 2 seconds if a process was stopped (by SIGSTOP, say) while it used
+    /// the semaphore.
     ///
     /// # Panics
     /// As for [`acquire`](Self::acquire).
@@ -79,7 +79,7 @@ impl SharedSemaphore {
         self.take(Patience::None)
     }
 
-    /// Waits for a permit at most this long, or as long as [`try_acquire`](Self::try_acquire) takes.
+    /// Waits for a permit for at most this long, or for as long as [`try_acquire`](Self::try_acquire) takes.
     ///
     /// # Panics
     /// As for [`acquire`](Self::acquire).
@@ -101,11 +101,11 @@ impl SharedSemaphore {
         }
     }
 
-    /// A permit that is free, or whose process is gone.
+    /// Finds a permit that is free, or whose process is gone.
     fn find(&self, patience: Patience) -> Option<SharedPermit<'_>> {
         let lock = self.slots.lock();
-        // It is held for a few steps at a time, unless its holder is stopped. A dead holder leaves no slot half
-        // written.
+        // It is held for only a few instructions at a time, unless its holder is stopped. A dead holder leaves no slot
+        // half written.
         let (_, number) = lock.take(patience.at_least(LONGEST_HOLD))?;
         let slots = self.slots.slots();
         let free = slots.iter().position(|slot| slot.load(Ordering::Acquire) == 0);
@@ -125,7 +125,7 @@ impl SharedSemaphore {
     }
 }
 
-/// A permit of a [`SharedSemaphore`]; released when it is dropped.
+/// A permit of a [`SharedSemaphore`]. Dropping it releases the permit.
 #[must_use = "the permit is released when this is dropped"]
 pub struct SharedPermit<'a> {
     semaphore: &'a SharedSemaphore,
@@ -184,7 +184,7 @@ mod tests {
         let semaphore = SharedSemaphore::new(3).unwrap();
         let held = semaphore.acquire();
         let own = semaphore.slots.own_number();
-        // Scribbles: nonsense, and this process's number where it has no permit.
+        // Stray writes: nonsense, and this process's number in a slot where it has no permit.
         semaphore.slots.slots()[1].store(42, Ordering::Relaxed);
         semaphore.slots.slots()[2].store(own, Ordering::Relaxed);
         let (one, two) = (semaphore.try_acquire(), semaphore.try_acquire());

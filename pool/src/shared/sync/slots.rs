@@ -1,4 +1,4 @@
-//! A head and a row of slots, in which processes note their numbers: a barrier and a semaphore are made of this.
+//! A head and a row of slots in which processes note their numbers: the base of the barrier and the semaphore.
 #![allow(unsafe_code, reason = "knows where in shared memory its fields lie")]
 
 use std::collections::BTreeSet;
@@ -21,7 +21,7 @@ pub(in crate::shared) struct Head {
     pub(in crate::shared) words: [AtomicU32; 3],
 }
 
-/// An object that consists of a head and `count` slots. The count is kept here and not read from shared memory.
+/// An object that consists of a head and `count` slots. The count is kept here, and never read from shared memory.
 #[derive(Debug, Clone)]
 pub(in crate::shared) struct Slots {
     region: Arc<Region>,
@@ -58,7 +58,7 @@ impl Slots {
 
     pub(in crate::shared) fn head(&self) -> &Head {
         // SAFETY: `create` and `attach` made sure that the region has the bytes of a head and `count` slots. The head
-        // lies at the start of a page, and any bytes are valid atomics.
+        // is at the start of a page, and any bytes are valid atomics.
         unsafe { self.region.base().cast().as_ref() }
     }
 
@@ -67,8 +67,8 @@ impl Slots {
     }
 
     pub(in crate::shared) fn slots(&self) -> &[AtomicU64] {
-        // SAFETY: as in `head`, and the slots follow the head, whose size is a multiple of 64; the region, which `self`
-        // owns, keeps them mapped.
+        // SAFETY: as in `head`. The slots follow the head, whose size is a multiple of 64, so they are aligned; and
+        // `self` owns the region, which keeps them mapped.
         unsafe {
             std::slice::from_raw_parts(self.region.base().cast::<Head>().add(1).cast().as_ptr(), self.count)
         }
@@ -79,7 +79,7 @@ impl Slots {
         self.region.presence().number_so_far()
     }
 
-    /// The slots that this process has taken, noted where other processes can't reach.
+    /// The slots that this process has taken, noted in memory that other processes can't reach.
     pub(in crate::shared) fn own_places(&self) -> MutexGuard<'_, BTreeSet<usize>> {
         self.region.places().lock().unwrap_or_else(PoisonError::into_inner)
     }

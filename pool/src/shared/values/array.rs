@@ -15,14 +15,15 @@ use crate::error::Error;
 use crate::shared::memory::{Handle, Holder, Kind, Region};
 use crate::shared::type_key;
 
-/// An array of a fixed length in memory that processes share: all see what one writes.
+/// An array of fixed length in memory that processes share: each sees what the others write.
 ///
-/// An element is any plain value ([`bytemuck::Pod`]) of 1, 2, 4 or 8 bytes; other sizes do not compile. Each element
-/// is read and written as a whole: [`get`](Self::get), [`set`](Self::set) and their like may race with those of any
-/// other worker, and always find a value that someone wrote. On x86-64 they are plain loads and stores. A worker that
-/// sees a value by `get` also sees everything that its writer had written before it by `set`.
+/// An element is any plain value ([`bytemuck::Pod`]) of 1, 2, 4 or 8 bytes; other sizes do not compile. Each element is
+/// read and written atomically: [`get`](Self::get), [`set`](Self::set) and the like may race with those of any other
+/// worker, and always find a value that some worker wrote. On x86-64 they are plain loads and stores. A worker that
+/// gets a value also sees everything that its writer had set before it.
 ///
-/// Clones, and the handles that workers get, are the same array. See the [module](crate::shared) for how long it lives.
+/// Clones and the handles that workers get refer to the same array. See the [module](crate::shared) for how long it
+/// lives.
 ///
 /// ```
 /// use pool::shared::SharedArray;
@@ -45,14 +46,15 @@ use crate::shared::type_key;
 pub struct SharedArray<T> {
     first: NonNull<T>,
     len: usize,
-    /// Keeps the memory.
+    /// Keeps the memory mapped.
     region: Arc<Region>,
 }
 
-// SAFETY: the elements are accessed atomically, or through an exclusive borrow; they are plain values, which any
-// thread may have as far as `T` itself allows.
+// SAFETY: the elements are accessed atomically, or through an exclusive borrow. So a handle on another thread only
+// moves values of `T` between threads.
 unsafe impl<T: Send> Send for SharedArray<T> {}
-// SAFETY: as above; a shared array lets each thread take elements out and put some in.
+// SAFETY: as above: a shared reference lets each thread copy elements out and put elements in, for which `T: Send` is
+// enough.
 unsafe impl<T: Send> Sync for SharedArray<T> {}
 
 impl<T> SharedArray<T> {
@@ -80,15 +82,15 @@ impl<T: Pod> SharedArray<T> {
         Kind { what: "SharedArray", key: type_key::<Self>() }
     }
 
-    /// The bytes of `len` elements; at least one, since an empty file can't be mapped.
+    /// The number of bytes of `len` elements; at least one, because an empty file can't be mapped.
     pub(in crate::shared) fn bytes_of(len: usize) -> Option<usize> {
         len.checked_mul(size_of::<T>()).map(|bytes| bytes.max(1))
     }
 
-    /// `len` elements whose bytes are all zero: 0, 0.0.
+    /// Makes an array of `len` elements whose bytes are all zero, such as 0 or 0.0.
     ///
     /// # Errors
-    /// [`Error::SharedMemory`] when there is not enough memory, or no descriptor left.
+    /// [`Error::SharedMemory`] if there is not enough memory, or no descriptor left.
     pub fn zeroed(len: usize) -> Result<Self, Error> {
         const { Element::<T>::FITS };
         let bytes = Self::bytes_of(len).ok_or_else(|| {
@@ -100,7 +102,7 @@ impl<T: Pod> SharedArray<T> {
         Ok(Self::of(Region::create(Self::kind(), bytes)?, len))
     }
 
-    /// A copy of the slice.
+    /// Makes an array with a copy of the slice.
     ///
     /// # Errors
     /// As for [`zeroed`](Self::zeroed).
@@ -110,7 +112,7 @@ impl<T: Pod> SharedArray<T> {
         Ok(array)
     }
 
-    /// `len` elements, each made from its index.
+    /// Makes an array of `len` elements, each computed from its index.
     ///
     /// # Errors
     /// As for [`zeroed`](Self::zeroed).
@@ -137,9 +139,10 @@ impl<T: Pod> SharedArray<T> {
         if index >= self.len {
             out_of_range(index, self.len);
         }
-        // SAFETY: the index was checked, and the region, which `self` owns, has `len` elements mapped. The first lies
-        // at the start of a page, so each is aligned to its size. Every process accesses it through an `Element` too: a
-        // `&mut [T]` exists only while `exclude` shows that its owner is the only user, and is not this one.
+        // SAFETY: the index was checked, and the region, which `self` owns, has `len` elements mapped. The first is at
+        // the start of a page, so each is aligned to its size. Every other access is through an `Element` too: a `&mut
+        // [T]` exists only while `exclude` makes its owner the only user, and it borrows the owner's handle
+        // exclusively, so `self` is no such handle.
         unsafe { Element::new(self.first.add(index)) }
     }
 
@@ -150,7 +153,7 @@ impl<T: Pod> SharedArray<T> {
     /// The element's value.
     ///
     /// # Panics
-    /// When there is no element with this index. So do the other methods that take one.
+    /// If there is no element with this index. This also holds for the other methods that take an index.
     #[must_use]
     #[inline]
     #[track_caller]
@@ -158,29 +161,29 @@ impl<T: Pod> SharedArray<T> {
         self.element(index).load()
     }
 
-    /// Gives the element a value.
+    /// Sets the element to a value.
     #[inline]
     #[track_caller]
     pub fn set(&self, index: usize, value: T) {
         self.element(index).store(value);
     }
 
-    /// Gives the element a value, and returns the one that it had.
+    /// Sets the element to a value, and returns the old one.
     #[inline]
     #[track_caller]
     pub fn swap(&self, index: usize, value: T) -> T {
         self.element(index).swap(value)
     }
 
-    /// Replaces the element's value by what the function makes of it, and returns the old value. No other write comes
-    /// in between; where one would, the function runs again.
+    /// Replaces the element's value with the result of calling the function on it, and returns the old value. No other
+    /// write comes in between: if one does, the function runs again.
     #[inline]
     #[track_caller]
     pub fn fetch_update(&self, index: usize, change: impl FnMut(T) -> T) -> T {
         self.element(index).update(change)
     }
 
-    /// Adds to the element, and returns the value that it had. Integers wrap around.
+    /// Adds to the element, and returns its old value. Integers wrap around.
     #[inline]
     #[track_caller]
     pub fn fetch_add(&self, index: usize, value: T) -> T
@@ -190,42 +193,42 @@ impl<T: Pod> SharedArray<T> {
         self.element(index).add(value)
     }
 
-    /// The values, each read when the iterator comes to it.
+    /// Iterates over the values, reading each when the iterator reaches it.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = T> {
         self.elements().map(Element::load)
     }
 
-    /// A copy of the values, each read as a whole.
+    /// A copy of the values, each read atomically.
     #[must_use]
     pub fn to_vec(&self) -> Vec<T> {
         self.iter().collect()
     }
 
-    /// Writes all elements, each as a whole.
+    /// Writes all elements, each atomically.
     ///
     /// # Panics
-    /// When the slice has another length than the array.
+    /// If the slice and the array have different lengths.
     #[track_caller]
     pub fn copy_from_slice(&self, values: &[T]) {
         assert_eq!(values.len(), self.len, "a SharedArray is filled from a slice of its own length");
         self.elements().zip(values).for_each(|(element, value)| element.store(*value));
     }
 
-    /// Gives all elements this value.
+    /// Sets all elements to this value.
     pub fn fill(&self, value: T) {
         self.elements().for_each(|element| element.store(value));
     }
 
-    /// The whole array as a plain slice, for this process alone: while the result lives, nobody else in any process
+    /// The whole array as a plain slice, for this process alone: while the result lives, nothing else in any process
     /// reads or writes the array, and a handle that reaches another process in that time is an error there.
     ///
     /// # Errors
-    /// [`Error::SharedMemory`] when someone else has the array: this process, in a clone, a pool's shared value or a
-    /// task; or any other process that has it mapped. Workers that have the array in their `#[shared]` value keep it
-    /// until the pool has ended ([`join`](crate::WorkerPool::join) it); as an argument they have it until their task
-    /// ends; and workers of [`StartMethod::Fork`](crate::StartMethod::Fork) are copies of this process, with all
-    /// arrays that it had at the first call. The kernel keeps track, so a worker that was killed no longer counts.
-    /// Also when there is no descriptor left.
+    /// [`Error::SharedMemory`] if the array has another user: this process, through a clone, a pool's shared value or a
+    /// task; or any other process that has it mapped. Workers with the array in their `#[shared]` value keep it until
+    /// the pool has ended ([`join`](crate::WorkerPool::join) it). Workers that get it as an argument have it until
+    /// their task ends. Workers of [`StartMethod::Fork`](crate::StartMethod::Fork) are forks of this process, and have
+    /// all arrays that it had at the first call. The kernel keeps track, so a worker that was killed no longer counts.
+    /// Also if no descriptor is left.
     ///
     /// ```
     /// # fn main() -> Result<(), pool::Error> {
@@ -237,9 +240,9 @@ impl<T: Pod> SharedArray<T> {
     /// ```
     pub fn as_mut_slice(&mut self) -> Result<SliceMut<'_, T>, Error> {
         let excluded = self.region.exclude(Holder::User)?;
-        // SAFETY: the elements are mapped, aligned, and valid with any bytes. Nobody else accesses them while
+        // SAFETY: the elements are mapped, aligned, and valid with any bytes. Nothing else accesses them while
         // `excluded` lives: no other process has a lease, this process has no other handle, and this handle is borrowed
-        // exclusively for as long as the slice.
+        // exclusively for as long as the slice lives.
         let slice = unsafe { std::slice::from_raw_parts_mut(self.first.as_ptr(), self.len) };
         Ok(SliceMut::new(slice, excluded))
     }

@@ -1,4 +1,4 @@
-//! One element in shared memory, which is read and written as a whole.
+//! One element in shared memory, which is read and written atomically.
 #![allow(unsafe_code, reason = "reads and writes memory that processes share")]
 
 use std::marker::PhantomData;
@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use bytemuck::{Pod, cast};
 
-/// The numbers that [`SharedArray::fetch_add`](crate::shared::SharedArray::fetch_add) adds: the primitive integers of
-/// up to 64 bits, which wrap around at their ends, and `f32` and `f64`.
+/// The numbers that [`SharedArray::fetch_add`](crate::shared::SharedArray::fetch_add) can add: the primitive integers
+/// of up to 64 bits, which wrap around, and `f32` and `f64`.
 pub trait Number: Pod + Send + Sync + sealed::Sealed {}
 
 mod sealed {
     pub trait Sealed: Copy {
-        /// Whether its sum is the sum of its bits, taken as an unsigned integer.
+        /// Whether adding the bits as unsigned integers gives the right sum.
         const IS_INTEGER: bool;
 
         #[must_use]
@@ -39,15 +39,15 @@ macro_rules! numbers {
 numbers!(true, Self::wrapping_add, u8, u16, u32, u64, usize, i8, i16, i32, i64, isize);
 numbers!(false, |one, other| one + other, f32, f64);
 
-/// The place of an element in mapped memory. As long as all threads and processes access it through this type, each
-/// access reads or writes one whole value.
+/// The place of an element in mapped memory. If all threads and processes access it only through this type, each access
+/// reads or writes one whole value.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::shared) struct Element<'a, T> {
     at: NonNull<T>,
     mapped: PhantomData<&'a T>,
 }
 
-/// Runs one line with the atomic type that is as large as `T`.
+/// Runs one line with the atomic type of the size of `T`.
 macro_rules! by_size {
     ($self:ident, $atomic:ident => $run:expr) => {
         match size_of::<T>() {
@@ -58,15 +58,15 @@ macro_rules! by_size {
         }
     };
     ($self:ident, $type:ty, $atomic:ident => $run:expr) => {{
-        // SAFETY: the caller of `new` promised that the place is mapped, aligned to its size, and accessed by atomics
-        // of that size only.
+        // SAFETY: the caller of `new` promised that the place is mapped, aligned to its size, and accessed only through
+        // this type, which always uses the atomic type of that size.
         let $atomic = unsafe { <$type>::from_ptr($self.at.as_ptr().cast()) };
         $run
     }};
 }
 
 impl<T: Pod> Element<'_, T> {
-    /// Fails to compile where no atomic type has the size of `T`.
+    /// Fails to compile if no atomic type has the size of `T`.
     pub(in crate::shared) const FITS: () = assert!(
         matches!(size_of::<T>(), 1 | 2 | 4 | 8),
         "an element of shared memory has 1, 2, 4 or 8 bytes, so that it can be read and written as a whole; \
@@ -74,15 +74,15 @@ impl<T: Pod> Element<'_, T> {
     );
 
     /// # Safety
-    /// The place lies in memory that stays mapped for the lifetime, is aligned to its size, and is accessed through
-    /// this type only.
+    /// The place is in memory that stays mapped for the lifetime, is aligned to its size, and is accessed only through
+    /// this type.
     #[inline]
     pub(in crate::shared) unsafe fn new(at: NonNull<T>) -> Self {
         const { Self::FITS };
         Self { at, mapped: PhantomData }
     }
 
-    /// As [`new`](Self::new), for any type; none where no atomic type has its size.
+    /// Like [`new`](Self::new), for any type; none if no atomic type has its size.
     ///
     /// # Safety
     /// As for [`new`](Self::new).
@@ -91,7 +91,8 @@ impl<T: Pod> Element<'_, T> {
         matches!(size_of::<T>(), 1 | 2 | 4 | 8).then_some(Self { at, mapped: PhantomData })
     }
 
-    // SYNC: element written (acquire). A reader of the value also sees what its writer had written before it.
+    // SYNC: element written (acquire). A reader of the value also sees everything that its writer had written before
+    // it.
     #[inline]
     pub(in crate::shared) fn load(self) -> T {
         by_size!(self, atomic => cast(atomic.load(Ordering::Acquire)))
@@ -108,8 +109,8 @@ impl<T: Pod> Element<'_, T> {
         by_size!(self, atomic => cast(atomic.swap(cast(value), Ordering::AcqRel)))
     }
 
-    /// Replaces the value by what the function makes of it, and returns the old one. The function may run several
-    /// times.
+    /// Replaces the value with the result of calling the function on it, and returns the old one. The function may run
+    /// several times.
     #[inline]
     pub(in crate::shared) fn update(self, mut change: impl FnMut(T) -> T) -> T {
         by_size!(self, atomic => {

@@ -1,21 +1,21 @@
-//! Lends an array to a call's tasks, piece by piece, so that they have plain slices of the shared memory itself.
+//! Lends an array to the tasks of a call, piece by piece, so that each has a plain slice of the shared memory itself.
 //!
-//! **The lender** is a blocking call with a `&mut SharedArray`, or with a `&SharedArray` that others may write to
-//! meanwhile. A [`Loan`] lies in its frame, and ends when no worker has a task of the call any more: each was answered,
-//! or taken back before it had begun, or its worker is dead and reaped (`Core::quiesce` waits for that). With `&mut`,
-//! the loan is the array's only use in all processes: nobody else can attach it (see
+//! **The lender** is a blocking call with a `&mut SharedArray`, or with a `&SharedArray` to which others may write
+//! meanwhile. A [`Loan`] is in its frame, and ends when no worker has a task of the call any more: each task was
+//! answered, or recalled before it had begun, or its worker is dead and reaped (the engine's `quiesce` waits for that).
+//! With `&mut`, the loan is the array's only use in all processes: no other process can attach it (see
 //! [`lease`](crate::shared::memory::lease)).
 //!
 //! **A task** gets a [`Piece`] as its item, which names the memory and some of its elements. The pieces of one call do
-//! not overlap, each is the item of one task, and a task is with one worker at a time.
+//! not overlap, each is the item of one task, and at any time at most one worker has a task.
 //!
 //! **The borrower**, a worker, maps the memory without a lease and touches it only while a task with a piece runs. The
-//! mapping stays between tasks and calls, since a new one costs a page fault for every few pages. It keeps nobody from
-//! having the array alone, for nothing uses it; nor does it keep the memory alive (`Region::free_if_lent`). A borrower
-//! that is a thread of the lender uses the lender's mapping.
+//! mapping stays between tasks and calls, because a new one costs a page fault for every few pages. Nothing uses it in
+//! between, so it does not keep others from having the array alone; nor does it keep the memory alive
+//! (`Region::free_if_lent`). A borrower that is a thread of the lender uses the lender's mapping.
 //!
-//! **Forks.** A process that forks while it lends leaves its copy an array that nothing there can reach: the one handle
-//! is borrowed by a frame that never runs there (`leave_lent`). A process that has a piece in place does not fork
+//! **Forks.** If a process forks while it lends, nothing in the child can reach the array: the only handle is borrowed
+//! by a frame that never runs there (`leave_lent`). A process that has a piece in place does not fork
 //! ([`refuse_fork`]).
 #![allow(unsafe_code, reason = "knows where in shared memory the pieces lie, and who has them")]
 
@@ -33,18 +33,18 @@ use crate::error::Error;
 use crate::shared::SharedArray;
 use crate::shared::memory::{Excluded, Handle, Holder, Id, Memory, Region};
 
-/// What a task may do with its piece.
+/// The ways in which a task may use its piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Terms {
-    /// Copy the elements out, each as a whole: others may write to them meanwhile.
+    /// Copy the elements out, each atomically: others may write to them meanwhile.
     Copy,
-    /// Read them in place: nobody writes.
+    /// Read them in place: nothing writes to them.
     Read,
-    /// Read and write them in place: nobody else does either.
+    /// Read and write them in place: nothing else reads or writes them.
     Write,
 }
 
-/// An array on loan; the lender's side.
+/// An array on loan, on the lender's side.
 #[derive(Debug)]
 pub(crate) struct Loan<'a> {
     region: &'a Region,
@@ -53,7 +53,7 @@ pub(crate) struct Loan<'a> {
     _alone: Option<Excluded<'a>>,
 }
 
-/// Some elements of an array on loan, as they go to a task.
+/// Some elements of an array on loan, as sent to a task.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Piece {
     handle: Handle,
@@ -63,7 +63,7 @@ pub(crate) struct Piece {
 }
 
 impl<'a> Loan<'a> {
-    /// For tasks that read, while others may write.
+    /// For tasks that read while others may write.
     pub(crate) fn copied<T>(array: &'a SharedArray<T>) -> Self {
         array.region().note_lent();
         Self { region: array.region(), terms: Terms::Copy, len: array.len(), _alone: None }
@@ -91,7 +91,7 @@ impl<'a> Loan<'a> {
         self.len
     }
 
-    /// The piece with these elements, for one task. Pieces for writing must not overlap.
+    /// Makes the piece with these elements, for one task. Pieces for writing must not overlap.
     pub(crate) fn piece(&self, elements: &Range<usize>) -> Piece {
         assert!(elements.start <= elements.end && elements.end <= self.len, "a piece lies in its array");
         let handle = self.region.handle_on_loan(self.len);
@@ -115,16 +115,16 @@ impl Mapping {
     }
 }
 
-/// How many arrays of other processes stay mapped: a call seldom lends more at once, and each keeps address space.
+/// How many arrays of other processes stay mapped: a call seldom lends more at once, and each takes up address space.
 const MOST_MAPPED: usize = 4;
 
 /// The arrays of other processes that are mapped here, the most recently used last.
 static MAPPED: Mutex<Vec<(Id, Arc<Memory>)>> = Mutex::new(Vec::new());
 
-/// How many pieces the tasks of this process have in place.
+/// How many pieces the tasks of this process use in place.
 static AT_WORK: AtomicUsize = AtomicUsize::new(0);
 
-/// An error if a task of this process has a piece in place, which a fork would copy.
+/// An error if a task of this process uses a piece in place, because a fork would have it too.
 pub(in crate::shared) fn refuse_fork() -> Result<(), String> {
     if AT_WORK.load(Ordering::Relaxed) == 0 {
         return Ok(());
@@ -134,7 +134,7 @@ pub(in crate::shared) fn refuse_fork() -> Result<(), String> {
         .into())
 }
 
-/// A piece in place, as a task has it.
+/// A piece that a task uses in place.
 #[derive(Debug)]
 pub(crate) struct InPlace<T> {
     first: NonNull<T>,
@@ -144,9 +144,9 @@ pub(crate) struct InPlace<T> {
     elements: PhantomData<T>,
 }
 
-// SAFETY: it stands for a slice of `T` in memory that it keeps mapped itself, and goes to a thread as that slice would.
+// SAFETY: it acts as a slice of `T` in memory that it keeps mapped itself, so it may go to a thread if the slice may.
 unsafe impl<T: Send> Send for InPlace<T> {}
-// SAFETY: `&InPlace` gives shared references to elements only.
+// SAFETY: `&InPlace` gives out only shared references to elements.
 unsafe impl<T: Sync> Sync for InPlace<T> {}
 
 impl Piece {
@@ -155,9 +155,9 @@ impl Piece {
         let (mapping, range) = self.map::<T>()?;
         let first = mapping.base().cast::<T>();
         let element = |index| {
-            // SAFETY: `map` checked that the range lies in the mapping, which outlives this. The mapping is aligned to
-            // a page, so each element is aligned to its size. On these terms nobody has a `&mut` to the array, so all
-            // others access it as an `Element` too.
+            // SAFETY: `map` checked that the range is within the mapping, which outlives the `Element`. The mapping is
+            // aligned to a page, so each element is aligned to its size. On these terms there is no `&mut` to the array
+            // anywhere, so all other access to it is through an `Element` too.
             let element = unsafe { Element::new_if_fits(first.add(index)) };
             element.map(Element::load)
         };
@@ -168,13 +168,13 @@ impl Piece {
     /// The elements in place, on these terms.
     fn in_place<T: Pod>(self) -> Result<InPlace<T>, String> {
         let (mapping, range) = self.map::<T>()?;
-        // SAFETY: `map` checked that the range lies in the mapping.
+        // SAFETY: `map` checked that the range is within the mapping.
         let first = unsafe { mapping.base().cast::<T>().add(range.start) };
         AT_WORK.fetch_add(1, Ordering::Relaxed);
         Ok(InPlace { first, len: range.len(), _mapping: mapping, elements: PhantomData })
     }
 
-    /// Maps the array that this is a piece of; the result's range lies in it.
+    /// Maps the array to which this piece belongs. The range in the result is within it.
     fn map<T: Pod>(self) -> Result<(Mapping, Range<usize>), String> {
         let wrong = || "the piece does not lie in its array".to_owned();
         let number = |number: u64| usize::try_from(number).map_err(|_| wrong());
@@ -204,7 +204,7 @@ impl Piece {
     }
 }
 
-/// A piece for reading, as a task has it.
+/// A piece that a task reads.
 #[derive(Debug)]
 pub(crate) enum ToRead<T> {
     Copied(Vec<T>),
@@ -223,9 +223,9 @@ impl<T: Pod> ToRead<T> {
     pub(crate) fn slice(&self) -> &[T] {
         match self {
             Self::Copied(copy) => copy,
-            // SAFETY: the elements are mapped, aligned, and valid with any bytes, for `T` is `Pod`. Nobody writes to
-            // them as long as the task with this piece runs: the lender has the only `&mut` to the array, gives it out
-            // for reading alone, and waits until the task is over.
+            // SAFETY: the elements are mapped, aligned, and valid with any bytes, because `T` is `Pod`. Nothing writes
+            // to them while the task with this piece runs: the lender has the only `&mut` to the array, lends it only
+            // for reading, and waits until the task is over.
             Self::InPlace(InPlace { first, len, .. }) => unsafe {
                 std::slice::from_raw_parts(first.as_ptr(), *len)
             },
@@ -233,7 +233,7 @@ impl<T: Pod> ToRead<T> {
     }
 }
 
-/// A piece for writing, as a task has it.
+/// A piece to which a task writes.
 #[derive(Debug)]
 pub(crate) struct ToWrite<T>(InPlace<T>);
 
@@ -247,9 +247,9 @@ impl<T: Pod> ToWrite<T> {
 
     pub(crate) fn slice(&mut self) -> &mut [T] {
         let Self(InPlace { first, len, .. }) = self;
-        // SAFETY: the elements are mapped, aligned, and valid with any bytes, for `T` is `Pod`. Nobody else accesses
-        // them as long as the task with this piece runs: the lender has the only `&mut` to the array and waits until
-        // the task is over, no other piece overlaps this one, and no other worker has it.
+        // SAFETY: the elements are mapped, aligned, and valid with any bytes, because `T` is `Pod`. Nothing else
+        // accesses them while the task with this piece runs: the lender has the only `&mut` to the array and waits
+        // until the task is over, no other piece overlaps this one, and no other worker has it.
         unsafe { std::slice::from_raw_parts_mut(first.as_ptr(), *len) }
     }
 }

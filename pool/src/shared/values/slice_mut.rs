@@ -5,8 +5,8 @@ use std::ops::{Deref, DerefMut};
 
 use crate::shared::memory::Excluded;
 
-/// A [`SharedArray`](crate::shared::SharedArray) as a plain slice, for this process alone: from
-/// [`as_mut_slice`](crate::shared::SharedArray::as_mut_slice). Dropping it lets others have the array again; leaking it
+/// A [`SharedArray`](crate::shared::SharedArray) as a plain slice, for this process alone, from
+/// [`as_mut_slice`](crate::shared::SharedArray::as_mut_slice). Dropping it lets others use the array again; leaking it
 /// keeps them out for good.
 pub struct SliceMut<'a, T> {
     slice: &'a mut [T],

@@ -10,8 +10,9 @@ use super::element::Number;
 use crate::error::Error;
 use crate::shared::SharedArray;
 
-/// One plain value ([`bytemuck::Pod`]) of 1, 2, 4 or 8 bytes that processes share. It is read and written as a whole,
-/// like an element of a [`SharedArray`]; for larger values there is [`SharedMutex`](crate::shared::SharedMutex).
+/// One plain value ([`bytemuck::Pod`]) of 1, 2, 4 or 8 bytes that processes share. Like an element of a
+/// [`SharedArray`], it is read and written atomically. For larger values use a
+/// [`SharedMutex`](crate::shared::SharedMutex).
 ///
 /// ```
 /// # fn main() -> Result<(), pool::Error> {
@@ -26,7 +27,7 @@ use crate::shared::SharedArray;
 pub struct SharedValue<T>(SharedArray<T>);
 
 impl<T: Pod> SharedValue<T> {
-    /// A new one with this value.
+    /// Makes a shared value that starts as `value`.
     ///
     /// # Errors
     /// [`Error::SharedMemory`] when there is no memory or no descriptor left.
@@ -47,20 +48,20 @@ impl<T: Pod> SharedValue<T> {
         self.0.set(0, value);
     }
 
-    /// Writes the value, and returns the one before.
+    /// Writes the value, and returns the old one.
     #[inline]
     pub fn swap(&self, value: T) -> T {
         self.0.swap(0, value)
     }
 
-    /// Replaces the value by what the function makes of it, and returns the old one. No other write comes in between;
-    /// where one would, the function runs again.
+    /// Replaces the value with the result of calling the function on it, and returns the old one. No other write comes
+    /// in between: if one does, the function runs again.
     #[inline]
     pub fn fetch_update(&self, change: impl FnMut(T) -> T) -> T {
         self.0.fetch_update(0, change)
     }
 
-    /// Adds to the value, and returns the one before. Integers wrap around.
+    /// Adds to the value, and returns the old one. Integers wrap around.
     #[inline]
     pub fn fetch_add(&self, value: T) -> T
     where
@@ -100,7 +101,7 @@ impl<'de, T: Pod> Deserialize<'de> for SharedValue<T> {
 pub struct SharedCounter(SharedValue<u64>);
 
 impl SharedCounter {
-    /// A counter that starts at this count.
+    /// Makes a counter that starts at this count.
     ///
     /// # Errors
     /// [`Error::SharedMemory`] when there is no memory or no descriptor left.
@@ -121,13 +122,13 @@ impl SharedCounter {
         self.0.set(count);
     }
 
-    /// Adds to the count, and returns the old one. After the greatest `u64` comes 0.
+    /// Adds to the count, and returns the old one. Wraps around from `u64::MAX` to 0.
     #[inline]
     pub fn fetch_add(&self, count: u64) -> u64 {
         self.0.fetch_add(count)
     }
 
-    /// Subtracts from the count, and returns the old one. Below 0 comes the greatest `u64`.
+    /// Subtracts from the count, and returns the old one. Wraps around from 0 to `u64::MAX`.
     #[inline]
     pub fn fetch_sub(&self, count: u64) -> u64 {
         self.0.fetch_add(count.wrapping_neg())

@@ -1,4 +1,4 @@
-//! Objects that one `&mut` has for itself: the user's, or that of a call that lends pieces to its tasks.
+//! Objects in exclusive use through a `&mut`: the user's, or that of a call that lends pieces to its tasks.
 
 use std::fmt::Display;
 use std::sync::atomic::{Ordering, fence};
@@ -9,18 +9,18 @@ use crate::error::Error;
 use crate::shared::memory::lease::Exclusive;
 use crate::sys::identity::Owner;
 
-/// Who has an object exclusively.
+/// The holder of an exclusive object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::shared) enum Holder {
     /// The user, who may keep it anywhere.
     User,
-    /// A call, which has it in its frame and lends it to its tasks.
+    /// A call, which keeps it in its frame and lends it to its tasks.
     Call,
 }
 
 impl Region {
-    /// Makes this the only use of the object, in all processes, until the result is dropped. The caller has this handle
-    /// borrowed exclusively.
+    /// Makes this the only use of the object, in all processes, until the result is dropped. The caller must have this
+    /// handle borrowed exclusively.
     pub(in crate::shared) fn exclude(self: &Arc<Self>, holder: Holder) -> Result<Excluded<'_>, Error> {
         let refused = |why: &dyn Display| {
             Error::shared_memory(format!("the {} cannot be borrowed exclusively", self.kind.what), why)
@@ -30,7 +30,7 @@ impl Region {
             let why = "this process has other handles to it: drop its clones, and the pools and tasks that have one";
             return Err(refused(&why));
         }
-        // Accesses through handles that were dropped happen before those of the borrow.
+        // Accesses through handles that were dropped happen before those through the borrow.
         fence(Ordering::Acquire);
         match self.lease.exclude(self.memory.file()) {
             Ok(Some(lease)) => {
@@ -47,7 +47,7 @@ impl Region {
         }
     }
 
-    /// Whether a call of this process lends it, so that nobody else has it.
+    /// Whether a call of this process lends it, so that nothing else uses it.
     pub(in crate::shared) fn is_lent(&self) -> bool {
         self.lent.load(Ordering::Relaxed)
     }
@@ -57,8 +57,8 @@ impl Region {
         self.was_lent.store(true, Ordering::Relaxed);
     }
 
-    /// Frees the memory if nobody has a lease; to be called when the last use here ends. Workers to which it was lent
-    /// may still have it mapped, but do not use it.
+    /// Frees the memory if no process has a lease. Called when the last use here ends. Workers to which it was lent may
+    /// still have it mapped, but do not use it.
     pub(in crate::shared) fn free_if_lent(&self) {
         if self.was_lent.load(Ordering::Relaxed)
             && let Ok(Some(_alone)) = self.lease.exclude(self.memory.file())
@@ -68,7 +68,7 @@ impl Region {
     }
 }
 
-/// The only use of an object. Dropping it lets others in.
+/// The only use of an object. Dropping it lets others use it again.
 #[derive(Debug)]
 pub(in crate::shared) struct Excluded<'a> {
     region: &'a Region,
@@ -79,7 +79,7 @@ pub(in crate::shared) struct Excluded<'a> {
 impl Drop for Excluded<'_> {
     fn drop(&mut self) {
         if !self.owner.is_here() {
-            // The lock belongs to the opening, which a fork shares: its copy must not end what its parent has.
+            // The lock belongs to the opening, which a fork shares: the child must not end its parent's exclusive use.
             return;
         }
         let _others_wait = regions();
@@ -90,13 +90,13 @@ impl Drop for Excluded<'_> {
     }
 }
 
-/// An error if an object here is borrowed exclusively or locked.
+/// An error if an object in this process is borrowed exclusively or locked.
 pub(in crate::shared) fn refuse_fork() -> Result<(), String> {
     let regions: Vec<Arc<Region>> = regions().values().filter_map(Weak::upgrade).collect();
     let borrowed = regions.iter().find(|region| {
         let locked =
             || region.presence.get().is_some_and(|presence| presence.gate().load(Ordering::Relaxed) != 0);
-        // A lending call has its `&mut` in its own frame, to which a copy of the process never returns.
+        // A lending call has its `&mut` in its own frame, to which a forked child never returns.
         let kept = region.exclusive.load(Ordering::Relaxed) && !region.lent.load(Ordering::Relaxed);
         kept || locked()
     });
@@ -109,9 +109,9 @@ pub(in crate::shared) fn refuse_fork() -> Result<(), String> {
     }
 }
 
-/// Gives up this copy's part in the objects that a call was lending when the process was forked; to be called first in
-/// the copy. The frame of that call, with the only handles, never runs here. If such an object comes again, it comes as
-/// a handle and is attached again.
+/// Gives up a forked child's part in the objects that a call was lending when the process was forked. Must be called
+/// first in the child. The frame of that call, with the only handles, never runs here. If such an object arrives again,
+/// it arrives as a handle and is attached again.
 pub(crate) fn leave_lent() -> Result<(), String> {
     let mut regions = match REGIONS.try_lock() {
         Ok(regions) => regions,
@@ -130,7 +130,7 @@ pub(crate) fn leave_lent() -> Result<(), String> {
     drop(regions);
     for region in left {
         region.lease.leave();
-        // Dropping this copy must not free the memory.
+        // Dropping the child's copy must not free the memory.
         region.was_lent.store(false, Ordering::Relaxed);
     }
     Ok(())
