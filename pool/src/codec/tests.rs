@@ -28,6 +28,32 @@ fn values_come_back_as_they_went() {
     both_ways(&vec![0u8; 100_000]);
 }
 
+/// A writer such as a buffered file, for which a flush is a system call.
+struct NeverFlushed(Vec<u8>);
+
+impl Write for NeverFlushed {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        panic!("flushed after {} bytes", self.0.len())
+    }
+}
+
+#[test]
+fn encoding_does_not_flush() {
+    let value = (7u8, i128::MIN, u128::MAX, 0.5f64, 'x', vec![(1u32, "text")], vec![9u8; 3], Some(true));
+    for codec in CODECS {
+        let mut out = NeverFlushed(Vec::new());
+        codec.encode(&value, &mut out).unwrap();
+        let mut bytes = Vec::new();
+        codec.encode(&value, &mut bytes).unwrap();
+        assert_eq!(out.0, bytes, "{codec:?}");
+    }
+    encode_record(&value, &mut NeverFlushed(Vec::new())).unwrap();
+}
+
 #[test]
 fn strings_and_bytes_are_borrowed_in_place() {
     for codec in CODECS {

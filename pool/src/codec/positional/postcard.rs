@@ -8,15 +8,18 @@ use crate::codec::fault::{Kind, Result};
 /// postcard: variable-length integers, with signed ones in zigzag encoding so that small ones stay small.
 pub(in crate::codec) enum Postcard {}
 
+/// The length of the longest number: 128 bits, 7 in each byte.
+const LONGEST: usize = 19;
+
 impl Format for Postcard {
     const IS_PLAIN: bool = false;
 
     #[inline]
     fn put<A: Atom>(atom: A, out: &mut impl Write) -> Result<()> {
-        match ::postcard::to_io(&atom, out) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(not_written(&error)),
-        }
+        // Not `to_io`, which flushes the writer after each number.
+        let mut bytes = [0; LONGEST];
+        let written = ::postcard::to_slice(&atom, &mut bytes).map_err(|error| not_written(&error))?;
+        out.write_all(written).map_err(|error| not_written(&error))
     }
 
     #[inline]
