@@ -46,7 +46,6 @@ use crate::work::Arrival;
 ///     Ok(())
 /// }
 /// ```
-#[must_use = "without the result nobody learns how the call went"]
 pub struct AsyncResult<R> {
     completion: Arc<Completion>,
     read: Arc<dyn Fn(&Arrivals) -> Result<R, Error> + Send + Sync>,
@@ -307,6 +306,7 @@ where
 {
     /// Runs the task once, without waiting for its result. The item is encoded before this returns. Errors come through
     /// the [`AsyncResult`], also those of options.
+    #[must_use = "without it nobody learns how the call went"]
     pub fn apply_async(self, item: T::Item<'_>) -> AsyncResult<T::Output> {
         let codec = self.pool.config().codec;
         self.submit(std::iter::once(item), move |arrivals| {
@@ -317,6 +317,7 @@ where
     /// Runs the task over the items, without waiting; the results come in input order, and the first failed task ends
     /// the call. All items are encoded before this returns, and stay in memory until they are sent. Errors come through
     /// the [`AsyncResult`], also those of options; a panic of `items` goes through this call, which is then never made.
+    #[must_use = "without it nobody learns how the call went"]
     pub fn map_async<'i>(self, items: impl IntoIterator<Item = T::Item<'i>>) -> AsyncResult<Vec<T::Output>> {
         let codec = self.pool.config().codec;
         self.submit(items.into_iter(), move |arrivals| arrivals.decode::<T>(codec))

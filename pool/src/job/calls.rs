@@ -43,6 +43,7 @@ macro_rules! calls {
             fn apply as apply(item: $Item) -> ::core::result::Result<$Output, $crate::Error>;
 
             /// Runs the task once, without waiting.
+            #[must_use = "without it nobody learns how the call went"]
             fn apply_async as apply_async(item: $Item) -> $crate::AsyncResult<$Output>;
         }
         $crate::lazy_call! {
@@ -114,9 +115,11 @@ macro_rules! call {
     (task $(
         $(#[doc = $doc:literal])*
         $(#[doc(alias = $alias:literal)])?
+        $(#[must_use = $why:literal])?
         fn $name:ident as $par:ident($input:ident: $Input:ty) -> $Result:ty;
     )*) => {$(
         $(#[doc = $doc])*
+        $(#[must_use = $why])?
         pub fn $par<'item, S: 'static>(pool: &$crate::WorkerPool<S>, $input: $Input) -> $Result
         where
             Self: $crate::__private::ReadyFor<S>,
