@@ -93,7 +93,7 @@ impl Checks {
     pub(super) fn read_output(&mut self, workers: &mut Workers, observer: &mut Observer) {
         observer.pass_on();
         self.readable.retain(|worker| {
-            let read_all = |handle: &mut WorkerHandle| observer.listen(*worker, handle.probes_mut());
+            let read_all = |handle: &mut WorkerHandle| observer.read_output(*worker, handle.probes_mut());
             !workers.get_mut(*worker).is_none_or(read_all)
         });
     }

@@ -561,11 +561,11 @@ impl State {
     /// poll for output is skipped in short calls, which it would slow down.
     fn flush_output(&mut self) {
         self.workers.show_progress();
-        if self.observer.has_heard() || self.checks.is_call_end_news_due(self.clock.now()) {
+        if self.observer.has_output() || self.checks.is_call_end_news_due(self.clock.now()) {
             self.poll_news();
             self.checks.read_output(&mut self.workers, &mut self.observer);
             for handle in self.workers.iter_mut() {
-                self.observer.take_line(handle.probes_mut());
+                self.observer.flush_line(handle.probes_mut());
             }
             self.observer.pass_on();
         }

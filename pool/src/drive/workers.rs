@@ -308,7 +308,7 @@ impl Workers {
         }
         for (worker, handle) in self.handles.numbered_mut() {
             if let Some(mut handle) = handle.take() {
-                observer.take_rest(worker, handle.probes_mut());
+                observer.read_rest(worker, handle.probes_mut());
             }
         }
         reap_groups();

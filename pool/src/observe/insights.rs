@@ -1,22 +1,22 @@
-//! What workers have spent their time on.
+//! Where the workers' time went.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// So many of a worker's tasks are told of.
-pub(crate) const TOLD: usize = 5;
+/// The number of slowest tasks that are kept.
+pub(crate) const MAX_SLOWEST: usize = 5;
 
 /// Where the time of a pool's workers went; from [`WorkerPool::insights`](crate::WorkerPool::insights).
 ///
-/// `Display` gives a table, serde whatever its formats give.
+/// `Display` gives a table. It can also be serialized.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Insights {
-    /// One for each worker, by its number; none where the pool was built without `insights(true)`.
+    /// One for each worker, by its number. Empty if the pool was built without `insights(true)`.
     pub workers: Vec<WorkerInsights>,
-    /// The five tasks that took longest, the longest first. A task that took hardly longer than those before it may be
+    /// The five slowest tasks, the slowest first. A task that was less than a tenth slower than those before it may be
     /// left out.
     pub slowest: Vec<SlowTask>,
 }
@@ -37,66 +37,66 @@ pub struct SlowTask {
     pub argument: Option<String>,
 }
 
-/// Keeps the slowest.
+/// Adds a task, and keeps the slowest ones.
 pub(crate) fn note_slow(slowest: &mut Vec<SlowTask>, task: SlowTask) {
     let place = slowest.partition_point(|known| known.took >= task.took);
     slowest.insert(place, task);
-    slowest.truncate(TOLD);
+    slowest.truncate(MAX_SLOWEST);
 }
 
-/// Where the time of one worker went, over all processes or threads that have had its number.
+/// Where the time of one worker went, over all processes or threads that it has been.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct WorkerInsights {
     /// Tasks that it has answered, failed ones included.
     pub tasks: u64,
-    /// How many times it was started.
+    /// How often it was started.
     pub starts: u32,
-    /// How many times it ended other than by being told to.
+    /// How often it ended without being told to.
     pub deaths: u32,
-    /// How many of its tasks were tried again, by whomever.
+    /// How many of its tasks were tried again, by any worker.
     pub retries: u32,
-    /// Chunks that it was sent.
+    /// Chunks that were sent to it.
     pub chunks: u64,
-    /// How many tasks the largest of them had.
+    /// The number of tasks in the largest of them.
     pub largest_chunk: u64,
-    /// The bytes of orders: arguments, and what tells of them.
+    /// Bytes of orders: arguments, and a few bytes around them.
     pub bytes_sent: u64,
-    /// The bytes of results.
+    /// Bytes of results.
     pub bytes_received: u64,
-    /// From being started to being up.
+    /// From its start until it was ready.
     pub start_up: Duration,
     /// In init functions.
     pub init: Duration,
     /// Waiting for tasks.
     pub waiting: Duration,
-    /// At tasks, with what decodes their arguments and encodes their results.
+    /// At tasks, which includes decoding arguments and encoding results.
     pub working: Duration,
     /// In exit functions.
     pub exit: Duration,
 }
 
 impl WorkerInsights {
-    /// All of its time.
+    /// The sum of its times.
     #[must_use]
     pub fn total(&self) -> Duration {
         self.start_up + self.init + self.waiting + self.working + self.exit
     }
 
-    /// What share of its time it was at tasks, from 0 to 1.
+    /// The share of its time that it worked, from 0 to 1.
     #[must_use]
     pub fn working_ratio(&self) -> f64 {
         self.ratio(self.working)
     }
 
-    /// What share of its time this is, from 0 to 1.
+    /// The share of its time that `time` is, from 0 to 1.
     #[must_use]
     pub fn ratio(&self, time: Duration) -> f64 {
         let total = self.total();
         if total.is_zero() { 0.0 } else { time.as_secs_f64() / total.as_secs_f64() }
     }
 
-    /// Adds what another process or thread of the same number has done.
+    /// Adds what another process or thread of the worker, or another worker, did.
     pub(crate) fn add(&mut self, other: &Self) {
         self.tasks += other.tasks;
         self.starts += other.starts;
@@ -124,7 +124,7 @@ impl Insights {
         })
     }
 
-    /// The mean of the workers' times of a kind, and their standard deviation.
+    /// The mean of one kind of time over all workers, and its standard deviation.
     ///
     /// ```
     /// # #[pool::worker_task]

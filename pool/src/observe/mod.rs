@@ -1,4 +1,6 @@
-//! What is seen of a pool: its workers' lives, what they print and log, how far calls are, and where the time goes.
+//! What users see of a running pool. The driver tells one [`Observer`] each fact once, and reads each worker's
+//! [`Probes`] with it. From there the facts reach `tracing` events, insights and timelines; what workers print and log
+//! is passed on. Progress bars are the calls' own.
 
 use crate::error::Error;
 
@@ -22,7 +24,7 @@ pub(crate) use probes::{ProbeEnds, Probes};
 pub(crate) enum End {
     Done,
     Failed,
-    /// It was cancelled or left.
+    /// It was cancelled or dropped, or its pool was closed.
     Interrupted,
 }
 

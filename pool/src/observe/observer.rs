@@ -1,11 +1,11 @@
-//! The observer: told each fact once, by whoever learns of it first.
+//! The observer, whom the driver tells each fact once.
 
 use std::io;
 
 use super::events::{Event, Events};
 use super::insights::{Insights, SlowTask, WorkerInsights, note_slow};
 use super::probes::{ProbeEnds, Probes};
-use super::stderr::Printed;
+use super::stderr::StderrBuffer;
 use super::timeline::{History, Timeline};
 use crate::error::{Death, Error, TaskErrorKind};
 use crate::ids::{JobId, PerWorker, TaskIndex, WorkerId};
@@ -13,29 +13,30 @@ use crate::options::WorkerPolicy;
 use crate::sys::clock::now_ns;
 use crate::work::FunctionRef;
 
-/// How a worker ended.
+/// How a process or thread of a worker ended.
 #[derive(Debug, Clone)]
 pub(crate) struct Ended {
     pub(crate) death: Death,
-    /// What it printed last.
+    /// The end of what it printed to stderr.
     pub(crate) stderr_tail: Option<String>,
-    /// It was running what it was to answer next.
+    /// It had begun the task, or other order, that it was to answer next.
     pub(crate) running: bool,
-    /// It had been told to end, and did.
+    /// It ended as it was told to.
     pub(crate) is_orderly: bool,
 }
 
-/// Knows all that is to be seen of a pool.
+/// Knows all that users can see of a pool, but for the progress of its calls.
 #[derive(Debug)]
 pub(crate) struct Observer {
-    /// For the program's subscriber, when no lock is held.
     events: Events,
-    /// For a timeline, where somebody wants one.
+    /// Kept only for a pool with insights.
     history: Option<History>,
-    /// What workers did that are gone, by their numbers.
+    /// What each worker's ended processes or threads did.
     past: PerWorker<WorkerInsights>,
     slowest: Vec<SlowTask>,
-    printed: Printed,
+    stderr: StderrBuffer,
+    /// Whether any worker has printed or logged anything.
+    has_output: bool,
     policy: WorkerPolicy,
 }
 
@@ -46,26 +47,26 @@ impl Observer {
             history: policy.insights.then(|| History::new(workers, now_ns())),
             past: PerWorker::new(workers, |_| WorkerInsights::default()),
             slowest: Vec::new(),
-            printed: Printed::default(),
+            stderr: StderrBuffer::default(),
+            has_output: false,
             policy,
         }
     }
 
     // ---- workers ----
 
-    /// The means to observe a new worker.
+    /// Makes the probes of a new worker: the parent's side and the worker's.
     pub(crate) fn open_probes(&self, is_process: bool) -> io::Result<(Probes, ProbeEnds)> {
         Probes::open(self.policy, is_process, self.history.is_some())
     }
 
-    /// A worker is about to be started.
     pub(crate) fn worker_starting(&mut self, worker: WorkerId) {
         if let Some(history) = &mut self.history {
             history.worker_starting(worker, now_ns());
         }
     }
 
-    /// It was started, as a process of this number or as a thread.
+    /// `pid` is None for a thread.
     pub(crate) fn worker_started(&mut self, worker: WorkerId, pid: Option<i32>) {
         let start = self.past[worker].starts + 1;
         self.events.record(worker, Event::Started { pid, start });
@@ -75,14 +76,14 @@ impl Observer {
         self.events.record(worker, Event::NotStarted { error: error.to_string() });
     }
 
-    /// It has said that it is up.
+    /// The worker has said that it is ready.
     pub(crate) fn worker_up(&mut self, worker: WorkerId) {
         if let Some(history) = &mut self.history {
             history.worker_up(worker, now_ns());
         }
     }
 
-    /// It has ended; what it left behind is taken, and says why.
+    /// Takes what the worker left behind. `running` and the result: see [`Ended`].
     pub(crate) fn worker_ended(
         &mut self,
         worker: WorkerId,
@@ -91,7 +92,7 @@ impl Observer {
         running: bool,
     ) -> Ended {
         let is_orderly = death.exit_code() == Some(0) && !running;
-        let stderr_tail = self.take_rest(worker, probes);
+        let stderr_tail = self.read_rest(worker, probes);
         let died = || Event::Died { death, stderr_tail: stderr_tail.clone() };
         self.events.record(worker, if is_orderly { Event::Ended } else { died() });
         if let Some(history) = &mut self.history {
@@ -102,7 +103,7 @@ impl Observer {
         Ended { death, stderr_tail, running, is_orderly }
     }
 
-    /// What it did, now that it is gone.
+    /// Keeps what an ended process or thread of the worker did.
     pub(crate) fn worker_gone(&mut self, worker: WorkerId, did: &WorkerInsights) {
         self.past[worker].add(did);
     }
@@ -129,32 +130,32 @@ impl Observer {
         index: TaskIndex,
         why: &TaskErrorKind,
     ) {
-        // Nothing else says that it took too long.
+        // A death has an event of its own, and other failures are told by the task's error.
         if let TaskErrorKind::TimedOut(limit) = *why {
             self.events.record(worker, Event::TimedOut { task: task.name, index, limit });
         }
     }
 
-    /// A task took long.
+    /// The task may be one of the slowest.
     pub(crate) fn ran_slowly(&mut self, task: SlowTask) {
         note_slow(&mut self.slowest, task);
     }
 
     // ---- what workers print and log ----
 
-    /// Takes what a worker has printed and logged. False when there is more.
-    pub(crate) fn listen(&mut self, worker: WorkerId, Probes { stderr, log, .. }: &mut Probes) -> bool {
-        self.printed.any = true;
-        let all_printed = stderr.as_mut().is_none_or(|stderr| self.printed.take(stderr));
+    /// Reads what a worker has printed and logged. Returns false if there is more.
+    pub(crate) fn read_output(&mut self, worker: WorkerId, Probes { stderr, log, .. }: &mut Probes) -> bool {
+        self.has_output = true;
+        let all_printed = stderr.as_mut().is_none_or(|stderr| self.stderr.read(stderr));
         let all_logged = log
             .as_mut()
             .is_none_or(|log| log.take(|record| self.events.record(worker, Event::Logged(record))));
         all_printed && all_logged
     }
 
-    /// Takes all that a worker has left behind; says what it printed last.
-    pub(crate) fn take_rest(&mut self, worker: WorkerId, probes: &mut Probes) -> Option<String> {
-        let stderr_tail = probes.stderr.as_mut().and_then(|stderr| self.printed.take_last(stderr));
+    /// Reads all that an ended worker left behind, and returns the end of what it printed.
+    pub(crate) fn read_rest(&mut self, worker: WorkerId, probes: &mut Probes) -> Option<String> {
+        let stderr_tail = probes.stderr.as_mut().and_then(|stderr| self.stderr.read_rest(stderr));
         probes.show_progress(worker);
         if let Some(log) = &mut probes.log {
             log.take(|record| self.events.record(worker, Event::Logged(record)));
@@ -162,42 +163,42 @@ impl Observer {
         stderr_tail
     }
 
-    /// Takes the line that a worker has not ended yet.
-    pub(crate) fn take_line(&mut self, probes: &mut Probes) {
+    /// Passes on the line that a worker has begun and not ended.
+    pub(crate) fn flush_line(&mut self, probes: &mut Probes) {
         if let Some(stderr) = &mut probes.stderr {
-            stderr.take_line(&mut self.printed);
+            self.stderr.flush_line(stderr);
         }
     }
 
-    /// Passes on what was printed and could not be passed on before.
+    /// Tries again to write what stderr did not take.
     pub(crate) fn pass_on(&mut self) {
-        self.printed.pass_on();
+        self.stderr.write();
     }
 
-    /// Whether stderr did not take all that was printed.
+    /// Whether stderr has not taken all that workers printed.
     pub(crate) fn is_behind(&self) -> bool {
-        self.printed.is_stuck()
+        self.stderr.is_behind()
     }
 
-    /// Whether a worker has printed or logged anything yet.
-    pub(crate) fn has_heard(&self) -> bool {
-        self.printed.any
+    /// Whether any worker has printed or logged anything yet.
+    pub(crate) fn has_output(&self) -> bool {
+        self.has_output
     }
 
-    // ---- for readers ----
+    // ---- for users ----
 
     pub(crate) fn take_events(&mut self) -> Events {
         std::mem::take(&mut self.events)
     }
 
-    /// Where the workers' time went, with what those that live have done.
+    /// Where the workers' time went. `living` has what each has done since its last start.
     pub(crate) fn insights(&self, living: impl Iterator<Item = WorkerInsights>) -> Insights {
         let mut workers = self.past.clone();
         workers.iter_mut().zip(living).for_each(|(worker, did)| worker.add(&did));
         Insights { workers: workers.into(), slowest: self.slowest.clone() }
     }
 
-    /// What they did when.
+    /// What the workers did when, with what the living have recorded. Empty without insights.
     pub(crate) fn timeline<'p>(&self, living: impl Iterator<Item = Option<&'p Probes>>) -> Timeline {
         let Some(history) = &self.history else { return Timeline::default() };
         let now = now_ns();

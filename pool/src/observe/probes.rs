@@ -1,5 +1,5 @@
-//! How one worker is observed: what it prints and logs, what it notes of its time, and how far the calls of its own pools
-//! are.
+//! The means by which a parent observes one worker: pipes for what it prints and logs, and shared memory in which it
+//! records its time and the progress of calls on pools of its own.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -18,7 +18,7 @@ use crate::sys::pipe::pipe;
 /// The parent's side.
 #[derive(Debug)]
 pub(crate) struct Probes {
-    /// A thread prints to its process's stderr.
+    /// None for a thread: it prints to the stderr of its process.
     pub(super) stderr: Option<StderrPipe>,
     pub(super) log: Option<Log>,
     pub(super) track: Option<Track>,
@@ -29,22 +29,22 @@ pub(crate) struct Probes {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct ProbeEnds {
     pub(crate) stderr: Option<Passed>,
-    /// Where it logs, and how much, if somebody listens.
+    /// The pipe for its log, and how much to log, if anyone listens.
     pub(crate) log: Option<(Passed, Verbosity)>,
     pub(crate) handles: ProbeHandles,
 }
 
-/// Handles of memory in which a worker notes what its parent may look at.
+/// Handles of shared memory in which a worker records what its parent reads.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct ProbeHandles {
-    /// What it does when: a [`Track`].
+    /// Of a [`Track`].
     pub(crate) track: Option<Vec<u8>>,
-    /// How far the calls of its own pools are: a [`NestedProgress`].
+    /// Of a [`NestedProgress`].
     pub(crate) nested: Option<Vec<u8>>,
 }
 
 impl Probes {
-    /// Both sides, for a new worker.
+    /// Makes both sides for a new worker.
     pub(super) fn open(
         policy: WorkerPolicy,
         is_process: bool,
@@ -71,19 +71,19 @@ impl Probes {
         stderr.chain(self.log.iter().map(Log::pipe))
     }
 
-    /// Whether the worker shows how far the calls of its own pools are.
+    /// Whether the worker can show the progress of calls on pools of its own.
     pub(crate) fn shows_progress(&self) -> bool {
         self.nested.is_some()
     }
 
-    /// Shows how far the calls of its own pools are.
+    /// Shows the progress of calls that the worker makes on pools of its own.
     pub(crate) fn show_progress(&mut self, worker: WorkerId) {
         if let Some(nested) = &mut self.nested {
             nested.update(worker);
         }
     }
 
-    /// Answers have come: what was printed before is not the fault of a task that fails now.
+    /// Answers have arrived: what was printed before belongs to no task that fails from here on.
     pub(crate) fn note_answers(&mut self) {
         if let Some(stderr) = &mut self.stderr {
             stderr.note_answers();

@@ -1,5 +1,5 @@
-//! What workers print to stderr. Each has a pipe there; whoever drives passes on what comes, in whole lines, and keeps the
-//! end of it: if the worker dies, its error has that.
+//! What worker processes print to stderr, which is a pipe to the parent. Whoever drives passes it on to the program's
+//! own stderr in whole lines, and keeps its end for the error of a task in which the worker dies.
 
 use std::io;
 
@@ -8,56 +8,51 @@ use crate::observe::progress;
 use crate::sys::pipe::Reader;
 use crate::sys::write::write_now;
 
-/// How many bytes of the end of a worker's stderr are kept.
-const KEPT: usize = 2 << 10;
-/// A line of more bytes is no line.
-const LINE: usize = 4 << 10;
-/// So many bytes wait for a stderr that takes none; more wait in the pipes.
-const WAITING: usize = 64 << 10;
-/// What is read of a worker that is gone: more than a pipe holds, but others may have its end, and print without end.
-const LAST: usize = 1 << 20;
+/// How much of the end is kept.
+const TAIL_BYTES: usize = 2 << 10;
+/// A longer line is passed on before it ends.
+const MAX_LINE_BYTES: usize = 4 << 10;
+/// The most that is held while stderr takes nothing. The rest stays in the pipes, where workers wait for room.
+const MAX_HELD_BYTES: usize = 64 << 10;
+/// The most that is read after a worker's end. A pipe holds less, but processes that the worker started may still print
+/// into it, without end.
+const MAX_REST_BYTES: usize = 1 << 20;
 
-/// What one worker prints.
+/// The parent's end of a worker's stderr.
 #[derive(Debug)]
 pub(super) struct StderrPipe {
     pub(super) pipe: Reader,
-    /// What it prints is passed on as it is, control characters and all.
+    /// Passes everything on as it is, control characters included.
     raw: bool,
-    /// A line that is not whole yet.
+    /// The beginning of a line whose end has not arrived.
     line: Vec<u8>,
-    /// The last of it.
+    /// The end of what was printed, as far as it may matter to an error.
     tail: Vec<u8>,
-    /// How much of that had come when its last answers were found. When the next are found, it had been printed before
-    /// they were given.
-    old: usize,
+    /// How much of the tail had arrived when answers last did. It was printed before the next ones were given.
+    answered: usize,
 }
 
 impl StderrPipe {
     pub(super) fn new(pipe: Reader, raw: bool) -> Self {
-        Self { pipe, raw, line: Vec::new(), tail: Vec::new(), old: 0 }
+        Self { pipe, raw, line: Vec::new(), tail: Vec::new(), answered: 0 }
     }
 
-    /// Takes what was printed by now, if it is no more than so much: whole lines go to `out`. False when there is more.
-    fn take(&mut self, out: &mut Vec<u8>, at_most: usize) -> bool {
+    /// Reads up to `at_most` bytes, and appends whole lines to `out`. Returns false if there may be more.
+    fn read(&mut self, out: &mut Vec<u8>, at_most: usize) -> bool {
         let start = self.line.len();
         self.pipe.read_into(&mut self.line, at_most);
-        let taken = &self.line[start..];
-        let is_all = taken.len() < at_most;
-        self.tail.extend_from_slice(taken);
-        self.forget(self.tail.len().saturating_sub(KEPT));
+        let read = &self.line[start..];
+        let is_all = read.len() < at_most;
+        self.tail.extend_from_slice(read);
+        self.forget(self.tail.len().saturating_sub(TAIL_BYTES));
         let whole = self.line.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let whole = if self.line.len() - whole > LINE { self.line.len() } else { whole };
-        self.pass_on(whole, out);
+        let whole = if self.line.len() - whole > MAX_LINE_BYTES { self.line.len() } else { whole };
+        self.move_line(whole, out);
         is_all
     }
 
-    /// Takes the line that is not whole.
-    pub(super) fn take_line(&mut self, printed: &mut Printed) {
-        self.pass_on(self.line.len(), &mut printed.bytes);
-    }
-
-    /// Appends so many bytes of the line to `out`, as they are to be shown.
-    fn pass_on(&mut self, bytes: usize, out: &mut Vec<u8>) {
+    /// Moves the first bytes of the line to `out`, in the form in which they are shown.
+    fn move_line(&mut self, bytes: usize, out: &mut Vec<u8>) {
         match &self.line[..bytes] {
             line if self.raw => out.extend_from_slice(line),
             line => push_plain(out, line),
@@ -65,20 +60,21 @@ impl StderrPipe {
         self.line.drain(..bytes);
     }
 
+    /// Drops the first bytes of the tail.
     fn forget(&mut self, bytes: usize) {
         self.tail.drain(..bytes);
-        self.old = self.old.saturating_sub(bytes);
+        self.answered = self.answered.saturating_sub(bytes);
     }
 
-    /// Answers were found: what was printed before is no longer of interest.
+    /// Answers have arrived: drops what was printed before they were given.
     pub(super) fn note_answers(&mut self) {
         if !self.tail.is_empty() {
-            self.forget(self.old);
-            self.old = self.tail.len();
+            self.forget(self.answered);
+            self.answered = self.tail.len();
         }
     }
 
-    /// What it printed last.
+    /// The end of what it printed, if that is more than white space.
     fn last(&self) -> Option<String> {
         let text = String::from_utf8_lossy(&self.tail);
         let text = text.trim();
@@ -86,38 +82,40 @@ impl StderrPipe {
     }
 }
 
-/// What was printed and is not passed on yet.
+/// What all workers have printed and stderr has not taken.
 #[derive(Debug, Default)]
-pub(super) struct Printed {
+pub(super) struct StderrBuffer {
     bytes: Vec<u8>,
-    /// Somebody has printed something.
-    pub(super) any: bool,
 }
 
-impl Printed {
-    /// Whether stderr did not take all of it.
-    pub(super) fn is_stuck(&self) -> bool {
+impl StderrBuffer {
+    pub(super) fn is_behind(&self) -> bool {
         !self.bytes.is_empty()
     }
 
-    /// Takes what the worker has printed, and passes it on. False when some of it is left in the pipe.
-    pub(super) fn take(&mut self, stderr: &mut StderrPipe) -> bool {
-        let room = WAITING.saturating_sub(self.bytes.len());
-        let is_all = stderr.take(&mut self.bytes, room);
-        self.pass_on();
+    /// Reads what a worker has printed, and writes what it can. Returns false if some may be left in the pipe.
+    pub(super) fn read(&mut self, stderr: &mut StderrPipe) -> bool {
+        let room = MAX_HELD_BYTES.saturating_sub(self.bytes.len());
+        let is_all = stderr.read(&mut self.bytes, room);
+        self.write();
         is_all
     }
 
-    /// Takes all that a worker has printed that is gone, and gives the end of it.
-    pub(super) fn take_last(&mut self, stderr: &mut StderrPipe) -> Option<String> {
-        stderr.take(&mut self.bytes, LAST);
-        stderr.take_line(self);
-        self.pass_on();
+    /// Reads all that an ended worker has printed, and returns its end.
+    pub(super) fn read_rest(&mut self, stderr: &mut StderrPipe) -> Option<String> {
+        stderr.read(&mut self.bytes, MAX_REST_BYTES);
+        self.flush_line(stderr);
+        self.write();
         stderr.last()
     }
 
-    /// Passes on what can be passed on without waiting.
-    pub(super) fn pass_on(&mut self) {
+    /// Takes a line without waiting for its end.
+    pub(super) fn flush_line(&mut self, stderr: &mut StderrPipe) {
+        stderr.move_line(stderr.line.len(), &mut self.bytes);
+    }
+
+    /// Writes to stderr what it takes at once.
+    pub(super) fn write(&mut self) {
         if !self.bytes.is_empty() {
             let written = progress::suspend_bars(|| write_now(io::stderr(), &self.bytes));
             self.bytes.drain(..written);
@@ -134,25 +132,25 @@ mod tests {
     use crate::sys::pipe::pipe;
 
     #[test]
-    fn words_of_answered_tasks_are_forgotten() {
+    fn output_of_answered_tasks_is_dropped() {
         let (reader, writer) = pipe().unwrap();
         let (mut stderr, mut writer) = (StderrPipe::new(reader, false), File::from(writer.into_owned()));
-        let mut say = |stderr: &mut StderrPipe, text: &str| {
+        let mut print = |stderr: &mut StderrPipe, text: &str| {
             writer.write_all(text.as_bytes()).unwrap();
-            stderr.take(&mut Vec::new(), LAST);
+            stderr.read(&mut Vec::new(), MAX_REST_BYTES);
         };
         assert_eq!(stderr.last(), None);
-        say(&mut stderr, "first\n");
+        print(&mut stderr, "first\n");
         stderr.note_answers();
-        // It may have been printed after what was answered.
+        // It may have been printed after the answers.
         assert_eq!(stderr.last().as_deref(), Some("first"));
-        say(&mut stderr, "second\n");
+        print(&mut stderr, "second\n");
         stderr.note_answers();
         assert_eq!(stderr.last().as_deref(), Some("second"));
-        say(&mut stderr, &"x".repeat(3 * KEPT));
-        assert_eq!(stderr.last().unwrap().len(), KEPT);
+        print(&mut stderr, &"x".repeat(3 * TAIL_BYTES));
+        assert_eq!(stderr.last().unwrap().len(), TAIL_BYTES);
         stderr.note_answers();
-        assert_eq!(stderr.last().unwrap().len(), KEPT);
+        assert_eq!(stderr.last().unwrap().len(), TAIL_BYTES);
         stderr.note_answers();
         assert_eq!(stderr.last(), None);
     }

@@ -1,27 +1,26 @@
-//! What a worker notes of its tasks where somebody wants insights: which took longest, and what was done when.
+//! Measures a worker's tasks for insights: finds the slowest, and has a [`Recorder`] record what runs when.
 
-use super::insights::TOLD;
+use super::insights::MAX_SLOWEST;
 use crate::ids::TaskIndex;
 use crate::observe::timeline::Recorder;
 use crate::sys::ticks::{self, Scale};
 
-/// Watches the tasks.
 #[derive(Debug)]
 pub(crate) struct Stopwatch {
     scale: Scale,
-    /// When the task that runs began, in ticks.
+    /// When the running task began, in ticks.
     began: u64,
-    /// What the slowest tasks took, in ticks, the longest first.
-    took: [u64; TOLD],
+    /// The times of the slowest tasks in ticks, the longest first.
+    longest: [u64; MAX_SLOWEST],
     recorder: Option<Recorder>,
 }
 
 impl Stopwatch {
     pub(crate) fn new(recorder: Option<Recorder>) -> Self {
-        Self { scale: Scale::new(), began: 0, took: [0; TOLD], recorder }
+        Self { scale: Scale::new(), began: 0, longest: [0; MAX_SLOWEST], recorder }
     }
 
-    /// Tasks begin, with this one.
+    /// Begins the first task of a run, or an init or exit function.
     #[inline]
     pub(crate) fn begin(&mut self, task: u32, index: TaskIndex) {
         self.began = ticks::now();
@@ -30,18 +29,19 @@ impl Stopwatch {
         }
     }
 
-    /// A task is over, and the next one begins. If it is one of the slowest, says what it took, in nanoseconds. One that is
-    /// hardly slower is left out, or tasks of which each takes longer than the one before would all be told of.
+    /// Ends a task that succeeded; the next one of the run begins now. Returns the task's time in nanoseconds if it is
+    /// one of the slowest. It must be a tenth slower than the least of those: otherwise, where each task takes a
+    /// little longer than the one before, every one of them would be reported.
     #[inline]
     pub(crate) fn end(&mut self) -> Option<u64> {
-        let took = self.next();
-        let [.., least] = self.took;
-        (took > least + least / 10).then(|| self.note(took))
+        let took = self.lap();
+        let [.., least] = self.longest;
+        (took > least + least / 10).then(|| self.add_slow(took))
     }
 
-    /// A task has failed, and the next one begins: what it took, in ticks.
+    /// Ends a task; the next one of the run begins now. Returns the task's time in ticks.
     #[inline]
-    pub(crate) fn next(&mut self) -> u64 {
+    pub(crate) fn lap(&mut self) -> u64 {
         let now = ticks::now();
         if let Some(recorder) = &mut self.recorder {
             recorder.end(now);
@@ -49,15 +49,15 @@ impl Stopwatch {
         now.saturating_sub(std::mem::replace(&mut self.began, now))
     }
 
-    /// No more of them follow now.
+    /// Ends the run.
     #[inline]
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn pause(&mut self) {
         if let Some(recorder) = &mut self.recorder {
             recorder.pause();
         }
     }
 
-    /// What began last is over, and was no task.
+    /// Ends an init or exit function.
     pub(crate) fn end_phase(&mut self) {
         if let Some(recorder) = &mut self.recorder {
             recorder.end_phase();
@@ -65,9 +65,9 @@ impl Stopwatch {
     }
 
     #[cold]
-    fn note(&mut self, took: u64) -> u64 {
-        self.took[TOLD - 1] = took;
-        self.took.sort_unstable_by(|a, b| b.cmp(a));
+    fn add_slow(&mut self, took: u64) -> u64 {
+        self.longest[MAX_SLOWEST - 1] = took;
+        self.longest.sort_unstable_by(|a, b| b.cmp(a));
         self.scale.ns(took)
     }
 }

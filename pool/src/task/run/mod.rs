@@ -71,7 +71,7 @@ fn run_chunk<T: Task>(bench: TaskEnv<'_>, head: ChunkHead, mut items: Items<'_>,
                 }
             });
             if let Err(panic) = run {
-                watch.as_mut().map(|watch| watch.next());
+                watch.as_mut().map(|watch| watch.lap());
                 reply_failed(panicked(panic, lane), reply::FAILED, lane);
                 lane.finish_unit();
                 lane.notify();
@@ -79,7 +79,7 @@ fn run_chunk<T: Task>(bench: TaskEnv<'_>, head: ChunkHead, mut items: Items<'_>,
         }
         left -= claimed;
         if let Some(watch) = &mut watch {
-            watch.rest();
+            watch.pause();
         }
         lane.notify_if_awaited();
         memory.look(lane);
@@ -128,7 +128,7 @@ fn run_task<T: Task>(
             }
         }
         Err(why) => {
-            watch.map(Stopwatch::next);
+            watch.map(Stopwatch::lap);
             reply_failed(Failure::Decode(why), reply::FAILED, lane);
             lane.notify();
         }
