@@ -5,46 +5,46 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::ids::TaskIndex;
 use crate::work::{Chunking, Plan, splits};
 
-/// How much work a worker should have queued. Measured: with 2 ms the parent wakes a fifth as often as with 400 µs. A
-/// queue that turns out too long is recalled when another worker is idle.
+/// How much work a worker should have queued. Measured: with 2 ms, the parent wakes a fifth as often as with 400 µs. A
+/// queue that turns out to be too long is recalled when another worker is idle.
 const WINDOW_NS: u64 = 2_000_000;
-/// How long a chunk should last: many times what it costs to send one, and a small part of the window, so that workers
+/// How long a chunk should take: many times the cost of sending it, and a small part of the window, so that workers
 /// finish together.
 const CHUNK_NS: u64 = 100_000;
-/// How long a task is assumed to take before that is known: a window holds 5 of them, and a chunk one, so a worker gets
-/// few tasks blindly, and enough that it need not wait for more.
+/// How long a task is assumed to take before it is known. A window then holds 5 tasks, and a chunk one: so a worker
+/// gets few tasks blindly, but enough that it need not wait for more.
 const UNKNOWN_PACE_NS: u64 = 400_000;
 /// The most tasks in a window. Only tasks of less than 61 ns reach it.
 const LONGEST_WINDOW: u64 = 32768;
-/// A task that was next, unstarted, when this many workers died counts as the cause. One such death can be a
-/// coincidence; a worker that can overwrite its lane can also hide which task it ran, and then this bound ends the
-/// retries.
+/// If this many workers have died with the same unstarted task next, that task counts as the cause. One such death can
+/// be a coincidence. But a task that overwrites its worker's lane can also hide that it had started, and then this
+/// bound ends the retries.
 const MAX_SUSPICIONS: u32 = 3;
 
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) plan: Box<Plan>,
-    /// The index of the next item to be handed out for the first time.
+    /// The index of the next item that was never handed out.
     pub(super) next: TaskIndex,
     /// The input has no more items.
     pub(super) ended: bool,
-    /// Tasks with workers.
+    /// The number of tasks that workers have.
     pub(super) in_flight: u64,
-    /// Results that the caller has not taken yet.
+    /// The number of results that the caller has not taken yet.
     pub(super) held: u64,
-    /// Their bytes, where these are bounded.
+    /// The bytes of these results, if they are bounded.
     held_bytes: u64,
-    /// How many bytes a result has had lately; 0 before that is known.
+    /// The recent size of a result in bytes; 0 before it is known.
     result_bytes: u64,
-    /// Tasks that have an outcome.
+    /// The number of tasks that have an outcome.
     pub(super) done: u64,
-    /// Tasks to be sent again, with the number of the next attempt.
+    /// The tasks to send again, each with the number of its next attempt.
     pub(super) backlog: VecDeque<(TaskIndex, u32)>,
-    /// Whether the caller waits for it; otherwise its results are thrown away.
+    /// Whether the caller waits for it. Otherwise its results are discarded.
     pub(super) open: bool,
     pub(super) chunks: u64,
     pub(super) pace_ns: Option<u64>,
-    /// Tasks that were next when workers died outside of any task, and how many workers that were.
+    /// The tasks that were next when workers died outside any task, each with the number of these workers.
     suspicions: BTreeMap<TaskIndex, u32>,
 }
 
@@ -67,8 +67,8 @@ impl Job {
         }
     }
 
-    /// Counts that a worker died with this task next, and says that it had not started it. True when that has happened
-    /// too often to be believed: a task that overwrites the lane can make its worker say that.
+    /// Counts a worker that died with this task next and, as its lane says, not started. True if that has happened too
+    /// often to be believed: a task that overwrites the lane can make it say so.
     pub(super) fn is_suspect(&mut self, index: TaskIndex) -> bool {
         let times = self.suspicions.entry(index).or_default();
         *times += 1;
@@ -100,13 +100,13 @@ impl Job {
         self.result_bytes = if self.result_bytes == 0 { bytes } else { self.result_bytes.midpoint(bytes) };
     }
 
-    /// How many of these new tasks may go out so that their results stay within the bound. Past the bound none may.
-    /// Where they would exceed it, an idle worker still gets a whole chunk, so that no worker waits for space alone;
-    /// such chunks exceed it by one for each worker in all, whatever workers do with the others.
+    /// How many of these new tasks may go out so that their results stay within the bound. Past the bound, none may. If
+    /// they would exceed it, an idle worker still gets a whole chunk, so that no worker waits only for space. Such
+    /// chunks exceed the bound by at most one per worker in all, whatever the other workers do.
     ///
-    /// Tasks that are sent again are not held back: the caller may be waiting for one of them, and their results were
-    /// allowed for when they first went out. While the caller waits for a task that was never handed out, nothing is
-    /// held, because it has taken everything before.
+    /// Tasks that are sent again are not held back: the caller may be waiting for one of them, and the bound covered
+    /// their results when they first went out. While the caller waits for a task that was never handed out, no results
+    /// are held, because it has taken everything before.
     pub(super) fn within_bytes(&self, tasks: u64, whole: u64, idle: bool, workers: u64) -> u64 {
         let Some(space) = self.plan.max_held_bytes.map(|most| most.saturating_sub(self.held_bytes)) else {
             return tasks;
@@ -124,7 +124,7 @@ impl Job {
         self.plan.max_active.map_or(u64::MAX, |most| most.saturating_sub(self.in_flight + self.held))
     }
 
-    /// The number of the next chunk; of adaptive chunks, how many were sent.
+    /// The number of the next chunk; for adaptive chunks, the number of chunks sent.
     pub(super) fn chunk(&self) -> u64 {
         let next = self.backlog.front().map_or(self.next, |(index, _)| *index).number();
         match self.plan.chunking {
@@ -134,7 +134,7 @@ impl Job {
         }
     }
 
-    /// How many tasks a worker should have queued, and how many it gets next. If `joins`, short chunks may go together.
+    /// How many tasks a worker should have queued, and how many it gets next. If `joins`, short chunks may be joined.
     pub(super) fn window(&self, workers: u64, joins: bool) -> Share {
         let next = self.next.number();
         let pace = self.pace_ns.unwrap_or(UNKNOWN_PACE_NS).max(1);
@@ -143,7 +143,7 @@ impl Job {
         let fair = (left / (2 * workers)).max(1);
         let adapted = (CHUNK_NS / pace).clamp(1, window / 2).min(fair);
         let whole = match self.plan.chunking {
-            // A chunk that was sent in part, for its size, ends with its rest.
+            // The rest of a chunk that was too large to send at once ends at the chunk's end.
             Chunking::Size(size) => size - next % size,
             Chunking::Splits { splits, total } => splits::end(splits, total, next) - next,
             Chunking::Adaptive => {
@@ -158,11 +158,11 @@ impl Job {
     }
 }
 
-/// What one worker gets of a job.
+/// One worker's share of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Share {
     pub(super) window: u64,
-    /// The next chunk; 0 when the job may have no more under way.
+    /// The size of the next chunk; 0 if the job may have no more tasks under way.
     pub(super) chunk: u64,
     /// The size of a whole chunk; a smaller one waits, except at the end of the input.
     pub(super) whole: u64,

@@ -1,7 +1,7 @@
-//! The supervisor decides which workers start and end, which tasks each gets, and what became of them. It is a pure
-//! state machine: [`Supervisor::handle`] takes an [`Event`] and returns the [`Action`]s that follow. It reads no clock,
-//! makes no system call and runs no user code, so it can be tested by simulation. The driver feeds it and carries out
-//! its actions.
+//! The supervisor decides which workers start and end, which tasks each gets, and what the outcome of each task is. It
+//! is a pure state machine: [`Supervisor::handle`] takes an [`Event`] and returns the [`Action`]s that follow. It reads
+//! no clock, makes no system call and runs no user code, so it can be tested by simulation. The driver feeds it events
+//! and carries out its actions.
 
 mod job;
 mod queue;
@@ -14,10 +14,10 @@ use crate::ids::{JobId, ProfileId, TaskIndex, Unit, WorkerId};
 use crate::work::Plan;
 pub(crate) use supervisor::{Grant, Head, Supervisor, Work};
 
-/// What happened. Workers are named by their id, tasks by their position in the input of their job.
+/// An event. It names workers by their ID, and tasks by their position in the input of their job.
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
-    /// A caller opened a job. If `encoded` is not 0, so many items are encoded already, and there are no others.
+    /// A caller opened a job. If `encoded` is not 0, that many items are encoded already, and there are no others.
     Opened { job: JobId, plan: Box<Plan>, encoded: u64 },
     /// `count` tasks of a chunk that was granted were sent.
     Sent { job: JobId, worker: WorkerId, count: u64 },
@@ -38,17 +38,17 @@ pub(crate) enum Event {
     /// The task, or the init function, at the head of the worker's queue failed, and the worker lives. Its report has
     /// `bytes`.
     Failed { worker: WorkerId, bytes: u64 },
-    /// The order at the head of the worker's queue, no task, is done.
+    /// The order at the head of the worker's queue, which is not a task, is done.
     OrderDone { worker: WorkerId },
     /// A recall was carried out: the worker keeps the units before this one.
     Recalled { worker: WorkerId, kept_up_to: Unit },
     /// The worker is gone; `running` if it was running the head of its queue.
     Died { worker: WorkerId, running: bool },
-    /// The worker holds more memory than it may between tasks, and starts no other.
+    /// The worker holds more memory than it may between tasks, and starts no further task.
     OverSoftLimit { worker: WorkerId },
-    /// The worker holds more memory than it may in a task.
+    /// The worker holds more memory than it may during a task.
     OverHardLimit { worker: WorkerId, held: u64, limit: u64 },
-    /// All workers must end, after what they have.
+    /// All workers must end, once they have answered their orders.
     ShutDown,
     /// The parent was suspended between these times: it was stopped, or had no core.
     Suspended { from: u64, until: u64 },
@@ -56,7 +56,7 @@ pub(crate) enum Event {
     Tick,
 }
 
-/// What has to be done.
+/// An action for the driver to carry out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     Start {
@@ -123,7 +123,7 @@ pub(crate) enum Action {
 /// Why a task has no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// The worker reported why.
+    /// The worker reported the reason.
     Reported,
     /// The worker died.
     Died,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::ids::{JobId, ProfileId, TaskIndex, Unit};
 
-/// Orders, in the sequence in which they will be answered, and the number of tasks of each job among them.
+/// Orders, in the sequence in which they will be answered, and the number of each job's tasks among them.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     batches: VecDeque<Batch>,
@@ -14,7 +14,7 @@ pub(super) struct Queue {
     loads: Vec<(JobId, u64)>,
 }
 
-/// An order that has not been answered, or several chunks of one job whose tasks follow each other.
+/// An unanswered order, or several chunks of one job with consecutive tasks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Batch {
     /// The first unit that is not answered.
@@ -62,7 +62,7 @@ impl Queue {
         }
     }
 
-    /// Removes what was answered at the head: `count` tasks, or one order of another kind.
+    /// Removes the answered head: `count` tasks, or one order of another kind.
     pub(super) fn pop(&mut self, count: u64) {
         let Some(head) = self.batches.front_mut() else { return };
         let OrderKind::Tasks { job, first, count: left, .. } = &mut head.kind else {
@@ -80,7 +80,7 @@ impl Queue {
         self.unload(job, count);
     }
 
-    /// Takes out all tasks at or behind this unit, or everything.
+    /// Removes and returns all tasks from this unit on, or everything.
     pub(super) fn take(&mut self, from: Option<Unit>) -> Vec<Batch> {
         let mut taken = Vec::new();
         for batch in std::mem::take(&mut self.batches) {
@@ -94,12 +94,12 @@ impl Queue {
         taken
     }
 
-    /// How many tasks it holds.
+    /// The number of tasks in the queue.
     pub(super) fn tasks(&self) -> u64 {
         self.loads.iter().map(|(_, count)| count).sum()
     }
 
-    /// How many tasks of this job it holds.
+    /// The number of tasks of this job in the queue.
     pub(super) fn tasks_of(&self, wanted: JobId) -> u64 {
         self.loads.iter().find(|(job, _)| *job == wanted).map_or(0, |(_, count)| *count)
     }
@@ -131,7 +131,7 @@ impl Queue {
 }
 
 impl Batch {
-    /// Splits the batch at `unit`: the tasks before it stay, the others go. Orders of other kinds stay.
+    /// Splits the batch at `unit`: the tasks before it stay, the others are removed. Orders of other kinds stay.
     fn split_at(self, unit: Unit) -> (Option<Self>, Option<Self>) {
         let OrderKind::Tasks { job, first, count, attempt } = self.kind else { return (Some(self), None) };
         let kept = if unit.is_before(self.unit) { 0 } else { u64::from(unit - self.unit).min(count) };

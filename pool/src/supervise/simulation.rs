@@ -1,6 +1,6 @@
 //! The supervisor under seeded schedules: callers feed, take and cancel; workers boot, run, fail and die at any time.
-//! After every step each task has at most one outcome, none has run twice unless its worker died in it, and no job has
-//! more under way than it may. In the end nothing is stuck.
+//! After every step, each task has at most one outcome, none has run twice unless its worker died in it, and no job has
+//! more tasks under way than allowed. In the end, nothing is stuck.
 //!
 //! `POOL_SIMULATION_EVENTS` is the least number of events (100,000), `POOL_SIMULATION_SECONDS` the least time (0), and
 //! `POOL_SIMULATION_SEED` the first seed. A broken promise names the seed of its schedule.
@@ -52,9 +52,9 @@ struct World {
     next_job: JobId,
     consequences: VecDeque<Event>,
     events: u64,
-    /// The same for all jobs, so that no worker may outlive it.
+    /// The lifespan of all jobs, so that no worker may outlive it.
     lifespan: Option<u64>,
-    /// From here on nothing goes wrong.
+    /// From now on nothing goes wrong.
     calm: bool,
 }
 
@@ -190,7 +190,7 @@ impl World {
                 }
                 Reply::Failed(order) => {
                     order.expect(head);
-                    // A report is as long as a result, for the bound is kept by the length of results.
+                    // A report is as long as a result, because the bound is kept by the length of results.
                     let bytes = match order {
                         Order::Task { job, .. } => self.calls.get(&job).map_or(1, |call| call.result_bytes),
                         _ => 0,
@@ -228,7 +228,7 @@ impl World {
         }
     }
 
-    /// Suspends the parent for a while; no worker may be killed for that.
+    /// Suspends the parent for a while. No worker may be killed for that.
     fn suspend(&mut self) {
         let killed = |world: &Self| world.workers.iter().flatten().filter(|process| process.killed).count();
         self.tell(Event::Tick);
@@ -256,8 +256,8 @@ impl World {
             let most = call.plan.max_active.unwrap_or(u64::MAX);
             let held = call.held.len() as u64;
             assert!(in_lanes as u64 + held <= most, "job {job} has {in_lanes} + {held} under way");
-            // At most: the bound, a chunk for each worker, and the tasks that went out before a result's size was
-            // known.
+            // The maximum is the bound, plus a chunk for each worker, plus the tasks that went out before a result's
+            // size was known.
             let chunks = self.workers.len() as u64 * call.plan.whole_chunk() + call.blind;
             let may_come = call.held_bytes() + in_lanes as u64 * call.result_bytes;
             let most = call.plan.max_held_bytes.unwrap_or(u64::MAX);
@@ -304,7 +304,7 @@ impl World {
     }
 }
 
-/// Runs one schedule; returns how many events it took.
+/// Runs one schedule, and returns its number of events.
 fn run(seed: u64) -> u64 {
     let mut world = World::new(seed);
     for _ in 0..3000 {

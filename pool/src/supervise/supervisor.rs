@@ -28,7 +28,7 @@ pub(crate) struct Supervisor {
     /// Whether workers can be killed: processes can, threads can't.
     killable: bool,
     shutting_down: bool,
-    /// How many tasks of any job a worker may be handed in its life: the shortest lifespan of the open jobs.
+    /// How many tasks a worker may be handed in its life: the shortest lifespan of the open jobs.
     lifespan: u64,
     /// How long an exit function may take: the limit of the last job that had one.
     exit_limit_ns: Option<u64>,
@@ -54,7 +54,7 @@ impl Supervisor {
         }
     }
 
-    /// Takes in what happened at this time, in nanoseconds, and appends what has to be done to `actions`.
+    /// Handles an event that happened at time `now`, in nanoseconds, and appends the actions that follow to `actions`.
     pub(crate) fn handle(&mut self, event: Event, now: u64, actions: &mut Vec<Action>) {
         self.now = self.now.max(now);
         match event {
@@ -106,7 +106,7 @@ impl Supervisor {
         self.workers[worker].phase == Phase::Absent
     }
 
-    /// Whether the worker has nothing to do and nothing to answer, so that it can end at once.
+    /// Whether the worker has nothing left to do or to answer, so that it can end at once.
     pub(crate) fn can_end_now(&self, worker: WorkerId) -> bool {
         let worker = &self.workers[worker];
         matches!(worker.phase, Phase::Up | Phase::Retiring)
@@ -119,7 +119,7 @@ impl Supervisor {
         self.workers.iter().filter(|worker| !worker.queue.is_empty()).count()
     }
 
-    /// What the worker answers next: the head of its queue.
+    /// The order that the worker answers next: the head of its queue.
     pub(crate) fn head(&self, worker: WorkerId) -> Option<Head> {
         let batch = self.workers[worker].queue.head()?;
         Some(match batch.kind {
@@ -131,7 +131,7 @@ impl Supervisor {
     }
 }
 
-/// What a worker answers next.
+/// The order that a worker answers next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Head {
     Tasks { unit: Unit, job: JobId, first: TaskIndex, count: u64 },

@@ -1,4 +1,4 @@
-//! A worker as the supervisor sees it.
+//! The supervisor's view of a worker.
 
 use super::Cause;
 use super::queue::{OrderKind, Queue};
@@ -8,7 +8,7 @@ use crate::ids::{ProfileId, Unit};
 pub(super) enum Phase {
     /// There is no such worker now.
     Absent,
-    /// Started, and not up yet. There may be orders in its lane already.
+    /// Started, but not up yet. There may be orders in its lane already.
     Starting,
     Up,
     /// The exit order is sent; nothing follows it.
@@ -20,11 +20,11 @@ pub(super) struct Worker {
     pub(super) phase: Phase,
     /// The orders that it has not answered.
     pub(super) queue: Queue,
-    /// The profiles whose state it has, or will have when its queue is done.
+    /// The profiles whose state it has, or will have once its queue is done.
     pub(super) profiles: Vec<ProfileId>,
-    /// How many tasks it was handed in its life.
+    /// How many tasks it has been handed in its life.
     pub(super) served: u64,
-    /// A recall is under way: nothing may be sent before it is answered.
+    /// A recall is under way, and nothing may be sent before it is answered.
     pub(super) recalling: bool,
     /// Its lane is too full for chunks now.
     pub(super) blocked: bool,
@@ -32,11 +32,11 @@ pub(super) struct Worker {
     pub(super) head_since: u64,
     /// The worker has said that it has begun the head.
     pub(super) head_began: bool,
-    /// How much longer than its limit the head may take, for work that is not the user's.
+    /// How far the head may exceed its limit, for work that is not the user's.
     pub(super) head_extra_ns: u64,
     /// Why it is being killed, and for which unit.
     pub(super) killed_for: Option<(Unit, Cause)>,
-    /// How often it has ended, since it last did a task, before any task could be the cause. The only field that is
+    /// How often it has ended without a task that could be the cause, since it last did a task. The only field that is
     /// kept from one process to the next.
     pub(super) failed_starts: u32,
     /// When to start it again, after failed starts.

@@ -11,11 +11,11 @@ use crate::text::{self, AND_SO_ON, LONGEST_SHOWN};
 pub(crate) struct ChunkHead {
     /// The task, by its index in the registry.
     pub(crate) task: u32,
-    /// The worker state that it runs on; 0 for none.
+    /// The worker state that the tasks use; 0 for none.
     pub(crate) profile: Option<ProfileId>,
     /// The index of the first item in the job's input.
     pub(crate) first: TaskIndex,
-    /// How many items follow.
+    /// The number of items that follow.
     pub(crate) count: u32,
     /// How the worker runs them.
     pub(crate) flags: ExecFlags,
@@ -27,9 +27,9 @@ pub(crate) struct ChunkHead {
 pub(crate) struct ExecFlags {
     /// The parent wants to know when each task starts.
     pub(crate) timed: bool,
-    /// The parent wants to know which tasks take long.
+    /// The parent wants to know which tasks are slow.
     pub(crate) watched: bool,
-    /// The most tasks that the worker claims at once; 0 for any number.
+    /// The most tasks that the worker may claim at once; 0 for no limit.
     pub(crate) claim: u16,
     /// The job's seed, from which the seeds of its tasks are made.
     pub(crate) seed: u64,
@@ -38,10 +38,10 @@ pub(crate) struct ExecFlags {
 /// How the items of a chunk are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Packing {
-    /// Each behind its length in four bytes.
+    /// Each item follows its length, in four bytes.
     #[default]
     Prefixed,
-    /// One after the other: all have this length, which is not 0.
+    /// The items follow each other, all of this length, which is not 0.
     Uniform(u8),
     /// The only item came in parts, before this order.
     InParts,
@@ -84,7 +84,7 @@ impl ChunkHead {
     }
 }
 
-/// The size of the length before an item.
+/// The size of the length before an item, in bytes.
 pub(crate) const ITEM_HEAD: usize = 4;
 
 /// The items of a chunk, one after the other.
@@ -115,9 +115,9 @@ impl<'c> Iterator for Items<'c> {
 /// An order to make the state of a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct InitOrder {
-    /// What chunks name it by.
+    /// The ID by which chunks refer to the state.
     pub(crate) profile: ProfileId,
-    /// The task whose state type it is.
+    /// A task with this state type.
     pub(crate) task: u32,
     /// The init function, if it is not the type's `Default`.
     pub(crate) init: Option<u32>,
@@ -183,12 +183,12 @@ impl From<ReturnedError> for Failure {
 }
 
 impl Failure {
-    /// A failure of this crate's, not of the user's functions.
+    /// A failure of this crate, not of the user's functions.
     pub(crate) fn of(why: impl Into<String>) -> Self {
         Self::Failed(vec![why.into()])
     }
 
-    /// The report as it is sent, with texts cut to fit into a record.
+    /// Cuts the texts so that the report fits into a record.
     pub(crate) fn cut(self) -> Self {
         match self {
             Self::Panicked(info) => Self::Panicked(info.cut()),
@@ -198,7 +198,7 @@ impl Failure {
         }
     }
 
-    /// The greatest length of its record.
+    /// The maximum length of its record.
     pub(crate) fn longest(&self) -> usize {
         let texts = match self {
             Self::Panicked(info) => info.len(),
@@ -208,8 +208,8 @@ impl Failure {
         texts + 64
     }
 
-    /// The report as it is sent where there is no memory for more: it fits into
-    /// [`ALWAYS_FITS`](crate::lane::ALWAYS_FITS).
+    /// Cuts the texts so that the report fits into [`ALWAYS_FITS`](crate::lane::ALWAYS_FITS), for when there is no
+    /// memory for more.
     pub(crate) fn cut_short(self) -> Self {
         const MOST: usize = 1 << 10;
         let short = |text| text::cut_to(text, MOST);
@@ -222,16 +222,16 @@ impl Failure {
     }
 }
 
-/// A worker's report of a task that took long.
+/// A worker's report of a slow task.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Slow {
     pub(crate) took_ns: u64,
-    /// Its argument, if the type has `Debug`.
+    /// Its argument, if the type is `Debug`.
     pub(crate) argument: Option<String>,
 }
 
 impl Slow {
-    /// Whether its texts are as short as a worker makes them.
+    /// Whether its texts are no longer than a sound worker makes them.
     pub(crate) fn is_short(&self) -> bool {
         self.argument
             .as_ref()
@@ -250,7 +250,7 @@ impl From<Failure> for TaskErrorKind {
     }
 }
 
-/// For the fuzzer: the parent reads a worker's report of a failure, or of a task that took long.
+/// For the fuzzer: reads, as the parent, a worker's report of a failure or of a slow task.
 #[cfg(fuzzing)]
 pub fn read_any(record: &[u8]) {
     use crate::codec::decode_record;

@@ -7,7 +7,7 @@ use crate::ids::ProfileId;
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) plan: Plan,
-    /// How many items its input still has.
+    /// The number of items left in its input.
     pub(super) left: u64,
     pub(super) input_ended: bool,
     pub(super) handed_out: u64,
@@ -17,13 +17,13 @@ pub(super) struct Call {
     pub(super) deaths: HashMap<TaskIndex, u64>,
     /// The bytes of each outcome that the caller has not taken, by its task.
     pub(super) held: BTreeMap<TaskIndex, u64>,
-    /// Whether the caller takes them in the order of their tasks.
+    /// Whether the caller takes them in task order.
     pub(super) ordered: bool,
-    /// The task whose outcome it takes next in that case.
+    /// In that case, the task whose outcome it takes next.
     pub(super) next: TaskIndex,
     /// The length of each of its results.
     pub(super) result_bytes: u64,
-    /// How many tasks were handed out before that was known.
+    /// How many tasks were handed out before that length was known.
     pub(super) blind: u64,
     /// The job is over for the caller: complete, failed or given up.
     pub(super) over: bool,
@@ -83,7 +83,7 @@ impl World {
             runs: HashMap::new(),
             deaths: HashMap::new(),
             held: BTreeMap::new(),
-            // Only background callers encode beforehand, and they take everything that comes.
+            // Only background callers encode beforehand, and they take results in any order.
             ordered: kept == 0 && self.random.one_in(2),
             next: TaskIndex::default(),
             result_bytes: self.random.pick(&[1, 7, 60]),

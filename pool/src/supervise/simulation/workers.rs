@@ -19,7 +19,7 @@ pub(super) enum Reply {
     Done(Order),
 }
 
-/// A worker process and its lane, as far as the parent can tell.
+/// A worker process and its lane, as the parent can see them.
 #[derive(Debug, Default)]
 pub(super) struct Process {
     /// Orders not answered, each with its unit.
@@ -31,7 +31,7 @@ pub(super) struct Process {
     /// Units before this one are claimed.
     pub(super) claimed: u32,
     pub(super) recall: bool,
-    /// Whether a recall waits, as it does while a large order is half sent.
+    /// Whether a recall is waiting, as it must while a large order is half sent.
     pub(super) recall_wanted: bool,
     pub(super) replies: VecDeque<Reply>,
     pub(super) killed: bool,
@@ -69,7 +69,7 @@ impl Order {
 }
 
 impl World {
-    /// Lets the worker do one step.
+    /// Lets the worker take one step.
     pub(super) fn work(&mut self, worker: WorkerId) {
         let (calm, random) = (self.calm, &mut self.random);
         let Some(process) = &mut self.workers[worker] else { return };

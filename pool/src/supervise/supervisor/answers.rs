@@ -1,4 +1,4 @@
-//! Takes in what workers answer.
+//! Handles the answers of workers.
 
 use super::*;
 
@@ -57,7 +57,7 @@ impl Supervisor {
         }
     }
 
-    /// Removes what was answered at the head of the queue: `count` tasks, or one order of another kind.
+    /// Removes the answered head of the queue: `count` tasks, or one order of another kind.
     pub(super) fn pop_head(&mut self, worker: WorkerId, count: u64) {
         let entry = &mut self.workers[worker];
         entry.next_head(self.now);
@@ -92,7 +92,7 @@ impl Supervisor {
         }
     }
 
-    /// Gives tasks that a worker will not do back to their job.
+    /// Returns tasks that a worker will not run to their job.
     pub(super) fn requeue(
         &mut self,
         worker: WorkerId,

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What a caller may send next, and to which worker.
+/// Permission to send some items of a job to a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Grant {
     pub(crate) worker: WorkerId,
@@ -13,12 +13,12 @@ pub(crate) struct Grant {
 pub(crate) enum Work {
     /// New items: up to `most`, beginning with index `first`; fewer than `whole` only at the input's end.
     Fresh { first: TaskIndex, most: u64, whole: u64 },
-    /// A task that came back.
+    /// A task that is sent again.
     Again { index: TaskIndex, attempt: u32 },
 }
 
 impl Supervisor {
-    /// What the job may send next, if anything.
+    /// The next items that the job may send, if any.
     pub(crate) fn grant(&self, id: JobId) -> Option<Grant> {
         let sharing = self.jobs.values().filter(|job| job.has_work()).count().max(1) as u64;
         let job = self.jobs.get(&id).filter(|job| job.has_work())?;
@@ -57,7 +57,7 @@ impl Supervisor {
         self.lifespan.saturating_sub(worker.served)
     }
 
-    /// Works out the lifespan of workers anew, when a job is opened or closed.
+    /// Updates the lifespan of workers when a job is opened or closed.
     pub(super) fn update_lifespan(&mut self) {
         let lifespans = self.jobs.values().filter(|job| job.open).filter_map(|job| job.plan.lifespan);
         self.lifespan = lifespans.min().unwrap_or(u64::MAX);

@@ -8,7 +8,7 @@ impl Supervisor {
         self.shutting_down = false;
         self.exit_limit_ns = plan.exit_limit_ns.or(self.exit_limit_ns);
         let mut job = Job::new(plan);
-        // Items that are encoded already wait like tasks that came back.
+        // Items that are encoded already wait like tasks that are sent again.
         job.next = TaskIndex::new(encoded);
         job.ended = encoded > 0;
         job.backlog.extend(TaskIndex::default().range(encoded).map(|index| (index, 1)));
@@ -83,7 +83,7 @@ impl Supervisor {
         self.finish_if_done(id);
     }
 
-    /// Reports that a job is complete, and removes it when no worker has a task of it.
+    /// Reports that a job is complete, and removes it once no worker has a task of it.
     pub(super) fn finish_if_done(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
         if job.open && job.is_complete() {

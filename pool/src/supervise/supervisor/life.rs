@@ -2,17 +2,17 @@
 
 use super::*;
 
-/// After this many failed starts of all workers together, further starts are put off; if there are no workers then, the
-/// jobs that wait for them fail. Three tell a passing failure from one that stays, and cost a caller no more than three
-/// starts. A worker that a task has ended does not count.
+/// After this many failed starts of all workers together, further starts are delayed; if there are no workers then, the
+/// jobs that wait for them fail. Three tell a passing failure from a lasting one, and cost a caller no more than three
+/// starts. A worker that was ended by a task does not count.
 const MAX_FAILED_STARTS: u32 = 3;
-/// How long a start is put off at first; each failed start of the worker doubles that, up to the second figure. While
-/// something is wrong with the machine, a pool then tries every 5 s.
+/// How long a start is delayed at first. Each failed start of the worker doubles the delay, up to the second constant.
+/// So while something is wrong with the machine, a pool tries again every 5 s.
 const BACK_OFF_NS: u64 = 25_000_000;
 const LONGEST_BACK_OFF_NS: u64 = 5_000_000_000;
 
 impl Supervisor {
-    /// Starts workers, and then sends their init orders: so each boots while the next is started.
+    /// Starts workers, and then sends their init orders, so that each boots while the next is started.
     pub(super) fn start(&mut self, workers: &[WorkerId]) {
         if workers.is_empty() {
             return;
@@ -41,7 +41,7 @@ impl Supervisor {
         }
     }
 
-    /// Lets the worker end after what it has.
+    /// Lets the worker end once it has answered its orders.
     pub(super) fn retire_worker(&mut self, worker: WorkerId) {
         let entry = &mut self.workers[worker];
         if entry.takes_orders() {
@@ -61,13 +61,13 @@ impl Supervisor {
         }
     }
 
-    /// Replaces the worker, which has stopped before its next task.
+    /// Replaces the worker, which has stopped between two tasks.
     pub(super) fn over_soft_limit(&mut self, worker: WorkerId) {
         self.recall(worker);
         self.retire_worker(worker);
     }
 
-    /// Lets all workers end after what they have.
+    /// Lets all workers end once they have answered their orders.
     pub(super) fn shut_down(&mut self) {
         self.shutting_down = true;
         for worker in self.workers.ids() {
@@ -103,7 +103,7 @@ impl Supervisor {
         };
         let guilty = head.filter(|batch| running || (!boot && guilty_next(batch)));
         let killed_for = entry.killed_for;
-        // A worker that had done tasks may have died of one of them, which is no failed start.
+        // A worker that has done tasks may have died of one of them, which is no failed start.
         let in_init = guilty.is_some_and(|batch| matches!(batch.kind, OrderKind::Init { .. }));
         let failed_start =
             boot || in_init || (entry.phase == Phase::Up && entry.served == 0 && killed_for.is_none());
@@ -152,7 +152,8 @@ impl Supervisor {
     }
 
     /// Clears a worker that is gone, and starts another in its place if there is work for it, at once or later. After a
-    /// final failure never at once: something may change while other workers work, and if there are none the jobs fail.
+    /// final failure it is never at once: something may change while other workers work, and if there are none, the
+    /// jobs fail.
     fn ended(&mut self, worker: WorkerId, failed_start: bool, is_final: bool) {
         self.requeue_from(worker, None);
         let entry = &mut self.workers[worker];

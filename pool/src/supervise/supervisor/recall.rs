@@ -1,4 +1,4 @@
-//! Takes tasks back from workers.
+//! Recalls tasks from workers.
 
 use super::*;
 
@@ -32,7 +32,7 @@ impl Supervisor {
         }
     }
 
-    /// Takes everything from this unit on out of the queue, or the whole queue; open jobs get their tasks back.
+    /// Removes everything from this unit on from the queue, or the whole queue. Open jobs get their tasks back.
     pub(super) fn requeue_from(&mut self, worker: WorkerId, from: Option<Unit>) {
         let mut jobs = Vec::new();
         for Batch { unit, kind } in self.workers[worker].queue.take(from) {

@@ -2,27 +2,27 @@
 
 use super::*;
 
-/// How long a task may hold its worker after its job is gone: long for a task that is about to end, and soon for the
-/// next call.
+/// How long a task may occupy its worker after its job is gone: long enough for a task that is about to end, and short
+/// for the next call.
 const ABANDON_NS: u64 = 500_000_000;
-/// How long a worker may take from its start until it is up: generous, for a machine under load.
+/// How long a worker may take from its start until it is up: generous enough for a machine under load.
 const BOOT_NS: u64 = 30_000_000_000;
-/// How much longer than its limit an order may take that the worker has not begun: on a busy machine the worker may not
-/// have had a core.
+/// How far an order that the worker has not begun may exceed its limit: on a busy machine the worker may not have had a
+/// core.
 const GRACE_NS: u64 = 5_000_000_000;
-/// How much longer than its limit a task may take that has panicked: finding the names and places of a backtrace takes
-/// seconds in a large program.
+/// How far a task that has panicked may exceed its limit: in a large program it takes seconds to resolve the names and
+/// locations of a backtrace.
 const BACKTRACE_NS: u64 = 30_000_000_000;
-/// How long a worker may take to end after it has answered its exit order, where exit functions have no limit: the
-/// user's own exit handlers run then.
+/// How long a worker may take to end after it has answered its exit order, if exit functions have no limit: the user's
+/// own exit handlers run then.
 const RETIRE_NS: u64 = 10_000_000_000;
-/// When to check again whether an order has begun that is out of time.
+/// When to check again whether an order that is out of time has begun.
 const RECHECK_NS: u64 = 5_000_000;
-/// How long the head of a queue may last while another worker is idle, before the rest is recalled: three chunks' time,
-/// so that a recall is for tasks that are longer than expected.
+/// How long the head of a queue may take while another worker is idle before the rest is recalled: the time of three
+/// chunks, so that only tasks that take longer than expected cause a recall.
 const STALL_NS: u64 = 300_000;
 
-/// A time in which the parent was suspended. It counts towards no limit.
+/// A period in which the parent was suspended. It counts towards no limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Suspension {
     pub(super) from: u64,
@@ -30,14 +30,14 @@ pub(super) struct Suspension {
 }
 
 impl Suspension {
-    /// Moves the start of an order so that the suspension does not count.
+    /// Shifts the start of an order so that the suspension does not count.
     fn exclude_from(self, began: u64) -> u64 {
         if began >= self.until { began } else { began.min(self.from) + (self.until - self.from) }
     }
 }
 
 impl Supervisor {
-    /// When to call [`Event::Tick`] at the latest.
+    /// The latest time for the next [`Event::Tick`].
     pub(crate) fn deadline(&self) -> Option<u64> {
         let idle = self.workers.iter().any(|w| w.takes_orders() && w.queue.is_empty());
         self.workers.ids().filter_map(|worker| self.deadline_of(worker, idle)).min()
@@ -97,8 +97,8 @@ impl Supervisor {
         self.head(worker)
     }
 
-    /// Notes when the worker says that the head of its queue began. The first time that it says counts, and one in the
-    /// future counts as now.
+    /// Notes when the head of the queue began, as the worker says. Its first answer counts, and a time in the future
+    /// counts as now.
     pub(crate) fn head_began(&mut self, worker: WorkerId, at: u64) {
         let at = self.suspension.exclude_from(at.min(self.now));
         let entry = &mut self.workers[worker];
@@ -111,14 +111,14 @@ impl Supervisor {
         self.workers.ids().filter(overdue).filter_map(|id| Some((id, self.head(id)?))).collect()
     }
 
-    /// Notes that the running task has panicked and the worker is about to report it. Counts once, for a worker may
-    /// claim that without end.
+    /// Notes that the running task has panicked and the worker is about to report it. Counts only once, because a
+    /// worker might claim it forever.
     pub(crate) fn head_panicked(&mut self, worker: WorkerId) {
         let entry = &mut self.workers[worker];
         (entry.head_extra_ns, entry.head_began) = (BACKTRACE_NS, true);
     }
 
-    /// Gives each running order the time of the suspension.
+    /// Extends each running order's time by the suspension.
     pub(super) fn suspended(&mut self, mut suspension: Suspension) {
         // Several callers may report the same suspension.
         suspension.from = suspension.from.max(self.suspension.until).min(suspension.until);
