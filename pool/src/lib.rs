@@ -1,5 +1,5 @@
-//! A parallel map over worker **processes**: what threads do, with what only processes give. A crash, a leak, a
-//! hang or a runaway allocation stays inside one worker and costs exactly one task.
+//! A parallel map over worker **processes**: like one over threads, but isolated. A crash, a leak, a hang or a runaway
+//! allocation stays inside one worker and costs exactly one task.
 //!
 //! ```
 //! use pool::{WorkerPool, worker_task};
@@ -37,22 +37,22 @@
 //! | `messagepack` | yes | `Codec::MessagePack`, for `serde_json::Value`, untagged enums and the like |
 //! | `progress` | yes | `Job::progress_bar` and `Job::progress`; the crate `indicatif` |
 //! | `tracing` | yes | events of workers' lives for the program's `tracing` subscriber |
-//! | `logs` | no | what workers log through `tracing` or `log` reaches the parent's subscriber; with `tracing` |
+//! | `logs` | no | the workers' log records from `tracing` or `log` reach the parent's subscriber; includes `tracing` |
 //! | `ndarray` | no | tasks that take chunks of arrays: `Job::map_array`, `Job::array_chunks_mut` |
 //! | `stream` | no | results as asynchronous streams: `ResultStream`, `Job::stream` |
 //!
-//! A build needs one codec at least. What parent and workers tell each other besides has a format of its own, so a
-//! program that leaves out a codec's feature leaves out its crate: with `default-features = false` and
-//! `features = ["postcard"]` there is no bincode in its tree. Without `bincode` the default codec is the first of the
-//! others. Features that other crates of the program ask for are there, too.
+//! A build needs at least one codec. All other messages between parent and workers have a format of their own, so a
+//! program that leaves out a codec's feature leaves out its crate: with `default-features = false` and `features =
+//! ["postcard"]` there is no bincode in its dependency tree. Without `bincode` the default codec is the first of the
+//! others. Features that other crates in the program ask for are enabled too.
 //!
 //! # What a version promises
 //!
-//! Versions keep the promises of [Semantic Versioning](https://semver.org/), but not for the types of other crates:
-//! those of indicatif by the feature `progress` ([`Job::progress`], `pool::indicatif`), those of ndarray by `ndarray`
-//! (what tasks take, `map_array` and `array_chunks_mut`), and [`core_affinity::CoreId`] in
-//! [`cpu_ids`](WorkerPoolBuilder::cpu_ids). Any version of this crate can move on to a new version of those. Nor does a
-//! version promise how bytes are laid out between a program and its workers, which are one build.
+//! Versions follow [Semantic Versioning](https://semver.org/), except for the types of other crates: those of indicatif
+//! with the feature `progress` ([`Job::progress`], `pool::indicatif`), those of ndarray with `ndarray` (parameters of
+//! tasks, `map_array` and `array_chunks_mut`), and [`core_affinity::CoreId`] in
+//! [`cpu_ids`](WorkerPoolBuilder::cpu_ids). Any version of this crate may move to a new version of those. Nor does a
+//! version promise how bytes are laid out between a program and its workers, which are always the same build.
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -133,7 +133,7 @@ pub use options::{CpuIds, StartMethod};
 /// fn main() -> Result<(), pool::Error> {
 ///     let pool = WorkerPool::new(2)?;
 ///     assert_eq!(word_count::par_map(&pool, ["one", "and two"])?, [1, 2]);
-///     // The function itself is as it was.
+///     // The function itself is unchanged.
 ///     assert_eq!(word_count("and then three"), 3);
 ///     Ok(())
 /// }
@@ -171,7 +171,7 @@ pub use task::seed::task_seed;
 pub use wire::read_any as read_any_record;
 pub use worker_pool::{CancelHandle, ExitResults, WorkerPool, WorkerPoolBuilder};
 
-/// The programs of the README are tried as those of the guide are.
+/// Tests the programs of the README like those of the guide.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme {}

@@ -1,4 +1,4 @@
-//! What the macros' output names. Not part of the API.
+//! The items that the output of the macros names. Not part of the API.
 
 pub use linkme;
 pub use std::vec::Vec;

@@ -1,4 +1,4 @@
-//! What this process, or this thread, is: the user's own program, or a worker that this crate has started.
+//! The role of this process or thread: the user's own program, or a worker that this crate started.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// The first argument of a process that this crate starts.
 pub(crate) const MARKER: &str = "__pool_worker__";
-/// The second one. Where it stands, and the first, the process shows what it is.
+/// The second argument. The process overwrites both to show in `ps` what it is.
 pub(crate) const ROOM_FOR_A_TITLE: &str = "(starting)            ";
 
 static INITIALIZED: AtomicBool = AtomicBool::new(false);
 
-/// Notes that `init` runs; false if it has run before.
+/// Notes that `init` runs. False if it has run before.
 pub(crate) fn note_init() -> bool {
     !INITIALIZED.swap(true, Ordering::Relaxed)
 }
@@ -21,26 +21,25 @@ pub(crate) fn initialized() -> bool {
     INITIALIZED.load(Ordering::Relaxed)
 }
 
-/// Whether this process was started as a worker and runs the user's `main` nevertheless, since that did not begin
-/// with `init`.
+/// Whether this process was started as a worker but runs the user's `main`, because that did not begin with `init`.
 pub(crate) fn started_as_worker() -> bool {
     !initialized() && has_marker()
 }
 
-/// Whether a pool has started this process as this program anew. Asked once: a worker writes over its arguments.
+/// Whether a pool started this process. Cached, because a worker overwrites its arguments.
 pub(crate) fn has_marker() -> bool {
     static HAS_MARKER: OnceLock<bool> = OnceLock::new();
     *HAS_MARKER.get_or_init(|| std::env::args_os().nth(1).is_some_and(|argument| argument == MARKER))
 }
 
-/// What a worker is.
+/// The kind of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WorkerKind {
     Process,
     Thread,
 }
 
-/// Who runs here.
+/// The role of a process or thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Role {
@@ -58,7 +57,7 @@ thread_local! {
     static THREAD: Cell<Role> = const { Cell::new(Role::Main) };
 }
 
-/// Who runs on this thread: what the thread itself is, or else what its process is.
+/// The role of this thread: its own, or else that of its process.
 pub(crate) fn role() -> Role {
     match THREAD.get() {
         Role::Main => role_of_process(),
@@ -74,13 +73,13 @@ fn role_of_process() -> Role {
     }
 }
 
-/// Whether this process is a worker; with `Threads` workers live in the main process.
+/// Whether this process is a worker. With `Threads`, workers live in the main process.
 #[cfg(feature = "progress")]
 pub(crate) fn is_worker_process() -> bool {
     role_of_process() != Role::Main
 }
 
-/// This process, or this thread, is a worker from here on.
+/// Makes this process, or this thread, a worker from now on.
 pub(crate) fn enter_worker(daemon: bool, kind: WorkerKind) {
     let role = if daemon { Role::DaemonicWorker } else { Role::Worker };
     match kind {

@@ -1,17 +1,17 @@
-//! Texts made from users' values, in bounded memory: nothing here keeps more of a text than its reader gets.
+//! Texts made from users' values, in bounded memory: nothing here keeps much more of a text than its reader gets.
 //!
-//! A [`Message`] keeps the beginning and the end, where a failed `assert_eq!` of two long vectors has what matters. A
-//! value that is [`shown`] is cut at its end, and formatting stops there.
+//! A [`Message`] keeps the beginning and the end, which are what matters in a failed `assert_eq!` of two long vectors.
+//! A value that is [`shown`] is cut at its end, and formatting stops there.
 
 use std::fmt::{self, Write};
 
 /// The longest message of a panic, an error or a backtrace, in bytes. Two of them and a location fit into one record.
 pub(crate) const LONGEST_MESSAGE: usize = 256 << 10;
 
-/// How much to leave out before formatting stops, for a `Display` implementation may never end.
+/// How many bytes to leave out before formatting stops, because a `Display` implementation may never end.
 const MOST_LEFT_OUT: usize = 64 << 20;
 
-/// Enough space for the note in place of the middle.
+/// Enough bytes for the note in place of the middle.
 const NOTE: usize = 64;
 
 /// A message, cut in the middle if it is too long.
@@ -19,7 +19,7 @@ pub(crate) fn cut(text: String) -> String {
     cut_to(text, LONGEST_MESSAGE)
 }
 
-/// As [`cut`], to another length.
+/// Like [`cut`], but to at most `most` bytes.
 pub(crate) fn cut_to(text: String, most: usize) -> String {
     if text.len() <= most {
         return text;
@@ -38,12 +38,12 @@ pub(crate) fn cut_to(text: String, most: usize) -> String {
 #[must_use]
 pub fn told(value: impl fmt::Display) -> String {
     let mut message = Message::new(LONGEST_MESSAGE);
-    // An error is the value's own, or means that enough is left out. The text before it counts.
+    // An error comes from the value, or means that enough was left out. The text before it counts.
     let _ = write!(message, "{value}");
     message.finish()
 }
 
-/// A growing text of which the beginning and the end are kept.
+/// A growing text that keeps its beginning and its end.
 #[derive(Debug)]
 struct Message {
     most: usize,
@@ -59,7 +59,7 @@ impl Message {
         Self { most: most.max(2 * NOTE), text: String::new(), left_out: 0, gap: 0 }
     }
 
-    /// How much stays on each side of the gap.
+    /// How many bytes stay on each side of the gap.
     fn half(&self) -> usize {
         (self.most - NOTE) / 2
     }
@@ -103,7 +103,7 @@ impl Write for Message {
 /// How many characters of a value are shown: a line or two.
 pub(crate) const LONGEST_SHOWN: usize = 200;
 
-/// The sign that there are more.
+/// Marks a text that was cut.
 pub(crate) const AND_SO_ON: &str = "...";
 
 /// A value's `Debug`, cut to [`LONGEST_SHOWN`] characters.

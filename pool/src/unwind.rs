@@ -1,7 +1,7 @@
 //! Catches panics of user code, and drops their payloads.
 //!
 //! A payload may have any type (`panic_any`), so dropping it is user code too, and may panic in turn. All panics that
-//! this crate catches are caught here, so that none comes out of a payload's drop.
+//! this crate catches are caught here, so that none escapes from the drop of a payload.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,7 +40,7 @@ impl Drop for Payload {
     fn drop(&mut self) {
         let payload = self.0.take();
         if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            // Dropping this one may panic as well, and so on without end, so it is leaked.
+            // Dropping this one may panic too, and so on forever, so it is leaked.
             std::mem::forget(second);
         }
     }

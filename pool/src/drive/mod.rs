@@ -47,7 +47,7 @@
 //! reply in step 3, or the worker sees the announcement and writes to the eventfd.
 //!
 //! *Race: the leader returns while others sleep.* It wakes all followers, and the first that calls `wait` again leads.
-//! No reply is lost between the two leaders, for the next one looks at all lanes after its announcement.
+//! No reply is lost between the two leaders, because the next one looks at all lanes after its announcement.
 //!
 //! *Race: a worker starts while the leader sleeps.* The caller that starts it announces the sleep on its lane before it
 //! sends any order. It finds a reply from before the announcement in its own next turn.
@@ -93,7 +93,7 @@ pub(crate) struct LocalEngine {
     /// Followers sleep on it.
     changed: Condvar,
     poller: Arc<Poller>,
-    /// The process that has built the pool and owns its workers.
+    /// The process that built the pool and owns its workers.
     owner: Owner,
 }
 
@@ -113,18 +113,18 @@ impl LocalEngine {
         Ok(Self { state, changed: Condvar::new(), poller, owner: Owner::here() })
     }
 
-    /// Checks that this process owns the pool. Every public method calls this first, and again after running user
-    /// code, which may fork. A forked copy has neither the workers nor their lanes; and if another thread held the
-    /// lock during the fork, the copy's lock is never released.
+    /// Checks that this process owns the pool. Every public method calls this first, and again after running user code,
+    /// which may fork. A fork has neither the workers nor their lanes; and if another thread held the lock during the
+    /// fork, the fork's lock is never released.
     ///
     /// # Errors
-    /// [`Error::Forked`] in a copy of the process that has built the pool.
+    /// [`Error::Forked`] in a fork of the process that built the pool.
     #[inline]
     pub(crate) fn check(&self) -> Result<(), Error> {
         Ok(self.owner.check()?)
     }
 
-    /// Whether this process owns the pool. For destructors, which have nobody to report an error to.
+    /// Whether this process owns the pool. For destructors, which cannot report an error.
     #[inline]
     pub(crate) fn is_here(&self) -> bool {
         self.owner.is_here()
@@ -138,7 +138,7 @@ impl LocalEngine {
 
     fn lock_at(&self, now: u64) -> MutexGuard<'_, State> {
         if let Err(forked) = self.check() {
-            // No caller should get here. The state would point to lanes that a forked copy has not mapped.
+            // No caller should get here. The state would point to lanes that a fork has not mapped.
             panic!("{forked}");
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -410,18 +410,18 @@ impl LocalEngine {
         std::mem::take(self.lock().exits())
     }
 
-    /// Figures on the work of all workers so far.
+    /// Statistics of the work of all workers so far.
     pub(crate) fn insights(&self) -> Insights {
         self.lock().insights()
     }
 
-    /// Which worker did what when, so far.
+    /// The timeline of all workers so far.
     pub(crate) fn timeline(&self) -> Timeline {
         self.lock().timeline()
     }
 }
 
-/// A time in which nobody watched the workers, and how long it should have lasted at most.
+/// A time in which no caller watched the workers, and how long it should have lasted at most.
 #[derive(Debug, Clone, Copy)]
 struct Gap {
     from: u64,

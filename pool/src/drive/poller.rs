@@ -14,7 +14,7 @@ use crate::ids::WorkerId;
 use crate::sys::fd::{Fd, Identity, Known, above_standard};
 use crate::sys::named;
 
-/// The event data of the eventfd. The event data of a pidfd is the worker's number, that of an output pipe is the
+/// The event data of the eventfd. The event data of a pidfd is the worker's number; that of an output pipe is the
 /// number with `OUTPUT_BIT` set.
 const WAKER: u64 = u64::MAX;
 const OUTPUT_BIT: u64 = 1 << 32;
@@ -102,12 +102,12 @@ impl Poller {
         }
     }
 
-    /// Sleeps until it is woken, an event comes, or the time is over.
+    /// Sleeps until it is woken, an event comes, or the limit passes.
     pub(super) fn sleep(&self, sleep: Sleep) -> News {
         let limit = sleep.limit.unwrap_or(MAX_SLEEP).min(MAX_SLEEP);
         // Rounded up: a sleep that ended before the deadline would be followed by many short ones.
         let mut news = self.poll(limit.as_micros().div_ceil(1000) as i32);
-        // The set goes on to report the eventfd after the program has closed it here, while workers have duplicates.
+        // The set still reports the eventfd after the program has closed it here, as long as workers have duplicates.
         news.lost |= news.woken && !self.waker.is_intact();
         if news.lost {
             std::thread::sleep(limit.min(LOST_SLEEP));

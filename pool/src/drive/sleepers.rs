@@ -102,8 +102,8 @@ impl Sleepers {
     }
 
     /// Begins a sleep and returns whether it is *patient*: workers then wake the parent only when they are half-way
-    /// through their orders. That saves wake-ups while tasks are short, as they are if events came since the last
-    /// sleep. Otherwise results that are there would wait for a task that may never end.
+    /// through their orders. That saves wake-ups while tasks are short, as they are if events have come since the last
+    /// sleep. If none have, the sleep is not patient: results that are there would wait for a task that may never end.
     pub(super) fn begin_sleep(&mut self) -> bool {
         let patient = self.slept_after != self.events;
         self.sleep_ns = if patient { MIN_SLEEP_NS } else { (2 * self.sleep_ns).min(MAX_SLEEP_NS) };

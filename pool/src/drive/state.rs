@@ -31,7 +31,7 @@ use crate::sys::clock::now_ns;
 use crate::wire::{ChunkHead, Failure, Slow};
 use crate::work::{Exits, Inbox, JobSpec, TaskFailure};
 
-/// The limit of a patient sleep, in which results wait for others so that one wake-up serves many: long beside a
+/// The limit of a patient sleep, in which results wait for others so that one wake-up serves many: long compared with a
 /// wake-up, and too short for a user to notice.
 const PATIENCE_NS: u64 = 2_000_000;
 

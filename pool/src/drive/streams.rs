@@ -1,5 +1,5 @@
-//! The open streams. A task that polls a stream drives the pool in that poll, like any caller. Between polls, it
-//! leaves a note here of what it awaits, and the background driver wakes it for that.
+//! The open streams. A task that polls a stream drives the pool in that poll, like any caller. Between polls, a note
+//! here says what it awaits, and the background driver wakes it for that.
 
 #![cfg_attr(not(feature = "stream"), allow(dead_code, reason = "nobody opens one"))]
 

@@ -314,7 +314,7 @@ impl Workers {
         reap_groups();
     }
 
-    /// What went wrong with a task, init or exit function of this worker.
+    /// The kind of failure of a task, init or exit function of this worker.
     pub(super) fn kind_of(&mut self, worker: WorkerId, cause: Cause) -> TaskErrorKind {
         match cause {
             Cause::Died => {

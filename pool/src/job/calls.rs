@@ -1,12 +1,12 @@
 //! The short forms of the calls: `pool.map::<f>(items)` on the pool, and `f::par_map(&pool, items)` on the task's own
-//! type, which `#[worker_task]` writes. Both hand on to the method of [`Job`](super::Job) that does the work, with the
+//! type, which `#[worker_task]` writes. Both forward to the method of [`Job`](super::Job) that does the work, with the
 //! task's own init and exit functions.
 //!
 //! [`calls!`] lists them; `call!` and `lazy_call!` write a row out in either form. To add a call, write its method on
 //! `Job` and its row here. Nothing in this file is part of the API: it is exported for the output of `#[worker_task]`.
 
-/// The calls, one row each: what it does, its name on `Job` and on the pool, `as` its name on the task's type, what it
-/// takes and what it gives.
+/// The calls, one row each: its documentation, its name on `Job` and on the pool, `as` its name on the task's type, its
+/// parameter and its result.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! calls {
@@ -63,7 +63,7 @@ macro_rules! calls {
     };
 }
 
-/// The calls that give streams.
+/// The calls that return streams.
 #[cfg(feature = "stream")]
 #[doc(hidden)]
 #[macro_export]
@@ -97,7 +97,7 @@ macro_rules! stream_calls {
     ($form:ident, $Item:ty, $Output:ty) => {};
 }
 
-/// Writes calls that give everything at once.
+/// Writes calls that return everything at once.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! call {
@@ -129,8 +129,8 @@ macro_rules! call {
     )*};
 }
 
-/// Writes calls that give results while the job goes on. What they give has the type of the input in its own. On the
-/// pool, where `pool.imap::<f>(..)` names the task and no other type, that can only be `impl Trait`.
+/// Writes calls that return results while the job goes on. The type of what they return contains the type of the input.
+/// On the pool, where `pool.imap::<f>(..)` names the task and no other type, that can only be `impl Trait`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! lazy_call {
@@ -161,7 +161,7 @@ macro_rules! lazy_call {
     )*};
 }
 
-/// Gives a task's type its calls.
+/// Writes the calls on a task's type.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! task_calls {
@@ -184,7 +184,7 @@ macro_rules! task_calls {
     };
 }
 
-/// Gives the type of a task that takes chunks its calls: those of `slices` or `slices_mut` of the given elements. A
+/// Writes the calls on the type of a task that takes chunks: those of `slices` or `slices_mut` of the given elements. A
 /// `stub`, a task with an error in it, gets both.
 #[doc(hidden)]
 #[macro_export]
@@ -246,7 +246,7 @@ macro_rules! chunk_calls {
     };
 }
 
-/// Gives the type of a task that takes views of arrays its calls: `arrays` or `arrays_mut`.
+/// Writes the calls on the type of a task that takes views of arrays: `arrays` or `arrays_mut`.
 #[cfg(feature = "ndarray")]
 #[doc(hidden)]
 #[macro_export]

@@ -146,8 +146,8 @@ where
         self.map_in_place(array, rows, rows_per_chunk, |piece, _| ChunkMut::of(piece))
     }
 
-    /// Lends the array to tasks. `(rows, row)`: how many rows it has, and how many elements each row has. `item` makes
-    /// the item of a chunk from its piece and its number of rows.
+    /// Lends the array to tasks. `(rows, row)` is the number of rows, and the number of elements in each row. `item`
+    /// makes the item of a chunk from its piece and its number of rows.
     pub(super) fn map_in_place<'i, X>(
         mut self,
         array: &mut SharedArray<X>,
@@ -179,7 +179,7 @@ where
         Ok(outcomes.into_iter().zip(ranges).map(on_rows).collect())
     }
 
-    /// Runs the task over so many items; each has an outcome, also when the call is cancelled.
+    /// Runs the task over this many items. Each has an outcome, even if the call is cancelled.
     fn outcomes_of<'i>(
         self,
         items: impl Iterator<Item = T::Item<'i>>,
@@ -198,7 +198,7 @@ where
             }
             Ok(())
         });
-        // Nobody is at work on the array after this.
+        // After this no task is at work on the array.
         drop(call);
         match over {
             Err(Error::Cancelled) => {}
@@ -235,7 +235,7 @@ where
     }
 }
 
-/// The results, if all tasks gave one.
+/// The results, if every task has one.
 pub(super) fn all_done<R>(outcomes: Vec<Result<R, TaskError>>) -> Result<Vec<R>, Error> {
     let is_cancelled = |outcome: &Result<R, TaskError>| matches!(outcome, Err(error) if error.is_cancelled());
     if outcomes.iter().any(is_cancelled) {

@@ -1,4 +1,4 @@
-//! A pool as its calls see it.
+//! The calls' view of a pool.
 
 use std::any::TypeId;
 use std::sync::Arc;

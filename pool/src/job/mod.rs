@@ -140,8 +140,8 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     }
 
     /// Sets how many times a task is tried again after its worker died or it timed out. A panic is not retried.
-    /// Default: 0. A retry may kill another worker, and the state of that worker with it; and what the task did
-    /// outside, it does again.
+    /// Default: 0. A retry may kill another worker, along with that worker's state, and it repeats any side effects of
+    /// the task.
     pub fn retries(mut self, times: u32) -> Self {
         self.options.retries = times;
         self
@@ -157,11 +157,11 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     /// Shows progress on stderr: how many tasks are over, how many of those failed, the elapsed and the remaining time,
     /// and in the end how the call ended. Default: `false`.
     ///
-    /// Nothing is shown unless stderr is a terminal. Where the input has no known length there are only figures, no
-    /// bar; where it has fewer items than it promised, the bar ends at those that came. Where `TERM` is `dumb` or not
-    /// set there is only one line, at the end; where the locale is not UTF-8 the bar is in ASCII. Calls that a worker
-    /// makes on a pool of its own show lines that begin with the worker's number, and disappear when those calls are
-    /// done.
+    /// Nothing is shown unless stderr is a terminal. If the length of the input is not known, there are only numbers,
+    /// no bar; if the input has fewer items than it promised, the bar ends at those that came. If `TERM` is `dumb` or
+    /// not set, there is only one line, at the end; if the locale is not UTF-8, the bar is in ASCII. Calls that a
+    /// worker makes on a pool of its own show lines that begin with the worker's number, and disappear when those calls
+    /// are done.
     ///
     /// ```
     /// use pool::{WorkerPool, worker_task};
@@ -372,7 +372,7 @@ where
         Ok(Call::new(engine, job, input, chunk, codec, self.options.quiesces, progress))
     }
 
-    /// Says what the call asks of the engine.
+    /// Describes the call for the engine.
     fn spec(&self, plan: Plan) -> Result<JobSpec, Error> {
         let (task, profile) = self.pool.functions::<T, I, E>()?;
         let flags = ExecFlags {

@@ -21,9 +21,9 @@ const LONG_POLL: Duration = Duration::from_micros(200);
 /// The results of a call as a [`Stream`], while it goes on; from `par_stream` and `par_stream_unordered`.
 ///
 /// It runs under any executor and never blocks its thread: a thread of the pool wakes the task when results arrive or
-/// there is room for more items, and enforces time limits and notices dead workers while nobody polls. Only the input
-/// runs in the executor's thread: a poll asks its iterator for items. Opening a stream starts the pool's workers if
-/// there are none yet, and takes as long as that does.
+/// there is room for more items, and enforces time limits and notices dead workers between polls. Only the input runs
+/// in the executor's thread: a poll asks its iterator for items. Opening a stream starts the pool's workers if there
+/// are none yet, and takes as long as that does.
 ///
 /// As with [`Imap`](crate::Imap), a failed task is one item that is an error, results that were not taken yet are
 /// limited by `max_tasks_active`, and dropping the stream cancels the rest of the call; the pool can be used again at
@@ -138,7 +138,7 @@ impl<'p> Attachment<'p> {
 
     /// Has the task woken when what is awaited may have happened. Returns false if it may have happened already.
     fn register_waker(&self, awaits: Awaits, cx: &Context<'_>) -> bool {
-        // In a fork nobody would wake it: the next turn returns the error that says so.
+        // In a fork nothing would wake it. The next turn returns the error that says so.
         if !self.engine.is_here() {
             return false;
         }

@@ -24,6 +24,6 @@ pub(crate) struct WorkerPolicy {
     pub(crate) insights: bool,
     /// Whether they are processes that may build pools of their own.
     pub(crate) nests: bool,
-    /// Whether control characters in what they print to stderr are passed on as they are.
+    /// Whether control characters in their stderr output are passed on unchanged.
     pub(crate) raw_stderr: bool,
 }

@@ -5,14 +5,14 @@ use std::fmt;
 /// How a pool starts its workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum StartMethod {
-    /// Each worker is a copy of this process, with all of its memory: as it is at the first call, and again whenever
-    /// a call finds no workers and no other threads. The first call fails while the process has other threads, because
-    /// a copy would not have them.
+    /// Each worker is a fork of this process, with all of its memory: as it is at the first call, and anew whenever a
+    /// call finds no workers and no other threads. The first call fails while the process has other threads, because a
+    /// fork would not have them.
     Fork,
     /// Each worker is this program, started again. It inherits nothing of this process's memory, and each start takes
     /// as long as starting the program does.
     Spawn,
-    /// The default. The program is started again once, as a server process, and each worker is a copy of that server.
+    /// The default. The program is started again once, as a server process, and each worker is a fork of that server.
     /// Workers inherit nothing of this process's memory, start fast, and share one decoded shared value.
     #[default]
     ForkServer,

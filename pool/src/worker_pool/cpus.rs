@@ -35,7 +35,7 @@ fn check_against(allowed: &[usize], sets: Vec<Vec<usize>>, workers: usize) -> Re
     })
 }
 
-/// Writes rising numbers as people do: `0-3, 6`.
+/// Formats ascending numbers as ranges: `0-3, 6`.
 fn ranges(rising: &[usize]) -> String {
     let runs = rising.chunk_by(|a, b| a + 1 == *b).map(|run| match run {
         [one] => one.to_string(),

@@ -103,8 +103,9 @@ impl<S> WorkerPool<S> {
         drop(self);
     }
 
-    /// Returns where the workers' time has gone so far; may be asked while calls run. Empty unless the pool was built
-    /// with [`insights(true)`](crate::WorkerPoolBuilder::insights), and in a fork of the process that built the pool.
+    /// Returns statistics on where the workers' time has gone so far, even while calls run. Empty unless the pool was
+    /// built with [`insights(true)`](crate::WorkerPoolBuilder::insights), and in a fork of the process that built the
+    /// pool.
     #[must_use]
     pub fn insights(&self) -> Insights {
         let engine = self.handle.engine();
@@ -112,9 +113,9 @@ impl<S> WorkerPool<S> {
         if is_measured { engine.insights() } else { Insights::default() }
     }
 
-    /// Returns what each worker has done so far and when, to be written as a trace or a picture; may be asked while
-    /// calls run. Empty unless the pool was built with [`insights(true)`](crate::WorkerPoolBuilder::insights), and in
-    /// a fork of the process that built the pool.
+    /// Returns a record of what each worker has done so far and when, even while calls run. It can be written as a
+    /// trace or a picture. Empty unless the pool was built with [`insights(true)`](crate::WorkerPoolBuilder::insights),
+    /// and in a fork of the process that built the pool.
     #[must_use]
     pub fn timeline(&self) -> Timeline {
         let engine = self.handle.engine();

@@ -1,4 +1,4 @@
-//! Which exit functions a worker is to run.
+//! The exit functions that a worker is to run.
 
 use std::collections::VecDeque;
 
@@ -6,22 +6,22 @@ use crate::lane::Corrupt;
 use crate::work::FunctionRef;
 
 /// The exit functions of a worker's states. It runs them in the order in which it made the states, so the parent knows
-/// which one an answer is about without the worker's word for it.
+/// which one an answer is about without trusting the worker.
 #[derive(Debug, Default)]
 pub(super) struct ExitFunctions {
-    /// Of the states that are ordered and not answered, which may have none.
+    /// Those of the states that were ordered and are not made yet. A state may have none.
     ordered: VecDeque<Option<FunctionRef>>,
-    /// Of the states that are made, as far as they have not answered.
+    /// Those of the states that were made, as far as their results are still to come.
     left: VecDeque<FunctionRef>,
 }
 
 impl ExitFunctions {
-    /// The worker is told to make a state that ends with this function.
+    /// Records that the worker was told to make a state that ends with this function.
     pub(super) fn order(&mut self, exit: Option<FunctionRef>) {
         self.ordered.push_back(exit);
     }
 
-    /// It says whether it has made the state that was ordered first.
+    /// Records whether the worker says that it made the oldest of the ordered states.
     pub(super) fn answered(&mut self, is_made: bool) -> Result<(), Corrupt> {
         let exit = self.ordered.pop_front().ok_or(Corrupt)?;
         self.left.extend(exit.filter(|_| is_made));
@@ -33,7 +33,7 @@ impl ExitFunctions {
         self.left.front().copied()
     }
 
-    /// That function has ended.
+    /// Records that this function has ended.
     pub(super) fn take_next(&mut self) -> Result<FunctionRef, Corrupt> {
         self.left.pop_front().ok_or(Corrupt)
     }

@@ -33,7 +33,7 @@ pub(super) struct WorkerHandle {
     outbox: Outbox,
     /// Its `READY` reply was taken.
     is_ready: bool,
-    /// It has sent something that no worker sends, and was killed for it.
+    /// It has sent something that no sound worker sends, and was killed for it.
     is_corrupt: bool,
     /// The loss of its waker was reported.
     waker_loss_taken: bool,
@@ -46,13 +46,13 @@ pub(super) struct WorkerHandle {
     started: u64,
     /// The statistics that only the parent can count.
     stats: WorkerInsights,
-    /// The failure that it has reported last.
+    /// The failure that it last reported.
     reported: Option<Failure>,
-    /// A large reply, as far as it was received.
+    /// A large reply, as far as it has arrived.
     parts: Parts,
     /// The exit functions of the states that it was told to make.
     exits: ExitFunctions,
-    /// How it has ended, if it has.
+    /// How it ended, if it has.
     ended: Option<Ended>,
 }
 
@@ -196,14 +196,14 @@ impl WorkerHandle {
 
     // ---- sleep ----
 
-    /// Wakes it if it sleeps for something that has come.
+    /// Wakes it if it sleeps, and if what it waits for has come.
     pub(super) fn wake(&mut self) {
         self.lane.wake_worker();
     }
 
-    /// Announces that the parent is about to sleep until the worker has answered a unit; if it is `patient`, until the
-    /// worker is half-way through its orders. Orders that wait for space do not count, for the worker does not have
-    /// them.
+    /// Announces that the parent is about to sleep until the worker has answered a unit; if `patient`, until the worker
+    /// is halfway through its orders. Orders that wait for space do not count, because the worker does not have them
+    /// yet.
     pub(super) fn announce_sleep(&mut self, patient: bool) {
         let answered = self.outbox.answered();
         let open = self.lane.next_unit() - answered;
@@ -296,7 +296,7 @@ impl WorkerHandle {
         }
     }
 
-    /// Kills it because it has sent something that no worker sends.
+    /// Kills it because it has sent something that no sound worker sends.
     fn kill_corrupt(&mut self) {
         self.is_corrupt = true;
         self.kill();
@@ -355,7 +355,7 @@ impl WorkerHandle {
         }
     }
 
-    /// What is known of it if SIGKILL has ended it.
+    /// Its control groups and memory, if SIGKILL has ended it.
     pub(super) fn killed_as(&self) -> Option<&Killed> {
         match &self.child {
             Child::Process(process) => process.killed_as(),

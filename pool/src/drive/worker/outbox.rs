@@ -1,5 +1,5 @@
-//! The orders on their way to one worker: those it was sent and has not answered, and those that wait for space in its
-//! lane.
+//! The orders on their way to one worker: those that were sent and are not answered, and those that wait for space in
+//! its lane.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -201,8 +201,8 @@ impl Outbox {
     }
 
     /// Recalls the units that the worker has not claimed, and returns the first of them. They will not be answered, and
-    /// the `RESUME` order must be sent next. Returns nothing while an order waits or is half sent, for orders must not
-    /// overtake each other: try again once [`is_recall_due`](Self::is_recall_due).
+    /// the `RESUME` order must be sent next. Returns nothing while an order waits or is half sent, because orders must
+    /// not overtake each other: try again once [`is_recall_due`](Self::is_recall_due).
     pub(super) fn recall(&mut self, lane: &mut ParentEnd) -> Result<Option<Unit>, Corrupt> {
         self.recall_wanted = !self.is_clear();
         if self.recall_wanted {

@@ -1,8 +1,8 @@
-//! A large reply, received in parts. The worker announces its length, sends the parts, then says what it was.
+//! A large reply, received in parts. The worker announces its length, sends the parts, then sends its kind.
 //!
 //! The parent trusts none of it. All parts but the last have at least a fixed length, and together they must have the
 //! announced length. Memory is taken only for bytes that have arrived. A worker that announces more than the machine
-//! could ever hold is corrupt, for it cannot have made such a value. A value that does not fit into memory now is
+//! could ever hold is corrupt, because it cannot have made such a value. A value that does not fit into memory now is
 //! discarded as it arrives: its task fails, and the worker lives.
 
 use crate::lane::{Corrupt, LEAST_PART, PART_BYTES};

@@ -19,9 +19,9 @@ pub(in crate::drive) struct Answers {
     pub(in crate::drive) bytes: u64,
     /// The task after these has failed, with a report of this many bytes.
     pub(in crate::drive) failed: Option<u64>,
-    /// The tasks that took long, with their indices.
+    /// The slow tasks, with their indices.
     pub(in crate::drive) slow: Vec<(TaskIndex, Slow)>,
-    /// The next reply is one that no worker sends.
+    /// The next reply is one that no sound worker sends.
     pub(in crate::drive) is_corrupt: bool,
 }
 
@@ -214,7 +214,7 @@ impl WorkerHandle {
         Ok(Some(reply))
     }
 
-    /// Takes the reply to an init order, if it has come.
+    /// Takes the reply to an init order, if it has arrived.
     pub(in crate::drive) fn take_init_reply(&mut self, unit: Unit) -> Result<Option<OrderReply>, Corrupt> {
         let reply = self.take_order_reply(unit)?;
         if let Some(reply) = &reply {
@@ -223,7 +223,7 @@ impl WorkerHandle {
         Ok(reply)
     }
 
-    /// Takes what the next exit function has given, if it has come.
+    /// Takes the result of the next exit function, if it has arrived.
     pub(in crate::drive) fn take_exit_reply(&mut self, unit: Unit) -> Result<Option<ExitReply>, Corrupt> {
         let Some((tag, record)) = self.take_record()? else { return Ok(None) };
         let result = match tag {
@@ -264,13 +264,13 @@ impl WorkerHandle {
         }
     }
 
-    /// How long its tasks have taken recently, as it says.
+    /// The recent duration of its tasks, as it reports it.
     pub(in crate::drive) fn pace_ns(&self) -> u64 {
         self.lane.pace_ns()
     }
 }
 
-/// The value of this exit function, behind its index in the registry.
+/// The value of this exit function, which follows the function's index in the registry.
 fn value_of(exit: FunctionRef, mut record: Vec<u8>) -> Result<Vec<u8>, Corrupt> {
     let index = record.first_chunk().copied().ok_or(Corrupt)?;
     record.drain(..size_of_val(&index));
