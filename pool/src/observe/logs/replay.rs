@@ -171,7 +171,37 @@ fn emit_to_logger(worker: WorkerId, record: &Record) {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Debug;
+    use std::sync::Arc;
+
+    use tracing::Subscriber;
+    use tracing::field::{Field, Visit};
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
     use super::*;
+
+    /// A subscriber that keeps the fields of all events, as text.
+    #[derive(Default, Clone)]
+    struct Fields(Arc<Mutex<String>>);
+
+    impl Visit for Fields {
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            write!(self.0.lock().unwrap(), "{}={value:?};", field.name()).unwrap();
+        }
+    }
+
+    impl<S: Subscriber> Layer<S> for Fields {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            event.record(&mut self.clone());
+        }
+    }
+
+    fn replayed(record: &Record) -> String {
+        let fields = Fields::default();
+        let subscriber = tracing_subscriber::registry().with(fields.clone());
+        tracing::subscriber::with_default(subscriber, || replay(WorkerId(3), record));
+        std::mem::take(&mut *fields.0.lock().unwrap())
+    }
 
     #[test]
     fn the_number_of_call_sites_is_bounded() {
@@ -182,5 +212,10 @@ mod tests {
         assert!(std::ptr::eq(first, origin(0).site().expect("it is registered")));
         let no_level = Record { level: 9, ..Record::default() };
         assert!(Origin::of(&no_level).site().is_none());
+        let from = |line| Record { line: Some(line), message: "hello".to_owned(), ..Record::default() };
+        assert_eq!(replayed(&from(0)), "message=hello;worker=3;");
+        let unregistered = replayed(&from(u32::MAX));
+        assert!(unregistered.starts_with("message=worker logs from more call sites"), "{unregistered}");
+        assert!(unregistered.ends_with("worker=3;text=\"hello\";"), "{unregistered}");
     }
 }
