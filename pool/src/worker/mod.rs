@@ -169,9 +169,8 @@ impl Runner {
             items.bytes = &parts;
         }
         let (memory, watch, log) = (&mut self.memory, &mut self.watch, &self.log);
-        let bench =
-            TaskEnv { id: self.id, codec: self.codec, shared: &self.shared, state, memory, watch, log };
-        (task.run)(bench, head, items, answer);
+        let env = TaskEnv { id: self.id, codec: self.codec, shared: &self.shared, state, memory, watch, log };
+        (task.run)(env, head, items, answer);
     }
 
     fn make_state(&mut self, payload: &[u8], answer: &mut Responder<'_>) {

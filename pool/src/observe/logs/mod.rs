@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_not_told() {
+    fn nonsense_is_dropped() {
         let mut long = vec![0; LEN_BYTES];
         encode_record(&record(&"x".repeat(PIPE_BUF)), &mut long).unwrap();
         let len = (long.len() - LEN_BYTES) as u16;

@@ -30,8 +30,8 @@ pub(super) const fn task_glue<T: Task>() -> TaskGlue {
     }
 }
 
-fn run_chunk<T: Task>(bench: TaskEnv<'_>, head: ChunkHead, mut items: Items<'_>, lane: &mut Responder<'_>) {
-    let TaskEnv { id, codec, shared, state, memory, watch, log } = bench;
+fn run_chunk<T: Task>(env: TaskEnv<'_>, head: ChunkHead, mut items: Items<'_>, lane: &mut Responder<'_>) {
+    let TaskEnv { id, codec, shared, state, memory, watch, log } = env;
     let mut watch = head.flags.watched.then_some(watch);
     let (Some(shared), Some(state)) = (shared_of::<T::Shared>(&**shared), state.downcast_mut::<T::State>())
     else {
