@@ -1,23 +1,23 @@
 //! The guide: one page for each question. The [front page](crate) has the first program, and each item's own page says
-//! exactly what it does.
+//! exactly what the item does.
 //!
-//! | page | after it |
+//! | page | after reading it |
 //! |---|---|
 //! | [`why_processes`] | you know what a process costs and gives, and when threads are enough |
-//! | [`start_methods`] | you can choose how workers start, and know what they have of your program |
-//! | [`state`] | your workers load their model once, know their number, and hand over what they have counted |
-//! | [`shared_memory`] | your tasks write into one array, in place, and nobody waits for a worker that was killed |
-//! | [`failures`] | you know what becomes of a task that panics, crashes, hangs or eats memory, and of the others |
+//! | [`start_methods`] | you can choose how workers start, and know what they inherit from your program |
+//! | [`state`] | your workers load their model once, know their number, and return what they have counted |
+//! | [`shared_memory`] | your tasks write into one array, in place, and never wait for a worker that was killed |
+//! | [`failures`] | you know what happens to a task that panics, crashes, hangs or eats memory, and to the others |
 //! | [`promises`] | you know what always holds, and where each promise ends |
-//! | [`performance`] | you know what a task costs, and what to change when that is too much |
-//! | [`watching`] | you see how far a call is, where the time goes, what workers log, and what one said before it died |
+//! | [`performance`] | you know what a task costs, and what to change if that is too much |
+//! | [`watching`] | you can see the progress of a call, where the time goes, what workers log, and their last output before a death |
 //! | [`testing`] | your tests run over worker processes, crashes included |
 //! | [`from_rayon`] | your rayon program runs on processes |
 //! | [`from_mpire`] | your program for MPIRE, multiprocessing, concurrent.futures or joblib runs here |
 //!
-//! | [`a_task`] | you have seen all that `#[worker_task]` adds to a function |
+//! | [`a_task`] | you have seen everything that `#[worker_task]` adds to a function |
 //!
-//! All examples run, on worker processes, each time the crate is tested.
+//! All examples run on worker processes each time the crate is tested.
 
 #[doc = include_str!("why_processes.md")]
 pub mod why_processes {}
@@ -55,10 +55,10 @@ pub mod from_rayon {}
 #[doc = include_str!("from_mpire.md")]
 pub mod from_mpire {}
 
-/// What [`worker_task`](crate::worker_task) makes of a function, as a sample: the [function](a_task::word_count()),
-/// which stays as it is, and beside it a [type](type@a_task::word_count) of its name, whose calls are listed on its page.
+/// A sample of the output of [`worker_task`](crate::worker_task): the [function](a_task::word_count()), which stays as
+/// it is, and beside it a [type](type@a_task::word_count) of the same name, whose page lists its calls.
 ///
-/// This module is here for reading only: it exists in the documentation, not in the crate.
+/// This module is only for reading: it exists in the documentation, not in the crate.
 #[cfg(doc)]
 pub mod a_task {
     /// Counts the words of a text, in a worker.
