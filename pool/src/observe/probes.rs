@@ -31,15 +31,9 @@ pub(crate) struct ProbeEnds {
     pub(crate) stderr: Option<Passed>,
     /// The pipe for its log, and how much to log, if anyone listens.
     pub(crate) log: Option<(Passed, Verbosity)>,
-    pub(crate) handles: ProbeHandles,
-}
-
-/// Handles of shared memory in which a worker records what its parent reads.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct ProbeHandles {
-    /// Of a [`Track`].
+    /// The handle of a [`Track`].
     pub(crate) track: Option<Vec<u8>>,
-    /// Of a [`NestedProgress`].
+    /// The handle of a [`NestedProgress`].
     pub(crate) nested: Option<Vec<u8>>,
 }
 
@@ -50,18 +44,13 @@ impl Probes {
         is_process: bool,
         keeps_history: bool,
     ) -> io::Result<(Self, ProbeEnds)> {
-        let (stderr, printer) = match is_process {
-            true => {
-                let (reader, writer) = pipe()?;
-                (Some(StderrPipe::new(reader, policy.raw_stderr)), Some(writer))
-            }
-            false => (None, None),
-        };
-        let (log, log_sender) = logs::open()?;
-        let (track, track_handle) = keeps_history.then(Track::open).flatten().unzip();
-        let (nested, nested_handle) = policy.nests.then(NestedProgress::open).flatten().unzip();
-        let handles = ProbeHandles { track: track_handle, nested: nested_handle };
-        let ends = ProbeEnds { stderr: printer, log: log_sender, handles };
+        let stderr = if is_process { Some(pipe()?) } else { None };
+        let (stderr, stderr_end) = stderr.unzip();
+        let stderr = stderr.map(|pipe| StderrPipe::new(pipe, policy.raw_stderr));
+        let (log, log_end) = logs::open()?;
+        let (track, track_end) = keeps_history.then(Track::open).flatten().unzip();
+        let (nested, nested_end) = policy.nests.then(NestedProgress::open).flatten().unzip();
+        let ends = ProbeEnds { stderr: stderr_end, log: log_end, track: track_end, nested: nested_end };
         Ok((Self { stderr, log, track, nested }, ends))
     }
 

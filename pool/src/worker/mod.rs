@@ -34,14 +34,14 @@ pub(crate) struct Worker {
 impl Worker {
     /// Opens its kit, on the thread that is to be the worker.
     pub(crate) fn open(kit: WorkerKit, context: &PoolContext, kind: WorkerKind) -> Result<Self, String> {
-        let ProbeEnds { log, handles, .. } = kit.probes;
+        let ProbeEnds { log, track, nested, .. } = kit.probes;
         panics::capture_on_this_thread(kind);
         let log = LogSender::new(log, kind == WorkerKind::Process);
         role::enter_worker(context.daemon, kind);
         if kind == WorkerKind::Process {
             cpu::note_start();
         }
-        progress::enter_worker(kit.id, kind, handles.nested.as_deref());
+        progress::enter_worker(kit.id, kind, nested.as_deref());
         let lane = kit.lane.open().map_err(|error| format!("cannot map the lane: {error}"))?;
         let runner = Runner {
             id: kit.id,
@@ -51,7 +51,7 @@ impl Worker {
             profiles: Vec::new(),
             parts: Vec::new(),
             memory: Memory::default(),
-            watch: Stopwatch::new(handles.track.as_deref().and_then(Recorder::new)),
+            watch: Stopwatch::new(track.as_deref().and_then(Recorder::new)),
             log,
             kind,
         };

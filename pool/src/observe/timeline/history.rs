@@ -36,8 +36,8 @@ pub(super) struct Life {
 }
 
 impl Life {
-    /// Ends the start-up before the first slice of this life: the parent may hear only later that the worker is up.
-    /// Trace viewers drop slices that partly overlap.
+    /// Ends the start-up where the first slice begins, or where a slice around it ends: the parent may hear later that
+    /// the worker is up, and trace viewers drop slices that overlap in part.
     fn without_overlap(&self, slices: &[Slice]) -> Self {
         let around = slices.partition_point(|slice| slice.end <= self.start);
         let bound =
