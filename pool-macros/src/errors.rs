@@ -1,10 +1,10 @@
-//! Everything that is wrong with one annotated function, told at once.
+//! Collects all errors of an annotated function, to report them at once.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::Error;
 
-/// What was found so far; nothing is reported before the whole function has been looked at.
+/// The errors found so far. None is reported before the whole function was checked.
 #[derive(Default)]
 pub(crate) struct Errors(Option<Error>);
 
@@ -21,8 +21,8 @@ impl Errors {
         }
     }
 
-    /// The errors as `compile_error!` calls, of which each can stand for an item or an expression; none if all
-    /// is well.
+    /// The errors as `compile_error!` calls, each of which can be used as an item or an expression; none if there are
+    /// no errors.
     pub(crate) fn into_calls(self) -> Option<Vec<TokenStream>> {
         let errors = self.0?;
         Some(errors.into_iter().map(|error| error.into_compile_error()).collect())

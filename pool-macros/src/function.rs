@@ -1,5 +1,5 @@
-//! The annotated function as it was written: parsed up to its body, which stays the tokens that it is, so that
-//! a half-typed body still gets the help of an editor.
+//! The annotated function as written: parsed up to its body, which stays raw tokens, so that editors can still help
+//! with a half-typed body.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
@@ -14,7 +14,7 @@ pub(crate) struct Function {
 }
 
 impl Function {
-    /// The attributes that the function's companion type needs as well, for it exists where the function does.
+    /// The attributes that the companion type needs too, so that it exists exactly if the function does.
     pub(crate) fn cfgs(&self) -> impl Iterator<Item = &Attribute> {
         self.attrs.iter().filter(|attr| attr.path().is_ident("cfg"))
     }
@@ -24,7 +24,7 @@ impl Function {
         self.body.to_string() == ";"
     }
 
-    /// That the function is old, for whoever names its companion type.
+    /// The `#[deprecated]` attributes, for the companion type.
     pub(crate) fn deprecations(&self) -> impl Iterator<Item = &Attribute> {
         self.attrs.iter().filter(|attr| attr.path().is_ident("deprecated"))
     }

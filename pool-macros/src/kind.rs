@@ -8,7 +8,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// As its attribute is written.
+    /// Its attribute, as written.
     pub(crate) fn attribute(self) -> &'static str {
         match self {
             Self::Task => "#[worker_task]",
@@ -17,7 +17,7 @@ impl Kind {
         }
     }
 
-    /// The attribute's name alone.
+    /// The name of its attribute.
     pub(crate) fn name(self) -> &'static str {
         self.attribute().trim_start_matches("#[").trim_end_matches(']')
     }
@@ -27,7 +27,7 @@ impl Kind {
         [Self::Task, Self::Init, Self::Exit].into_iter().find(|kind| kind.name() == name)
     }
 
-    /// As a message calls it.
+    /// Its noun in messages.
     pub(crate) fn noun(self) -> &'static str {
         match self {
             Self::Task => "worker task",

@@ -1,9 +1,9 @@
 //! The attribute macros of the `pool` crate, which re-exports them and documents their use.
 //!
-//! Behind each entry point a function goes through the same stages (`pipeline`): it is parsed (`function`, `options`),
-//! its parameters are classified (`params`), its signature and its place are checked (`signature`, `place`, which reads
-//! the `source`), and what is then known of it (`model`) is written out as the companion type (`expand`). Errors are
-//! collected on the way (`errors`) and reported together.
+//! Behind each entry point a function goes through the same stages (`pipeline`): they parse it (`function`, `options`),
+//! classify its parameters (`params`), check its signature and its place (`signature`, `place`, which reads the
+//! `source`), and expand the result (`model`) into the companion type (`expand`). Errors are collected on the way
+//! (`errors`) and reported together.
 
 mod errors;
 mod expand;
@@ -26,79 +26,79 @@ use kind::Kind;
 
 /// Makes a free function a task that workers can run.
 ///
-/// The function stays callable as before; beside it comes a type of the same name, with these calls:
+/// The function stays callable as before. The macro adds a type of the same name, with these calls:
 ///
-/// | call | gives |
+/// | call | returns |
 /// |---|---|
 /// | `f::par_map(&pool, items)` | all results, in input order; the first failed task ends the call |
 /// | `f::par_map_unordered(&pool, items)` | the same, in completion order |
-/// | `f::par_map_outcomes(&pool, items)` | one `Result` for each item: a failed task costs itself alone |
+/// | `f::par_map_outcomes(&pool, items)` | one `Result` for each item: a failed task costs only its own result |
 /// | `f::par_imap(&pool, items)`, `f::par_imap_unordered(..)` | an iterator over the results, while the work goes on |
 /// | `f::par_stream(&pool, items)`, `f::par_stream_unordered(..)` | the same as a stream (feature `stream`) |
 /// | `f::apply(&pool, item)` | one result |
 /// | `f::apply_async(&pool, item)` | an `AsyncResult`: wait, await, call back or cancel |
 /// | `f::job(&pool)` | a `Job`: options first, then one of its calls |
 ///
-/// It stands on a function in a module or in another function, not in an `impl` block.
+/// The attribute goes on a function in a module or in another function, not in an `impl` block.
 ///
 /// # Parameters
 ///
-/// The parameters are the item: the value of the one parameter, the tuple of several, `()` for none. Their types are
-/// `Serialize` and `Deserialize`, and may borrow what is decoded in place: `&str`, `&[u8]`, `Cow<'_, str>`. The
-/// result's type is `Serialize` and `DeserializeOwned`. Marks say what else a worker gives, each on one parameter:
+/// The parameters are the item: the value of a single parameter, the tuple of several, `()` for none. Their types must
+/// be `Serialize` and `Deserialize`, and may borrow data that is decoded in place: `&str`, `&[u8]`, `Cow<'_, str>`. The
+/// result's type must be `Serialize` and `DeserializeOwned`. These attributes mark parameters that are special, each at
+/// most one:
 ///
 /// | parameter | is |
 /// |---|---|
 /// | `#[worker_id] id: T` | the worker's number, as any `T: From<WorkerId>`, such as `usize` |
-/// | `#[shared] s: &S` | the value that the pool shares; the task runs on a `WorkerPool<S>` only |
-/// | `#[state] s: &mut T` | what the worker keeps from task to task |
-/// | `#[chunk] rows: &[T]` | the item: a whole chunk of a slice or shared array, by `f::par_map_slice` |
-/// | `#[chunk] rows: &mut [T]` | the item: a chunk of a shared array, in place, by `f::par_chunks_mut` |
+/// | `#[shared] s: &S` | the value that the pool shares; the task runs only on a `WorkerPool<S>` |
+/// | `#[state] s: &mut T` | a value that the worker keeps from task to task |
+/// | `#[chunk] rows: &[T]` | the item: a whole chunk of a slice or shared array, from `f::par_map_slice` |
+/// | `#[chunk] rows: &mut [T]` | the item: a chunk of a shared array, in place, from `f::par_chunks_mut` |
 ///
-/// With the feature `ndarray` a chunk may be an `ArrayView` or `ArrayViewMut`: the calls are `f::par_map_array` and
-/// `f::par_array_chunks_mut`.
+/// With the feature `ndarray` a chunk may be an `ArrayView` or `ArrayViewMut`. The calls are then `f::par_map_array`
+/// and `f::par_array_chunks_mut`.
 ///
 /// # Options
 ///
-/// | option | says |
+/// | option | sets |
 /// |---|---|
-/// | `init = f` | which [`macro@worker_init`] function makes the state; without it the state type's `Default` does |
-/// | `exit = f` | which [`macro@worker_exit`] function runs when the worker ends |
-/// | `name = ".."` | what messages call the task instead of its path; a package gives a name once |
-/// | `crate = path` | where the `pool` crate is, if not at `::pool` |
+/// | `init = f` | the [`macro@worker_init`] function that makes the state; without it, the state type's `Default` does |
+/// | `exit = f` | the [`macro@worker_exit`] function that runs when the worker ends |
+/// | `name = ".."` | the task's name in messages, instead of its path; unique within the package |
+/// | `crate = path` | the path of the `pool` crate, if it is not `::pool` |
 ///
-/// The functions that a `pub` task names are `pub`, too.
+/// The functions that a `pub` task names must be `pub` too.
 ///
-/// Where the compiler says of a function that you name "constant provided when a type was expected" (E0747) or
-/// "expected type, found function" (E0573), that function lacks its attribute.
+/// If the compiler reports "constant provided when a type was expected" (E0747) or "expected type, found function"
+/// (E0573) for a function that you name, that function lacks its attribute.
 #[proc_macro_attribute]
 pub fn worker_task(attr: TokenStream, item: TokenStream) -> TokenStream {
     shown(pipeline::run(Kind::Task, attr.into(), &item.into()))
 }
 
-/// Makes a free function one that makes a worker's state, before the worker's first task.
+/// Makes a free function an init function: it makes a worker's state, before the worker's first task.
 ///
-/// It returns the state, or a `Result` of it. Parameters are marked `#[worker_id]` or `#[shared]`. Options:
-/// `name = ".."` and `crate = path`, as for [`macro@worker_task`].
+/// It returns the state, or a `Result` with the state. Its parameters must be marked `#[worker_id]` or `#[shared]`.
+/// Options: `name = ".."` and `crate = path`, as for [`macro@worker_task`].
 #[proc_macro_attribute]
 pub fn worker_init(attr: TokenStream, item: TokenStream) -> TokenStream {
     shown(pipeline::run(Kind::Init, attr.into(), &item.into()))
 }
 
-/// Makes a free function one that runs when a worker ends; what it returns is collected.
+/// Makes a free function an exit function: it runs when a worker ends, and the pool collects its results.
 ///
-/// Parameters are marked `#[worker_id]`, `#[shared]` or `#[state]`. Options: `name = ".."` and `crate = path`, as
-/// for [`macro@worker_task`].
+/// Its parameters must be marked `#[worker_id]`, `#[shared]` or `#[state]`. Options: `name = ".."` and `crate = path`,
+/// as for [`macro@worker_task`].
 #[proc_macro_attribute]
 pub fn worker_exit(attr: TokenStream, item: TokenStream) -> TokenStream {
     shown(pipeline::run(Kind::Exit, attr.into(), &item.into()))
 }
 
-/// Puts `pool::init();` before the first statement of `main`, so that workers which start this program anew go no
-/// further. With an attribute that makes an `async fn main` a plain one, such as `#[tokio::main]`, it stands above or
-/// below that: either way the call comes before the runtime is started. `pool::init()` *inside* an `async fn main`
-/// comes too late, for the runtime has threads by then.
-/// Option: `crate = path`.
+/// Puts `pool::init();` before the first statement of `main`, so that workers that execute this program again go no
+/// further. Put it above or below an attribute that turns an `async fn main` into a plain one, such as
+/// `#[tokio::main]`: either way the call comes before the runtime starts. `pool::init()` *inside* an `async fn main`
+/// comes too late, because the runtime has threads by then. Option: `crate = path`.
 #[proc_macro_attribute]
 pub fn main(attr: TokenStream, item: TokenStream) -> TokenStream {
     shown(expand::main::expand(attr.into(), &item.into()))

@@ -11,7 +11,7 @@ use syn::{
 
 use crate::params::is_view;
 
-/// The type with `'item` for every lifetime that the call decides: the elided ones and the function's own.
+/// The type with `'item` in place of every lifetime that the call decides: the elided ones and the function's own.
 /// `'static` stays.
 pub(crate) fn for_one_item(mut ty: Type) -> Type {
     ForOneItem.visit_type_mut(&mut ty);
@@ -38,15 +38,15 @@ impl VisitMut for ForOneItem {
     fn visit_parenthesized_generic_arguments_mut(&mut self, _: &mut ParenthesizedGenericArguments) {}
 }
 
-/// Where a type borrows for less than `'static`, if it does.
+/// The place where a type borrows for less than `'static`, if it does.
 pub(crate) fn borrow_in(ty: &Type) -> Option<Span> {
     let mut borrow = Borrow(None);
     borrow.visit_type(ty);
     borrow.0
 }
 
-/// The name of a well-known type in this one that borrows, and whose lifetime is not written. Of other types nobody
-/// can tell here.
+/// The name of a well-known type within this one that borrows and whose lifetime is not written. Other types can't be
+/// recognized here.
 pub(crate) fn hidden_lifetime(ty: &Type) -> Option<&Ident> {
     let mut hidden = Hidden(None);
     hidden.visit_type(ty);
@@ -71,7 +71,7 @@ impl<'ast> Visit<'ast> for Hidden<'ast> {
     fn visit_parenthesized_generic_arguments(&mut self, _: &'ast ParenthesizedGenericArguments) {}
 }
 
-/// A reference that lives for ever in this type: what a decoded value cannot have.
+/// A `'static` reference within this type, which a decoded value cannot have.
 pub(crate) fn static_reference_in(ty: &Type) -> Option<Span> {
     let mut found = StaticReference(None);
     found.visit_type(ty);

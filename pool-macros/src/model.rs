@@ -1,4 +1,4 @@
-//! What the stages agree on: an annotated function, taken apart and found to be good.
+//! The model that the stages share: an annotated function, parsed and found valid.
 
 use proc_macro2::{Span, TokenStream};
 use syn::{Ident, Type};
@@ -6,16 +6,16 @@ use syn::{Ident, Type};
 use crate::options::Options;
 use crate::params::Params;
 
-/// An annotated function that is known to be good.
+/// A valid annotated function.
 pub(crate) struct Annotated {
     pub(crate) name: Ident,
     pub(crate) params: Params,
     pub(crate) result: Type,
     pub(crate) options: Options,
-    /// It is `pub` without limits.
+    /// Whether it is plain `pub`.
     pub(crate) is_public: bool,
-    /// Where the parameter list is.
+    /// The span of the parameter list.
     pub(crate) list: Span,
-    /// The path of the module that the output refers to.
+    /// The path of the module to which the output refers.
     pub(crate) private: TokenStream,
 }

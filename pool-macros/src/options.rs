@@ -1,4 +1,4 @@
-//! What stands in the parentheses of an attribute: `init = load_model, name = "predict"`.
+//! The options in the parentheses of an attribute: `init = load_model, name = "predict"`.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -50,7 +50,7 @@ impl Options {
         }
     }
 
-    /// How the registry gets the function's name: the given one, or none for its path.
+    /// The function's name for the registry: the given one, or none for its path.
     pub(crate) fn registered_name(&self) -> TokenStream {
         match &self.name {
             Some(name) => quote!(::core::option::Option::Some(|| #name)),

@@ -1,4 +1,4 @@
-//! What each parameter is for, decided once; everything later matches on [`Param`].
+//! Classifies each parameter once. All later stages match on [`Param`].
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::errors::Errors;
 use crate::kind::Kind;
 use crate::lifetimes::{borrow_in, hidden_lifetime};
 
-/// The most parameters that are items: serde's tuples end there.
+/// The maximum number of parameters that are items: serde supports tuples of this length.
 const MOST_ITEMS: usize = 16;
 
 pub(crate) enum Param {
@@ -24,7 +24,7 @@ pub(crate) enum Param {
     State(Type, Pass),
 }
 
-/// What the glue does with the state that it has, for the function to get it.
+/// How the glue passes its state to the function.
 pub(crate) enum Pass {
     AsGiven,
     ByRef,
@@ -41,7 +41,7 @@ pub(crate) enum Chunk {
 
 pub(crate) struct Params {
     params: Vec<Param>,
-    /// One of them is marked `#[chunk]`, rightly or wrongly.
+    /// Whether one of them is marked `#[chunk]`, rightly or wrongly.
     pub(crate) wants_chunk: bool,
 }
 
@@ -114,7 +114,7 @@ fn chunk(params: &[Param]) -> Option<&Chunk> {
     params.iter().find_map(|param| if let Param::Chunk(chunk) = param { Some(chunk) } else { None })
 }
 
-/// An error was noted, and there is nothing more to say of this parameter.
+/// An error was noted, so this parameter is not checked further.
 struct Noted;
 
 /// The attribute that says what is injected into a parameter.
@@ -123,7 +123,7 @@ struct Injection {
     attr: Attribute,
 }
 
-/// What the parameter's attribute injects, if it has one; an error that was noted says that there is no telling.
+/// The parameter's injection attribute, if it has one. `Noted` if that can't be told because of an error.
 fn take_injection(param: &mut PatType, errors: &mut Errors) -> Result<Option<Injection>, Noted> {
     let mut noted = false;
     let mut first: Option<Injection> = None;
@@ -234,7 +234,7 @@ fn item(kind: Kind, param: &PatType, errors: &mut Errors) -> Option<Param> {
     }
 }
 
-/// Says that a type's lifetime has to be written.
+/// The message that a type's lifetime must be written.
 struct Unwritten<'a>(&'a Ident);
 
 impl fmt::Display for Unwritten<'_> {
@@ -244,7 +244,7 @@ impl fmt::Display for Unwritten<'_> {
     }
 }
 
-/// Whether this is a view of `ndarray`, by its name.
+/// Whether this is the name of a view of `ndarray`.
 pub(crate) fn is_view(name: &Ident) -> bool {
     name.to_string().starts_with("ArrayView")
 }
@@ -322,7 +322,7 @@ fn is_unsized(ty: &Type) -> bool {
     }
 }
 
-/// The type, when it borrows nothing.
+/// The type, if it borrows nothing.
 fn owned(what: &str, ty: &Type, errors: &mut Errors) -> Option<Type> {
     if let Some(borrow) = borrow_in(ty).or_else(|| hidden_lifetime(ty).map(Ident::span)) {
         errors.push(syn::Error::new(borrow, format_args!("{what} outlives every task, it cannot borrow")));

@@ -51,7 +51,7 @@ pub(crate) fn run(kind: Kind, attr: TokenStream, item: &TokenStream) -> TokenStr
                 Kind::Exit => expand::exit::expand(&good),
             }
         }
-        // An `impl` block is no place for a type, so the errors stand alone.
+        // An `impl` block can't contain a type, so only the errors are written.
         Some(calls)
             if !stands_free || function.sig.receiver().is_some() || self_type(&function.sig).is_some() =>
         {

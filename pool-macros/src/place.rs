@@ -1,5 +1,5 @@
-//! Where an annotated function may stand, and beside what: in a module or in a function, with other attributes that
-//! leave it the function that it is.
+//! Checks the place of an annotated function: it must be in a module or in a function, and its other attributes must
+//! not change what it is.
 
 use syn::{Attribute, Path, Signature};
 
@@ -10,13 +10,13 @@ use crate::options::Options;
 use crate::signature::self_type;
 use crate::source::Source;
 
-/// Notes what keeps the function from having a companion; says whether it stands where a type may stand too.
+/// Notes anything that keeps the function from having a companion. Returns whether a type may be defined in its place.
 pub(crate) fn check(kind: Kind, function: &mut Function, errors: &mut Errors) -> bool {
     let attributes = std::mem::take(&mut function.attrs);
     function.attrs = attributes.into_iter().filter(|attribute| goes_with(kind, attribute, errors)).collect();
     let (attribute, sig) = (kind.attribute(), &function.sig);
     if sig.receiver().is_some() || self_type(sig).is_some() {
-        // That is told where it is seen.
+        // The error was noted where it was found.
         return false;
     }
     if function.has_no_body() {
@@ -46,16 +46,16 @@ pub(crate) fn check(kind: Kind, function: &mut Function, errors: &mut Errors) ->
     }
 }
 
-/// The block in which a function stands where none with this attribute can.
+/// The block that contains the function, if it is one that can't contain this attribute.
 pub(crate) fn block_of(attribute: &str, sig: &Signature) -> Option<&'static str> {
-    // What begins a line stands in no block.
+    // Code at the start of a line is in no block.
     if !proc_macro::is_available() || proc_macro::Span::call_site().column() == 1 {
         return None;
     }
     Source::look(sig.ident.span(), |source| source.block_of(sig, attribute))?
 }
 
-/// Whether an attribute below this crate's own can stay; it is dropped if not, so that it has no errors of its own.
+/// Whether an attribute below this crate's own can stay. If not, it is dropped, so that it raises no errors of its own.
 fn goes_with(kind: Kind, attribute: &Attribute, errors: &mut Errors) -> bool {
     let Some(last) = attribute.path().segments.last() else { return true };
     let name = last.ident.to_string();
@@ -78,7 +78,7 @@ fn goes_with(kind: Kind, attribute: &Attribute, errors: &mut Errors) -> bool {
     false
 }
 
-/// Notes functions that the options name, which are seen to lack the attribute that they need.
+/// Notes functions that the options name and that evidently lack the attribute that they need.
 pub(crate) fn check_named(sig: &Signature, options: &Options, errors: &mut Errors) {
     let mut check = |path: &Option<Path>, kind: Kind, noun: &str| {
         let Some(name) = path.as_ref().and_then(Path::get_ident) else { return };

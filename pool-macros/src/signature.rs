@@ -1,4 +1,4 @@
-//! What the signature of an annotated function may look like.
+//! Checks the signature of an annotated function.
 
 use proc_macro2::Span;
 use quote::ToTokens;
@@ -11,7 +11,7 @@ use crate::errors::Errors;
 use crate::kind::Kind;
 use crate::lifetimes::{borrow_in, hidden_lifetime, static_reference_in};
 
-/// Notes whatever keeps the function from being one that a worker can call by its name.
+/// Notes anything that keeps a worker from calling the function by its name.
 pub(crate) fn check(kind: Kind, sig: &Signature, errors: &mut Errors) {
     let mut qualifier = |keyword: &dyn ToTokens| {
         errors.at(keyword, format_args!("{} `{}` must be a plain `fn`", kind.noun(), sig.ident));
@@ -47,11 +47,11 @@ pub(crate) fn check(kind: Kind, sig: &Signature, errors: &mut Errors) {
     result(kind, sig, errors);
 }
 
-/// Where a function that takes no `self` names the type of its `impl` block.
+/// The place where a function without `self` names the type of its `impl` block.
 pub(crate) fn self_type(sig: &Signature) -> Option<Span> {
     struct SelfType(Option<Span>);
     impl<'ast> Visit<'ast> for SelfType {
-        // The type of `self` is no type that was written.
+        // The type of `self` is not written in the source.
         fn visit_receiver(&mut self, _: &'ast Receiver) {}
         fn visit_path(&mut self, path: &'ast Path) {
             if let Some(first) = path.segments.first().filter(|first| first.ident == "Self") {

@@ -1,6 +1,6 @@
-//! What the file of an annotated function tells of it that the macro is not given: the block in which it stands, and
-//! whether the functions that its options name have attributes. Where the file cannot be read, or where another macro
-//! made the function, nothing is known, and the compiler tells of the mistake in its own words.
+//! Reads from the file of an annotated function what the macro is not told: the block that contains it, and whether the
+//! functions that its options name have attributes. If the file can't be read, or if another macro made the function,
+//! nothing is known, and the compiler reports the mistake in its own words.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,7 +8,7 @@ use proc_macro2::Span;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Block, ImplItemFn, Item, ItemFn, Signature, Stmt, TraitItemFn};
 
-/// Attributes that make nothing else of a function.
+/// Attributes that do not transform a function.
 const INERT: [&str; 13] = [
     "allow",
     "cfg",
@@ -25,7 +25,7 @@ const INERT: [&str; 13] = [
     "warn",
 ];
 
-/// A function, as far as it is looked for.
+/// The part of a function by which it is looked up.
 #[derive(Clone, PartialEq, Eq)]
 struct Known {
     name: String,
@@ -52,13 +52,13 @@ impl Known {
 #[derive(Default)]
 pub(crate) struct Source {
     text: String,
-    /// Those of each module and each block that stand side by side.
+    /// The functions of each module and each block.
     scopes: Vec<Vec<Known>>,
     associated: Vec<(Known, &'static str)>,
 }
 
 impl Source {
-    /// Looks into the file in which this is written.
+    /// Looks into the file that contains this span.
     pub(crate) fn look<T>(span: Span, find: impl FnOnce(&Self) -> T) -> Option<T> {
         // One file at a time: the macro meets its functions one after another.
         static LAST: Mutex<Option<Source>> = Mutex::new(None);
@@ -89,7 +89,7 @@ impl Source {
         self.scopes.push(items.filter_map(function).collect());
     }
 
-    /// The block in which the function stands with this attribute, and where it cannot: `impl` or `trait`.
+    /// The block that contains the function with this attribute, if it is one that can't: `impl` or `trait`.
     pub(crate) fn block_of(&self, sig: &Signature, attribute: &str) -> Option<&'static str> {
         let known = |known: &Known| known.is(sig) && known.attributes.iter().any(|name| name == attribute);
         if self.scopes.iter().flatten().any(known) {
@@ -98,7 +98,7 @@ impl Source {
         self.associated.iter().find(|(function, _)| known(function)).map(|(_, block)| *block)
     }
 
-    /// Whether a function that stands beside this one has no such attribute, nor one that may stand for it.
+    /// Whether a function beside this one lacks this attribute, and any attribute that may stand for it.
     pub(crate) fn lacks(&self, sig: &Signature, name: &str, attribute: &str) -> bool {
         let mut scopes = self.scopes.iter().filter(|scope| scope.iter().any(|known| known.is(sig)));
         let (Some(scope), None) = (scopes.next(), scopes.next()) else { return false };

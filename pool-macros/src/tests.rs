@@ -1,5 +1,5 @@
-//! Expansions as snapshots: each `snapshots/NAME.in.rs` holds one annotated function, `snapshots/NAME.out.rs` what
-//! becomes of it. `UPDATE_SNAPSHOTS=1 cargo test -p pool-macros` writes the latter anew.
+//! Expansions as snapshots: each `snapshots/NAME.in.rs` contains one annotated function, and `snapshots/NAME.out.rs`
+//! its expansion. `UPDATE_SNAPSHOTS=1 cargo test -p pool-macros` rewrites the latter.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -97,7 +97,7 @@ fn init_comes_before_the_runtime_of_an_async_main() {
     check("main_async");
 }
 
-/// The traits that the expansion implements, with the names of what is in each.
+/// The traits that the expansion implements, with the names of the items in each.
 fn impls(expansion: &str) -> BTreeMap<String, BTreeSet<String>> {
     let file = syn::parse_file(expansion).unwrap();
     let block = file.items.iter().find_map(|item| match item {

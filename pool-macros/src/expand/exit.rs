@@ -1,4 +1,4 @@
-//! What `#[worker_exit]` writes.
+//! The expansion of `#[worker_exit]`.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
@@ -38,7 +38,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
     }
 }
 
-/// What stands in for an exit function that has errors.
+/// The stub for an exit function that has errors.
 pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) -> TokenStream {
     let rest = stub_of_any(name, private);
     quote! {

@@ -1,4 +1,4 @@
-//! What `#[worker_init]` writes.
+//! The expansion of `#[worker_init]`.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -45,7 +45,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
     }
 }
 
-/// The `T` of a `Result<T, ..>`, whatever `Result` it is.
+/// The `T` of a `Result<T, ..>`, whichever `Result` type it is.
 fn ok_type(result: &Type) -> Option<&Type> {
     let Type::Path(result) = result else { return None };
     let last = result.path.segments.last()?;
@@ -56,7 +56,7 @@ fn ok_type(result: &Type) -> Option<&Type> {
     }
 }
 
-/// What stands in for an init function that has errors.
+/// The stub for an init function that has errors.
 pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) -> TokenStream {
     let rest = stub_of_any(name, private);
     quote! {

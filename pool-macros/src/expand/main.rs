@@ -1,4 +1,4 @@
-//! What `#[pool::main]` writes.
+//! The expansion of `#[pool::main]`.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
@@ -31,7 +31,7 @@ pub(crate) fn expand(attr: TokenStream, item: &TokenStream) -> TokenStream {
         errors.at(&main.sig.ident, "`#[pool::main]` goes on `fn main`");
     }
     let (asyncness, constness) = (&main.sig.asyncness, &main.sig.constness);
-    // Attributes that come later may make it a plain one.
+    // Attributes below may turn it into a plain one.
     let plain = |attribute: &Attribute| PLAIN.iter().any(|name| attribute.path().is_ident(name));
     let has_runtime = asyncness.is_some() && !main.attrs.iter().all(plain);
     if let Some(keyword) = asyncness.filter(|_| !has_runtime) {
@@ -59,12 +59,12 @@ pub(crate) fn expand(attr: TokenStream, item: &TokenStream) -> TokenStream {
         if main.sig.ident != "main" {
             return quote!(#(#calls)* #main);
         }
-        // Inside a good `main` the bad one raises no errors of its own.
+        // Inside a valid `main`, the invalid one raises no errors of its own.
         main.sig.abi = None;
         return quote!(fn main() { #(#calls)* #[allow(dead_code)] #main });
     }
     if has_runtime {
-        // In its own body the call would come when the runtime's threads are there.
+        // In its own body the call would come after the runtime's threads have started.
         let (vis, mut sig) = (&main.vis, main.sig.clone());
         sig.asyncness = None;
         return quote!(#vis #sig { #krate::init(); #main main() });

@@ -1,6 +1,6 @@
-//! What is written in place of an annotated function: a file for each attribute, and here the parts that they share.
+//! Writes the output for an annotated function: a file for each attribute, and here the parts that they share.
 //!
-//! Beside each expansion stands its stub, which takes its place where the function has errors: it implements the same
+//! Beside each expansion is its stub, which replaces it if the function has errors. The stub implements the same
 //! traits, so that the rest of the program raises no errors about them.
 
 use proc_macro2::{Span, TokenStream};
@@ -17,21 +17,21 @@ pub(crate) mod init;
 pub(crate) mod main;
 pub(crate) mod task;
 
-/// The function, the type of its name, and what that type implements.
+/// The function, the type of the same name, and the impls of that type.
 pub(crate) fn companion(kind: Kind, function: &Function, output: &TokenStream) -> TokenStream {
     let (vis, name) = (&function.vis, &function.sig.ident);
     let cfgs: Vec<_> = function.cfgs().collect();
     let deprecations = function.deprecations();
     let docs: Vec<_> = function.docs().collect();
     let gap = (!docs.is_empty()).then(|| quote!(#[doc = ""]));
-    // Where the compiler speaks of the type it points to the function's name; as the macro's, so that no lint does.
+    // Errors about the type point to the function's name. The span is the macro's own, so that lints do not apply.
     let place = Span::call_site().located_at(name.span());
     let mut type_name = name.clone();
     type_name.set_span(place);
     let companion = quote_spanned!(place=> #vis enum #type_name {});
     let summary = format!(" The {} `{name}`, as a type.", kind.noun());
     quote! {
-        // What is injected is borrowed as the very type that the worker holds.
+        // Injected values are borrowed as the exact type that the worker holds.
         #[allow(clippy::ptr_arg)]
         #function
         #(#cfgs)*
@@ -48,7 +48,7 @@ pub(crate) fn companion(kind: Kind, function: &Function, output: &TokenStream) -
 }
 
 impl Annotated {
-    /// What the function is called with: an argument for each parameter, in their order.
+    /// The arguments of the call, one for each parameter, in order.
     pub(crate) fn arguments(&self) -> Vec<TokenStream> {
         let private = &self.private;
         let (cx, item) = (cx(), item());
@@ -82,13 +82,13 @@ impl Annotated {
         self.params.shared().map_or_else(|| quote!(#private::NoShared), ToTokens::into_token_stream)
     }
 
-    /// What lets a `pub` task name the function, which has to be `pub` as well.
+    /// The impl that lets a `pub` task name the function, which must be `pub` too.
     pub(crate) fn public(&self) -> Option<TokenStream> {
         let Self { name, private, .. } = self;
         self.is_public.then(|| quote!(impl #private::Public for #name {}))
     }
 
-    /// Where the function can run: on every pool, or on those that share what it borrows.
+    /// The pools on which the function can run: all of them, or those that share the value that it borrows.
     pub(crate) fn runs_on(&self) -> TokenStream {
         let Self { name, params, private, .. } = self;
         match params.shared() {
@@ -100,7 +100,7 @@ impl Annotated {
         }
     }
 
-    /// Puts the function into the registry, and says where it stands there.
+    /// Puts the function into the registry, and implements the way from the type to its entry.
     pub(crate) fn registered(&self, constructor: &str) -> TokenStream {
         let Self { name, options, private, .. } = self;
         let constructor = format_ident!("{constructor}");
@@ -132,7 +132,7 @@ impl Annotated {
     }
 }
 
-/// The parts of a stub that are alike in all three: it is in no registry, and fits every pool.
+/// The parts that all three stubs share: they are in no registry, and fit every pool.
 fn stub_of_any(name: &Ident, private: &TokenStream) -> TokenStream {
     quote! {
         impl #private::Registered for #name {
@@ -144,12 +144,12 @@ fn stub_of_any(name: &Ident, private: &TokenStream) -> TokenStream {
     }
 }
 
-/// What the worker injects, as the expansion names it.
+/// The name of the injected context in the expansion.
 fn cx() -> Ident {
     Ident::new("cx", Span::mixed_site())
 }
 
-/// The item, as the expansion names it.
+/// The name of the item in the expansion.
 fn item() -> Ident {
     Ident::new("item", Span::mixed_site())
 }

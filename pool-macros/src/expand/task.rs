@@ -1,4 +1,4 @@
-//! What `#[worker_task]` writes.
+//! The expansion of `#[worker_task]`.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -36,7 +36,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
     let arguments = function.arguments();
     let runs_on = function.runs_on();
     let checks = checks(function, &state);
-    // What is private beside a `pub` task is told at the token that names it.
+    // An error about a private type in a `pub` task points to the token that names the type.
     let item_type = quote_spanned!(item_span(&items, *list)=> type Item<'item> = #item_type;);
     let output_type = quote_spanned!(result.span()=> type Output = #result;);
     let place = |path: &Option<Path>| path.as_ref().map_or_else(Span::call_site, Spanned::span);
@@ -44,7 +44,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
     let state_type = quote_spanned!(state_place=> type State = #state;);
     let init_type = quote_spanned!(place(&options.init)=> type Init = #init;);
     let exit_type = quote_spanned!(place(&options.exit)=> type Exit = #exit;);
-    // Each parameter on its own, so that the compiler points to the one at fault.
+    // Each parameter is checked on its own, so that the compiler points to the guilty one.
     let arguments_cross = items.iter().map(|item| {
         let check = check_of(item);
         quote_spanned!(item.span()=> #private::#check::<#item>();)
@@ -93,9 +93,9 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
         #registered
         #runs_on
         #checks
-        // In a block of its own, where the name is in nobody's way.
+        // In a block of its own, where the name can't clash.
         {
-            // An elided lifetime is an error of its own above, with a hint that only this makes a right one.
+            // An elided lifetime is reported above, with a hint that is correct only if this lint is on.
             #[deny(elided_lifetimes_in_paths)]
             #[allow(clippy::too_many_arguments)]
             fn arguments<'item>(#(_: #items),*) {
@@ -107,7 +107,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
     }
 }
 
-/// How the item of a task is carried, and what calls that gives the task.
+/// How the item of a task travels, and the calls that follow from that.
 struct Carried {
     item: TokenStream,
     debug: TokenStream,
@@ -117,14 +117,14 @@ struct Carried {
 }
 
 impl Carried {
-    /// Arguments, by the codec.
+    /// Arguments, encoded by the codec.
     fn items(items: &[Type], list: Span, name: &Ident, private: &TokenStream) -> Self {
         let item = match items {
             [] => quote!(()),
             [one] => one.into_token_stream(),
             several => quote_spanned!(list=> (#(#several),*)),
         };
-        // Each part of several by itself.
+        // Each of several parts on its own.
         let (encode_parts, decode_parts) = if let [] | [_] = items {
             Default::default()
         } else {
@@ -172,7 +172,7 @@ impl Carried {
         }
     }
 
-    /// A chunk, by itself.
+    /// A chunk, which is the whole item.
     fn chunk(chunk: &Chunk, name: &Ident, private: &TokenStream) -> Self {
         let (element, is_mut) = match chunk {
             Chunk::Slice { element, is_mut } => (element, is_mut),
@@ -200,7 +200,7 @@ impl Carried {
         }
     }
 
-    /// A view of an array, by itself.
+    /// A view of an array, which is the whole item.
     fn array(view: &Type, is_mut: bool, name: &Ident, private: &TokenStream) -> Self {
         let view = for_one_item(view.clone());
         let kind = if is_mut { quote!(arrays_mut) } else { quote!(arrays) };
@@ -220,8 +220,8 @@ impl Carried {
     }
 }
 
-/// That the named init makes, and the named exit takes, the task's state. Without `init` nothing is known here, for
-/// a job may bring one; so it is with what they borrow from the pool.
+/// Checks that the named init makes the task's state, and that the named exit takes it. Without `init` there is nothing
+/// to check here, because a job may name one. The same goes for the values that they borrow from the pool.
 fn checks(function: &Annotated, state: &TokenStream) -> TokenStream {
     let Annotated { options, private, .. } = function;
     let init = options.init.iter().map(|init| quote!(#private::init_of::<#init, #state>();));
@@ -231,12 +231,12 @@ fn checks(function: &Annotated, state: &TokenStream) -> TokenStream {
     quote!(#(#public)* #(#init)* #(#exit)*)
 }
 
-/// Where the item's type is written: the one parameter, or the list.
+/// The span of the item's type: the single parameter, or the list.
 fn item_span(items: &[Type], list: Span) -> Span {
     if let [one] = items { one.span() } else { list }
 }
 
-/// What asks a parameter's type to be an argument, with the notes that fit its form.
+/// The function that asks a parameter's type to be an argument, with notes that fit the form of the type.
 fn check_of(item: &Type) -> Ident {
     let check = match item {
         Type::Reference(_) => "borrowed_argument",
@@ -248,7 +248,7 @@ fn check_of(item: &Type) -> Ident {
     Ident::new(check, Span::call_site())
 }
 
-/// What stands in for a task that has errors, so that its calls raise no others.
+/// The stub for a task that has errors, so that its calls raise no others.
 pub(crate) fn stub(
     name: &Ident,
     private: &TokenStream,
