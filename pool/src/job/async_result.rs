@@ -184,7 +184,7 @@ impl<R> AsyncResult<R> {
         true
     }
 
-    /// Waits for the result and returns it. May be called again: each call decodes the result anew.
+    /// Waits for the result and returns it. May be called again: each call decodes the result again.
     ///
     /// # Errors
     /// The error that the call ended with, as for [`Job::map`]; [`Error::Cancelled`] after [`cancel`](Self::cancel).

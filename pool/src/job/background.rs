@@ -188,7 +188,7 @@ impl BackgroundDriver {
             };
             // Only now: this runs observers' code, and no lock of this driver may be held then.
             engine.tell();
-            // Callbacks may take long: take another turn before sleeping, for what has happened meanwhile.
+            // Callbacks may take long: take another turn before sleeping, because much may have happened meanwhile.
             let is_idle = over.is_empty() && wakers.is_empty();
             for waker in wakers {
                 run_callback(|| waker.wake());

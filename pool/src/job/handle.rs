@@ -13,8 +13,8 @@ use crate::task::seed::Seeds;
 use crate::task::{Entry, Task, WorkerExit, WorkerInit};
 use crate::work::{FunctionRef, Plan, ProfileSpec};
 
-/// What a call needs of its pool: the engine, the driver for calls that no caller drives, and the options that stay the
-/// same for the pool's whole life.
+/// The parts of a pool that a call needs: the engine, the driver for calls that no caller drives, and the options that
+/// stay the same for the pool's whole life.
 pub(crate) struct PoolHandle {
     engine: Arc<Engine>,
     background: Arc<BackgroundDriver>,

@@ -5,7 +5,7 @@ use std::fmt;
 /// How a pool starts its workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum StartMethod {
-    /// Each worker is a fork of this process, with all of its memory: as it is at the first call, and anew whenever a
+    /// Each worker is a fork of this process, with all of its memory: as it is at the first call, and again whenever a
     /// call finds no workers and no other threads. The first call fails while the process has other threads, because a
     /// fork would not have them.
     Fork,

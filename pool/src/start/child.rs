@@ -202,9 +202,9 @@ pub(super) fn serve(
 /// Whose memory a process has, as its own or as a fork's copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ancestry {
-    /// That of a process of this crate's own, which executed the program again.
+    /// The memory of a process of this crate's own, which executed the program again.
     Anew,
-    /// That of the program itself.
+    /// The memory of the program itself.
     OfProgram,
 }
 

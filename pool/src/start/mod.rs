@@ -7,8 +7,8 @@
 //!
 //! | method | a worker is |
 //! |---|---|
-//! | `Spawn` | this program, started anew |
-//! | `ForkServer` | a fork of a *server*: this program started anew, with one thread, with the shared value decoded |
+//! | `Spawn` | this program, started again |
+//! | `ForkServer` | a fork of a *server*: this program, started again, with one thread and the shared value decoded |
 //! | `Fork` | a fork of a server that is itself a fork of the main process, made at the first start |
 //! | `Threads` | a thread |
 //!

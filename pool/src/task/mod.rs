@@ -108,9 +108,9 @@ pub trait Task: Registered + Sized + 'static {
     type State: 'static;
     /// What `#[shared]` borrows; [`NoShared`] without it.
     type Shared: 'static;
-    /// What makes the state; [`ByDefault`] without `init = ..`.
+    /// The init function, which makes the state; [`ByDefault`] without `init = ..`.
     type Init: WorkerInit;
-    /// What ends the worker; [`NoExit`] without `exit = ..`.
+    /// The exit function; [`NoExit`] without `exit = ..`.
     type Exit: WorkerExit;
 
     /// How to make a state without an init function, if its type has a `Default`.
@@ -146,7 +146,7 @@ pub(crate) fn show<T: Task>(codec: Codec, item: &[u8]) -> Option<String> {
     label = "an init function has the attribute `#[worker_init]`"
 )]
 pub trait WorkerInit: Registered + Sized + 'static {
-    /// What it makes: the return type, or the `T` of a returned `Result<T, E>`.
+    /// The state that it makes: the return type, or the `T` of a returned `Result<T, E>`.
     type State: 'static;
     /// What `#[shared]` borrows; [`NoShared`] without it.
     type Shared: 'static;

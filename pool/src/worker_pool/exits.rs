@@ -67,7 +67,7 @@ impl<S> WorkerPool<S> {
     }
 }
 
-/// What the workers' exit functions returned; from [`WorkerPool::join`].
+/// The values that the workers' exit functions returned; from [`WorkerPool::join`].
 pub struct ExitResults {
     pub(super) exits: Vec<ExitValue>,
     pub(super) codec: Codec,

@@ -243,7 +243,7 @@ fn no_depth_overflows_a_stack() {
             let small = std::thread::Builder::new().stack_size(256 << 10);
             let encode = || {
                 for codec in CODECS {
-                    // Where the compiler turns the recursion into a loop, any depth is encoded.
+                    // If the compiler turns the recursion into a loop, any depth is encoded.
                     let encoded = codec.encode(&*chain.lock().unwrap(), &mut Vec::new());
                     assert!(encoded.is_ok() || encoded.is_err_and(|why| why.contains("nested too deeply")));
                 }

@@ -90,7 +90,7 @@ mod tests {
             parts.add(part).unwrap();
         }
         assert_eq!(parts.finish(), Ok(Ok(reply)));
-        // The next one begins anew.
+        // The next one starts from the beginning.
         assert_eq!(parts.finish(), Err(Corrupt));
         assert_eq!(parts.add(&[1]), Err(Corrupt));
     }

@@ -1,8 +1,8 @@
 //! Tells whether processes have an array mapped, and whether one has it alone.
 //!
-//! Every process that has an array's memory mapped has a *lease*: a shared lock on the file's first byte, carried by
-//! a mapping of one page beside the array's own (see [`filelock`](super::filelock)). The page is never touched. A
-//! fork copies it together with the array, so a child's lease holds by itself.
+//! Every process that has an array's memory mapped has a *lease*: a shared lock on the file's first byte, carried by a
+//! mapping of one page beside the array's own (see [`filelock`](super::filelock)). The page is never touched. A fork
+//! copies it together with the array, so a child has a lease of its own.
 //!
 //! To have the array alone, a process opens the file again, takes a shared lock with the new opening too, and moves its
 //! lease to a page of that opening. It no longer uses the old opening then; if a forked child still does, the old lock

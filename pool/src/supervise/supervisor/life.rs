@@ -183,7 +183,7 @@ impl Supervisor {
         self.workers.iter().map(|worker| worker.failed_starts).sum()
     }
 
-    /// Forgets failed starts: the next call tries anew.
+    /// Forgets failed starts, so that the next call tries again.
     fn reset_backoff(&mut self) {
         for worker in self.workers.iter_mut() {
             worker.failed_starts = 0;
