@@ -115,7 +115,8 @@ impl Job {
             return 0;
         }
         let fitting = space / self.result_bytes.max(1);
-        let may_exceed = idle && self.in_flight + whole <= fitting.saturating_add(workers * whole);
+        let beyond = workers.saturating_mul(whole);
+        let may_exceed = idle && self.in_flight.saturating_add(whole) <= fitting.saturating_add(beyond);
         tasks.min(fitting.saturating_sub(self.in_flight).max(if may_exceed { whole } else { 0 }))
     }
 
