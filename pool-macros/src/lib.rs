@@ -98,7 +98,9 @@ pub fn worker_exit(attr: TokenStream, item: TokenStream) -> TokenStream {
 /// Puts `pool::init();` before the first statement of `main`, so that workers that execute this program again go no
 /// further. Put it above or below an attribute that turns an `async fn main` into a plain one, such as
 /// `#[tokio::main]`: either way the call comes before the runtime starts. `pool::init()` *inside* an `async fn main`
-/// comes too late, because the runtime has threads by then. Option: `crate = path`.
+/// comes too late, because the runtime has threads by then.
+///
+/// Option: `crate = path`.
 #[proc_macro_attribute]
 pub fn main(attr: TokenStream, item: TokenStream) -> TokenStream {
     shown(expand::main::expand(attr.into(), &item.into()))

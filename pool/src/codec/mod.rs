@@ -94,7 +94,7 @@ impl Codec {
         Self::MessagePack,
     ];
 
-    /// Whether numbers are encoded as they lie in memory.
+    /// Whether a number is encoded as its bytes in memory.
     #[inline]
     const fn is_plain(self) -> bool {
         match self {
@@ -119,13 +119,13 @@ impl Codec {
         }
     }
 
-    /// The value's bytes as they lie in memory, if it is a number and they are its encoding.
+    /// The value's bytes in memory, if it is a number and they are its encoding.
     #[inline]
     pub(crate) fn plain<T: ?Sized>(self, value: &T) -> Option<&[u8]> {
         if self.is_plain() { bulk::number_in(value) } else { None }
     }
 
-    /// The bytes of all values as they lie in memory, if each is [`plain`](Self::plain).
+    /// The bytes of all values in memory, if each value is [`plain`](Self::plain).
     #[inline]
     pub(crate) fn plain_all<T>(self, values: &[T]) -> Option<&[u8]> {
         if self.is_plain() { bulk::all_numbers(values) } else { None }

@@ -10,7 +10,7 @@ pub(crate) enum Awaits {
     Job(JobId),
     /// The background driver has work: a call has new results, a stream has news, or nothing is left and it may stop.
     Background,
-    /// The supervisor was told of more events than this many.
+    /// The supervisor has handled more events than this.
     Change { since: u64 },
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Sleepers {
     leader: Option<Leader>,
     /// What each follower awaits.
     followers: Vec<Awaits>,
-    /// The number of events that the supervisor was told of.
+    /// The number of events that the supervisor has handled.
     events: u64,
     /// That number before the last sleep.
     slept_after: u64,
@@ -42,7 +42,7 @@ struct Leader {
 }
 
 impl Sleepers {
-    /// Counts an event that the supervisor was told of.
+    /// Counts an event that the supervisor has handled.
     pub(super) fn count_event(&mut self) {
         self.events += 1;
     }

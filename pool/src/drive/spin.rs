@@ -9,7 +9,7 @@ const SPIN_NS: u32 = 50_000;
 
 pub(super) struct Spin {
     cpus: usize,
-    /// The spinning time that the workers were told last.
+    /// The spinning time last set for the workers.
     allowed_ns: u32,
     spinner: Spinner,
 }
@@ -19,7 +19,7 @@ impl Spin {
         Self { cpus, allowed_ns: 0, spinner: Spinner::default() }
     }
 
-    /// The spinning time that the workers were told last.
+    /// The spinning time last set for the workers.
     pub(super) fn allowed_ns(&self) -> u32 {
         self.allowed_ns
     }

@@ -207,7 +207,7 @@ impl TaskError {
 }
 
 impl std::error::Error for TaskError {
-    /// The error that the function returned, as text, with its own sources behind it.
+    /// The error that the function returned, as text. Its own `source` gives the next error of the chain.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.kind.returned().map(ReturnedError::first)
     }

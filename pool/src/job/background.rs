@@ -207,7 +207,7 @@ impl BackgroundDriver {
     pub(crate) fn finish(&self) {
         let thread = self.lock().thread.take();
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != current().id()) {
-            // The thread catches panics of callbacks; if it panicked all the same, its calls end below.
+            // The thread catches panics of callbacks. If it panicked nevertheless, its calls end below.
             let _ = unwind::join(thread);
         }
         let calls = std::mem::take(&mut self.lock().calls);

@@ -13,8 +13,8 @@ use crate::work::splits;
 const CHUNKS_PER_WORKER: usize = 64;
 
 impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
-    /// With `false`, [`map_slice`](Self::map_slice) returns the outputs as they are, one for each chunk. Default:
-    /// outputs are concatenated.
+    /// With `false`, [`map_slice`](Self::map_slice) returns the outputs unchanged, one for each chunk. Default: outputs
+    /// are concatenated.
     ///
     /// This changes the return type of the call, so `true` has no type of its own and is an error of the call: to
     /// concatenate, leave the option out.
@@ -78,8 +78,8 @@ where
     }
 
     /// Cuts the array into chunks of `rows_per_chunk` elements (the last one may be smaller) and runs the task over
-    /// them. Each task gets its chunk as a `&mut [T]` that lies in the shared memory itself: nothing is copied. Returns
-    /// the outputs, one for each chunk.
+    /// them. Each task gets its chunk as a `&mut [T]` into the shared memory itself: nothing is copied. Returns the
+    /// outputs, one for each chunk.
     ///
     /// Nothing else can use the array during the call, and the call returns, even with an error, only when no task
     /// works on it any more. When a call is cancelled, running tasks have half a second to end; then their workers are

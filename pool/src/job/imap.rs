@@ -22,8 +22,8 @@ pub(super) struct Results<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     over: Option<Result<(), Error>>,
 }
 
-/// After the caller has taken this many bytes of results, the engine is told at once, not only when none are left:
-/// workers may be waiting for that room.
+/// After the caller has taken this many bytes of results, the engine gets a report at once, not only when none are
+/// left: workers may be waiting for that space.
 const REPORT_BYTES: u64 = MOST_HELD_BYTES / 4;
 
 /// A result that the caller has not taken yet, and how many bytes it counts as.
@@ -70,7 +70,7 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
     /// Returns the next result if it has arrived; `None` when there are no more, and the call is closed.
     pub(super) fn next_now(&mut self) -> Poll<Option<Result<T::Output, Error>>> {
         if self.over.is_none() && self.call.as_ref().is_ok_and(|call| call.consumed_bytes >= REPORT_BYTES) {
-            // Workers may be waiting for this room.
+            // Workers may be waiting for this space.
             self.turn(false);
         }
         if let Some(Some(_)) = self.ready.front() {
@@ -116,7 +116,7 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
     }
 }
 
-/// Stores a result at this position, behind a gap if results before it are missing.
+/// Stores a result at this position, after a gap if results before it are missing.
 fn insert_at<R>(ready: &mut VecDeque<Option<R>>, position: usize, result: R) {
     if position >= ready.len() {
         ready.resize_with(position, || None);

@@ -45,7 +45,7 @@ pub(super) fn allocate(file: &OwnedFd, len: usize) -> io::Result<()> {
 /// Allocates the pages of these bytes now. False if there is no memory for them.
 ///
 /// # Safety
-/// The bytes must lie in one mapping of a lane's file that can be written to.
+/// The bytes must be within one mapping of a lane's file, which must be writable.
 pub(super) unsafe fn populate(start: NonNull<u8>, len: usize) -> bool {
     let page = 4096;
     let skip = start.as_ptr().addr() % page;

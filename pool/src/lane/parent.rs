@@ -206,7 +206,7 @@ impl ParentEnd {
         self.control().read.store(read.pack(), Ordering::Release);
     }
 
-    /// Wakes the worker if it sleeps, and if what it waits for has come.
+    /// Wakes the worker if it sleeps, and if there is news of the kind for which it waits.
     pub(crate) fn wake_worker(&mut self) {
         let PendingWake { orders, space } = std::mem::take(&mut self.pending_wake);
         if !orders && !space {

@@ -183,7 +183,7 @@ impl Producer {
         self.at
     }
 
-    /// Reserves space for one record of at least `least` bytes, if it is free now, with `spare` bytes left behind it.
+    /// Reserves space for one record of at least `least` bytes, if it is free now, with `spare` bytes left after it.
     /// Ends an open run.
     pub(super) fn reserve(&mut self, least: usize, spare: u32) -> Option<Reservation<'_>> {
         self.close_run();

@@ -5,7 +5,7 @@ use std::any::{TypeId, type_name};
 use super::run::glue::{Glue, SharedAny};
 use crate::codec::Codec;
 
-/// Says where a function stands in the registry; implemented by the attributes of tasks, inits and exits.
+/// Gives a function's entry in the registry. The attributes of tasks, inits and exits implement it.
 pub trait Registered {
     /// Its entry; none for [`ByDefault`](super::ByDefault) and [`NoExit`](super::NoExit), which stand for no function.
     fn entry() -> Option<&'static Entry>;

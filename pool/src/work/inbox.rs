@@ -3,7 +3,7 @@
 use crate::error::{EndNotes, Error, TaskErrorKind};
 use crate::ids::{TaskIndex, WorkerId};
 
-/// The results of one job that its caller has not taken. Encoded values lie one after another on the tape. The caller
+/// The results of one job that its caller has not taken. Encoded values follow each other on the tape. The caller
 /// decodes them, outside any lock.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {

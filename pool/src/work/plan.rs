@@ -53,7 +53,7 @@ pub(crate) mod splits {
 
 impl Plan {
     /// At most this many tasks may be claimed by a worker at once; 0 means no limit. A caller that chose a chunk size
-    /// expects that no more tasks than that wait behind a slow one.
+    /// expects that at most that many tasks wait behind a slow one.
     pub(crate) fn most_claimed(&self) -> u16 {
         match self.chunking {
             Chunking::Size(size) => u16::try_from(size).unwrap_or(0),

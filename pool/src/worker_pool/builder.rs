@@ -204,8 +204,8 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
 
     /// Sets the value that `#[shared]` parameters borrow in every worker. Default: `()`.
     ///
-    /// [`build`](Self::build) encodes it once, for all workers; with [`StartMethod::Fork`] and
-    /// [`StartMethod::Threads`] workers use it where it lies, and it is not encoded at all.
+    /// [`build`](Self::build) encodes it once, for all workers; with [`StartMethod::Fork`] and [`StartMethod::Threads`]
+    /// workers use it in place, and it is not encoded at all.
     pub fn shared<V>(self, value: V) -> WorkerPoolBuilder<V>
     where
         V: Serialize + DeserializeOwned + Send + Sync + 'static,

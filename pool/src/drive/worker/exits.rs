@@ -9,9 +9,9 @@ use crate::work::FunctionRef;
 /// which one an answer is about without trusting the worker.
 #[derive(Debug, Default)]
 pub(super) struct ExitFunctions {
-    /// Those of the states that were ordered and are not made yet. A state may have none.
+    /// The functions of states that were ordered and are not made yet. A state may have none.
     ordered: VecDeque<Option<FunctionRef>>,
-    /// Those of the states that were made, as far as their results are still to come.
+    /// The functions of states that were made, as far as their results are still to come.
     left: VecDeque<FunctionRef>,
 }
 

@@ -196,7 +196,7 @@ impl WorkerHandle {
 
     // ---- sleep ----
 
-    /// Wakes it if it sleeps, and if what it waits for has come.
+    /// Wakes it if it sleeps and its wait is over.
     pub(super) fn wake(&mut self) {
         self.lane.wake_worker();
     }

@@ -225,10 +225,12 @@ impl<T: Pod> Deref for SharedMutexGuard<'_, T> {
         //   during all that time.
         // - In another process, `take` has to replace the word. While the guard lives, the word is this process's
         //   number, and others replace a number only if the kernel says that its process is gone.
-        // - A fork of this process would have a copy of the guard, so a fork is refused while the gate is taken. The
-        //   writes of the last holder happen before: it released the word, and `take` acquired it. A stray write to the
-        //   word from another process can break the second point. Workers run this same program, so that takes unsafe
-        //   code that already breaks Rust's rules in the worker.
+        // - A fork of this process would have a copy of the guard, so a fork is refused while the gate is taken.
+        //
+        // The writes of the last holder happen before this: it released the word, and `take` acquired it.
+        //
+        // A stray write to the word from another process can break the second point. Workers run this same program, so
+        // that takes unsafe code that already breaks Rust's rules in the worker.
         unsafe { self.mutex.place().as_ref() }
     }
 }

@@ -160,8 +160,8 @@ impl Identity {
         if mark == UNMARKED {
             // Most likely not the mark that a worker uses for the files of its own pools.
             let own = std::process::id().cast_signed() % MOST_SIGNAL + 1;
-            // If a sandbox denies this, eventfds can't be told apart. SAFETY: the command takes an integer and touches
-            // no memory of this process.
+            // If a sandbox denies this, eventfds can't be told apart.
+            // SAFETY: the command takes an integer and touches no memory of this process.
             unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), F_SETSIG, own) };
             mark = mark_of(fd).max(UNMARKED);
         }

@@ -15,7 +15,7 @@
 //!
 //! | what the program does | why its workers still end |
 //! |---|---|
-//! | forks children, which live on | a child closes its copy of the write end as it is forked: [`super::fd`] |
+//! | forks children, which live on | a child closes its copy of the write end when it is forked: [`super::fd`] |
 //! | makes children that no fork handler sees | its end signals the worker: [`arm_parent_death_signal`] |
 //! | drops its privileges | the kernel checks the process that armed the signal, not the one that closes the pipe |
 //!
