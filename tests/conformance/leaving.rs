@@ -4,18 +4,20 @@ use std::cell::RefCell;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use nix::libc;
-use pool::{Error, StartMethod, TaskErrorKind, worker_task};
+use nix::sys::signal::Signal;
+use pool::{Error, StartMethod, TaskErrorKind, WorkerPool, worker_task};
 
 use crate::harness::{apart, cases};
-use crate::support::{Tokens, assert_usable, builder, pool, sorted, task_error, wait_for_token};
+use crate::support::{Tokens, assert_usable, builder, die, pool, sorted, task_error, wait_for_token};
 
 cases! {
     Processes: handlers_run, handlers_of_the_program_do_not, handlers_from_before_main, handlers_that_hang,
                an_exit_code_is_kept, output_of_a_dropped_pool;
+    BesideThreads: a_call_from_a_destructor;
     Apart: prints_and_drops, has_a_handler;
 }
 
@@ -279,5 +281,44 @@ fn output_of_a_dropped_pool(method: StartMethod) -> Result<(), Error> {
             assert_eq!(text.matches(&printed).count(), 1, "{printed} in {text}");
         }
     }
+    Ok(())
+}
+
+/// Makes a call at the end of its thread, after this crate's own thread-local values would have been dropped.
+struct CallsAtTheEnd(Arc<WorkerPool<bool>>, mpsc::Sender<(usize, usize)>);
+
+impl Drop for CallsAtTheEnd {
+    fn drop(&mut self) {
+        let outcomes = square_or_end::par_map_outcomes(&self.0, 0..20).unwrap();
+        let failed = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+        self.1.send((outcomes.len(), failed)).unwrap();
+    }
+}
+
+thread_local! {
+    static AT_THE_END: RefCell<Option<CallsAtTheEnd>> = const { RefCell::new(None) };
+}
+
+/// Ends a worker process at one item, so that another has to be started.
+#[worker_task]
+fn square_or_end(x: u64, #[shared] is_process: &bool) -> u64 {
+    if x == 7 && *is_process {
+        die(Signal::SIGKILL);
+    }
+    x * x
+}
+
+fn a_call_from_a_destructor(method: StartMethod) -> Result<(), Error> {
+    let pool = Arc::new(builder(method).shared(method.is_process()).build()?);
+    let (send, outcomes) = mpsc::channel();
+    let in_thread = Arc::clone(&pool);
+    let thread = std::thread::spawn(move || {
+        // Dropped last, because it is registered first.
+        AT_THE_END.set(Some(CallsAtTheEnd(Arc::clone(&in_thread), send)));
+        square_or_end::par_map(&in_thread, 10..20).map(|squares| squares.len())
+    });
+    assert_eq!(thread.join().unwrap()?, 10);
+    assert_eq!(outcomes.recv().unwrap(), (20, usize::from(method.is_process())));
+    assert_usable(&pool);
     Ok(())
 }

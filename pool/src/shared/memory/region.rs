@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -228,8 +229,13 @@ fn name(id: Id, kind: Kind) -> String {
 }
 
 thread_local! {
-    /// The objects that were encoded on this thread since [`retain_handles`] began.
-    static RETAINED: RefCell<Option<Vec<Arc<Region>>>> = const { RefCell::new(None) };
+    /// The objects that were encoded on this thread since [`retain_handles`] began. Not dropped with the thread, so that
+    /// it is there while destructors of other thread-local values make calls.
+    static RETAINED: RefCell<Option<ManuallyDrop<Vec<Arc<Region>>>>> = const { RefCell::new(None) };
+}
+
+fn take_retained() -> Vec<Arc<Region>> {
+    RETAINED.take().map_or_else(Vec::new, ManuallyDrop::into_inner)
 }
 
 /// Keeps alive the objects whose handles are in some encoded bytes.
@@ -242,13 +248,13 @@ pub(crate) fn retain_handles<T>(encode: impl FnOnce() -> T) -> (T, Retained) {
     struct Forget;
     impl Drop for Forget {
         fn drop(&mut self) {
-            RETAINED.take();
+            take_retained();
         }
     }
-    RETAINED.set(Some(Vec::new()));
+    RETAINED.set(Some(ManuallyDrop::default()));
     let forget = Forget;
     let encoded = encode();
-    let retained = RETAINED.take().unwrap_or_default();
+    let retained = take_retained();
     drop(forget);
     (encoded, Retained(retained.into()))
 }

@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
@@ -54,25 +55,27 @@ impl<'f> From<BorrowedFd<'f>> for Lent<'f> {
     }
 }
 
+// Neither value is dropped with its thread, so both are there while destructors of other thread-local values and handlers
+// of `atexit` use a pool. The functions below leave them empty.
 thread_local! {
     /// The descriptors of the message that this thread is encoding.
-    static NOTED: RefCell<Option<Vec<RawFd>>> = const { RefCell::new(None) };
+    static NOTED: RefCell<Option<ManuallyDrop<Vec<RawFd>>>> = const { RefCell::new(None) };
     /// The descriptors of the message that this thread is decoding.
-    static CAME: RefCell<VecDeque<OwnedFd>> = const { RefCell::new(VecDeque::new()) };
+    static CAME: RefCell<ManuallyDrop<VecDeque<OwnedFd>>> = const { RefCell::new(ManuallyDrop::new(VecDeque::new())) };
 }
 
 /// Encodes a message, and returns the numbers of its descriptors, which are valid as long as the message is.
 pub(crate) fn noting<R>(encode: impl FnOnce() -> R) -> (R, Vec<RawFd>) {
-    NOTED.set(Some(Vec::new()));
+    NOTED.set(Some(ManuallyDrop::default()));
     let encoded = encode();
-    (encoded, NOTED.take().unwrap_or_default())
+    (encoded, NOTED.take().map_or_else(Vec::new, ManuallyDrop::into_inner))
 }
 
 /// Decodes a message that came with these descriptors. Descriptors that it does not take are closed.
 pub(crate) fn with_those<R>(came: Vec<OwnedFd>, decode: impl FnOnce() -> R) -> R {
-    CAME.set(came.into());
+    CAME.set(ManuallyDrop::new(came.into()));
     let decoded = decode();
-    CAME.take();
+    drop(ManuallyDrop::into_inner(CAME.take()));
     decoded
 }
 
@@ -96,7 +99,7 @@ impl Serialize for Passed {
 impl<'de> Deserialize<'de> for Passed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         <()>::deserialize(deserializer)?;
-        let fd = CAME.with_borrow_mut(VecDeque::pop_front);
+        let fd = CAME.with_borrow_mut(|came| came.pop_front());
         let fd = fd.ok_or_else(|| de::Error::custom("the message came without one of its descriptors"))?;
         Self::new(fd).map_err(de::Error::custom)
     }
