@@ -51,7 +51,7 @@ fn file_is_changed(method: StartMethod) -> Result<(), Error> {
     };
     for change in [&delete as &dyn Fn(&Path), &move_away, &replace] {
         let file = Scratch::new("program");
-        // Another name for this program's file: whoever starts from it has it as its own.
+        // Another name for this program's file, from which a process can start as if it were its own.
         let own = std::env::current_exe().unwrap();
         fs::hard_link(&own, &file.0).or_else(|_| fs::copy(&own, &file.0).map(drop)).unwrap();
         let mut part = apart(&file.0, outlives_its_file, method);
@@ -79,7 +79,7 @@ fn outlives_its_file(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Its name, which stands in the program's file, tells the one build from the other.
+/// Its name, which is in the program's file, tells one build from the other.
 #[worker_task]
 fn of_this_build() {}
 
@@ -106,7 +106,7 @@ fn another_build(method: StartMethod) -> Result<(), Error> {
 /// Names the file of another build.
 const OTHER: &str = "POOL_FAULTS_OTHER_BUILD";
 
-/// A `/proc` in which this program is another one, or in which there is nothing; for this process alone.
+/// A `/proc` in which this program is another one, or which is empty, for this process alone.
 struct OtherProc;
 
 impl OtherProc {

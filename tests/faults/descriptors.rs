@@ -1,5 +1,5 @@
-//! A task closes all descriptors, as what makes a daemon of a process does, and opens its own: they get the numbers
-//! that have become free, and nobody but the task uses them.
+//! A task closes all descriptors, like code that daemonizes a process, and opens its own. These get the free numbers,
+//! and only the task uses them.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -29,7 +29,7 @@ cases! {
 
 const MINE: &[u8] = b"mine";
 
-/// Closes all descriptors and opens so many files, which stay open.
+/// Closes all descriptors and opens this many files, which stay open.
 fn replace_by_files(directory: &str, count: usize) {
     close_from_three();
     for number in 0..count {
@@ -61,9 +61,9 @@ fn closed_by_the_program(method: StartMethod) -> Result<(), Error> {
     }
     drop((called, only_dropped));
     directory.assert_untouched();
-    // All of them are open still.
+    // All of them are still open.
     assert!(files.iter().all(|file| file.metadata().is_ok_and(|data| data.len() == MINE.len() as u64)));
-    // One that is built from here on works.
+    // A pool that is built from now on works.
     assert_usable(&pool(method)?);
     directory.assert_untouched();
     Ok(())
@@ -73,7 +73,7 @@ fn closed_by_the_program(method: StartMethod) -> Result<(), Error> {
 fn open_numbers() -> BTreeSet<i32> {
     let numbers = fs::read_dir("/proc/self/fd").unwrap().flatten();
     let numbers: Vec<i32> = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-    // That of the directory is gone by now.
+    // The descriptor of the directory is closed by now.
     numbers.into_iter().filter(|number| fs::read_link(format!("/proc/self/fd/{number}")).is_ok()).collect()
 }
 
@@ -101,7 +101,7 @@ fn each_closed_alone(method: StartMethod) -> Result<(), Error> {
         let own: Vec<i32> = open_numbers().difference(&before).copied().collect();
         count = own.len();
         let Some(number) = own.get(which) else { break };
-        // SAFETY: what is replaced is the pool's, which is what this is about.
+        // SAFETY: not sound for the pool, whose descriptor is replaced: this is the fault that is tested.
         #[expect(unsafe_code)]
         unsafe {
             libc::dup2(file.as_raw_fd(), *number);
@@ -116,7 +116,7 @@ fn each_closed_alone(method: StartMethod) -> Result<(), Error> {
         let at_number = fs::read_link(format!("/proc/self/fd/{number}")).unwrap_or_default();
         assert_eq!(at_number, path, "descriptor {number} of {own:?} was closed");
         assert_eq!((&file).stream_position().unwrap(), 0, "descriptor {number} of {own:?} was used");
-        // SAFETY: the descriptor that was made above, and that nobody owns.
+        // SAFETY: the descriptor was made above, and nothing owns it.
         #[expect(unsafe_code)]
         unsafe {
             libc::close(*number);
@@ -163,7 +163,7 @@ fn closed_before_the_first_call(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// What the program has opened at the numbers of a pool is there in its children, whichever numbers are free.
+/// Files that the program has opened at the numbers of a pool exist in its children too, whichever numbers are free.
 fn in_a_fork_of_the_program(method: StartMethod) -> Result<(), Error> {
     let directory = Directory::new();
     let _closed = ready(method)?;
@@ -202,7 +202,7 @@ fn in_a_fork_of_the_program(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// What stands at each of these numbers.
+/// The file at each of these numbers.
 #[worker_task]
 fn what_stands_at(numbers: Vec<i32>) -> Vec<String> {
     let name = |number| fs::read_link(format!("/proc/self/fd/{number}")).unwrap_or_default();
@@ -282,7 +282,7 @@ fn replaced_by_files(method: StartMethod) -> Result<(), Error> {
     })
 }
 
-/// What a task has opened besides files.
+/// Descriptors that a task has opened besides files.
 static OPENED: Mutex<Vec<(OwnedFd, &str)>> = Mutex::new(Vec::new());
 
 #[worker_task(exit = read_all)]
@@ -298,7 +298,7 @@ fn replace_by_other_kinds(#[state] _state: &mut (), x: u64) -> u64 {
     x
 }
 
-/// Says in which of them there is something that the task did not put there.
+/// Says which of them contain something that the task did not put there.
 #[worker_exit]
 fn read_all(#[state] _state: ()) -> Vec<String> {
     let opened = OPENED.lock().unwrap();
@@ -323,7 +323,7 @@ fn replaced_by_other_kinds(method: StartMethod) -> Result<(), Error> {
 
 #[worker_task]
 fn use_shared(directory: &str, array: SharedArray<u64>, mutex: SharedMutex<u64>) -> u64 {
-    // What a forked process needs of its own it makes at the first use.
+    // A forked process makes its own parts of these objects at first use.
     drop(mutex.lock());
     replace_by_files(directory, 16);
     let mut sum = mutex.lock().unwrap();

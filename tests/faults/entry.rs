@@ -1,5 +1,5 @@
-//! How a process comes to be a worker: what comes before `pool::init()`, what it is started by, what it is called, and
-//! what it must not take for an order.
+//! How a process becomes a worker: code before `pool::init()`, how it is started and named, and input that it must not
+//! take for an order.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -26,7 +26,7 @@ cases! {
 /// Names what each process of a trial's part does before it comes to `pool::init`, and a file that it notes this in.
 const BEFORE: (&str, &str) = ("POOL_FAULTS_BEFORE_INIT", "POOL_FAULTS_PROCESSES");
 
-/// To be called first in `main`.
+/// Must be called first in `main`.
 pub(super) fn do_as_told() {
     let (Ok(what), Some(file)) = (env::var(BEFORE.0), env::var_os(BEFORE.1)) else { return };
     OpenOptions::new().append(true).create(true).open(file).unwrap().write_all(b"x").unwrap();
@@ -54,7 +54,7 @@ pub(super) fn do_as_told() {
     }
 }
 
-/// What the part, a map, has printed, and how many processes of the program have come to be.
+/// The output of the part, a map, and the number of processes of the program that have started.
 fn part_that(what: &str, method: StartMethod) -> (String, String, u64) {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("processes-{}", std::process::id()));
     let _ = fs::remove_file(&file);
@@ -153,7 +153,7 @@ fn by_the_loader(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// The output of the program when somebody starts it as if it were a worker.
+/// The output of the program if it is started by hand as if it were a worker.
 fn started_as_a_worker(program: &Path, stdin: impl Into<Stdio>, alter: impl FnOnce(&mut Command)) -> String {
     let mut command = Command::new(program);
     command.arg("__pool_worker__").stdin(stdin);
@@ -171,7 +171,7 @@ fn by_hand(_method: StartMethod) -> Result<(), Error> {
         assert!(text.contains("`__pool_worker__`") && text.contains("leave that argument out"), "{text}");
     }
     if nix::unistd::geteuid().is_root() {
-        // Somebody else holds the other end.
+        // The other end belongs to another process.
         let (theirs, _ours) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap();
         let text = started_as_a_worker(own, theirs, as_a_user_of_its_own);
@@ -180,7 +180,7 @@ fn by_hand(_method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// The program as one that has another group's rights, for whoever starts it; removed at its end.
+/// A copy of the program that runs with another group's rights. Removed when dropped.
 struct WithMoreRights(PathBuf);
 
 impl WithMoreRights {
@@ -228,7 +228,7 @@ fn with_more_rights(method: StartMethod) -> Result<(), Error> {
         println!("nothing is checked: a file's group means nothing here");
         return Ok(());
     }
-    // Whoever starts it has the other end of the socket, too.
+    // The process that starts it has the other end of the socket too.
     let user = 1_000_000 + std::process::id();
     nix::unistd::seteuid(nix::unistd::Uid::from_raw(user)).unwrap();
     let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC);
@@ -301,7 +301,7 @@ fn own_name() -> String {
     unsafe { CStr::from_ptr(program_invocation_name) }.to_str().unwrap().to_owned()
 }
 
-/// What C calls the program, the process's name, its arguments.
+/// The program's name in C, the process's name, and its arguments.
 #[worker_task]
 fn names_of_this(#[worker_id] id: usize, _x: u64) -> (usize, [String; 3]) {
     let read = |file: &str| fs::read_to_string(Path::new("/proc/self").join(file)).unwrap();

@@ -1,4 +1,4 @@
-//! What the machine may run out of: memory, as its kernel sees it, processes, and descriptors.
+//! The machine runs out of memory, processes, or descriptors.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ cases! {
     Apart: with_few_processes, with_little_memory, in_a_small_group, with_hardly_any_descriptors;
 }
 
-/// A group of processes that may use so much memory together, where this machine lets this user make one.
+/// A group of processes with a common memory limit, if this machine lets this user make one.
 struct MemoryGroup(PathBuf);
 
 impl MemoryGroup {
@@ -39,7 +39,7 @@ impl MemoryGroup {
             let group = Self(parent.join(format!("pool-faults-{}", std::process::id())));
             fs::create_dir(&group.0).ok()?;
             fs::write(group.0.join(file), limit.to_string()).ok()?;
-            // Where there is swap, it counts too; where there is none, there may be no such file.
+            // If there is swap, it counts too; if there is none, this file may not exist.
             let _ = fs::write(group.0.join("memory.memsw.limit_in_bytes"), limit.to_string());
             let _ = fs::write(group.0.join("memory.swap.max"), "0");
             Some(group)
@@ -49,7 +49,7 @@ impl MemoryGroup {
 
 impl Drop for MemoryGroup {
     fn drop(&mut self) {
-        // Its last process may be on its way out still.
+        // Its last process may still be ending.
         let deadline = Instant::now() + Duration::from_secs(5);
         while fs::remove_dir(&self.0).is_err() && self.0.exists() && Instant::now() < deadline {
             thread::yield_now();
@@ -57,7 +57,7 @@ impl Drop for MemoryGroup {
     }
 }
 
-/// How many processes the kernel has killed for want of memory.
+/// How many processes the kernel has killed for lack of memory.
 fn oom_kills() -> u64 {
     let text = fs::read_to_string("/proc/vmstat").unwrap();
     let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
@@ -102,7 +102,7 @@ fn out_of_memory(method: StartMethod) -> Result<(), Error> {
     assert!(
         error.attempts() == 2 && is_killed(error.kind()) && error.earlier_attempts().iter().all(is_killed)
     );
-    // Two before the parent looks: each death is told for what it was.
+    // Two deaths before the parent looks: each is reported for what it was.
     let before = oom_kills();
     let results = devour::job(&pool).chunk_size(1).imap([(Some(path), 0); 2]);
     while oom_kills() < before + 2 {
@@ -193,7 +193,8 @@ fn arrays_beyond_the_group(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// More than the group has is an error, at once and after some of it is taken; what it has can be used.
+/// More memory than the group has is an error, at once and after some of it is taken; the memory that it has can be
+/// used.
 fn in_a_small_group(method: StartMethod) -> Result<(), Error> {
     let group = PathBuf::from(std::env::var_os(GROUP).expect("the trial has said which"));
     fs::write(group.join("cgroup.procs"), std::process::id().to_string()).unwrap();
@@ -216,14 +217,14 @@ fn in_a_small_group(method: StartMethod) -> Result<(), Error> {
 
 fn few_processes(method: StartMethod) -> Result<(), Error> {
     let mut part = apart(Path::new("/proc/self/exe"), with_few_processes, method);
-    // The limit does not bind root, and counts what else the user has.
+    // The limit does not bind root, and counts all other processes of the user.
     as_a_user_of_its_own(&mut part);
     let status = part.status().unwrap();
     assert!(status.success(), "{status}");
     Ok(())
 }
 
-/// How many processes this one's user may have, also for those who fork for this one.
+/// Limits the processes of this one's user, including those that fork for this one.
 fn limit_processes(limit: u64) {
     let (_, hard) = getrlimit(Resource::RLIMIT_NPROC).unwrap();
     setrlimit(Resource::RLIMIT_NPROC, limit, hard).unwrap();
@@ -279,7 +280,7 @@ fn text(bytes: usize) -> String {
     "x".repeat(bytes)
 }
 
-/// However little memory the program may have: a result that it cannot take is that task's error.
+/// However little memory the program may have, a result that does not fit is an error of that task.
 fn results_without_memory(method: StartMethod) -> Result<(), Error> {
     const BYTES: usize = 100 << 20;
     let pool = pool(method)?;
@@ -317,7 +318,7 @@ fn results_without_memory(method: StartMethod) -> Result<(), Error> {
 /// Tells the part how many descriptors it may have.
 const DESCRIPTORS: &str = "POOL_FAULTS_DESCRIPTORS";
 
-/// Wherever the limit stops a pool, from its first descriptor to its last: it works, or says which limit that is.
+/// Wherever the limit stops a pool, from its first descriptor to its last, it works, or names that limit.
 fn hardly_any_descriptors(method: StartMethod) -> Result<(), Error> {
     let mut worked = Vec::new();
     for limit in 4..=40 {
@@ -335,7 +336,7 @@ fn hardly_any_descriptors(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// What the part prints where the limit was no hindrance.
+/// The output of the part if the limit did not matter.
 const WORKED: &str = "all calls worked";
 
 fn with_hardly_any_descriptors(method: StartMethod) -> Result<(), Error> {

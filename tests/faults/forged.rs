@@ -1,5 +1,5 @@
-//! A worker that writes records which are whole, each with its digest, and lie together: large replies without end or
-//! announcement, and exit functions without number. The parent's memory stays bounded, and it is the worker's end.
+//! A worker that writes records that are complete, with correct digests, but wrong in sequence: large replies without
+//! end or announcement, and endless exit results. The parent's memory stays bounded, and the worker is killed.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -47,7 +47,7 @@ fn start_of(mapping: &str) -> u64 {
 }
 
 impl Forger {
-    /// For a worker that has written so many records, none of which was long.
+    /// For a worker that has written this many records, none of which was long.
     fn after(records: u32) -> Self {
         let memory = OpenOptions::new().read(true).write(true).open("/proc/self/mem").unwrap();
         let (replies, orders) = (start_of("pool replies"), start_of("pool orders"));
@@ -110,12 +110,12 @@ fn wake_the_parent() {
     }
 }
 
-/// Where nobody ends it, it ends in the time limit.
+/// If nothing ends it, it ends within the time limit.
 const WITHOUT_END: usize = 400;
 
 #[worker_task]
 fn forge(how: u8) -> u64 {
-    // It has said that it is up.
+    // The worker has reported that it is up.
     let mut forger = Forger::after(1);
     let part = vec![7; PART_BYTES];
     let announce = |bytes: u64| bytes.to_le_bytes();
@@ -146,7 +146,7 @@ fn forge(how: u8) -> u64 {
     }
 }
 
-/// It is the worker's end, long before the time limit.
+/// The worker is killed, long before the time limit.
 fn ends(method: StartMethod, how: u8) -> Result<(), Error> {
     let pool = builder(method).workers(1).build()?;
     let error = task_error(forge::job(&pool).task_timeout(Duration::from_secs(10)).apply(how));
@@ -183,7 +183,7 @@ fn fails(#[state] _tasks: &mut u64) {
     panic!("its failure is a record, where a value would be a part of a run");
 }
 
-/// Tells of many exit functions that have failed, or of the value of one that does not exist.
+/// Reports many failed exit functions, or the value of one that does not exist.
 #[worker_exit]
 fn exits(#[shared] (of_nobody, told): &(bool, String), #[state] tasks: u64) -> u64 {
     // It has said that it is up, that the state is made, and how the task has failed.
@@ -206,7 +206,7 @@ fn exit_ends(method: StartMethod, of_nobody: bool) -> Result<(), Error> {
     task_error(fails::job(&pool).worker_exit_timeout(Duration::from_secs(20)).apply(()));
     let error = task_error(pool.join().map(drop));
     let TaskErrorKind::Exit(kind) = error.kind() else { panic!("{error}") };
-    // What it has told of first is told, if that could be.
+    // The first report counts, if it was possible.
     let is_told = matches!(&**kind, TaskErrorKind::Failed(why) if why.is_empty() && !of_nobody);
     let died = matches!(&**kind, TaskErrorKind::Died(death) if death.to_string().contains("wrote over"));
     assert!(is_told || died, "{kind}");

@@ -1,5 +1,5 @@
-//! The program forks itself while it has pools, as one that becomes a daemon does: the copy has them in its memory, and
-//! no part in them.
+//! The program forks itself while it has pools, like one that becomes a daemon: the fork has them in its memory, but
+//! must not use them.
 
 use std::future::Future;
 use std::pin::pin;
@@ -20,17 +20,17 @@ cases! {
     All: calls, what_is_under_way, a_pool_of_its_own, exclusive_use, locks_and_permits;
 }
 
-/// How a program is copied.
+/// How a program is forked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     Fork,
-    /// Without the C library, whose handlers hear nothing of it.
+    /// Without the C library, whose fork handlers do not run.
     Clone,
 }
 
-/// Does something in a copy of this process, which then ends without running anything else.
+/// Does something in a fork of this process, which then ends without running anything else.
 pub(super) fn in_a_copy(way: Way, act: impl FnOnce()) {
-    // SAFETY: the copy's threads are gone, and it uses nothing that they may have held: that is what is tested.
+    // SAFETY: the fork has none of the other threads, and uses nothing that they may have held: that is what is tested.
     #[expect(unsafe_code)]
     let child = unsafe {
         match way {
@@ -56,7 +56,7 @@ pub(super) fn in_a_copy(way: Way, act: impl FnOnce()) {
     );
 }
 
-/// The error that every call gives in a copy of this process; it names the process.
+/// The error that every call returns in a fork of this process. It names this process.
 #[track_caller]
 fn assert_forked<T: std::fmt::Debug>(result: Result<T, Error>) {
     let parent = getppid().as_raw().cast_unsigned();
@@ -126,7 +126,7 @@ fn calls(method: StartMethod) -> Result<(), Error> {
             drop(fresh.take());
         });
     }
-    // Before more workers start, which by `Fork` would have the array too.
+    // Done before more workers start, which with `Fork` would have the array too.
     double::par_chunks_mut(pool.as_ref().unwrap(), &mut array, 2)?;
     for pool in [&pool, &joined, &terminated, &fresh] {
         assert_usable(pool.as_ref().unwrap());
@@ -189,7 +189,7 @@ fn a_pool_of_its_own(method: StartMethod) -> Result<(), Error> {
         let own = ready(method).unwrap();
         assert_forked(square::par_map(&before, 0..10));
         assert_usable(&own);
-        // What it makes is its own in turn.
+        // Its own pools belong to it in turn.
         in_a_copy(Way::Fork, || assert_forked(square::par_map(&own, 0..10)));
         own.join().unwrap();
     });

@@ -1,4 +1,4 @@
-//! What a worker may use up: memory, and descriptors of the parent.
+//! Limits on what a worker uses: memory, and descriptors of the parent.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -30,7 +30,7 @@ fn wrong_limits(method: StartMethod) -> Result<(), Error> {
 
 static LEAKED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
-/// Keeps so many bytes for good; says whose they are.
+/// Keeps this many bytes for good, and returns the worker's number.
 #[worker_task]
 fn leak(bytes: usize) -> (u32, u64) {
     let mut leaked = LEAKED.lock().unwrap();
@@ -45,7 +45,7 @@ fn leaks(method: StartMethod) -> Result<(), Error> {
         let mut processes: Vec<u32> = results.iter().map(|(process, _)| *process).collect();
         processes.dedup();
         assert!(processes.len() >= 100 / 6, "{} processes", processes.len());
-        // What is one task over the limit was seen between tasks.
+        // A worker that is over the limit by one task was seen between tasks.
         let most = results.iter().map(|(_, held)| *held).max().unwrap();
         assert!((16 * MIB..=32 * MIB).contains(&most), "{most} bytes were held");
     }
@@ -61,7 +61,7 @@ fn within_the_limit(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Holds more and more, unless it is told to hold nothing.
+/// Holds more and more memory, unless it is told to hold none.
 #[worker_task]
 fn burst(bursts: bool, x: u64) -> u64 {
     let mut held = Vec::new();
@@ -115,7 +115,7 @@ fn init_is_the_baseline(method: StartMethod) -> Result<(), Error> {
 fn few_descriptors(method: StartMethod) -> Result<(), Error> {
     let open = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    // Room for some of the workers, or for none: wherever in a start there is no more.
+    // Room for some of the workers, or for none, so that it runs out at any point of a start.
     for room in 0..48 {
         setrlimit(Resource::RLIMIT_NOFILE, open + room, hard).unwrap();
         let built = builder(method).workers(16).build();
@@ -133,7 +133,7 @@ fn few_descriptors(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Does it with no file longer than that.
+/// Runs it with this limit on the length of files.
 fn with_small_files<R>(bytes: u64, run: impl FnOnce() -> R) -> R {
     let (soft, hard) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
     setrlimit(Resource::RLIMIT_FSIZE, bytes, hard).unwrap();
@@ -178,7 +178,7 @@ fn small_files(method: StartMethod) -> Result<(), Error> {
     assert!(saved.to_string().contains("RLIMIT_FSIZE"), "{saved}");
     with_small_files(100, || pool.timeline().save("/dev/null")).unwrap();
     drop(pool);
-    // What makes no file of its own does not mind. What has one says so: where workers inherit the value, none is made.
+    // Methods that make no file for the value are not affected: workers inherit it. The others report the limit.
     let shared = with_small_files(16 * MIB, || builder(method).shared(vec![7u8; 32 << 20]).build());
     assert_eq!(shared.is_err(), method != StartMethod::Fork);
     let pool = ready(method)?;
@@ -188,7 +188,7 @@ fn small_files(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// What this process has open.
+/// The open descriptors of this process.
 #[worker_task]
 fn descriptors() -> Vec<String> {
     let mut open: Vec<String> = std::fs::read_dir("/proc/self/fd")
@@ -208,14 +208,14 @@ fn same_descriptors(method: StartMethod) -> Result<(), Error> {
     let mut seen: Vec<Vec<String>> = Vec::new();
     for _ in 0..2 {
         for pool in &pools {
-            // The second time they are workers that have taken the place of others.
+            // The second time, the workers are replacements.
             seen.extend(descriptors::job(pool).worker_lifespan(1).chunk_size(1).map([(); 6])?);
         }
     }
     seen.sort();
     seen.dedup();
     assert_eq!(seen.len(), 1, "{seen:?}");
-    // What this program was started with, the parent's waker, and the two ties to the parent.
+    // The descriptors with which this program was started, the parent's waker, and the two ties to the parent.
     assert!(seen[0].len() <= before + 3, "{before} before: {seen:?}");
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! What a pool must survive: faults in every state of a worker, for each start method that has processes.
-//! `README.md` beside this file says which test stands for which fault.
+//! The faults that a pool must survive, in every state of a worker, for each start method that has processes.
+//! `README.md` beside this file lists the test for each fault.
 
 use std::process::ExitCode;
 
@@ -9,16 +9,16 @@ use pool_tests::{harness, support};
 // A fault, wherever the worker is.
 mod matrix;
 mod restarts;
-// What a worker may use up.
+// Limits on what a worker uses.
 mod limits;
-// Who ends with whom.
+// Processes that must end with others.
 mod orphans;
 mod signals;
 mod victim;
-// What a worker can do to its parent.
+// Attacks of a worker on its parent.
 mod forged;
 mod scribble;
-// What a program stands on: its streams, its file, its terminal, its kernel.
+// The environment of a program: its streams, its file, its terminal, its kernel.
 mod builds;
 mod descriptors;
 mod entry;

@@ -44,7 +44,7 @@ enum Fault {
     stops,
 }
 
-/// Every one of these is a case for each start method.
+/// Each of these is a case for each start method.
 macro_rules! matrix {
     ($($place:ident: $($fault:ident)+;)+) => {
         pub(super) const CASES: &[Case] = &[$($(Case {
@@ -152,7 +152,7 @@ fn spring(trap: Trap) -> Trap {
     trap
 }
 
-/// A task limit that only what hangs meets.
+/// A time limit that only hanging tasks reach.
 const LIMIT: Duration = Duration::from_secs(1);
 
 fn check(method: StartMethod, place: Place, fault: Fault) -> Result<(), Error> {
@@ -295,7 +295,7 @@ fn check_start(method: StartMethod, fault: Fault) -> Result<(), Error> {
     let pool: WorkerPool<SharedTrap> = builder(method).shared(SharedTrap(fault)).build()?;
     for _ in 0..2 {
         match (method, needs_shared::par_map(&pool, 0..30)) {
-            // Nothing is decoded where memory is inherited.
+            // Nothing is decoded if memory is inherited.
             (StartMethod::Fork, result) => assert_eq!(result?, (0..30).collect::<Vec<_>>()),
             (_, Err(Error::Start { reason, .. })) => assert!(!reason.is_empty()),
             (_, other) => panic!("{fault:?} at the start gave: {other:?}"),

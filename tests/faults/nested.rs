@@ -12,7 +12,7 @@ cases! {
     Processes: inner_maps_in_outer_maps;
 }
 
-/// The inner pools' methods; a worker of `Fork` may fork, for it has one thread.
+/// The inner pools' methods. A worker of `Fork` may fork, because it has one thread.
 const INNER: [StartMethod; 3] = [StartMethod::ForkServer, StartMethod::Fork, StartMethod::Spawn];
 
 #[worker_task]
@@ -39,7 +39,7 @@ fn outer(method: usize, seed: u64, x: u64) -> u64 {
     }
     match fate(99) % 11 {
         1 => panic!("in an outer task"),
-        // In the midst of an inner call.
+        // In the middle of an inner call.
         2 => {
             let _results = inner::par_imap(&pool, (0..).map(|x| (0, x)));
             die(Signal::SIGKILL)

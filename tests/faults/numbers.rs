@@ -1,5 +1,4 @@
-//! Whose process is meant: numbers that have become another's, children that have become this process's, a /proc that
-//! counts otherwise.
+//! Process IDs that mean another process: reused IDs, adopted children, and a /proc of another namespace.
 
 use std::fs;
 use std::path::Path;
@@ -29,7 +28,7 @@ fn number() -> i32 {
     nix::unistd::getpid().as_raw()
 }
 
-/// A child of this process with a number that nobody has now, and a group of its own; none where that can't be had.
+/// A child of this process with a process ID that is free now, and a group of its own; none if that can't be had.
 #[expect(unsafe_code)]
 fn child_with(number: i32) -> Option<Pid> {
     let numbers = [number];
@@ -58,7 +57,7 @@ fn given_to_another(method: StartMethod) -> Result<(), Error> {
         let pool = builder(method).workers(1).build()?;
         let worker = Pid::from_raw(number::apply(&pool, ())?);
         kill(worker, Signal::SIGKILL).unwrap();
-        // Somebody in the program takes the status of whatever child there is.
+        // Other code in the program reaps any child that there is.
         assert_eq!(waitpid(worker, None).unwrap().pid(), Some(worker));
         let Some(stranger) = child_with(worker.as_raw()) else {
             println!("nothing is checked: no process can be given a number here");
@@ -94,7 +93,7 @@ fn leave_children(aborts: bool) {
     }
 }
 
-/// The zombies that are this process's to reap, but for this one.
+/// The zombies that this process must reap, except this one.
 fn zombies(but: i32) -> Vec<i32> {
     let own = std::process::id().to_string();
     let is_ours = |number: &i32| {

@@ -49,7 +49,7 @@ fn nested(method: StartMethod) -> Result<(), Error> {
 }
 
 fn starting(method: StartMethod) -> Result<(), Error> {
-    // Whatever it had started when it was killed, a moment later each time.
+    // Killed a moment later each time, whatever it has started by then.
     for step in 0..25u32 {
         let mut victim = Victim::new(Scene::Starting, method);
         victim.wait(1);
@@ -92,7 +92,7 @@ fn ended_by_sigterm(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Starts a process that would outlive everybody, and keeps this one's standard output open.
+/// Starts a process that would outlive all others, and that keeps this one's standard output open.
 #[worker_task]
 #[expect(clippy::zombie_processes, reason = "nobody waits: that is the fault")]
 fn leave_a_child(dies: bool) -> u32 {
@@ -118,7 +118,7 @@ fn grandchildren(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// The processes that fork this one's workers.
+/// The servers that fork this process's workers.
 pub(super) fn servers() -> Vec<nix::unistd::Pid> {
     let own = std::process::id().to_string();
     let all = std::fs::read_dir("/proc").unwrap().flatten();

@@ -1,4 +1,4 @@
-//! A program that gives up its privileges after its first call, as one does that begins as root.
+//! A program that gives up its privileges after its first call, like one that begins as root.
 
 use std::path::Path;
 use std::time::Duration;
@@ -30,7 +30,7 @@ fn given_up(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Becomes a user that nobody else is.
+/// Becomes a user of its own.
 fn give_up() -> u32 {
     let user = 1_000_000 + std::process::id();
     setgroups(&[]).unwrap();
@@ -39,7 +39,7 @@ fn give_up() -> u32 {
     user
 }
 
-/// Says whose process this is, and whose its files would be; or never ends.
+/// Returns the user of this process, and of files that it would make; or never ends.
 #[worker_task]
 fn live(hangs: bool) -> (u32, u32) {
     if hangs {
@@ -50,7 +50,7 @@ fn live(hangs: bool) -> (u32, u32) {
     (geteuid().as_raw(), nix::unistd::getegid().as_raw())
 }
 
-/// Where the worker's privileges were more than the program's, the error says that it could not be killed, and why.
+/// If the worker had more privileges than the program, the error says that it could not be killed, and why.
 fn assert_timed_out(error: &TaskError, was_refused: bool) {
     assert!(matches!(error.kind(), TaskErrorKind::TimedOut(_)), "{error}");
     for said in [error.to_string(), format!("{error:?}")] {

@@ -1,4 +1,4 @@
-//! Workers that die again and again: what is worth another try, and when it ends.
+//! Workers that die again and again: when the pool tries again, and when it stops.
 
 use std::thread;
 use std::time::Duration;
@@ -96,7 +96,7 @@ fn init_storm(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes a worker with any number but 0 die soon, whatever it does then.
+/// Makes every worker except number 0 die soon, whatever it is doing then.
 #[worker_init]
 fn dies_later(#[worker_id] id: usize, #[shared] count: &String) -> u8 {
     if id > 0 {
@@ -119,13 +119,13 @@ fn idle_storm(method: StartMethod) -> Result<(), Error> {
     let count = Tokens::new();
     let pool = builder(method).shared(count.path()).build()?;
     assert_eq!(take_a_while::job(&pool).retries(1000).apply(())?, 0);
-    // Two seconds hold a hundred starts and more, if they are not put off.
+    // Two seconds are enough for a hundred starts and more, if they are not delayed.
     let starts = take_all_tokens(&count.path());
     assert!((2..=30).contains(&starts), "{starts} workers were started for nothing");
     Ok(())
 }
 
-/// Whoever decodes a 7 of this kind dies of it.
+/// A process that decodes a 7 of this type dies.
 #[derive(Debug, Serialize)]
 struct Deadly(u64);
 
@@ -162,7 +162,7 @@ fn process() -> i32 {
     std::process::id().cast_signed()
 }
 
-/// Kills whomever it is told to, perhaps itself.
+/// Kills the given process, perhaps itself.
 #[worker_task]
 fn kill_it(victim: i32) {
     let _ = kill(Pid::from_raw(victim), Signal::SIGKILL);

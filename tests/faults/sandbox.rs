@@ -22,7 +22,7 @@ cases! {
         with_no_null;
 }
 
-/// What is denied: calls of this number, or those of them that have this argument, which is named by its place.
+/// The denied calls: those of this number, or only those with this argument at this position.
 struct Denied {
     name: &'static str,
     call: libc::c_long,
@@ -33,7 +33,7 @@ struct Denied {
 #[derive(PartialEq)]
 enum Promise {
     Works,
-    /// The error says what the call's name begins with.
+    /// The error contains the beginning of the call's name.
     Error,
 }
 
@@ -104,16 +104,16 @@ fn denied_calls(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// What a lane asks for before it uses more of its memory.
+/// The call by which a lane asks for more of its memory.
 const MORE_MEMORY: Denied = Denied {
     argument: Some((2, libc::MADV_POPULATE_WRITE as u32)),
     ..denied("madvise", libc::SYS_madvise, Promise::Works)
 };
 
-/// The system gives lanes no more memory than they begin with, as under a limit of what may be committed: what does not
-/// fit goes in shorter parts.
+/// The system gives lanes no more memory than they begin with, as under a limit on committed memory: payloads that do
+/// not fit go in shorter parts.
 fn no_memory_for_lanes(method: StartMethod) -> Result<(), Error> {
-    // What a kernel answers to a fault that finds no memory, in general and for memory files.
+    // The kernel's errors for a fault that finds no memory, in general and for memory files.
     for errno in [libc::ENOMEM, libc::EFAULT] {
         let mut part = apart(Path::new("/proc/self/exe"), without_memory_for_lanes, method);
         let status = part.env(CASE, errno.to_string()).status().unwrap();
@@ -165,7 +165,7 @@ fn without_memory_for_lanes(method: StartMethod) -> Result<(), Error> {
 
 const PIN: Denied = denied("sched_setaffinity", libc::SYS_sched_setaffinity, Promise::Error);
 
-/// Workers that cannot be on the CPUs that were asked for are none.
+/// Workers that cannot be pinned to the requested CPUs are not started.
 fn pinning_denied(method: StartMethod) -> Result<(), Error> {
     let status = apart(Path::new("/proc/self/exe"), with_pinning_denied, method).status().unwrap();
     assert!(status.success(), "{status}");
@@ -178,7 +178,7 @@ fn with_pinning_denied(method: StartMethod) -> Result<(), Error> {
         return Ok(());
     }
     let cpus = core_affinity::get_core_ids().unwrap();
-    // One CPU is pinned to by another way than a set.
+    // Pinning to one CPU goes another way than to a set.
     for set in [vec![cpus[0]], vec![cpus[0]; 2], cpus] {
         match builder(method).cpu_ids([set]).build().and_then(|pool| square::par_map(&pool, 0..10)) {
             Err(Error::Start { reason, .. }) => {
@@ -191,7 +191,7 @@ fn with_pinning_denied(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// What a new process asks for as its standard input: `/dev/null`, or else a pipe that exec leaves open.
+/// The calls for a new process's standard input: `/dev/null`, or else a pipe that exec leaves open.
 const STDIN: [Denied; 2] = [
     Denied {
         argument: Some((2, libc::O_RDWR as u32)),
@@ -227,7 +227,7 @@ fn with_nothing_for_stdin(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// What a worker reads from its standard input, and whether it can print.
+/// The input that a worker reads from its standard input, and whether it can print.
 #[worker_task]
 fn read_and_print() -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
@@ -270,7 +270,7 @@ fn with_no_null(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Does what its fate says.
+/// Ends as its fate says.
 #[worker_task]
 fn live(fate: u32, x: u64) -> u64 {
     match fate {
@@ -282,7 +282,7 @@ fn live(fate: u32, x: u64) -> u64 {
     }
 }
 
-/// Everything that takes a system call of the pool's.
+/// Does everything for which the pool makes a system call.
 fn work(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     assert_eq!(square::job(&pool).worker_lifespan(20).map(0..100)?, squares(100));

@@ -1,4 +1,4 @@
-//! A worker that writes over its lane: that is its end, never the parent's, and no wrong result is taken for right.
+//! A worker that writes over its lane: it dies, never the parent, and no wrong result is taken for right.
 //!
 //! `POOL_SCRIBBLE_ROUNDS` says how many rounds (100).
 
@@ -19,7 +19,7 @@ fn rounds() -> u64 {
     std::env::var("POOL_SCRIBBLE_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(100)
 }
 
-/// Where the worker's own lane lies: its replies, which it can write.
+/// The addresses of the worker's own half of the lane: its replies, which it can write.
 fn lane(name: &str) -> (u64, u64) {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let line = maps.lines().find(|line| line.contains(name)).expect("a worker has its lane mapped");
@@ -135,7 +135,7 @@ fn wiped(method: StartMethod) -> Result<(), Error> {
             }
         }
     }
-    // The last threads may still be at it.
+    // The last threads may still be writing.
     assert_eq!(square::job(&pool).retries(9).map(0..100)?, squares(100));
     Ok(())
 }
@@ -188,7 +188,7 @@ fn in_exit(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes over the lane of worker 0 again and again, whatever that is doing meanwhile.
+/// Writes over the lane of worker 0 again and again, whatever the worker is doing meanwhile.
 #[worker_init]
 fn scribbler(#[worker_id] id: usize, #[shared] seed: &u64) -> u64 {
     let mut random = Random::new(*seed);
@@ -215,7 +215,7 @@ fn at_any_time(method: StartMethod) -> Result<(), Error> {
         let job = repeat::job(&pool).task_timeout(Duration::from_secs(5)).retries(3);
         let part = |x: u64| &bytes[..(x * 7919 % 30_000) as usize];
         let outcomes = job.map_outcomes((0..400).map(|x| (x, part(x))));
-        // Where it never gets beyond its init, that is the call's error.
+        // If it never gets beyond its init, that is the call's error.
         for (x, outcome) in (0..).zip(outcomes.unwrap_or_default()) {
             match outcome {
                 Ok(result) => {
@@ -227,13 +227,13 @@ fn at_any_time(method: StartMethod) -> Result<(), Error> {
                 ),
             }
         }
-        // The last of them may be at it still; those that take its place are not.
+        // The last of them may still be writing; its replacements are not.
         assert_eq!(square::job(&pool).retries(5).map(0..100)?, squares(100));
     }
     Ok(())
 }
 
-/// Whether the worker can write where its orders lie, by any way that the system offers.
+/// Whether the worker can write to its orders, by any way that the system offers.
 #[worker_task]
 fn can_write_orders() -> bool {
     let (start, _) = lane("pool orders");

@@ -17,7 +17,7 @@ cases! {
                worker_ignores_sigterm, host_ignores_sigchld, urgent;
 }
 
-/// Signals itself and a fork of itself; says which process it is.
+/// Signals itself and a fork of itself. Returns its process ID.
 #[worker_task]
 #[expect(unsafe_code)]
 fn signal_all() -> u32 {
@@ -36,7 +36,7 @@ fn signal_all() -> u32 {
     std::process::id()
 }
 
-/// What makes a worker look for its parent harms nobody whose parent is another.
+/// The signal that makes a worker check for its parent does not harm processes with another parent.
 fn urgent(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).workers(1).build()?;
     let first = signal_all::apply(&pool, ())?;
@@ -120,9 +120,9 @@ fn fresh_masks(method: StartMethod) -> Result<(), Error> {
     for shown in masks::par_map(&pool, [(), ()])? {
         for line in shown {
             let (name, bits) = line.split_once(':').unwrap();
-            // The C library keeps two signals for itself and lets nobody change them.
+            // The C library keeps two signals for itself and refuses to change them.
             let own = 0b11 << 31;
-            // A broken pipe is an error, and a terminal does not stop workers, which nobody would continue.
+            // A broken pipe is an error, and a terminal does not stop workers, since nothing would continue them.
             let ignored = [Signal::SIGPIPE, Signal::SIGTTIN, Signal::SIGTTOU];
             let ignored = ignored.iter().fold(0, |bits, signal| bits | 1 << (*signal as u64 - 1));
             let expected = if name == "SigIgn" { ignored } else { 0 };
@@ -147,7 +147,7 @@ fn host_ignores_sigchld(method: StartMethod) -> Result<(), Error> {
     unsafe {
         sigaction(Signal::SIGCHLD, &ignore).unwrap();
     }
-    // The kernel takes the statuses itself: the death is noticed all the same, only not what it was.
+    // The kernel reaps children itself: the death is still noticed, but not its cause.
     let pool = pool(method)?;
     for (x, outcome) in (0..).zip(dies_at_7::par_map_outcomes(&pool, 0..20)?) {
         match outcome {

@@ -1,5 +1,5 @@
 //! Random calls and faults from several threads on one pool, for a while: memory, descriptors, mappings and processes
-//! end where they began.
+//! end up as they began.
 //!
 //! `POOL_SOAK_SECONDS` says for how long (10).
 
@@ -23,7 +23,7 @@ cases! {
 #[derive(Default)]
 struct Calls(u64);
 
-/// Does what its fate says; answers with bytes.
+/// Ends as its fate says, or returns bytes.
 #[worker_task]
 fn live(#[state] calls: &mut Calls, fate: u32, x: u64, bytes: &[u8]) -> (u64, Vec<u8>) {
     calls.0 += 1;
@@ -38,8 +38,8 @@ fn live(#[state] calls: &mut Calls, fate: u32, x: u64, bytes: &[u8]) -> (u64, Ve
     }
 }
 
-/// The system's allocator, which counts what it has given out: how much memory lies in memory tells little, since
-/// allocators keep what was freed.
+/// The system's allocator, with a count of the allocated bytes: resident memory says little, because allocators keep
+/// freed memory.
 struct Counting;
 
 static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
@@ -47,7 +47,7 @@ static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-// SAFETY: all calls go to the system's allocator as they are.
+// SAFETY: all calls go to the system's allocator unchanged.
 #[expect(unsafe_code)]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -76,7 +76,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// What this process has of what may leak.
+/// The resources of this process that may leak.
 #[derive(Debug, Clone, Copy)]
 struct Possessions {
     descriptors: usize,
@@ -88,7 +88,7 @@ struct Possessions {
 
 impl Possessions {
     fn now() -> Self {
-        // SAFETY: it only gives back to the system what is free.
+        // SAFETY: it only returns free memory to the system.
         #[cfg(target_env = "gnu")]
         unsafe {
             nix::libc::malloc_trim(0);
@@ -115,7 +115,7 @@ fn one_call(pool: &WorkerPool, random: &mut Random) {
     let fate = |x: u64| if faults { ((seed + x * 2_654_435_761) % 97) as u32 } else { 50 };
     let items = (0..n).map(|x| (fate(x), x, &*bytes));
     let check = |x: u64, outcome: Result<&(u64, Vec<u8>), &TaskErrorKind>| match (fate(x), outcome) {
-        // A panic may take longer than the limit where its backtrace is made.
+        // A panic may exceed the limit while its backtrace is made.
         (0, Err(TaskErrorKind::Panicked(_) | TaskErrorKind::TimedOut(_)))
         | (1 | 2, Err(TaskErrorKind::Died(_)))
         | (3, Err(TaskErrorKind::TimedOut(_))) => {}

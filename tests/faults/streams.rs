@@ -71,21 +71,21 @@ impl Drop for Altered {
 
 type Streams = Vec<Option<String>>;
 
-/// What the standard streams of a process are open on; of those that are closed, nothing.
+/// The files on which the standard streams of a process are open; none for closed ones.
 fn streams_of(process: impl std::fmt::Display) -> Streams {
     let file = |number: i32| fs::read_link(format!("/proc/{process}/fd/{number}")).ok();
     (0..3).map(|number| Some(file(number)?.to_string_lossy().into_owned())).collect()
 }
 
-/// Who decodes it looks at its parent, which is starting a process just then. It is made of the streams that the parent
-/// should have.
+/// Decoding it looks at the parent, which is just starting a process. It contains the streams that the parent should
+/// have.
 ///
-/// The kernel gives a new descriptor the lowest number that is free, and to move it up is another call: for some
-/// microseconds a closed stream's number may be taken. So it is looked again as long as another look may find another
-/// thing; what keeps such a number is seen each time.
+/// The kernel gives a new descriptor the lowest free number, and moving it up is another call: for some microseconds
+/// the number of a closed stream may be taken. So it looks repeatedly; a descriptor that keeps such a number is seen
+/// each time.
 struct LooksAtParent(Streams);
 
-/// So often.
+/// How often it looks.
 const LOOKS: usize = 10_000;
 
 impl Serialize for LooksAtParent {
@@ -103,7 +103,7 @@ impl<'de> Deserialize<'de> for LooksAtParent {
     }
 }
 
-/// Prints, then says which streams the parent had and which this worker has. Its stderr is a pipe.
+/// Prints, then returns the streams that the parent had and those of this worker. Its stderr is a pipe.
 #[worker_task]
 fn print_and_look(#[shared] parent: &LooksAtParent, x: u64) -> (Streams, Streams) {
     println!("task {x}");
@@ -137,7 +137,7 @@ fn closed(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes into a pipe that nobody can read any more.
+/// Writes into a pipe without a reader.
 #[worker_task]
 fn write_in_vain() -> String {
     let (reader, mut writer) = io::pipe().unwrap();
@@ -181,7 +181,7 @@ fn broken_output(method: StartMethod) -> Result<(), Error> {
         for (index, outcome) in (0..).zip(result?) {
             match outcome {
                 Ok((process, x)) => {
-                    // What can't be passed on from stderr is no task's concern.
+                    // Stderr that can't be passed on does not concern the task.
                     assert!((index % 10 != 3 || stream == 2) && x == index, "{index}: {x}");
                     processes.push(process);
                 }
@@ -256,7 +256,7 @@ fn print_bytes(bytes: &[u8], dies: bool) {
     }
 }
 
-/// What would clear a screen or write over a line is shown, unless the program wants it as it is.
+/// Characters that would clear a screen or overwrite a line are escaped, unless the program wants them unchanged.
 fn stderr_controls_nothing(method: StartMethod) -> Result<(), Error> {
     const PRINTED: &[u8] = b"\x1b[2J\x1b]0;title\x07 \xc2\x9b1A\rpool: all is well\n\tcaf\xc3\xa9 \xff\n";
     const SHOWN: &str =
@@ -294,7 +294,7 @@ fn stdin_is_left_alone(method: StartMethod) -> Result<(), Error> {
     let (mut reader, mut writer) = io::pipe().unwrap();
     writer.write_all(b"for the parent").unwrap();
     let altered = Altered::open_on(&[0], &reader);
-    // The writer is open: who read the parent's stdin would wait for more.
+    // The writer is open: a worker that read the parent's stdin would wait for more.
     let result =
         pool(method).and_then(|pool| read_stdin::job(&pool).worker_lifespan(2).chunk_size(1).map([(); 8]));
     drop((altered, writer));
@@ -364,10 +364,10 @@ fn output_left_at_the_end(method: StartMethod) -> Result<(), Error> {
     let result = pool(method).and_then(|pool| {
         let limit = Duration::from_millis(200);
         print_half_a_line::job(&pool).worker_exit_timeout(limit).chunk_size(1).map([(); 4])?;
-        // The workers can't write out what they hold: the end of a worker has a limit too.
+        // The workers can't flush their output, so their end runs into its limit.
         Ok(pool.join().map(drop))
     });
-    // A pool that is dropped asks nobody.
+    // A dropped pool does not wait for them.
     let dropped = pool(method).and_then(|pool| print_half_a_line::par_map(&pool, [(); 4]));
     drop((altered, reader));
     dropped?;
@@ -408,7 +408,7 @@ fn parent_killed_with_output_left(method: StartMethod) -> Result<(), Error> {
     assert_eq!(line, "ready\n");
     part.kill().unwrap();
     part.wait().unwrap();
-    // All that it has started have this too: the end of it is theirs.
+    // All processes that it has started share this output, so its end is theirs.
     output.read_to_end(&mut Vec::new()).unwrap();
     drop(reader);
     Ok(())

@@ -36,7 +36,7 @@ impl Freezer {
         self.0.to_str().unwrap()
     }
 
-    /// Waits until so many processes are in it, all frozen.
+    /// Waits until this many processes are in it, all frozen.
     fn wait(&self, count: usize) {
         while self.count() < count || self.state() != "FROZEN\n" {
             thread::yield_now();
@@ -51,7 +51,7 @@ impl Freezer {
         fs::read_to_string(self.0.join("cgroup.procs")).unwrap().lines().count()
     }
 
-    /// Lets them go on: all have been killed. The next pool takes the statuses of those that another left.
+    /// Lets them go on: all have been killed. The next pool reaps those that another left.
     fn thaw(&self, method: StartMethod) {
         self.set("THAWED");
         while waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT)
@@ -107,7 +107,7 @@ fn beyond_its_limit(method: StartMethod) -> Result<(), Error> {
         }
         assert_usable(&pool);
         assert_eq!(freezer.count(), 1, "it is there still: round {round}");
-        // One at a time: nobody joins a frozen group.
+        // One at a time: no process can join a frozen group.
         freezer.set("THAWED");
         while freezer.count() > 0 {
             thread::yield_now();
@@ -167,7 +167,7 @@ fn freeze_with(#[shared] group: &String, #[chunk] rows: &mut [u64]) {
     freeze_this(group);
 }
 
-/// A call that has lent memory to its tasks ends only when nobody can write there any more: the kernel may still.
+/// A call that has lent memory to its tasks ends only when nothing can write to it any more: the kernel may still.
 fn with_borrowed_memory(method: StartMethod) -> Result<(), Error> {
     let Some(freezer) = Freezer::new() else { return Ok(()) };
     let pool = builder(method).shared(freezer.path().to_owned()).build()?;

@@ -1,5 +1,5 @@
-//! Hosts without what most have: a terminal, a session, a home, a user's name. And a terminal that stops whoever
-//! uses it from the background.
+//! Hosts without a terminal, a session, a home or a user's name. And a terminal that stops background processes that
+//! use it.
 
 use std::fs::File;
 use std::io::{Read, stdout};
@@ -84,7 +84,7 @@ fn on_a_terminal(method: StartMethod) -> Result<(), Error> {
     let is_ours = unsafe { libc::ioctl(ends.slave.as_raw_fd(), libc::TIOCSCTTY, 0) };
     assert_eq!(is_ours, 0);
     let mut modes = tcgetattr(&ends.slave).unwrap();
-    // Who writes from the background is stopped, as who reads always is.
+    // Background writers are stopped too, as background readers always are.
     modes.local_flags |= LocalFlags::TOSTOP;
     tcsetattr(&ends.slave, SetArg::TCSANOW, &modes).unwrap();
     let altered = Altered::open_on(&[stdout().as_raw_fd()], &ends.slave);

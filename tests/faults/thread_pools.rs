@@ -65,13 +65,13 @@ fn after_rayon_in_the_parent(method: StartMethod) -> Result<(), Error> {
         #[expect(unsafe_code)]
         let pool = unsafe { builder(method).allow_fork_with_threads() }.build()?;
         assert_eq!(sum_in_a_pool::apply(&pool, 1000)?, sum_below(1000));
-        // A copy of rayon's own pool has no threads: who waits for them waits until its time is over.
+        // A fork's copy of rayon's own pool has no threads: a task that waits for them runs into its limit.
         let error = task_error(sum::job(&pool).task_timeout(Duration::from_millis(200)).apply(1000));
         assert!(matches!(error.kind(), TaskErrorKind::TimedOut(_)), "{error}");
         assert_eq!(sum_in_a_pool::apply(&pool, 1000)?, sum_below(1000));
     } else {
         assert_sums(&pool(method)?)?;
     }
-    // Rayon's threads never end: a look at what is left behind would find them.
+    // Rayon's threads never end, so the check for leftovers would find them.
     std::process::exit(0)
 }

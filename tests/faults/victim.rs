@@ -1,4 +1,4 @@
-//! Another process that has a pool, for its trial to end it in the midst of something.
+//! Another process with a pool, which its trial ends in the middle of something.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -18,10 +18,10 @@ use crate::support::{builder, square};
 const SCENE: &str = "POOL_FAULTS_SCENE";
 /// All processes of one victim have this variable, with a value of its own.
 const MARK: &str = "POOL_FAULTS_MARK";
-/// What is still there after so long has been left behind.
+/// Processes that still exist after this time count as left behind.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the victim is doing when it ends.
+/// The activity of the victim when it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scene {
     Idle,
@@ -29,9 +29,9 @@ pub(super) enum Scene {
     InInit,
     InExit,
     Nested,
-    /// It has said so before it starts its workers.
+    /// It reports before it starts its workers.
     Starting,
-    /// The thread that has made the first call is gone.
+    /// The thread that made the first call is gone.
     FromAThread,
     /// The program has forked children of its own, which live on; for the last one a worker has done so too.
     IdleWithChild,
@@ -50,7 +50,7 @@ pub(super) enum Scene {
     Detached,
     /// A task has closed all descriptors, and is done.
     IdleAndClosed,
-    /// In a task that takes longer than it may, unless its parent is stopped meanwhile; then in one that hangs.
+    /// In a task that exceeds its limit, unless its parent is stopped meanwhile; then in one that hangs.
     Limited,
 }
 
@@ -96,7 +96,7 @@ pub(super) fn play(wanted: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Whoever started the trial may ignore what a terminal sends, as `nohup` does.
+/// The trial may have been started with a terminal's signals ignored, as by `nohup`.
 fn heed_the_terminal() {
     for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGTSTP, Signal::SIGTERM] {
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
@@ -171,7 +171,7 @@ fn stage(scene: Scene, method: StartMethod) -> Result<(), Error> {
     }
 }
 
-/// Tells the trial, through the standard output that all processes of the victim have.
+/// Tells the trial, through the standard output that all processes of the victim share.
 fn ready() {
     println!("ready");
 }
@@ -220,7 +220,7 @@ fn spin_in_a_pool(with_child: bool) {
     drop(spin::par_map(&pool, [(), ()]));
 }
 
-/// What a child of the program's own is called, which lives on.
+/// The name of a child of the program that lives on.
 pub(super) const BYSTANDER: &str = "bystander";
 
 /// Forks a child that lives on in a session of its own.
@@ -244,7 +244,7 @@ fn leave_a_child(raw: bool) {
     }
 }
 
-/// Does what makes a daemon of a process, or parts of that, then never ends.
+/// Daemonizes the process, in part or completely, then never ends.
 #[worker_task]
 fn misbehave(leaves_group: bool, closes_all: bool, blocks_signals: bool) {
     if leaves_group {
@@ -262,7 +262,7 @@ fn misbehave(leaves_group: bool, closes_all: bool, blocks_signals: bool) {
 /// Closes all descriptors but the standard three.
 #[expect(unsafe_code)]
 pub(super) fn close_from_three() {
-    // SAFETY: the call takes integers; who owns the descriptors is to find out: that is the fault.
+    // SAFETY: the call takes integers. It closes descriptors under their owners: this is the fault that is tested.
     assert_eq!(unsafe { nix::libc::syscall(nix::libc::SYS_close_range, 3, u32::MAX, 0) }, 0);
 }
 
@@ -293,7 +293,7 @@ impl Victim {
         Self { child, output, mark }
     }
 
-    /// Waits until the victim, or so many of its workers, have said that they are ready.
+    /// Waits until the victim, or this many of its workers, have reported that they are ready.
     pub(super) fn wait(&mut self, times: usize) {
         for _ in 0..times {
             let mut line = String::new();
@@ -306,7 +306,7 @@ impl Victim {
         kill(self.pid(), signal).unwrap();
     }
 
-    /// Signals the group that a terminal would.
+    /// Signals the group that a terminal would signal.
     pub(super) fn signal_group(&self, signal: Signal) {
         killpg(self.pid(), signal).unwrap();
     }
@@ -315,7 +315,7 @@ impl Victim {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
-    /// All processes of the victim that are there, with their names, itself first.
+    /// All existing processes of the victim, with their names, the victim first.
     pub(super) fn processes(&self) -> Vec<(Pid, String)> {
         let mut found: Vec<_> = fs::read_dir("/proc")
             .unwrap()
@@ -333,13 +333,13 @@ impl Victim {
         found
     }
 
-    /// Ends the victim, then sees how long the others outlive it.
+    /// Ends the victim, then measures how long the others outlive it.
     pub(super) fn end(self, signal: Signal) -> Duration {
         self.signal(signal);
         self.assert_all_gone()
     }
 
-    /// The victim is ending: so must all that it has started.
+    /// Asserts that every process that the ending victim has started ends too.
     pub(super) fn assert_all_gone(mut self) -> Duration {
         self.child.wait().unwrap();
         let since = Instant::now();

@@ -1,5 +1,5 @@
-//! What the test programs of `pool` share: the harness that runs their cases, and the pools, events and checks that
-//! many topics use. Its own test holds the table of faults to the cases that there are.
+//! The shared parts of the test programs of `pool`: the harness that runs their cases, and the pools, events and checks
+//! that many topics use. Its own test checks that the table of faults names existing cases.
 
 pub mod harness;
 pub mod support;
@@ -19,7 +19,7 @@ mod tests {
         }
     }
 
-    /// Whether there is a function of this name, in which a `*` stands for any characters.
+    /// Whether there is a function of this name, in which `*` matches any characters.
     fn has_case(source: &str, name: &str) -> bool {
         let function = |line: &str| {
             let (_, rest) =
@@ -38,7 +38,7 @@ mod tests {
         let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
         let table = fs::read_to_string(tests.join("faults/README.md")).unwrap();
         let rows = table.lines().filter(|line| line.starts_with('|'));
-        // What stands between every other pair of backticks.
+        // The texts between backticks.
         let patterns = rows.flat_map(|row| row.split('`').skip(1).step_by(2));
         let mut looked_at = 0;
         for name in patterns.flat_map(names) {
@@ -48,7 +48,7 @@ mod tests {
             };
             let Some((topic, case)) = path.split_once("::") else { continue };
             let file = tests.join(folder).join(topic).with_extension("rs");
-            // Cells of the matrix are generated, and unit tests stand in other packages.
+            // Cells of the matrix are generated, and unit tests are in other packages.
             if topic == "matrix" || (folder == "faults" && !file.exists()) {
                 continue;
             }

@@ -23,14 +23,14 @@ pub fn pool(method: StartMethod) -> Result<WorkerPool, Error> {
     builder(method).build()
 }
 
-/// A pool whose workers have started: with `Fork`, what is made from here on is not theirs too.
+/// A pool whose workers have started: with `Fork`, they do not inherit what is made from now on.
 pub fn ready(method: StartMethod) -> Result<WorkerPool, Error> {
     let pool = pool(method)?;
     assert_usable(&pool);
     Ok(pool)
 }
 
-/// What a panic may be raised with: dropping it panics.
+/// The payload of a panic, which panics when it is dropped.
 #[derive(Debug)]
 pub struct Bomb;
 
@@ -40,24 +40,24 @@ impl Drop for Bomb {
     }
 }
 
-/// A task that is right or wrong at a glance.
+/// A task whose results are easy to check.
 #[worker_task]
 pub fn square(x: u64) -> u64 {
     x * x
 }
 
-/// The squares of the numbers below `n`, the serial way.
+/// The squares of the numbers below `n`, computed serially.
 pub fn squares(n: u64) -> Vec<u64> {
     (0..n).map(square).collect()
 }
 
-/// The pool works, whatever went before.
+/// Asserts that the pool works, whatever has happened before.
 #[track_caller]
 pub fn assert_usable<S: 'static>(pool: &WorkerPool<S>) {
     assert_eq!(square::par_map(pool, 0..100).expect("the pool is usable"), squares(100));
 }
 
-/// The values in their order, for comparing those that came in any.
+/// The values in order, to compare those that come in any order.
 pub fn sorted<T: Ord>(mut values: Vec<T>) -> Vec<T> {
     values.sort();
     values
@@ -109,14 +109,14 @@ impl Tokens {
         let name =
             format!("pool-tests-tokens-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
-        // A trial that was killed leaves its pipe, and its number comes again.
+        // A trial that was killed leaves its pipe, and its number may be reused.
         let _ = fs::remove_file(&path);
         mkfifo(&path, Mode::S_IRWXU).expect("the directory for temporary files takes named pipes");
         let pipe = open(&path);
         Self { path, pipe }
     }
 
-    /// What workers know it by.
+    /// The path by which workers know it.
     pub fn path(&self) -> String {
         self.path.to_str().expect("the path of the directory for temporary files is text").to_owned()
     }
@@ -132,14 +132,14 @@ impl Tokens {
     }
 }
 
-/// Takes what tokens there are, without waiting, and says how many they were.
+/// Takes all tokens, without waiting, and returns their number.
 pub fn take_all_tokens(path: &str) -> usize {
     let mut pipe =
         OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).expect("the pipe is there");
     let mut tokens = Vec::new();
     match pipe.read_to_end(&mut tokens) {
         Err(error) if error.kind() != ErrorKind::WouldBlock => panic!("{error}"),
-        // An empty pipe that someone may write to still.
+        // The pipe is empty, but may still be written to.
         _ => tokens.len(),
     }
 }
@@ -164,7 +164,7 @@ pub fn take_token(path: &str) {
     open(path).read_exact(&mut [0]).expect("the pipe is open");
 }
 
-/// Says that it has started, then waits for a token.
+/// Signals that it has started, then waits for a token.
 #[worker_task]
 pub fn wait_for_token(started: &str, go_on: &str, value: u64) -> u64 {
     put_token(started);
@@ -178,7 +178,7 @@ pub fn die(signal: nix::sys::signal::Signal) -> ! {
     unreachable!("{signal} kills")
 }
 
-/// Lets root run the program as a user that nobody else is and that has no name.
+/// Lets root run the program as a user of its own, which has no name.
 pub fn as_a_user_of_its_own(program: &mut Command) {
     if geteuid().is_root() {
         let user = 1_000_000 + std::process::id();

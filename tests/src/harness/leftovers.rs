@@ -1,4 +1,4 @@
-//! What a trial leaves behind: child processes, descriptors, mappings, threads.
+//! Finds what a trial leaves behind: child processes, descriptors, mappings, threads.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use pool::StartMethod;
 
-/// What there was before.
+/// The state before the trial.
 pub(super) struct Snapshot {
     descriptors: Vec<(String, PathBuf)>,
     mappings: Vec<String>,
@@ -21,15 +21,15 @@ impl Snapshot {
         Self { descriptors: descriptors(), mappings: mappings(), threads: threads().len() }
     }
 
-    /// A line for each thing that is there now and was not then.
+    /// A line for each thing that exists now and did not then.
     pub(super) fn left_behind(&self, method: StartMethod) -> Vec<String> {
-        // Threads get time to end: a dropped pool waits for none of its own, since that may be in the user's code, and
-        // a scope ends when its threads have nothing more to say, not when they are gone.
+        // Threads get time to end: a dropped pool does not wait for its own, because they may be in user code, and a
+        // scope ends when its threads have returned, not when they are gone.
         let end = Instant::now() + Duration::from_secs(20);
         while self.more_threads().is_some() && Instant::now() < end {
             thread::yield_now();
         }
-        // Of anything else a dropped pool leaves nothing, but for what such a thread held until now.
+        // A dropped pool leaves nothing else, except what such a thread has held until now.
         let end = if method.is_process() { Instant::now() } else { end };
         loop {
             let left = self.left_now();
@@ -66,7 +66,7 @@ fn descriptors() -> Vec<(String, PathBuf)> {
     let listed = fs::read_dir("/proc/self/fd").expect("/proc is mounted");
     let numbers: Vec<String> =
         listed.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    // The one that the listing itself went through is closed by now.
+    // The descriptor of the listing itself is closed by now.
     let file = |number: String| {
         let file = fs::read_link(Path::new("/proc/self/fd").join(&number)).ok()?;
         Some((number, file))

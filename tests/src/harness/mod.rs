@@ -14,22 +14,22 @@ mod process;
 pub struct Case {
     /// Its path in this program.
     pub path: &'static str,
-    /// What it does.
+    /// The case itself.
     pub run: fn(StartMethod) -> Result<(), Error>,
     /// The start methods that it runs with.
     pub scope: Scope,
 }
 
-/// Which start methods a case is for.
+/// The start methods for which a case is.
 #[derive(Debug, Clone, Copy)]
 pub enum Scope {
     /// Every one.
     All,
-    /// It needs workers that can die.
+    /// Those whose workers can die.
     Processes,
-    /// It has threads of its own when workers start.
+    /// Those that allow other threads when workers start.
     BesideThreads,
-    /// A part of another case, which plays it in a process of its own: see [`apart`].
+    /// A part of another case, which runs it in a process of its own: see [`apart`].
     Apart,
 }
 
@@ -60,7 +60,7 @@ pub use cases;
 const METHODS: [StartMethod; 4] =
     [StartMethod::Fork, StartMethod::Spawn, StartMethod::ForkServer, StartMethod::Threads];
 
-/// Runs the cases of these topics, each in a process of its own; in such a process, the one case that it is for.
+/// Runs the cases of these topics, each in a process of its own. In such a process, runs its case.
 pub fn main(topics: &'static [&'static [Case]]) -> ExitCode {
     let cases = || topics.iter().copied().flatten();
     if let Some(wanted) = process::wanted() {

@@ -21,7 +21,7 @@ use super::leftovers::Snapshot;
 
 /// Names the trial that a process is for.
 const TRIAL: &str = "POOL_CONFORMANCE_TRIAL";
-/// A trial that takes longer hangs.
+/// A trial that takes longer counts as hanging.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The trial that this process is for; none in the runner.
@@ -29,7 +29,7 @@ pub(super) fn wanted() -> Option<String> {
     std::env::var(TRIAL).ok()
 }
 
-/// Runs the trial in this process, then looks at what it has left behind.
+/// Runs the trial in this process, then looks for what it has left behind.
 pub(super) fn run(case: &Case, method: StartMethod) -> ExitCode {
     let before = Snapshot::take();
     if let Err(error) = (case.run)(method) {
@@ -43,15 +43,15 @@ pub(super) fn run(case: &Case, method: StartMethod) -> ExitCode {
     if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// What runs a trial in a process of its own.
+/// The command that runs a trial in a process of its own.
 pub(super) fn command(program: &Path, trial: &str) -> Command {
     let mut command = Command::new(program);
-    // Whatever shows on a terminal is shown on one of the usual kind.
+    // Output for a terminal is made for one of the usual kind.
     command.env(TRIAL, trial).env("TERM", "xterm").env("LC_ALL", "C.UTF-8");
     command
 }
 
-/// Runs the trial in a process of its own, and kills that when it hangs.
+/// Runs the trial in a process of its own, and kills that process if it hangs.
 pub(super) fn watch(trial: &str) -> Result<(), Failed> {
     // A file, not a pipe: it never fills up, and a process that outlives the trial cannot keep its end away.
     let output = File::from(memfd_create("trial output", MFdFlags::MFD_CLOEXEC)?);
