@@ -1,4 +1,4 @@
-//! What the attributes accept, each form run on a pool.
+//! The forms that the attributes accept, each run on a pool.
 #![expect(clippy::needless_pass_by_value, reason = "what a task takes is its own, it was sent to it")]
 
 use std::borrow::Cow;

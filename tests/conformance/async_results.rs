@@ -1,4 +1,4 @@
-//! Calls that nobody waits for yet.
+//! Calls for which no caller waits yet.
 
 use std::future::Future;
 use std::io;
@@ -181,7 +181,7 @@ fn a_future_that_is_given_up(method: StartMethod) -> Result<(), Error> {
         let (Either::Left((value, rest)) | Either::Right((value, rest))) = select(result, other).await;
         go_on.put(1);
         assert_eq!(value? + rest.await?, 3);
-        // What nobody awaits any more goes on.
+        // A call goes on even if nothing awaits it any more.
         let unwanted = wait_for_token::apply_async(&pool, item(3));
         assert!(tokio::time::timeout(Duration::ZERO, unwanted).await.is_err());
         started.take(1);
@@ -314,7 +314,7 @@ fn panics_in_the_background(method: StartMethod) -> Result<(), Error> {
                 go_on.put(1);
                 assert_eq!(result.get()?, squares(100));
                 assert_eq!(beside.get()?, 1);
-                // What it does in the caller's own thread is the caller's.
+                // Dropping the bar would panic in this thread, which is the caller's own affair.
                 std::mem::forget(bar);
             }
         }

@@ -209,7 +209,7 @@ fn scribble(#[chunk] rows: &mut [u64], #[shared] started: &String) {
     }
 }
 
-/// Whatever ends the call, its tasks have ended when it has.
+/// However the call ends, its tasks have ended by then.
 fn nobody_writes_after_an_end(method: StartMethod) -> Result<(), Error> {
     let started = Tokens::new();
     let pool = builder(method).shared(started.path()).build()?;
@@ -223,7 +223,7 @@ fn nobody_writes_after_an_end(method: StartMethod) -> Result<(), Error> {
 
 #[track_caller]
 fn assert_still(array: &mut SharedArray<u64>) -> Result<(), Error> {
-    // No other use is left, and nobody writes.
+    // No other use is left, and nothing writes.
     let before = array.as_mut_slice()?.to_vec();
     std::thread::sleep(Duration::from_millis(30));
     assert!(array.as_mut_slice()?.to_vec() == before, "someone writes to the array still");

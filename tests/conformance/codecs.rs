@@ -1,4 +1,4 @@
-//! What each codec carries, and what it refuses.
+//! The values that each codec carries, and those that it refuses.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::ffi::CString;

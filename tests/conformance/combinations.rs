@@ -70,7 +70,7 @@ fn assert_maps_equal_serial(pool: &WorkerPool, row: Row) -> Result<(), Error> {
 }
 
 fn chunking_and_lifespan(method: StartMethod) -> Result<(), Error> {
-    // Starting a program anew for each task takes its time.
+    // Starting a program again for each task is slow.
     let quick = |row: &Row| method != StartMethod::Spawn || row.lifespan.is_none_or(|lifespan| lifespan > 2);
     let pool = builder(method).build()?;
     rows().filter(quick).try_for_each(|row| assert_maps_equal_serial(&pool, row))

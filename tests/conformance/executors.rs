@@ -1,4 +1,4 @@
-//! What polls futures: executors on this thread only, so that a fork can follow, and wakers that report each call.
+//! Pollers of futures: executors on this thread only, so that a fork can follow, and wakers that report each call.
 
 use std::fs;
 use std::future::{Future, poll_fn};

@@ -121,7 +121,7 @@ fn grows(#[state] tasks: &mut u64, x: u64) -> u64 {
     x
 }
 
-/// Exit values that nobody has taken yet do not stay in the parent's memory.
+/// Exit values that were not taken yet do not stay in the parent's memory.
 fn exit_results_kept_in_files(method: StartMethod) -> Result<(), Error> {
     const VALUES: usize = 80;
     let pool = builder(method).workers(1).build()?;

@@ -1,4 +1,4 @@
-//! What a pool tells of its workers' time.
+//! A pool's statistics of its workers' time.
 
 use std::cmp::Reverse;
 use std::time::Duration;

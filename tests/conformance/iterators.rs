@@ -44,7 +44,7 @@ fn bounded_ahead(method: StartMethod) -> Result<(), Error> {
         for taken in 1..1000u64 {
             results.next().transpose()?;
             let ahead = pulled.get() - taken;
-            // What is in the caller's hands was pulled, but is not under way.
+            // Results that the caller has taken were pulled, but are not under way.
             assert!(ahead <= ACTIVE + 2048, "{ahead} items were pulled ahead of {taken}");
         }
     }

@@ -1,4 +1,4 @@
-//! A worker ends after so many tasks, exactly, and a fresh one takes its place.
+//! A worker ends after exactly this many tasks, and a new one takes its place.
 
 use std::collections::BTreeMap;
 

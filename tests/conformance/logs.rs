@@ -1,4 +1,5 @@
-//! What is logged: by the parent of its workers' lives, and by workers, whose records reach the parent's subscriber.
+//! Logging: the parent's events of its workers' lives, and the workers' own records, which reach the parent's
+//! subscriber.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -81,7 +82,7 @@ impl Keeper {
     }
 }
 
-/// What workers have logged.
+/// The records of workers.
 fn by_workers(told: &[Told]) -> Vec<&Told> {
     told.iter().filter(|told| told.target == module_path!()).collect()
 }
@@ -214,11 +215,11 @@ fn flood(records: u64) -> u64 {
 fn a_flood_makes_nobody_wait(method: StartMethod) -> Result<(), Error> {
     let (result, told) = Keeper::hear(LevelFilter::INFO, || {
         let pool = builder(method).workers(1).build()?;
-        // The iterator is left alone meanwhile: nobody reads what the worker logs.
+        // The iterator does not advance meanwhile, so nothing reads the worker's records.
         let mut results = flood::par_imap(&pool, [1000, 1]);
         while results.next().transpose()?.is_none_or(|records| records != 1) {}
         drop(results);
-        // What was lost is told at the end of a chunk.
+        // Lost records are reported at the end of a chunk.
         (0..3).for_each(|_| assert_usable(&pool));
         Ok::<_, Error>(())
     });

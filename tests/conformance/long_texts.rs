@@ -189,7 +189,7 @@ fn what_codecs_say(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Ends only when nobody listens any more.
+/// Ends only when nothing reads it any more.
 #[derive(Debug)]
 struct Endless;
 

@@ -1,4 +1,4 @@
-//! What every start method must do alike: one suite of cases, each of them run for each start method.
+//! The behaviour that all start methods share: one suite of cases, each of which runs for each start method.
 //!
 //! A trial, which is a case on a start method, runs in a process of its own, on its main thread. So it may fork, it
 //! starts from a known number of descriptors and threads, and what it leaves behind is its own.
@@ -30,7 +30,7 @@ mod streams;
 mod threads;
 mod twins;
 mod untrusted_values;
-// What workers are given.
+// Input of workers.
 mod daemon;
 mod exit;
 mod init;
@@ -54,7 +54,7 @@ mod order_tasks;
 mod progress;
 mod progress_lines;
 mod timeline;
-// What goes wrong.
+// Failures.
 mod backtraces;
 mod deadly_panics;
 mod deaths;
@@ -110,7 +110,7 @@ const TOPICS: &[&[harness::Case]] = &[
 ];
 
 fn main() -> ExitCode {
-    // Workers end here: this program is started anew for them, like any user's program.
+    // Workers go no further: they execute this program again, like any user's program.
     pool::init();
     harness::main(TOPICS)
 }

@@ -107,7 +107,7 @@ fn limits_beyond_reason(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Says that so many come, and gives three.
+/// Claims this many items, and yields three.
 struct Boasts(usize, std::ops::Range<u64>);
 
 impl Iterator for Boasts {

@@ -1,4 +1,5 @@
-//! A panic is told with its own message, and with its own place or none, wherever it began and whoever passed it on.
+//! A panic is reported with its own message, and with its own location or none, wherever it began and however it was
+//! passed on.
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
@@ -17,7 +18,7 @@ cases! {
 
 pub(super) const UNKNOWN: &str = "unknown place";
 
-/// Where a panic begins and who passes it on. The text of each has the number in it.
+/// The place where a panic begins, and the way in which it is passed on. The text of each contains the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum How {
     /// In the task itself.

@@ -168,7 +168,7 @@ fn empty_set(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// What core_affinity gives may stand wherever numbers may.
+/// CPUs from core_affinity are accepted wherever numbers are.
 fn core_ids(method: StartMethod) -> Result<(), Error> {
     let all = core_affinity::get_core_ids().unwrap();
     let (first, last) = first_and_last();

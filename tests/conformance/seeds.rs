@@ -29,7 +29,7 @@ fn of_tasks(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     let seeds = seed_of::job(&pool).seed(7).map(0..1000)?;
     assert_eq!(seeds.iter().collect::<HashSet<_>>().len(), 1000);
-    // The same for whoever runs the program again, whatever it runs on.
+    // The same in every run of the program, on any machine.
     assert_eq!(seeds[..2], [0xb8b4_c297_7eab_ce45, 0xa653_05fd_338e_c8fe]);
     let job = || seed_of::job(&pool).seed(7);
     assert_eq!(job().chunk_size(1).map(0..1000)?, seeds);

@@ -84,7 +84,7 @@ impl Anvil {
             pair[1] += 3;
         }
         let _permit = self.semaphore.acquire();
-        // Whoever died here left its mark, and nobody who lives is inside.
+        // A worker that died here left its mark, and no living worker is inside.
         let before = self.inside.swap(std::process::id());
         assert!(before == 0 || is_dead(before), "process {before} is inside too");
         self.inside.set(0);
@@ -97,7 +97,7 @@ fn is_dead(process: u32) -> bool {
     stat.rsplit_once(") ").is_none_or(|(_, fields)| fields.starts_with(['Z', 'X']))
 }
 
-/// Works on for so many milliseconds, and says how many strokes it did.
+/// Works for this many milliseconds, and returns its number of strokes.
 #[worker_task]
 fn hammer(#[shared] anvil: &Anvil, millis: u64) -> Result<u64, BarrierError> {
     let end = Instant::now() + Duration::from_millis(millis);

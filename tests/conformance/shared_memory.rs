@@ -28,7 +28,7 @@ fn as_shared_value(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).shared(squares.clone()).build()?;
     square::par_map(&pool, 0..100)?;
     assert!(squares.iter().enumerate().all(|(index, value)| value == (index * index) as f32));
-    // What the owner writes, workers see.
+    // Workers see the owner's writes.
     squares.fill(-1.0);
     square::job(&pool).worker_lifespan(2).map([3, 4, 5, 6, 7])?;
     assert_eq!(squares.iter().filter(|value| *value > 0.0).count(), 5);

@@ -1,4 +1,4 @@
-//! The shared semaphore and barrier: who waits there when somebody is killed waits for nobody who is dead.
+//! The shared semaphore and barrier: a wait never lasts because of a process that was killed.
 
 use std::thread;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What goes on while a stream waits: who is woken when, and that nothing else waits for it.
+//! Behaviour while a stream waits: which tasks are woken when, and that nothing else waits for it.
 
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Mutex};
@@ -296,7 +296,7 @@ fn given_up_in_time(method: StartMethod) -> Result<(), Error> {
     let mut results = wait_for_token::par_stream(&pool, [(&*started_path, &*go_on_path, 1)]);
     started.take(1);
     tokio().block_on(async {
-        // What is given up is the wait for the result, not the result.
+        // Only the wait for the result is given up, not the result.
         assert!(tokio::time::timeout(Duration::from_millis(1), results.next()).await.is_err());
         go_on.put(1);
         assert_eq!(results.next().await.transpose()?, Some(1));

@@ -23,7 +23,7 @@ impl Stderr {
         Self { before, reader: reader.into() }
     }
 
-    /// What was written that was not read yet.
+    /// The output that was not read yet.
     pub(crate) fn restore(mut self) -> Vec<u8> {
         // A terminal hands over what is written in its own time, and others may still have it open: this is the last.
         io::stderr().write_all(END).unwrap();
@@ -77,12 +77,12 @@ impl Terminal {
         }
     }
 
-    /// What was written to it.
+    /// The output written to it.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.end().0
     }
 
-    /// What it shows at the end.
+    /// The screen at the end.
     pub(crate) fn close(self) -> String {
         let (written, mut parser) = self.end();
         parser.process(&written);
@@ -120,14 +120,14 @@ pub(crate) fn lines(screen: &str) -> Vec<&str> {
     screen.lines().collect()
 }
 
-/// What a terminal shows when `run` has written to it.
+/// The screen of a terminal after `run` has written to it.
 pub(crate) fn screen(run: impl FnOnce()) -> String {
     let terminal = Terminal::open();
     run();
     terminal.close()
 }
 
-/// What `run` has written to a terminal.
+/// The output of `run` to a terminal.
 pub(crate) fn drawn(run: impl FnOnce()) -> Vec<u8> {
     let terminal = Terminal::open();
     run();

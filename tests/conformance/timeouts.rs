@@ -18,7 +18,7 @@ const SHORT: Duration = Duration::from_millis(50);
 /// More than any trial takes.
 const LONG: Duration = Duration::from_secs(50);
 
-/// Waits for ever if told to.
+/// Waits forever if told to.
 #[worker_task]
 fn hang_if(#[shared] never: &String, hangs: bool, x: u64) -> u64 {
     if hangs {

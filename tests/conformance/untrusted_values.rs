@@ -1,4 +1,4 @@
-//! What becomes of bytes that no codec writes, and of values that are nested too deeply for a stack.
+//! The fate of bytes that no codec writes, and of values that are nested too deeply for a stack.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::CString;
@@ -222,7 +222,7 @@ fn make_chain(links: usize) -> Chain {
     Chain::new(links)
 }
 
-/// Bytes that make a chain of so many links, in a codec that names nothing.
+/// Bytes of a chain of this many links, in a codec without names.
 fn chain_of_bytes(links: usize) -> Bytes<Chain> {
     Bytes([vec![1; links], vec![0]].concat(), PhantomData)
 }
