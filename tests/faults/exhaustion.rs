@@ -16,7 +16,7 @@ use crate::orphans::servers;
 use crate::support::{as_a_user_of_its_own, assert_usable, builder, die, pool, square, squares, task_error};
 
 cases! {
-    All: arrays_beyond_the_group, hardly_any_descriptors;
+    All: arrays_beyond_the_group, hardly_any_descriptors, short_of_memory_at_first;
     Processes: out_of_memory, out_of_memory_elsewhere, the_program_is_spared, few_processes,
         results_without_memory;
     Apart: with_few_processes, with_little_memory, in_a_small_group, with_hardly_any_descriptors;
@@ -312,6 +312,20 @@ fn results_without_memory(method: StartMethod) -> Result<(), Error> {
     assert!(refused > 0, "no limit was too small");
     setrlimit(Resource::RLIMIT_AS, hard, hard).unwrap();
     assert_usable(&pool);
+    Ok(())
+}
+
+/// Memory that is short while the pool is built and there again later: the pool knows its own process all the same.
+fn short_of_memory_at_first(method: StartMethod) -> Result<(), Error> {
+    // Memory from the allocator, so that no more of the system is needed.
+    drop(std::hint::black_box(vec![vec![1u8; 1000]; 100]));
+    let statm = fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = statm.split(' ').next().unwrap().parse().unwrap();
+    let (_, hard) = getrlimit(Resource::RLIMIT_AS).unwrap();
+    setrlimit(Resource::RLIMIT_AS, (pages * 4096).min(hard), hard).unwrap();
+    let built = pool(method);
+    setrlimit(Resource::RLIMIT_AS, hard, hard).unwrap();
+    assert_usable(&built?);
     Ok(())
 }
 

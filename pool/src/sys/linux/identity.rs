@@ -46,14 +46,18 @@ pub(crate) struct Forked {
     pub(crate) owner: u32,
 }
 
-/// The page; null before it is first needed, or if the kernel gives none.
+/// The page; null before it is first needed, and [`NO_PAGE`] once the kernel has given none.
 static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
+
+/// Says that the process ID must do, here and in all forks, however much memory there is later: an owner compares its
+/// identity with one of the same kind. No page has this address.
+const NO_PAGE: *mut AtomicU64 = NonNull::dangling().as_ptr();
 
 /// This process's identity, which no ancestor and no fork of it has.
 #[inline]
 fn identity() -> u64 {
     match NonNull::new(PAGE.load(Ordering::Acquire)) {
-        Some(page) => {
+        Some(page) if page.as_ptr() != NO_PAGE => {
             // SAFETY: the page was mapped before its address was stored, and is never unmapped, neither here nor in a
             // fork. It holds only this atomic, for which any bytes are valid.
             let word = unsafe { page.as_ref() };
@@ -62,7 +66,8 @@ fn identity() -> u64 {
                 identity => identity,
             }
         }
-        None => without_page(),
+        Some(_) => u64::from(std::process::id()),
+        None => make_page(),
     }
 }
 
@@ -78,23 +83,22 @@ fn take_identity(word: &AtomicU64) -> u64 {
 
 /// Makes the page. If the kernel gives none, or can't clear it in forks, the process ID must do.
 #[cold]
-fn without_page() -> u64 {
+fn make_page() -> u64 {
     const BYTES: NonZeroUsize = NonZeroUsize::new(size_of::<AtomicU64>()).unwrap();
     let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     // SAFETY: a new mapping at an address that the kernel chooses replaces no other memory.
-    let page = unsafe { mmap_anonymous(None, BYTES, protection, MapFlags::MAP_PRIVATE) };
-    let Ok(page) = page else { return u64::from(std::process::id()) };
-    // SAFETY: the range is the page that was just mapped, and the advice only changes what a fork finds there.
-    let emptied = unsafe { madvise(page, BYTES.get(), MmapAdvise::MADV_WIPEONFORK) }.is_ok();
-    let none = ptr::null_mut();
-    let place = page.cast().as_ptr();
-    if emptied && PAGE.compare_exchange(none, place, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-        return identity();
+    let page = unsafe { mmap_anonymous(None, BYTES, protection, MapFlags::MAP_PRIVATE) }.ok();
+    let emptied = page.filter(|page| {
+        // SAFETY: the range is the page that was just mapped, and the advice only changes what a fork finds there.
+        unsafe { madvise(*page, BYTES.get(), MmapAdvise::MADV_WIPEONFORK) }.is_ok()
+    });
+    let place = emptied.map_or(NO_PAGE, |page| page.cast().as_ptr());
+    let is_first = PAGE.compare_exchange(ptr::null_mut(), place, Ordering::AcqRel, Ordering::Acquire).is_ok();
+    if let Some(page) = page.filter(|_| emptied.is_none() || !is_first) {
+        // SAFETY: the range is the page that was mapped above, and its address was stored nowhere.
+        let _ = unsafe { munmap(page, BYTES.get()) };
     }
-    // SAFETY: the range is the page that was mapped above, and its address was stored nowhere.
-    let _ = unsafe { munmap(page, BYTES.get()) };
-    // Another thread was faster, or no such page can be had.
-    if emptied { identity() } else { u64::from(std::process::id()) }
+    identity()
 }
 
 #[cfg(test)]
