@@ -8,9 +8,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::unistd::{read, write};
+use nix::unistd::write;
 
 use crate::ids::WorkerId;
+use crate::sys::eventfd;
 use crate::sys::fd::{Fd, Identity, Known, above_standard};
 use crate::sys::named;
 
@@ -113,8 +114,7 @@ impl Poller {
             std::thread::sleep(limit.min(LOST_SLEEP));
         }
         if news.woken && !news.lost {
-            // Resets the counter. The read fails only if the counter is 0 already.
-            let _ = read(&self.waker, &mut [0; 8]);
+            eventfd::reset(&self.waker);
         }
         news
     }

@@ -3,6 +3,7 @@
 pub(crate) mod clock;
 pub(crate) mod cpu;
 pub(crate) mod credentials;
+pub(crate) mod eventfd;
 pub(crate) mod faults;
 pub(crate) mod fd;
 pub(crate) mod fork;
