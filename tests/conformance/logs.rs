@@ -348,12 +348,23 @@ fn hang() {
     }
 }
 
+#[worker_task]
+fn burst() -> usize {
+    let mut held = Vec::new();
+    for _ in 0..4096 {
+        held.push(vec![1u8; 1 << 20]);
+        std::hint::black_box(&held);
+    }
+    held.len()
+}
+
 fn lives_and_deaths(method: StartMethod) -> Result<(), Error> {
     let (result, told) = Keeper::hear(LevelFilter::DEBUG, || {
-        let pool = builder(method).workers(1).build()?;
+        let pool = builder(method).workers(1).memory_limit(16 << 20).build()?;
         assert_usable(&pool);
         task_error(stderr_tail::apply(&pool, ()));
         task_error(hang::job(&pool).task_timeout(Duration::from_millis(50)).apply(()));
+        task_error(burst::apply(&pool, ()));
         assert_usable(&pool);
         pool.join().map(drop)
     });
@@ -363,6 +374,9 @@ fn lives_and_deaths(method: StartMethod) -> Result<(), Error> {
         .filter(|told| told.target == "pool")
         .map(|Told { level, mut fields, .. }| {
             assert_eq!(fields.remove("worker").unwrap(), "0");
+            if let Some(held) = fields.remove("held") {
+                assert!(held.parse::<u64>().unwrap() > 32 << 20, "{held}");
+            }
             if let Some(pid) = fields.remove("pid") {
                 assert!(pid.parse::<u32>().is_ok(), "{pid}");
             }
@@ -370,14 +384,18 @@ fn lives_and_deaths(method: StartMethod) -> Result<(), Error> {
         })
         .collect();
     let died = "WARN exited with code 3, worker died, cannot go on";
+    let killed = "WARN was killed by SIGKILL (signal 9), worker died";
     let restarted = |start| format!("DEBUG worker restarted, {start}");
     let expected = [
         "DEBUG worker started",
         died,
         &restarted(2),
         "WARN 50ms, task timed out, conformance::logs::hang, 0",
-        "WARN was killed by SIGKILL (signal 9), worker died",
+        killed,
         &restarted(3),
+        "WARN 16777216, task over memory limit, conformance::logs::burst, 0",
+        killed,
+        &restarted(4),
         "DEBUG worker ended",
     ];
     assert_eq!(sorted(told.iter().map(String::as_str).collect()), sorted(expected.to_vec()), "{told:#?}");

@@ -57,6 +57,14 @@ impl Death {
         self.core_dumped
     }
 
+    /// The bytes that the worker held and its limit, if it was killed for them.
+    pub(crate) fn over_limit(&self) -> Option<(u64, u64)> {
+        match self.cause {
+            DeathCause::MemoryLimit { limit, held } => Some((held, limit)),
+            _ => None,
+        }
+    }
+
     /// Whether memory was the reason: the kernel killed the worker because no memory was left, or this crate did
     /// because the worker held more than twice the pool's `memory_limit`.
     #[must_use]

@@ -31,6 +31,13 @@ pub(super) enum Event {
         index: TaskIndex,
         limit: Duration,
     },
+    /// It held this many bytes, more than twice the limit.
+    OverMemoryLimit {
+        task: &'static str,
+        index: TaskIndex,
+        held: u64,
+        limit: u64,
+    },
     /// It ended without being told to.
     Died {
         death: Death,
@@ -85,6 +92,10 @@ impl Event {
             Self::TimedOut { task, index, limit } => {
                 let index = index.number();
                 tracing::warn!(target: "pool", worker, task, task_index = index, ?limit, "task timed out");
+            }
+            Self::OverMemoryLimit { task, index, held, limit } => {
+                let index = index.number();
+                tracing::warn!(target: "pool", worker, task, task_index = index, held, limit, "task over memory limit");
             }
             Self::Died { death, stderr_tail } => {
                 tracing::warn!(target: "pool", worker, %death, stderr_tail, "worker died");

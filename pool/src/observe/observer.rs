@@ -130,9 +130,19 @@ impl Observer {
         index: TaskIndex,
         why: &TaskErrorKind,
     ) {
-        // A death has an event of its own, and other failures are told by the task's error.
-        if let TaskErrorKind::TimedOut(limit) = *why {
-            self.events.record(worker, Event::TimedOut { task: task.name, index, limit });
+        // The event of the death that follows does not say what the worker was killed for. Other failures are told by
+        // the task's error.
+        let task = task.name;
+        match why {
+            TaskErrorKind::TimedOut(limit) => {
+                self.events.record(worker, Event::TimedOut { task, index, limit: *limit });
+            }
+            TaskErrorKind::Died(death) => {
+                if let Some((held, limit)) = death.over_limit() {
+                    self.events.record(worker, Event::OverMemoryLimit { task, index, held, limit });
+                }
+            }
+            _ => {}
         }
     }
 
