@@ -31,6 +31,7 @@ mod streams;
 mod stuck;
 mod surroundings;
 mod thread_pools;
+mod traced;
 // Many things at once.
 mod nested;
 mod soak;
@@ -55,6 +56,7 @@ const TOPICS: &[&[harness::Case]] = &[
     streams::CASES,
     surroundings::CASES,
     thread_pools::CASES,
+    traced::CASES,
     nested::CASES,
     soak::CASES,
 ];

@@ -536,7 +536,10 @@ impl State {
             }
         }
         if self.checks.is_sleep_due(now) {
-            self.workers.iter_mut().for_each(WorkerHandle::check_sleep);
+            for handle in self.workers.iter_mut() {
+                handle.check_sleep();
+                handle.check_trap();
+            }
             for worker in self.workers.ids_where(WorkerHandle::is_unwatched) {
                 self.reap(worker);
             }

@@ -236,6 +236,15 @@ impl WorkerHandle {
         }
     }
 
+    /// Frees it if it has orders, but is stopped because it has asked to be traced.
+    pub(super) fn check_trap(&mut self) {
+        if let Child::Process(process) = &mut self.child
+            && self.outbox.unanswered() > 0
+        {
+            process.check_trap();
+        }
+    }
+
     /// Returns true once if it has lost its waker, and so cannot wake the parent.
     pub(super) fn take_waker_loss(&mut self) -> bool {
         self.lane.has_lost_waker() && !std::mem::replace(&mut self.waker_loss_taken, true)

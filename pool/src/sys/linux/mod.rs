@@ -25,6 +25,7 @@ pub(crate) mod stack;
 pub(crate) mod standard;
 pub(crate) mod threads;
 pub(crate) mod ticks;
+mod traced;
 pub(crate) mod write;
 
 use std::fs::File;

@@ -17,6 +17,7 @@ use super::fd::Fd;
 use super::lifeline::{Lifeline, Tie};
 use super::memory::Killed;
 use super::pidfd::{PIDFD_SIGNAL_PROCESS_GROUP, number_in, signal};
+use super::traced::Trap;
 use super::{read_text, retry};
 
 /// How long to wait for the end of a process that was sent SIGKILL, if nothing can go on before it. Only a process that
@@ -41,6 +42,10 @@ pub(crate) struct Process {
     /// Why that was refused.
     kill_refused: Option<Errno>,
     status: Option<ExitStatus>,
+    /// The trap in which the last check has found it.
+    trap: Option<Trap>,
+    /// The signal that would have acted on it if it were not traced, and for which it was killed.
+    trapped_by: Option<libc::c_int>,
     /// Its control groups and its memory, if SIGKILL has ended it.
     killed_as: Option<Killed>,
 }
@@ -83,6 +88,8 @@ impl Process {
             killed: None,
             kill_refused: None,
             status: None,
+            trap: None,
+            trapped_by: None,
             killed_as: None,
         };
         match setpgid(pid, pid) {
@@ -164,9 +171,32 @@ impl Process {
                 let groups = self.directory().and_then(|dir| read_text(dir + "/cgroup").ok());
                 self.killed_as = groups.map(|groups| Killed { groups, peak: usage.peak });
             }
-            self.status = self.handle.take_status(&ended);
+            self.status = self.handle.take_status(&ended).map(|status| match (status, self.trapped_by) {
+                (ExitStatus::Signaled { signal: libc::SIGKILL, core_dumped }, Some(signal)) => {
+                    ExitStatus::Signaled { signal, core_dumped }
+                }
+                _ => status,
+            });
         }
         self.status
+    }
+
+    /// Frees it from a trap in which two checks have found it: a tracer in this program would have taken note of that
+    /// in between. See [`traced`](super::traced).
+    pub(crate) fn check_trap(&mut self) {
+        if self.status.is_some() || self.killed.is_some() || !self.handle.is_own() {
+            return;
+        }
+        let found = self.handle.trap();
+        if let Some(trap) = found.filter(|_| found == self.trap)
+            && trap.release().is_err()
+            // It would stop as well if nobody traced it.
+            && trap.signal != libc::SIGSTOP
+        {
+            self.trapped_by = Some(trap.signal);
+            self.kill();
+        }
+        self.trap = found;
     }
 
     /// Its control groups and its memory, if SIGKILL has ended it.
@@ -325,11 +355,7 @@ impl Handle {
 
     fn wait_and_see(&self, flags: libc::c_int, usage: &mut Usage) -> io::Result<Option<ExitStatus>> {
         let flags = libc::WEXITED | libc::WNOHANG | flags;
-        let (kind, number) = if self.pidfd.is_intact() {
-            (libc::P_PIDFD, self.pidfd.as_fd().as_raw_fd())
-        } else {
-            (libc::P_PID, self.pid.as_raw())
-        };
+        let (kind, number) = self.number();
         // SAFETY: a siginfo is made of numbers and pointers, so all zeroes is a valid one.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
         // SAFETY: a rusage is made of numbers, so all zeroes is a valid one.
@@ -351,10 +377,30 @@ impl Handle {
             return Ok(None);
         }
         usage.peak = u64::try_from(used.ru_maxrss).unwrap_or(0) << 10;
-        Ok(Some(match info.si_code {
-            libc::CLD_EXITED => ExitStatus::Exited(status),
-            code => ExitStatus::Signaled { signal: status, core_dumped: code == libc::CLD_DUMPED },
-        }))
+        Ok(match info.si_code {
+            libc::CLD_EXITED => Some(ExitStatus::Exited(status)),
+            code @ (libc::CLD_KILLED | libc::CLD_DUMPED) => {
+                Some(ExitStatus::Signaled { signal: status, core_dumped: code == libc::CLD_DUMPED })
+            }
+            // The kernel also reports children that are stopped in a trap.
+            _ => None,
+        })
+    }
+
+    /// What waitid knows it by.
+    fn number(&self) -> (libc::idtype_t, libc::c_int) {
+        match self.pidfd.is_intact() {
+            true => (libc::P_PIDFD, self.pidfd.as_fd().as_raw_fd()),
+            false => (libc::P_PID, self.pid.as_raw()),
+        }
+    }
+
+    /// A trap in which one of its threads is stopped. The first thread is found wherever it is, the others only in the
+    /// group that it was given.
+    fn trap(&self) -> Option<Trap> {
+        let (kind, number) = self.number();
+        let of = |kind, number: libc::c_int| Trap::of(kind, number.cast_unsigned());
+        of(kind, number).or_else(|| of(libc::P_PGID, self.pid.as_raw()).filter(|_| self.is_unreaped()))
     }
 }
 

@@ -1,0 +1,47 @@
+//! Workers that ask to be traced, although nobody traces them.
+//!
+//! A task, or a library that it calls, may call `ptrace(PTRACE_TRACEME)`, which makes the thread of the parent that has
+//! started the worker the tracer. From then on a signal to the calling thread, even a fatal or an ignored one, has no
+//! effect but to stop it in a *trap*, until the tracer says what to do. No descriptor reports that.
+//!
+//! So the parent looks for traps now and then, and lets the signal act as if nobody traced the thread. The kernel lets
+//! only the tracer's thread do that, and whichever thread waits drives the pool; where it is another one, the worker is
+//! killed, and the signal counts as the cause of its death.
+#![allow(unsafe_code, reason = "waitid for traps, and ptrace, which takes signals that nix has no name for")]
+
+use nix::errno::Errno;
+use nix::libc;
+
+/// A thread that is stopped in a trap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Trap {
+    thread: libc::pid_t,
+    /// The signal that it got.
+    pub(super) signal: libc::c_int,
+}
+
+impl Trap {
+    /// A trap that a child with this number, or in the group with this number, is in, if its tracer has not been told.
+    pub(super) fn of(kind: libc::idtype_t, number: libc::id_t) -> Option<Self> {
+        // SAFETY: a siginfo is made of numbers and pointers, so all zeroes is a valid one.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let flags = libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT;
+        // SAFETY: the call writes one siginfo into a live variable of that type.
+        if unsafe { libc::waitid(kind, number, &raw mut info, flags) } != 0 {
+            return None;
+        }
+        // SAFETY: waitid has filled these fields of the siginfo, or left their zeroes if no child is stopped.
+        let (thread, signal) = unsafe { (info.si_pid(), info.si_status()) };
+        // A stop by SIGSTOP is another code.
+        (thread != 0 && info.si_code == libc::CLD_TRAPPED).then_some(Self { thread, signal })
+    }
+
+    /// Ends the tracing and lets the signal act. Fails if this thread is not the tracer.
+    pub(super) fn release(self) -> nix::Result<()> {
+        let (no_address, signal) = (std::ptr::null_mut::<libc::c_void>(), libc::c_long::from(self.signal));
+        // SAFETY: this request takes integers and touches no memory of this process. The kernel refuses it for any
+        // thread that is not stopped and traced by the calling thread.
+        let released = unsafe { libc::ptrace(libc::PTRACE_DETACH, self.thread, no_address, signal) };
+        Errno::result(released).map(drop)
+    }
+}
