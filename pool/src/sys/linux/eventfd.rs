@@ -1,4 +1,4 @@
-//! Resets an eventfd that untrusted processes have, too.
+//! Resets an eventfd that untrusted processes have too.
 #![allow(unsafe_code, reason = "preadv2 has no safe wrapper in nix")]
 
 use std::os::fd::{AsFd, AsRawFd};
@@ -8,7 +8,7 @@ use nix::libc;
 use nix::unistd::read;
 
 /// Sets the counter to 0, without waiting if it is 0 already. `O_NONBLOCK` would not do: it belongs to the open file,
-/// so whoever has a duplicate can clear it, and read the counter just before.
+/// so a process with a duplicate can clear it, and read the counter just before.
 pub(crate) fn reset(eventfd: impl AsFd) {
     let mut counter = [0u8; 8];
     let into = libc::iovec { iov_base: counter.as_mut_ptr().cast(), iov_len: counter.len() };

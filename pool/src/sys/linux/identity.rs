@@ -49,7 +49,7 @@ pub(crate) struct Forked {
 /// The page; null before it is first needed, and [`NO_PAGE`] once the kernel has given none.
 static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
 
-/// Says that the process ID must do, here and in all forks, however much memory there is later: an owner compares its
+/// Means that the process ID must do, here and in all forks, however much memory there is later: an owner compares its
 /// identity with one of the same kind. No page has this address.
 const NO_PAGE: *mut AtomicU64 = NonNull::dangling().as_ptr();
 

@@ -387,7 +387,7 @@ impl Handle {
         })
     }
 
-    /// What waitid knows it by.
+    /// The ID by which waitid finds it.
     fn number(&self) -> (libc::idtype_t, libc::c_int) {
         match self.pidfd.is_intact() {
             true => (libc::P_PIDFD, self.pidfd.as_fd().as_raw_fd()),

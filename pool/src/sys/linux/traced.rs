@@ -1,12 +1,12 @@
-//! Workers that ask to be traced, although nobody traces them.
+//! Workers that ask to be traced, although no debugger traces them.
 //!
-//! A task, or a library that it calls, may call `ptrace(PTRACE_TRACEME)`, which makes the thread of the parent that has
-//! started the worker the tracer. From then on a signal to the calling thread, even a fatal or an ignored one, has no
-//! effect but to stop it in a *trap*, until the tracer says what to do. No descriptor reports that.
+//! A task, or a library that it calls, may call `ptrace(PTRACE_TRACEME)`, which makes the thread of the parent that
+//! started the worker the tracer. From then on a signal to the calling thread, even a fatal or an ignored one, only
+//! stops it in a *trap*, until the tracer says what to do. No descriptor reports that.
 //!
-//! So the parent looks for traps now and then, and lets the signal act as if nobody traced the thread. The kernel lets
-//! only the tracer's thread do that, and whichever thread waits drives the pool; where it is another one, the worker is
-//! killed, and the signal counts as the cause of its death.
+//! So the parent checks for traps from time to time, and lets the signal act as if the thread were not traced. The
+//! kernel allows that only to the tracer's thread, but any thread that waits may drive the pool. If it is another
+//! thread, the worker is killed, and the signal counts as the cause of its death.
 #![allow(unsafe_code, reason = "waitid for traps, and ptrace, which takes signals that nix has no name for")]
 
 use nix::errno::Errno;
@@ -21,7 +21,8 @@ pub(super) struct Trap {
 }
 
 impl Trap {
-    /// A trap that a child with this number, or in the group with this number, is in, if its tracer has not been told.
+    /// A trap that stops a child with this process ID, or in the group with this ID, and that its tracer has not seen
+    /// yet.
     pub(super) fn of(kind: libc::idtype_t, number: libc::id_t) -> Option<Self> {
         // SAFETY: a siginfo is made of numbers and pointers, so all zeroes is a valid one.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
