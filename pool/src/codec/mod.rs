@@ -11,6 +11,7 @@ compile_error!(
 );
 
 mod bulk;
+mod byte_buffer;
 mod fault;
 #[cfg(feature = "messagepack")]
 mod messagepack;
@@ -25,6 +26,7 @@ use std::io::Write;
 use serde::de::Expected;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use byte_buffer::ByteBuffer;
 use fault::{Fault, Kind};
 
 /// The most elements without bytes that one value may have, and the most memory, in bytes, that they may take. Their

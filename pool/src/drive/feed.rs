@@ -25,9 +25,19 @@ impl Scratch {
     /// modulo this: the size of a cache line, and no smaller than the alignment of any number.
     const ALIGNMENT: usize = 64;
 
-    /// A buffer as long as this part of the lane, or as the scratch memory, whichever is shorter.
+    /// Makes the scratch memory if there is none yet. False if the system has no memory for it.
+    fn is_there(&mut self) -> bool {
+        let missing = Self::BYTES - self.0.len();
+        let is_there = self.0.try_reserve_exact(missing).is_ok();
+        if is_there {
+            self.0.resize(Self::BYTES, 0);
+        }
+        is_there
+    }
+
+    /// A buffer as long as this part of the lane, or as the scratch memory, whichever is shorter. The scratch memory
+    /// must be there.
     fn buffer_for(&mut self, lane: &[u8]) -> &mut [u8] {
-        self.0.resize(Self::BYTES, 0);
         let skew = (lane.as_ptr() as usize).wrapping_sub(self.0.as_ptr() as usize) % Self::ALIGNMENT;
         let len = lane.len().min(Self::BYTES - skew);
         &mut self.0[skew..skew + len]
@@ -76,7 +86,7 @@ impl State {
         let Some(mut reservation) = handle.reserve(least) else { return self.block(worker) };
         let record = reservation.position();
         let lane = reservation.bytes();
-        let uses_scratch = most >= MIN_SCRATCH_TASKS;
+        let uses_scratch = most >= MIN_SCRATCH_TASKS && scratch.is_there();
         let buffer = if uses_scratch { scratch.buffer_for(lane) } else { &mut *lane };
         let mut writer = ChunkWriter::new(buffer);
         let (count, unwritten) = feed.write(most, &mut writer);

@@ -168,14 +168,16 @@ impl Job {
         ChunkHead { task, profile, first, count, flags, packing: Packing::Prefixed }
     }
 
-    /// Keeps encoded items that were taken back from a worker, to send them again.
-    pub(super) fn retain(&mut self, first: TaskIndex, items: Vec<Vec<u8>>) {
-        self.retained.extend(first.range(items.len() as u64).zip(items));
+    /// Keeps an encoded item that was taken back from a worker, to send it again, if there is memory to list it.
+    pub(super) fn retain(&mut self, index: TaskIndex, item: Vec<u8>) {
+        if self.retained.try_reserve(1).is_ok() {
+            self.retained.insert(index, item);
+        }
     }
 
-    /// Removes and returns a retained item.
-    pub(super) fn take_retained(&mut self, index: TaskIndex) -> Vec<u8> {
-        self.retained.remove(&index).unwrap_or_default()
+    /// Removes and returns a retained item; nothing if there was no memory to keep it.
+    pub(super) fn take_retained(&mut self, index: TaskIndex) -> Option<Vec<u8>> {
+        self.retained.remove(&index)
     }
 
     /// Adds the error of an attempt at a task that is retried.

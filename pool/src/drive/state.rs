@@ -196,8 +196,14 @@ impl State {
     /// Sends a task whose encoded item was retained.
     pub(super) fn send_retained(&mut self, job: JobId, worker: WorkerId, index: TaskIndex) {
         let Some(slot) = self.jobs.get_mut(job) else { return };
-        let (head, item) = (slot.head(index, 1), slot.take_retained(index));
-        self.send_alone(job, worker, head, item);
+        let head = slot.head(index, 1);
+        match slot.take_retained(index) {
+            Some(item) => self.send_alone(job, worker, head, item),
+            None => {
+                let why = "there was no memory to keep it when its worker gave it back";
+                self.report_unsendable(job, worker, why.into());
+            }
+        }
     }
 
     /// Sends a chunk of one encoded item.
@@ -214,7 +220,7 @@ impl State {
         self.supervisor.block(worker, true);
     }
 
-    /// Reports that the next item of the call could not be encoded.
+    /// Reports that the next item of the call could not be encoded, or was not kept.
     pub(super) fn report_unsendable(&mut self, job: JobId, worker: WorkerId, why: String) {
         if let Some(handle) = self.workers.get_mut(worker) {
             handle.set_reported(Failure::Encode(why).cut());
@@ -323,16 +329,16 @@ impl State {
             }
             Action::Kill { worker } => self.workers.get_mut(worker).into_iter().for_each(WorkerHandle::kill),
             Action::Requeue { worker, unit, job, first, count } => {
-                let (handle, job) = (self.workers.get(worker)?, self.jobs.get_mut(job)?);
-                job.retain(first, handle.items_from(unit, count));
+                let (handle, job) = (self.workers.get_mut(worker)?, self.jobs.get_mut(job)?);
+                handle.take_items(unit, count, |place, item| job.retain(first + place, item));
             }
             Action::FailTask { bytes, worker, unit, job, index, attempts, cause } => {
                 let kind = self.workers.kind_of(worker, cause);
                 let end = self.workers.end_notes(worker, cause);
                 let job = self.jobs.get_mut(job)?;
                 self.observer.attempt_lost(worker, job.task(), index, &kind);
-                let item =
-                    self.workers.get(worker).and_then(|handle| handle.item_for_error(unit, cause, &kind));
+                let handle = self.workers.get_mut(worker);
+                let item = handle.and_then(|handle| handle.take_item_for_error(unit, cause, &kind));
                 let earlier = job.take_attempts(index);
                 let failure = TaskFailure { attempts, kind, earlier, item, end, bytes };
                 job.inbox.push_failure(index, worker, failure);

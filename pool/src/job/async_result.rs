@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::call::decode;
 use super::{Job, input};
-use crate::codec::Codec;
+use crate::codec::{ByteBuffer, Codec};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::ids::JobId;
@@ -343,8 +343,9 @@ where
         for (index, item) in
             items.take(usize::try_from(self.options.max_items()).unwrap_or(usize::MAX)).enumerate()
         {
-            let mut bytes = Vec::new();
-            input::encode::<T>(codec, &item, &mut bytes).map_err(|why| {
+            let mut bytes = ByteBuffer::default();
+            let written = input::encode::<T>(codec, &item, &mut bytes);
+            let bytes = bytes.finish().and_then(|bytes| written.map(|()| bytes)).map_err(|why| {
                 let kind = crate::error::TaskErrorKind::Encode(crate::text::cut(why));
                 crate::error::TaskError::new(T::name(), index, 0, 1, None, kind)
             })?;

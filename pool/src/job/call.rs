@@ -192,7 +192,9 @@ pub(super) fn decode<T: Task>(
         }
         Outcome::Failed(failure) => {
             let TaskFailure { attempts, kind, earlier, item, end, bytes } = &**failure;
-            let argument = item.as_ref().and_then(|item| show::<T>(codec, item));
+            // Without memory to decode it again, the argument is not shown.
+            let item = item.as_ref().filter(|item| check_memory(item.len()).is_ok());
+            let argument = item.and_then(|item| show::<T>(codec, item));
             let error = fail(index, *attempts, argument, kind.clone());
             on_outcome(index, *bytes, Err(error.after(earlier.clone()).with_end_notes(end.clone())))
         }
@@ -219,7 +221,7 @@ fn decode_each<'v, R: Output>(
 
 /// From this size on, memory is tried before a result is decoded: types allocate without asking, and a failed
 /// allocation aborts the program.
-const LARGE: usize = 16 << 20;
+const LARGE: usize = 1 << 20;
 
 #[inline]
 fn check_memory(bytes: usize) -> Result<(), String> {

@@ -41,6 +41,8 @@ struct PendingWake {
 pub(crate) enum Reply {
     /// A kind of [`reply`].
     Record { tag: u8, len: usize },
+    /// A part of this length, for which there was no memory.
+    DiscardedPart { len: usize },
     /// The results of `count` tasks, each `len` bytes long and [`padded`].
     Values { count: usize, len: usize },
 }
@@ -170,7 +172,9 @@ impl ParentEnd {
             Some(Received::Record { tag, len }) if (reply::READY..=reply::ANNOUNCED).contains(&tag) => {
                 Some(Reply::Record { tag, len })
             }
-            Some(Received::Record { .. }) => return Err(Corrupt),
+            Some(Received::Discarded { tag: reply::PART, len }) => Some(Reply::DiscardedPart { len }),
+            // No other reply to a task is so long. A worker that loses another one is of no more use.
+            Some(Received::Record { .. } | Received::Discarded { .. }) => return Err(Corrupt),
             Some(Received::Values { count, len }) => {
                 if count > at_most {
                     let at = start + at_most * padded(len);

@@ -81,6 +81,17 @@ impl Header {
     }
 }
 
+/// A record of this length is discarded if there is no memory for it. Shorter ones go with the other small allocations
+/// of a program, which abort it.
+const LARGE_RECORD: u32 = 64 << 10;
+
+/// Makes space for `len` more bytes, if there is memory for it.
+#[inline]
+fn has_space(out: &mut Vec<u8>, len: usize) -> bool {
+    // There may be enough for these bytes, though not for those that a vector allocates ahead.
+    out.try_reserve(len).is_ok() || out.try_reserve_exact(len).is_ok()
+}
+
 /// What the check of a record covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Checks {
@@ -319,6 +330,11 @@ pub(super) enum Received {
         tag: u8,
         len: usize,
     },
+    /// A record for which there was no memory. Its payload was neither copied nor checked.
+    Discarded {
+        tag: u8,
+        len: usize,
+    },
     /// `count` values of length `len`, each [`padded`].
     Values {
         count: usize,
@@ -430,6 +446,10 @@ impl Consumer {
                 }
             }
             let start = out.len();
+            if len >= LARGE_RECORD && !has_space(out, len as usize) {
+                self.advance(len as usize);
+                return Ok(Some(Received::Discarded { tag, len: len as usize }));
+            }
             self.copy(0, len, out);
             if check != self.checks.of(self.number, &out[start..]) {
                 out.truncate(start);
@@ -448,7 +468,9 @@ impl Consumer {
         let len = len as usize;
         assert!(offset as usize + len <= self.span.len as usize);
         self.span.note_read(offset, len as u32);
-        out.reserve(len);
+        if !has_space(out, len) {
+            out.reserve_exact(len);
+        }
         // SAFETY:
         // - The source is within the span (just checked), which is mapped as long as the consumer lives. The target is
         //   the spare capacity that was just reserved, which nothing else uses, so the two do not overlap. Afterwards

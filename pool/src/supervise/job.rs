@@ -96,6 +96,16 @@ impl Job {
         self.held_bytes = self.held_bytes.saturating_sub(bytes);
     }
 
+    /// Removes the next task from those to send: one to send again, or else `count` new ones. Returns the index of the
+    /// first, and the number of its attempt.
+    pub(super) fn take_next(&mut self, count: u64) -> (TaskIndex, u32) {
+        self.backlog.pop_front().unwrap_or_else(|| {
+            let first = self.next;
+            self.next += count;
+            (first, 1)
+        })
+    }
+
     pub(super) fn record_result_bytes(&mut self, bytes: u64) {
         self.result_bytes = if self.result_bytes == 0 { bytes } else { self.result_bytes.midpoint(bytes) };
     }

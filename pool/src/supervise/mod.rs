@@ -21,7 +21,7 @@ pub(crate) enum Event {
     Opened { job: JobId, plan: Box<Plan>, encoded: u64 },
     /// `count` tasks of a chunk that was granted were sent.
     Sent { job: JobId, worker: WorkerId, count: u64 },
-    /// The job's next item, granted to this worker, could not be encoded.
+    /// The job's next item, granted to this worker, could not be encoded, or not be kept to be sent again.
     Unsendable { job: JobId, worker: WorkerId },
     /// The job's input has no more items.
     InputEnded { job: JobId },

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::codec::ItemWriter;
+use crate::codec::{ByteBuffer, ItemWriter};
 use crate::wire::{ChunkHead, ITEM_HEAD, Packing};
 
 /// The items of a call, as the engine sees them.
@@ -35,7 +35,7 @@ pub(crate) struct ChunkWriter<'r> {
     /// The start of the current item, after its length prefix.
     item: usize,
     full: bool,
-    overflow: Vec<u8>,
+    overflow: ByteBuffer,
 }
 
 impl<'r> ChunkWriter<'r> {
@@ -46,11 +46,12 @@ impl<'r> ChunkWriter<'r> {
             packing: Packing::Prefixed,
             item: 0,
             full: false,
-            overflow: Vec::new(),
+            overflow: ByteBuffer::default(),
         }
     }
 
-    /// Writes one item. Returns `Ok(false)` if it did not fit, which ends the chunk.
+    /// Writes one item. Returns `Ok(false)` if it did not fit, which ends the chunk. An error if it could not be encoded,
+    /// or if there is no memory for an item that does not fit.
     #[inline]
     pub(crate) fn item(
         &mut self,
@@ -62,11 +63,13 @@ impl<'r> ChunkWriter<'r> {
             self.len = self.item;
         } else {
             self.item = start;
-            self.start_overflow();
+            // There is nothing to move yet.
+            let _ = self.start_overflow();
         }
         let written = write(self);
         if self.full || written.is_err() {
             self.len = start;
+            self.overflow.refusal()?;
             return written.map(|()| false);
         }
         let len = (self.len - self.item) as u32;
@@ -88,25 +91,26 @@ impl<'r> ChunkWriter<'r> {
 
     /// Moves the written part of an item that does not fit to the overflow, where the rest will follow.
     #[cold]
-    fn start_overflow(&mut self) {
+    fn start_overflow(&mut self) -> io::Result<()> {
         self.full = true;
-        self.overflow.extend_from_slice(&self.buffer[self.item..self.len]);
         self.buffer = &mut std::mem::take(&mut self.buffer)[..self.len];
+        self.overflow.append(&self.buffer[self.item..])
     }
 
     #[cold]
-    fn overflow(&mut self, bytes: &[u8]) {
+    fn overflow(&mut self, bytes: &[u8]) -> io::Result<()> {
         if !self.full {
-            self.start_overflow();
+            self.start_overflow()?;
         }
-        self.overflow.extend_from_slice(bytes);
+        self.overflow.append(bytes)
     }
 
     /// Writes the head before the items. Returns the length of the chunk, and the item that did not fit, if any.
     pub(crate) fn finish(self, head: ChunkHead) -> (usize, Vec<u8>) {
         let head = ChunkHead { packing: self.packing, ..head };
         self.buffer[..ChunkHead::BYTES].copy_from_slice(&head.to_bytes());
-        (self.len, self.overflow)
+        // An item that was refused memory has ended the chunk as an error, and leaves nothing.
+        (self.len, self.overflow.finish().unwrap_or_default())
     }
 }
 
@@ -133,10 +137,10 @@ impl Write for ChunkWriter<'_> {
         if let Some(place) = rest {
             place.copy_from_slice(bytes);
             self.len += bytes.len();
+            Ok(())
         } else {
-            self.overflow(bytes);
+            self.overflow(bytes)
         }
-        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {

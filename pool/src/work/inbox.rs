@@ -88,6 +88,26 @@ impl Inbox {
         self.arrivals.push(Arrival { index, worker, what: Outcome::Values { start, len, stride, count } });
     }
 
+    /// Puts a large value on the tape, padded to `padded` bytes. False, and the tape is as it was, if there is no memory
+    /// for that.
+    pub(crate) fn put_on_tape(&mut self, mut value: Vec<u8>, padded: usize) -> bool {
+        let tape = &mut self.tape;
+        let end = tape.len() + padded;
+        if tape.is_empty() {
+            if value.try_reserve(padded - value.len()).is_err() {
+                return false;
+            }
+            *tape = value;
+        } else {
+            if tape.try_reserve(padded).is_err() {
+                return false;
+            }
+            tape.extend_from_slice(&value);
+        }
+        tape.resize(end, 0);
+        true
+    }
+
     /// Adds the failure of a task.
     pub(crate) fn push_failure(&mut self, index: TaskIndex, worker: WorkerId, failure: TaskFailure) {
         self.arrivals.push(Arrival { index, worker, what: Outcome::Failed(Box::new(failure)) });
@@ -101,18 +121,45 @@ impl Inbox {
         })
     }
 
-    /// Appends the results that came after these.
+    /// Appends the results that came after these. Where there is no memory for their values, the first task of each
+    /// arrival fails instead, which ends a call that keeps its results here.
     pub(crate) fn append(&mut self, later: Self) {
         let base = self.tape.len();
-        self.tape.extend(later.tape);
+        let bytes = later.tape.len();
+        let fits = if base == 0 {
+            self.tape = later.tape;
+            true
+        } else {
+            let fits = self.tape.try_reserve(bytes).is_ok();
+            self.tape.extend_from_slice(if fits { &later.tape } else { &[] });
+            fits
+        };
         self.arrivals.extend(later.arrivals.into_iter().map(|mut arrival| {
-            if let Outcome::Values { start, .. } = &mut arrival.what {
-                *start += base;
+            match &mut arrival.what {
+                Outcome::Values { start, .. } if fits => *start += base,
+                Outcome::Values { .. } => {
+                    let kind = TaskErrorKind::Decode(no_memory(bytes));
+                    let failure = TaskFailure {
+                        attempts: 1,
+                        kind,
+                        earlier: Vec::new(),
+                        item: None,
+                        end: EndNotes::default(),
+                        bytes: 0,
+                    };
+                    arrival.what = Outcome::Failed(Box::new(failure));
+                }
+                Outcome::Failed(_) => {}
             }
             arrival
         }));
         self.end = self.end.take().or(later.end);
     }
+}
+
+/// Says that there is no memory for results of this length.
+pub(crate) fn no_memory(bytes: usize) -> String {
+    format!("there is no memory for a result of {bytes} bytes: the system gives no more memory")
 }
 
 impl Arrival {

@@ -8,6 +8,6 @@ mod spec;
 
 pub(crate) use exits::{ExitValue, Exits};
 pub(crate) use feed::{ChunkWriter, Feed, Unwritten};
-pub(crate) use inbox::{Arrival, Inbox, Outcome, TaskFailure};
+pub(crate) use inbox::{Arrival, Inbox, Outcome, TaskFailure, no_memory};
 pub(crate) use plan::{Chunking, Plan, splits};
 pub(crate) use spec::{FunctionRef, JobSpec, ProfileSpec};

@@ -8,6 +8,7 @@ use serde::ser::{
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
+use super::super::ByteBuffer;
 use super::super::bulk;
 use super::super::fault::{Fault, Kind, Result};
 use super::{BYTES, FOREIGN_EXTENSION, SOMES};
@@ -285,14 +286,14 @@ struct Compound<'o, 'w, W> {
     wrote: usize,
     an_entry: usize,
     /// The encoded values, held back until their number is known.
-    waiting: Vec<u8>,
+    waiting: ByteBuffer,
 }
 
 impl<'o, 'w, W: Write> Compound<'o, 'w, W> {
     #[inline]
     fn new(writer: &'o mut Writer<'w, W>, entries: Option<usize>, an_entry: usize) -> Self {
         let said = entries.map(|entries| entries.saturating_mul(an_entry));
-        Self { writer, said, wrote: 0, an_entry, waiting: Vec::new() }
+        Self { writer, said, wrote: 0, an_entry, waiting: ByteBuffer::default() }
     }
 
     #[inline]
@@ -320,7 +321,7 @@ impl<'o, 'w, W: Write> Compound<'o, 'w, W> {
                     1 => writer.put_array_head(wrote)?,
                     _ => writer.put_map_head(wrote / an_entry)?,
                 }
-                Ok(writer.out.write_all(&waiting)?)
+                Ok(writer.out.write_all(&waiting.finish().map_err(Kind::Said)?)?)
             }
         }
     }

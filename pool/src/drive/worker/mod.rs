@@ -179,19 +179,29 @@ impl WorkerHandle {
         self.outbox.resume(&mut self.lane);
     }
 
-    /// Copies the encoded items of `count` tasks from this unit on.
-    pub(super) fn items_from(&self, unit: Unit, count: u64) -> Vec<Vec<u8>> {
-        self.outbox.items_from(&self.lane, unit, count)
+    /// Takes the encoded items of `count` tasks from this unit on, which the worker will not run. Passes each to `take`
+    /// with its place among them; leaves out one for whose copy there is no memory.
+    pub(super) fn take_items(&mut self, unit: Unit, count: u64, take: impl FnMut(u64, Vec<u8>)) {
+        self.outbox.take_items(&self.lane, unit, count, take);
     }
 
-    /// The encoded item of a failed task, for its error. The caller decodes it, so it is left out if decoding it has
-    /// failed, or may have ended the worker.
-    pub(super) fn item_for_error(&self, unit: Unit, cause: Cause, kind: &TaskErrorKind) -> Option<Vec<u8>> {
+    /// Takes the encoded item of a failed task, for its error. The caller decodes it, so it is left out if decoding it
+    /// has failed, or may have ended the worker; and also if there is no memory for its copy.
+    pub(super) fn take_item_for_error(
+        &mut self,
+        unit: Unit,
+        cause: Cause,
+        kind: &TaskErrorKind,
+    ) -> Option<Vec<u8>> {
         let can_be_shown = match cause {
             Cause::Reported => matches!(kind, TaskErrorKind::Panicked(_) | TaskErrorKind::Failed(_)),
             Cause::Died | Cause::TimedOut(_) | Cause::TooLarge { .. } => self.lane.has_decoded(unit),
         };
-        if can_be_shown { self.items_from(unit, 1).pop() } else { None }
+        let mut found = None;
+        if can_be_shown {
+            self.take_items(unit, 1, |_, item| found = Some(item));
+        }
+        found
     }
 
     // ---- sleep ----

@@ -36,15 +36,14 @@ struct Sent {
     large: Option<Vec<u8>>,
 }
 
-/// An order that found no space in the lane.
+/// An order that found no space in the lane. It has one unit.
 enum Waiting {
-    Small {
+    Other {
         tag: u8,
         payload: Vec<u8>,
-        units: u32,
     },
-    /// A chunk of one item that is sent in parts. `out` is how many bytes were sent.
-    Large {
+    /// A chunk of one item. `out` is how many of its bytes were sent in parts.
+    Chunk {
         head: ChunkHead,
         item: Vec<u8>,
         out: usize,
@@ -71,22 +70,15 @@ impl Outbox {
         self.waiting.is_empty()
     }
 
-    /// Sends a small order, now or once there is space.
+    /// Sends a small order other than a chunk, now or once there is space.
     pub(super) fn send(&mut self, lane: &mut ParentEnd, tag: u8, payload: &[u8]) {
-        self.waiting.push_back(Waiting::Small { tag, payload: payload.to_vec(), units: 1 });
+        self.waiting.push_back(Waiting::Other { tag, payload: payload.to_vec() });
         self.flush(lane);
     }
 
     /// Sends a chunk of one encoded item, now or once there is space.
     pub(super) fn send_item(&mut self, lane: &mut ParentEnd, head: ChunkHead, item: Vec<u8>) {
-        if ChunkHead::BYTES + ITEM_HEAD + item.len() <= lane.longest_order().min(PART_BYTES) {
-            let mut payload = head.to_bytes().to_vec();
-            payload.extend((item.len() as u32).to_le_bytes());
-            payload.extend(item);
-            self.waiting.push_back(Waiting::Small { tag: order::CHUNK, payload, units: 1 });
-        } else {
-            self.waiting.push_back(Waiting::Large { head, item, out: 0 });
-        }
+        self.waiting.push_back(Waiting::Chunk { head, item, out: 0 });
         self.flush(lane);
     }
 
@@ -94,30 +86,34 @@ impl Outbox {
     pub(super) fn flush(&mut self, lane: &mut ParentEnd) {
         while let Some(next) = self.waiting.pop_front() {
             match next {
-                Waiting::Small { tag: order::CHUNK, payload, .. } if !lane.takes(payload.len()) => {
-                    // There is no memory to send it in one piece.
-                    let Some((head, mut items)) = ChunkHead::split(&payload) else { continue };
-                    let item = items.next().unwrap_or_default().to_vec();
-                    self.waiting.push_front(Waiting::Large { head, item, out: 0 });
-                }
-                Waiting::Small { tag, payload, units } => {
+                Waiting::Other { tag, payload } => {
                     let Some(mut reservation) = lane.reserve(payload.len().max(1)) else {
-                        return self.waiting.push_front(Waiting::Small { tag, payload, units });
+                        return self.waiting.push_front(Waiting::Other { tag, payload });
                     };
                     reservation.bytes()[..payload.len()].copy_from_slice(&payload);
                     let record = reservation.position();
-                    let end = reservation.commit(tag, payload.len(), units);
-                    if tag == order::CHUNK {
-                        self.count_chunk(1);
-                    }
-                    self.push_sent(lane, record, payload.len(), end, units, None);
+                    let end = reservation.commit(tag, payload.len(), 1);
+                    self.push_sent(lane, record, payload.len(), end, 1, None);
                 }
-                Waiting::Large { head, item, mut out } => {
+                Waiting::Chunk { head, item, out: 0 } if goes_in_one_piece(lane, &item) => {
+                    let len = ITEM_START + item.len();
+                    let Some(mut reservation) = lane.reserve(len) else {
+                        return self.waiting.push_front(Waiting::Chunk { head, item, out: 0 });
+                    };
+                    let payload = reservation.bytes();
+                    payload[..ChunkHead::BYTES].copy_from_slice(&head.to_bytes());
+                    payload[ChunkHead::BYTES..ITEM_START].copy_from_slice(&(item.len() as u32).to_le_bytes());
+                    payload[ITEM_START..len].copy_from_slice(&item);
+                    let record = reservation.position();
+                    let end = reservation.commit(order::CHUNK, len, 1);
+                    self.record_chunk(lane, record, len, end, 1);
+                }
+                Waiting::Chunk { head, item, mut out } => {
                     let part_bytes = if lane.takes(PART_BYTES) { PART_BYTES } else { LEAST_PART };
                     while out < item.len() {
                         let part = &item[out..item.len().min(out + part_bytes)];
                         let Some(mut reservation) = lane.reserve(part.len()) else {
-                            return self.waiting.push_front(Waiting::Large { head, item, out });
+                            return self.waiting.push_front(Waiting::Chunk { head, item, out });
                         };
                         reservation.bytes()[..part.len()].copy_from_slice(part);
                         let record = reservation.position();
@@ -126,7 +122,7 @@ impl Outbox {
                         self.push_sent(lane, record, 0, end, 0, None);
                     }
                     let Some(mut reservation) = lane.reserve(ChunkHead::BYTES) else {
-                        return self.waiting.push_front(Waiting::Large { head, item, out });
+                        return self.waiting.push_front(Waiting::Chunk { head, item, out });
                     };
                     let head = ChunkHead { packing: Packing::InParts, ..head };
                     reservation.bytes()[..ChunkHead::BYTES].copy_from_slice(&head.to_bytes());
@@ -226,54 +222,62 @@ impl Outbox {
         self.push_sent(lane, record, 0, end, 1, None);
     }
 
-    /// Copies the items of `count` tasks from this unit on, out of the orders that were sent or wait.
-    pub(super) fn items_from(&self, lane: &ParentEnd, unit: Unit, count: u64) -> Vec<Vec<u8>> {
-        let mut found = Vec::new();
+    /// Takes the items of `count` tasks from this unit on out of the orders that were sent or wait; these tasks are not
+    /// asked for again. Passes each item to `take`, with its place among them. An item in the lane is copied, and left
+    /// out if there is no memory for that.
+    pub(super) fn take_items(
+        &mut self,
+        lane: &ParentEnd,
+        unit: Unit,
+        count: u64,
+        mut take: impl FnMut(u64, Vec<u8>),
+    ) {
+        let mut place = 0;
         // Consecutive units may be in several orders.
-        let mut next = unit;
-        let is_missing = |found: &Vec<Vec<u8>>| (found.len() as u64) < count;
-        for sent in &self.sent {
-            let skipped = next - sent.unit;
-            if skipped >= sent.units || !is_missing(&found) {
+        for sent in &mut self.sent {
+            let skipped = unit + place as u32 - sent.unit;
+            if skipped >= sent.units || place == count {
                 continue;
             }
-            if let Some(large) = &sent.large {
-                found.push(large.clone());
+            if let Some(large) = sent.large.take() {
+                take(place, large);
+                place += 1;
             } else if let Some((_, items)) = ChunkHead::split(lane.sent_payload(sent.record, sent.len)) {
-                let left = (count - found.len() as u64).min(u64::from(sent.units - skipped));
-                found.extend(items.skip(skipped as usize).take(left as usize).map(<[u8]>::to_vec));
+                let left = (count - place).min(u64::from(sent.units - skipped));
+                for item in items.skip(skipped as usize).take(left as usize) {
+                    copied(item).into_iter().for_each(|item| take(place, item));
+                    place += 1;
+                }
             }
-            next = unit + found.len() as u32;
         }
         let mut at = lane.next_unit();
-        for waiting in &self.waiting {
-            if at == next && is_missing(&found) {
-                found.extend(waiting.item());
-                next = unit + found.len() as u32;
+        for waiting in &mut self.waiting {
+            // A waiting chunk has exactly one item.
+            if let Waiting::Chunk { item, .. } = waiting
+                && at == unit + place as u32
+                && place < count
+            {
+                take(place, std::mem::take(item));
+                place += 1;
             }
-            at = at + waiting.units();
+            at = at + 1;
         }
-        found
     }
 }
 
-impl Waiting {
-    fn units(&self) -> u32 {
-        match self {
-            Self::Small { units, .. } => *units,
-            Self::Large { .. } => 1,
-        }
-    }
+/// Where the item begins in a chunk of one item.
+const ITEM_START: usize = ChunkHead::BYTES + ITEM_HEAD;
 
-    /// The item, if this is a chunk. A waiting chunk has exactly one.
-    fn item(&self) -> Option<Vec<u8>> {
-        match self {
-            Self::Large { item, .. } => Some(item.clone()),
-            Self::Small { tag: order::CHUNK, payload, .. } => {
-                let (_, mut items) = ChunkHead::split(payload)?;
-                Some(items.next()?.to_vec())
-            }
-            Self::Small { .. } => None,
-        }
-    }
+/// Whether the item is short enough for one order, and there is memory to send it in one.
+fn goes_in_one_piece(lane: &mut ParentEnd, item: &[u8]) -> bool {
+    let len = ITEM_START + item.len();
+    len <= lane.longest_order().min(PART_BYTES) && lane.takes(len)
+}
+
+/// A copy, if there is memory for it.
+fn copied(item: &[u8]) -> Option<Vec<u8>> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(item.len()).ok()?;
+    copy.extend_from_slice(item);
+    Some(copy)
 }

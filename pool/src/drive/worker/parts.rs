@@ -41,14 +41,27 @@ impl Parts {
         Ok(())
     }
 
-    /// Adds the next part.
-    pub(super) fn add(&mut self, part: &[u8]) -> Result<(), Corrupt> {
+    /// Checks and counts the next part, which has this length.
+    fn count(&mut self, len: usize) -> Result<(), Corrupt> {
         let left = self.announced.ok_or(Corrupt)?.saturating_sub(self.received);
-        let is_last = part.len() as u64 == left && left > 0;
-        if part.len() as u64 > left || !is_last && !(LEAST_PART..=PART_BYTES).contains(&part.len()) {
+        let is_last = len as u64 == left && left > 0;
+        if len as u64 > left || !is_last && !(LEAST_PART..=PART_BYTES).contains(&len) {
             return Err(Corrupt);
         }
-        self.received += part.len() as u64;
+        self.received += len as u64;
+        Ok(())
+    }
+
+    /// Notes that the next part, which has this length, was lost because there was no memory for it.
+    pub(super) fn discard(&mut self, len: usize) -> Result<(), Corrupt> {
+        self.count(len)?;
+        self.refuse();
+        Ok(())
+    }
+
+    /// Adds the next part.
+    pub(super) fn add(&mut self, part: &[u8]) -> Result<(), Corrupt> {
+        self.count(part.len())?;
         if self.refused.is_none() && self.bytes.try_reserve(part.len()).is_err() {
             self.refuse();
         }
@@ -125,9 +138,10 @@ mod tests {
 
     #[test]
     fn a_reply_that_does_not_fit_is_discarded() {
-        let mut parts = announced(PART_BYTES as u64 + 10).unwrap();
+        let mut parts = announced(2 * PART_BYTES as u64 + 10).unwrap();
         parts.add(&vec![1; PART_BYTES]).unwrap();
-        parts.refuse();
+        assert_eq!(parts.discard(PART_BYTES + 1), Err(Corrupt), "it is checked all the same");
+        parts.discard(PART_BYTES).unwrap();
         parts.add(&[1; 10]).unwrap();
         assert!(parts.bytes.is_empty());
         let why = parts.finish().unwrap().unwrap_err();

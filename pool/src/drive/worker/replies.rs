@@ -8,7 +8,7 @@ use crate::ids::{TaskIndex, Unit, WorkerId};
 use crate::lane::{Corrupt, Reply, padded, reply};
 use crate::sys::clock::now_ns;
 use crate::wire::{Failure, Slow};
-use crate::work::{FunctionRef, Inbox};
+use crate::work::{FunctionRef, Inbox, no_memory};
 
 /// The answers taken to the tasks at the head of a worker's queue.
 #[derive(Default)]
@@ -125,30 +125,31 @@ impl WorkerHandle {
                     continue;
                 }
                 Some(Reply::Record { tag, .. }) => tag,
+                Some(Reply::DiscardedPart { len }) => {
+                    self.discard_part(len)?;
+                    continue;
+                }
                 None => return Ok(()),
             };
-            let tape = &mut inbox.tape;
             if tag == reply::LARGE_VALUE {
-                let value = match self.parts.finish()? {
-                    Ok(value) => value,
+                let put = |value: Vec<u8>| {
+                    let len = value.len();
+                    if inbox.put_on_tape(value, padded(len)) { Ok(len) } else { Err(no_memory(len)) }
+                };
+                let len = match self.parts.finish()?.and_then(put) {
+                    Ok(len) => len,
                     Err(why) => {
                         self.reported = Some(Failure::Decode(why));
                         answers.failed = Some(0);
                         return Ok(());
                     }
                 };
-                let len = value.len();
-                if tape.is_empty() {
-                    *tape = value;
-                } else {
-                    tape.extend(value);
-                }
                 answers.bytes += len as u64;
-                tape.resize(start + padded(len), 0);
                 inbox.push(first + answers.done, worker, start, len, padded(len), 1);
                 answers.done += 1;
                 continue;
             }
+            let tape = &mut inbox.tape;
             let taken = self.take_record_of_tasks(tag, &tape[start..], unit, first, answers);
             // Only values stay on the tape.
             tape.truncate(start);
@@ -248,18 +249,30 @@ impl WorkerHandle {
 
     fn take_part(&mut self, part: &[u8]) -> Result<(), Corrupt> {
         self.parts.add(part)?;
-        // The worker may sleep for space.
-        self.lane.publish_read();
-        self.lane.wake_worker();
+        self.free_reply();
         Ok(())
     }
 
-    /// Takes a reply, which must be a record.
+    /// Notes that there was no memory for a part of this length.
+    fn discard_part(&mut self, len: usize) -> Result<(), Corrupt> {
+        self.parts.discard(len)?;
+        self.free_reply();
+        Ok(())
+    }
+
+    /// Frees the space of the replies so far. The worker may sleep for it.
+    fn free_reply(&mut self) {
+        self.lane.publish_read();
+        self.lane.wake_worker();
+    }
+
+    /// Takes a reply, which must be a record. A part for which there was no memory is no reply to the caller.
     fn take_record(&mut self) -> Result<Option<(u8, Vec<u8>)>, Corrupt> {
         let mut record = Vec::new();
         match self.lane.next_reply(&mut record, 0)? {
             None => Ok(None),
             Some(Reply::Record { tag, .. }) => Ok(Some((tag, record))),
+            Some(Reply::DiscardedPart { len }) => self.discard_part(len).map(|()| None),
             Some(Reply::Values { .. }) => Err(Corrupt),
         }
     }

@@ -39,6 +39,7 @@ pub(super) fn take_all(consumer: &mut Consumer, read: &AtomicU64) -> Vec<Vec<u8>
     while let Some(taken) = consumer.take(&mut bytes).expect("no producer writes this") {
         let bytes = std::mem::take(&mut bytes);
         match taken {
+            Received::Discarded { .. } => panic!("there is memory for it"),
             Received::Record { .. } => {
                 assert_eq!(taken, Received::Record { tag: 1, len: bytes.len() });
                 records.push(bytes);

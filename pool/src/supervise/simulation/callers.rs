@@ -102,6 +102,10 @@ impl World {
             match work {
                 Work::Again { index, .. } => {
                     assert!(call.kept.remove(&index), "task {index} of job {job} was not kept");
+                    if self.random.one_in(100) && !self.calm {
+                        self.tell(Event::Unsendable { job, worker });
+                        continue;
+                    }
                     process.push(Order::Task { job, index });
                     self.tell(Event::Sent { job, worker, count: 1 });
                 }

@@ -32,14 +32,7 @@ impl Supervisor {
 
     pub(super) fn sent(&mut self, id: JobId, worker: WorkerId, count: u64) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let (first, attempt) = match job.backlog.pop_front() {
-            Some((index, attempt)) => (index, attempt),
-            None => {
-                let first = job.next;
-                job.next += count;
-                (first, 1)
-            }
-        };
+        let (first, attempt) = job.take_next(count);
         job.in_flight += count;
         job.chunks += 1;
         let entry = &mut self.workers[worker];
@@ -48,12 +41,12 @@ impl Supervisor {
         self.retire_if_old(worker);
     }
 
-    /// Fails the next item, which could not be encoded and so was never sent.
+    /// Fails the next item, which could not be encoded, or not be kept to be sent again.
     pub(super) fn unsendable(&mut self, id: JobId, worker: WorkerId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let (index, unit) = (job.next, self.workers[worker].queue.next_unit());
-        job.next += 1;
-        self.fail_task(worker, unit, id, index, 1, Cause::Reported, 0);
+        let (index, attempt) = job.take_next(1);
+        let unit = self.workers[worker].queue.next_unit();
+        self.fail_task(worker, unit, id, index, attempt, Cause::Reported, 0);
         self.finish_if_done(id);
     }
 

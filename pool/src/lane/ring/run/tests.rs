@@ -18,6 +18,7 @@ fn take(pair: &mut Pair) -> Result<Vec<Came>, Corrupt> {
     while let Some(taken) = pair.consumer.take(&mut bytes)? {
         let bytes = std::mem::take(&mut bytes);
         match taken {
+            Received::Discarded { .. } => panic!("there is memory for it"),
             Received::Record { tag, .. } => came.push(Came::Record(tag, bytes)),
             Received::Values { count, len } => {
                 assert_eq!(bytes.len(), count * padded(len));

@@ -1,0 +1,93 @@
+//! Memory for encoded bytes that the system may refuse.
+
+use std::io::{self, Write};
+
+use super::ItemWriter;
+
+/// A vector for encoded bytes whose growth can fail: without memory for more of them a write is an error, where that
+/// of a vector would abort the program.
+#[derive(Debug, Default)]
+pub(crate) struct ByteBuffer {
+    bytes: Vec<u8>,
+    /// The length for which there was no memory, if any.
+    refused: Option<usize>,
+}
+
+impl ByteBuffer {
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Appends these bytes. Without memory for them, frees all others: they are of no use without the rest.
+    #[inline]
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.len() > self.bytes.capacity() - self.bytes.len() {
+            self.grow(bytes.len())?;
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    #[cold]
+    fn grow(&mut self, by: usize) -> io::Result<()> {
+        let Self { bytes, refused } = self;
+        // There may be enough for these bytes, though not for those that a vector allocates ahead.
+        if bytes.try_reserve(by).is_err() && bytes.try_reserve_exact(by).is_err() {
+            *refused = Some(bytes.len().saturating_add(by));
+            *bytes = Vec::new();
+        }
+        self.refusal().map_err(|why| io::Error::new(io::ErrorKind::OutOfMemory, why))
+    }
+
+    /// An error if there was no memory for all that was written. A `Serialize` impl, or a codec, may have replaced the
+    /// error of the write.
+    pub(crate) fn refusal(&self) -> Result<(), String> {
+        let Some(len) = self.refused else { return Ok(()) };
+        Err(format!("there is no memory to encode it: the system refuses {len} bytes"))
+    }
+
+    /// The bytes, unless there was no memory for some of them.
+    pub(crate) fn finish(self) -> Result<Vec<u8>, String> {
+        self.refusal().map(|()| self.bytes)
+    }
+}
+
+impl Write for ByteBuffer {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.append(bytes)?;
+        Ok(bytes.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.append(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl ItemWriter for ByteBuffer {
+    fn address_of_next(&self, len: usize) -> usize {
+        self.bytes.address_of_next(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_without_memory_are_an_error() {
+        let mut buffer = ByteBuffer::default();
+        buffer.write_all(&[1, 2, 3]).unwrap();
+        assert_eq!(buffer.grow(usize::MAX).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
+        assert_eq!(buffer.len(), 0);
+        // It stays an error, even for a `Serialize` impl that goes on.
+        let _ = buffer.write_all(&[4]);
+        let why = buffer.finish().unwrap_err();
+        assert!(why.contains("no memory to encode it"), "{why}");
+    }
+}
