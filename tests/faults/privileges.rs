@@ -1,17 +1,23 @@
-//! A program that gives up its privileges after its first call, like one that begins as root.
+//! Programs that give up their privileges, as one does that begins as root, and others whose files the system shows to
+//! no other process.
 
-use std::path::Path;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::prctl::set_dumpable;
 use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
-use pool::{Error, StartMethod, TaskError, TaskErrorKind, worker_task};
+use pool::shared::{SharedArray, SharedCounter, SharedMutex, SharedValue};
+use pool::{Error, StartMethod, TaskError, TaskErrorKind, worker_init, worker_task};
 
 use crate::harness::{apart, cases};
-use crate::support::{assert_usable, pool, task_error};
+use crate::support::{as_a_user_of_its_own, assert_usable, builder, pool, task_error};
 
 cases! {
-    Processes: given_up;
-    Apart: given_up_after_a_call, given_up_with_workers_at_work;
+    Processes: given_up, shared_objects;
+    Apart: given_up_after_a_call, given_up_with_workers_at_work, shared_after_setuid, shared_undumpable,
+           shared_of_an_unreadable_file, shared_with_workers_of_another_user;
 }
 
 fn given_up(method: StartMethod) -> Result<(), Error> {
@@ -87,5 +93,146 @@ fn given_up_with_workers_at_work(method: StartMethod) -> Result<(), Error> {
     // One of its workers is at work, as root still.
     drop(pool);
     assert!(matches!(pending.get(), Err(Error::Closed)));
+    Ok(())
+}
+
+// ---- shared objects ----
+
+/// A copy of this program that others may run and not read; removed at the trial's end.
+struct Unreadable(PathBuf);
+
+impl Unreadable {
+    fn new() -> Self {
+        let name = format!("unreadable-{}", std::process::id());
+        let file = Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name));
+        fs::copy("/proc/self/exe", &file.0).unwrap();
+        fs::set_permissions(&file.0, fs::Permissions::from_mode(0o711)).unwrap();
+        file
+    }
+}
+
+impl Drop for Unreadable {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn shared_objects(method: StartMethod) -> Result<(), Error> {
+    let own = Path::new("/proc/self/exe");
+    let mut undumpable = apart(own, shared_undumpable, method);
+    as_a_user_of_its_own(&mut undumpable);
+    let mut parts = vec![undumpable];
+    let unreadable = Unreadable::new();
+    if geteuid().is_root() {
+        let mut of_unreadable = apart(&unreadable.0, shared_of_an_unreadable_file, method);
+        as_a_user_of_its_own(&mut of_unreadable);
+        parts.push(of_unreadable);
+        parts.push(apart(own, shared_after_setuid, method));
+        parts.push(apart(own, shared_with_workers_of_another_user, method));
+    } else {
+        println!("not all is checked: this user has no privileges to give up");
+    }
+    for part in &mut parts {
+        let status = part.status().unwrap();
+        assert!(status.success(), "{part:?}: {status}");
+    }
+    Ok(())
+}
+
+/// One object of each kind, and more than fit into a small message.
+type Objects = (SharedCounter, SharedArray<u32>, SharedMutex<u64>, Vec<SharedValue<u8>>);
+
+fn objects() -> Result<Objects, Error> {
+    let many = (0..100).map(|_| SharedValue::new(0)).collect::<Result<_, _>>()?;
+    Ok((SharedCounter::new(0)?, SharedArray::zeroed(64)?, SharedMutex::new(0)?, many))
+}
+
+#[worker_task]
+fn write_all(#[shared] (counter, array, mutex, many): &Objects, index: usize) {
+    counter.fetch_add(1);
+    array.set(index, 5);
+    *mutex.lock().unwrap() += 1;
+    many[index].set(5);
+}
+
+#[worker_task]
+#[expect(clippy::needless_pass_by_value, reason = "what a task takes is its own, it was sent to it")]
+fn write_one(array: SharedArray<u32>) {
+    array.set(0, 5);
+}
+
+#[worker_task]
+fn add_one(#[chunk] chunk: &mut [u32]) {
+    chunk.iter_mut().for_each(|element| *element += 1);
+}
+
+/// The shared value works, and its objects do. What is wrong with an argument is said, with what helps.
+fn assert_shared(method: StartMethod) -> Result<(), Error> {
+    let shared = objects()?;
+    let pool = builder(method).shared(shared.clone()).build()?;
+    for _ in 0..2 {
+        // Some of its workers start while the others work.
+        write_all::job(&pool).worker_lifespan(10).map(0..64)?;
+    }
+    let (counter, array, mutex, many) = shared;
+    assert_eq!((counter.get(), *mutex.lock().unwrap()), (128, 128));
+    assert!(array.iter().all(|element| element == 5) && many[..64].iter().all(|value| value.get() == 5));
+
+    // Made after the workers have started: none has inherited it.
+    let array = SharedArray::zeroed(1)?;
+    assert_hidden(&task_error(write_one::apply(&pool, array.clone())));
+    let mut chunks = SharedArray::zeroed(64)?;
+    assert_hidden(&task_error(add_one::par_chunks_mut(&pool, &mut chunks, 16)));
+    set_dumpable(true).unwrap();
+    write_one::apply(&pool, array.clone())?;
+    assert_eq!(array.get(0), 5);
+    add_one::par_chunks_mut(&pool, &mut chunks, 16)?;
+    assert!(chunks.iter().all(|element| element == 1));
+    Ok(())
+}
+
+#[track_caller]
+fn assert_hidden(error: &TaskError) {
+    let said = error.to_string();
+    assert!(matches!(error.kind(), TaskErrorKind::Decode(_)), "{said}");
+    for part in
+        ["Permission denied", "put the object into the pool's shared value", "prctl(PR_SET_DUMPABLE, 1)"]
+    {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
+fn shared_after_setuid(method: StartMethod) -> Result<(), Error> {
+    give_up();
+    assert_shared(method)
+}
+
+fn shared_undumpable(method: StartMethod) -> Result<(), Error> {
+    set_dumpable(false).unwrap();
+    assert_shared(method)
+}
+
+fn shared_of_an_unreadable_file(method: StartMethod) -> Result<(), Error> {
+    assert!(fs::File::open("/proc/self/exe").is_err());
+    assert_shared(method)
+}
+
+#[worker_init]
+fn give_up_in_init() -> u32 {
+    give_up()
+}
+
+#[worker_task(init = give_up_in_init)]
+fn write_all_as(#[state] user: &mut u32, #[shared] objects: &Objects, index: usize) {
+    assert_eq!(geteuid().as_raw(), *user);
+    write_all(objects, index);
+}
+
+/// Each worker gives up its privileges in an init function; the program keeps its own.
+fn shared_with_workers_of_another_user(method: StartMethod) -> Result<(), Error> {
+    let shared = objects()?;
+    let pool = builder(method).shared(shared.clone()).build()?;
+    write_all_as::job(&pool).worker_lifespan(10).map(0..64)?;
+    assert_eq!(shared.0.get(), 64);
     Ok(())
 }

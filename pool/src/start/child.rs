@@ -16,13 +16,14 @@ use super::{SharedSource, WorkerConfig};
 use crate::codec::{Codec, decode_record};
 use crate::role::{MARKER, WorkerKind};
 use crate::shared;
+use crate::sys::credentials::is_dumpable;
 use crate::sys::fork::{self, Fork, fork_sibling};
 use crate::sys::inheritable::{self, Inheritable};
 use crate::sys::lifeline::{Tie, Tied};
 use crate::sys::memfile::Sealed;
 use crate::sys::passed::{Lent, Passed};
 use crate::sys::program::{self, Launch};
-use crate::sys::socket::Channel;
+use crate::sys::socket::{Channel, MESSAGE_FDS};
 use crate::sys::{inherit, leave, named, standard, threads};
 use crate::task::SharedAny;
 use crate::task::registry::Registry;
@@ -102,8 +103,12 @@ fn fit(handshake: Handshake<Passed>) -> Result<(Tied, ProcessKind, PoolContext),
     }
     let mut has_random_keys = false;
     let shared = match shared {
-        Some(SharedBytes { key, len, file }) => {
-            let decode = || decode_shared(codec, key, len, &file);
+        Some(SharedBytes { key, len, file, objects }) => {
+            let objects = objects.into_iter().map(Passed::into_owned).collect();
+            let decode = || {
+                shared::with_granted(objects, || decode_shared(codec, key, len, &file))
+                    .unwrap_or_else(|error| Err(why(error)))
+            };
             match kind {
                 ProcessKind::Worker => decode()?,
                 // If it contains a hash map, decoding it makes std choose random keys for the decoding thread, which
@@ -149,12 +154,18 @@ impl PoolContext {
     }
 }
 
+/// The most shared objects that go with a handshake, which has a few descriptors besides. Further ones are found
+/// through their owner.
+const MOST_OBJECTS: usize = MESSAGE_FDS - 8;
+
 impl<'s> SharedBytes<Lent<'s>> {
     pub(super) fn of(shared: &'s SharedSource) -> Result<Option<Self>, String> {
         match shared {
-            SharedSource::Encoded { key, bytes, len, .. } => {
+            SharedSource::Encoded { key, bytes, len, kept } => {
                 let file = Lent::new(bytes.intact().map_err(why)?);
-                Ok(Some(Self { key: *key, len: *len as u64, file }))
+                let most = if is_dumpable() { 0 } else { MOST_OBJECTS };
+                let objects = kept.files().take(most).map(Lent::from).collect();
+                Ok(Some(Self { key: *key, len: *len as u64, file, objects }))
             }
             SharedSource::Here(value) if value.is::<()>() => Ok(None),
             SharedSource::Here(_) => {

@@ -55,9 +55,9 @@ pub(crate) struct WorkerConfig {
 pub(crate) enum SharedSource {
     /// The value in memory: for workers that inherit memory.
     Here(SharedAny),
-    /// Encoded, in a sealed memory file; the key names its type. `_kept` retains the shared memory to which the bytes
+    /// Encoded, in a sealed memory file; the key names its type. `kept` retains the shared memory to which the bytes
     /// contain handles.
-    Encoded { key: u64, bytes: Arc<Guarded>, len: usize, _kept: Retained },
+    Encoded { key: u64, bytes: Arc<Guarded>, len: usize, kept: Retained },
 }
 
 /// Why a worker could not be started.

@@ -58,12 +58,14 @@ pub(super) enum ProcessKind {
     Server,
 }
 
-/// The shared value: its type, and the file that holds it.
+/// The shared value: its type, the file that holds it, and the files of the shared objects in it that the new process
+/// could not open by itself.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SharedBytes<F> {
     pub(super) key: u64,
     pub(super) len: u64,
     pub(super) file: F,
+    pub(super) objects: Vec<F>,
 }
 
 /// The answer to [`Handshake`].

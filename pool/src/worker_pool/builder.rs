@@ -326,11 +326,6 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
             WriteError::System(error) => Error::start("the pool", error),
         })?;
         let bytes = Guarded::new(file).map_err(|error| Error::start("the pool", error))?;
-        Ok(SharedSource::Encoded {
-            key: type_key(TypeId::of::<S>()),
-            bytes: Arc::new(bytes),
-            len,
-            _kept: kept,
-        })
+        Ok(SharedSource::Encoded { key: type_key(TypeId::of::<S>()), bytes: Arc::new(bytes), len, kept })
     }
 }

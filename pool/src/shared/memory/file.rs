@@ -21,6 +21,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::sys::stat::fstat;
 
+use super::granted;
 use crate::sys::fd::{Guarded, above_standard};
 use crate::sys::named;
 
@@ -45,6 +46,8 @@ unsafe impl Sync for Memory {}
 pub(in crate::shared) enum Unopened {
     /// There is no such memory at that place, or not any more.
     Gone,
+    /// The system does not let this process open files of that one.
+    Hidden(io::Error),
     /// The system refuses.
     Refused(io::Error),
 }
@@ -73,17 +76,25 @@ impl Memory {
         name: &str,
         len: usize,
     ) -> Result<Self, Unopened> {
+        let shown = PathBuf::from(format!("/memfd:{name} (deleted)"));
+        if let Some(file) = granted::reopen(&shown) {
+            return Self::check_and_map(file, len);
+        }
         let there = PathBuf::from(format!("/proc/{process}/fd/{descriptor}"));
         // At first only as a path (O_PATH): opening some other file, say a device, may have side effects.
         let place = open(&there, libc::O_PATH).map_err(|error| match error.raw_os_error() {
             Some(libc::ENOENT | libc::ESRCH) => Unopened::Gone,
+            Some(libc::EACCES | libc::EPERM) => Unopened::Hidden(error),
             _ => Unopened::Refused(error),
         })?;
-        let is_named = fs::read_link(path_of(&place)).map_err(Unopened::Refused)?;
-        if is_named != Path::new(&format!("/memfd:{name} (deleted)")) {
+        if fs::read_link(path_of(&place)).map_err(Unopened::Refused)? != shown {
             return Err(Unopened::Gone);
         }
-        let file = reopen(&place).map_err(Unopened::Refused)?;
+        Self::check_and_map(reopen(&place).map_err(Unopened::Refused)?, len)
+    }
+
+    /// Maps a file of this name, if it has this size and can't change it.
+    fn check_and_map(file: OwnedFd, len: usize) -> Result<Self, Unopened> {
         let seals = fcntl(&file, FcntlArg::F_GET_SEALS).unwrap_or(0);
         let size = fstat(&file).map_err(|error| Unopened::Refused(error.into()))?.st_size;
         if i64::try_from(len) != Ok(size) || !SealFlag::from_bits_retain(seals).contains(SEALS) {
@@ -140,7 +151,7 @@ pub(in crate::shared) fn reopen(file: &impl AsFd) -> io::Result<OwnedFd> {
     open(&path_of(file), 0)
 }
 
-fn path_of(file: &impl AsFd) -> PathBuf {
+pub(super) fn path_of(file: &impl AsFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()))
 }
 

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -203,6 +203,14 @@ impl Handle {
                  while tasks use it",
                 kind.what, self.process
             ),
+            Unopened::Hidden(error) => format!(
+                "the memory of this {} cannot be reached: {error}; its owner (process {owner}) has given up \
+                 privileges, is not dumpable or is another user's, and the system shows its files to no other process: put the \
+                 object into the pool's shared value, or let process {owner} call prctl(PR_SET_DUMPABLE, 1) after it \
+                 has given up privileges",
+                kind.what,
+                owner = self.process,
+            ),
             Unopened::Refused(error) => refused(kind, &error),
         })
     }
@@ -240,7 +248,15 @@ fn take_retained() -> Vec<Arc<Region>> {
 
 /// Keeps alive the objects whose handles are in some encoded bytes.
 #[derive(Clone, Default)]
-pub(crate) struct Retained(#[expect(dead_code, reason = "held, not looked at")] Arc<[Arc<Region>]>);
+pub(crate) struct Retained(Arc<[Arc<Region>]>);
+
+impl Retained {
+    /// The file of each object.
+    pub(crate) fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let regions: BTreeMap<Id, &Region> = self.0.iter().map(|region| (region.id, &**region)).collect();
+        regions.into_values().filter_map(|region| Some(region.file().intact().ok()?.as_fd()))
+    }
+}
 
 /// Encodes a value, and retains the shared objects in it.
 pub(crate) fn retain_handles<T>(encode: impl FnOnce() -> T) -> (T, Retained) {

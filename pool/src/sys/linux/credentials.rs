@@ -1,5 +1,8 @@
 //! The privileges of a process. A program that drops its privileges expects its workers to drop them too.
-#![allow(unsafe_code, reason = "asks for capabilities, which nix does not wrap")]
+#![allow(
+    unsafe_code,
+    reason = "asks for capabilities, which nix does not wrap, and nix takes 2 for dumpable"
+)]
 
 use std::io;
 
@@ -26,6 +29,13 @@ impl Credentials {
             capabilities: capabilities().ok(),
         }
     }
+}
+
+/// Whether the system lets other processes of the same user open the files of this one. Not after it has given up
+/// privileges, unless it allows that again.
+pub(crate) fn is_dumpable() -> bool {
+    // SAFETY: the command takes no argument and touches no memory of this process.
+    unsafe { libc::prctl(libc::PR_GET_DUMPABLE) == 1 }
 }
 
 /// getgroups(2), called directly: nix allocates room for the largest number of groups, a quarter of a MiB, and reads a

@@ -17,8 +17,8 @@ use super::{fd::Fd, fd::above_standard, named, process::poll_until, retry};
 
 /// The longest message; texts in it are cut to fit.
 pub(crate) const MESSAGE_BYTES: usize = 4 << 10;
-/// The most descriptors that one message carries.
-const MESSAGE_FDS: usize = 8;
+/// The most descriptors that one message carries: as many as the kernel lets it carry, `SCM_MAX_FD`.
+pub(crate) const MESSAGE_FDS: usize = 253;
 
 /// One end of a control socket.
 #[derive(Debug)]
