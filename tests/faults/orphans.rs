@@ -1,5 +1,6 @@
 //! Nothing outlives its owner, whatever it is doing and however the owner ends.
 
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::victim::{Scene, Victim};
 
 cases! {
     Processes: idle, busy, in_init, in_exit, nested, starting, from_a_thread, ended_by_sigterm, server_killed,
-               server_killed_under_tasks, grandchildren, beside_children_of_the_program, detached;
+               server_killed_under_tasks, grandchildren, beside_children_of_the_program, detached, in_namespaces;
 }
 
 fn killed(scene: Scene, times: usize, method: StartMethod) {
@@ -78,6 +79,16 @@ fn detached(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
+fn in_namespaces(method: StartMethod) -> Result<(), Error> {
+    let works = Command::new("unshare").args(["--pid", "--kill-child", "setpriv", "true"]).status();
+    if !works.is_ok_and(|status| status.success()) {
+        println!("nothing is checked: no PID namespace can be made here");
+        return Ok(());
+    }
+    killed(Scene::Sandboxing, 2, method);
+    Ok(())
+}
+
 fn from_a_thread(method: StartMethod) -> Result<(), Error> {
     killed(Scene::FromAThread, 2, method);
     Ok(())
@@ -96,7 +107,7 @@ fn ended_by_sigterm(method: StartMethod) -> Result<(), Error> {
 #[worker_task]
 #[expect(clippy::zombie_processes, reason = "nobody waits: that is the fault")]
 fn leave_a_child(dies: bool) -> u32 {
-    let child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let child = Command::new("sleep").arg("1000").spawn().unwrap();
     if dies {
         std::process::abort();
     }

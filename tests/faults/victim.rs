@@ -50,11 +50,13 @@ pub(super) enum Scene {
     Detached,
     /// A task has closed all descriptors, and is done.
     IdleAndClosed,
+    /// In tasks that wait for the first process of a PID namespace, which ends as the guide says.
+    Sandboxing,
     /// In a task that exceeds its limit, unless its parent is stopped meanwhile; then in one that hangs.
     Limited,
 }
 
-const SCENES: [Scene; 18] = [
+const SCENES: [Scene; 19] = [
     Scene::Idle,
     Scene::Busy,
     Scene::InInit,
@@ -72,6 +74,7 @@ const SCENES: [Scene; 18] = [
     Scene::Deaf,
     Scene::Detached,
     Scene::IdleAndClosed,
+    Scene::Sandboxing,
     Scene::Limited,
 ];
 const METHODS: [StartMethod; 3] = [StartMethod::Fork, StartMethod::Spawn, StartMethod::ForkServer];
@@ -151,6 +154,7 @@ fn stage(scene: Scene, method: StartMethod) -> Result<(), Error> {
             close_all::apply(&pool, ())?;
             ready();
         }
+        Scene::Sandboxing => wait_in_a_sandbox::par_map(&pool, [false, true]).map(drop)?,
         Scene::Limited => {
             take_three_seconds::job(&pool).task_timeout(Duration::from_secs(2)).apply(())?;
             ready();
@@ -186,6 +190,16 @@ fn spin_for_good() -> ! {
 #[worker_task]
 fn spin() {
     spin_for_good();
+}
+
+/// Waits for the first process of a PID namespace, which its parent's death ends, in either way.
+#[worker_task]
+fn wait_in_a_sandbox(by_itself: bool) {
+    let tied: &[&str] =
+        if by_itself { &["--fork", "setpriv", "--pdeathsig", "KILL"] } else { &["--kill-child"] };
+    let mut sandbox = Command::new("unshare");
+    sandbox.arg("--pid").args(tied).args(["sh", "-c", "echo ready; exec sleep 1000"]);
+    panic!("the sandbox ended: {:?}", sandbox.status());
 }
 
 #[worker_task]

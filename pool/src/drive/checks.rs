@@ -9,8 +9,8 @@ use crate::observe::Observer;
 /// The interval of memory checks on busy workers. A task that allocates as fast as it can gets about 100 MB further in
 /// this time; a check is one read of a small file per worker.
 pub(super) const MEMORY_CHECK_NS: u64 = 10_000_000;
-/// The interval of checks for workers that sleep although they have orders, or are stopped in a trap. Only a worker that
-/// damaged its lane, or asked to be traced, does that, so a second until it is found is soon enough.
+/// The interval of checks for workers that sleep although they have orders, or are stopped in a trap. Only a worker
+/// that damaged its lane, or asked to be traced, does that, so a second until it is found is soon enough.
 const SLEEP_CHECK_NS: u64 = 1_000_000_000;
 /// The interval of progress updates: 20 a second look smooth.
 pub(super) const SHOW_NS: u64 = 50_000_000;

@@ -1,8 +1,8 @@
 //! Memory files that a new process gets from its parent together with the shared value.
 //!
 //! A process finds the memory of a handle among the open files of the handle's owner, and the system does not show
-//! these if the owner has given up privileges or is not dumpable. So such an owner sends along the files that its shared
-//! value needs.
+//! these if the owner has given up privileges or is not dumpable. So such an owner sends along the files that its
+//! shared value needs.
 
 use std::cell::RefCell;
 use std::fs;

@@ -205,9 +205,9 @@ impl Handle {
             ),
             Unopened::Hidden(error) => format!(
                 "the memory of this {} cannot be reached: {error}; its owner (process {owner}) has given up \
-                 privileges, is not dumpable or is another user's, and the system shows its files to no other process: put the \
-                 object into the pool's shared value, or let process {owner} call prctl(PR_SET_DUMPABLE, 1) after it \
-                 has given up privileges",
+                 privileges, is not dumpable or is another user's, and the system shows its files to no other \
+                 process: put the object into the pool's shared value, or let process {owner} call \
+                 prctl(PR_SET_DUMPABLE, 1) after it has given up privileges",
                 kind.what,
                 owner = self.process,
             ),
