@@ -63,7 +63,7 @@ use kind::Kind;
 ///
 /// | option | sets |
 /// |---|---|
-/// | `init = f` | the [`macro@worker_init`] function that makes the state; without it, the state type's `Default` does |
+/// | `init = f` | the [`macro@worker_init`] function that makes the state; without it, the state's `Default` does |
 /// | `exit = f` | the [`macro@worker_exit`] function that runs when the worker ends |
 /// | `name = ".."` | the task's name in messages, instead of its path; unique within the package |
 /// | `crate = path` | the path of the `pool` crate, if it is not `::pool` |

@@ -10,7 +10,7 @@
 //! | [`failures`] | you know what happens to a task that panics, crashes, hangs or eats memory, and to the others |
 //! | [`promises`] | you know what always holds, and where each promise ends |
 //! | [`performance`] | you know what a task costs, and what to change if that is too much |
-//! | [`watching`] | you can see the progress of a call, where the time goes, what workers log, and their last output before a death |
+//! | [`watching`] | you see progress, where the time goes, what workers log, and their last output before a death |
 //! | [`testing`] | your tests run over worker processes, crashes included |
 //! | [`from_rayon`] | your rayon program runs on processes |
 //! | [`from_mpire`] | your program for MPIRE, multiprocessing, concurrent.futures or joblib runs here |

@@ -6,7 +6,7 @@
 //! | [`SharedArray<T>`] | elements of 1, 2, 4 or 8 bytes, each accessed atomically | each element is old or new |
 //! | [`SharedValue<T>`], [`SharedCounter`] | one such element | the same |
 //! | [`SharedMutex<T>`] | a plain value of any size, for one user at a time | *poisoned*, if that user held the lock |
-//! | [`SharedBarrier`] | a number of users wait for each other | if it was waiting, others get [`BarrierError::Broken`] |
+//! | [`SharedBarrier`] | a number of users wait for each other | if it waited, others get [`BarrierError::Broken`] |
 //! | [`SharedSemaphore`] | a number of permits | its permits are free again |
 //!
 //! All of them go wherever a serializable value goes, under every start method: into
