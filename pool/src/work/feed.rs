@@ -50,8 +50,8 @@ impl<'r> ChunkWriter<'r> {
         }
     }
 
-    /// Writes one item. Returns `Ok(false)` if it did not fit, which ends the chunk. An error if it could not be encoded,
-    /// or if there is no memory for an item that does not fit.
+    /// Writes one item. Returns `Ok(false)` if it did not fit, which ends the chunk. An error if it could not be
+    /// encoded, or if there is no memory for an item that does not fit.
     #[inline]
     pub(crate) fn item(
         &mut self,

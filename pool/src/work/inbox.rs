@@ -88,8 +88,8 @@ impl Inbox {
         self.arrivals.push(Arrival { index, worker, what: Outcome::Values { start, len, stride, count } });
     }
 
-    /// Puts a large value on the tape, padded to `padded` bytes. False, and the tape is as it was, if there is no memory
-    /// for that.
+    /// Puts a large value on the tape, padded to `padded` bytes. False, and the tape is as it was, if there is no
+    /// memory for that.
     pub(crate) fn put_on_tape(&mut self, mut value: Vec<u8>, padded: usize) -> bool {
         let tape = &mut self.tape;
         let end = tape.len() + padded;

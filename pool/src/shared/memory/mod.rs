@@ -2,8 +2,7 @@
 //!
 //! [`file`](mod@file) makes and opens an object's memory file. [`region`] has the registry of the objects that this
 //! process has mapped, and the handles by which others find them; [`granted`] has the files that some get from their
-//! parent. [`available`] refuses sizes for which the machine
-//! plainly lacks the memory.
+//! parent. [`available`] refuses sizes for which the machine plainly lacks the memory.
 //!
 //! Two facts about other processes come only from the kernel, through locks on the memory file that a mapping carries
 //! ([`filelock`]): whether another process has an array mapped ([`lease`]), so that `&mut [T]` goes only to the sole

@@ -237,8 +237,8 @@ fn name(id: Id, kind: Kind) -> String {
 }
 
 thread_local! {
-    /// The objects that were encoded on this thread since [`retain_handles`] began. Not dropped with the thread, so that
-    /// it is there while destructors of other thread-local values make calls.
+    /// The objects that were encoded on this thread since [`retain_handles`] began. Not dropped with the thread, so
+    /// that it is there while destructors of other thread-local values make calls.
     static RETAINED: RefCell<Option<ManuallyDrop<Vec<Arc<Region>>>>> = const { RefCell::new(None) };
 }
 

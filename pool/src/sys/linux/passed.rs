@@ -55,8 +55,8 @@ impl<'f> From<BorrowedFd<'f>> for Lent<'f> {
     }
 }
 
-// Neither value is dropped with its thread, so both are there while destructors of other thread-local values and handlers
-// of `atexit` use a pool. The functions below leave them empty.
+// Neither value is dropped with its thread, so both are there while destructors of other thread-local values and
+// handlers of `atexit` use a pool. The functions below leave them empty.
 thread_local! {
     /// The descriptors of the message that this thread is encoding.
     static NOTED: RefCell<Option<ManuallyDrop<Vec<RawFd>>>> = const { RefCell::new(None) };
