@@ -14,10 +14,13 @@ use pool::shared::{SharedArray, SharedMutex, SharedSemaphore};
 use pool::{Error, StartMethod, worker_exit, worker_task};
 
 use crate::harness::cases;
-use crate::support::{Tokens, assert_fails, assert_usable, builder, ready, square, squares, wait_for_token};
+use crate::support::{
+    Tokens, assert_fails, assert_usable, builder, put_token, ready, sorted, square, squares, take_token,
+    wait_for_token,
+};
 
 cases! {
-    All: calls, what_is_under_way, a_pool_of_its_own, exclusive_use, locks_and_permits;
+    All: calls, what_is_under_way, what_has_arrived, a_pool_of_its_own, exclusive_use, locks_and_permits;
 }
 
 /// How a program is forked.
@@ -166,12 +169,8 @@ fn what_is_under_way(method: StartMethod) -> Result<(), Error> {
             let _waiting =
                 square::apply_async(&pool, 1).on_error(move |error| send.send(error.clone()).unwrap());
             assert_forked::<()>(Err(told.recv().unwrap()));
-            let mut left: Vec<_> = results.take().unwrap().collect();
-            assert_forked(left.pop().unwrap());
-            assert!(left.into_iter().all(|result| result.is_ok()));
-            let mut left: Vec<_> = futures::executor::block_on(stream.take().unwrap().collect());
-            assert_forked(left.pop().unwrap());
-            assert!(left.into_iter().all(|result| result.is_ok()));
+            assert_only_forked(results.take().unwrap().collect());
+            assert_only_forked(futures::executor::block_on(stream.take().unwrap().collect()));
         });
     }
     let rest = |results: Vec<Result<u64, Error>>| results.into_iter().collect::<Result<Vec<_>, _>>();
@@ -179,6 +178,48 @@ fn what_is_under_way(method: StartMethod) -> Result<(), Error> {
     assert_eq!(waiting.get()?, 7);
     assert_eq!(rest(results.unwrap().collect())?, squares(100)[1..]);
     assert_eq!(rest(futures::executor::block_on(stream.unwrap().collect()))?, squares(100)[1..]);
+    Ok(())
+}
+
+/// The first of three tasks waits for the last.
+#[worker_task]
+fn first_waits(path: &str, x: u64) -> u64 {
+    match x {
+        0 => take_token(path),
+        2 => put_token(path),
+        _ => {}
+    }
+    x
+}
+
+#[track_caller]
+fn assert_only_forked(mut left: Vec<Result<u64, Error>>) {
+    assert_forked(left.pop().unwrap());
+    assert!(left.is_empty(), "results of the original: {left:?}");
+}
+
+/// A result that has arrived before the fork is for the original only.
+fn what_has_arrived(method: StartMethod) -> Result<(), Error> {
+    let (tokens, pool) = (Tokens::new(), builder(method).workers(2).build()?);
+    // Both workers are up, so the first task is the first worker's. The other one runs the second task before the third.
+    assert_usable(&pool);
+    let path = tokens.path();
+    let items = || (0..3).map(|x| (path.as_str(), x));
+    let call = || first_waits::job(&pool).chunk_size(1);
+    for way in [Way::Fork, Way::Clone] {
+        for ordered in [true, false] {
+            let mut results = if ordered { call().imap(items()) } else { call().imap_unordered(items()) };
+            let mut results_before = vec![results.next().unwrap()?];
+            in_a_copy(way, || assert_only_forked(results.by_ref().collect()));
+            results_before.extend(results.collect::<Result<Vec<_>, _>>()?);
+            assert_eq!(sorted(results_before), [0, 1, 2]);
+        }
+        let mut stream = call().stream(items());
+        let first = futures::executor::block_on(stream.next()).unwrap()?;
+        in_a_copy(way, || assert_only_forked(futures::executor::block_on(stream.by_ref().collect())));
+        let rest = futures::executor::block_on(stream.collect::<Vec<_>>());
+        assert_eq!((first, rest.into_iter().collect::<Result<Vec<_>, _>>()?), (0, vec![1, 2]));
+    }
     Ok(())
 }
 

@@ -63,6 +63,12 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
 }
 
 impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
+    /// An error in a fork of the caller.
+    #[inline]
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.engine.check()
+    }
+
     /// Takes one turn: sends items and hands outcomes to `on_outcome`, as [`decode`] does. With `wait`, sleeps if there
     /// was nothing to receive. Returns `Some` when the call is over.
     pub(super) fn turn(
@@ -72,7 +78,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
     ) -> Option<Result<(), Error>> {
         // The input may take long: that must not count as time in which the engine failed to check the workers.
         let pull_time = self.input.pull(self.chunk).as_nanos() as u64;
-        if let Err(forked) = self.engine.check() {
+        if let Err(forked) = self.check() {
             return Some(Err(forked));
         }
         let last_check = self.last_check.take().map(|at| at.saturating_add(pull_time));

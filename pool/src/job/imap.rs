@@ -69,6 +69,14 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
 
     /// Returns the next result if it has arrived; `None` when there are no more, and the call is closed.
     pub(super) fn next_now(&mut self) -> Poll<Option<Result<T::Output, Error>>> {
+        if let Ok(call) = &self.call
+            && let Err(forked) = call.check()
+        {
+            // This is a copy of the caller. The results that had arrived are for the original, which has them too.
+            self.ready.clear();
+            self.call = Err(Some(forked));
+            return Poll::Ready(None);
+        }
         if self.over.is_none() && self.call.as_ref().is_ok_and(|call| call.consumed_bytes >= REPORT_BYTES) {
             // Workers may be waiting for this space.
             self.turn(false);
