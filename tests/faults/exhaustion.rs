@@ -16,11 +16,11 @@ use crate::orphans::servers;
 use crate::support::{as_a_user_of_its_own, assert_usable, builder, die, pool, square, squares, task_error};
 
 cases! {
-    All: arrays_beyond_the_group, hardly_any_descriptors, short_of_memory_at_first;
-    Processes: out_of_memory, out_of_memory_elsewhere, the_program_is_spared, few_processes,
+    All: arrays_beyond_the_group, hardly_any_descriptors, no_descriptors, short_of_memory_at_first;
+    Processes: out_of_memory, out_of_memory_elsewhere, the_program_is_spared, few_processes, a_full_group,
         results_without_memory, many_results_without_memory, arguments_without_memory,
         arguments_kept_without_memory;
-    Apart: with_few_processes, with_little_memory, in_a_small_group, with_hardly_any_descriptors;
+    Apart: with_few_processes, in_a_full_group, with_little_memory, in_a_small_group, with_hardly_any_descriptors;
 }
 
 /// A group of processes with a common memory limit, if this machine lets this user make one.
@@ -46,6 +46,17 @@ impl MemoryGroup {
             Some(group)
         })
     }
+}
+
+/// Makes a group that may have so many processes and threads, where this machine lets this user make one.
+fn group_of_processes(limit: u64) -> Option<MemoryGroup> {
+    let roots = [Path::new("/sys/fs/cgroup/pids"), Path::new("/sys/fs/cgroup")];
+    roots.into_iter().find_map(|root| {
+        let group = MemoryGroup(root.join(format!("pool-faults-pids-{}", std::process::id())));
+        fs::create_dir(&group.0).ok()?;
+        fs::write(group.0.join("pids.max"), limit.to_string()).ok()?;
+        Some(group)
+    })
 }
 
 impl Drop for MemoryGroup {
@@ -242,7 +253,12 @@ fn limit_processes(limit: u64) {
 
 fn with_few_processes(method: StartMethod) -> Result<(), Error> {
     let (soft, _) = getrlimit(Resource::RLIMIT_NPROC).unwrap();
-    let is_told = |reason: &str| reason.contains("Resource temporarily unavailable");
+    let is_told = |reason: &str, limit: u64| {
+        let text = format!(
+            "RLIMIT_NPROC, the most processes and threads that this user may have, is {limit}: raise it"
+        );
+        reason.contains("Resource temporarily unavailable") && reason.contains(&text)
+    };
     // As many processes as there may be; this one is one of them, and a server is another.
     for limit in [1, 2, 3, 5, 40] {
         limit_processes(limit);
@@ -252,7 +268,7 @@ fn with_few_processes(method: StartMethod) -> Result<(), Error> {
         match result {
             Ok(results) => assert!(limit > 1 && results == squares(400), "with {limit}"),
             Err(Error::Start { reason, .. }) => {
-                assert!(limit < 40 && is_told(&reason), "with {limit}: {reason}");
+                assert!(limit < 40 && is_told(&reason, limit), "with {limit}: {reason}");
             }
             Err(other) => panic!("with {limit}: {other}"),
         }
@@ -264,10 +280,43 @@ fn with_few_processes(method: StartMethod) -> Result<(), Error> {
     let result = square::job(&pool).worker_lifespan(10).chunk_size(1).map(0..1000);
     limit_processes(soft);
     match result {
-        Err(Error::Start { reason, .. }) => assert!(is_told(&reason), "{reason}"),
+        Err(Error::Start { reason, .. }) => assert!(is_told(&reason, 1), "{reason}"),
         other => panic!("{other:?}"),
     }
     assert_usable(&pool);
+    Ok(())
+}
+
+fn a_full_group(method: StartMethod) -> Result<(), Error> {
+    let Some(group) = group_of_processes(2) else {
+        println!("nothing is checked: no cgroup with a limit on processes can be made here");
+        return Ok(());
+    };
+    let mut part = apart(Path::new("/proc/self/exe"), in_a_full_group, method);
+    let status = part.env(GROUP, &group.0).status().unwrap();
+    assert!(status.success(), "{status}");
+    Ok(())
+}
+
+/// The error names the group's limit, which also binds root.
+fn in_a_full_group(method: StartMethod) -> Result<(), Error> {
+    let group = PathBuf::from(std::env::var_os(GROUP).expect("the trial has said which"));
+    fs::write(group.join("cgroup.procs"), std::process::id().to_string()).unwrap();
+    for limit in [1, 2] {
+        fs::write(group.join("pids.max"), limit.to_string()).unwrap();
+        match builder(method).workers(4).build().and_then(|pool| square::par_map(&pool, 0..100)) {
+            // One worker is enough.
+            Ok(results) => assert!(limit > 1 && results == squares(100)),
+            Err(Error::Start { reason, .. }) => {
+                let is_told =
+                    reason.contains("`pids.max`") && reason.contains(&format!("is {limit}: raise it"));
+                assert!(is_told, "{reason}");
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    fs::write(group.join("pids.max"), "max").unwrap();
+    assert_usable(&pool(method)?);
     Ok(())
 }
 
@@ -471,6 +520,23 @@ fn hardly_any_descriptors(method: StartMethod) -> Result<(), Error> {
         worked.push(out.contains(WORKED));
     }
     assert!(!worked[0] && worked[36], "{worked:?}");
+    Ok(())
+}
+
+/// A limit that is lowered to less than the three standard streams: the system calls a copy an invalid argument.
+fn no_descriptors(method: StartMethod) -> Result<(), Error> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    for limit in 0..=3 {
+        let pool = builder(method).build()?;
+        setrlimit(Resource::RLIMIT_NOFILE, limit, hard).unwrap();
+        let result = square::par_map(&pool, 0..100);
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+        let error = result.unwrap_err().to_string();
+        let text =
+            format!("RLIMIT_NOFILE, the most files that a process may have open, is {limit}: raise it");
+        assert!(error.contains(&text), "{error}");
+        assert_usable(&pool);
+    }
     Ok(())
 }
 

@@ -17,13 +17,14 @@ use crate::error::{Death, Error};
 use crate::options::StartMethod;
 use crate::role;
 use crate::sys::lifeline::lifeline;
+use crate::sys::limits::named_start;
 use crate::sys::passed::Lent;
 use crate::sys::pidfd::pidfd_of;
 use crate::sys::process::Process;
 use crate::sys::program::Launch;
 use crate::sys::socket::Channel;
 use crate::sys::standard::{self, Printed};
-use crate::sys::{inheritable, memfile, named};
+use crate::sys::{inheritable, memfile};
 use crate::worker::WorkerKit;
 
 /// Starts each worker by executing this program again.
@@ -150,7 +151,7 @@ fn exec(socket: Channel, printed: &Printed) -> io::Result<Pid> {
         .stdin(Stdio::from(socket.into_fd().into_owned()))
         .process_group(0)
         .spawn()
-        .map_err(named(&launch.image.to_string_lossy()))?;
+        .map_err(named_start(&launch.image.to_string_lossy()))?;
     // The ID is enough: std neither waits for a child nor ends it when it is dropped.
     Ok(Pid::from_raw(child.id().cast_signed()))
 }

@@ -10,7 +10,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{ForkResult, Pid};
 
 use super::fd::{self, Fd};
-use super::named;
+use super::limits::named_start;
 use super::pidfd::pidfd_of;
 use crate::unwind;
 
@@ -43,7 +43,7 @@ pub(crate) unsafe fn fork(keep: &[&Fd]) -> io::Result<Fork> {
         return Ok(Fork::Child);
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-    match forked.map_err(named("fork"))? {
+    match forked.map_err(named_start("fork"))? {
         ForkResult::Parent { child } => Ok(Fork::Parent(child, pidfd_of(child)?)),
         ForkResult::Child => Ok(Fork::Child),
     }
@@ -76,7 +76,7 @@ pub(crate) unsafe fn fork_sibling() -> io::Result<Fork> {
         libc::syscall(libc::SYS_get_robust_list, 0, &raw mut robust_list, &raw mut robust_len);
         let pid = raw_clone(flags, &raw mut pidfd, thread_id);
         match pid {
-            -1 => Err(named("clone")(io::Error::last_os_error())),
+            -1 => Err(named_start("clone")(io::Error::last_os_error())),
             0 => {
                 if !robust_list.is_null() {
                     libc::syscall(libc::SYS_set_robust_list, robust_list, robust_len);

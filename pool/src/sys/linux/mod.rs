@@ -13,6 +13,7 @@ pub(crate) mod inherit;
 pub(crate) mod inheritable;
 pub(crate) mod leave;
 pub(crate) mod lifeline;
+pub(crate) mod limits;
 pub(crate) mod memfile;
 pub(crate) mod memory;
 pub(crate) mod passed;
@@ -33,33 +34,14 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, getrlimit};
 
 /// Adds the name of the system call or file to an error: a sandbox may deny a call, and the number alone does not say
 /// which. If the cause is a limit on descriptors, also adds the limit and how to raise it.
 pub(crate) fn named<E: Into<io::Error>>(call: &str) -> impl FnOnce(E) -> io::Error {
     move |error| {
         let error = error.into();
-        let limit = error.raw_os_error().and_then(limit_of_descriptors).unwrap_or_default();
+        let limit = error.raw_os_error().and_then(limits::of_descriptors).unwrap_or_default();
         io::Error::new(error.kind(), format!("{call}: {error}{limit}"))
-    }
-}
-
-/// Explains an error that means that no more descriptors can be opened; none for other errors.
-fn limit_of_descriptors(error: i32) -> Option<String> {
-    match Errno::from_raw(error) {
-        Errno::EMFILE => {
-            let most = getrlimit(Resource::RLIMIT_NOFILE).map_or("unknown".into(), |(soft, _)| soft.to_string());
-            Some(format!(
-                "; RLIMIT_NOFILE, the most files that a process may have open, is {most}: raise it (`ulimit -n`, \
-                 systemd's `LimitNOFILE=`), close files that the program no longer needs, or have fewer workers"
-            ))
-        }
-        Errno::ENFILE => Some(
-            "; all processes of this machine together have as many files open as they may: raise `fs.file-max` (sysctl)"
-                .into(),
-        ),
-        _ => None,
     }
 }
 
