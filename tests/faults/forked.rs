@@ -201,7 +201,8 @@ fn assert_only_forked(mut left: Vec<Result<u64, Error>>) {
 /// A result that has arrived before the fork is for the original only.
 fn what_has_arrived(method: StartMethod) -> Result<(), Error> {
     let (tokens, pool) = (Tokens::new(), builder(method).workers(2).build()?);
-    // Both workers are up, so the first task is the first worker's. The other one runs the second task before the third.
+    // Both workers are up, so the first task is the first worker's. The other worker runs the second task before the
+    // third.
     assert_usable(&pool);
     let path = tokens.path();
     let items = || (0..3).map(|x| (path.as_str(), x));
