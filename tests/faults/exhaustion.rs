@@ -333,6 +333,7 @@ fn text(bytes: usize) -> String {
 /// However little memory the program may have, a result that does not fit is an error of that task.
 fn results_without_memory(method: StartMethod) -> Result<(), Error> {
     const BYTES: usize = 100 << 20;
+    const SMALL_BYTES: usize = 3_000_000;
     let pool = pool(method)?;
     assert_usable(&pool);
     let mut refused = 0;
@@ -357,6 +358,41 @@ fn results_without_memory(method: StartMethod) -> Result<(), Error> {
         }
     }
     assert!(refused > 0, "no limit was too small");
+    let argument = vec![0; SMALL_BYTES];
+    // Not even enough for one part of a result, nor in what the allocator has kept.
+    for free in (4..=128).step_by(4) {
+        assert_usable(&pool);
+        let _limit = MemoryLimit::leaving(16 << 20);
+        let mut rest = Vec::with_capacity(1 << 16);
+        while rest.len() < rest.capacity() {
+            let mut block = Vec::<u8>::new();
+            if block.try_reserve_exact(64 << 10).is_err() {
+                break;
+            }
+            rest.push(block);
+        }
+        rest.truncate(rest.len() - free);
+        match len_or_death::apply(&pool, &argument) {
+            Ok(len) => assert_eq!(len, SMALL_BYTES),
+            error => {
+                let error = task_error(error);
+                assert!(
+                    matches!(error.kind(), TaskErrorKind::Encode(why) if why.contains("memory")),
+                    "{error}"
+                );
+            }
+        }
+        match zeros::apply(&pool, SMALL_BYTES) {
+            Ok(zeros) => assert_eq!(zeros.len(), SMALL_BYTES),
+            error => {
+                let error = task_error(error);
+                assert!(
+                    matches!(error.kind(), TaskErrorKind::Decode(why) if why.contains("memory")),
+                    "{error}"
+                );
+            }
+        }
+    }
     assert_usable(&pool);
     Ok(())
 }
