@@ -14,8 +14,8 @@ use crate::observe::{Ended, Observer, Probes};
 use crate::options::WorkerPolicy;
 use crate::start::{Child, Starter, StartingWorker, Unstarted};
 use crate::supervise::{Cause, Event, JobCause};
+use crate::sys::handle::{Handle, reap_groups, reap_left};
 use crate::sys::memory::OutOfMemory;
-use crate::sys::process::{Handle, reap_groups, reap_left};
 use crate::work::{Exits, FunctionRef};
 use crate::worker::WorkerKit;
 

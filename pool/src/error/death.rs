@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::sys::process::ExitStatus;
+use crate::sys::handle::ExitStatus;
 
 /// How a worker process ended. `Debug` says what `Display` says.
 #[derive(Clone, Copy, PartialEq, Eq)]

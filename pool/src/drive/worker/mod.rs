@@ -16,8 +16,8 @@ use crate::observe::{Ended, Observer, Probes};
 use crate::start::Child;
 use crate::supervise::Cause;
 use crate::sys::clock::now_ns;
+use crate::sys::handle::Handle;
 use crate::sys::memory::{Killed, Meter};
-use crate::sys::process::Handle;
 use crate::wire::{ChunkHead, Failure, InitOrder};
 use crate::work::{FunctionRef, ProfileSpec};
 

@@ -8,6 +8,7 @@ pub(crate) mod faults;
 pub(crate) mod fd;
 pub(crate) mod fork;
 pub(crate) mod futex;
+pub(crate) mod handle;
 pub(crate) mod identity;
 pub(crate) mod inherit;
 pub(crate) mod inheritable;

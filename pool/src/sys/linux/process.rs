@@ -1,34 +1,27 @@
 //! A child process, from the moment the parent knows its ID until it knows its end.
-#![allow(unsafe_code, reason = "waitid by number, for the signals that nix has no name for")]
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpid, setpgid};
 
 use super::fd::Fd;
+use super::handle::{ExitStatus, Handle, KILL_LIMIT, Usage, left, reap_left};
 use super::lifeline::{Lifeline, Tie};
 use super::memory::Killed;
-use super::pidfd::{PIDFD_SIGNAL_PROCESS_GROUP, number_in, signal};
+use super::pidfd::number_in;
 use super::traced::Trap;
 use super::{read_text, retry};
 
-/// How long to wait for the end of a process that was sent SIGKILL, if nothing can go on before it. Only a process that
-/// hangs inside the kernel, say on a disk that does not answer, needs longer.
-const KILL_LIMIT: Duration = Duration::from_secs(2);
-/// The same, if the pool can go on without it.
+/// How long to wait for the end of a process that was sent SIGKILL, if the pool can go on without it.
 const GIVE_UP: Duration = Duration::from_secs(1);
-/// How long to wait for the children of an ended process, if they have become this process's: they were killed with it,
-/// and die as fast.
-const GROUP_LIMIT: Duration = Duration::from_millis(100);
-
 /// A child process with a process group of its own. Dropping it kills the group and reaps the child.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -49,26 +42,6 @@ pub(crate) struct Process {
     /// Its control groups and its memory, if SIGKILL has ended it.
     killed_as: Option<Killed>,
 }
-
-/// The resources that a process has used.
-#[derive(Debug, Default)]
-struct Usage {
-    /// The most memory that it has held, in bytes.
-    peak: u64,
-}
-
-/// The kernel's names for a child.
-#[derive(Debug)]
-pub(crate) struct Handle {
-    pid: Pid,
-    pidfd: Fd,
-    /// The process that started it. A fork by the user has a copy of this value, and must do nothing with it.
-    owner: Pid,
-}
-
-/// Children that did not end when they were killed, and groups with members left. They are reaped when this crate next
-/// starts or ends a child.
-static LEFT: Mutex<Vec<Arc<Handle>>> = Mutex::new(Vec::new());
 
 impl Process {
     /// Takes over a child that waits at its tie: gives it its own group and its CPUs, and lets it go on.
@@ -267,143 +240,6 @@ impl Process {
     }
 }
 
-impl Handle {
-    fn is_own(&self) -> bool {
-        self.owner == getpid()
-    }
-
-    /// Whether it has ended and was reaped.
-    pub(crate) fn is_gone(&self) -> bool {
-        !self.is_unreaped()
-    }
-
-    /// Whether it is not reaped yet: until then no other process has its ID.
-    fn is_unreaped(&self) -> bool {
-        self.wait(libc::WNOWAIT).is_ok()
-    }
-
-    fn kill_alone(&self) -> nix::Result<()> {
-        match signal(&self.pidfd, libc::SIGKILL, 0) {
-            // A sandbox may deny pidfd_send_signal.
-            Err(error) if error != Errno::ESRCH && self.is_unreaped() => kill(self.pid, Signal::SIGKILL),
-            signalled => signalled,
-        }
-    }
-
-    /// Kills the group. It is no error if the group is gone, or if the child never led it.
-    fn kill_group(&self) {
-        // Kernels before 6.9 know a group only by its ID.
-        if !self.signal_group(libc::SIGKILL).is_ok_or_gone() && self.is_unreaped() {
-            let _ = killpg(self.pid, Signal::SIGKILL);
-        }
-    }
-
-    /// Signals the group that it leads or has led, even if it was reaped.
-    fn signal_group(&self, number: libc::c_int) -> Signalled {
-        match signal(&self.pidfd, number, PIDFD_SIGNAL_PROCESS_GROUP) {
-            Ok(()) => Signalled::Sent,
-            Err(Errno::ESRCH) => Signalled::Gone,
-            Err(_) => Signalled::Refused,
-        }
-    }
-
-    /// Reaps a process in this state, which [`wait`](Self::wait) has found with `WNOWAIT`.
-    fn take_status(self: &Arc<Self>, state: &io::Result<Option<ExitStatus>>) -> Option<ExitStatus> {
-        let Ok(ended) = state else {
-            // Other code of this program reaped it, or SIGCHLD is ignored.
-            self.kill_group();
-            return Some(ExitStatus::Unknown);
-        };
-        (*ended)?;
-        self.kill_group();
-        let status = self.wait(0).ok().flatten().unwrap_or(ExitStatus::Unknown);
-        if adopts_orphans() && !self.reap_group(Instant::now() + GROUP_LIMIT) {
-            left().push(Arc::clone(self));
-        }
-        Some(status)
-    }
-
-    /// Reaps its children that have become this process's. False if there may be more.
-    fn reap_group(&self, deadline: Instant) -> bool {
-        loop {
-            // As long as the group has a member, the kernel gives its ID to no other group. A kernel that can't tell
-            // whether the group has a member still does not reuse an ID this soon.
-            let known = match self.signal_group(0) {
-                Signalled::Gone => return true,
-                Signalled::Sent => true,
-                Signalled::Refused => false,
-            };
-            match retry(|| waitid(Id::PGid(self.pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG)) {
-                Err(Errno::ECHILD) if !known => return true,
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => {
-                    if Instant::now() >= deadline {
-                        return false;
-                    }
-                    std::thread::sleep(Duration::from_micros(200));
-                }
-                // An error may be a signal for which nix has no name; the child was reaped nevertheless.
-                Ok(_) | Err(_) => {}
-            }
-        }
-    }
-
-    /// Its state. An error means that it is not, or no longer, a child of this process. Calls waitid directly, because
-    /// nix has no name for real-time signals, and loses the status of a worker that dies of one.
-    fn wait(&self, flags: libc::c_int) -> io::Result<Option<ExitStatus>> {
-        self.wait_and_see(flags, &mut Usage::default())
-    }
-
-    fn wait_and_see(&self, flags: libc::c_int, usage: &mut Usage) -> io::Result<Option<ExitStatus>> {
-        let flags = libc::WEXITED | libc::WNOHANG | flags;
-        let (kind, number) = self.number();
-        // SAFETY: a siginfo is made of numbers and pointers, so all zeroes is a valid one.
-        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        // SAFETY: a rusage is made of numbers, so all zeroes is a valid one.
-        let mut used: libc::rusage = unsafe { std::mem::zeroed() };
-        loop {
-            // SAFETY: the call writes one siginfo and one rusage into live variables of these types. (A raw system
-            // call, because the C library's waitid has no argument for the second.)
-            let waited =
-                unsafe { libc::syscall(libc::SYS_waitid, kind, number, &raw mut info, flags, &raw mut used) };
-            match Errno::result(waited) {
-                Ok(_) => break,
-                Err(Errno::EINTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        // SAFETY: waitid has filled these fields of the siginfo, or left their zeroes if the child still runs.
-        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-        if pid == 0 {
-            return Ok(None);
-        }
-        usage.peak = u64::try_from(used.ru_maxrss).unwrap_or(0) << 10;
-        Ok(match info.si_code {
-            libc::CLD_EXITED => Some(ExitStatus::Exited(status)),
-            code @ (libc::CLD_KILLED | libc::CLD_DUMPED) => {
-                Some(ExitStatus::Signaled { signal: status, core_dumped: code == libc::CLD_DUMPED })
-            }
-            // The kernel also reports children that are stopped in a trap.
-            _ => None,
-        })
-    }
-
-    /// The ID by which waitid finds it.
-    fn number(&self) -> (libc::idtype_t, libc::c_int) {
-        match self.pidfd.is_intact() {
-            true => (libc::P_PIDFD, self.pidfd.as_fd().as_raw_fd()),
-            false => (libc::P_PID, self.pid.as_raw()),
-        }
-    }
-
-    /// A trap in which one of its threads is stopped. The first thread is found wherever it is, the others only in the
-    /// group that it was given.
-    fn trap(&self) -> Option<Trap> {
-        let (kind, number) = self.number();
-        let of = |kind, number: libc::c_int| Trap::of(kind, number.cast_unsigned());
-        of(kind, number).or_else(|| of(libc::P_PGID, self.pid.as_raw()).filter(|_| self.is_unreaped()))
-    }
-}
-
 impl Drop for Process {
     fn drop(&mut self) {
         if self.status.is_none() && self.handle.is_own() {
@@ -422,89 +258,6 @@ impl Drop for Process {
             reap_left();
         }
     }
-}
-
-/// How a child ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ExitStatus {
-    Exited(i32),
-    Signaled {
-        signal: i32,
-        core_dumped: bool,
-    },
-    /// It was killed, but has not ended.
-    Stuck,
-    /// It is gone, and other code of the program reaped it.
-    Unknown,
-}
-
-impl ExitStatus {
-    /// The signal that ended it.
-    pub(crate) fn signal(self) -> Option<i32> {
-        match self {
-            Self::Signaled { signal, .. } => Some(signal),
-            _ => None,
-        }
-    }
-}
-
-/// The outcome of a signal to a group.
-enum Signalled {
-    Sent,
-    /// The group has no member.
-    Gone,
-    /// The kernel can't do this, or refuses.
-    Refused,
-}
-
-impl Signalled {
-    fn is_ok_or_gone(&self) -> bool {
-        matches!(self, Self::Sent | Self::Gone)
-    }
-}
-
-fn left() -> MutexGuard<'static, Vec<Arc<Handle>>> {
-    LEFT.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Reaps those children that have ended since the pool stopped waiting for them.
-pub(crate) fn reap_left() {
-    let mut handles = std::mem::take(&mut *left());
-    handles.retain(|handle| handle.is_own() && !handle.is_all_gone());
-    left().append(&mut handles);
-}
-
-/// Like [`reap_left`], for the end of a pool: also waits for the children of processes that have ended.
-pub(crate) fn reap_groups() {
-    let deadline = Instant::now() + KILL_LIMIT;
-    loop {
-        reap_left();
-        let awaits = left().iter().any(|handle| handle.is_gone());
-        if !awaits || Instant::now() >= deadline {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-impl Handle {
-    /// Whether nothing of it is left, including its children if those become this process's.
-    fn is_all_gone(&self) -> bool {
-        match self.wait(libc::WNOWAIT) {
-            Ok(None) => return false,
-            Ok(Some(_)) => {
-                self.kill_group();
-                let _ = self.wait(0);
-            }
-            Err(_) => {}
-        }
-        !adopts_orphans() || self.reap_group(Instant::now())
-    }
-}
-
-/// Whether children of this process's dead descendants become its own.
-fn adopts_orphans() -> bool {
-    getpid().as_raw() == 1 || nix::sys::prctl::get_child_subreaper().unwrap_or(false)
 }
 
 /// Ends this process.
