@@ -27,6 +27,7 @@ mod forked;
 mod numbers;
 mod privileges;
 mod sandbox;
+mod short_memory;
 mod streams;
 mod stuck;
 mod surroundings;
@@ -53,6 +54,7 @@ const TOPICS: &[&[harness::Case]] = &[
     privileges::CASES,
     stuck::CASES,
     sandbox::CASES,
+    short_memory::CASES,
     streams::CASES,
     surroundings::CASES,
     thread_pools::CASES,
