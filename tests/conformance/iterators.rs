@@ -1,7 +1,6 @@
 //! Lazy iterators: any length of input in bounded memory, given up at any time, over inputs that fail.
 
 use std::cell::Cell;
-use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +11,7 @@ use pool::{Error, StartMethod, worker_task};
 use crate::harness::cases;
 use crate::support::{
     Tokens, assert_usable, builder, pool, put_token, square, squares, take_all_tokens, take_token,
-    wait_for_token,
+    wait_for_token, wait_until_the_main_thread_sleeps,
 };
 
 cases! {
@@ -50,17 +49,6 @@ fn bounded_ahead(method: StartMethod) -> Result<(), Error> {
     }
     assert_usable(&pool);
     Ok(())
-}
-
-/// Waits until it sleeps, and goes on sleeping for so long that it does not just change hands.
-fn wait_until_the_main_thread_sleeps() {
-    let mut asleep = 0;
-    while asleep < 200 {
-        let stat = fs::read_to_string("/proc/self/stat").expect("/proc is mounted");
-        let sleeps = stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('S'));
-        asleep = if sleeps { asleep + 1 } else { 0 };
-        thread::yield_now();
-    }
 }
 
 fn no_result_waits_for_the_next_task(method: StartMethod) -> Result<(), Error> {

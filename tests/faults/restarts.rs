@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::harness::cases;
 use crate::support::{
     Tokens, assert_usable, builder, die, pool, put_token, square, squares, take_all_tokens, task_error,
+    wait_until_the_main_thread_sleeps,
 };
 
 cases! {
@@ -96,13 +97,14 @@ fn init_storm(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes every worker except number 0 die soon, whatever it is doing then.
+/// Makes every worker except number 0 die as soon as it is idle, and not before: a death in here is this function's
+/// failure.
 #[worker_init]
 fn dies_later(#[worker_id] id: usize, #[shared] count: &String) -> u8 {
     if id > 0 {
         put_token(count);
         thread::spawn(|| {
-            thread::sleep(Duration::from_millis(1));
+            wait_until_the_main_thread_sleeps();
             die(Signal::SIGABRT)
         });
     }

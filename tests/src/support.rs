@@ -172,6 +172,17 @@ pub fn wait_for_token(started: &str, go_on: &str, value: u64) -> u64 {
     value
 }
 
+/// Waits until this process's main thread sleeps, and goes on sleeping for so long that it does not just change hands.
+pub fn wait_until_the_main_thread_sleeps() {
+    let mut asleep = 0;
+    while asleep < 200 {
+        let stat = fs::read_to_string("/proc/self/stat").expect("/proc is mounted");
+        let sleeps = stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('S'));
+        asleep = if sleeps { asleep + 1 } else { 0 };
+        std::thread::yield_now();
+    }
+}
+
 /// Ends this process at once, with no exit handlers.
 pub fn die(signal: nix::sys::signal::Signal) -> ! {
     nix::sys::signal::raise(signal).expect("the signal has a number");
