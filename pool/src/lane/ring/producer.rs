@@ -1,0 +1,190 @@
+//! The writing side of a ring.
+#![allow(unsafe_code, reason = "reads and writes memory that two processes share")]
+
+use super::*;
+
+/// The writing side.
+#[derive(Debug)]
+pub(in crate::lane) struct Producer {
+    pub(super) span: Span,
+    pub(super) checks: Checks,
+    pub(super) at: Position,
+    pub(super) freed: Position,
+    pub(super) number: u32,
+    pub(super) run: Option<OpenRun>,
+    /// How much of the ring has memory. The producer uses no more.
+    pub(super) backed: u32,
+    /// Whether the system refused when it was last asked for more.
+    pub(super) refused: bool,
+}
+
+impl Producer {
+    /// # Safety
+    /// The span must be mapped for writing; no other producer may write there.
+    pub(in crate::lane) unsafe fn new(span: Span, checks: Checks) -> Self {
+        let (at, freed) = Default::default();
+        let backed = span.backed();
+        Self { span, checks, at, freed, number: 0, run: None, backed, refused: false }
+    }
+
+    /// The longest payload that fits whenever the ring is empty.
+    pub(in crate::lane) fn longest(&self) -> usize {
+        (self.span.len / 2 - 4 * WORD) as usize
+    }
+
+    /// Whether a record of this length fits whenever the ring is empty. Makes the ring longer for that, if possible.
+    #[inline]
+    pub(in crate::lane) fn takes(&mut self, len: usize) -> bool {
+        len + 4 * WORD as usize <= (self.backed / 2) as usize
+            || self.backed == self.span.len
+            || self.lengthen_for(len)
+    }
+
+    #[cold]
+    pub(super) fn lengthen_for(&mut self, len: usize) -> bool {
+        if len > self.longest() {
+            return false;
+        }
+        self.refused = false;
+        self.lengthen(2 * (len as u32 + 4 * WORD))
+    }
+
+    /// Makes the ring longer for a record that found no space, if that is possible and helps.
+    #[cold]
+    pub(in crate::lane) fn grow_for(&mut self, least: usize, spare: u32) -> bool {
+        let Ok(least) = u32::try_from(least) else { return false };
+        let end = least.saturating_add(self.at.offset + spare + 2 * WORD);
+        let helps = self.at.lap == self.freed.lap && end <= self.span.len && end > self.backed;
+        helps && !self.refused && (self.lengthen(end.max(2 * self.backed)) || self.lengthen(end))
+    }
+
+    /// Makes sure that the first `to` bytes of the ring have memory. False if the system refuses.
+    pub(super) fn lengthen(&mut self, to: u32) -> bool {
+        let to = to.next_multiple_of(HOT_BYTES).min(self.span.len);
+        if to > self.backed {
+            self.refused = !self.span.back(self.backed, to);
+            if !self.refused {
+                self.backed = to;
+            }
+        }
+        to <= self.backed
+    }
+
+    /// Notes that the consumer is done with everything before this position.
+    pub(in crate::lane) fn free_up_to(&mut self, position: Position) {
+        self.freed = position;
+    }
+
+    /// Where the next record will begin, unless it wraps.
+    #[cfg(all(test, not(loom)))]
+    pub(in crate::lane) fn position(&self) -> Position {
+        self.at
+    }
+
+    /// Reserves space for one record of at least `least` bytes, if it is free now, with `spare` bytes left after it.
+    /// Ends an open run.
+    pub(in crate::lane) fn reserve(&mut self, least: usize, spare: u32) -> Option<Reservation<'_>> {
+        self.close_run();
+        let least = u32::try_from(least).ok()?;
+        let fits = |room: Option<u32>| room?.checked_sub(spare).filter(|room| *room >= least);
+        let ahead = fits(self.ahead());
+        let wrapped = fits(self.after_wrap());
+        let past_hot = self.at.offset >= HOT_BYTES && wrapped.is_some_and(|room| room >= HOT_BYTES / 2);
+        match (ahead, wrapped) {
+            (Some(limit), _) if !past_hot => Some(Reservation { producer: self, wraps: false, limit }),
+            (_, Some(limit)) => Some(Reservation { producer: self, wraps: true, limit }),
+            _ => None,
+        }
+    }
+
+    /// The longest payload that fits at the current position, between its own header and the next one's.
+    pub(super) fn ahead(&self) -> Option<u32> {
+        let end = if self.at.lap == self.freed.lap { self.backed } else { self.freed.offset };
+        (end - self.at.offset).checked_sub(2 * WORD)
+    }
+
+    /// The longest payload that fits at the start.
+    pub(super) fn after_wrap(&self) -> Option<u32> {
+        if self.at.lap == self.freed.lap { self.freed.offset.checked_sub(2 * WORD) } else { None }
+    }
+
+    pub(super) fn wrap(&mut self) {
+        self.span.header(0).store(0, Ordering::Relaxed);
+        self.publish(Header { len: 0, tag: WRAP, check: self.number });
+        self.at = Position { lap: self.at.lap.wrapping_add(1), offset: 0 };
+    }
+
+    pub(super) fn publish(&mut self, header: Header) {
+        // SYNC: record committed (release). A consumer that sees this header also sees everything stored before it: the
+        // payload, and the zero in the next header.
+        self.span.header(self.at.offset).store(header.pack(), Ordering::Release);
+        self.number = self.number.wrapping_add(1);
+    }
+
+    /// A payload that this producer has committed, and that is not freed yet.
+    pub(in crate::lane) fn written(&self, record: Position, len: usize) -> &[u8] {
+        assert!(record.offset as usize + WORD as usize + len <= self.span.len as usize);
+        self.span.note_read(record.offset + WORD, len as u32);
+        // SAFETY: the range is within the span (just checked), whose bytes were all zeroed or written. Only the
+        // producer writes to a ring of orders, because the worker maps it read-only. This is that producer, and the
+        // shared borrow keeps it from writing while the slice lives.
+        unsafe { slice::from_raw_parts(self.span.at(record.offset + WORD), len) }
+    }
+}
+
+/// Space for one record. Dropping it without a commit has no effect.
+#[derive(Debug)]
+pub(in crate::lane) struct Reservation<'r> {
+    pub(super) producer: &'r mut Producer,
+    /// The record begins at the start of the ring.
+    pub(super) wraps: bool,
+    pub(super) limit: u32,
+}
+
+impl Reservation<'_> {
+    /// The payload, to be filled from its start.
+    pub(in crate::lane) fn bytes(&mut self) -> &mut [u8] {
+        let offset = self.position().offset + WORD;
+        self.producer.span.note_write(offset, self.limit);
+        let start = self.producer.span.at(offset);
+        // SAFETY: `reserve` found the range to be within the span and free: the consumer is done with it, and reads it
+        // again only after it sees the header that `publish` stores, which consumes this reservation. The mutable
+        // borrow of the producer excludes a second slice.
+        unsafe { slice::from_raw_parts_mut(start, self.limit as usize) }
+    }
+
+    /// Where the record begins.
+    pub(in crate::lane) fn position(&self) -> Position {
+        let at = self.producer.at;
+        if self.wraps { Position { lap: at.lap.wrapping_add(1), offset: 0 } } else { at }
+    }
+
+    /// Commits the first `len` bytes as a record, and returns its end. For consumers that trust this producer.
+    pub(in crate::lane) fn commit(self, tag: u8, len: usize) -> Position {
+        debug_assert_eq!(self.producer.checks, Checks::Number);
+        self.publish(tag, len, 0)
+    }
+
+    /// Commits these bytes as a record, and returns its end. The digest is made from `bytes`, not from the ring, where
+    /// a stray write may have changed them already.
+    pub(in crate::lane) fn send(mut self, tag: u8, bytes: &[u8]) -> Position {
+        self.bytes()[..bytes.len()].copy_from_slice(bytes);
+        let digest = self.producer.checks.digest(bytes);
+        self.publish(tag, bytes.len(), digest)
+    }
+
+    pub(super) fn publish(self, tag: u8, len: usize, digest: u32) -> Position {
+        assert!(tag != 0 && tag < run::RUN && len <= self.limit as usize);
+        let Self { producer, wraps, .. } = self;
+        if wraps {
+            producer.wrap();
+        }
+        let len = len as u32;
+        let next = producer.at.offset + Header::total(len);
+        producer.span.header(next).store(0, Ordering::Relaxed);
+        let check = producer.number ^ digest;
+        producer.publish(Header { len, tag, check });
+        producer.at.offset = next;
+        producer.at
+    }
+}
