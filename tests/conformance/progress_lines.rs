@@ -31,7 +31,8 @@ fn a_terminal_shows_it(method: StartMethod) -> Result<(), Error> {
     let done = screen(|| {
         square::job(&pool).progress_bar(true).map(0..1234).unwrap();
     });
-    assert!(done.starts_with("100% ██████████████████████████████ 1,234/1,234 ["), "{done}");
+    let full = format!("100% {} 1,234/1,234 [", "█".repeat(30));
+    assert!(done.starts_with(&full), "{done}");
     assert!(done.trim_end().ends_with("/s] done"), "{done}");
     let with_failures = screen(|| {
         odd::job(&pool).progress_bar(true).map_outcomes(0..10).unwrap();

@@ -99,10 +99,10 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     /// At least 1.
     ///
     /// Default: as many as keep the workers busy for a moment. Iterators and streams are also limited by the results
-    /// that were not taken yet: at most 64 MiB of them, as encoded, and at most 16,384 of them, or `workers ×
-    /// chunk_size × 2` where the chunk size is given. At that limit no more tasks begin, even while an ordered iterator
-    /// waits for one late result. A number given here replaces all these limits: a low one may leave workers idle, a
-    /// high one takes memory.
+    /// that were not taken yet: at most 64 MiB of them, as encoded, and at most 16,384 of them, or
+    /// `2 × workers × chunk_size` where the chunk size is given. At that limit no more tasks begin, even while an
+    /// ordered iterator waits for one late result. A number given here replaces all these limits: a low one may leave
+    /// workers idle, a high one takes memory.
     pub fn max_tasks_active(mut self, tasks: usize) -> Self {
         self.options.max_tasks_active = Some(tasks);
         self
