@@ -1,0 +1,97 @@
+//! What is looked at now and then, rather than reported.
+
+use super::*;
+use crate::drive::poller::News;
+
+impl State {
+    /// Runs the checks that are due.
+    pub(super) fn run_checks(&mut self, now: u64) {
+        self.check_begun();
+        if self.checks.is_news_due(now) {
+            self.poll_news();
+        }
+        self.checks.read_output(&mut self.workers, &mut self.observer);
+        for worker in self.checks.take_exited() {
+            self.reap(worker);
+        }
+        self.workers.check_stuck();
+        for worker in self.workers.ids_where(|handle| handle.is_stuck() || handle.is_finished_thread()) {
+            self.reap(worker);
+        }
+        self.replace_without_waker();
+        if let Some(limit) = self.workers.policy().memory_limit {
+            let is_due = self.checks.is_memory_due(now);
+            let is_busy = |worker| self.supervisor.head(worker).is_some();
+            for event in self.workers.over_limit(limit, is_due, is_busy) {
+                self.handle(event);
+            }
+        }
+        if self.checks.is_sleep_due(now) {
+            for handle in self.workers.iter_mut() {
+                handle.check_sleep();
+                handle.check_trap();
+            }
+            for worker in self.workers.ids_where(WorkerHandle::is_unwatched) {
+                self.reap(worker);
+            }
+        }
+        if self.workers.policy().nests && self.checks.is_progress_due(now) {
+            self.workers.show_progress();
+        }
+    }
+
+    pub(super) fn poll_news(&mut self) {
+        let news = self.poller.poll_now();
+        self.record_news(news);
+    }
+
+    pub(super) fn record_news(&mut self, news: News) {
+        if self.checks.record(news, self.workers.len()) {
+            self.cancel_all(&Error::DescriptorsClosed);
+        }
+    }
+
+    /// Passes on all progress, output and log records of a call that ends. If no worker has ever printed anything, the
+    /// poll for output is skipped in short calls, which it would slow down.
+    pub(super) fn flush_output(&mut self) {
+        self.workers.show_progress();
+        if self.observer.has_output() || self.checks.is_call_end_news_due(self.clock.now()) {
+            self.poll_news();
+            self.checks.read_output(&mut self.workers, &mut self.observer);
+            for handle in self.workers.iter_mut() {
+                self.observer.flush_line(handle.probes_mut());
+            }
+            self.observer.pass_on();
+        }
+    }
+
+    /// Replaces workers that have lost the waker. They leave in order: no task is lost, and no result of an exit
+    /// function.
+    pub(super) fn replace_without_waker(&mut self) {
+        for worker in self.workers.ids() {
+            if self.workers.get_mut(worker).is_some_and(WorkerHandle::take_waker_loss) {
+                self.handle(Event::OverSoftLimit { worker });
+            }
+        }
+    }
+
+    /// Reports when the orders with a time limit have begun. Their limits count from then.
+    pub(super) fn check_begun(&mut self) {
+        for worker in self.workers.ids() {
+            if let Some(head) = self.supervisor.head_to_begin(worker)
+                && let Some(began) = self.workers.get(worker).and_then(|handle| handle.began(head.unit()))
+            {
+                self.supervisor.head_began(worker, began);
+            }
+        }
+    }
+
+    /// Reports which overdue orders have panicked. They get more time, to capture a backtrace and reply.
+    pub(super) fn check_panicked(&mut self) {
+        for (worker, head) in self.supervisor.overdue_heads(self.clock.now()) {
+            if self.workers.get(worker).is_some_and(|handle| handle.has_panicked(head.unit())) {
+                self.supervisor.head_panicked(worker);
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Takes in what workers reply.
+
+use std::time::Duration;
+
+use super::*;
+use crate::drive::worker::{Answers, ExitReply, OrderReply};
+use crate::error::EndNotes;
+use crate::ids::Unit;
+use crate::lane::Corrupt;
+use crate::observe::insights::SlowTask;
+use crate::wire::Slow;
+
+impl State {
+    /// Takes the replies that the worker has sent so far.
+    pub(super) fn drain(&mut self, worker: WorkerId) {
+        if !self.workers.get(worker).is_some_and(WorkerHandle::has_reply) {
+            return;
+        }
+        loop {
+            let taken = self.drain_head(worker);
+            let Some(handle) = self.workers.get_mut(worker) else { return };
+            handle.finish_taking(taken);
+            if !handle.has_waiting_reply() {
+                return handle.publish_read();
+            }
+        }
+    }
+
+    /// Takes the replies to the oldest order of the worker.
+    pub(super) fn drain_head(&mut self, worker: WorkerId) -> Result<(), Corrupt> {
+        let Some(handle) = self.workers.get_mut(worker) else { return Ok(()) };
+        if !handle.is_ready() {
+            handle.take_ready()?;
+            self.observer.worker_up(worker);
+            self.handle(Event::Ready { worker });
+            return Ok(());
+        }
+        match self.supervisor.head(worker).ok_or(Corrupt)? {
+            Head::Tasks { unit, job, first, count } => {
+                let mut discarded = Inbox::default();
+                let inbox = self.jobs.inbox_of(job).unwrap_or(&mut discarded);
+                let answers = handle.take_answers(worker, unit, first, count, inbox);
+                self.record_answers(worker, unit, job, answers)
+            }
+            Head::Init { unit } => {
+                let reply = handle.take_init_reply(unit)?;
+                self.record_order_reply(worker, reply.as_ref());
+                Ok(())
+            }
+            Head::Resume { unit } => {
+                let reply = handle.take_order_reply(unit)?;
+                self.record_order_reply(worker, reply.as_ref());
+                Ok(())
+            }
+            Head::Exit { unit } => {
+                match handle.take_exit_reply(unit)? {
+                    Some(ExitReply::Value(exit, value)) => {
+                        self.workers.exits().push(exit.index, worker, &value);
+                    }
+                    Some(ExitReply::Failed(exit, why)) => {
+                        self.workers.record_exit_failure(worker, Some(exit), why.into(), EndNotes::default());
+                    }
+                    Some(ExitReply::Done) => self.handle(Event::OrderDone { worker }),
+                    None => {}
+                }
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn record_order_reply(&mut self, worker: WorkerId, reply: Option<&OrderReply>) {
+        match reply {
+            Some(OrderReply::Done) => self.handle(Event::OrderDone { worker }),
+            Some(OrderReply::Failed) => self.handle(Event::Failed { worker, bytes: 0 }),
+            None => {}
+        }
+    }
+
+    pub(super) fn record_answers(
+        &mut self,
+        worker: WorkerId,
+        unit: Unit,
+        job: JobId,
+        answers: Answers,
+    ) -> Result<(), Corrupt> {
+        let Answers { done, bytes, failed, slow, is_corrupt } = answers;
+        if let Some(job) = self.jobs.get(job) {
+            for (index, Slow { took_ns, argument }) in slow {
+                let (task, took) = (job.task().name.into(), Duration::from_nanos(took_ns));
+                self.observer.ran_slowly(SlowTask {
+                    task,
+                    index: index.as_usize(),
+                    worker: worker.0,
+                    took,
+                    argument,
+                });
+            }
+        }
+        if done > 0 {
+            let pace_ns = self.workers.get(worker).map_or(0, WorkerHandle::pace_ns);
+            self.handle(Event::Done { worker, count: done, bytes, pace_ns });
+        }
+        if let Some(bytes) = failed {
+            self.handle(Event::Failed { worker, bytes });
+            if let Some(handle) = self.workers.get_mut(worker) {
+                handle.free_failed(unit, done);
+            }
+        }
+        if is_corrupt { Err(Corrupt) } else { Ok(()) }
+    }
+}

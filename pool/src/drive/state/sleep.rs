@@ -1,0 +1,138 @@
+//! Who sleeps until when, and who is woken.
+
+use std::task::Waker;
+use std::time::Duration;
+
+use super::*;
+use crate::drive::Gap;
+use crate::drive::checks::{MEMORY_CHECK_NS, SHOW_NS};
+use crate::drive::poller::{News, Sleep};
+use crate::drive::sleepers::{Awaits, MAX_SLEEP_NS};
+use crate::lane;
+use crate::sys::clock::now_ns;
+
+/// The limit of a patient sleep, in which results wait for others so that one wake-up serves many: long compared with a
+/// wake-up, and too short for a user to notice.
+const PATIENCE_NS: u64 = 2_000_000;
+
+impl State {
+    /// Whether anything awaited may be there.
+    pub(in crate::drive) fn is_news(&self, awaits: Awaits) -> bool {
+        match awaits {
+            Awaits::Job(id) => self.jobs.get(id).is_none_or(|job| {
+                !job.inbox.is_empty() || (job.has_items && self.supervisor.grant(id).is_some())
+            }),
+            Awaits::Background => {
+                let mut jobs = self.jobs.in_background().peekable();
+                (jobs.peek().is_none() && !self.has_streams())
+                    || jobs.any(|job| !job.inbox.is_empty())
+                    || self.streams.awaited().any(|awaits| self.is_news(awaits))
+            }
+            Awaits::Change { since } => self.sleepers.has_changed_since(since),
+        }
+    }
+
+    pub(in crate::drive) fn sleepers(&mut self) -> &mut Sleepers {
+        &mut self.sleepers
+    }
+
+    /// Whether to wake the leader, and whether to wake the followers. The leader is woken once, for what it awaits or
+    /// if it would sleep past the deadline.
+    pub(in crate::drive) fn sleepers_to_wake(&mut self) -> (bool, bool) {
+        let deadline = self.supervisor.deadline();
+        let must_wake_leader = self.sleepers.sleeping_leader().is_some_and(|(awaits, until)| {
+            let oversleeps = deadline.is_some_and(|deadline| until.is_none_or(|until| deadline < until));
+            oversleeps || self.is_news(awaits)
+        });
+        if must_wake_leader {
+            self.sleepers.mark_leader_woken();
+        }
+        (must_wake_leader, self.sleepers.followers().any(|awaits| self.is_news(awaits)))
+    }
+
+    /// Makes the caller the leader. Returns the sleep to begin, or nothing if a reply is there already.
+    pub(in crate::drive) fn lead(&mut self, awaits: Awaits) -> Option<Sleep> {
+        let sleep = self.prepare_sleep();
+        self.sleepers.lead(awaits, self.supervisor.deadline(), sleep.is_some());
+        sleep
+    }
+
+    /// Ends the sleep of the leader, and records what the poll set has reported.
+    pub(in crate::drive) fn stop_leading(&mut self, news: News) {
+        self.sleepers.stop_leading();
+        self.clock.mark_watched();
+        self.record_news(news);
+        self.workers.iter().for_each(WorkerHandle::announce_awake);
+    }
+
+    /// Lets no time limit count a gap in which the program was suspended, as by Ctrl-Z. It is not known when in the gap
+    /// the suspension began, so the whole gap is excluded.
+    pub(in crate::drive) fn exclude_suspension(&mut self, gap: Option<Gap>) {
+        if let Some(Gap { from, until, .. }) = gap.filter(Gap::was_suspension) {
+            self.handle(Event::Suspended { from, until });
+        }
+    }
+
+    /// Announces the sleep on all lanes, and computes its limit. Returns nothing if a reply is there already.
+    pub(super) fn prepare_sleep(&mut self) -> Option<Sleep> {
+        let busy = self.supervisor.busy();
+        if self.spin.wait_for_reply(busy, self.jobs.len(), &self.workers) {
+            return None;
+        }
+        let patient = self.sleepers.begin_sleep();
+        self.workers.iter_mut().for_each(|handle| handle.announce_sleep(patient));
+        lane::full_fence();
+        if self.workers.has_replies() {
+            return None;
+        }
+        let now = now_ns();
+        let until = |deadline: u64| Duration::from_nanos(deadline.saturating_sub(now));
+        let limit = self.supervisor.deadline().map(until);
+        let check = match (busy, self.workers.policy().memory_limit) {
+            (0, _) => self.workers.await_ends().then_some(MAX_SLEEP_NS),
+            (_, Some(_)) => Some(MEMORY_CHECK_NS),
+            (_, None) => Some(self.sleepers.sleep_ns()),
+        };
+        let is_behind = self.observer.is_behind() || self.checks.has_readable();
+        let nested = busy > 0 && self.workers.iter().any(|handle| handle.probes().shows_progress());
+        let show = (is_behind || nested || self.jobs.is_any_shown()).then_some(SHOW_NS);
+        let patience = (patient && busy > 0).then_some(PATIENCE_NS);
+        let checks = check.into_iter().chain(show).chain(patience).map(Duration::from_nanos);
+        Some(Sleep { limit: limit.into_iter().chain(checks).min() })
+    }
+
+    /// Whether the background driver is needed for an open stream.
+    pub(in crate::drive) fn has_streams(&self) -> bool {
+        !self.streams.is_empty() && !self.jobs.is_closed_for_good()
+    }
+
+    #[cfg(feature = "stream")]
+    pub(in crate::drive) fn streams(&mut self) -> &mut Streams {
+        &mut self.streams
+    }
+
+    /// Registers the waker, and replaces it by the one registered before. If anything awaited may be there already,
+    /// does neither and returns false.
+    #[cfg(feature = "stream")]
+    pub(in crate::drive) fn register_waker(
+        &mut self,
+        job: JobId,
+        awaits: Awaits,
+        waker: &mut Option<Waker>,
+    ) -> bool {
+        let may_sleep = !self.is_news(awaits);
+        if may_sleep && let Some(new) = waker.take() {
+            *waker = self.streams.register_waker(job, awaits, new);
+        }
+        may_sleep
+    }
+
+    /// Removes and returns the wakers of streams that have news. A stream that shows its progress is always woken, so
+    /// that it can draw.
+    pub(in crate::drive) fn take_wakers(&mut self) -> Vec<Waker> {
+        let mut streams = std::mem::take(&mut self.streams);
+        let wakers = streams.take_wakers(|job, awaits| self.is_news(awaits) || self.jobs.is_shown(job));
+        self.streams = streams;
+        wakers
+    }
+}
