@@ -39,10 +39,9 @@ impl State {
     /// Whether to wake the leader, and whether to wake the followers. The leader is woken once, for what it awaits or
     /// if it would sleep past the deadline.
     pub(in crate::drive) fn sleepers_to_wake(&mut self) -> (bool, bool) {
-        let deadline = self.supervisor.deadline();
         let must_wake_leader = self.sleepers.sleeping_leader().is_some_and(|(awaits, until)| {
-            let oversleeps = deadline.is_some_and(|deadline| until.is_none_or(|until| deadline < until));
-            oversleeps || self.is_news(awaits)
+            let oversleeps = |deadline| until.is_none_or(|until| deadline < until);
+            self.is_news(awaits) || self.supervisor.deadline().is_some_and(oversleeps)
         });
         if must_wake_leader {
             self.sleepers.mark_leader_woken();
