@@ -18,7 +18,7 @@ cases! {
     All: infinite_input, bounded_ahead, bounded_behind_a_slow_head, dropped_half_way, dropped_untouched,
          dropped_while_tasks_run, input_panics, fused, several_at_once, works_before_it_is_asked,
          no_result_waits_for_the_next_task, bounded_by_bytes, results_beyond_the_bound;
-    Processes: bounded_by_bytes_behind_a_death;
+    Processes: bounded_by_bytes_behind_a_death, left_amid_claimed_tasks;
 }
 
 fn infinite_input(method: StartMethod) -> Result<(), Error> {
@@ -214,6 +214,30 @@ fn dropped_while_tasks_run(method: StartMethod) -> Result<(), Error> {
     // The tasks that run are let go; those behind them must not run any more.
     go_on.put(2);
     assert_usable(&pool);
+    Ok(())
+}
+
+/// Tells which process ran it.
+#[worker_task]
+fn sleep_in_process(ms: u64) -> u32 {
+    thread::sleep(Duration::from_millis(ms));
+    std::process::id()
+}
+
+/// A worker claims several short tasks at once, and these cannot be recalled. If some take longer, they run to their
+/// ends when the iterator is dropped.
+fn left_amid_claimed_tasks(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(1).build()?;
+    let before = sleep_in_process::apply(&pool, 0)?;
+    for _ in 0..10 {
+        let ms_of = |i| if (4000..4020).contains(&i) { 5 } else { 0 };
+        let mut results = sleep_in_process::par_imap(&pool, (0..100_000).map(ms_of));
+        for _ in 0..4000 {
+            results.next().transpose()?;
+        }
+        drop(results);
+        assert_eq!(sleep_in_process::apply(&pool, 0)?, before, "the worker is another one");
+    }
     Ok(())
 }
 

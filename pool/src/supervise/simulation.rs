@@ -43,6 +43,9 @@ impl Random {
 use callers::{Call, Outcome};
 use workers::{Order, Process, Reply};
 
+/// How long the tasks of a job that was left may run on.
+const GRACE_NS: u64 = 500_000_000;
+
 struct World {
     random: Random,
     supervisor: Supervisor,
@@ -50,6 +53,8 @@ struct World {
     workers: PerWorker<Option<Process>>,
     calls: BTreeMap<JobId, Call>,
     next_job: JobId,
+    /// When each job was left whose tasks may still be with workers.
+    left: BTreeMap<JobId, u64>,
     consequences: VecDeque<Event>,
     events: u64,
     /// The lifespan of all jobs, so that no worker may outlive it.
@@ -71,6 +76,7 @@ impl World {
             workers: PerWorker::new(workers, |_| None),
             calls: BTreeMap::new(),
             next_job: JobId::default(),
+            left: BTreeMap::new(),
             consequences: VecDeque::new(),
             events: 0,
             lifespan,
@@ -85,12 +91,32 @@ impl World {
         let mut event = Some(event);
         while let Some(next) = event.take().or_else(|| self.consequences.pop_front()) {
             self.events += 1;
+            if let Event::Closed { job } = next {
+                self.left.entry(job).or_insert(self.now);
+            }
+            let is_tick = matches!(next, Event::Tick);
             self.supervisor.handle(next, self.now, &mut actions);
             for action in actions.drain(..) {
+                if let Action::Kill { worker } = action
+                    && is_tick
+                {
+                    self.check_grace(worker);
+                }
                 self.act(action);
             }
         }
         self.check_bounds();
+    }
+
+    /// Checks that a worker that is killed for its time was not in a task of a job that was left only just now.
+    fn check_grace(&self, worker: WorkerId) {
+        let Some(Head::Tasks { job, .. }) = self.supervisor.head(worker) else { return };
+        let Some(left) = self.left.get(&job) else { return };
+        assert!(
+            self.now >= left + GRACE_NS,
+            "worker {worker} is killed {} ns after job {job} was left",
+            self.now - left
+        );
     }
 
     fn act(&mut self, action: Action) {
@@ -136,11 +162,15 @@ impl World {
                     assert!(attempts > call.plan.retries, "task {index} of job {job} has retries left");
                 }
                 call.finish_if_done(job, index, Outcome::Lost, bytes);
-                call.over |= call.plan.fail_fast;
+                if call.plan.fail_fast {
+                    call.over = true;
+                    self.left.entry(job).or_insert(self.now);
+                }
             }
             Action::Fail { job, .. } => {
                 if let Some(call) = self.calls.get_mut(&job) {
                     call.over = true;
+                    self.left.entry(job).or_insert(self.now);
                 }
             }
             Action::Retry { .. } | Action::ExitLost { .. } => {}
@@ -219,8 +249,14 @@ impl World {
         }
         for worker in self.workers.ids() {
             let runs = self.workers[worker].as_ref().is_some_and(|process| process.running);
-            if self.supervisor.head_to_begin(worker).is_some() && runs {
-                self.supervisor.head_began(worker, self.now);
+            if let Some(head) = self.supervisor.head_to_begin(worker)
+                && runs
+            {
+                // A worker notes when it begins a task only if the job has a time limit.
+                let is_timed =
+                    |job| self.calls.get(job).is_some_and(|call| call.plan.task_limit_ns.is_some());
+                let is_stale = matches!(head, Head::Tasks { ref job, .. } if !is_timed(job));
+                self.supervisor.head_began(worker, if is_stale { 0 } else { self.now });
             }
         }
         if self.supervisor.deadline().is_some_and(|deadline| deadline <= self.now) {

@@ -52,6 +52,24 @@ pub(crate) mod splits {
 }
 
 impl Plan {
+    /// A plan without limits.
+    #[cfg(test)]
+    pub(crate) fn plain() -> Self {
+        Self {
+            profile: None,
+            chunking: Chunking::Adaptive,
+            max_active: None,
+            max_held_bytes: None,
+            lifespan: None,
+            retries: 0,
+            fail_fast: false,
+            task_limit_ns: None,
+            init_limit_ns: None,
+            exit_limit_ns: None,
+            total: None,
+        }
+    }
+
     /// At most this many tasks may be claimed by a worker at once; 0 means no limit. A caller that chose a chunk size
     /// expects that at most that many tasks wait behind a slow one.
     pub(crate) fn most_claimed(&self) -> u16 {

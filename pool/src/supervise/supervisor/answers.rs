@@ -59,15 +59,14 @@ impl Supervisor {
 
     /// Removes the answered head of the queue: `count` tasks, or one order of another kind.
     pub(super) fn pop_head(&mut self, worker: WorkerId, count: u64) {
-        let entry = &mut self.workers[worker];
-        entry.next_head(self.now);
-        let head = entry.queue.head();
-        entry.queue.pop(count);
+        let head = self.workers[worker].queue.head();
+        self.workers[worker].queue.pop(count);
         if let Some(Batch { kind: OrderKind::Tasks { job, .. }, .. }) = head
             && let Some(job) = self.jobs.get_mut(&job)
         {
             job.in_flight -= count;
         }
+        self.next_head(worker, head);
     }
 
     #[expect(clippy::too_many_arguments, reason = "they are the action's")]

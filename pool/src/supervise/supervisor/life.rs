@@ -76,8 +76,8 @@ impl Supervisor {
     }
 
     pub(super) fn ready(&mut self, worker: WorkerId) {
+        self.next_head(worker, None);
         let entry = &mut self.workers[worker];
-        entry.next_head(self.now);
         if entry.phase == Phase::Starting {
             entry.phase = Phase::Up;
         }

@@ -35,6 +35,7 @@ impl Supervisor {
     /// Removes everything from this unit on from the queue, or the whole queue. Open jobs get their tasks back.
     pub(super) fn requeue_from(&mut self, worker: WorkerId, from: Option<Unit>) {
         let mut jobs = Vec::new();
+        let head = self.workers[worker].queue.head();
         for Batch { unit, kind } in self.workers[worker].queue.take(from) {
             let OrderKind::Tasks { job, first, count, attempt } = kind else { continue };
             if let Some(job) = self.jobs.get_mut(&job) {
@@ -43,6 +44,9 @@ impl Supervisor {
             self.workers[worker].served = self.workers[worker].served.saturating_sub(count);
             self.requeue(worker, unit, job, first, count, attempt);
             jobs.push(job);
+        }
+        if self.workers[worker].queue.head().map(|head| head.unit) != head.map(|head| head.unit) {
+            self.next_head(worker, head);
         }
         for job in jobs {
             self.finish_if_done(job);

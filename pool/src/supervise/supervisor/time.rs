@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// How long a task may occupy its worker after its job is gone: long enough for a task that is about to end, and short
-/// for the next call.
+/// How long the tasks of a job that was left may occupy a worker, all together: long enough for those that are about to
+/// end, and short for the next call.
 const ABANDON_NS: u64 = 500_000_000;
 /// How long a worker may take from its start until it is up: generous enough for a machine under load.
 const BOOT_NS: u64 = 30_000_000_000;
@@ -90,6 +90,26 @@ impl Supervisor {
         limit.filter(|_| self.killable)
     }
 
+    /// Notes that another order is at the head of the queue, after this one. The tasks of a job that was left share one
+    /// grace. It counts from when the job was left, or when the first of them came to the head if that is later. The
+    /// worker need not say when it began them: it notes times only for jobs with a limit.
+    pub(super) fn next_head(&mut self, worker: WorkerId, last: Option<Batch>) {
+        let left = |batch: Option<Batch>| match batch?.kind {
+            OrderKind::Tasks { job, .. } => {
+                Some(job).filter(|job| !self.jobs.get(job).is_some_and(|job| job.open))
+            }
+            OrderKind::Init { .. } | OrderKind::Exit | OrderKind::Resume => None,
+        };
+        let entry = &self.workers[worker];
+        let next = left(entry.queue.head());
+        let shares_grace = next.is_some() && next == left(last) && entry.head_extra_ns == 0;
+        let entry = &mut self.workers[worker];
+        if !shares_grace {
+            entry.next_head(self.now);
+            entry.head_began = next.is_some();
+        }
+    }
+
     /// The order at the head of the worker's queue, if it has a time limit and is not known to have begun.
     pub(crate) fn head_to_begin(&self, worker: WorkerId) -> Option<Head> {
         let entry = &self.workers[worker];
@@ -151,6 +171,32 @@ impl Supervisor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn claimed_tasks_of_a_left_job_share_half_a_second() {
+        let (worker, job, mut actions) = (WorkerId(0), JobId::new(1), Vec::new());
+        let mut supervisor = Supervisor::new(1, false, true);
+        let mut at = |supervisor: &mut Supervisor, ms: u64, event| {
+            actions.clear();
+            supervisor.handle(event, ms * 1_000_000, &mut actions);
+            actions.contains(&Action::Kill { worker })
+        };
+        let done = Event::Done { worker, count: 1, bytes: 1, pace_ns: 1000 };
+        at(&mut supervisor, 0, Event::Opened { job, plan: Box::new(Plan::plain()), encoded: 0 });
+        at(&mut supervisor, 1, Event::Ready { worker });
+        at(&mut supervisor, 1, Event::Sent { job, worker, count: 9 });
+        at(&mut supervisor, 7000, done.clone());
+        at(&mut supervisor, 9000, Event::Closed { job });
+        at(&mut supervisor, 9001, Event::Recalled { worker, kept_up_to: Unit::new(4) });
+        at(&mut supervisor, 9100, done.clone());
+        // Its note of when it began is old, because the job has no limit.
+        assert_eq!(supervisor.head_to_begin(worker), None);
+        assert!(!at(&mut supervisor, 9101, Event::Tick), "another task of the claim runs");
+        at(&mut supervisor, 9300, done);
+        assert!(!at(&mut supervisor, 9499, Event::Tick));
+        assert_eq!(supervisor.deadline(), Some(9_500_000_000));
+        assert!(at(&mut supervisor, 9500, Event::Tick), "all together have half a second");
+    }
 
     #[test]
     fn a_suspension_is_not_counted() {
