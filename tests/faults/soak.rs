@@ -113,16 +113,20 @@ fn one_call(pool: &WorkerPool, random: &mut Random) {
     let faults = random.below(3) == 0;
     let seed = random.below(u64::from(u32::MAX));
     let fate = |x: u64| if faults { ((seed + x * 2_654_435_761) % 97) as u32 } else { 50 };
+    let hangs = (0..n).any(|x| fate(x) == 3);
+    // Tasks that hang end by a short limit, and then a loaded machine may hold up any other as long.
+    let limit = Duration::from_secs(if hangs { 4 } else { 60 });
     let items = (0..n).map(|x| (fate(x), x, &*bytes));
     let check = |x: u64, outcome: Result<&(u64, Vec<u8>), &TaskErrorKind>| match (fate(x), outcome) {
         // A panic may exceed the limit while its backtrace is made.
         (0, Err(TaskErrorKind::Panicked(_) | TaskErrorKind::TimedOut(_)))
         | (1 | 2, Err(TaskErrorKind::Died(_)))
         | (3, Err(TaskErrorKind::TimedOut(_))) => {}
+        (_, Err(TaskErrorKind::TimedOut(_))) if hangs => {}
         (_, Ok((result, echo))) => assert!(*result == x && *echo == bytes),
         (fate, other) => panic!("task {x} of fate {fate}: {:?}", other.err()),
     };
-    let job = live::job(pool).task_timeout(Duration::from_secs(4));
+    let job = live::job(pool).task_timeout(limit);
     let job = if random.below(4) == 0 { job.worker_lifespan(1 + random.below(30) as usize) } else { job };
     let job = if random.below(3) == 0 { job.chunk_size(1 + random.below(9) as usize) } else { job };
     match random.below(5) {
