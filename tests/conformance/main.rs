@@ -18,6 +18,7 @@ mod terminal;
 // How work gets through.
 mod arrays;
 mod async_results;
+mod callbacks;
 mod chunks;
 mod chunks_mut;
 mod codecs;
@@ -68,6 +69,7 @@ const TOPICS: &[&[harness::Case]] = &[
     combinations::CASES,
     iterators::CASES,
     async_results::CASES,
+    callbacks::CASES,
     streams::CASES,
     stream_waits::CASES,
     threads::CASES,

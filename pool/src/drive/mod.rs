@@ -15,7 +15,7 @@
 //!
 //! Each sleeper leaves a note of what it [`Awaits`]. Results of asynchronous calls have no waiting caller. The
 //! *background driver*, a thread that runs while there are such calls or open streams, is one more caller, with
-//! [`Awaits::Background`]: it runs their callbacks and wakes the tasks that poll streams.
+//! [`Awaits::Background`]: it takes their results, and hands callbacks and wakers to threads that are there for those.
 //!
 //! # Falling asleep
 //!

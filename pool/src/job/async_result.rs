@@ -84,7 +84,7 @@ pub(super) struct Completion {
     owner: Owner,
 }
 
-type Callback = Box<dyn FnOnce() + Send>;
+pub(super) type Callback = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
 struct CompletionState {
@@ -112,8 +112,10 @@ impl Completion {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stores the result, unless there is one, and notifies everything that waits for it.
-    pub(super) fn complete(&self, content: Result<Arrivals, Error>) {
+    /// Stores the result, unless there is one, and wakes the threads that wait for it. Returns what is left to do for
+    /// those that do not wait: their wakers and callbacks, which may take any time.
+    #[must_use = "wakers and callbacks are waiting"]
+    pub(super) fn complete(&self, content: Result<Arrivals, Error>) -> Option<Callback> {
         let (callbacks, waker) = {
             let mut state = self.lock();
             if state.content.is_none() {
@@ -122,10 +124,15 @@ impl Completion {
             self.arrived.notify_all();
             (std::mem::take(&mut state.callbacks), state.waker.take())
         };
-        if let Some(waker) = waker {
-            run_callback(|| waker.wake());
+        if callbacks.is_empty() && waker.is_none() {
+            return None;
         }
-        callbacks.into_iter().for_each(run_callback);
+        Some(Box::new(move || {
+            if let Some(waker) = waker {
+                run_callback(|| waker.wake());
+            }
+            callbacks.into_iter().for_each(run_callback);
+        }))
     }
 }
 
@@ -144,7 +151,8 @@ impl<R> AsyncResult<R> {
     /// A result that is there from the start: the error of a call that could not be made.
     fn failed(error: Error) -> Self {
         let completion = Arc::new(Completion::default());
-        completion.complete(Err(error));
+        let nobody_waits = completion.complete(Err(error));
+        debug_assert!(nobody_waits.is_none());
         Self {
             completion,
             read: Arc::new(|_| Err(Error::Closed)),
@@ -236,9 +244,17 @@ impl<R> AsyncResult<R> {
 }
 
 impl<R: Send + 'static> AsyncResult<R> {
-    /// Calls `then` with the result once it is there; never if the call fails. `then` runs in the thread that completes
-    /// the call, usually one of the pool, or at once in this one if the result is there already. A panic of `then` is
-    /// caught and ignored.
+    /// Calls `then` with the result once it is there; never if the call fails.
+    ///
+    /// `then` runs in a thread of the pool that is there for callbacks, or at once in this one if the result is there
+    /// already. It may take its time, and it may call the pool and wait for that: the pool goes on meanwhile. Callbacks
+    /// run one after another, in the order in which the results came. The next one waits for a tenth of a second at
+    /// most, and then runs beside those that still run; so a callback may wait for another one, but not for more than
+    /// 60 of them at a time. A panic of `then` is caught and ignored.
+    ///
+    /// [`join`](crate::WorkerPool::join) waits for all callbacks. The end of a pool that is dropped or terminated waits
+    /// for half a second at most; a callback that takes longer ends by itself, and those that have not begun still run,
+    /// with [`Error::Closed`] if the call had no result.
     pub fn on_success(self, then: impl FnOnce(&R) + Send + 'static) -> Self {
         self.on_result(|result| {
             if let Ok(value) = result {
@@ -247,8 +263,7 @@ impl<R: Send + 'static> AsyncResult<R> {
         })
     }
 
-    /// Calls `then` with the error once the call has failed. `then` runs in the thread that completes the call, usually
-    /// one of the pool, or at once in this one if the call has failed already. A panic of `then` is caught and ignored.
+    /// Calls `then` with the error once the call has failed, as [`on_success`](Self::on_success) does with the result.
     pub fn on_error(self, then: impl FnOnce(&Error) + Send + 'static) -> Self {
         self.on_result(|result| {
             if let Err(error) = result {
@@ -356,7 +371,8 @@ where
         let completion = Arc::new(Completion::default());
         if spec.encoded.is_empty() {
             progress.iter().for_each(|progress| progress.end(End::Done));
-            completion.complete(Ok(Arrivals::new(Vec::new(), Vec::new())));
+            let nobody_waits = completion.complete(Ok(Arrivals::new(Vec::new(), Vec::new())));
+            debug_assert!(nobody_waits.is_none());
             return Ok(AsyncResult { completion, read, engine: Weak::new(), job: JobId::default() });
         }
         let engine = self.pool.engine();

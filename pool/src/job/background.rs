@@ -1,10 +1,14 @@
-//! The background driver: a thread of the pool that drives asynchronous calls and streams while there are any.
+//! The background driver: a thread of the pool that drives asynchronous calls and streams while there are any. It runs
+//! none of the user's callbacks: see [`callbacks`](super::callbacks).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::thread::{Builder, JoinHandle, current};
+use std::time::Duration;
 
 use super::async_result::{Arrivals, Completion, run_callback};
+use super::callbacks::{Callbacks, Notice};
 use crate::engine::{Awaits, Engine};
 use crate::error::Error;
 use crate::ids::JobId;
@@ -18,7 +22,11 @@ use crate::work::{Arrival, Inbox, JobSpec};
 #[derive(Default)]
 pub(crate) struct BackgroundDriver {
     state: Mutex<State>,
+    callbacks: Arc<Callbacks>,
 }
+
+/// How long the end of a pool that is dropped waits for callbacks. As long as for workers that shut down in order.
+const CALLBACKS_END: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
 struct State {
@@ -45,8 +53,8 @@ impl PendingCall {
         self.inbox.end.is_some() || self.inbox.outcomes().1 > 0
     }
 
-    /// Completes the call with what has arrived.
-    fn finish(mut self) {
+    /// Completes the call with what has arrived. Returns what is left to do for the user.
+    fn finish(mut self) -> Option<Notice> {
         let Inbox { end, mut arrivals, tape, .. } = std::mem::take(&mut self.inbox);
         let end = end.unwrap_or(Ok(()));
         arrivals.sort_by_key(|arrival| arrival.index);
@@ -59,13 +67,19 @@ impl PendingCall {
             (Err(error), None) => Err(error),
             _ => Ok(Arrivals::new(arrivals, tape)),
         };
-        self.complete(how, content);
+        self.complete(how, content)
     }
 
-    /// Ends the progress bar and delivers the result.
-    fn complete(mut self, how: End, content: Result<Arrivals, Error>) {
-        self.end_progress(how);
-        self.completion.complete(content);
+    /// Ends the progress bar and delivers the result. Returns what is left to do for the user: with a bar, everything,
+    /// because it must have ended when the result is there.
+    fn complete(mut self, how: End, content: Result<Arrivals, Error>) -> Option<Notice> {
+        if self.progress.is_none() {
+            return self.completion.complete(content).map(Notice::Run);
+        }
+        Some(Notice::Run(Box::new(move || {
+            self.end_progress(how);
+            self.completion.complete(content).into_iter().for_each(run_callback);
+        })))
     }
 
     fn end_progress(&mut self, how: End) {
@@ -79,7 +93,7 @@ impl Drop for PendingCall {
     fn drop(&mut self) {
         self.end_progress(End::Interrupted);
         if self.completion.content().is_none() {
-            self.completion.complete(Err(Error::Cancelled));
+            self.completion.complete(Err(Error::Cancelled)).into_iter().for_each(run_callback);
         }
     }
 }
@@ -122,6 +136,7 @@ impl BackgroundDriver {
             let thread = Builder::new().name("pool background".into()).spawn(move || driver.run(&engine));
             state.thread = Some(thread.map_err(|error| Error::start("the background thread", error))?);
             state.is_running = true;
+            self.callbacks.keep();
         }
         Ok(())
     }
@@ -146,10 +161,16 @@ impl BackgroundDriver {
             state.is_running = false;
             std::mem::take(&mut state.calls)
         };
-        for call in calls.into_values() {
-            let why = "it has panicked again and again: that is a bug of `pool`, which its stderr shows the place of";
-            call.complete(End::Interrupted, Err(Error::start("the background thread", why)));
-        }
+        let why =
+            "it has panicked again and again: that is a bug of `pool`, which its stderr shows the place of";
+        self.complete_all(calls, &Error::start("the background thread", why));
+        self.callbacks.let_end();
+    }
+
+    /// Completes these calls with an error.
+    fn complete_all(&self, calls: HashMap<JobId, PendingCall>, error: &Error) {
+        let calls = calls.into_values();
+        self.callbacks.post(calls.filter_map(|call| call.complete(End::Interrupted, Err(error.clone()))));
     }
 
     /// Cancels all calls and wakes all streams.
@@ -157,19 +178,20 @@ impl BackgroundDriver {
         if engine.is_here() {
             let calls = std::mem::take(&mut self.lock().calls);
             let wakers = engine.cancel_and_close(calls.keys().copied());
-            wakers.into_iter().for_each(|waker| run_callback(|| waker.wake()));
+            self.callbacks.post(wakers.into_iter().map(wake));
         }
     }
 
     /// Drives until no call and no stream is open.
     fn serve(&self, engine: &Engine) {
-        // A callback may have forked: the copy of this thread, alone in the child, has nothing to serve.
+        // A subscriber may have forked: the copy of this thread, alone in the child, has nothing to serve.
         while engine.is_here() {
-            let (mut over, mut progressed) = (Vec::new(), Vec::new());
+            let (mut over, mut notices) = (Vec::new(), Vec::new());
             let wakers = {
                 let mut state = self.lock();
                 if state.calls.is_empty() && !engine.has_streams() {
                     state.is_running = false;
+                    self.callbacks.let_end();
                     return;
                 }
                 let State { calls, .. } = &mut *state;
@@ -177,7 +199,8 @@ impl BackgroundDriver {
                 engine.turn_background(jobs.into_iter(), |job, news| {
                     let Some(call) = calls.get_mut(&job) else { return true };
                     let (done, failed) = news.outcomes();
-                    progressed.extend(call.progress.clone().map(|progress| (progress, done, failed)));
+                    let progress = call.progress.clone();
+                    notices.extend(progress.map(|progress| Notice::Count { job, progress, done, failed }));
                     call.inbox.append(news);
                     let is_over = call.is_over();
                     if is_over {
@@ -188,33 +211,43 @@ impl BackgroundDriver {
             };
             // Only now: this runs observers' code, and no lock of this driver may be held then.
             engine.tell();
-            // Callbacks may take long: take another turn before sleeping, because much may have happened meanwhile.
+            // Much may have happened meanwhile: take another turn before sleeping.
             let is_idle = over.is_empty() && wakers.is_empty();
-            for waker in wakers {
-                run_callback(|| waker.wake());
-            }
-            for (progress, done, failed) in progressed {
-                run_callback(|| progress.count(done, failed));
-            }
-            over.into_iter().for_each(PendingCall::finish);
+            notices.extend(over.into_iter().filter_map(PendingCall::finish));
+            self.callbacks.post(wakers.into_iter().map(wake).chain(notices));
             if is_idle {
                 engine.wait(Awaits::Background);
             }
         }
     }
 
-    /// Waits until the thread has ended. The engine must be closed, or have no asynchronous calls.
+    /// Waits until the thread has ended and all callbacks have returned. The engine must be closed, or have no
+    /// asynchronous calls.
+    pub(crate) fn join(&self) {
+        self.end();
+        self.callbacks.finish(None);
+    }
+
+    /// The same, but callbacks get only a moment.
     pub(crate) fn finish(&self) {
+        self.end();
+        self.callbacks.finish(Some(CALLBACKS_END));
+    }
+
+    fn end(&self) {
         let thread = self.lock().thread.take();
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != current().id()) {
-            // The thread catches panics of callbacks. If it panicked nevertheless, its calls end below.
+            // If it panicked nevertheless, its calls end below.
             let _ = unwind::join(thread);
         }
         let calls = std::mem::take(&mut self.lock().calls);
-        for call in calls.into_values() {
-            call.complete(End::Interrupted, Err(Error::Closed));
-        }
+        self.complete_all(calls, &Error::Closed);
+        self.callbacks.let_end();
     }
+}
+
+fn wake(waker: Waker) -> Notice {
+    Notice::Run(Box::new(|| waker.wake()))
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod arrays;
 mod async_result;
 mod background;
 mod call;
+mod callbacks;
 mod calls;
 mod chunks;
 mod handle;

@@ -82,7 +82,8 @@ impl<S> WorkerPool<S> {
         CancelHandle { engine: Arc::downgrade(self.handle.engine()) }
     }
 
-    /// Finishes all calls, runs the workers' exit functions, and ends the workers. Waits as long as that takes.
+    /// Finishes all calls and their callbacks, runs the workers' exit functions, and ends the workers. Waits as long as
+    /// that takes. In a callback it does not wait for callbacks.
     ///
     /// # Errors
     /// [`Error::Task`] of kind [`TaskErrorKind::Exit`](crate::TaskErrorKind::Exit) when an exit function failed;
@@ -93,12 +94,14 @@ impl<S> WorkerPool<S> {
         engine.wait_idle();
         engine.shut_down();
         engine.wait_stopped()?;
+        self.handle.background().join();
         let exits = engine.take_exits();
         Ok(ExitResults { exits: exits.into_values(), codec: self.handle.config().codec })
     }
 
     /// Ends the workers now, even in the middle of a task; unfinished calls return [`Error::Closed`]. Idle workers get
-    /// half a second to shut down in order: see the [guide](crate::guide::state). Dropping the pool does the same.
+    /// half a second to shut down in order: see the [guide](crate::guide::state). So do callbacks to return; one that
+    /// takes longer goes on without the pool. Dropping the pool does the same.
     pub fn terminate(self) {
         drop(self);
     }

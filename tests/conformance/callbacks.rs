@@ -1,0 +1,350 @@
+//! Callbacks, wakers and bars of calls in the background run beside the pool: it goes on whatever they wait for.
+
+use std::fs;
+use std::io;
+use std::pin::Pin;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
+use std::thread;
+use std::time::Duration;
+
+use pool::indicatif::{ProgressBar, ProgressDrawTarget, TermLike};
+use pool::{AsyncResult, Error, StartMethod, WorkerPool, worker_task};
+
+use crate::harness::cases;
+use crate::support::{Tokens, assert_fails, assert_usable, pool, square, squares, wait_for_token};
+
+cases! {
+    All: waits_for_another_call, waits_for_the_callback_of_another_call, a_waker_waits_for_a_call,
+         the_pool_goes_on_meanwhile, a_bar_blocks, each_runs_once_and_in_order, joins_the_pool, drops_the_pool,
+         join_waits_for_it, dropped_while_it_runs, cancels, threads_of_its_own;
+}
+
+#[worker_task]
+fn fails(x: u64) -> u64 {
+    panic!("never {x}")
+}
+
+fn waits_for_another_call(method: StartMethod) -> Result<(), Error> {
+    let pool = Arc::new(pool(method)?);
+    let (send, received) = channel();
+    let (good, bad) = (send.clone(), send);
+    let again = Arc::clone(&pool);
+    let first = square::apply_async(&pool, 3).on_success(move |value| {
+        let waited = square::apply_async(&again, *value).get();
+        let blocked = square::apply(&again, 4);
+        let all = square::par_map(&again, 0..10);
+        let lazy: Result<Vec<u64>, Error> = square::par_imap(&again, 0..10).collect();
+        let rest = all.is_ok_and(|all| all == squares(10)) && lazy.is_ok_and(|lazy| lazy == squares(10));
+        good.send((waited.unwrap(), blocked.unwrap(), rest)).unwrap();
+    });
+    assert_eq!(first.get()?, 9);
+    assert_eq!(received.recv(), Ok((81, 16, true)));
+    let again = Arc::clone(&pool);
+    let failed = fails::apply_async(&pool, 3).on_error(move |_| {
+        let later = fails::apply_async(&again, 4).get();
+        bad.send((square::job(&again).map_async(0..3).get().unwrap()[2], 0, later.is_err())).unwrap();
+    });
+    assert!(failed.get().is_err());
+    assert_eq!(received.recv(), Ok((4, 0, true)));
+    Ok(())
+}
+
+fn waits_for_the_callback_of_another_call(method: StartMethod) -> Result<(), Error> {
+    let pool = Arc::new(pool(method)?);
+    let (send, received) = channel();
+    let again = Arc::clone(&pool);
+    let first = square::apply_async(&pool, 2).on_success(move |value| {
+        let (tell, told) = channel();
+        let inner = square::apply_async(&again, *value).on_success(move |value| tell.send(*value).unwrap());
+        send.send((told.recv().unwrap(), inner.get().unwrap())).unwrap();
+    });
+    assert_eq!(first.get()?, 4);
+    assert_eq!(received.recv(), Ok((16, 16)));
+    Ok(())
+}
+
+/// Calls the pool, and waits for that, as an executor does that runs its tasks wherever they are woken.
+struct Inline(Mutex<Option<(Arc<WorkerPool>, Sender<u64>)>>);
+
+impl Wake for Inline {
+    fn wake(self: Arc<Self>) {
+        if let Some((pool, tell)) = self.0.lock().unwrap().take() {
+            tell.send(square::apply_async(&pool, 5).get().unwrap()).unwrap();
+        }
+    }
+}
+
+/// A result of a call that waits for a token, polled once with this waker.
+fn pending(pool: &WorkerPool, tokens: [&str; 2], waker: &Waker) -> AsyncResult<u64> {
+    let mut result = wait_for_token::apply_async(pool, (tokens[0], tokens[1], 1));
+    assert!(Future::poll(Pin::new(&mut result), &mut Context::from_waker(waker)).is_pending());
+    result
+}
+
+fn a_waker_waits_for_a_call(method: StartMethod) -> Result<(), Error> {
+    let pool = Arc::new(pool(method)?);
+    let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+    let (tell, told) = channel();
+    let waker = Waker::from(Arc::new(Inline(Mutex::new(Some((Arc::clone(&pool), tell))))));
+    let result = pending(&pool, [&started.path(), &go_on.path()], &waker);
+    started.take(1);
+    go_on.put(1);
+    assert_eq!(told.recv(), Ok(25));
+    assert_eq!(result.get()?, 1);
+    Ok(())
+}
+
+/// A callback that says when it runs, and then waits until it is let go.
+fn blocker() -> (impl FnOnce(&u64) + Send + 'static, Receiver<()>, Sender<()>) {
+    let ((tell, runs), (release, released)) = (channel(), channel::<()>());
+    let run = move |_: &u64| {
+        let _ = tell.send(());
+        let _ = released.recv();
+    };
+    (run, runs, release)
+}
+
+fn the_pool_goes_on_meanwhile(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let (run, runs, release) = blocker();
+    let blocked = square::apply_async(&pool, 3).on_success(run);
+    runs.recv().unwrap();
+    for x in 0..20 {
+        assert_eq!(square::apply_async(&pool, x).get()?, square(x));
+    }
+    assert_eq!(square::job(&pool).map_async(0..1000).get()?, squares(1000));
+    assert_usable(&pool);
+    // The callback of another call runs, too, in a while.
+    let (tell, told) = channel();
+    let other = square::apply_async(&pool, 4).on_success(move |value| tell.send(*value).unwrap());
+    assert_eq!(told.recv(), Ok(16));
+    drop(release);
+    assert_eq!((blocked.get()?, other.get()?), (9, 16));
+    Ok(())
+}
+
+/// A terminal that blocks whatever draws on it.
+#[derive(Debug)]
+struct Blocks(Mutex<(Sender<()>, Receiver<()>)>);
+
+impl Blocks {
+    fn block(&self) -> io::Result<()> {
+        let channels = self.0.lock().unwrap();
+        let _ = channels.0.send(());
+        let _ = channels.1.recv();
+        Ok(())
+    }
+}
+
+impl TermLike for Blocks {
+    fn width(&self) -> u16 {
+        80
+    }
+
+    fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+        self.block()
+    }
+
+    fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+        self.block()
+    }
+
+    fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+        self.block()
+    }
+
+    fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+        self.block()
+    }
+
+    fn write_line(&self, _: &str) -> io::Result<()> {
+        self.block()
+    }
+
+    fn write_str(&self, _: &str) -> io::Result<()> {
+        self.block()
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.block()
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.block()
+    }
+}
+
+fn a_bar_blocks(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+    let (started_path, go_on_path) = (started.path(), go_on.path());
+    let ((tell, draws), (release, released)) = (channel(), channel());
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+    let items = (0..2).map(|x| (&*started_path, &*go_on_path, x));
+    let call = wait_for_token::job(&pool).progress(bar.clone()).map_async(items);
+    started.take(2);
+    bar.set_draw_target(ProgressDrawTarget::term_like(Box::new(Blocks(Mutex::new((tell, released))))));
+    go_on.put(2);
+    draws.recv().unwrap();
+    for x in 0..20 {
+        assert_eq!(square::apply_async(&pool, x).get()?, square(x));
+    }
+    drop(release);
+    assert_eq!(call.get()?, [0, 1]);
+    Ok(())
+}
+
+fn each_runs_once_and_in_order(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let (send, received) = channel();
+    let results: Vec<_> = (0..200)
+        .map(|x| {
+            let (first, second, never) = (send.clone(), send.clone(), send.clone());
+            square::apply_async(&pool, x)
+                .on_success(move |value| first.send((*value, 1)).unwrap())
+                .on_error(move |_| never.send((0, 0)).unwrap())
+                .on_success(move |value| second.send((*value, 2)).unwrap())
+        })
+        .collect();
+    for (x, result) in results.iter().enumerate() {
+        assert_eq!(result.get()?, square(x as u64));
+    }
+    drop(send);
+    let calls: Vec<(u64, u32)> = received.iter().collect();
+    // Those of one call follow each other, in the order in which they were given.
+    assert!(calls.chunks_exact(2).all(|pair| pair[0].0 == pair[1].0 && (pair[0].1, pair[1].1) == (1, 2)));
+    let mut values: Vec<u64> = calls.iter().step_by(2).map(|(value, _)| *value).collect();
+    values.sort_unstable();
+    assert_eq!(values, squares(200));
+    Ok(())
+}
+
+fn joins_the_pool(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let (give, given) = channel::<WorkerPool>();
+    let (tell, told) = channel();
+    let result = square::apply_async(&pool, 3).on_success(move |_| {
+        let pool = given.recv().unwrap();
+        let other = square::apply_async(&pool, 4);
+        let joined = pool.join().map(|_| ());
+        tell.send((joined, other.get().unwrap())).unwrap();
+    });
+    give.send(pool).unwrap();
+    let (joined, other) = told.recv().unwrap();
+    joined?;
+    assert_eq!((result.get()?, other), (9, 16));
+    Ok(())
+}
+
+fn drops_the_pool(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+    let unfinished = wait_for_token::apply_async(&pool, (&started.path(), &go_on.path(), 1));
+    started.take(1);
+    let (closed, was_closed) = channel();
+    let unfinished = unfinished.on_error(move |error| closed.send(error.clone()).unwrap());
+    let (give, given) = channel::<WorkerPool>();
+    let (tell, told) = channel();
+    let result = square::apply_async(&pool, 3).on_success(move |_| {
+        drop(given.recv().unwrap());
+        tell.send(()).unwrap();
+    });
+    give.send(pool).unwrap();
+    told.recv().unwrap();
+    assert_eq!(result.get()?, 9);
+    assert_fails!(unfinished.get(), Error::Closed);
+    // Its callback runs after the one that has ended the pool.
+    assert!(matches!(was_closed.recv(), Ok(Error::Closed)));
+    // Threads can't be killed; this one is let go.
+    go_on.put(1);
+    Ok(())
+}
+
+fn join_waits_for_it(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let (run, runs, release) = blocker();
+    let (tell, told) = channel();
+    let result =
+        square::apply_async(&pool, 3).on_success(run).on_success(move |value| tell.send(*value).unwrap());
+    runs.recv().unwrap();
+    thread::scope(|scope| {
+        let joins = scope.spawn(|| pool.join().map(|_| ()));
+        assert!(told.recv_timeout(Duration::from_millis(1)).is_err());
+        drop(release);
+        joins.join().unwrap()
+    })?;
+    assert_eq!((told.try_recv(), result.get()?), (Ok(9), 9));
+    Ok(())
+}
+
+fn dropped_while_it_runs(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let (run, runs, release) = blocker();
+    let (tell, told) = channel();
+    let result = square::apply_async(&pool, 3).on_success(run).on_success(move |_| tell.send(()).unwrap());
+    runs.recv().unwrap();
+    // It is never waited for without end.
+    drop(pool);
+    drop(release);
+    told.recv().unwrap();
+    assert_eq!(result.get()?, 9);
+    wait_until_no_callbacks_run();
+    Ok(())
+}
+
+fn cancels(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+    let waits = Arc::new(wait_for_token::apply_async(&pool, (&started.path(), &go_on.path(), 1)));
+    started.take(1);
+    let (handle, cancelled) = (pool.cancel_handle(), Arc::clone(&waits));
+    let (tell, told) = channel();
+    let first = square::apply_async(&pool, 3).on_success(move |_| {
+        cancelled.cancel();
+        tell.send(cancelled.get().map(|_| ())).unwrap();
+        handle.cancel();
+    });
+    assert!(matches!(told.recv().unwrap(), Err(Error::Cancelled)));
+    assert_eq!(first.get()?, 9);
+    go_on.put(1);
+    drop(first);
+    pool.join().map(|_| ())
+}
+
+fn threads_of_its_own(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+    let keeps_it_awake = wait_for_token::apply_async(&pool, (&started.path(), &go_on.path(), 1));
+    started.take(1);
+    for x in 0..10 {
+        assert_eq!(square::apply_async(&pool, x).get()?, square(x));
+    }
+    assert_eq!(callback_threads(), 0, "no callback, no thread");
+    let (tell, told) = channel();
+    for x in 0..100 {
+        let tell = tell.clone();
+        let _ = square::apply_async(&pool, x).on_success(move |value| tell.send(*value).unwrap()).get()?;
+    }
+    assert_eq!(told.iter().take(100).collect::<Vec<_>>(), squares(100));
+    assert!((1..=2).contains(&callback_threads()));
+    go_on.put(1);
+    assert_eq!(keeps_it_awake.get()?, 1);
+    wait_until_no_callbacks_run();
+    assert_usable(&pool);
+    Ok(())
+}
+
+/// How many threads run callbacks.
+fn callback_threads() -> usize {
+    let tasks = fs::read_dir("/proc/self/task").expect("/proc is mounted");
+    let names = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+    names.filter(|name| name.trim_end() == "pool callbacks").count()
+}
+
+fn wait_until_no_callbacks_run() {
+    while callback_threads() > 0 {
+        thread::yield_now();
+    }
+}
