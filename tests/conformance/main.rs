@@ -54,6 +54,7 @@ mod options;
 mod order_tasks;
 mod progress;
 mod progress_lines;
+mod starts;
 mod timeline;
 // Failures.
 mod backtraces;
@@ -100,6 +101,7 @@ const TOPICS: &[&[harness::Case]] = &[
     insights::CASES,
     long_texts::CASES,
     logs::CASES,
+    starts::CASES,
     timeline::CASES,
     progress::CASES,
     progress_lines::CASES,

@@ -47,6 +47,7 @@ impl Scratch {
 impl State {
     /// Sends items of the job while the supervisor grants chunks and items are buffered.
     pub(super) fn feed(&mut self, job: JobId, feed: &mut dyn Feed) {
+        self.set_waiting(job, feed.buffered());
         while let Some(grant) = self.grant(job) {
             let (first, most, whole) = match grant.work {
                 Work::Fresh { first, most, whole } => (first, most, whole),

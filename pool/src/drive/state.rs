@@ -164,6 +164,13 @@ impl State {
         }
     }
 
+    /// Notes how many items the caller has at hand, and starts the workers that they want.
+    pub(super) fn set_waiting(&mut self, job: JobId, items: u64) {
+        if self.supervisor.set_waiting(job, items) {
+            self.handle(Event::Wanted);
+        }
+    }
+
     /// Swaps the call's inbox with an empty one.
     pub(super) fn take_inbox(&mut self, job: JobId, empty: &mut Inbox) {
         let is_open = self.jobs.get(job).is_some();

@@ -353,7 +353,7 @@ where
         Ok(results.into_results())
     }
 
-    /// Opens the call; this starts the workers if there are none.
+    /// Opens the call; this starts the workers that its tasks want.
     fn open<'i, C: Iterator<Item = T::Item<'i>>>(
         mut self,
         items: C,

@@ -28,6 +28,8 @@ pub(super) struct Job {
     pub(super) next: TaskIndex,
     /// The input has no more items.
     pub(super) ended: bool,
+    /// How many items its caller has at hand that were not handed out.
+    pub(super) waiting: u64,
     /// The number of tasks that workers have.
     pub(super) in_flight: u64,
     /// The number of results that the caller has not taken yet.
@@ -54,6 +56,7 @@ impl Job {
             plan,
             next: TaskIndex::default(),
             ended: false,
+            waiting: 0,
             in_flight: 0,
             held: 0,
             held_bytes: 0,
@@ -84,6 +87,36 @@ impl Job {
         self.open && (!self.ended || !self.backlog.is_empty())
     }
 
+    /// How many workers it could keep busy: one for each task without an outcome, or for each chunk of them if the
+    /// caller chose how chunks are made.
+    pub(super) fn demand(&self) -> u64 {
+        if !self.open {
+            return self.in_flight;
+        }
+        let most = self.plan.max_active.unwrap_or(u64::MAX);
+        self.chunks_of(self.known().saturating_sub(self.done).min(most))
+    }
+
+    /// How many chunks are known that no worker has.
+    pub(super) fn unsent(&self) -> u64 {
+        self.chunks_of(self.known() - self.next.number() + self.backlog.len() as u64)
+    }
+
+    /// How many tasks it is known to have.
+    fn known(&self) -> u64 {
+        let next = self.next.number();
+        let promised = self.plan.total.unwrap_or(0).max(next + self.waiting);
+        if self.ended { next } else { promised }
+    }
+
+    /// How many chunks this many tasks make.
+    fn chunks_of(&self, tasks: u64) -> u64 {
+        match self.plan.chunking {
+            Chunking::Splits { splits, total } => splits::parts(splits, total, tasks).min(tasks),
+            Chunking::Adaptive | Chunking::Size(_) => tasks.div_ceil(self.plan.whole_chunk().max(1)),
+        }
+    }
+
     /// Counts outcomes that wait for the caller.
     pub(super) fn hold(&mut self, count: u64, bytes: u64) {
         self.held += count;
@@ -102,6 +135,7 @@ impl Job {
         self.backlog.pop_front().unwrap_or_else(|| {
             let first = self.next;
             self.next += count;
+            self.waiting = self.waiting.saturating_sub(count);
             (first, 1)
         })
     }

@@ -23,6 +23,8 @@ pub(crate) enum Event {
     Sent { job: JobId, worker: WorkerId, count: u64 },
     /// The job's next item, granted to this worker, could not be encoded, or not be kept to be sent again.
     Unsendable { job: JobId, worker: WorkerId },
+    /// More items wait than the workers that are there can take: see [`Supervisor::set_waiting`].
+    Wanted,
     /// The job's input has no more items.
     InputEnded { job: JobId },
     /// The caller took results.

@@ -59,6 +59,8 @@ struct World {
     events: u64,
     /// The lifespan of all jobs, so that no worker may outlive it.
     lifespan: Option<u64>,
+    /// Whether chunk i goes to worker i.
+    orders_tasks: bool,
     /// From now on nothing goes wrong.
     calm: bool,
 }
@@ -80,6 +82,7 @@ impl World {
             consequences: VecDeque::new(),
             events: 0,
             lifespan,
+            orders_tasks: order_tasks,
             calm: false,
         }
     }
@@ -123,6 +126,7 @@ impl World {
         match action {
             Action::Start { worker } => {
                 assert!(self.workers[worker].is_none(), "worker {worker} is started twice");
+                self.check_is_wanted(worker);
                 if !self.calm && self.random.one_in(40) {
                     let is_final = self.random.one_in(4);
                     self.consequences.push_back(Event::NotStarted { worker, is_final });
@@ -181,6 +185,31 @@ impl World {
                 call.over = true;
             }
         }
+    }
+
+    /// Checks that there are fewer workers than tasks without an outcome, of which each could keep one busy. Not for a
+    /// replacement where each chunk has a worker of its own.
+    fn check_is_wanted(&self, worker: WorkerId) {
+        let is_free = |process: &&Process| !process.killed && !process.exits;
+        let there = self.workers.iter().flatten().filter(is_free).count() as u64;
+        let open = |call: &Call| call.left + call.handed_out - call.outcomes.len() as u64;
+        let is_closed = |job: &JobId| !self.calls.contains_key(job);
+        let of = |order: &Order| match order {
+            Order::Task { job, .. } => Some(*job),
+            _ => None,
+        };
+        let occupying = |process: &Process| {
+            let orders = process.orders.iter().filter_map(|(_, order)| of(order));
+            let replies = process.replies.iter().filter_map(|reply| match reply {
+                Reply::Value { job, .. } => Some(*job),
+                Reply::Failed(order) => of(order),
+                _ => None,
+            });
+            orders.chain(replies).filter(is_closed).count() as u64
+        };
+        let occupying: u64 = self.workers.iter().flatten().map(occupying).sum();
+        let tasks = self.calls.values().map(open).sum::<u64>() + occupying;
+        assert!(there < tasks || self.orders_tasks, "worker {worker} is started for {tasks} tasks");
     }
 
     fn push(&mut self, worker: WorkerId, order: Order) {

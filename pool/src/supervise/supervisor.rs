@@ -28,6 +28,9 @@ pub(crate) struct Supervisor {
     /// Whether workers can be killed: processes can, threads can't.
     killable: bool,
     shutting_down: bool,
+    /// How many workers there are, and how many of them take orders.
+    present: usize,
+    taking: usize,
     /// How many tasks a worker may be handed in its life: the shortest lifespan of the open jobs.
     lifespan: u64,
     /// How long an exit function may take: the limit of the last job that had one.
@@ -46,6 +49,8 @@ impl Supervisor {
             order_tasks,
             killable,
             shutting_down: false,
+            present: 0,
+            taking: 0,
             lifespan: u64::MAX,
             exit_limit_ns: None,
             suspension: Suspension::default(),
@@ -60,6 +65,7 @@ impl Supervisor {
         match event {
             Event::Opened { job, plan, encoded } => self.opened(job, plan, encoded),
             Event::Sent { job, worker, count } => self.sent(job, worker, count),
+            Event::Wanted => self.start_wanted(),
             Event::InputEnded { job } => self.input_ended(job),
             Event::Taken { job, count, bytes } => {
                 if let Some(job) = self.jobs.get_mut(&job) {
@@ -88,7 +94,7 @@ impl Supervisor {
 
     /// Whether every worker has ended.
     pub(crate) fn all_ended(&self) -> bool {
-        self.workers.iter().all(|worker| worker.phase == Phase::Absent)
+        self.present == 0
     }
 
     /// Whether no job is open or still running.

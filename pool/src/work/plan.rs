@@ -43,6 +43,11 @@ pub(crate) mod splits {
         (u128::from(index) * u128::from(splits) / u128::from(total.max(1))) as u64
     }
 
+    /// How many parts hold this many tasks, rounded up.
+    pub(crate) fn parts(splits: u64, total: u64, tasks: u64) -> u64 {
+        (u128::from(tasks) * u128::from(splits)).div_ceil(u128::from(total.max(1))) as u64
+    }
+
     /// The end of the part that holds this index.
     pub(crate) fn end(splits: u64, total: u64, index: u64) -> u64 {
         let next = u128::from(number(splits, total, index)) + 1;

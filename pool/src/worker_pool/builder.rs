@@ -97,8 +97,8 @@ impl WorkerPoolBuilder {
 
 impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
     /// Sets how many workers the pool has, from 1 to 65536. Default: [`cpu_count`](crate::cpu_count), the number of
-    /// CPUs that this process may use. Each worker is a process (or thread) with its own memory; all of them start at
-    /// the first call.
+    /// CPUs that this process may use. Each worker is a process (or thread) with its own memory. It starts when there is
+    /// a task, or a chunk, for it: a call with two tasks starts at most two workers.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
         self

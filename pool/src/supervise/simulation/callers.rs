@@ -95,6 +95,12 @@ impl World {
     }
 
     pub(super) fn feed(&mut self, job: JobId) {
+        let Some(call) = self.calls.get(&job) else { return };
+        let waiting = if self.calm { call.left } else { self.random.below(call.left + 1) };
+        // A caller that has no more items, or has sent all before, reports none.
+        if waiting > 0 && self.supervisor.set_waiting(job, waiting) {
+            self.tell(Event::Wanted);
+        }
         while let Some(Grant { worker, work }) = self.supervisor.grant(job) {
             let Some(call) = self.calls.get_mut(&job) else { panic!("job {job} is forgotten") };
             let Some(process) = &mut self.workers[worker] else { panic!("worker {worker} is not there") };

@@ -35,11 +35,14 @@ pub(super) struct Process {
     pub(super) recall_wanted: bool,
     pub(super) replies: VecDeque<Reply>,
     pub(super) killed: bool,
+    /// Whether it was sent the exit order.
+    pub(super) exits: bool,
     pub(super) served: u64,
 }
 
 impl Process {
     pub(super) fn push(&mut self, order: Order) {
+        self.exits |= order == Order::Exit;
         self.orders.push_back((self.next_unit, order));
         self.next_unit += 1;
     }

@@ -14,20 +14,13 @@ impl Supervisor {
         job.backlog.extend(TaskIndex::default().range(encoded).map(|index| (index, 1)));
         self.jobs.insert(id, job);
         self.update_lifespan();
-        let mut due = Vec::new();
         for worker in self.workers.ids() {
-            if self.workers[worker].phase == Phase::Absent {
-                if self.workers[worker].retry_at.is_none_or(|at| at <= self.now) {
-                    due.push(worker);
-                }
-                continue;
-            }
             self.retire_if_old(worker);
             if self.workers[worker].takes_orders() {
                 profile.into_iter().for_each(|profile| self.send_init(worker, profile));
             }
         }
-        self.start(&due);
+        self.start_wanted();
     }
 
     pub(super) fn sent(&mut self, id: JobId, worker: WorkerId, count: u64) {
@@ -39,6 +32,7 @@ impl Supervisor {
         entry.push(OrderKind::Tasks { job: id, first, count, attempt }, self.now);
         entry.served += count;
         self.retire_if_old(worker);
+        self.start_next();
     }
 
     /// Fails the next item, which could not be encoded, or not be kept to be sent again.
@@ -48,6 +42,7 @@ impl Supervisor {
         let unit = self.workers[worker].queue.next_unit();
         self.fail_task(worker, unit, id, index, attempt, Cause::Reported, 0);
         self.finish_if_done(id);
+        self.start_next();
     }
 
     pub(super) fn input_ended(&mut self, id: JobId) {

@@ -12,6 +12,71 @@ const BACK_OFF_NS: u64 = 25_000_000;
 const LONGEST_BACK_OFF_NS: u64 = 5_000_000_000;
 
 impl Supervisor {
+    /// Notes how many items of the job wait to be sent. True if they want more workers: then report [`Event::Wanted`].
+    pub(crate) fn set_waiting(&mut self, id: JobId, count: u64) -> bool {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.waiting = count;
+        }
+        self.workers_to_start().next().is_some()
+    }
+
+    /// Starts the workers that the open jobs want.
+    pub(super) fn start_wanted(&mut self) {
+        let wanted: Vec<WorkerId> = self.workers_to_start().collect();
+        self.start(&wanted);
+    }
+
+    /// Starts the worker of the next chunk, where each chunk has a worker of its own. Call it when another chunk may be
+    /// the next.
+    pub(super) fn start_next(&mut self) {
+        if self.order_tasks {
+            self.start_wanted();
+        }
+    }
+
+    /// The workers that are not there, and for which there is work now.
+    fn workers_to_start(&self) -> impl Iterator<Item = WorkerId> {
+        let most = if self.lacks_workers() { self.workers.len() } else { 0 };
+        let missing = if self.order_tasks || most == 0 { most } else { self.missing() as usize };
+        let is_due = |worker: &WorkerId| {
+            let Worker { phase, retry_at, .. } = self.workers[*worker];
+            phase == Phase::Absent && retry_at.is_none_or(|at| at <= self.now)
+        };
+        let is_wanted = |worker: &WorkerId| !self.order_tasks || self.is_next(*worker);
+        self.workers.ids().take(most).filter(move |worker| is_due(worker) && is_wanted(worker)).take(missing)
+    }
+
+    /// Whether to start this worker, which is not there.
+    pub(super) fn is_wanted(&self, worker: WorkerId) -> bool {
+        self.lacks_workers() && if self.order_tasks { self.is_next(worker) } else { self.missing() > 0 }
+    }
+
+    fn lacks_workers(&self) -> bool {
+        self.present < self.workers.len() && !self.shutting_down
+    }
+
+    /// How many more workers the jobs could keep busy than take orders. Tasks of closed jobs count, because they occupy
+    /// workers. Looks at few more jobs than there are workers.
+    fn missing(&self) -> u64 {
+        let (mut wanted, most) = (0, self.workers.len() as u64);
+        for job in self.jobs.values() {
+            wanted = most.min(wanted + job.demand().min(most));
+            if wanted == most {
+                break;
+            }
+        }
+        wanted.saturating_sub(self.taking as u64)
+    }
+
+    /// Whether one of the next chunks goes to this worker, where each chunk has a worker of its own.
+    fn is_next(&self, worker: WorkerId) -> bool {
+        let workers = self.workers.len() as u64;
+        self.jobs.values().filter(|job| job.has_work()).any(|job| {
+            let ahead = (worker.0 as u64 + workers - job.chunk() % workers) % workers;
+            ahead < job.unsent()
+        })
+    }
+
     /// Starts workers, and then sends their init orders, so that each boots while the next is started.
     pub(super) fn start(&mut self, workers: &[WorkerId]) {
         if workers.is_empty() {
@@ -21,6 +86,8 @@ impl Supervisor {
             let entry = &mut self.workers[worker];
             let life = Worker::absent(entry.failed_starts);
             *entry = Worker { phase: Phase::Starting, head_since: self.now, ..life };
+            self.present += 1;
+            self.taking += 1;
             self.actions.push(Action::Start { worker });
         }
         let profiles: Vec<ProfileId> =
@@ -47,6 +114,7 @@ impl Supervisor {
         if entry.takes_orders() {
             entry.push(OrderKind::Exit, self.now);
             entry.phase = Phase::Retiring;
+            self.taking -= 1;
             self.actions.push(Action::SendExit { worker });
         }
     }
@@ -56,6 +124,7 @@ impl Supervisor {
         let entry = &mut self.workers[worker];
         if entry.is_there() {
             let unit = entry.queue.head().map_or_else(Unit::default, |batch| batch.unit);
+            self.taking -= usize::from(entry.takes_orders());
             entry.killed_for = Some((unit, cause));
             self.actions.push(Action::Kill { worker });
         }
@@ -157,12 +226,17 @@ impl Supervisor {
     fn ended(&mut self, worker: WorkerId, failed_start: bool, is_final: bool) {
         self.requeue_from(worker, None);
         let entry = &mut self.workers[worker];
+        self.taking -= usize::from(entry.takes_orders());
+        self.present -= 1;
         *entry = Worker::absent(entry.failed_starts);
         if !self.needs_workers() {
             return;
         }
         if !failed_start || (!is_final && self.failed_starts() < MAX_FAILED_STARTS) {
-            self.start(&[worker]);
+            if self.is_wanted(worker) {
+                self.start(&[worker]);
+            }
+            self.start_wanted();
         } else if self.all_ended() {
             self.fail_jobs(worker, JobCause::NotStarted, |_| true);
             self.reset_backoff();
@@ -170,6 +244,7 @@ impl Supervisor {
             let entry = &mut self.workers[worker];
             let wait = (BACK_OFF_NS << entry.failed_starts.min(10)).min(LONGEST_BACK_OFF_NS);
             entry.retry_at = Some(self.now + wait);
+            self.start_next();
         }
     }
 

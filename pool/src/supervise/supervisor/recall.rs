@@ -30,6 +30,7 @@ impl Supervisor {
             self.workers[worker].push(OrderKind::Resume, self.now);
             self.actions.push(Action::SendResume { worker });
         }
+        self.start_next();
     }
 
     /// Removes everything from this unit on from the queue, or the whole queue. Open jobs get their tasks back.

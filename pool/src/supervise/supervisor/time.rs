@@ -46,7 +46,7 @@ impl Supervisor {
     pub(super) fn deadline_of(&self, id: WorkerId, another_is_idle: bool) -> Option<u64> {
         let worker = &self.workers[id];
         if worker.phase == Phase::Absent {
-            return worker.retry_at.filter(|_| self.needs_workers());
+            return worker.retry_at.filter(|_| self.is_wanted(id));
         }
         if worker.phase == Phase::Starting {
             return Some(worker.head_since + BOOT_NS);

@@ -1,0 +1,116 @@
+//! How many workers start, and when.
+
+use pool::shared::SharedBarrier;
+use pool::{Error, StartMethod, WorkerPool, worker_exit, worker_task};
+
+use crate::harness::cases;
+use crate::support::{Tokens, builder, sorted, square, squares, wait_for_token};
+
+cases! {
+    All: as_many_as_tasks, none_without_a_task, as_many_as_chunks, as_many_as_may_be_active,
+        one_for_calls_one_after_another, all_for_an_input_of_unknown_length, one_more_for_each_that_is_busy,
+        those_whose_chunks_there_are;
+}
+
+#[worker_exit]
+fn gone(#[worker_id] id: usize) -> usize {
+    id
+}
+
+#[worker_task(exit = gone)]
+fn plain(x: u64) -> u64 {
+    x
+}
+
+/// The numbers of the workers that have run, each as often as it was started.
+fn started<S: 'static>(pool: WorkerPool<S>) -> Result<Vec<usize>, Error> {
+    Ok(sorted(pool.join()?.exit_results::<gone>()?))
+}
+
+fn as_many_as_tasks(method: StartMethod) -> Result<(), Error> {
+    for tasks in [1, 2, 5] {
+        let pool = builder(method).workers(16).build()?;
+        assert_eq!(plain::par_map(&pool, 0..tasks)?, (0..tasks).collect::<Vec<_>>());
+        assert!((1..=tasks as usize).contains(&started(pool)?.len()), "{tasks} tasks");
+    }
+    Ok(())
+}
+
+fn none_without_a_task(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(16).build()?;
+    assert!(plain::par_map(&pool, 0..0)?.is_empty());
+    assert!(plain::par_imap(&pool, (0..10).filter(|x| *x > 10)).next().is_none());
+    assert!(plain::job(&pool).map_async(0..0).get()?.is_empty());
+    assert!(started(pool)?.is_empty());
+    Ok(())
+}
+
+fn as_many_as_chunks(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(16).build()?;
+    plain::job(&pool).chunk_size(40).map(0..100)?;
+    assert!((1..=3).contains(&started(pool)?.len()));
+    let pool = builder(method).workers(16).build()?;
+    plain::job(&pool).n_splits(4).map(0..100)?;
+    assert!((1..=4).contains(&started(pool)?.len()));
+    Ok(())
+}
+
+fn as_many_as_may_be_active(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(16).build()?;
+    plain::job(&pool).max_tasks_active(3).map(0..100)?;
+    assert!((1..=3).contains(&started(pool)?.len()));
+    Ok(())
+}
+
+fn one_for_calls_one_after_another(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(16).build()?;
+    for x in 0..20 {
+        assert_eq!(plain::apply(&pool, x)?, x);
+        assert_eq!(plain::apply_async(&pool, x).get()?, x);
+    }
+    assert!(started(pool)?.len() <= 2, "a call can be answered before its worker is known to be idle");
+    Ok(())
+}
+
+#[worker_task]
+fn meet(#[shared] all: &SharedBarrier, _x: usize) -> bool {
+    all.wait().is_ok()
+}
+
+/// The tasks wait for each other, so this ends only if each has a worker of its own.
+fn all_for_an_input_of_unknown_length(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(6).shared(SharedBarrier::new(6)?).build()?;
+    assert_eq!(meet::par_map(&pool, (0..6).filter(|_| true))?, [true; 6]);
+    let pool = builder(method).workers(6).shared(SharedBarrier::new(6)?).build()?;
+    let results: Result<Vec<bool>, Error> = meet::par_imap(&pool, (0..).take_while(|x| *x < 18)).collect();
+    assert_eq!(results?, [true; 18]);
+    Ok(())
+}
+
+fn one_more_for_each_that_is_busy(method: StartMethod) -> Result<(), Error> {
+    let (mut begun, mut go_on) = (Tokens::new(), Tokens::new());
+    let (begun_path, go_on_path) = (begun.path(), go_on.path());
+    let pool = builder(method).workers(3).build()?;
+    let first = wait_for_token::apply_async(&pool, (&begun_path, &go_on_path, 1));
+    begun.take(1);
+    let second = wait_for_token::apply_async(&pool, (&begun_path, &go_on_path, 2));
+    begun.take(1);
+    // Both are busy, and nothing but a third can run these.
+    assert_eq!(square::par_map(&pool, 0..20)?, squares(20));
+    go_on.put(2);
+    assert_eq!((first.get()?, second.get()?), (1, 2));
+    Ok(())
+}
+
+#[worker_task(exit = gone)]
+fn who(#[worker_id] id: usize, _x: u64) -> usize {
+    id
+}
+
+fn those_whose_chunks_there_are(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(8).order_tasks(true).build()?;
+    assert_eq!(who::job(&pool).chunk_size(2).map(0..6)?, [0, 0, 1, 1, 2, 2]);
+    assert_eq!(who::job(&pool).chunk_size(1).map((0..4).filter(|_| true))?, [0, 1, 2, 3]);
+    assert_eq!(started(pool)?, [0, 1, 2, 3]);
+    Ok(())
+}
