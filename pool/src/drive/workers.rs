@@ -135,6 +135,7 @@ impl Workers {
         if all_ended {
             self.starter.refresh();
         }
+        self.starter.prepare();
     }
 
     /// Begins to start a worker. Drops the handle of its predecessor, which reaps that and unmaps its lane.

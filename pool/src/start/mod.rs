@@ -89,6 +89,9 @@ pub(crate) trait Starter: Send {
 
     /// From now on, workers that inherit this process's memory get its present state, if possible.
     fn refresh(&mut self) {}
+
+    /// Prepares for starts to come. What inherits this process's memory is made now: soon there may be threads.
+    fn prepare(&mut self) {}
 }
 
 /// A worker that is starting. Several can be starting at once.

@@ -131,4 +131,11 @@ impl Starter for Forking {
             self.server = None;
         }
     }
+
+    fn prepare(&mut self) {
+        if self.inherits && self.server.is_none() {
+            // If that fails, so does the first start, which reports it.
+            self.server = (self.start_server)(&self.config).ok();
+        }
+    }
 }
