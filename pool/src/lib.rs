@@ -108,7 +108,7 @@ pub use init::init;
 #[cfg(feature = "stream")]
 #[cfg_attr(docsrs, doc(cfg(feature = "stream")))]
 pub use job::ResultStream;
-pub use job::{AsyncResult, Imap, Job};
+pub use job::{AsyncResult, CancelHandle, Imap, Job};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use lane::read_any as read_any_lane;
@@ -169,7 +169,7 @@ pub use task::seed::task_seed;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use wire::read_any as read_any_record;
-pub use worker_pool::{CancelHandle, ExitResults, WorkerPool, WorkerPoolBuilder};
+pub use worker_pool::{ExitResults, WorkerPool, WorkerPoolBuilder};
 
 /// Tests the programs of the README like those of the guide.
 #[cfg(doctest)]

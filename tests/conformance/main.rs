@@ -46,6 +46,7 @@ mod shared_mutex;
 mod shared_waits;
 // How long they live, and who gets what.
 mod insights;
+mod ends;
 mod keep_alive;
 mod leaving;
 mod lifespan;
@@ -93,6 +94,7 @@ const TOPICS: &[&[harness::Case]] = &[
     pinning::CASES,
     seeds::CASES,
     daemon::CASES,
+    ends::CASES,
     keep_alive::CASES,
     leaving::CASES,
     lifespan::CASES,

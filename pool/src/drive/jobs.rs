@@ -16,6 +16,8 @@ pub(super) struct Jobs {
     profiles: Vec<ProfileSpec>,
     /// No further calls can be opened.
     closed: bool,
+    /// The same, but calls that are open go on.
+    refuses: bool,
 }
 
 /// An open call.
@@ -43,7 +45,7 @@ pub(super) struct Job {
 impl Jobs {
     /// Opens a call. Returns its id, its plan, and how many items are encoded already.
     pub(super) fn open(&mut self, spec: JobSpec) -> Result<(JobId, Plan, u64), Error> {
-        if self.closed {
+        if self.closed || self.refuses {
             return Err(Error::Closed);
         }
         let JobSpec { task, profile, flags, mut plan, is_shown, is_background, encoded } = spec;
@@ -85,6 +87,11 @@ impl Jobs {
     /// The init function of the worker state that a call's tasks run on.
     pub(super) fn init_of(&self, job: JobId) -> Option<FunctionRef> {
         self.profile(self.get(job)?.profile?).init
+    }
+
+    /// Lets no further call be opened. Those that are open go on.
+    pub(super) fn refuse(&mut self) {
+        self.refuses = true;
     }
 
     /// Lets no further call be opened.

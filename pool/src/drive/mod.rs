@@ -369,6 +369,11 @@ impl LocalEngine {
         self.drive_until(|state| state.is_idle());
     }
 
+    /// Lets no further call be opened.
+    pub(crate) fn refuse_calls(&self) {
+        self.change(State::refuse_calls);
+    }
+
     /// Lets all workers finish their tasks, run their exit functions and end.
     pub(crate) fn shut_down(&self) {
         self.change(State::shut_down);

@@ -133,6 +133,11 @@ impl State {
         }
     }
 
+    /// Lets no further call be opened.
+    pub(super) fn refuse_calls(&mut self) {
+        self.jobs.refuse();
+    }
+
     /// Ends every open call with this error.
     pub(super) fn cancel_all(&mut self, error: &Error) {
         for job in self.jobs.ids() {

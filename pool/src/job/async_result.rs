@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::call::decode;
+use super::cancel::{CallSlot, CancelHandle};
 use super::{Job, input};
 use crate::codec::{ByteBuffer, Codec};
 use crate::engine::Engine;
@@ -22,8 +23,9 @@ use crate::work::Arrival;
 /// The result of a call that runs in the background; from `apply_async` and `map_async`. Also a future.
 ///
 /// Wait for it with [`get`](Self::get), or await it in any executor: a thread of the pool drives the call, so a pending
-/// future costs its executor nothing. Dropping the result does not cancel the call, not even when a `select!` or a time
-/// limit drops it: use [`cancel`](Self::cancel) for that. If the pool ends first, the result is [`Error::Closed`].
+/// future costs its executor nothing. Dropping the result does not cancel the call, unless it was made with
+/// [`cancel_on_drop`](Self::cancel_on_drop), for a `select!` or a time limit. If the pool ends first, the result is
+/// [`Error::Closed`].
 ///
 /// ```
 /// use pool::{WorkerPool, worker_task};
@@ -51,6 +53,7 @@ pub struct AsyncResult<R> {
     read: Arc<dyn Fn(&Arrivals) -> Result<R, Error> + Send + Sync>,
     engine: Weak<Engine>,
     job: JobId,
+    cancels_on_drop: bool,
 }
 
 /// The outcomes of a call, still encoded.
@@ -148,6 +151,15 @@ impl<R> std::fmt::Debug for AsyncResult<R> {
 }
 
 impl<R> AsyncResult<R> {
+    fn new(
+        completion: Arc<Completion>,
+        read: Arc<dyn Fn(&Arrivals) -> Result<R, Error> + Send + Sync>,
+        engine: Weak<Engine>,
+        job: JobId,
+    ) -> Self {
+        Self { completion, read, engine, job, cancels_on_drop: false }
+    }
+
     /// A result that is there from the start: the error of a call that could not be made.
     fn failed(error: Error) -> Self {
         let completion = Arc::new(Completion::default());
@@ -158,6 +170,7 @@ impl<R> AsyncResult<R> {
             read: Arc::new(|_| Err(Error::Closed)),
             engine: Weak::new(),
             job: JobId::default(),
+            cancels_on_drop: false,
         }
     }
 
@@ -220,6 +233,45 @@ impl<R> AsyncResult<R> {
         if let Some(engine) = self.engine.upgrade().filter(|engine| engine.is_here()) {
             engine.cancel(self.job, Error::Cancelled);
         }
+    }
+
+    /// Returns a handle that can cancel this call, and no other one, for whoever has not the result itself.
+    pub fn cancel_handle(&self) -> CancelHandle {
+        CancelHandle::of_one(Arc::new(CallSlot::of(Weak::clone(&self.engine), self.job)))
+    }
+
+    /// Lets the call be cancelled when the result is dropped before it is there: for a `select!` or a time limit, after
+    /// which nobody wants it any more.
+    ///
+    /// ```
+    /// use futures::future::{Either, select};
+    /// use pool::{Error, WorkerPool, worker_task};
+    ///
+    /// #[worker_task]
+    /// fn nap(ms: u64) -> u64 {
+    ///     std::thread::sleep(std::time::Duration::from_millis(ms));
+    ///     ms
+    /// }
+    ///
+    /// /// The answer that comes first. The worker that is at the other one is free again soon.
+    /// async fn first(pool: &WorkerPool, a: u64, b: u64) -> Result<u64, Error> {
+    ///     let (a, b) = (nap::apply_async(pool, a), nap::apply_async(pool, b));
+    ///     match select(a.cancel_on_drop(), b.cancel_on_drop()).await {
+    ///         Either::Left((answer, _)) | Either::Right((answer, _)) => answer,
+    ///     }
+    /// }
+    ///
+    /// #[pool::main]
+    /// fn main() -> Result<(), Error> {
+    ///     let pool = WorkerPool::new(2)?;
+    ///     assert_eq!(futures::executor::block_on(first(&pool, 60_000, 1))?, 1);
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use = "the call is cancelled when this is dropped"]
+    pub fn cancel_on_drop(mut self) -> Self {
+        self.cancels_on_drop = true;
+        self
     }
 
     fn read_now(&self) -> Option<Result<R, Error>> {
@@ -289,6 +341,15 @@ impl<R: Send + 'static> AsyncResult<R> {
             read: Arc::clone(&self.read),
             engine: Weak::clone(&self.engine),
             job: self.job,
+            cancels_on_drop: false,
+        }
+    }
+}
+
+impl<R> Drop for AsyncResult<R> {
+    fn drop(&mut self) {
+        if self.cancels_on_drop && !self.ready() {
+            self.cancel();
         }
     }
 }
@@ -353,6 +414,7 @@ where
     ) -> Result<AsyncResult<R>, Error> {
         let mut plan = self.options.plan(items.size_hint(), self.pool.config())?;
         plan.fail_fast = true;
+        self.check_cancelled()?;
         let mut spec = self.spec(plan)?;
         let codec = self.pool.config().codec;
         for (index, item) in
@@ -373,10 +435,13 @@ where
             progress.iter().for_each(|progress| progress.end(End::Done));
             let nobody_waits = completion.complete(Ok(Arrivals::new(Vec::new(), Vec::new())));
             debug_assert!(nobody_waits.is_none());
-            return Ok(AsyncResult { completion, read, engine: Weak::new(), job: JobId::default() });
+            return Ok(AsyncResult::new(completion, read, Weak::new(), JobId::default()));
         }
         let engine = self.pool.engine();
         let job = self.pool.background().submit(engine, spec, &completion, progress)?;
-        Ok(AsyncResult { completion, read, engine: Arc::downgrade(engine), job })
+        if let Some(call) = self.options.cancel.get() {
+            call.made(engine, job);
+        }
+        Ok(AsyncResult::new(completion, read, Arc::downgrade(engine), job))
     }
 }

@@ -2,7 +2,7 @@
 //! none of the user's callbacks: see [`callbacks`](super::callbacks).
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::{Builder, JoinHandle, current};
 use std::time::Duration;
@@ -22,6 +22,8 @@ use crate::work::{Arrival, Inbox, JobSpec};
 #[derive(Default)]
 pub(crate) struct BackgroundDriver {
     state: Mutex<State>,
+    /// Results were delivered.
+    delivered: Condvar,
     callbacks: Arc<Callbacks>,
 }
 
@@ -33,6 +35,8 @@ struct State {
     calls: HashMap<JobId, PendingCall>,
     thread: Option<JoinHandle<()>>,
     is_running: bool,
+    /// The thread delivers results of calls that it has closed.
+    is_delivering: bool,
 }
 
 /// The thread survives at most this many panics of this crate's own code. It survives the first ones because a panic
@@ -159,6 +163,7 @@ impl BackgroundDriver {
         let calls = {
             let mut state = self.lock();
             state.is_running = false;
+            self.note_delivered(&mut state);
             std::mem::take(&mut state.calls)
         };
         let why =
@@ -189,12 +194,13 @@ impl BackgroundDriver {
             let (mut over, mut notices) = (Vec::new(), Vec::new());
             let wakers = {
                 let mut state = self.lock();
+                self.note_delivered(&mut state);
                 if state.calls.is_empty() && !engine.has_streams() {
                     state.is_running = false;
                     self.callbacks.let_end();
                     return;
                 }
-                let State { calls, .. } = &mut *state;
+                let State { calls, is_delivering, .. } = &mut *state;
                 let jobs: Vec<JobId> = calls.keys().copied().collect();
                 engine.turn_background(jobs.into_iter(), |job, news| {
                     let Some(call) = calls.get_mut(&job) else { return true };
@@ -204,6 +210,7 @@ impl BackgroundDriver {
                     call.inbox.append(news);
                     let is_over = call.is_over();
                     if is_over {
+                        *is_delivering = true;
                         over.extend(calls.remove(&job));
                     }
                     is_over
@@ -218,6 +225,20 @@ impl BackgroundDriver {
             if is_idle {
                 engine.wait(Awaits::Background);
             }
+        }
+    }
+
+    fn note_delivered(&self, state: &mut State) {
+        if std::mem::take(&mut state.is_delivering) {
+            self.delivered.notify_all();
+        }
+    }
+
+    /// Waits until the results of all calls that the engine has closed are delivered.
+    pub(crate) fn wait_delivered(&self) {
+        let mut state = self.lock();
+        while state.is_delivering {
+            state = self.delivered.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 

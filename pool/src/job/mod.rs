@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, TaskError};
@@ -20,6 +21,7 @@ mod background;
 mod call;
 mod callbacks;
 mod calls;
+mod cancel;
 mod chunks;
 mod handle;
 mod imap;
@@ -31,6 +33,8 @@ mod stream;
 
 pub use async_result::AsyncResult;
 use call::Call;
+use cancel::CallSlot;
+pub use cancel::CancelHandle;
 pub(crate) use handle::PoolHandle;
 pub use imap::Imap;
 use input::InputBuffer;
@@ -202,6 +206,35 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
         self
     }
 
+    /// Returns a handle that can cancel this job's call, and no other one, from another thread: also a call that has not
+    /// been made yet, and one that blocks.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use pool::{Error, WorkerPool, worker_task};
+    ///
+    /// #[worker_task]
+    /// fn nap(ms: u64) {
+    ///     std::thread::sleep(Duration::from_millis(ms));
+    /// }
+    ///
+    /// #[pool::main]
+    /// fn main() -> Result<(), Error> {
+    ///     let pool = WorkerPool::new(2)?;
+    ///     let job = nap::job(&pool);
+    ///     let handle = job.cancel_handle();
+    ///     std::thread::scope(|scope| {
+    ///         let call = scope.spawn(|| job.map([60_000; 100]));
+    ///         handle.cancel();
+    ///         assert!(matches!(call.join().unwrap(), Err(Error::Cancelled)));
+    ///     });
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn cancel_handle(&self) -> CancelHandle {
+        CancelHandle::of_one(Arc::clone(self.options.cancel.get_or_init(|| Arc::new(CallSlot::waiting()))))
+    }
+
     /// Makes the workers' state with this init function instead of the task's own. Default: the task's own, from
     /// `#[worker_task(init = ..)]`.
     pub fn worker_init<J: InitOf<T::State>>(self) -> Job<'p, T, S, J, E, O> {
@@ -367,10 +400,19 @@ where
         }
         let (chunk, tasks) = (plan.whole_chunk(), plan.total);
         let (codec, engine) = (self.pool.config().codec, self.pool.engine());
+        self.check_cancelled()?;
         let job = engine.open(JobSpec { is_background: false, ..self.spec(plan)? })?;
+        if let Some(call) = self.options.cancel.get() {
+            call.made(engine, job);
+        }
         let progress = self.options.progress.take().and_then(|request| Progress::new(request, tasks));
         let input = InputBuffer::new(items, self.options.max_items(), codec);
         Ok(Call::new(engine, job, input, chunk, codec, self.options.quiesces, progress))
+    }
+
+    /// An error if the call was cancelled before it is made.
+    fn check_cancelled(&self) -> Result<(), Error> {
+        self.options.cancel.get().map_or(Ok(()), |call| call.check())
     }
 
     /// Describes the call for the engine.

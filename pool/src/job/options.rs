@@ -1,7 +1,9 @@
 //! The options of a job, and the plan that follows from them.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::cancel::CallSlot;
 use crate::error::Error;
 use crate::observe::progress::BarRequest;
 use crate::options::PoolConfig;
@@ -25,6 +27,8 @@ pub(crate) struct Options {
     pub(super) concatenate: bool,
     /// Whether the call, before it returns, waits until no worker is at work on it.
     pub(super) quiesces: bool,
+    /// The call, if somebody may cancel it.
+    pub(super) cancel: OnceLock<Arc<CallSlot>>,
 }
 
 impl Options {

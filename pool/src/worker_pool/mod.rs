@@ -1,7 +1,6 @@
 //! The pool that users hold: its builder, its calls, and its end.
 
 mod builder;
-mod cancel;
 mod cpus;
 mod exits;
 
@@ -10,7 +9,7 @@ use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::job::{AsyncResult, Job, PoolHandle};
+use crate::job::{AsyncResult, CancelHandle, Job, PoolHandle};
 use crate::observe::insights::Insights;
 use crate::observe::timeline::Timeline;
 use crate::options::{PoolConfig, StartMethod};
@@ -20,7 +19,6 @@ use crate::task::seed::Seeds;
 use crate::task::{ReadyFor, RunsOn, Task};
 
 pub use builder::WorkerPoolBuilder;
-pub use cancel::CancelHandle;
 pub use exits::ExitResults;
 
 /// A pool of workers that run tasks.
@@ -77,26 +75,84 @@ impl<S> WorkerPool<S> {
         self.handle.config().method
     }
 
-    /// Returns a handle that can cancel running calls from another thread.
+    /// Returns a handle that can cancel all running calls from another thread. [`Job::cancel_handle`] returns one for a
+    /// single call.
     pub fn cancel_handle(&self) -> CancelHandle {
-        CancelHandle { engine: Arc::downgrade(self.handle.engine()) }
+        CancelHandle::of_all(self.handle.engine())
     }
 
-    /// Finishes all calls and their callbacks, runs the workers' exit functions, and ends the workers. Waits as long as
-    /// that takes. In a callback it does not wait for callbacks.
+    /// Waits until no call is open: each has its result, or was cancelled or dropped. The workers stay. Calls that other
+    /// threads make meanwhile are waited for, too; callbacks, and progress bars of calls in the background, are not.
+    ///
+    /// An iterator or a stream that the calling thread itself holds is an open call: this would wait for ever.
     ///
     /// # Errors
-    /// [`Error::Task`] of kind [`TaskErrorKind::Exit`](crate::TaskErrorKind::Exit) when an exit function failed;
     /// [`Error::Forked`] in a fork of the process that built the pool.
-    pub fn join(self) -> Result<ExitResults, Error> {
+    pub fn wait_idle(&self) -> Result<(), Error> {
         let engine = self.handle.engine();
         engine.check()?;
+        engine.wait_idle();
+        self.handle.background().wait_delivered();
+        Ok(())
+    }
+
+    /// Like [`join`](Self::join), for a pool that is shared: lets no further call begin, finishes those that are open
+    /// and their callbacks, runs the workers' exit functions, and ends the workers. Waits as long as that takes. Later
+    /// calls return [`Error::Closed`].
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use pool::{Error, WorkerPool, worker_task};
+    ///
+    /// #[worker_task]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// #[pool::main]
+    /// fn main() -> Result<(), Error> {
+    ///     let pool = Arc::new(WorkerPool::new(2)?);
+    ///     let service = Arc::clone(&pool);
+    ///     let last = square::apply_async(&service, 3);
+    ///     pool.shutdown()?;
+    ///     assert_eq!(last.get()?, 9);
+    ///     assert!(matches!(square::apply(&service, 4), Err(Error::Closed)));
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// The exit results go to whoever asks first: if several threads shut the pool down, to one of them.
+    ///
+    /// # Errors
+    /// As for [`join`](Self::join).
+    pub fn shutdown(&self) -> Result<ExitResults, Error> {
+        let engine = self.handle.engine();
+        engine.check()?;
+        engine.refuse_calls();
+        self.finish()
+    }
+
+    /// Finishes all calls and ends the workers.
+    fn finish(&self) -> Result<ExitResults, Error> {
+        let engine = self.handle.engine();
         engine.wait_idle();
         engine.shut_down();
         engine.wait_stopped()?;
         self.handle.background().join();
         let exits = engine.take_exits();
         Ok(ExitResults { exits: exits.into_values(), codec: self.handle.config().codec })
+    }
+
+    /// Finishes all calls and their callbacks, runs the workers' exit functions, and ends the workers. Waits as long as
+    /// that takes. In a callback it does not wait for callbacks. [`shutdown`](Self::shutdown) does the same for a pool
+    /// that is shared, as by an `Arc`.
+    ///
+    /// # Errors
+    /// [`Error::Task`] of kind [`TaskErrorKind::Exit`](crate::TaskErrorKind::Exit) when an exit function failed;
+    /// [`Error::Forked`] in a fork of the process that built the pool.
+    pub fn join(self) -> Result<ExitResults, Error> {
+        self.handle.engine().check()?;
+        self.finish()
     }
 
     /// Ends the workers now, even in the middle of a task; unfinished calls return [`Error::Closed`]. Idle workers get
