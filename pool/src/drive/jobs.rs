@@ -12,6 +12,8 @@ use crate::work::{FunctionRef, Inbox, JobSpec, Plan, ProfileSpec};
 pub(super) struct Jobs {
     open: BTreeMap<JobId, Box<Job>>,
     last: JobId,
+    /// How many open calls show their progress.
+    shown: usize,
     /// The profiles by id.
     profiles: Vec<ProfileSpec>,
     /// No further calls can be opened.
@@ -64,6 +66,7 @@ impl Jobs {
             is_shown,
             is_background,
         };
+        self.shown += usize::from(is_shown);
         self.last = self.last.next();
         self.open.insert(self.last, Box::new(job));
         Ok((self.last, plan, count))
@@ -105,7 +108,9 @@ impl Jobs {
 
     /// Closes a call; false if it was not open.
     pub(super) fn close(&mut self, job: JobId) -> bool {
-        self.open.remove(&job).is_some()
+        let closed = self.open.remove(&job);
+        self.shown -= usize::from(closed.as_ref().is_some_and(|job| job.is_shown));
+        closed.is_some()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -151,7 +156,7 @@ impl Jobs {
 
     /// Whether the progress of any call is shown.
     pub(super) fn is_any_shown(&self) -> bool {
-        self.open.values().any(|job| job.is_shown)
+        self.shown > 0
     }
 
     pub(super) fn is_shown(&self, job: JobId) -> bool {

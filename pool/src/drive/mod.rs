@@ -22,11 +22,11 @@
 //! 1. Lock. If anything awaited may be there, return for another turn.
 //! 2. If there is a leader, become a follower: leave a note and sleep on the condition variable, which releases the
 //!    lock. After waking, remove the note and return.
-//! 3. Otherwise become the leader. Spin for a reply if a core is free. Announce the sleep on all lanes, fence, and look
-//!    at all lanes once more, as [`lane`](crate::lane) describes. Leave a note, with the time until which the sleep may
-//!    last. Unlock.
+//! 3. Otherwise become the leader. Spin for a reply if a core is free. Announce the sleep on the lanes of all *active*
+//!    workers, from which something is expected, fence, and look at these lanes once more, as
+//!    [`lane`](crate::lane) describes. Leave a note, with the time until which the sleep may last. Unlock.
 //! 4. Sleep on the poll set, unless step 3 found a reply.
-//! 5. Lock. Stop leading, record the news from the poll set, announce on all lanes that the parent is awake, and wake
+//! 5. Lock. Stop leading, record the news from the poll set, announce on these lanes that the parent is awake, and wake
 //!    all followers. Return.
 //!
 //! # Waking
@@ -49,8 +49,9 @@
 //! *Race: the leader returns while others sleep.* It wakes all followers, and the first that calls `wait` again leads.
 //! No reply is lost between the two leaders, because the next one looks at all lanes after its announcement.
 //!
-//! *Race: a worker starts while the leader sleeps.* The caller that starts it announces the sleep on its lane before it
-//! sends any order. It finds a reply from before the announcement in its own next turn.
+//! *Race: a worker starts, or an idle one gets something to do, while the leader sleeps.* The caller that starts it or
+//! gives it an order announces the sleep on its lane before it sends the order. It finds a reply from before the
+//! announcement in its own next turn.
 //!
 //! A wake-up may be left over from an earlier sleep. A sleeper may therefore return too early, never too late: each
 //! caller checks again in its next turn.

@@ -1,6 +1,7 @@
 //! Spinning before a sleep, on both sides, where a core is free for that.
 
 use super::workers::Workers;
+use crate::ids::WorkerId;
 use crate::lane::Spinner;
 
 /// How long both sides spin before they sleep: about as long as a wake-up takes, so that a spin in vain at most doubles
@@ -24,21 +25,28 @@ impl Spin {
         self.allowed_ns
     }
 
-    /// Lets the workers spin if fewer than all CPUs are busy.
-    pub(super) fn allow(&mut self, busy: usize, workers: &Workers) {
+    /// Lets the workers spin if fewer than all CPUs are busy. Tells only those that have something to do, and the others
+    /// with their next order.
+    pub(super) fn allow(&mut self, busy: usize, workers: &mut Workers, active: &[WorkerId]) {
         let spin_ns = if busy < self.cpus { SPIN_NS } else { 0 };
         if spin_ns != self.allowed_ns {
             self.allowed_ns = spin_ns;
-            workers.iter().for_each(|worker| worker.let_spin(spin_ns));
+            workers.each(active, |worker| worker.let_spin(spin_ns));
         }
     }
 
     /// Spins for a reply if the workers leave a core free, and returns whether there is one. With several open calls it
     /// does not spin: it would hold the lock that their callers may need.
-    pub(super) fn wait_for_reply(&mut self, busy: usize, jobs: usize, workers: &Workers) -> bool {
+    pub(super) fn wait_for_reply(
+        &mut self,
+        busy: usize,
+        jobs: usize,
+        workers: &Workers,
+        active: &[WorkerId],
+    ) -> bool {
         if busy == 0 || busy >= self.cpus || jobs > 1 {
             return false;
         }
-        self.spinner.spin_until(u64::from(SPIN_NS), || workers.has_replies())
+        self.spinner.spin_until(u64::from(SPIN_NS), || workers.has_replies(active))
     }
 }

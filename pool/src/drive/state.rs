@@ -45,6 +45,8 @@ pub(super) struct State {
     scratch: Scratch,
     /// Empty between events; kept for its memory.
     actions: Vec<Action>,
+    /// Empty between turns; kept for its memory.
+    active: Vec<WorkerId>,
     /// Workers were told to shut down, and no call was opened since.
     is_shutting_down: bool,
 }
@@ -64,6 +66,7 @@ impl State {
             poller,
             scratch: Scratch::default(),
             actions: Vec::new(),
+            active: Vec::new(),
             is_shutting_down: false,
         }
     }
@@ -104,7 +107,9 @@ impl State {
         worker: WorkerId,
         job: JobId,
     ) -> Option<(&mut WorkerHandle, &mut Job, &mut Scratch)> {
-        Some((self.workers.get_mut(worker)?, self.jobs.get_mut(job)?, &mut self.scratch))
+        let (spin_ns, asleep) = (self.spin.allowed_ns(), self.sleepers.has_leader());
+        let handle = self.workers.get_to_send(worker, spin_ns, asleep)?;
+        Some((handle, self.jobs.get_mut(job)?, &mut self.scratch))
     }
 
     // ---- calls ----
@@ -216,9 +221,10 @@ impl State {
 
     /// Sends a chunk of one encoded item.
     pub(super) fn send_alone(&mut self, job: JobId, worker: WorkerId, head: ChunkHead, item: Vec<u8>) {
-        if let Some(handle) = self.workers.get_mut(worker) {
+        if let Some(handle) = self.get_to_send(worker) {
             handle.send_item(head, item);
-            self.supervisor.block(worker, !handle.is_clear());
+            let blocked = !handle.is_clear();
+            self.supervisor.block(worker, blocked);
         }
         self.report_sent(job, worker, 1);
     }
@@ -236,6 +242,12 @@ impl State {
         self.handle(Event::Unsendable { job, worker });
     }
 
+    /// The worker's handle, to send it orders.
+    fn get_to_send(&mut self, worker: WorkerId) -> Option<&mut WorkerHandle> {
+        let (spin_ns, asleep) = (self.spin.allowed_ns(), self.sleepers.has_leader());
+        self.workers.get_to_send(worker, spin_ns, asleep)
+    }
+
     /// Wakes the worker for its new orders, and takes its replies so far.
     pub(super) fn exchange(&mut self, worker: WorkerId) {
         if let Some(handle) = self.workers.get_mut(worker) {
@@ -246,24 +258,28 @@ impl State {
 
     /// Wakes the workers that sleep and have something to do, and updates how long they may spin.
     pub(super) fn wake_workers(&mut self) {
-        self.spin.allow(self.supervisor.busy(), &self.workers);
-        self.workers.iter_mut().for_each(WorkerHandle::wake);
+        let active = self.supervisor.active();
+        self.spin.allow(self.supervisor.busy(), &mut self.workers, active);
+        self.workers.each(active, WorkerHandle::wake);
     }
 
     // ---- one turn ----
 
-    /// Takes the replies of all workers, runs the checks that are due, and sends what can be sent.
+    /// Takes the replies of workers, runs the checks that are due, and sends what can be sent. Looks only at workers
+    /// that something is expected from. [`run_checks`](Self::run_checks) looks at the others now and then.
     pub(super) fn drive(&mut self) {
-        for worker in self.workers.ids() {
+        let mut active = std::mem::take(&mut self.active);
+        active.extend_from_slice(self.supervisor.active());
+        for &worker in &active {
             self.drain(worker);
         }
         self.clock.mark_watched();
-        self.run_checks(self.clock.now());
+        self.run_checks(self.clock.now(), &active);
         if self.supervisor.deadline().is_some_and(|deadline| deadline <= self.clock.now()) {
             self.check_panicked();
             self.handle(Event::Tick);
         }
-        for worker in self.workers.ids() {
+        for worker in active.drain(..) {
             let Some(handle) = self.workers.get_mut(worker) else { continue };
             handle.flush();
             self.supervisor.block(worker, !handle.is_clear());
@@ -273,7 +289,10 @@ impl State {
                 self.handle(Event::Recalled { worker, kept_up_to });
             }
         }
-        for job in self.supervisor.with_backlog() {
+        self.active = active;
+        let mut last = None;
+        while let Some(job) = self.supervisor.next_with_backlog(last) {
+            last = Some(job);
             while let Some(Grant { worker, work: Work::Again { index, .. } }) = self.supervisor.grant(job) {
                 self.send_retained(job, worker, index);
             }
@@ -325,11 +344,11 @@ impl State {
             }
             Action::SendInit { worker, profile } => {
                 let spec = self.jobs.profile(profile);
-                self.workers.get_mut(worker)?.send_init(profile, &spec);
+                self.get_to_send(worker)?.send_init(profile, &spec);
             }
             Action::SendExit { worker } => self.send(worker, order::EXIT, &[]),
             Action::SendResume { worker } => {
-                self.workers.get_mut(worker).into_iter().for_each(WorkerHandle::resume);
+                self.get_to_send(worker).into_iter().for_each(WorkerHandle::resume);
             }
             Action::Recall { worker } => {
                 let kept_up_to = self.workers.get_mut(worker)?.recall()?;
@@ -370,7 +389,7 @@ impl State {
     }
 
     fn send(&mut self, worker: WorkerId, tag: u8, payload: &[u8]) {
-        if let Some(handle) = self.workers.get_mut(worker) {
+        if let Some(handle) = self.get_to_send(worker) {
             handle.send(tag, payload);
         }
     }

@@ -27,6 +27,8 @@ pub(super) struct Workers {
     /// `None` for a worker that is not started.
     handles: PerWorker<Option<WorkerHandle>>,
     starting: Vec<PendingStart>,
+    /// The workers whose lanes say that the parent sleeps.
+    announced: Vec<WorkerId>,
     starter: Box<dyn Starter>,
     poller: Arc<Poller>,
     /// The CPUs on which each worker may run.
@@ -67,6 +69,7 @@ impl Workers {
         Self {
             handles: PerWorker::new(cpus.len(), |_| None),
             starting: Vec::new(),
+            announced: Vec::new(),
             starter,
             poller,
             cpus,
@@ -117,13 +120,54 @@ impl Workers {
         }
     }
 
-    /// The ids of the workers for which this holds.
-    pub(super) fn ids_where(&self, holds: impl Fn(&WorkerHandle) -> bool) -> Vec<WorkerId> {
-        self.ids().filter(|worker| self.get(*worker).is_some_and(&holds)).collect()
+    /// Whether the progress of calls that one of these workers makes is shown.
+    pub(super) fn are_any_showing_progress(&self, workers: &[WorkerId]) -> bool {
+        let shows =
+            |worker: &WorkerId| self.get(*worker).is_some_and(|handle| handle.probes().shows_progress());
+        workers.iter().any(shows)
     }
 
-    pub(super) fn has_replies(&self) -> bool {
-        self.iter().any(WorkerHandle::has_reply)
+    /// Does this with the handle of each of these workers.
+    pub(super) fn each(&mut self, workers: &[WorkerId], mut act: impl FnMut(&mut WorkerHandle)) {
+        for worker in workers {
+            self.handles[*worker].iter_mut().for_each(&mut act);
+        }
+    }
+
+    pub(super) fn has_replies(&self, workers: &[WorkerId]) -> bool {
+        workers.iter().filter_map(|worker| self.get(*worker)).any(WorkerHandle::has_reply)
+    }
+
+    // ---- the parent's sleep ----
+
+    /// A handle to send orders with. The news that workers with nothing to do are not told, it is told now: how long it
+    /// may spin, and whether the parent is `asleep`.
+    pub(super) fn get_to_send(
+        &mut self,
+        worker: WorkerId,
+        spin_ns: u32,
+        asleep: bool,
+    ) -> Option<&mut WorkerHandle> {
+        let handle = self.handles[worker].as_mut()?;
+        handle.let_spin(spin_ns);
+        if asleep && !handle.knows_of_sleep() {
+            handle.announce_sleep(false);
+            self.announced.push(worker);
+        }
+        Some(handle)
+    }
+
+    /// Announces that the parent is about to sleep to these workers; see [`WorkerHandle::announce_sleep`].
+    pub(super) fn announce_sleep(&mut self, workers: &[WorkerId], patient: bool) {
+        self.announced.extend_from_slice(workers);
+        self.each(workers, |handle| handle.announce_sleep(patient));
+    }
+
+    /// Announces that the parent is awake.
+    pub(super) fn announce_awake(&mut self) {
+        for worker in self.announced.drain(..) {
+            self.handles[worker].iter_mut().for_each(WorkerHandle::announce_awake);
+        }
     }
 
     // ---- starts ----
@@ -185,6 +229,7 @@ impl Workers {
                     handle.let_spin(spin_ns);
                     if asleep {
                         handle.announce_sleep(false);
+                        self.announced.push(worker);
                     }
                     observer.worker_started(worker, handle.pid());
                     self.handles[worker] = Some(handle);
@@ -292,8 +337,9 @@ impl Workers {
     }
 
     /// Whether a worker is about to end that the poll set may not report.
-    pub(super) fn await_ends(&self) -> bool {
-        !self.stuck.is_empty() || self.iter().any(WorkerHandle::is_dying)
+    pub(super) fn await_ends(&self, active: &[WorkerId]) -> bool {
+        let is_dying = |worker: &WorkerId| self.get(*worker).is_some_and(WorkerHandle::is_dying);
+        !self.stuck.is_empty() || active.iter().any(is_dying)
     }
 
     /// Ends all workers now: idle ones have a moment to leave by themselves, the others are killed.
@@ -388,23 +434,24 @@ impl Workers {
 
     // ---- memory and statistics ----
 
-    /// Events for the workers that hold too much memory. Workers measure this themselves between tasks. If the check
-    /// `is_due`, the parent also measures those in a task (`is_busy`).
+    /// Events for those of these workers that hold too much memory. Workers measure this themselves between tasks. If
+    /// the check `is_due`, the parent also measures those in a task (`is_busy`).
     pub(super) fn over_limit(
         &self,
+        workers: impl Iterator<Item = WorkerId>,
         limit: u64,
         is_due: bool,
         is_busy: impl Fn(WorkerId) -> bool,
     ) -> Vec<Event> {
-        let is_over = |(worker, handle): (WorkerId, &Option<WorkerHandle>)| {
-            let handle = handle.as_ref()?;
+        let is_over = |worker: WorkerId| {
+            let handle = self.get(worker)?;
             if handle.growth() > limit {
                 return Some(Event::OverSoftLimit { worker });
             }
             let held = if is_due && is_busy(worker) { handle.growth_now() } else { 0 };
             (held > limit.saturating_mul(2)).then_some(Event::OverHardLimit { worker, held, limit })
         };
-        self.handles.numbered().filter_map(is_over).collect()
+        workers.filter_map(is_over).collect()
     }
 
     pub(super) fn insights(&self, observer: &Observer) -> Insights {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::ids::TaskIndex;
+use crate::ids::{TaskIndex, WorkerId};
 use crate::work::{Chunking, Plan, splits};
 
 /// How much work a worker should have queued. Measured: with 2 ms, the parent wakes a fifth as often as with 400 µs. A
@@ -16,6 +16,8 @@ const CHUNK_NS: u64 = 100_000;
 const UNKNOWN_PACE_NS: u64 = 400_000;
 /// The most tasks in a window. Only tasks of less than 61 ns reach it.
 const LONGEST_WINDOW: u64 = 32768;
+/// The most workers that a job is counted for: more than a pool can have, and few enough for the sum over all jobs.
+const MOST_DEMAND: u64 = 1 << 31;
 /// If this many workers have died with the same unstarted task next, that task counts as the cause. One such death can
 /// be a coincidence. But a task that overwrites its worker's lane can also hide that it had started, and then this
 /// bound ends the retries.
@@ -32,6 +34,8 @@ pub(super) struct Job {
     pub(super) waiting: u64,
     /// The number of tasks that workers have.
     pub(super) in_flight: u64,
+    /// How many of them each of these workers has.
+    pub(super) queued: BTreeMap<WorkerId, u64>,
     /// The number of results that the caller has not taken yet.
     pub(super) held: u64,
     /// The bytes of these results, if they are bounded.
@@ -58,6 +62,7 @@ impl Job {
             ended: false,
             waiting: 0,
             in_flight: 0,
+            queued: BTreeMap::new(),
             held: 0,
             held_bytes: 0,
             result_bytes: 0,
@@ -113,8 +118,19 @@ impl Job {
     fn chunks_of(&self, tasks: u64) -> u64 {
         match self.plan.chunking {
             Chunking::Splits { splits, total } => splits::parts(splits, total, tasks).min(tasks),
-            Chunking::Adaptive | Chunking::Size(_) => tasks.div_ceil(self.plan.whole_chunk().max(1)),
+            Chunking::Adaptive => tasks,
+            Chunking::Size(_) => tasks.div_ceil(self.plan.whole_chunk().max(1)),
         }
+    }
+
+    /// The number of its tasks that the worker has.
+    pub(super) fn queued_at(&self, worker: WorkerId) -> u64 {
+        self.queued.get(&worker).copied().unwrap_or(0)
+    }
+
+    /// Whether a worker's tasks of it may go to another one: it has no further ones to give instead.
+    pub(super) fn is_movable(&self) -> bool {
+        self.open && self.ended
     }
 
     /// Counts outcomes that wait for the caller.
@@ -200,6 +216,28 @@ impl Job {
         let several = if joins && is_alike { adapted / whole } else { 1 };
         let chunk = (whole * several.max(1)).min(self.allowance());
         Share { window: window.max(whole.saturating_mul(2)), chunk, whole }
+    }
+}
+
+/// What is counted over all jobs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub(super) has_work: bool,
+    pub(super) has_backlog: bool,
+    /// It is open and has tasks without an outcome.
+    pub(super) is_unfinished: bool,
+    /// How many workers it could keep busy.
+    pub(super) demand: u64,
+}
+
+impl Facts {
+    pub(super) fn of(job: &Job) -> Self {
+        Self {
+            has_work: job.has_work(),
+            has_backlog: job.open && !job.backlog.is_empty(),
+            demand: job.demand().min(MOST_DEMAND),
+            is_unfinished: job.open && !job.is_complete(),
+        }
     }
 }
 

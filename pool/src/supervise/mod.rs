@@ -4,11 +4,13 @@
 //! and carries out its actions.
 
 mod job;
+mod jobs;
 mod queue;
 #[cfg(test)]
 mod simulation;
 mod supervisor;
 mod worker;
+mod workers;
 
 use crate::ids::{JobId, ProfileId, TaskIndex, Unit, WorkerId};
 use crate::work::Plan;

@@ -4,14 +4,13 @@ use std::collections::VecDeque;
 
 use crate::ids::{JobId, ProfileId, TaskIndex, Unit};
 
-/// Orders, in the sequence in which they will be answered, and the number of each job's tasks among them.
+/// Orders, in the sequence in which they will be answered, and the number of tasks among them.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     batches: VecDeque<Batch>,
     /// The number of the next unit in the worker's lane.
     next_unit: Unit,
-    /// How many tasks of each job are here.
-    loads: Vec<(JobId, u64)>,
+    tasks: u64,
 }
 
 /// An unanswered order, or several chunks of one job with consecutive tasks.
@@ -51,7 +50,7 @@ impl Queue {
             return self.batches.push_back(Batch { unit, kind });
         };
         self.next_unit = unit + count as u32;
-        self.load(job, count);
+        self.tasks += count;
         match self.batches.back_mut().map(|last| &mut last.kind) {
             Some(OrderKind::Tasks { job: of, first: from, count: so_far, attempt: at })
                 if (*of, *from + *so_far, *at) == (job, first, attempt) =>
@@ -65,19 +64,18 @@ impl Queue {
     /// Removes the answered head: `count` tasks, or one order of another kind.
     pub(super) fn pop(&mut self, count: u64) {
         let Some(head) = self.batches.front_mut() else { return };
-        let OrderKind::Tasks { job, first, count: left, .. } = &mut head.kind else {
+        let OrderKind::Tasks { first, count: left, .. } = &mut head.kind else {
             self.batches.pop_front();
             return;
         };
         debug_assert!(count <= *left);
-        let job = *job;
         *first += count;
         *left -= count;
         head.unit = head.unit + count as u32;
         if *left == 0 {
             self.batches.pop_front();
         }
-        self.unload(job, count);
+        self.tasks -= count;
     }
 
     /// Removes and returns all tasks from this unit on, or everything.
@@ -86,8 +84,8 @@ impl Queue {
         for batch in std::mem::take(&mut self.batches) {
             let (stays, goes) = from.map_or((None, Some(batch)), |unit| batch.split_at(unit));
             self.batches.extend(stays);
-            if let Some(Batch { kind: OrderKind::Tasks { job, count, .. }, .. }) = goes {
-                self.unload(job, count);
+            if let Some(Batch { kind: OrderKind::Tasks { count, .. }, .. }) = goes {
+                self.tasks -= count;
             }
             taken.extend(goes);
         }
@@ -96,37 +94,17 @@ impl Queue {
 
     /// The number of tasks in the queue.
     pub(super) fn tasks(&self) -> u64 {
-        self.loads.iter().map(|(_, count)| count).sum()
+        self.tasks
     }
 
-    /// The number of tasks of this job in the queue.
-    pub(super) fn tasks_of(&self, wanted: JobId) -> u64 {
-        self.loads.iter().find(|(job, _)| *job == wanted).map_or(0, |(_, count)| *count)
+    #[cfg(test)]
+    pub(super) fn batches(&self) -> impl Iterator<Item = &Batch> {
+        self.batches.iter()
     }
 
-    /// The jobs with tasks here.
-    pub(super) fn jobs(&self) -> impl Iterator<Item = JobId> {
-        self.loads.iter().map(|(job, _)| *job)
-    }
-
-    /// Whether it holds at most one task of this job and nothing else.
-    pub(super) fn is_only(&self, job: JobId) -> bool {
-        self.batches.len() <= 1 && self.tasks_of(job) <= 1
-    }
-
-    fn load(&mut self, job: JobId, count: u64) {
-        match self.loads.iter_mut().find(|(known, _)| *known == job) {
-            Some((_, load)) => *load += count,
-            None => self.loads.push((job, count)),
-        }
-    }
-
-    fn unload(&mut self, job: JobId, count: u64) {
-        let Some(place) = self.loads.iter().position(|(known, _)| *known == job) else { return };
-        self.loads[place].1 -= count;
-        if self.loads[place].1 == 0 {
-            self.loads.swap_remove(place);
-        }
+    /// The number of batches in the queue.
+    pub(super) fn len(&self) -> usize {
+        self.batches.len()
     }
 }
 
@@ -165,7 +143,7 @@ mod tests {
         }
         let units: Vec<u32> = queue.batches.iter().map(|batch| batch.unit.number()).collect();
         assert_eq!(units, [0, 5, 6, 7, 8]);
-        assert_eq!((queue.tasks_of(JobId::new(1)), queue.tasks_of(JobId::new(2)), queue.tasks()), (6, 2, 8));
+        assert_eq!(queue.tasks(), 8);
         queue.pop(4);
         assert_eq!(queue.head().map(|head| (head.unit.number(), head.kind)), Some((4, tasks(1, 4, 1))));
     }
@@ -181,6 +159,6 @@ mod tests {
         assert_eq!(taken, [(3, tasks(1, 3, 1)), (5, tasks(1, 9, 2))]);
         assert_eq!((queue.tasks(), queue.next_unit().number()), (3, 7));
         assert_eq!(queue.take(None).len(), 2);
-        assert!(queue.is_empty() && queue.jobs().next().is_none());
+        assert!(queue.is_empty() && queue.tasks() == 0);
     }
 }

@@ -99,6 +99,10 @@ impl World {
             }
             let is_tick = matches!(next, Event::Tick);
             self.supervisor.handle(next, self.now, &mut actions);
+            // It looks at all jobs and workers. What is wrong once stays wrong.
+            if self.events.is_multiple_of(8) {
+                self.supervisor.check();
+            }
             for action in actions.drain(..) {
                 if let Action::Kill { worker } = action
                     && is_tick

@@ -7,32 +7,30 @@ mod life;
 mod recall;
 mod time;
 
-use std::collections::BTreeMap;
-
 use super::job::Job;
+use super::jobs::Jobs;
 use super::queue::{Batch, OrderKind};
 use super::worker::{Phase, Worker};
+use super::workers::Workers;
 use super::{Action, Cause, Event, JobCause};
-use crate::ids::{JobId, PerWorker, ProfileId, TaskIndex, Unit, WorkerId};
+use crate::ids::{JobId, ProfileId, TaskIndex, Unit, WorkerId};
 use crate::work::Plan;
 
 pub(crate) use grant::{Grant, Work};
 use time::Suspension;
 
-/// The state of a pool.
+/// The state of a pool. The cost of an event depends neither on the number of jobs nor on that of workers; except for
+/// events that start or end workers or fail jobs, and then it is small beside those.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    workers: PerWorker<Worker>,
-    jobs: BTreeMap<JobId, Job>,
+    workers: Workers,
+    jobs: Jobs,
     order_tasks: bool,
     /// Whether workers can be killed: processes can, threads can't.
     killable: bool,
     shutting_down: bool,
-    /// How many workers there are, and how many of them take orders.
-    present: usize,
-    taking: usize,
-    /// How many tasks a worker may be handed in its life: the shortest lifespan of the open jobs.
-    lifespan: u64,
+    /// No worker was handed more tasks than this.
+    most_served: u64,
     /// How long an exit function may take: the limit of the last job that had one.
     exit_limit_ns: Option<u64>,
     /// The last suspension of the parent.
@@ -44,14 +42,12 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     pub(crate) fn new(workers: usize, order_tasks: bool, killable: bool) -> Self {
         Self {
-            workers: PerWorker::new(workers, |_| Worker::absent(0)),
-            jobs: BTreeMap::new(),
+            workers: Workers::new(workers),
+            jobs: Jobs::default(),
             order_tasks,
             killable,
             shutting_down: false,
-            present: 0,
-            taking: 0,
-            lifespan: u64::MAX,
+            most_served: 0,
             exit_limit_ns: None,
             suspension: Suspension::default(),
             now: 0,
@@ -68,7 +64,7 @@ impl Supervisor {
             Event::Wanted => self.start_wanted(),
             Event::InputEnded { job } => self.input_ended(job),
             Event::Taken { job, count, bytes } => {
-                if let Some(job) = self.jobs.get_mut(&job) {
+                if let Some(mut job) = self.jobs.edit(job) {
                     job.release(count, bytes);
                 }
             }
@@ -94,7 +90,7 @@ impl Supervisor {
 
     /// Whether every worker has ended.
     pub(crate) fn all_ended(&self) -> bool {
-        self.present == 0
+        self.workers.are_all_absent()
     }
 
     /// Whether no job is open or still running.
@@ -104,7 +100,7 @@ impl Supervisor {
 
     /// Whether the job is open, or a worker has a task of it, begun or not.
     pub(crate) fn knows(&self, job: JobId) -> bool {
-        self.jobs.contains_key(&job)
+        self.jobs.get(job).is_some()
     }
 
     /// Whether there is no such worker now.
@@ -122,7 +118,12 @@ impl Supervisor {
 
     /// How many workers have something to do.
     pub(crate) fn busy(&self) -> usize {
-        self.workers.iter().filter(|worker| !worker.queue.is_empty()).count()
+        self.workers.busy()
+    }
+
+    /// The workers that something is expected from: an answer, or their start or end.
+    pub(crate) fn active(&self) -> &[WorkerId] {
+        self.workers.active()
     }
 
     /// The order that the worker answers next: the head of its queue.
@@ -134,6 +135,34 @@ impl Supervisor {
             OrderKind::Exit => Head::Exit { unit: batch.unit },
             OrderKind::Resume => Head::Resume { unit: batch.unit },
         })
+    }
+}
+
+#[cfg(test)]
+impl Supervisor {
+    /// Compares everything that is counted or filed with a look at each job and worker.
+    pub(super) fn check(&self) {
+        self.jobs.check();
+        self.workers.check();
+        for id in self.workers.ids() {
+            let worker = &self.workers[id];
+            assert_eq!(worker.head_limit_ns, self.limit_of(worker), "worker {id}");
+            let mut queued = std::collections::BTreeMap::<JobId, u64>::new();
+            for batch in worker.queue.batches() {
+                if let OrderKind::Tasks { job, count, .. } = batch.kind {
+                    *queued.entry(job).or_default() += count;
+                }
+            }
+            assert_eq!(worker.queue.tasks(), queued.values().sum::<u64>());
+            let job = |job: &JobId| self.jobs.get(*job).unwrap();
+            assert!(queued.iter().all(|(id_of, count)| job(id_of).queued_at(id) == *count));
+            assert_eq!(worker.movable_jobs, queued.keys().filter(|id| job(id).is_movable()).count());
+            assert!(!worker.takes_orders() || self.life_left(worker) > 0, "worker {id} is old");
+            assert!(
+                !worker.takes_orders()
+                    || self.jobs.profiles_everywhere().all(|profile| worker.profiles.contains(&profile))
+            );
+        }
     }
 }
 

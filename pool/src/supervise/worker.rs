@@ -1,8 +1,11 @@
 //! The supervisor's view of a worker.
 
 use super::Cause;
-use super::queue::{OrderKind, Queue};
+use super::queue::Queue;
 use crate::ids::{ProfileId, Unit};
+
+/// How long a worker may take from its start until it is up: generous enough for a machine under load.
+pub(super) const BOOT_NS: u64 = 30_000_000_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -34,6 +37,12 @@ pub(super) struct Worker {
     pub(super) head_began: bool,
     /// How far the head may exceed its limit, for work that is not the user's.
     pub(super) head_extra_ns: u64,
+    /// How long the head may take.
+    pub(super) head_limit_ns: Option<u64>,
+    /// When to check again whether the head, which is out of time, has begun.
+    pub(super) recheck_at: u64,
+    /// How many jobs have tasks in the queue that may go to another worker.
+    pub(super) movable_jobs: usize,
     /// Why it is being killed, and for which unit.
     pub(super) killed_for: Option<(Unit, Cause)>,
     /// How often it has ended without a task that could be the cause, since it last did a task. The only field that is
@@ -41,6 +50,46 @@ pub(super) struct Worker {
     pub(super) failed_starts: u32,
     /// When to start it again, after failed starts.
     pub(super) retry_at: Option<u64>,
+}
+
+/// What workers are filed under.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// Its place among those that take tasks now: by their number of tasks, and first those that are up.
+    pub(super) rank: Option<u64>,
+    pub(super) deadline: Option<u64>,
+    /// Since when its head has kept tasks that could go to another worker.
+    pub(super) movable_since: Option<u64>,
+    /// It is absent, and when it is to be started again.
+    pub(super) absent: Option<Option<u64>>,
+    pub(super) takes_orders: bool,
+    /// It has something to do.
+    pub(super) is_busy: bool,
+    /// It takes orders, and has nothing to do.
+    pub(super) is_idle: bool,
+    /// Something is expected from it.
+    pub(super) is_active: bool,
+    pub(super) failed_starts: u32,
+}
+
+impl Facts {
+    pub(super) fn of(worker: &Worker) -> Self {
+        let (is_busy, is_absent) = (!worker.queue.is_empty(), worker.phase == Phase::Absent);
+        let (takes_orders, takes_tasks) = (worker.takes_orders(), worker.takes_tasks());
+        let is_up = worker.phase == Phase::Up;
+        let is_settled = is_absent || (is_up && takes_tasks && !is_busy);
+        Self {
+            rank: takes_tasks.then(|| 2 * worker.queue.tasks() + u64::from(!is_up)),
+            deadline: worker.deadline(),
+            movable_since: worker.is_movable().then_some(worker.head_since),
+            absent: is_absent.then_some(worker.retry_at),
+            takes_orders,
+            is_busy,
+            is_idle: takes_orders && !is_busy,
+            is_active: !is_settled,
+            failed_starts: worker.failed_starts,
+        }
+    }
 }
 
 impl Worker {
@@ -55,6 +104,9 @@ impl Worker {
             head_since: 0,
             head_began: false,
             head_extra_ns: 0,
+            head_limit_ns: None,
+            recheck_at: 0,
+            movable_jobs: 0,
             killed_for: None,
             failed_starts,
             retry_at: None,
@@ -66,9 +118,32 @@ impl Worker {
         matches!(self.phase, Phase::Starting | Phase::Up) && self.killed_for.is_none()
     }
 
+    /// Whether tasks can be sent to it now.
+    pub(super) fn takes_tasks(&self) -> bool {
+        self.takes_orders() && !self.recalling && !self.blocked
+    }
+
     /// Whether it has a lane and is not about to be killed.
     pub(super) fn is_there(&self) -> bool {
         self.phase != Phase::Absent && self.killed_for.is_none()
+    }
+
+    /// Whether it has tasks that another one could take over.
+    fn is_movable(&self) -> bool {
+        self.is_there() && !self.recalling && self.movable_jobs > 0 && self.queue.tasks() > 1
+    }
+
+    /// When it is out of time, or was to be up.
+    fn deadline(&self) -> Option<u64> {
+        if !self.is_there() {
+            return None;
+        }
+        if self.phase == Phase::Starting {
+            return Some(self.head_since + BOOT_NS);
+        }
+        let limit = self.head_limit_ns?;
+        let due = self.head_since.saturating_add(limit).saturating_add(self.head_extra_ns);
+        Some(if self.head_began { due } else { due.max(self.recheck_at) })
     }
 
     /// Notes that another order is at the head of the queue.
@@ -76,12 +151,6 @@ impl Worker {
         self.head_since = now;
         self.head_began = false;
         self.head_extra_ns = 0;
-    }
-
-    pub(super) fn push(&mut self, kind: OrderKind, now: u64) {
-        if self.queue.is_empty() {
-            self.next_head(now);
-        }
-        self.queue.push(kind);
+        self.recheck_at = 0;
     }
 }

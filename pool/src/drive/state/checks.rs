@@ -4,9 +4,10 @@ use super::*;
 use crate::drive::poller::News;
 
 impl State {
-    /// Runs the checks that are due.
-    pub(super) fn run_checks(&mut self, now: u64) {
-        self.check_begun();
+    /// Runs the checks that are due. Some look at all workers, at intervals; others only at these, which something is
+    /// expected from.
+    pub(super) fn run_checks(&mut self, now: u64, active: &[WorkerId]) {
+        self.check_begun(active);
         if self.checks.is_news_due(now) {
             self.poll_news();
         }
@@ -15,24 +16,34 @@ impl State {
             self.reap(worker);
         }
         self.workers.check_stuck();
-        for worker in self.workers.ids_where(|handle| handle.is_stuck() || handle.is_finished_thread()) {
-            self.reap(worker);
+        for &worker in active {
+            self.check_end(worker);
+            self.replace_without_waker(worker);
         }
-        self.replace_without_waker();
         if let Some(limit) = self.workers.policy().memory_limit {
             let is_due = self.checks.is_memory_due(now);
             let is_busy = |worker| self.supervisor.head(worker).is_some();
-            for event in self.workers.over_limit(limit, is_due, is_busy) {
+            let events = match is_due {
+                true => self.workers.over_limit(self.workers.ids(), limit, is_due, is_busy),
+                false => self.workers.over_limit(active.iter().copied(), limit, is_due, is_busy),
+            };
+            for event in events {
                 self.handle(event);
             }
         }
         if self.checks.is_sleep_due(now) {
-            for handle in self.workers.iter_mut() {
+            for worker in self.workers.ids() {
+                let Some(handle) = self.workers.get_mut(worker) else { continue };
                 handle.check_sleep();
                 handle.check_trap();
-            }
-            for worker in self.workers.ids_where(WorkerHandle::is_unwatched) {
-                self.reap(worker);
+                let is_unwatched = handle.is_unwatched();
+                // Kills it if it replies although nothing was asked.
+                self.drain(worker);
+                self.replace_without_waker(worker);
+                self.check_end(worker);
+                if is_unwatched {
+                    self.reap(worker);
+                }
             }
         }
         if self.workers.policy().nests && self.checks.is_progress_due(now) {
@@ -54,7 +65,9 @@ impl State {
     /// Passes on all progress, output and log records of a call that ends. If no worker has ever printed anything, the
     /// poll for output is skipped in short calls, which it would slow down.
     pub(super) fn flush_output(&mut self) {
-        self.workers.show_progress();
+        if self.workers.policy().nests {
+            self.workers.show_progress();
+        }
         if self.observer.has_output() || self.checks.is_call_end_news_due(self.clock.now()) {
             self.poll_news();
             self.checks.read_output(&mut self.workers, &mut self.observer);
@@ -65,19 +78,25 @@ impl State {
         }
     }
 
-    /// Replaces workers that have lost the waker. They leave in order: no task is lost, and no result of an exit
+    /// Sees to the end of a worker that the poll set does not report.
+    fn check_end(&mut self, worker: WorkerId) {
+        let has_ended = |handle: &WorkerHandle| handle.is_stuck() || handle.is_finished_thread();
+        if self.workers.get(worker).is_some_and(has_ended) {
+            self.reap(worker);
+        }
+    }
+
+    /// Replaces a worker that has lost the waker. It leaves in order: no task is lost, and no result of an exit
     /// function.
-    pub(super) fn replace_without_waker(&mut self) {
-        for worker in self.workers.ids() {
-            if self.workers.get_mut(worker).is_some_and(WorkerHandle::take_waker_loss) {
-                self.handle(Event::OverSoftLimit { worker });
-            }
+    fn replace_without_waker(&mut self, worker: WorkerId) {
+        if self.workers.get_mut(worker).is_some_and(WorkerHandle::take_waker_loss) {
+            self.handle(Event::OverSoftLimit { worker });
         }
     }
 
     /// Reports when the orders with a time limit have begun. Their limits count from then.
-    pub(super) fn check_begun(&mut self) {
-        for worker in self.workers.ids() {
+    fn check_begun(&mut self, active: &[WorkerId]) {
+        for &worker in active {
             if let Some(head) = self.supervisor.head_to_begin(worker)
                 && let Some(began) = self.workers.get(worker).and_then(|handle| handle.began(head.unit()))
             {

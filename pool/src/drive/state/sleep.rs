@@ -61,7 +61,7 @@ impl State {
         self.sleepers.stop_leading();
         self.clock.mark_watched();
         self.record_news(news);
-        self.workers.iter().for_each(WorkerHandle::announce_awake);
+        self.workers.announce_awake();
     }
 
     /// Lets no time limit count a gap in which the program was suspended, as by Ctrl-Z. It is not known when in the gap
@@ -74,26 +74,26 @@ impl State {
 
     /// Announces the sleep on all lanes, and computes its limit. Returns nothing if a reply is there already.
     pub(super) fn prepare_sleep(&mut self) -> Option<Sleep> {
-        let busy = self.supervisor.busy();
-        if self.spin.wait_for_reply(busy, self.jobs.len(), &self.workers) {
+        let (busy, active) = (self.supervisor.busy(), self.supervisor.active());
+        if self.spin.wait_for_reply(busy, self.jobs.len(), &self.workers, active) {
             return None;
         }
         let patient = self.sleepers.begin_sleep();
-        self.workers.iter_mut().for_each(|handle| handle.announce_sleep(patient));
+        self.workers.announce_sleep(active, patient);
         lane::full_fence();
-        if self.workers.has_replies() {
+        if self.workers.has_replies(active) {
             return None;
         }
         let now = now_ns();
         let until = |deadline: u64| Duration::from_nanos(deadline.saturating_sub(now));
         let limit = self.supervisor.deadline().map(until);
         let check = match (busy, self.workers.policy().memory_limit) {
-            (0, _) => self.workers.await_ends().then_some(MAX_SLEEP_NS),
+            (0, _) => self.workers.await_ends(active).then_some(MAX_SLEEP_NS),
             (_, Some(_)) => Some(MEMORY_CHECK_NS),
             (_, None) => Some(self.sleepers.sleep_ns()),
         };
         let is_behind = self.observer.is_behind() || self.checks.has_readable();
-        let nested = busy > 0 && self.workers.iter().any(|handle| handle.probes().shows_progress());
+        let nested = busy > 0 && self.workers.are_any_showing_progress(active);
         let show = (is_behind || nested || self.jobs.is_any_shown()).then_some(SHOW_NS);
         let patience = (patient && busy > 0).then_some(PATIENCE_NS);
         let checks = check.into_iter().chain(show).chain(patience).map(Duration::from_nanos);

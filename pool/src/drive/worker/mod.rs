@@ -42,6 +42,10 @@ pub(super) struct WorkerHandle {
     /// Its progress when it was last found asleep with orders to run: the first unanswered unit, and the number of
     /// orders.
     stalled_at: Option<(Unit, usize)>,
+    /// How long it may spin, as it was told.
+    spin_ns: u32,
+    /// Its lane says that the parent sleeps.
+    knows_of_sleep: bool,
     /// When it was started.
     started: u64,
     /// The statistics that only the parent can count.
@@ -75,6 +79,8 @@ impl WorkerHandle {
             waker_loss_taken: false,
             meter,
             stalled_at: None,
+            spin_ns: 0,
+            knows_of_sleep: false,
             started: now_ns(),
             stats: WorkerInsights { starts: 1, ..WorkerInsights::default() },
             reported: None,
@@ -219,15 +225,25 @@ impl WorkerHandle {
         let open = self.lane.next_unit() - answered;
         let awaited = if patient { open.saturating_sub(1) / 2 } else { 0 };
         self.lane.announce_sleep(answered + awaited);
+        self.knows_of_sleep = true;
     }
 
-    pub(super) fn announce_awake(&self) {
+    pub(super) fn announce_awake(&mut self) {
         self.lane.announce_awake();
+        self.knows_of_sleep = false;
+    }
+
+    /// Whether the parent's sleep was announced to it.
+    pub(super) fn knows_of_sleep(&self) -> bool {
+        self.knows_of_sleep
     }
 
     /// How long it may spin before it sleeps.
-    pub(super) fn let_spin(&self, spin_ns: u32) {
-        self.lane.let_spin(spin_ns);
+    pub(super) fn let_spin(&mut self, spin_ns: u32) {
+        if spin_ns != self.spin_ns {
+            self.spin_ns = spin_ns;
+            self.lane.let_spin(spin_ns);
+        }
     }
 
     /// Wakes it again if it says that it sleeps although it has orders. If that has not helped by the next check, its

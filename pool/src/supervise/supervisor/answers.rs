@@ -8,9 +8,9 @@ impl Supervisor {
         else {
             return;
         };
-        self.workers[worker].failed_starts = 0;
+        self.workers.edit(worker).failed_starts = 0;
         self.pop_head(worker, count);
-        if let Some(job) = self.jobs.get_mut(&id) {
+        if let Some(mut job) = self.jobs.edit(id) {
             job.done += count;
             if job.open {
                 job.hold(count, bytes);
@@ -34,7 +34,8 @@ impl Supervisor {
             }
             OrderKind::Init { profile } => {
                 self.pop_head(worker, 0);
-                self.workers[worker].profiles.retain(|known| *known != profile);
+                self.workers.edit(worker).profiles.retain(|known| *known != profile);
+                self.jobs.profile_mut(profile).is_everywhere = false;
                 let cause = JobCause::Init(Cause::Reported);
                 self.fail_jobs(worker, cause, |job| job.plan.profile == Some(profile));
             }
@@ -46,7 +47,7 @@ impl Supervisor {
         let Some(batch) = self.workers[worker].queue.head() else { return };
         let began = Some(self.workers[worker].head_since).filter(|_| self.workers[worker].head_began);
         self.pop_head(worker, 0);
-        let entry = &mut self.workers[worker];
+        let mut entry = self.workers.edit(worker);
         match batch.kind {
             OrderKind::Resume => entry.recalling = false,
             // The exit lasts until the worker's end, so its clock goes on.
@@ -60,11 +61,9 @@ impl Supervisor {
     /// Removes the answered head of the queue: `count` tasks, or one order of another kind.
     pub(super) fn pop_head(&mut self, worker: WorkerId, count: u64) {
         let head = self.workers[worker].queue.head();
-        self.workers[worker].queue.pop(count);
-        if let Some(Batch { kind: OrderKind::Tasks { job, .. }, .. }) = head
-            && let Some(job) = self.jobs.get_mut(&job)
-        {
-            job.in_flight -= count;
+        self.workers.edit(worker).queue.pop(count);
+        if let Some(Batch { kind: OrderKind::Tasks { job, .. }, .. }) = head {
+            self.unload(worker, job, count);
         }
         self.next_head(worker, head);
     }
@@ -80,12 +79,14 @@ impl Supervisor {
         cause: Cause,
         bytes: u64,
     ) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let Some(mut job) = self.jobs.edit(id) else { return };
         job.done += 1;
         if job.open {
             job.hold(1, bytes);
+            let fails_fast = job.plan.fail_fast;
+            drop(job);
             self.actions.push(Action::FailTask { bytes, worker, unit, job: id, index, attempts, cause });
-            if job.plan.fail_fast {
+            if fails_fast {
                 self.close(id);
             }
         }
@@ -101,7 +102,7 @@ impl Supervisor {
         count: u64,
         attempt: u32,
     ) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let Some(mut job) = self.jobs.edit(id) else { return };
         if job.open {
             self.actions.push(Action::Requeue { worker, unit, job: id, first, count });
             job.backlog.extend(first.range(count).map(|index| (index, attempt)));

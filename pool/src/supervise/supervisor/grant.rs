@@ -17,36 +17,36 @@ pub(crate) enum Work {
     Again { index: TaskIndex, attempt: u32 },
 }
 
+/// At most this many workers, those with the fewest tasks, are compared for a job. If none of them can take more of its
+/// tasks, no worker is about to run out of work.
+const MOST_COMPARED: usize = 16;
+
 impl Supervisor {
     /// The next items that the job may send, if any.
     pub(crate) fn grant(&self, id: JobId) -> Option<Grant> {
-        let sharing = self.jobs.values().filter(|job| job.has_work()).count().max(1) as u64;
-        let job = self.jobs.get(&id).filter(|job| job.has_work())?;
+        let sharing = self.jobs.with_work().max(1) as u64;
+        let job = self.jobs.get(id).filter(|job| job.has_work())?;
         let workers = self.workers.len() as u64;
         let share = job.window(workers, !self.order_tasks);
         let window = (share.window / sharing).max(share.chunk.min(share.whole)).max(1);
-        let fits = |worker: &Worker| {
-            let queued = worker.queue.tasks_of(id);
-            worker.takes_orders()
-                && !worker.recalling
-                && !worker.blocked
-                && (queued == 0 || queued + share.chunk <= window)
-                && self.life_left(worker) > 0
+        let fits = |worker: &WorkerId| {
+            let queued = job.queued_at(*worker);
+            queued == 0 || queued + share.chunk <= window
         };
         let chosen = if self.order_tasks {
             let worker = WorkerId((job.chunk() % workers) as usize);
-            fits(&self.workers[worker]).then_some(worker)?
+            Some(worker).filter(|worker| self.workers[*worker].takes_tasks() && fits(worker))?
         } else {
-            let fitting = self.workers.numbered().filter(|(_, worker)| fits(worker));
-            fitting.min_by_key(|(_, worker)| (worker.queue.tasks(), worker.phase != Phase::Up))?.0
+            self.workers.by_load().take(MOST_COMPARED).find(fits)?
         };
+        debug_assert!(self.life_left(&self.workers[chosen]) > 0, "an old worker takes no orders");
         if let Some(&(index, attempt)) = job.backlog.front() {
             return (share.chunk > 0)
                 .then_some(Grant { worker: chosen, work: Work::Again { index, attempt } });
         }
         let most = share.chunk.min(self.life_left(&self.workers[chosen]));
         let whole = share.whole.min(self.life_left(&self.workers[chosen]));
-        let idle = self.workers[chosen].queue.tasks_of(id) == 0;
+        let idle = job.queued_at(chosen) == 0;
         let most = job.within_bytes(most, whole, idle, workers);
         (most > 0 && !job.ended && most >= whole)
             .then_some(Grant { worker: chosen, work: Work::Fresh { first: job.next, most, whole } })
@@ -54,13 +54,7 @@ impl Supervisor {
 
     /// How many more tasks the worker may be handed.
     pub(super) fn life_left(&self, worker: &Worker) -> u64 {
-        self.lifespan.saturating_sub(worker.served)
-    }
-
-    /// Updates the lifespan of workers when a job is opened or closed.
-    pub(super) fn update_lifespan(&mut self) {
-        let lifespans = self.jobs.values().filter(|job| job.open).filter_map(|job| job.plan.lifespan);
-        self.lifespan = lifespans.min().unwrap_or(u64::MAX);
+        self.jobs.lifespan().saturating_sub(worker.served)
     }
 
     /// Retires the worker if it has been handed as many tasks as an open job allows.
@@ -70,14 +64,31 @@ impl Supervisor {
         }
     }
 
-    /// Notes whether the worker's lane is too full for chunks.
-    pub(crate) fn block(&mut self, worker: WorkerId, blocked: bool) {
-        self.workers[worker].blocked = blocked;
+    /// Retires all such workers when a job was opened. Looks at the others only if it is likely to find one.
+    pub(super) fn retire_old(&mut self) {
+        if self.most_served < self.jobs.lifespan() {
+            return;
+        }
+        self.most_served = 0;
+        for worker in self.workers.ids() {
+            self.retire_if_old(worker);
+            let entry = &self.workers[worker];
+            if entry.takes_orders() {
+                self.most_served = self.most_served.max(entry.served);
+            }
+        }
     }
 
-    /// The open jobs with tasks to be sent again.
-    pub(crate) fn with_backlog(&self) -> Vec<JobId> {
-        let waits = |job: &&Job| job.open && !job.backlog.is_empty();
-        self.jobs.iter().filter(|(_, job)| waits(job)).map(|(id, _)| *id).collect()
+    /// Notes whether the worker's lane is too full for chunks.
+    pub(crate) fn block(&mut self, worker: WorkerId, blocked: bool) {
+        if self.workers[worker].blocked != blocked {
+            self.workers.edit(worker).blocked = blocked;
+        }
+    }
+
+    /// The first open job after this one that has tasks to be sent again; none if no worker takes any.
+    pub(crate) fn next_with_backlog(&self, after: Option<JobId>) -> Option<JobId> {
+        self.workers.by_load().next()?;
+        self.jobs.next_with_backlog(after)
     }
 }

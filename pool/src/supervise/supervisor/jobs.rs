@@ -5,6 +5,7 @@ use super::*;
 impl Supervisor {
     pub(super) fn opened(&mut self, id: JobId, plan: Box<Plan>, encoded: u64) {
         let profile = plan.profile;
+        let limits = self.limits_of_orders(profile);
         self.shutting_down = false;
         self.exit_limit_ns = plan.exit_limit_ns.or(self.exit_limit_ns);
         let mut job = Job::new(plan);
@@ -13,32 +14,67 @@ impl Supervisor {
         job.ended = encoded > 0;
         job.backlog.extend(TaskIndex::default().range(encoded).map(|index| (index, 1)));
         self.jobs.insert(id, job);
-        self.update_lifespan();
-        for worker in self.workers.ids() {
-            self.retire_if_old(worker);
-            if self.workers[worker].takes_orders() {
-                profile.into_iter().for_each(|profile| self.send_init(worker, profile));
-            }
+        self.retire_old();
+        if let Some(profile) = profile {
+            self.send_init_to_all(profile);
+        }
+        if limits != self.limits_of_orders(profile) {
+            self.renew_limits();
         }
         self.start_wanted();
     }
 
+    /// The limits of init orders of this profile, and of exit orders.
+    fn limits_of_orders(&self, profile: Option<ProfileId>) -> (Option<u64>, Option<u64>) {
+        let profile = profile.and_then(|profile| self.jobs.profile(profile));
+        (profile.and_then(|profile| profile.limit_ns), self.exit_limit_ns)
+    }
+
     pub(super) fn sent(&mut self, id: JobId, worker: WorkerId, count: u64) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let Some(mut job) = self.jobs.edit(id) else { return };
         let (first, attempt) = job.take_next(count);
-        job.in_flight += count;
         job.chunks += 1;
-        let entry = &mut self.workers[worker];
-        entry.push(OrderKind::Tasks { job: id, first, count, attempt }, self.now);
+        drop(job);
+        self.load(worker, id, count);
+        self.push(worker, OrderKind::Tasks { job: id, first, count, attempt });
+        let mut entry = self.workers.edit(worker);
         entry.served += count;
+        self.most_served = self.most_served.max(entry.served);
+        drop(entry);
         self.retire_if_old(worker);
         self.start_next();
     }
 
+    /// Counts tasks that the worker gets.
+    fn load(&mut self, worker: WorkerId, id: JobId, count: u64) {
+        let Some(mut job) = self.jobs.edit(id) else { return };
+        job.in_flight += count;
+        let queued = job.queued.entry(worker).or_default();
+        *queued += count;
+        if *queued == count && job.is_movable() {
+            self.workers.edit(worker).movable_jobs += 1;
+        }
+    }
+
+    /// Counts tasks that the worker no longer has.
+    pub(super) fn unload(&mut self, worker: WorkerId, id: JobId, count: u64) {
+        let Some(mut job) = self.jobs.edit(id) else { return };
+        job.in_flight -= count;
+        let Some(queued) = job.queued.get_mut(&worker) else { return };
+        *queued -= count;
+        if *queued == 0 {
+            job.queued.remove(&worker);
+            if job.is_movable() {
+                self.workers.edit(worker).movable_jobs -= 1;
+            }
+        }
+    }
+
     /// Fails the next item, which could not be encoded, or not be kept to be sent again.
     pub(super) fn unsendable(&mut self, id: JobId, worker: WorkerId) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let Some(mut job) = self.jobs.edit(id) else { return };
         let (index, attempt) = job.take_next(1);
+        drop(job);
         let unit = self.workers[worker].queue.next_unit();
         self.fail_task(worker, unit, id, index, attempt, Cause::Reported, 0);
         self.finish_if_done(id);
@@ -46,46 +82,60 @@ impl Supervisor {
     }
 
     pub(super) fn input_ended(&mut self, id: JobId) {
-        if let Some(job) = self.jobs.get_mut(&id) {
+        if let Some(mut job) = self.jobs.edit(id).filter(|job| !job.ended) {
             job.ended = true;
+            if job.open {
+                job.queued.keys().for_each(|worker| self.workers.edit(*worker).movable_jobs += 1);
+            }
         }
         self.finish_if_done(id);
     }
 
     pub(super) fn close(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.open = false;
-        job.backlog.clear();
-        self.update_lifespan();
-        for worker in self.workers.ids() {
-            let entry = &self.workers[worker];
-            if entry.queue.tasks_of(id) > 0 && !entry.queue.is_only(id) {
-                self.recall(worker);
+        let movable = self.jobs.get(id).is_some_and(Job::is_movable);
+        let profile = self.jobs.get(id).and_then(|job| job.plan.profile);
+        let limits = self.limits_of_orders(profile);
+        if self.jobs.leave(id) {
+            if limits != self.limits_of_orders(profile) {
+                self.renew_limits();
             }
-            let entry = &mut self.workers[worker];
-            if matches!(entry.queue.head(), Some(Batch { kind: OrderKind::Tasks { job, .. }, .. }) if job == id)
-            {
-                (entry.head_since, entry.head_began) = (self.now, true);
+            let queued = self.jobs.get(id).into_iter().flat_map(|job| job.queued.keys().copied());
+            for worker in queued.collect::<Vec<_>>() {
+                self.leave(worker, id, movable);
             }
         }
         self.finish_if_done(id);
     }
 
+    /// Takes the tasks of a job that was left from a worker that has some, unless it has a single one and nothing else.
+    fn leave(&mut self, worker: WorkerId, id: JobId, movable: bool) {
+        self.workers.edit(worker).movable_jobs -= usize::from(movable);
+        let queue = &self.workers[worker].queue;
+        let (is_only, head) = (queue.len() <= 1 && queue.tasks() <= 1, queue.head());
+        if !is_only {
+            self.recall(worker);
+        }
+        if head.is_some_and(|head| matches!(head.kind, OrderKind::Tasks { job, .. } if job == id)) {
+            let mut entry = self.workers.edit(worker);
+            (entry.head_since, entry.head_began) = (self.now, true);
+            drop(entry);
+            self.renew_limit(worker);
+        }
+    }
+
     /// Reports that a job is complete, and removes it once no worker has a task of it.
     pub(super) fn finish_if_done(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get(&id) else { return };
+        let Some(job) = self.jobs.get(id) else { return };
         if job.open && job.is_complete() {
             self.actions.push(Action::Complete { job: id });
         }
         if !job.open && job.in_flight == 0 {
-            self.jobs.remove(&id);
+            self.jobs.remove(id);
         }
     }
 
     pub(super) fn fail_jobs(&mut self, worker: WorkerId, cause: JobCause, which: impl Fn(&Job) -> bool) {
-        let failed: Vec<JobId> =
-            self.jobs.iter().filter(|(_, job)| job.open && which(job)).map(|(id, _)| *id).collect();
-        for job in failed {
+        for job in self.jobs.open_where(which) {
             self.actions.push(Action::Fail { job, worker, cause });
             self.close(job);
         }

@@ -14,7 +14,7 @@ const LONGEST_BACK_OFF_NS: u64 = 5_000_000_000;
 impl Supervisor {
     /// Notes how many items of the job wait to be sent. True if they want more workers: then report [`Event::Wanted`].
     pub(crate) fn set_waiting(&mut self, id: JobId, count: u64) -> bool {
-        if let Some(job) = self.jobs.get_mut(&id) {
+        if let Some(mut job) = self.jobs.edit(id).filter(|job| job.waiting != count) {
             job.waiting = count;
         }
         self.workers_to_start().next().is_some()
@@ -37,13 +37,9 @@ impl Supervisor {
     /// The workers that are not there, and for which there is work now.
     fn workers_to_start(&self) -> impl Iterator<Item = WorkerId> {
         let most = if self.lacks_workers() { self.workers.len() } else { 0 };
-        let missing = if self.order_tasks || most == 0 { most } else { self.missing() as usize };
-        let is_due = |worker: &WorkerId| {
-            let Worker { phase, retry_at, .. } = self.workers[*worker];
-            phase == Phase::Absent && retry_at.is_none_or(|at| at <= self.now)
-        };
+        let missing = if self.order_tasks || most == 0 { most } else { self.missing() };
         let is_wanted = |worker: &WorkerId| !self.order_tasks || self.is_next(*worker);
-        self.workers.ids().take(most).filter(move |worker| is_due(worker) && is_wanted(worker)).take(missing)
+        self.workers.startable(self.now).take(most).filter(is_wanted).take(missing)
     }
 
     /// Whether to start this worker, which is not there.
@@ -52,26 +48,20 @@ impl Supervisor {
     }
 
     fn lacks_workers(&self) -> bool {
-        self.present < self.workers.len() && !self.shutting_down
+        self.workers.are_any_absent() && !self.shutting_down
     }
 
     /// How many more workers the jobs could keep busy than take orders. Tasks of closed jobs count, because they occupy
-    /// workers. Looks at few more jobs than there are workers.
-    fn missing(&self) -> u64 {
-        let (mut wanted, most) = (0, self.workers.len() as u64);
-        for job in self.jobs.values() {
-            wanted = most.min(wanted + job.demand().min(most));
-            if wanted == most {
-                break;
-            }
-        }
-        wanted.saturating_sub(self.taking as u64)
+    /// workers.
+    fn missing(&self) -> usize {
+        let wanted = self.jobs.demand().min(self.workers.len() as u64) as usize;
+        wanted.saturating_sub(self.workers.taking())
     }
 
     /// Whether one of the next chunks goes to this worker, where each chunk has a worker of its own.
     fn is_next(&self, worker: WorkerId) -> bool {
         let workers = self.workers.len() as u64;
-        self.jobs.values().filter(|job| job.has_work()).any(|job| {
+        self.jobs.iter().filter(|job| job.has_work()).any(|job| {
             let ahead = (worker.0 as u64 + workers - job.chunk() % workers) % workers;
             ahead < job.unsent()
         })
@@ -83,15 +73,13 @@ impl Supervisor {
             return;
         }
         for &worker in workers {
-            let entry = &mut self.workers[worker];
+            let mut entry = self.workers.edit(worker);
             let life = Worker::absent(entry.failed_starts);
             *entry = Worker { phase: Phase::Starting, head_since: self.now, ..life };
-            self.present += 1;
-            self.taking += 1;
             self.actions.push(Action::Start { worker });
         }
-        let profiles: Vec<ProfileId> =
-            self.jobs.values().filter(|job| job.open).filter_map(|job| job.plan.profile).collect();
+        self.jobs.worker_started();
+        let profiles: Vec<ProfileId> = self.jobs.profiles_in_use().collect();
         for &worker in workers {
             for &profile in &profiles {
                 self.send_init(worker, profile);
@@ -99,32 +87,51 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn send_init(&mut self, worker: WorkerId, profile: ProfileId) {
-        let entry = &mut self.workers[worker];
-        if !entry.profiles.contains(&profile) {
-            entry.profiles.push(profile);
-            entry.push(OrderKind::Init { profile }, self.now);
+    /// Tells every worker to make the state of this profile that has not been told so.
+    pub(super) fn send_init_to_all(&mut self, profile: ProfileId) {
+        if std::mem::replace(&mut self.jobs.profile_mut(profile).is_everywhere, true) {
+            return;
+        }
+        for worker in self.workers.ids() {
+            if self.workers[worker].takes_orders() {
+                self.send_init(worker, profile);
+            }
+        }
+    }
+
+    fn send_init(&mut self, worker: WorkerId, profile: ProfileId) {
+        if !self.workers[worker].profiles.contains(&profile) {
+            self.workers.edit(worker).profiles.push(profile);
+            self.push(worker, OrderKind::Init { profile });
             self.actions.push(Action::SendInit { worker, profile });
+        }
+    }
+
+    /// Adds an order to the worker's queue.
+    pub(super) fn push(&mut self, worker: WorkerId, kind: OrderKind) {
+        let mut entry = self.workers.edit(worker);
+        let is_first = entry.queue.is_empty();
+        entry.queue.push(kind);
+        drop(entry);
+        if is_first {
+            self.next_head(worker, None);
         }
     }
 
     /// Lets the worker end once it has answered its orders.
     pub(super) fn retire_worker(&mut self, worker: WorkerId) {
-        let entry = &mut self.workers[worker];
-        if entry.takes_orders() {
-            entry.push(OrderKind::Exit, self.now);
-            entry.phase = Phase::Retiring;
-            self.taking -= 1;
+        if self.workers[worker].takes_orders() {
+            self.push(worker, OrderKind::Exit);
+            self.workers.edit(worker).phase = Phase::Retiring;
             self.actions.push(Action::SendExit { worker });
         }
     }
 
     /// Kills the worker because of the head of its queue.
     pub(super) fn kill_for(&mut self, worker: WorkerId, cause: Cause) {
-        let entry = &mut self.workers[worker];
+        let mut entry = self.workers.edit(worker);
         if entry.is_there() {
             let unit = entry.queue.head().map_or_else(Unit::default, |batch| batch.unit);
-            self.taking -= usize::from(entry.takes_orders());
             entry.killed_for = Some((unit, cause));
             self.actions.push(Action::Kill { worker });
         }
@@ -146,7 +153,7 @@ impl Supervisor {
 
     pub(super) fn ready(&mut self, worker: WorkerId) {
         self.next_head(worker, None);
-        let entry = &mut self.workers[worker];
+        let mut entry = self.workers.edit(worker);
         if entry.phase == Phase::Starting {
             entry.phase = Phase::Up;
         }
@@ -165,7 +172,7 @@ impl Supervisor {
         let head = entry.queue.head();
         let mut guilty_next = |batch: &Batch| match batch.kind {
             OrderKind::Tasks { job, first, .. } => {
-                self.jobs.get_mut(&job).is_some_and(|job| job.is_suspect(first))
+                self.jobs.edit(job).is_some_and(|mut job| job.is_suspect(first))
             }
             OrderKind::Init { .. } => true,
             OrderKind::Exit | OrderKind::Resume => false,
@@ -188,7 +195,7 @@ impl Supervisor {
                 // The worker was killed for another task, so this one is not to blame.
                 let innocent = killed_for.is_some_and(|(unit, _)| unit != batch.unit);
                 self.pop_head(worker, 1);
-                let spare = self.jobs.get(&job).is_some_and(|job| job.open && attempt <= job.plan.retries);
+                let spare = self.jobs.get(job).is_some_and(|job| job.open && attempt <= job.plan.retries);
                 if spare && !innocent {
                     self.actions.push(Action::Retry { worker, job, index: first, cause });
                 }
@@ -200,7 +207,7 @@ impl Supervisor {
                 self.finish_if_done(job);
             }
             Some((_, OrderKind::Init { profile })) => {
-                if killed_for.is_some() || self.failed_starts() >= MAX_FAILED_STARTS {
+                if killed_for.is_some() || self.workers.failed_starts() >= MAX_FAILED_STARTS {
                     let cause = killed_for.map_or(Cause::Died, |(_, cause)| cause);
                     self.fail_jobs(worker, JobCause::Init(cause), |job| job.plan.profile == Some(profile));
                     self.reset_backoff();
@@ -225,14 +232,13 @@ impl Supervisor {
     /// jobs fail.
     fn ended(&mut self, worker: WorkerId, failed_start: bool, is_final: bool) {
         self.requeue_from(worker, None);
-        let entry = &mut self.workers[worker];
-        self.taking -= usize::from(entry.takes_orders());
-        self.present -= 1;
+        let mut entry = self.workers.edit(worker);
         *entry = Worker::absent(entry.failed_starts);
+        drop(entry);
         if !self.needs_workers() {
             return;
         }
-        if !failed_start || (!is_final && self.failed_starts() < MAX_FAILED_STARTS) {
+        if !failed_start || (!is_final && self.workers.failed_starts() < MAX_FAILED_STARTS) {
             if self.is_wanted(worker) {
                 self.start(&[worker]);
             }
@@ -241,32 +247,30 @@ impl Supervisor {
             self.fail_jobs(worker, JobCause::NotStarted, |_| true);
             self.reset_backoff();
         } else {
-            let entry = &mut self.workers[worker];
+            let mut entry = self.workers.edit(worker);
             let wait = (BACK_OFF_NS << entry.failed_starts.min(10)).min(LONGEST_BACK_OFF_NS);
             entry.retry_at = Some(self.now + wait);
+            drop(entry);
             self.start_next();
         }
     }
 
     fn count_failed_start(&mut self, worker: WorkerId) {
         if self.needs_workers() {
-            self.workers[worker].failed_starts += 1;
+            self.workers.edit(worker).failed_starts += 1;
         }
-    }
-
-    fn failed_starts(&self) -> u32 {
-        self.workers.iter().map(|worker| worker.failed_starts).sum()
     }
 
     /// Forgets failed starts, so that the next call tries again.
     fn reset_backoff(&mut self) {
-        for worker in self.workers.iter_mut() {
-            worker.failed_starts = 0;
-            worker.retry_at = worker.retry_at.map(|_| self.now);
+        for worker in self.workers.ids() {
+            let mut entry = self.workers.edit(worker);
+            entry.failed_starts = 0;
+            entry.retry_at = entry.retry_at.map(|_| self.now);
         }
     }
 
     pub(super) fn needs_workers(&self) -> bool {
-        !self.shutting_down && self.jobs.values().any(|job| job.open && !job.is_complete())
+        !self.shutting_down && self.jobs.are_any_unfinished()
     }
 }

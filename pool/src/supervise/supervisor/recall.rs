@@ -3,18 +3,8 @@
 use super::*;
 
 impl Supervisor {
-    /// Whether the worker has tasks that another one could take over.
-    pub(super) fn can_rebalance(&self, worker: &Worker) -> bool {
-        let movable = |job| self.jobs.get(&job).is_some_and(|job| job.open && job.ended);
-        !self.order_tasks
-            && !worker.recalling
-            && worker.is_there()
-            && worker.queue.tasks() > 1
-            && worker.queue.jobs().any(movable)
-    }
-
     pub(super) fn recall(&mut self, worker: WorkerId) {
-        let entry = &mut self.workers[worker];
+        let mut entry = self.workers.edit(worker);
         if entry.is_there() && !entry.recalling {
             entry.recalling = true;
             self.actions.push(Action::Recall { worker });
@@ -27,7 +17,7 @@ impl Supervisor {
         }
         self.requeue_from(worker, Some(kept_up_to));
         if self.workers[worker].takes_orders() {
-            self.workers[worker].push(OrderKind::Resume, self.now);
+            self.push(worker, OrderKind::Resume);
             self.actions.push(Action::SendResume { worker });
         }
         self.start_next();
@@ -37,12 +27,13 @@ impl Supervisor {
     pub(super) fn requeue_from(&mut self, worker: WorkerId, from: Option<Unit>) {
         let mut jobs = Vec::new();
         let head = self.workers[worker].queue.head();
-        for Batch { unit, kind } in self.workers[worker].queue.take(from) {
+        let taken = self.workers.edit(worker).queue.take(from);
+        for Batch { unit, kind } in taken {
             let OrderKind::Tasks { job, first, count, attempt } = kind else { continue };
-            if let Some(job) = self.jobs.get_mut(&job) {
-                job.in_flight -= count;
-            }
-            self.workers[worker].served = self.workers[worker].served.saturating_sub(count);
+            self.unload(worker, job, count);
+            let mut entry = self.workers.edit(worker);
+            entry.served = entry.served.saturating_sub(count);
+            drop(entry);
             self.requeue(worker, unit, job, first, count, attempt);
             jobs.push(job);
         }

@@ -1,12 +1,11 @@
 //! Time limits, and the next time at which something must happen.
 
 use super::*;
+use crate::supervise::worker::BOOT_NS;
 
 /// How long the tasks of a job that was left may occupy a worker, all together: long enough for those that are about to
 /// end, and short for the next call.
 const ABANDON_NS: u64 = 500_000_000;
-/// How long a worker may take from its start until it is up: generous enough for a machine under load.
-const BOOT_NS: u64 = 30_000_000_000;
 /// How far an order that the worker has not begun may exceed its limit: on a busy machine the worker may not have had a
 /// core.
 const GRACE_NS: u64 = 5_000_000_000;
@@ -39,34 +38,27 @@ impl Suspension {
 impl Supervisor {
     /// The latest time for the next [`Event::Tick`].
     pub(crate) fn deadline(&self) -> Option<u64> {
-        let idle = self.workers.iter().any(|w| w.takes_orders() && w.queue.is_empty());
-        self.workers.ids().filter_map(|worker| self.deadline_of(worker, idle)).min()
+        let retry = if self.order_tasks {
+            self.workers.retries(u64::MAX).find(|(_, worker)| self.is_wanted(*worker))
+        } else {
+            self.workers.retries(u64::MAX).next().filter(|(_, worker)| self.is_wanted(*worker))
+        };
+        let retry = retry.map(|(at, _)| at);
+        let stall = self.workers.first_movable().filter(|_| self.rebalances());
+        let stall = stall.map(|since| since + STALL_NS);
+        self.workers.deadline().into_iter().chain(retry).chain(stall).min()
     }
 
-    pub(super) fn deadline_of(&self, id: WorkerId, another_is_idle: bool) -> Option<u64> {
-        let worker = &self.workers[id];
-        if worker.phase == Phase::Absent {
-            return worker.retry_at.filter(|_| self.is_wanted(id));
-        }
-        if worker.phase == Phase::Starting {
-            return Some(worker.head_since + BOOT_NS);
-        }
-        if worker.killed_for.is_some() {
-            return None;
-        }
-        let limit = self.limit_of(worker).map(|limit| {
-            let due = worker.head_since.saturating_add(limit).saturating_add(worker.head_extra_ns);
-            if worker.head_began || self.now < due { due } else { self.now + RECHECK_NS }
-        });
-        let stall = (another_is_idle && self.can_rebalance(worker)).then(|| worker.head_since + STALL_NS);
-        limit.into_iter().chain(stall).min()
+    /// Whether tasks may be taken from one worker for another, which has nothing to do.
+    fn rebalances(&self) -> bool {
+        !self.order_tasks && self.workers.is_any_idle()
     }
 
     /// The limit that the head of the queue has exceeded, if any.
     fn overdue(&self, worker: &Worker, now: u64) -> Option<u64> {
         let grace = if worker.head_began { worker.head_extra_ns } else { GRACE_NS };
         let late = |limit: &u64| worker.head_since.saturating_add(limit.saturating_add(grace)) <= now;
-        self.limit_of(worker).filter(late)
+        worker.head_limit_ns.filter(late)
     }
 
     /// How long the head of the queue may take.
@@ -76,14 +68,11 @@ impl Supervisor {
             return is_ending.then(|| self.exit_limit_ns.unwrap_or(RETIRE_NS));
         };
         let limit = match head.kind {
-            OrderKind::Tasks { job, .. } => match self.jobs.get(&job) {
+            OrderKind::Tasks { job, .. } => match self.jobs.get(job) {
                 Some(job) if job.open => job.plan.task_limit_ns,
                 _ => Some(ABANDON_NS),
             },
-            OrderKind::Init { profile } => {
-                let wanted = |job: &&Job| job.plan.profile == Some(profile);
-                self.jobs.values().filter(wanted).filter_map(|job| job.plan.init_limit_ns).min()
-            }
+            OrderKind::Init { profile } => self.jobs.profile(profile).and_then(|profile| profile.limit_ns),
             OrderKind::Exit => self.exit_limit_ns,
             OrderKind::Resume => None,
         };
@@ -95,25 +84,38 @@ impl Supervisor {
     /// worker need not say when it began them: it notes times only for jobs with a limit.
     pub(super) fn next_head(&mut self, worker: WorkerId, last: Option<Batch>) {
         let left = |batch: Option<Batch>| match batch?.kind {
-            OrderKind::Tasks { job, .. } => {
-                Some(job).filter(|job| !self.jobs.get(job).is_some_and(|job| job.open))
-            }
+            OrderKind::Tasks { job, .. } => Some(job).filter(|job| !self.jobs.is_open(*job)),
             OrderKind::Init { .. } | OrderKind::Exit | OrderKind::Resume => None,
         };
         let entry = &self.workers[worker];
         let next = left(entry.queue.head());
         let shares_grace = next.is_some() && next == left(last) && entry.head_extra_ns == 0;
-        let entry = &mut self.workers[worker];
         if !shares_grace {
+            let limit = self.limit_of(entry);
+            let mut entry = self.workers.edit(worker);
             entry.next_head(self.now);
             entry.head_began = next.is_some();
+            entry.head_limit_ns = limit;
+        }
+    }
+
+    /// Sets the limit of the head of the queue, which may have changed.
+    pub(super) fn renew_limit(&mut self, worker: WorkerId) {
+        let limit = self.limit_of(&self.workers[worker]);
+        self.workers.edit(worker).head_limit_ns = limit;
+    }
+
+    /// Sets the limits of all heads: those of init or exit orders have changed.
+    pub(super) fn renew_limits(&mut self) {
+        for worker in self.workers.active().to_vec() {
+            self.renew_limit(worker);
         }
     }
 
     /// The order at the head of the worker's queue, if it has a time limit and is not known to have begun.
     pub(crate) fn head_to_begin(&self, worker: WorkerId) -> Option<Head> {
         let entry = &self.workers[worker];
-        self.limit_of(entry).filter(|_| !entry.head_began)?;
+        entry.head_limit_ns.filter(|_| !entry.head_began)?;
         self.head(worker)
     }
 
@@ -121,20 +123,25 @@ impl Supervisor {
     /// counts as now.
     pub(crate) fn head_began(&mut self, worker: WorkerId, at: u64) {
         let at = self.suspension.exclude_from(at.min(self.now));
-        let entry = &mut self.workers[worker];
+        let mut entry = self.workers.edit(worker);
         (entry.head_since, entry.head_began) = (at, true);
     }
 
     /// The workers whose current order is out of time, with that order.
     pub(crate) fn overdue_heads(&self, now: u64) -> Vec<(WorkerId, Head)> {
         let overdue = |worker: &WorkerId| self.overdue(&self.workers[*worker], now).is_some();
-        self.workers.ids().filter(overdue).filter_map(|id| Some((id, self.head(id)?))).collect()
+        self.workers
+            .due(now)
+            .into_iter()
+            .filter(overdue)
+            .filter_map(|id| Some((id, self.head(id)?)))
+            .collect()
     }
 
     /// Notes that the running task has panicked and the worker is about to report it. Counts only once, because a
     /// worker might claim it forever.
     pub(crate) fn head_panicked(&mut self, worker: WorkerId) {
-        let entry = &mut self.workers[worker];
+        let mut entry = self.workers.edit(worker);
         (entry.head_extra_ns, entry.head_began) = (BACKTRACE_NS, true);
     }
 
@@ -143,27 +150,30 @@ impl Supervisor {
         // Several callers may report the same suspension.
         suspension.from = suspension.from.max(self.suspension.until).min(suspension.until);
         self.suspension = suspension;
-        for worker in self.workers.iter_mut() {
-            worker.head_since = suspension.exclude_from(worker.head_since);
+        for worker in self.workers.ids() {
+            let mut entry = self.workers.edit(worker);
+            entry.head_since = suspension.exclude_from(entry.head_since);
         }
     }
 
     pub(super) fn tick(&mut self) {
-        let idle = self.workers.iter().any(|w| w.takes_orders() && w.queue.is_empty());
-        for worker in self.workers.ids() {
-            if self.deadline_of(worker, idle).is_none_or(|deadline| deadline > self.now) {
-                continue;
+        for (_, worker) in self.workers.retries(self.now).collect::<Vec<_>>() {
+            if self.is_wanted(worker) {
+                self.start(&[worker]);
             }
+        }
+        let stalled_since = self.now.checked_sub(STALL_NS).filter(|_| self.rebalances());
+        for worker in self.workers.due(self.now) {
             let entry = &self.workers[worker];
             match (entry.phase, self.overdue(entry, self.now)) {
-                (Phase::Absent, _) => self.start(&[worker]),
                 (Phase::Starting, _) => self.kill_for(worker, Cause::TimedOut(BOOT_NS)),
                 (_, Some(limit)) => self.kill_for(worker, Cause::TimedOut(limit)),
-                _ if idle && self.can_rebalance(entry) && entry.head_since + STALL_NS <= self.now => {
-                    self.recall(worker);
-                }
-                _ => {}
+                // It may not have had a core.
+                _ => self.workers.edit(worker).recheck_at = self.now + RECHECK_NS,
             }
+        }
+        for worker in stalled_since.map(|since| self.workers.movable_since(since)).into_iter().flatten() {
+            self.recall(worker);
         }
     }
 }
@@ -182,7 +192,8 @@ mod tests {
             actions.contains(&Action::Kill { worker })
         };
         let done = Event::Done { worker, count: 1, bytes: 1, pace_ns: 1000 };
-        at(&mut supervisor, 0, Event::Opened { job, plan: Box::new(Plan::plain()), encoded: 0 });
+        let plan = Box::new(Plan { total: Some(9), ..Plan::plain() });
+        at(&mut supervisor, 0, Event::Opened { job, plan, encoded: 0 });
         at(&mut supervisor, 1, Event::Ready { worker });
         at(&mut supervisor, 1, Event::Sent { job, worker, count: 9 });
         at(&mut supervisor, 7000, done.clone());

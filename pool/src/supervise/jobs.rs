@@ -1,0 +1,285 @@
+//! All jobs, counted by what events ask for, so that none has to look at each of them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::{Bound, Deref, DerefMut};
+
+use super::job::{Facts, Job};
+use crate::ids::{JobId, ProfileId};
+
+#[derive(Debug, Default)]
+pub(super) struct Jobs {
+    by_id: HashMap<JobId, Job, BuildHasherDefault<IdHasher>>,
+    counts: Counts,
+    /// The lifespans that open jobs ask for.
+    lifespans: Multiset,
+    /// By number.
+    profiles: Vec<Profile>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// How many have something to hand out.
+    with_work: usize,
+    /// How many are open and have tasks without an outcome.
+    unfinished: usize,
+    /// Those with tasks to be sent again.
+    with_backlog: BTreeSet<JobId>,
+    /// How many workers they could keep busy, all together.
+    demand: u64,
+}
+
+/// The open jobs that use a profile.
+#[derive(Debug, Default)]
+pub(super) struct Profile {
+    users: usize,
+    /// Their limits for its init function.
+    limits: Multiset,
+    /// The shortest of them. It stays when all these jobs are left, because a worker may still run the function.
+    pub(super) limit_ns: Option<u64>,
+    /// Each worker that takes orders has it, or was told to make it.
+    pub(super) is_everywhere: bool,
+}
+
+impl Jobs {
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    pub(super) fn get(&self, id: JobId) -> Option<&Job> {
+        self.by_id.get(&id)
+    }
+
+    /// Whether the job is open. One that was left is not.
+    pub(super) fn is_open(&self, id: JobId) -> bool {
+        self.get(id).is_some_and(|job| job.open)
+    }
+
+    /// The job, to be changed. It is counted anew when this is dropped.
+    pub(super) fn edit(&mut self, id: JobId) -> Option<Edit<'_>> {
+        let job = self.by_id.get_mut(&id)?;
+        let was = Facts::of(job);
+        Some(Edit { id, job, was, counts: &mut self.counts })
+    }
+
+    /// Adds an open job.
+    pub(super) fn insert(&mut self, id: JobId, job: Job) {
+        if let Some(lifespan) = job.plan.lifespan {
+            self.lifespans.insert(lifespan);
+        }
+        if let Some(profile) = job.plan.profile {
+            let profile = self.profile_mut(profile);
+            profile.users += 1;
+            if let Some(limit) = job.plan.init_limit_ns {
+                profile.limits.insert(limit);
+            }
+            profile.limit_ns = profile.limits.min();
+        }
+        let now = Facts::of(&job);
+        self.by_id.insert(id, job);
+        self.counts.update(id, Facts::default(), now);
+    }
+
+    /// Marks a job as left. False if it is not open.
+    pub(super) fn leave(&mut self, id: JobId) -> bool {
+        let Some(mut job) = self.edit(id).filter(|job| job.open) else { return false };
+        job.open = false;
+        job.backlog.clear();
+        let (lifespan, profile, limit) = (job.plan.lifespan, job.plan.profile, job.plan.init_limit_ns);
+        drop(job);
+        lifespan.into_iter().for_each(|lifespan| self.lifespans.remove(lifespan));
+        if let Some(profile) = profile {
+            let profile = self.profile_mut(profile);
+            profile.users -= 1;
+            limit.into_iter().for_each(|limit| profile.limits.remove(limit));
+            if profile.users > 0 {
+                profile.limit_ns = profile.limits.min();
+            }
+        }
+        true
+    }
+
+    /// Removes a job that was left.
+    pub(super) fn remove(&mut self, id: JobId) {
+        let job = self.by_id.remove(&id);
+        debug_assert!(job.is_none_or(|job| Facts::of(&job) == Facts::default()));
+    }
+
+    /// How many have something to hand out.
+    pub(super) fn with_work(&self) -> usize {
+        self.counts.with_work
+    }
+
+    /// How many workers they could keep busy, all together.
+    pub(super) fn demand(&self) -> u64 {
+        self.counts.demand
+    }
+
+    /// Looks at each.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Job> {
+        self.by_id.values()
+    }
+
+    /// Whether an open job has tasks without an outcome.
+    pub(super) fn are_any_unfinished(&self) -> bool {
+        self.counts.unfinished > 0
+    }
+
+    /// The first job after this one that has tasks to be sent again.
+    pub(super) fn next_with_backlog(&self, after: Option<JobId>) -> Option<JobId> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.counts.with_backlog.range((from, Bound::Unbounded)).next().copied()
+    }
+
+    /// The shortest lifespan that an open job asks for.
+    pub(super) fn lifespan(&self) -> u64 {
+        self.lifespans.min().unwrap_or(u64::MAX)
+    }
+
+    /// The profiles that open jobs use.
+    pub(super) fn profiles_in_use(&self) -> impl Iterator<Item = ProfileId> {
+        let used = self.profiles.iter().enumerate().filter(|(_, profile)| profile.users > 0);
+        used.map(|(place, _)| ProfileId::at(place))
+    }
+
+    /// A profile that some job has used.
+    pub(super) fn profile(&self, profile: ProfileId) -> Option<&Profile> {
+        self.profiles.get(profile.index())
+    }
+
+    pub(super) fn profile_mut(&mut self, profile: ProfileId) -> &mut Profile {
+        let place = profile.index();
+        if place >= self.profiles.len() {
+            self.profiles.resize_with(place + 1, Profile::default);
+        }
+        &mut self.profiles[place]
+    }
+
+    /// Notes that there is a new worker, which has none of the profiles that no open job uses.
+    pub(super) fn worker_started(&mut self) {
+        for profile in self.profiles.iter_mut().filter(|profile| profile.users == 0) {
+            profile.is_everywhere = false;
+        }
+    }
+
+    /// The open jobs for which this holds, oldest first. Looks at each.
+    pub(super) fn open_where(&self, which: impl Fn(&Job) -> bool) -> Vec<JobId> {
+        let holds = |(_, job): &(&JobId, &Job)| job.open && which(job);
+        let mut ids: Vec<JobId> = self.by_id.iter().filter(holds).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
+    }
+}
+
+/// A job that is being changed.
+pub(super) struct Edit<'j> {
+    id: JobId,
+    job: &'j mut Job,
+    was: Facts,
+    counts: &'j mut Counts,
+}
+
+impl Deref for Edit<'_> {
+    type Target = Job;
+
+    fn deref(&self) -> &Job {
+        self.job
+    }
+}
+
+impl DerefMut for Edit<'_> {
+    fn deref_mut(&mut self) -> &mut Job {
+        self.job
+    }
+}
+
+impl Drop for Edit<'_> {
+    fn drop(&mut self) {
+        self.counts.update(self.id, self.was, Facts::of(self.job));
+    }
+}
+
+impl Counts {
+    fn update(&mut self, id: JobId, was: Facts, now: Facts) {
+        if was == now {
+            return;
+        }
+        self.with_work = self.with_work + usize::from(now.has_work) - usize::from(was.has_work);
+        self.unfinished = self.unfinished + usize::from(now.is_unfinished) - usize::from(was.is_unfinished);
+        self.demand = self.demand + now.demand - was.demand;
+        match (was.has_backlog, now.has_backlog) {
+            (false, true) => _ = self.with_backlog.insert(id),
+            (true, false) => _ = self.with_backlog.remove(&id),
+            _ => {}
+        }
+    }
+}
+
+/// Numbers, each as often as it was inserted.
+#[derive(Debug, Default)]
+struct Multiset(BTreeMap<u64, usize>);
+
+impl Multiset {
+    fn insert(&mut self, number: u64) {
+        *self.0.entry(number).or_default() += 1;
+    }
+
+    fn remove(&mut self, number: u64) {
+        if let Some(times) = self.0.get_mut(&number) {
+            *times -= 1;
+            if *times == 0 {
+                self.0.remove(&number);
+            }
+        }
+    }
+
+    fn min(&self) -> Option<u64> {
+        self.0.first_key_value().map(|(number, _)| *number)
+    }
+}
+
+/// Hashes ids, which are numbered one after the other: a multiplication spreads them over all bits.
+#[derive(Debug, Default)]
+pub(super) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+#[cfg(test)]
+impl Jobs {
+    pub(super) fn profiles_everywhere(&self) -> impl Iterator<Item = ProfileId> {
+        let known = self.profiles.iter().enumerate().filter(|(_, profile)| profile.is_everywhere);
+        known.map(|(place, _)| ProfileId::at(place))
+    }
+
+    /// Compares the counts with a look at each job.
+    pub(super) fn check(&self) {
+        let facts: Vec<_> = self.by_id.iter().map(|(id, job)| (*id, Facts::of(job))).collect();
+        assert_eq!(self.counts.with_work, facts.iter().filter(|(_, facts)| facts.has_work).count());
+        assert_eq!(self.counts.unfinished, facts.iter().filter(|(_, facts)| facts.is_unfinished).count());
+        let with_backlog = facts.iter().filter(|(_, facts)| facts.has_backlog).map(|(id, _)| *id).collect();
+        assert_eq!(self.counts.with_backlog, with_backlog);
+        assert_eq!(self.counts.demand, facts.iter().map(|(_, facts)| facts.demand).sum::<u64>());
+        let open = || self.by_id.values().filter(|job| job.open);
+        assert_eq!(self.lifespan(), open().filter_map(|job| job.plan.lifespan).min().unwrap_or(u64::MAX));
+        for (place, profile) in self.profiles.iter().enumerate() {
+            let users = || open().filter(move |job| job.plan.profile == Some(ProfileId::at(place)));
+            assert_eq!(profile.users, users().count());
+            assert_eq!(profile.limits.min(), users().filter_map(|job| job.plan.init_limit_ns).min());
+        }
+        for job in self.by_id.values() {
+            assert_eq!(job.in_flight, job.queued.values().sum::<u64>());
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! All workers, filed under what events ask for, so that none has to look at each of them.
+
+use std::collections::BTreeSet;
+use std::ops::{Deref, DerefMut, Index};
+
+use super::worker::{Facts, Worker};
+use crate::ids::{PerWorker, WorkerId};
+
+#[derive(Debug)]
+pub(super) struct Workers {
+    by_id: PerWorker<Worker>,
+    /// What each is filed under.
+    filed: PerWorker<Facts>,
+    /// Those that take tasks now, by load.
+    ranks: BTreeSet<(u64, WorkerId)>,
+    /// Those with a deadline of their own.
+    deadlines: BTreeSet<(u64, WorkerId)>,
+    /// Those with tasks that another could take over, by the beginning of the task at the head.
+    movable: BTreeSet<(u64, WorkerId)>,
+    /// Those that are absent, by the time of their next start; first those that wait for nothing but a job.
+    absent: BTreeSet<(Option<u64>, WorkerId)>,
+    /// Those that something is expected from.
+    active: Vec<WorkerId>,
+    /// The place of each in that list.
+    places: PerWorker<usize>,
+    taking: usize,
+    busy: usize,
+    idle: usize,
+    failed_starts: u32,
+}
+
+impl Workers {
+    /// Makes them; all are absent.
+    pub(super) fn new(workers: usize) -> Self {
+        let by_id = PerWorker::new(workers, |_| Worker::absent(0));
+        Self {
+            filed: PerWorker::new(workers, |worker| Facts::of(&by_id[worker])),
+            absent: by_id.ids().map(|worker| (None, worker)).collect(),
+            by_id,
+            ranks: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
+            movable: BTreeSet::new(),
+            active: Vec::new(),
+            places: PerWorker::new(workers, |_| 0),
+            taking: 0,
+            busy: 0,
+            idle: 0,
+            failed_starts: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = WorkerId> + use<> {
+        self.by_id.ids()
+    }
+
+    /// The worker, to be changed. It is filed anew when this is dropped.
+    pub(super) fn edit(&mut self, worker: WorkerId) -> Edit<'_> {
+        Edit { workers: self, worker }
+    }
+
+    /// The workers that take tasks now: first the one with the fewest tasks, and of several one that is up.
+    pub(super) fn by_load(&self) -> impl Iterator<Item = WorkerId> {
+        self.ranks.iter().map(|(_, worker)| *worker)
+    }
+
+    /// The earliest deadline of a worker.
+    pub(super) fn deadline(&self) -> Option<u64> {
+        Some(self.deadlines.first()?.0)
+    }
+
+    /// The workers whose deadline has come.
+    pub(super) fn due(&self, now: u64) -> Vec<WorkerId> {
+        self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, worker)| *worker).collect()
+    }
+
+    /// When the longest running task began that has tasks behind it that another worker could take over.
+    pub(super) fn first_movable(&self) -> Option<u64> {
+        Some(self.movable.first()?.0)
+    }
+
+    /// The workers with such a task that began at this time or earlier.
+    pub(super) fn movable_since(&self, since: u64) -> Vec<WorkerId> {
+        self.movable.iter().take_while(|(began, _)| *began <= since).map(|(_, worker)| *worker).collect()
+    }
+
+    /// The absent workers whose next start is due at this time, with when it was due.
+    pub(super) fn retries(&self, now: u64) -> impl Iterator<Item = (u64, WorkerId)> {
+        let retries = self.absent.range((Some(0), WorkerId(0))..=(Some(now), WorkerId(usize::MAX)));
+        retries.filter_map(|(at, worker)| Some(((*at)?, *worker)))
+    }
+
+    /// The absent workers that may be started now.
+    pub(super) fn startable(&self, now: u64) -> impl Iterator<Item = WorkerId> {
+        self.absent.range(..=(Some(now), WorkerId(usize::MAX))).map(|(_, worker)| *worker)
+    }
+
+    /// Whether every worker has ended.
+    pub(super) fn are_all_absent(&self) -> bool {
+        self.absent.len() == self.len()
+    }
+
+    pub(super) fn are_any_absent(&self) -> bool {
+        !self.absent.is_empty()
+    }
+
+    /// How many take orders.
+    pub(super) fn taking(&self) -> usize {
+        self.taking
+    }
+
+    /// The workers that something is expected from: an answer, or their start or end.
+    pub(super) fn active(&self) -> &[WorkerId] {
+        &self.active
+    }
+
+    /// How many have something to do.
+    pub(super) fn busy(&self) -> usize {
+        self.busy
+    }
+
+    /// Whether one that takes orders has nothing to do.
+    pub(super) fn is_any_idle(&self) -> bool {
+        self.idle > 0
+    }
+
+    /// The failed starts of all workers together.
+    pub(super) fn failed_starts(&self) -> u32 {
+        self.failed_starts
+    }
+
+    /// Files a worker that has changed.
+    fn file(&mut self, worker: WorkerId) {
+        let now = Facts::of(&self.by_id[worker]);
+        let was = std::mem::replace(&mut self.filed[worker], now);
+        if was == now {
+            return;
+        }
+        refile(&mut self.ranks, worker, was.rank, now.rank);
+        refile(&mut self.deadlines, worker, was.deadline, now.deadline);
+        refile(&mut self.movable, worker, was.movable_since, now.movable_since);
+        refile(&mut self.absent, worker, was.absent, now.absent);
+        self.taking = self.taking + usize::from(now.takes_orders) - usize::from(was.takes_orders);
+        self.busy = self.busy + usize::from(now.is_busy) - usize::from(was.is_busy);
+        self.idle = self.idle + usize::from(now.is_idle) - usize::from(was.is_idle);
+        self.failed_starts = self.failed_starts + now.failed_starts - was.failed_starts;
+        match (was.is_active, now.is_active) {
+            (false, true) => {
+                self.places[worker] = self.active.len();
+                self.active.push(worker);
+            }
+            (true, false) => {
+                let place = self.places[worker];
+                self.active.swap_remove(place);
+                if let Some(moved) = self.active.get(place) {
+                    self.places[*moved] = place;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn refile<K: Ord + Copy>(
+    set: &mut BTreeSet<(K, WorkerId)>,
+    worker: WorkerId,
+    was: Option<K>,
+    now: Option<K>,
+) {
+    if was == now {
+        return;
+    }
+    was.into_iter().for_each(|key| _ = set.remove(&(key, worker)));
+    set.extend(now.map(|key| (key, worker)));
+}
+
+impl Index<WorkerId> for Workers {
+    type Output = Worker;
+
+    fn index(&self, worker: WorkerId) -> &Worker {
+        &self.by_id[worker]
+    }
+}
+
+/// A worker that is being changed.
+pub(super) struct Edit<'w> {
+    workers: &'w mut Workers,
+    worker: WorkerId,
+}
+
+impl Deref for Edit<'_> {
+    type Target = Worker;
+
+    fn deref(&self) -> &Worker {
+        &self.workers.by_id[self.worker]
+    }
+}
+
+impl DerefMut for Edit<'_> {
+    fn deref_mut(&mut self) -> &mut Worker {
+        &mut self.workers.by_id[self.worker]
+    }
+}
+
+impl Drop for Edit<'_> {
+    fn drop(&mut self) {
+        self.workers.file(self.worker);
+    }
+}
+
+#[cfg(test)]
+impl Workers {
+    /// Compares what is filed with a look at each worker.
+    pub(super) fn check(&self) {
+        fn keys<K: Ord>(of: impl Iterator<Item = (Option<K>, WorkerId)>) -> BTreeSet<(K, WorkerId)> {
+            of.filter_map(|(key, worker)| Some((key?, worker))).collect()
+        }
+        let facts: Vec<_> = self.by_id.numbered().map(|(id, worker)| (Facts::of(worker), id)).collect();
+        let facts = || facts.iter().copied();
+        assert_eq!(self.ranks, keys(facts().map(|(facts, id)| (facts.rank, id))));
+        assert_eq!(self.deadlines, keys(facts().map(|(facts, id)| (facts.deadline, id))));
+        assert_eq!(self.movable, keys(facts().map(|(facts, id)| (facts.movable_since, id))));
+        assert_eq!(self.absent, keys(facts().map(|(facts, id)| (facts.absent, id))));
+        let mut active = self.active.clone();
+        active.sort_unstable();
+        assert_eq!(
+            active,
+            facts().filter(|(facts, _)| facts.is_active).map(|(_, id)| id).collect::<Vec<_>>()
+        );
+        assert_eq!(self.taking, facts().filter(|(facts, _)| facts.takes_orders).count());
+        assert_eq!(self.busy, facts().filter(|(facts, _)| facts.is_busy).count());
+        assert_eq!(self.idle, facts().filter(|(facts, _)| facts.is_idle).count());
+        assert_eq!(self.failed_starts, facts().map(|(facts, _)| facts.failed_starts).sum::<u32>());
+    }
+}
