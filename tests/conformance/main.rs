@@ -25,6 +25,7 @@ mod codecs;
 mod combinations;
 mod iterators;
 mod maps;
+mod max_queue;
 mod payloads;
 mod stream_waits;
 mod streams;
@@ -72,6 +73,7 @@ const TOPICS: &[&[harness::Case]] = &[
     iterators::CASES,
     async_results::CASES,
     callbacks::CASES,
+    max_queue::CASES,
     streams::CASES,
     stream_waits::CASES,
     threads::CASES,

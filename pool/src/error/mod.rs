@@ -131,6 +131,18 @@ pub enum Error {
     /// The pool was closed, by `join`, `terminate` or drop, before this work ended.
     #[error("the pool is closed: the work was not finished")]
     Closed,
+    /// As many tasks as [`max_queue`](crate::WorkerPoolBuilder::max_queue) allows are outstanding in the background, or
+    /// fewer places are free than the call has tasks. It was not made.
+    #[error(
+        "{queued} tasks wait or run in the background, and the pool takes at most {most}: try again later, or wait for \
+         room with `apply_async_when_ready`"
+    )]
+    Busy {
+        /// How many tasks are outstanding.
+        queued: usize,
+        /// How many may be.
+        most: usize,
+    },
     /// The result did not arrive in time. The task goes on.
     #[error("no result within {0:?}: the task goes on, wait again or cancel it")]
     NotReady(Duration),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::call::decode;
 use super::cancel::{CallSlot, CancelHandle};
+use super::room::Places;
 use super::{Job, input};
 use crate::codec::{ByteBuffer, Codec};
 use crate::engine::Engine;
@@ -381,11 +382,58 @@ where
     S: 'static,
 {
     /// Runs the task once, without waiting for its result. The item is encoded before this returns. Errors come through
-    /// the [`AsyncResult`], also those of options.
+    /// the [`AsyncResult`], also those of options, and [`Error::Busy`] where
+    /// [`max_queue`](crate::WorkerPoolBuilder::max_queue) allows no more tasks.
     #[must_use = "without it nobody learns how the call went"]
     pub fn apply_async(self, item: T::Item<'_>) -> AsyncResult<T::Output> {
+        self.apply_async_in(None, item)
+    }
+
+    /// Like [`apply_async`](Self::apply_async), but waits until the pool has room for another task, where
+    /// [`max_queue`](crate::WorkerPoolBuilder::max_queue) bounds them. Those who wait get room in the order in which they
+    /// asked. The item is encoded only then. Await the result that this gives for the task itself:
+    ///
+    /// ```
+    /// use pool::{Error, WorkerPool, worker_task};
+    ///
+    /// #[worker_task]
+    /// fn shrink(photo: Vec<u8>) -> Vec<u8> {
+    ///     photo.into_iter().step_by(2).collect()
+    /// }
+    ///
+    /// /// For a request that may wait for its turn.
+    /// async fn thumbnail(pool: &WorkerPool, photo: Vec<u8>) -> Result<Vec<u8>, Error> {
+    ///     shrink::job(pool).apply_async_when_ready(photo).await.await
+    /// }
+    ///
+    /// /// For one that is refused while the service is busy: `None` could be its answer 503.
+    /// async fn thumbnail_now(pool: &WorkerPool, photo: Vec<u8>) -> Result<Option<Vec<u8>>, Error> {
+    ///     match shrink::apply_async(pool, photo).await {
+    ///         Ok(small) => Ok(Some(small)),
+    ///         Err(Error::Busy { .. }) => Ok(None),
+    ///         Err(error) => Err(error),
+    ///     }
+    /// }
+    ///
+    /// #[pool::main]
+    /// fn main() -> Result<(), Error> {
+    ///     let pool = WorkerPool::builder().workers(2).max_queue(100).build()?;
+    ///     assert_eq!(futures::executor::block_on(thumbnail(&pool, vec![1, 2, 3]))?, [1, 3]);
+    ///     assert_eq!(futures::executor::block_on(thumbnail_now(&pool, vec![1, 2, 3]))?, Some(vec![1, 3]));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub async fn apply_async_when_ready(self, item: T::Item<'_>) -> AsyncResult<T::Output> {
+        let places = match self.pool.background().room() {
+            Some(room) if self.pool.engine().is_here() => Some(room.wait().await),
+            _ => None,
+        };
+        self.apply_async_in(places, item)
+    }
+
+    fn apply_async_in(self, places: Option<Places>, item: T::Item<'_>) -> AsyncResult<T::Output> {
         let codec = self.pool.config().codec;
-        self.submit(std::iter::once(item), move |arrivals| {
+        self.submit(places, std::iter::once(item), move |arrivals| {
             arrivals.decode::<T>(codec)?.pop().ok_or(Error::Closed)
         })
     }
@@ -393,22 +441,26 @@ where
     /// Runs the task over the items, without waiting; the results come in input order, and the first failed task ends
     /// the call. All items are encoded before this returns, and stay in memory until they are sent. Errors come through
     /// the [`AsyncResult`], also those of options; a panic of `items` goes through this call, which is then never made.
+    /// If [`max_queue`](crate::WorkerPoolBuilder::max_queue) allows fewer tasks than there are items, the result is
+    /// [`Error::Busy`], and the rest of them is not pulled.
     #[must_use = "without it nobody learns how the call went"]
     pub fn map_async<'i>(self, items: impl IntoIterator<Item = T::Item<'i>>) -> AsyncResult<Vec<T::Output>> {
         let codec = self.pool.config().codec;
-        self.submit(items.into_iter(), move |arrivals| arrivals.decode::<T>(codec))
+        self.submit(None, items.into_iter(), move |arrivals| arrivals.decode::<T>(codec))
     }
 
     fn submit<'i, R>(
         self,
+        places: Option<Places>,
         items: impl Iterator<Item = T::Item<'i>>,
         read: impl Fn(&Arrivals) -> Result<R, Error> + Send + Sync + 'static,
     ) -> AsyncResult<R> {
-        self.try_submit(items, Arc::new(read)).unwrap_or_else(AsyncResult::failed)
+        self.try_submit(places, items, Arc::new(read)).unwrap_or_else(AsyncResult::failed)
     }
 
     fn try_submit<'i, R>(
         mut self,
+        places: Option<Places>,
         items: impl Iterator<Item = T::Item<'i>>,
         read: Arc<dyn Fn(&Arrivals) -> Result<R, Error> + Send + Sync>,
     ) -> Result<AsyncResult<R>, Error> {
@@ -417,9 +469,15 @@ where
         self.check_cancelled()?;
         let mut spec = self.spec(plan)?;
         let codec = self.pool.config().codec;
-        for (index, item) in
-            items.take(usize::try_from(self.options.max_items()).unwrap_or(usize::MAX)).enumerate()
-        {
+        let most = usize::try_from(self.options.max_items()).unwrap_or(usize::MAX);
+        let room = self.pool.background().room().filter(|_| places.is_none());
+        let free = room.map_or(usize::MAX, |room| room.free());
+        let refusal = |items: usize| if items > free { room.map(|room| room.busy()) } else { None };
+        if let Some(busy) = refusal(items.size_hint().0.min(most)) {
+            return Err(busy);
+        }
+        // One item beyond the free places shows that there is no room; no others are pulled then.
+        for (index, item) in items.take(most.min(free.saturating_add(1))).enumerate() {
             let mut bytes = ByteBuffer::default();
             let written = input::encode::<T>(codec, &item, &mut bytes);
             let bytes = bytes.finish().and_then(|bytes| written.map(|()| bytes)).map_err(|why| {
@@ -428,6 +486,13 @@ where
             })?;
             spec.encoded.push(bytes);
         }
+        if let Some(busy) = refusal(spec.encoded.len()) {
+            return Err(busy);
+        }
+        let places = match room {
+            Some(room) => Some(room.take(spec.encoded.len())?),
+            None => places,
+        };
         let tasks = spec.encoded.len() as u64;
         let progress = self.options.progress.take().and_then(|request| Progress::new(request, Some(tasks)));
         let completion = Arc::new(Completion::default());
@@ -438,7 +503,7 @@ where
             return Ok(AsyncResult::new(completion, read, Weak::new(), JobId::default()));
         }
         let engine = self.pool.engine();
-        let job = self.pool.background().submit(engine, spec, &completion, progress)?;
+        let job = self.pool.background().submit(engine, spec, &completion, progress, places)?;
         if let Some(call) = self.options.cancel.get() {
             call.made(engine, job);
         }

@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
 use std::thread::{Builder, JoinHandle, current};
 use std::time::Duration;
 
 use super::async_result::{Arrivals, Completion, run_callback};
-use super::callbacks::{Callbacks, Notice};
+use super::callbacks::{Callbacks, Notice, wake};
+use super::room::{Places, Room};
 use crate::engine::{Awaits, Engine};
 use crate::error::Error;
 use crate::ids::JobId;
@@ -25,6 +25,8 @@ pub(crate) struct BackgroundDriver {
     /// Results were delivered.
     delivered: Condvar,
     callbacks: Arc<Callbacks>,
+    /// Where the number of outstanding tasks is bounded.
+    room: Option<Arc<Room>>,
 }
 
 /// How long the end of a pool that is dropped waits for callbacks. As long as for workers that shut down in order.
@@ -49,6 +51,8 @@ struct PendingCall {
     completion: Arc<Completion>,
     inbox: Inbox,
     progress: Option<Progress>,
+    /// Those of its tasks, where they are bounded.
+    places: Option<Places>,
 }
 
 impl PendingCall {
@@ -77,6 +81,8 @@ impl PendingCall {
     /// Ends the progress bar and delivers the result. Returns what is left to do for the user: with a bar, everything,
     /// because it must have ended when the result is there.
     fn complete(mut self, how: End, content: Result<Arrivals, Error>) -> Option<Notice> {
+        // Whoever gets the result finds room for another task.
+        drop(self.places.take());
         if self.progress.is_none() {
             return self.completion.complete(content).map(Notice::Run);
         }
@@ -96,6 +102,7 @@ impl PendingCall {
 impl Drop for PendingCall {
     fn drop(&mut self) {
         self.end_progress(End::Interrupted);
+        drop(self.places.take());
         if self.completion.content().is_none() {
             self.completion.complete(Err(Error::Cancelled)).into_iter().for_each(run_callback);
         }
@@ -103,6 +110,18 @@ impl Drop for PendingCall {
 }
 
 impl BackgroundDriver {
+    /// For a pool with at most this many outstanding tasks in the background, if there is a bound.
+    pub(super) fn new(max_queue: Option<usize>) -> Self {
+        let callbacks = Arc::<Callbacks>::default();
+        let room = max_queue.map(|most| Arc::new(Room::new(most, Arc::clone(&callbacks))));
+        Self { callbacks, room, ..Self::default() }
+    }
+
+    /// Where the number of outstanding tasks is bounded.
+    pub(super) fn room(&self) -> Option<&Arc<Room>> {
+        self.room.as_ref()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,12 +133,13 @@ impl BackgroundDriver {
         spec: JobSpec,
         completion: &Arc<Completion>,
         progress: Option<Progress>,
+        places: Option<Places>,
     ) -> Result<JobId, Error> {
         let mut state = self.lock();
         // Starts the workers before the thread: fork is refused while there are other threads.
         let job = engine.open(spec)?;
         let completion = Arc::clone(completion);
-        state.calls.insert(job, PendingCall { completion, inbox: Inbox::default(), progress });
+        state.calls.insert(job, PendingCall { completion, inbox: Inbox::default(), progress, places });
         self.start(&mut state, engine)?;
         Ok(job)
     }
@@ -267,10 +287,6 @@ impl BackgroundDriver {
     }
 }
 
-fn wake(waker: Waker) -> Notice {
-    Notice::Run(Box::new(|| waker.wake()))
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
@@ -280,8 +296,12 @@ mod tests {
     /// A driver that believes its thread to be running, and a call that waits for it.
     fn driver() -> (BackgroundDriver, Arc<Completion>) {
         let (driver, completion) = (BackgroundDriver::default(), Arc::new(Completion::default()));
-        let call =
-            PendingCall { completion: Arc::clone(&completion), inbox: Inbox::default(), progress: None };
+        let call = PendingCall {
+            completion: Arc::clone(&completion),
+            inbox: Inbox::default(),
+            progress: None,
+            places: None,
+        };
         let mut state = driver.lock();
         state.is_running = true;
         state.calls.insert(JobId::new(1), call);

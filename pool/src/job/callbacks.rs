@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::thread::{Builder, JoinHandle, current};
 use std::time::{Duration, Instant};
 
@@ -234,6 +235,11 @@ impl Callbacks {
             let _ = unwind::join(thread);
         }
     }
+}
+
+/// Wakes a task.
+pub(super) fn wake(waker: Waker) -> Notice {
+    Notice::Run(Box::new(|| waker.wake()))
 }
 
 #[cfg(test)]

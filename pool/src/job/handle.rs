@@ -24,7 +24,8 @@ pub(crate) struct PoolHandle {
 
 impl PoolHandle {
     pub(crate) fn new(engine: Engine, config: PoolConfig, seeds: Seeds) -> Self {
-        Self { engine: Arc::new(engine), background: Arc::default(), config, seeds }
+        let background = Arc::new(BackgroundDriver::new(config.max_queue));
+        Self { engine: Arc::new(engine), background, config, seeds }
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {

@@ -28,6 +28,7 @@ mod imap;
 mod input;
 mod options;
 mod reorder;
+mod room;
 #[cfg(feature = "stream")]
 mod stream;
 

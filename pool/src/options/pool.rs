@@ -10,6 +10,8 @@ pub(crate) struct PoolConfig {
     pub(crate) method: StartMethod,
     pub(crate) codec: Codec,
     pub(crate) order_tasks: bool,
+    /// How many tasks may be outstanding in the background.
+    pub(crate) max_queue: Option<usize>,
     pub(crate) policy: WorkerPolicy,
 }
 

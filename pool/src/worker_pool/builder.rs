@@ -36,6 +36,7 @@ pub struct WorkerPoolBuilder<S = ()> {
     daemon: bool,
     keep_alive: bool,
     order_tasks: bool,
+    max_queue: Option<usize>,
     insights: bool,
     raw_stderr: bool,
     memory_limit: Option<u64>,
@@ -85,6 +86,7 @@ impl WorkerPoolBuilder {
             daemon: true,
             keep_alive: true,
             order_tasks: false,
+            max_queue: None,
             insights: false,
             raw_stderr: false,
             memory_limit: None,
@@ -168,6 +170,18 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
         self
     }
 
+    /// Limits how many tasks may be outstanding in the background, waiting or running, at least 1. Default: no limit, and
+    /// all of them are kept in memory.
+    ///
+    /// Beyond it [`apply_async`](crate::Job::apply_async) and [`map_async`](crate::Job::map_async) fail at once, with
+    /// [`Error::Busy`]: a service then sheds load. To wait for room instead, use
+    /// [`apply_async_when_ready`](crate::Job::apply_async_when_ready). Tasks of calls that block, of iterators and of
+    /// streams do not count: those have [`max_tasks_active`](crate::Job::max_tasks_active).
+    pub fn max_queue(mut self, tasks: usize) -> Self {
+        self.max_queue = Some(tasks);
+        self
+    }
+
     /// Limits how many bytes a worker may grow by, counted from what it held after its init, before its first task.
     /// Default: no limit.
     ///
@@ -228,6 +242,7 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
             daemon: self.daemon,
             keep_alive: self.keep_alive,
             order_tasks: self.order_tasks,
+            max_queue: self.max_queue,
             insights: self.insights,
             raw_stderr: self.raw_stderr,
             memory_limit: self.memory_limit,
@@ -277,6 +292,9 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
             }
             _ => {}
         }
+        if self.max_queue == Some(0) {
+            return Err(Error::option("max_queue", 0, "it must be at least 1"));
+        }
         let cpus = match &self.cpu_ids {
             Some(sets) => cpus::check_sets(sets.clone(), workers)?,
             None => vec![cpu::unless_this_thread_has_all(); workers],
@@ -292,6 +310,7 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
             method: self.start_method,
             codec: self.codec,
             order_tasks: self.order_tasks,
+            max_queue: self.max_queue,
             policy: WorkerPolicy {
                 keep_alive: self.keep_alive,
                 memory_limit: self.memory_limit,
