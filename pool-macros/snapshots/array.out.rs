@@ -24,6 +24,10 @@ const _: () = {
         const DEBUG_ITEM: ::core::option::Option<
             fn(&Self::Item<'_>) -> ::std::string::String,
         > = ::core::option::Option::None;
+        const PAIR: ::core::option::Option<::pool::__private::Pair<Self>> = {
+            use ::pool::__private::PairFallback as _;
+            ::pool::__private::PairProbe::<Self::Item<'static>, Self::Output>::PAIR
+        };
         #[inline]
         fn encode<'item>(
             codec: ::pool::__private::Codec,

@@ -35,6 +35,10 @@ const _: () = {
                 ::core::option::Option::None
             }
         };
+        const PAIR: ::core::option::Option<parallel::__private::Pair<Self>> = {
+            use parallel::__private::PairFallback as _;
+            parallel::__private::PairProbe::<Self::Item<'static>, Self::Output>::PAIR
+        };
         #[inline]
         fn encode<'item>(
             codec: parallel::__private::Codec,

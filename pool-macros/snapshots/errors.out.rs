@@ -31,6 +31,7 @@ const _: () = {
         const DEBUG_ITEM: ::core::option::Option<
             fn(&Self::Item<'_>) -> ::std::string::String,
         > = ::core::option::Option::None;
+        const PAIR: ::core::option::Option<::pool::__private::Pair<Self>> = ::core::option::Option::None;
         fn encode(
             _: ::pool::__private::Codec,
             _: &Self::Item<'_>,

@@ -34,6 +34,10 @@ const _: () = {
                 ::core::option::Option::None
             }
         };
+        const PAIR: ::core::option::Option<::pool::__private::Pair<Self>> = {
+            use ::pool::__private::PairFallback as _;
+            ::pool::__private::PairProbe::<Self::Item<'static>, Self::Output>::PAIR
+        };
         #[inline]
         fn encode<'item>(
             codec: ::pool::__private::Codec,

@@ -27,6 +27,7 @@ mod iterators;
 mod maps;
 mod max_queue;
 mod payloads;
+mod reduce;
 mod stream_waits;
 mod streams;
 mod threads;
@@ -79,6 +80,7 @@ const TOPICS: &[&[harness::Case]] = &[
     threads::CASES,
     twins::CASES,
     payloads::CASES,
+    reduce::CASES,
     codecs::CASES,
     untrusted_values::CASES,
     chunks::CASES,

@@ -69,6 +69,10 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
                 #private::Probe::<Self::State>::DEFAULT
             };
             const DEBUG_ITEM: ::core::option::Option<fn(&Self::Item<'_>) -> ::std::string::String> = #debug;
+            const PAIR: ::core::option::Option<#private::Pair<Self>> = {
+                use #private::PairFallback as _;
+                #private::PairProbe::<Self::Item<'static>, Self::Output>::PAIR
+            };
             #[inline]
             fn encode<'item>(
                 codec: #private::Codec,
@@ -272,6 +276,7 @@ pub(crate) fn stub(
                         const DEFAULT_STATE: ::core::option::Option<fn() -> Self::State> = ::core::option::Option::None;
             const DEBUG_ITEM: ::core::option::Option<fn(&Self::Item<'_>) -> ::std::string::String> =
                 ::core::option::Option::None;
+            const PAIR: ::core::option::Option<#private::Pair<Self>> = ::core::option::Option::None;
             fn encode(
                 _: #private::Codec,
                 _: &Self::Item<'_>,

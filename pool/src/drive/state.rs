@@ -276,6 +276,7 @@ impl State {
         self.clock.mark_watched();
         self.run_checks(self.clock.now(), &active);
         if self.supervisor.deadline().is_some_and(|deadline| deadline <= self.clock.now()) {
+            self.note_folded();
             self.check_panicked();
             self.handle(Event::Tick);
         }

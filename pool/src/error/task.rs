@@ -66,6 +66,11 @@ impl TaskError {
         Self::new(task, index, NONE, 0, None, TaskErrorKind::Cancelled)
     }
 
+    /// A result that came from several workers.
+    pub(crate) fn on_no_worker(task: &'static str, index: usize, kind: TaskErrorKind) -> Self {
+        Self::new(task, index, NONE, 1, None, kind)
+    }
+
     pub(crate) fn is_cancelled(&self) -> bool {
         matches!(self.0.kind, TaskErrorKind::Cancelled)
     }
@@ -102,6 +107,14 @@ impl TaskError {
     pub(crate) fn after(mut self, attempts: Vec<TaskErrorKind>) -> Self {
         if let Some(failure) = Arc::get_mut(&mut self.0) {
             failure.earlier = attempts;
+        }
+        self
+    }
+
+    /// Moves the error to another index, if it is that of a task.
+    pub(crate) fn at_first_of(mut self, first: impl FnOnce(usize) -> usize) -> Self {
+        if let Some(Failure { work: FailedWork::Item { index, .. }, .. }) = Arc::get_mut(&mut self.0) {
+            *index = first(*index);
         }
         self
     }

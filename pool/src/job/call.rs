@@ -104,7 +104,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
             let decoded =
                 decode::<T>(arrival, &inbox.tape, self.codec, &mut self.values, |index, bytes, outcome| {
                     match &outcome {
-                        Ok(values) => done += values.len() as u64,
+                        Ok(values) => done += Output::tasks(values),
                         Err(_) => failed += 1,
                     }
                     on_outcome(index, bytes, outcome)

@@ -27,6 +27,7 @@ mod handle;
 mod imap;
 mod input;
 mod options;
+mod reduce;
 mod reorder;
 mod room;
 #[cfg(feature = "stream")]
@@ -424,6 +425,7 @@ where
             watched: self.pool.config().policy.insights,
             claim: plan.most_claimed(),
             seed: self.options.seed.unwrap_or_else(|| self.pool.next_seed()),
+            folding: self.options.folding,
         };
         let is_shown = self.options.progress.is_some();
         Ok(JobSpec { task, profile, flags, plan, is_shown, is_background: true, encoded: Vec::new() })

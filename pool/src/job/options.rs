@@ -7,6 +7,7 @@ use super::cancel::CallSlot;
 use crate::error::Error;
 use crate::observe::progress::BarRequest;
 use crate::options::PoolConfig;
+use crate::wire::Folding;
 use crate::work::{Chunking, Plan};
 
 #[derive(Debug, Clone, Default)]
@@ -25,6 +26,8 @@ pub(crate) struct Options {
     pub(super) progress: Option<BarRequest>,
     /// Whether `concatenate` was called with `true`, which is an error.
     pub(super) concatenate: bool,
+    /// Whether the results are folded, and with which task.
+    pub(super) folding: Folding,
     /// Whether the call, before it returns, waits until no worker is at work on it.
     pub(super) quiesces: bool,
     /// The call, if somebody may cancel it.
@@ -82,6 +85,7 @@ impl Options {
             lifespan: self.worker_lifespan.map(|tasks| tasks as u64),
             retries: self.retries,
             fail_fast: false,
+            folds: matches!(self.folding, Folding::Results(_)),
             task_limit_ns: nanos(self.task_timeout),
             init_limit_ns: nanos(self.worker_init_timeout),
             exit_limit_ns: nanos(self.worker_exit_timeout),

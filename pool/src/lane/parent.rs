@@ -169,7 +169,7 @@ impl ParentEnd {
         let start = out.len();
         Ok(match self.replies.take(out)? {
             None => None,
-            Some(Received::Record { tag, len }) if (reply::READY..=reply::ANNOUNCED).contains(&tag) => {
+            Some(Received::Record { tag, len }) if (reply::READY..=reply::FOLD_FAILED).contains(&tag) => {
                 Some(Reply::Record { tag, len })
             }
             Some(Received::Discarded { tag: reply::PART, len }) => Some(Reply::DiscardedPart { len }),
@@ -273,6 +273,11 @@ impl ParentEnd {
     /// Whether the worker says that it last started this unit.
     pub(crate) fn is_running(&self, unit: Unit) -> bool {
         self.worker_control().started.load(Ordering::Acquire) == (unit + 1).number()
+    }
+
+    /// How many units the worker says that it has started after this one.
+    pub(crate) fn started_after(&self, unit: Unit) -> u32 {
+        Unit::new(self.worker_control().started.load(Ordering::Acquire)) - 1 - unit
     }
 
     /// Whether the worker says that it has started this unit, finished or not.

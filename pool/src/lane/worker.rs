@@ -310,6 +310,11 @@ impl Responder<'_> {
         self.clock.pace_ns
     }
 
+    /// When the clock was last read: at most a moment ago between tasks.
+    pub(crate) fn clock_ns(&self) -> u64 {
+        self.clock.read_at
+    }
+
     /// Adds the time since the clock was last read to this activity.
     pub(crate) fn spend(&mut self, what: Activity) {
         self.control.spend(self.clock, what);
@@ -325,7 +330,25 @@ impl Responder<'_> {
     pub(crate) fn value<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
         self.draft(write, |lane, value| match value.len() {
             len @ ..=PART_BYTES if lane.takes(len) => lane.push(value),
-            _ => lane.send_large(reply::LARGE_VALUE, value),
+            _ => lane.send_large(reply::LARGE_VALUE, &[], value),
+        })
+    }
+
+    /// Sends the value that `write` encodes, into which the results of the last `tasks` tasks are folded. If `write`
+    /// fails, sends nothing.
+    pub(crate) fn folded<E>(
+        &mut self,
+        tasks: u32,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let tasks = tasks.to_le_bytes();
+        let with_tasks = |out: &mut Vec<u8>| {
+            out.extend_from_slice(&tasks);
+            write(out)
+        };
+        self.draft(with_tasks, |lane, payload| match payload.len() {
+            len @ ..=PART_BYTES if lane.takes(len) => lane.send(reply::FOLDED, payload),
+            _ => lane.send_large(reply::LARGE_FOLDED, &tasks, &payload[tasks.len()..]),
         })
     }
 
@@ -340,7 +363,7 @@ impl Responder<'_> {
     ) -> Result<(), E> {
         self.draft(write, |lane, payload| match payload.len() {
             len @ ..=PART_BYTES if tag == large || lane.takes(len) => lane.send(tag, payload),
-            _ => lane.send_large(large, payload),
+            _ => lane.send_large(large, &[], payload),
         })
     }
 
@@ -437,13 +460,13 @@ impl Responder<'_> {
     }
 
     #[cold]
-    fn send_large(&mut self, tag: u8, bytes: &[u8]) {
+    fn send_large(&mut self, tag: u8, end: &[u8], bytes: &[u8]) {
         self.send(reply::ANNOUNCED, &(bytes.len() as u64).to_le_bytes());
         let part_bytes = if self.takes(PART_BYTES) { PART_BYTES } else { LEAST_PART };
         for part in bytes.chunks(part_bytes) {
             self.send(reply::PART, part);
         }
-        self.send(tag, &[]);
+        self.send(tag, end);
     }
 
     /// Sends a task's value of at most [`PART_BYTES`] from this process's private memory.

@@ -18,6 +18,13 @@ const UNKNOWN_PACE_NS: u64 = 400_000;
 const LONGEST_WINDOW: u64 = 32768;
 /// The most workers that a job is counted for: more than a pool can have, and few enough for the sum over all jobs.
 const MOST_DEMAND: u64 = 1 << 31;
+/// How long the tasks of a chunk should take together whose results are folded into one value. Each value costs a
+/// passage and a call of the reducing function, so there should be few; but a death takes as much work with it.
+const FOLD_NS: u64 = 50_000_000;
+/// Even where the input ends, a fold takes this long, so that its value costs little beside it.
+const SHORTEST_FOLD_NS: u64 = 1_000_000;
+/// The most tasks in a fold. Numbers, the smallest items, then fill a mebibyte.
+const MOST_FOLDED: u64 = 1 << 17;
 /// If this many workers have died with the same unstarted task next, that task counts as the cause. One such death can
 /// be a coincidence. But a task that overwrites its worker's lane can also hide that it had started, and then this
 /// bound ends the retries.
@@ -195,6 +202,15 @@ impl Job {
         }
     }
 
+    /// How many tasks of this duration should be folded into one value. `left` of the input are left, if that is known.
+    fn fold(&self, pace: u64, left: u64, workers: u64) -> u64 {
+        // Large folds follow only after as much work as tells how long tasks take. While nobody knows when the input
+        // ends, each is small beside all of it, so that workers still finish together.
+        let known = if self.plan.total.is_some() { self.done / workers } else { self.done / (4 * workers) };
+        let least = (SHORTEST_FOLD_NS / pace).min(left / workers);
+        (FOLD_NS / pace).min(left / (2 * workers)).min(known).max(least).clamp(1, MOST_FOLDED)
+    }
+
     /// How many tasks a worker should have queued, and how many it gets next. If `joins`, short chunks may be joined.
     pub(super) fn window(&self, workers: u64, joins: bool) -> Share {
         let next = self.next.number();
@@ -203,6 +219,10 @@ impl Job {
         let left = self.plan.total.map_or(u64::MAX, |total| total.saturating_sub(next));
         let fair = (left / (2 * workers)).max(1);
         let adapted = (CHUNK_NS / pace).clamp(1, window / 2).min(fair);
+        if self.plan.folds && matches!(self.plan.chunking, Chunking::Adaptive) && self.pace_ns.is_some() {
+            let chunk = self.fold(pace, left, workers);
+            return Share { window: 2 * chunk, chunk: chunk.min(self.allowance()), whole: 1 };
+        }
         let whole = match self.plan.chunking {
             // The rest of a chunk that was too large to send at once ends at the chunk's end.
             Chunking::Size(size) => size - next % size,

@@ -42,6 +42,9 @@ pub(crate) enum Event {
     /// The task, or the init function, at the head of the worker's queue failed, and the worker lives. Its report has
     /// `bytes`.
     Failed { worker: WorkerId, bytes: u64 },
+    /// The first `count` tasks in the worker's queue have run, but the value into which their results were folded is
+    /// lost.
+    Unfolded { worker: WorkerId, count: u64 },
     /// The order at the head of the worker's queue, which is not a task, is done.
     OrderDone { worker: WorkerId },
     /// A recall was carried out: the worker keeps the units before this one.

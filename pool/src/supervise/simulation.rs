@@ -204,10 +204,14 @@ impl World {
         };
         let occupying = |process: &Process| {
             let orders = process.orders.iter().filter_map(|(_, order)| of(order));
-            let replies = process.replies.iter().filter_map(|reply| match reply {
-                Reply::Value { job, .. } => Some(*job),
-                Reply::Failed(order) => of(order),
-                _ => None,
+            let replies = process.replies.iter().flat_map(|reply| match reply {
+                Reply::Value { job, .. } => vec![*job],
+                Reply::Folded { job, count, .. } => vec![*job; *count as usize],
+                Reply::FoldFailed { count, order } => {
+                    of(order).into_iter().cycle().take(*count as usize + 1).collect()
+                }
+                Reply::Failed(order) => of(order).into_iter().collect(),
+                _ => vec![],
             });
             orders.chain(replies).filter(is_closed).count() as u64
         };
@@ -251,6 +255,29 @@ impl World {
                     let pace_ns = self.random.pick(&[0, 10, 1000, 1_000_000]);
                     self.tell(Event::Done { worker, count: 1, bytes, pace_ns });
                 }
+                Reply::Folded { job, first, count } => {
+                    let Some(Head::Tasks { job: of, first: expected, count: most, .. }) = head else {
+                        panic!("no task is expected: {head:?}")
+                    };
+                    assert!((of, expected) == (job, first) && count <= most, "other tasks are expected");
+                    if let Some(call) = self.calls.get_mut(&job) {
+                        first
+                            .range(count)
+                            .for_each(|index| call.finish_if_done(job, index, Outcome::Value, 1));
+                    }
+                    let pace_ns = self.random.pick(&[0, 10, 1000, 1_000_000]);
+                    self.tell(Event::Done { worker, count, bytes: 1, pace_ns });
+                }
+                Reply::FoldFailed { count, order: Order::Task { job, index } } => {
+                    let first = TaskIndex::new(index.number() - count);
+                    let lost = first.range(count).map(|index| Order::Task { job, index });
+                    self.lose_fold(lost);
+                    if count > 0 {
+                        self.tell(Event::Unfolded { worker, count });
+                    }
+                    self.tell(Event::Failed { worker, bytes: 1 });
+                }
+                Reply::FoldFailed { order, .. } => panic!("{order:?} is not folded"),
                 Reply::Failed(order) => {
                     order.expect(head);
                     // A report is as long as a result, because the bound is kept by the length of results.
@@ -290,6 +317,10 @@ impl World {
                     |job| self.calls.get(job).is_some_and(|call| call.plan.task_limit_ns.is_some());
                 let is_stale = matches!(head, Head::Tasks { ref job, .. } if !is_timed(job));
                 self.supervisor.head_began(worker, if is_stale { 0 } else { self.now });
+            }
+            if runs && self.random.one_in(2) {
+                let folded = self.workers[worker].as_ref().map_or(0, |process| process.folded);
+                self.supervisor.head_folded(worker, folded as u32, self.now);
             }
         }
         if self.supervisor.deadline().is_some_and(|deadline| deadline <= self.now) {

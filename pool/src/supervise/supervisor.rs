@@ -74,6 +74,7 @@ impl Supervisor {
             Event::NotStarted { worker, is_final } => self.not_started(worker, is_final),
             Event::Done { worker, count, bytes, pace_ns } => self.done(worker, count, bytes, pace_ns),
             Event::Failed { worker, bytes } => self.failed(worker, bytes),
+            Event::Unfolded { worker, count } => self.unfolded(worker, count),
             Event::OrderDone { worker } => self.order_done(worker),
             Event::Recalled { worker, kept_up_to } => self.recalled(worker, kept_up_to),
             Event::Died { worker, running } => self.died(worker, running),
@@ -101,6 +102,11 @@ impl Supervisor {
     /// Whether the job is open, or a worker has a task of it, begun or not.
     pub(crate) fn knows(&self, job: JobId) -> bool {
         self.jobs.get(job).is_some()
+    }
+
+    /// Whether the results of the job's tasks are folded.
+    pub(crate) fn folds(&self, job: JobId) -> bool {
+        self.jobs.get(job).is_some_and(|job| job.plan.folds)
     }
 
     /// Whether there is no such worker now.

@@ -35,10 +35,15 @@ pub(super) struct Worker {
     pub(super) head_since: u64,
     /// The worker has said that it has begun the head.
     pub(super) head_began: bool,
+    /// How many of the tasks at the head have run, with results that are folded and not handed over: the one after
+    /// them is running.
+    pub(super) head_folded: u32,
     /// How far the head may exceed its limit, for work that is not the user's.
     pub(super) head_extra_ns: u64,
     /// How long the head may take.
     pub(super) head_limit_ns: Option<u64>,
+    /// How long the head may take before other tasks go to an idle worker.
+    pub(super) head_stall_ns: u64,
     /// When to check again whether the head, which is out of time, has begun.
     pub(super) recheck_at: u64,
     /// How many jobs have tasks in the queue that may go to another worker.
@@ -58,8 +63,8 @@ pub(super) struct Facts {
     /// Its place among those that take tasks now: by their number of tasks, and first those that are up.
     pub(super) rank: Option<u64>,
     pub(super) deadline: Option<u64>,
-    /// Since when its head has kept tasks that could go to another worker.
-    pub(super) movable_since: Option<u64>,
+    /// When its head will have kept tasks too long that could go to another worker.
+    pub(super) movable_at: Option<u64>,
     /// It is absent, and when it is to be started again.
     pub(super) absent: Option<Option<u64>>,
     pub(super) takes_orders: bool,
@@ -81,7 +86,7 @@ impl Facts {
         Self {
             rank: takes_tasks.then(|| 2 * worker.queue.tasks() + u64::from(!is_up)),
             deadline: worker.deadline(),
-            movable_since: worker.is_movable().then_some(worker.head_since),
+            movable_at: worker.is_movable().then_some(worker.head_since + worker.head_stall_ns),
             absent: is_absent.then_some(worker.retry_at),
             takes_orders,
             is_busy,
@@ -103,8 +108,10 @@ impl Worker {
             blocked: false,
             head_since: 0,
             head_began: false,
+            head_folded: 0,
             head_extra_ns: 0,
             head_limit_ns: None,
+            head_stall_ns: 0,
             recheck_at: 0,
             movable_jobs: 0,
             killed_for: None,
@@ -150,6 +157,7 @@ impl Worker {
     pub(super) fn next_head(&mut self, now: u64) {
         self.head_since = now;
         self.head_began = false;
+        self.head_folded = 0;
         self.head_extra_ns = 0;
         self.recheck_at = 0;
     }

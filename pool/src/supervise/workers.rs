@@ -15,7 +15,7 @@ pub(super) struct Workers {
     ranks: BTreeSet<(u64, WorkerId)>,
     /// Those with a deadline of their own.
     deadlines: BTreeSet<(u64, WorkerId)>,
-    /// Those with tasks that another could take over, by the beginning of the task at the head.
+    /// Those with tasks that another could take over, by the time at which the head has lasted too long.
     movable: BTreeSet<(u64, WorkerId)>,
     /// Those that are absent, by the time of their next start; first those that wait for nothing but a job.
     absent: BTreeSet<(Option<u64>, WorkerId)>,
@@ -77,14 +77,14 @@ impl Workers {
         self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, worker)| *worker).collect()
     }
 
-    /// When the longest running task began that has tasks behind it that another worker could take over.
+    /// When the first task will have lasted too long that has tasks behind it that another worker could take over.
     pub(super) fn first_movable(&self) -> Option<u64> {
         Some(self.movable.first()?.0)
     }
 
-    /// The workers with such a task that began at this time or earlier.
-    pub(super) fn movable_since(&self, since: u64) -> Vec<WorkerId> {
-        self.movable.iter().take_while(|(began, _)| *began <= since).map(|(_, worker)| *worker).collect()
+    /// The workers with such a task at this time.
+    pub(super) fn movable(&self, now: u64) -> Vec<WorkerId> {
+        self.movable.iter().take_while(|(at, _)| *at <= now).map(|(_, worker)| *worker).collect()
     }
 
     /// The absent workers whose next start is due at this time, with when it was due.
@@ -141,7 +141,7 @@ impl Workers {
         }
         refile(&mut self.ranks, worker, was.rank, now.rank);
         refile(&mut self.deadlines, worker, was.deadline, now.deadline);
-        refile(&mut self.movable, worker, was.movable_since, now.movable_since);
+        refile(&mut self.movable, worker, was.movable_at, now.movable_at);
         refile(&mut self.absent, worker, was.absent, now.absent);
         self.taking = self.taking + usize::from(now.takes_orders) - usize::from(was.takes_orders);
         self.busy = self.busy + usize::from(now.is_busy) - usize::from(was.is_busy);
@@ -222,7 +222,7 @@ impl Workers {
         let facts = || facts.iter().copied();
         assert_eq!(self.ranks, keys(facts().map(|(facts, id)| (facts.rank, id))));
         assert_eq!(self.deadlines, keys(facts().map(|(facts, id)| (facts.deadline, id))));
-        assert_eq!(self.movable, keys(facts().map(|(facts, id)| (facts.movable_since, id))));
+        assert_eq!(self.movable, keys(facts().map(|(facts, id)| (facts.movable_at, id))));
         assert_eq!(self.absent, keys(facts().map(|(facts, id)| (facts.absent, id))));
         let mut active = self.active.clone();
         active.sort_unstable();

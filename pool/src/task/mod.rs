@@ -4,6 +4,7 @@
 pub(crate) mod chunk;
 mod context;
 mod entry;
+pub(crate) mod fold;
 mod probe;
 pub(crate) mod registry;
 pub(crate) mod run;
@@ -22,7 +23,8 @@ use crate::unwind;
 pub use crate::ids::WorkerId;
 pub use context::{ExitContext, InitContext, TaskContext};
 pub use entry::{DecodeShared, Entry, Package, Registered};
-pub use probe::{Probe, ProbeFallback};
+pub use fold::Reduces;
+pub use probe::{PairFallback, PairProbe, Probe, ProbeFallback};
 pub use run::glue::SharedAny;
 
 /// A value that can be an argument: a worker decodes it in place from its lane.
@@ -75,6 +77,11 @@ pub trait Output: Send + Sized + 'static {
     fn encode(&self, codec: Codec, out: &mut impl Write) -> Result<(), String>;
     /// Decodes exactly these bytes.
     fn decode(codec: Codec, bytes: &[u8]) -> Result<Self, String>;
+    /// How many tasks have these results.
+    #[inline]
+    fn tasks(values: &[Self]) -> u64 {
+        values.len() as u64
+    }
 }
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + Send + 'static> Output for T {
@@ -118,6 +125,9 @@ pub trait Task: Registered + Sized + 'static {
     /// How to show an item, if its type is `Debug`. Formats only as much as is shown.
     const DEBUG_ITEM: Option<fn(&Self::Item<'_>) -> String>;
 
+    /// How to make an item of two results, if the function is one of two of its own results: then it can reduce.
+    const PAIR: Option<Pair<Self>>;
+
     /// Appends the item's bytes to `out`.
     fn encode(codec: Codec, item: &Self::Item<'_>, out: &mut impl ItemWriter) -> Result<(), String>;
     /// Decodes an item from exactly these bytes, in place.
@@ -125,6 +135,9 @@ pub trait Task: Registered + Sized + 'static {
     /// Calls the function.
     fn call(cx: TaskContext<'_, Self>, item: Self::Item<'_>) -> Self::Output;
 }
+
+/// Makes an item of two results.
+pub type Pair<T> = fn(<T as Task>::Output, <T as Task>::Output) -> <T as Task>::Item<'static>;
 
 /// The largest argument that errors show, in bytes. Showing it decodes it a second time; beyond 1 GiB a message is not
 /// worth that memory.

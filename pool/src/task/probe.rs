@@ -35,6 +35,22 @@ pub trait ProbeFallback<T> {
 }
 impl<T> ProbeFallback<T> for Probe<T> {}
 
+/// Answers at compile time whether an item is a pair of results, in the same way.
+#[derive(Debug)]
+pub struct PairProbe<Item, R>(PhantomData<(Item, R)>);
+
+/// The answer of [`PairProbe`] where it is not.
+pub trait PairFallback<Item, R> {
+    /// No pair.
+    const PAIR: Option<fn(R, R) -> Item> = None;
+}
+impl<Item, R> PairFallback<Item, R> for PairProbe<Item, R> {}
+
+impl<R> PairProbe<(R, R), R> {
+    /// The pair.
+    pub const PAIR: Option<fn(R, R) -> (R, R)> = Some(|one, other| (one, other));
+}
+
 impl<T: Default> Probe<T> {
     /// Its `Default`.
     pub const DEFAULT: Option<fn() -> T> = Some(T::default);

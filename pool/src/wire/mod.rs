@@ -33,6 +33,19 @@ pub(crate) struct ExecFlags {
     pub(crate) claim: u16,
     /// The job's seed, from which the seeds of its tasks are made.
     pub(crate) seed: u64,
+    pub(crate) folding: Folding,
+}
+
+/// What a worker does with the results of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Folding {
+    /// It answers each task with its result.
+    #[default]
+    Off,
+    /// It folds the results of consecutive tasks into one value with the task of this index in the registry.
+    Results(u32),
+    /// Each item is several such values: the job's own task folds them into one.
+    Values,
 }
 
 /// How the items of a chunk are packed.
@@ -48,29 +61,36 @@ pub(crate) enum Packing {
 }
 
 impl ChunkHead {
-    pub(crate) const BYTES: usize = 32;
+    pub(crate) const BYTES: usize = 36;
 
     pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
-        let ExecFlags { timed, watched, claim, seed } = self.flags;
+        let ExecFlags { timed, watched, claim, seed, folding } = self.flags;
         let (in_parts, len) = match self.packing {
             Packing::Prefixed => (false, 0),
             Packing::Uniform(len) => (false, len),
             Packing::InParts => (true, 0),
         };
         let bits = u32::from(timed) | u32::from(in_parts) << 1 | u32::from(watched) << 2;
+        let bits = bits | u32::from(folding == Folding::Values) << 3;
         let bits = bits | u32::from(len) << 8 | u32::from(claim) << 16;
+        let fold = if let Folding::Results(reducer) = folding { reducer } else { NONE };
         let [first, seed] = [self.first.number(), seed].map(|long| [long as u32, (long >> 32) as u32]);
         let profile = ProfileId::to_wire(self.profile);
-        words_to_bytes([self.task, profile, self.count, bits, first[0], first[1], seed[0], seed[1]])
+        words_to_bytes([self.task, profile, self.count, bits, first[0], first[1], seed[0], seed[1], fold])
     }
 
     /// Splits an order into its head and its items.
     pub(crate) fn split(order: &[u8]) -> Option<(Self, Items<'_>)> {
-        let ([task, profile, count, bits, longs @ ..], bytes): ([_; 8], _) = split_words(order)?;
+        let ([task, profile, count, bits, longs @ .., fold], bytes): ([_; 9], _) = split_words(order)?;
         let [first, seed] = [[longs[0], longs[1]], [longs[2], longs[3]]]
             .map(|[low, high]| u64::from(low) | u64::from(high) << 32);
         let claim = (bits >> 16) as u16;
-        let flags = ExecFlags { timed: bits & 1 != 0, watched: bits & 4 != 0, claim, seed };
+        let folding = match (bits & 8 != 0, fold) {
+            (true, _) => Folding::Values,
+            (false, NONE) => Folding::Off,
+            (false, reducer) => Folding::Results(reducer),
+        };
+        let flags = ExecFlags { timed: bits & 1 != 0, watched: bits & 4 != 0, claim, seed, folding };
         let packing = match (bits & 2 != 0, (bits >> 8) as u8) {
             (true, _) => Packing::InParts,
             (false, 0) => Packing::Prefixed,
@@ -222,10 +242,20 @@ impl Failure {
     }
 }
 
+/// A worker's report that a task has failed, and with it a value into which the results of tasks before it were folded.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct FoldFailure {
+    /// How many tasks before the failed one have to run again.
+    pub(crate) tasks: u32,
+    pub(crate) failure: Failure,
+}
+
 /// A worker's report of a slow task.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Slow {
     pub(crate) took_ns: u64,
+    /// How many tasks before it are not answered: those whose results are folded and not handed over.
+    pub(crate) place: u32,
     /// Its argument, if the type is `Debug`.
     pub(crate) argument: Option<String>,
 }
@@ -276,8 +306,12 @@ mod tests {
             (Packing::Uniform(2), b"hi"),
             (Packing::InParts, b"hi"),
         ] {
-            for (timed, watched, claim) in [(false, true, 0), (true, false, u16::MAX)] {
-                let flags = ExecFlags { timed, watched, claim, seed: u64::MAX - 5 };
+            for (timed, watched, claim, folding) in [
+                (false, true, 0, Folding::Off),
+                (true, false, u16::MAX, Folding::Results(9)),
+                (false, false, 1, Folding::Values),
+            ] {
+                let flags = ExecFlags { timed, watched, claim, seed: u64::MAX - 5, folding };
                 let first = (1 << 40) + 2;
                 let head = ChunkHead {
                     task: 7,
@@ -324,9 +358,9 @@ mod tests {
 
     #[test]
     fn no_worker_shows_more_than_this() {
-        let slow = |characters| Slow { took_ns: 1, argument: Some("ä".repeat(characters)) };
+        let slow = |characters| Slow { took_ns: 1, place: 0, argument: Some("ä".repeat(characters)) };
         assert!(slow(203).is_short() && !slow(204).is_short());
-        assert!(Slow { took_ns: 1, argument: None }.is_short());
+        assert!(Slow { took_ns: 1, place: 0, argument: None }.is_short());
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(crate) struct Plan {
     pub(crate) retries: u32,
     /// The first failed task ends the job.
     pub(crate) fail_fast: bool,
+    /// Workers fold the results of consecutive tasks into one value.
+    pub(crate) folds: bool,
     pub(crate) task_limit_ns: Option<u64>,
     pub(crate) init_limit_ns: Option<u64>,
     pub(crate) exit_limit_ns: Option<u64>,
@@ -68,6 +70,7 @@ impl Plan {
             lifespan: None,
             retries: 0,
             fail_fast: false,
+            folds: false,
             task_limit_ns: None,
             init_limit_ns: None,
             exit_limit_ns: None,

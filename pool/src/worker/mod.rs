@@ -16,7 +16,7 @@ use crate::sys::fork::flush;
 use crate::task::registry::Registry;
 use crate::task::run::glue::{ExitGlue, Glue, TaskEnv};
 use crate::task::{SharedAny, WorkerId};
-use crate::wire::{ChunkHead, Failure, InitOrder, Packing};
+use crate::wire::{ChunkHead, Failure, Folding, InitOrder, Packing};
 
 use crate::observe::ProbeEnds;
 use crate::observe::stopwatch::Stopwatch;
@@ -170,7 +170,14 @@ impl Runner {
         }
         let (memory, watch, log) = (&mut self.memory, &mut self.watch, &self.log);
         let env = TaskEnv { id: self.id, codec: self.codec, shared: &self.shared, state, memory, watch, log };
-        (task.run)(env, head, items, answer);
+        match head.flags.folding {
+            Folding::Off => (task.run)(env, head, items, answer),
+            Folding::Values => (task.fold_values)(env, head, items, answer),
+            Folding::Results(reducer) => match self.registry.entry(reducer).map(|entry| entry.glue()) {
+                Some(Glue::Task(reducer)) => (task.fold_results)(env, head, items, reducer.reducer, answer),
+                _ => run::refuse(head.count, answer, "the reducing function is not registered in the worker"),
+            },
+        }
     }
 
     fn make_state(&mut self, payload: &[u8], answer: &mut Responder<'_>) {

@@ -27,6 +27,9 @@ impl State {
                 true => self.workers.over_limit(self.workers.ids(), limit, is_due, is_busy),
                 false => self.workers.over_limit(active.iter().copied(), limit, is_due, is_busy),
             };
+            if !events.is_empty() {
+                self.note_folded();
+            }
             for event in events {
                 self.handle(event);
             }
@@ -98,7 +101,8 @@ impl State {
     fn check_begun(&mut self, active: &[WorkerId]) {
         for &worker in active {
             if let Some(head) = self.supervisor.head_to_begin(worker)
-                && let Some(began) = self.workers.get(worker).and_then(|handle| handle.began(head.unit()))
+                && let unit = head.unit() + self.folded(worker)
+                && let Some(began) = self.workers.get(worker).and_then(|handle| handle.began(unit))
             {
                 self.supervisor.head_began(worker, began);
             }
@@ -108,7 +112,8 @@ impl State {
     /// Reports which overdue orders have panicked. They get more time, to capture a backtrace and reply.
     pub(super) fn check_panicked(&mut self) {
         for (worker, head) in self.supervisor.overdue_heads(self.clock.now()) {
-            if self.workers.get(worker).is_some_and(|handle| handle.has_panicked(head.unit())) {
+            let unit = head.unit() + self.folded(worker);
+            if self.workers.get(worker).is_some_and(|handle| handle.has_panicked(unit)) {
                 self.supervisor.head_panicked(worker);
             }
         }

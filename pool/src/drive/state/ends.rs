@@ -15,6 +15,10 @@ impl State {
         if self.workers.get(worker).is_some_and(WorkerHandle::has_lost_ready) {
             self.handle(Event::Ready { worker });
         }
+        let folded = u64::from(self.folded(worker));
+        if folded > 0 {
+            self.handle(Event::Unfolded { worker, count: folded });
+        }
         let next = self.supervisor.head(worker).map(Head::unit);
         let Some(died) = self.workers.record_end(worker, death, next, &mut self.observer) else { return };
         self.handle(died);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::drive::worker::{Answers, ExitReply, OrderReply};
+use crate::drive::worker::{Answers, ExitReply, Expected, OrderReply};
 use crate::error::EndNotes;
 use crate::ids::Unit;
 use crate::lane::Corrupt;
@@ -38,8 +38,9 @@ impl State {
         match self.supervisor.head(worker).ok_or(Corrupt)? {
             Head::Tasks { unit, job, first, count } => {
                 let mut discarded = Inbox::default();
+                let folds = self.supervisor.folds(job);
                 let inbox = self.jobs.inbox_of(job).unwrap_or(&mut discarded);
-                let answers = handle.take_answers(worker, unit, first, count, inbox);
+                let answers = handle.take_answers(worker, Expected { unit, first, count, folds }, inbox);
                 self.record_answers(worker, unit, job, answers)
             }
             Head::Init { unit } => {
@@ -68,6 +69,29 @@ impl State {
         }
     }
 
+    /// How many of the tasks at the head of the worker's queue have run, with results that are folded and not handed
+    /// over.
+    pub(super) fn folded(&self, worker: WorkerId) -> u32 {
+        match self.supervisor.head(worker) {
+            Some(Head::Tasks { unit, job, count, .. }) if self.supervisor.folds(job) => {
+                self.workers.get(worker).map_or(0, |handle| handle.folded(unit, count))
+            }
+            _ => 0,
+        }
+    }
+
+    /// Notes which task each worker is at that folds: its time limit counts, and it is to blame for what happens now.
+    pub(super) fn note_folded(&mut self) {
+        for worker in self.supervisor.active().to_vec() {
+            let tasks = self.folded(worker);
+            let Some(head) = self.supervisor.head(worker).filter(|_| tasks > 0) else { continue };
+            if let Some(began) = self.workers.get(worker).and_then(|handle| handle.began(head.unit() + tasks))
+            {
+                self.supervisor.head_folded(worker, tasks, began);
+            }
+        }
+    }
+
     pub(super) fn record_order_reply(&mut self, worker: WorkerId, reply: Option<&OrderReply>) {
         match reply {
             Some(OrderReply::Done) => self.handle(Event::OrderDone { worker }),
@@ -83,9 +107,9 @@ impl State {
         job: JobId,
         answers: Answers,
     ) -> Result<(), Corrupt> {
-        let Answers { done, bytes, failed, slow, is_corrupt } = answers;
+        let Answers { done, bytes, unfolded, failed, slow, is_corrupt } = answers;
         if let Some(job) = self.jobs.get(job) {
-            for (index, Slow { took_ns, argument }) in slow {
+            for (index, Slow { took_ns, argument, .. }) in slow {
                 let (task, took) = (job.task().name.into(), Duration::from_nanos(took_ns));
                 self.observer.ran_slowly(SlowTask {
                     task,
@@ -100,10 +124,13 @@ impl State {
             let pace_ns = self.workers.get(worker).map_or(0, WorkerHandle::pace_ns);
             self.handle(Event::Done { worker, count: done, bytes, pace_ns });
         }
+        if unfolded > 0 {
+            self.handle(Event::Unfolded { worker, count: unfolded });
+        }
         if let Some(bytes) = failed {
             self.handle(Event::Failed { worker, bytes });
             if let Some(handle) = self.workers.get_mut(worker) {
-                handle.free_failed(unit, done);
+                handle.free_failed(unit, done + unfolded);
             }
         }
         if is_corrupt { Err(Corrupt) } else { Ok(()) }

@@ -24,7 +24,7 @@ use crate::work::{FunctionRef, ProfileSpec};
 use exits::ExitFunctions;
 use outbox::Outbox;
 use parts::Parts;
-pub(super) use replies::{Answers, ExitReply, OrderReply};
+pub(super) use replies::{Answers, ExitReply, Expected, OrderReply};
 
 pub(super) struct WorkerHandle {
     lane: ParentEnd,
@@ -281,6 +281,13 @@ impl WorkerHandle {
     /// When it began this unit, if it runs it now.
     pub(super) fn began(&self, unit: Unit) -> Option<u64> {
         self.lane.is_running(unit).then(|| self.lane.started_at())
+    }
+
+    /// How many of these `count` units have run, with results that are folded and not handed over. The next one is
+    /// running.
+    pub(super) fn folded(&self, unit: Unit, count: u64) -> u32 {
+        let after = self.lane.started_after(unit);
+        if self.is_corrupt || u64::from(after) >= count { 0 } else { after }
     }
 
     /// Whether this unit has panicked; the reply about that may still come.

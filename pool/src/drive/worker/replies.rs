@@ -7,7 +7,7 @@ use crate::codec::decode_record;
 use crate::ids::{TaskIndex, Unit, WorkerId};
 use crate::lane::{Corrupt, Reply, padded, reply};
 use crate::sys::clock::now_ns;
-use crate::wire::{Failure, Slow};
+use crate::wire::{Failure, FoldFailure, Slow};
 use crate::work::{FunctionRef, Inbox, no_memory};
 
 /// The answers taken to the tasks at the head of a worker's queue.
@@ -17,12 +17,24 @@ pub(in crate::drive) struct Answers {
     pub(in crate::drive) done: u64,
     /// The bytes of these results.
     pub(in crate::drive) bytes: u64,
+    /// How many tasks after these have to run again, because their folded results are lost.
+    pub(in crate::drive) unfolded: u64,
     /// The task after these has failed, with a report of this many bytes.
     pub(in crate::drive) failed: Option<u64>,
     /// The slow tasks, with their indices.
     pub(in crate::drive) slow: Vec<(TaskIndex, Slow)>,
     /// The next reply is one that no sound worker sends.
     pub(in crate::drive) is_corrupt: bool,
+}
+
+/// The tasks at the head of a worker's queue.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::drive) struct Expected {
+    pub(in crate::drive) unit: Unit,
+    pub(in crate::drive) first: TaskIndex,
+    pub(in crate::drive) count: u64,
+    /// Their results are folded into values.
+    pub(in crate::drive) folds: bool,
 }
 
 /// The reply to an order that returns no value.
@@ -83,13 +95,11 @@ impl WorkerHandle {
     pub(in crate::drive) fn take_answers(
         &mut self,
         worker: WorkerId,
-        unit: Unit,
-        first: TaskIndex,
-        count: u64,
+        tasks: Expected,
         inbox: &mut Inbox,
     ) -> Answers {
         let mut answers = Answers::default();
-        answers.is_corrupt = self.take_into(worker, unit, first, count, inbox, &mut answers).is_err();
+        answers.is_corrupt = self.take_into(worker, tasks, inbox, &mut answers).is_err();
         let Answers { done, bytes, failed, .. } = answers;
         self.stats.bytes_received += bytes;
         self.stats.tasks += done + u64::from(failed.is_some());
@@ -97,7 +107,7 @@ impl WorkerHandle {
             self.probes.note_answers();
         }
         if done > 0 {
-            self.outbox.free_before(&mut self.lane, unit + done as u32);
+            self.outbox.free_before(&mut self.lane, tasks.unit + done as u32);
         }
         answers
     }
@@ -105,16 +115,16 @@ impl WorkerHandle {
     fn take_into(
         &mut self,
         worker: WorkerId,
-        unit: Unit,
-        first: TaskIndex,
-        count: u64,
+        tasks: Expected,
         inbox: &mut Inbox,
         answers: &mut Answers,
     ) -> Result<(), Corrupt> {
+        let Expected { first, count, folds, .. } = tasks;
         while answers.done < count {
             let start = inbox.tape.len();
             let at_most = usize::try_from(count - answers.done).unwrap_or(usize::MAX);
             let tag = match self.lane.next_reply(&mut inbox.tape, at_most)? {
+                Some(Reply::Values { .. }) if folds => return Err(Corrupt),
                 Some(Reply::Values { count, len }) => {
                     answers.bytes += (count * len) as u64;
                     inbox.push(first + answers.done, worker, start, len, padded(len), count);
@@ -131,7 +141,14 @@ impl WorkerHandle {
                 }
                 None => return Ok(()),
             };
-            if tag == reply::LARGE_VALUE {
+            if folds && matches!(tag, reply::FOLDED | reply::LARGE_FOLDED) {
+                self.take_folded(tag, start, worker, tasks, inbox, answers)?;
+                if answers.failed.is_some() {
+                    return Ok(());
+                }
+                continue;
+            }
+            if tag == reply::LARGE_VALUE && !folds {
                 let put = |value: Vec<u8>| {
                     let len = value.len();
                     if inbox.put_on_tape(value, padded(len)) { Ok(len) } else { Err(no_memory(len)) }
@@ -150,7 +167,7 @@ impl WorkerHandle {
                 continue;
             }
             let tape = &mut inbox.tape;
-            let taken = self.take_record_of_tasks(tag, &tape[start..], unit, first, answers);
+            let taken = self.take_record_of_tasks(tag, &tape[start..], tasks, answers);
             // Only values stay on the tape.
             tape.truncate(start);
             taken?;
@@ -161,13 +178,45 @@ impl WorkerHandle {
         Ok(())
     }
 
+    /// Takes a value into which results are folded. On the tape, it follows the number of its tasks, which stands there
+    /// from `start` on.
+    fn take_folded(
+        &mut self,
+        tag: u8,
+        start: usize,
+        worker: WorkerId,
+        Expected { first, count, .. }: Expected,
+        inbox: &mut Inbox,
+        answers: &mut Answers,
+    ) -> Result<(), Corrupt> {
+        let tasks = inbox.tape[start..].first_chunk().map(|tasks| u64::from(u32::from_le_bytes(*tasks)));
+        let tasks = tasks.filter(|tasks| (1..=count - answers.done).contains(tasks)).ok_or(Corrupt)?;
+        if tag == reply::LARGE_FOLDED {
+            let value = self.parts.finish()?;
+            let put = |value: Vec<u8>| {
+                let len = value.len();
+                if inbox.put_on_tape(value, len) { Ok(()) } else { Err(no_memory(len)) }
+            };
+            if let Err(why) = value.and_then(put) {
+                inbox.tape.truncate(start);
+                self.reported = Some(Failure::Decode(why));
+                (answers.unfolded, answers.failed) = (tasks - 1, Some(0));
+                return Ok(());
+            }
+        }
+        let len = inbox.tape.len() - start;
+        answers.bytes += len as u64;
+        inbox.push(first + answers.done, worker, start, len, len, 1);
+        answers.done += tasks;
+        Ok(())
+    }
+
     /// Takes a record other than a value, sent in answer to a task.
     fn take_record_of_tasks(
         &mut self,
         tag: u8,
         record: &[u8],
-        unit: Unit,
-        first: TaskIndex,
+        Expected { unit, first, count, folds }: Expected,
         answers: &mut Answers,
     ) -> Result<(), Corrupt> {
         match tag {
@@ -180,14 +229,24 @@ impl WorkerHandle {
             }
             reply::SLOW => {
                 let slow = decode_record(record).ok().filter(Slow::is_short).ok_or(Corrupt)?;
-                let index = first + answers.done;
-                let is_second = answers.slow.last().is_some_and(|(last, _)| *last == index);
+                let place = answers.done + u64::from(slow.place);
+                let index = first + place;
+                let is_second = answers.slow.last().is_some_and(|(last, _)| *last >= index);
                 answers.slow.push((index, slow));
-                if is_second { Err(Corrupt) } else { Ok(()) }
+                if is_second || place >= count { Err(Corrupt) } else { Ok(()) }
             }
             reply::FAILED => {
                 self.reported = Some(decode_record(record).map_err(|_| Corrupt)?);
                 answers.failed = Some(record.len() as u64);
+                Ok(())
+            }
+            reply::FOLD_FAILED => {
+                let FoldFailure { tasks, failure } = decode_record(record).map_err(|_| Corrupt)?;
+                if !folds || answers.done + u64::from(tasks) >= count {
+                    return Err(Corrupt);
+                }
+                self.reported = Some(failure);
+                (answers.unfolded, answers.failed) = (u64::from(tasks), Some(record.len() as u64));
                 Ok(())
             }
             _ => Err(Corrupt),

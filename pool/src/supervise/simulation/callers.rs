@@ -44,7 +44,10 @@ impl Call {
         assert!(index.number() < self.handed_out, "task {index} of job {job} was never handed out");
         let before = self.outcomes.insert(index, outcome);
         assert_eq!(before, None, "task {index} of job {job} has two outcomes");
-        self.held.insert(index, bytes);
+        // Of many results that are folded, one value is left.
+        if !self.plan.folds || outcome == Outcome::Lost {
+            self.held.insert(index, bytes);
+        }
     }
 }
 
@@ -58,14 +61,17 @@ impl World {
             _ => Chunking::Adaptive,
         };
         let limit = |random: &mut Random| random.one_in(4).then_some(1_000_000);
+        let folds = random.one_in(3);
         let plan = Plan {
             profile: ProfileId::from_wire(random.below(3) as u32),
             chunking,
             max_active: random.pick(&[None, None, Some(1), Some(2), Some(11)]),
-            max_held_bytes: random.pick(&[None, Some(1), Some(40), Some(500)]),
+            // Only lazy calls bound them, and those do not fold.
+            max_held_bytes: random.pick(&[None, Some(1), Some(40), Some(500)]).filter(|_| !folds),
             lifespan: self.lifespan,
             retries: random.pick(&[0, 0, 1, 3]),
             fail_fast: random.one_in(2),
+            folds,
             task_limit_ns: limit(random),
             init_limit_ns: limit(random),
             exit_limit_ns: limit(random),
@@ -84,7 +90,7 @@ impl World {
             deaths: HashMap::new(),
             held: BTreeMap::new(),
             // Only background callers encode beforehand, and they take results in any order.
-            ordered: kept == 0 && self.random.one_in(2),
+            ordered: kept == 0 && !plan.folds && self.random.one_in(2),
             next: TaskIndex::default(),
             result_bytes: self.random.pick(&[1, 7, 60]),
             blind: kept,
@@ -112,6 +118,7 @@ impl World {
                         self.tell(Event::Unsendable { job, worker });
                         continue;
                     }
+                    process.begins.insert(process.next_unit);
                     process.push(Order::Task { job, index });
                     self.tell(Event::Sent { job, worker, count: 1 });
                 }
@@ -138,6 +145,7 @@ impl World {
                     if !call.outcomes.values().any(|outcome| *outcome == Outcome::Value) {
                         call.blind = call.handed_out;
                     }
+                    process.begins.insert(process.next_unit);
                     for index in first.range(count) {
                         process.push(Order::Task { job, index });
                     }

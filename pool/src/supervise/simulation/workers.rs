@@ -14,8 +14,22 @@ pub(super) enum Order {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Reply {
     Ready,
-    Value { job: JobId, index: TaskIndex },
+    Value {
+        job: JobId,
+        index: TaskIndex,
+    },
+    /// The results of so many tasks, from this one on, are folded.
+    Folded {
+        job: JobId,
+        first: TaskIndex,
+        count: u64,
+    },
     Failed(Order),
+    /// So many results were folded, and are lost with the order after them, which failed.
+    FoldFailed {
+        count: u64,
+        order: Order,
+    },
     Done(Order),
 }
 
@@ -26,7 +40,11 @@ pub(super) struct Process {
     pub(super) orders: VecDeque<(u32, Order)>,
     pub(super) next_unit: u32,
     pub(super) up: bool,
-    /// Whether it has started the first order.
+    /// How many of the orders have run, with results that are folded and not handed over.
+    pub(super) folded: usize,
+    /// The units that begin a chunk. Results are folded within one.
+    pub(super) begins: HashSet<u32>,
+    /// Whether it has started the order after those.
     pub(super) running: bool,
     /// Units before this one are claimed.
     pub(super) claimed: u32,
@@ -49,6 +67,14 @@ impl Process {
 }
 
 impl Process {
+    /// Hands over what is folded.
+    fn hand_over(&mut self) {
+        let count = std::mem::take(&mut self.folded);
+        if let Some((_, Order::Task { job, index: first })) = self.orders.drain(..count).next() {
+            self.replies.push_back(Reply::Folded { job, first, count: count as u64 });
+        }
+    }
+
     /// The first unit without an answer.
     pub(super) fn answered(&self) -> u32 {
         self.orders.front().map_or(self.next_unit, |(unit, _)| *unit)
@@ -84,9 +110,15 @@ impl World {
             process.replies.push_back(Reply::Ready);
             return;
         }
-        let Some(&(unit, order)) = process.orders.front() else { return };
+        let Some(&(unit, order)) = process.orders.get(process.folded) else { return process.hand_over() };
+        let follows = matches!(order, Order::Task { .. }) && !process.begins.contains(&unit);
+        if !process.running && (!follows || random.one_in(5)) {
+            process.hand_over();
+        }
+        let follows = process.folded > 0;
         if let Order::Task { job, index } = order {
             if process.claimed <= unit && process.recall {
+                process.hand_over();
                 // The parent has recalled it, so the worker skips it.
                 process.orders.pop_front();
                 return;
@@ -115,8 +147,22 @@ impl World {
                 return;
             }
             process.running = false;
-            process.orders.pop_front();
             let failed = !calm && random.one_in(30);
+            if self.calls.get(&job).map_or(follows, |call| call.plan.folds) {
+                if !failed {
+                    process.folded += 1;
+                } else if random.one_in(2) {
+                    process.hand_over();
+                    process.orders.pop_front();
+                    process.replies.push_back(Reply::Failed(order));
+                } else {
+                    let count = std::mem::take(&mut process.folded) as u64;
+                    process.orders.drain(..=count as usize);
+                    process.replies.push_back(Reply::FoldFailed { count, order });
+                }
+                return;
+            }
+            process.orders.pop_front();
             process.replies.push_back(if failed {
                 Reply::Failed(order)
             } else {
@@ -141,15 +187,30 @@ impl World {
         }
     }
 
+    /// Lets tasks run again whose results were folded and are lost.
+    pub(super) fn lose_fold(&mut self, orders: impl Iterator<Item = Order>) {
+        for order in orders {
+            if let Order::Task { job, index } = order
+                && let Some(call) = self.calls.get_mut(&job)
+            {
+                *call.deaths.entry(index).or_default() += 1;
+            }
+        }
+    }
+
     /// Ends the worker. The replies that it has committed count.
     pub(super) fn die(&mut self, worker: WorkerId) {
         self.drain(worker, u64::MAX);
         let Some(process) = self.workers[worker].take() else { return };
         if process.running
-            && let Some(&(_, Order::Task { job, index })) = process.orders.front()
+            && let Some(&(_, Order::Task { job, index })) = process.orders.get(process.folded)
             && let Some(call) = self.calls.get_mut(&job)
         {
             *call.deaths.entry(index).or_default() += 1;
+        }
+        if process.folded > 0 {
+            self.lose_fold(process.orders.range(..process.folded).map(|(_, order)| *order));
+            self.tell(Event::Unfolded { worker, count: process.folded as u64 });
         }
         self.tell(Event::Died { worker, running: process.running });
     }

@@ -12,7 +12,8 @@ impl Supervisor {
         self.pop_head(worker, count);
         if let Some(mut job) = self.jobs.edit(id) {
             job.done += count;
-            if job.open {
+            // One value for many tasks: what is left for the caller does not grow with their number.
+            if job.open && !job.plan.folds {
                 job.hold(count, bytes);
                 job.record_result_bytes(bytes / count.max(1));
             }
@@ -41,6 +42,24 @@ impl Supervisor {
             }
             OrderKind::Exit | OrderKind::Resume => {}
         }
+    }
+
+    /// Gives the tasks at the head of the queue, whose folded results are lost, back to their job. They must run again,
+    /// but none of them is to blame, so this is no attempt at them.
+    pub(super) fn unfolded(&mut self, worker: WorkerId, count: u64) {
+        let Some(Batch { unit, kind: OrderKind::Tasks { job, first, attempt, .. } }) =
+            self.workers[worker].queue.head()
+        else {
+            return;
+        };
+        let entry = &self.workers[worker];
+        let (since, began, extra_ns) = (entry.head_since, entry.head_began, entry.head_extra_ns);
+        self.pop_head(worker, count);
+        let mut entry = self.workers.edit(worker);
+        (entry.head_since, entry.head_began, entry.head_extra_ns) = (since, began, extra_ns);
+        drop(entry);
+        self.requeue(worker, unit, job, first, count, attempt);
+        self.finish_if_done(job);
     }
 
     pub(super) fn order_done(&mut self, worker: WorkerId) {

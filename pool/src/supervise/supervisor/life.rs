@@ -127,11 +127,11 @@ impl Supervisor {
         }
     }
 
-    /// Kills the worker because of the head of its queue.
+    /// Kills the worker because of the task that it runs, or of another order at the head of its queue.
     pub(super) fn kill_for(&mut self, worker: WorkerId, cause: Cause) {
         let mut entry = self.workers.edit(worker);
         if entry.is_there() {
-            let unit = entry.queue.head().map_or_else(Unit::default, |batch| batch.unit);
+            let unit = entry.queue.head().map_or_else(Unit::default, |batch| batch.unit + entry.head_folded);
             entry.killed_for = Some((unit, cause));
             self.actions.push(Action::Kill { worker });
         }

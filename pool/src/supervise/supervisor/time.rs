@@ -20,6 +20,9 @@ const RECHECK_NS: u64 = 5_000_000;
 /// How long the head of a queue may take while another worker is idle before the rest is recalled: the time of three
 /// chunks, so that only tasks that take longer than expected cause a recall.
 const STALL_NS: u64 = 300_000;
+/// The same for tasks whose results are folded: at the input's end, several times what a fold takes there. Tasks that
+/// are sent again are folded no more.
+const FOLD_STALL_NS: u64 = 5_000_000;
 
 /// A period in which the parent was suspended. It counts towards no limit.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,13 +48,20 @@ impl Supervisor {
         };
         let retry = retry.map(|(at, _)| at);
         let stall = self.workers.first_movable().filter(|_| self.rebalances());
-        let stall = stall.map(|since| since + STALL_NS);
         self.workers.deadline().into_iter().chain(retry).chain(stall).min()
     }
 
     /// Whether tasks may be taken from one worker for another, which has nothing to do.
     fn rebalances(&self) -> bool {
         !self.order_tasks && self.workers.is_any_idle()
+    }
+
+    /// How long the head of the queue may take before the rest is recalled for an idle worker.
+    fn stall_of(&self, worker: &Worker) -> u64 {
+        match worker.queue.head().map(|head| head.kind) {
+            Some(OrderKind::Tasks { job, .. }) if self.folds(job) => FOLD_STALL_NS,
+            _ => STALL_NS,
+        }
     }
 
     /// The limit that the head of the queue has exceeded, if any.
@@ -91,18 +101,20 @@ impl Supervisor {
         let next = left(entry.queue.head());
         let shares_grace = next.is_some() && next == left(last) && entry.head_extra_ns == 0;
         if !shares_grace {
-            let limit = self.limit_of(entry);
+            let (limit, stall) = (self.limit_of(entry), self.stall_of(entry));
             let mut entry = self.workers.edit(worker);
             entry.next_head(self.now);
             entry.head_began = next.is_some();
-            entry.head_limit_ns = limit;
+            (entry.head_limit_ns, entry.head_stall_ns) = (limit, stall);
         }
     }
 
     /// Sets the limit of the head of the queue, which may have changed.
     pub(super) fn renew_limit(&mut self, worker: WorkerId) {
-        let limit = self.limit_of(&self.workers[worker]);
-        self.workers.edit(worker).head_limit_ns = limit;
+        let entry = &self.workers[worker];
+        let (limit, stall) = (self.limit_of(entry), self.stall_of(entry));
+        let mut entry = self.workers.edit(worker);
+        (entry.head_limit_ns, entry.head_stall_ns) = (limit, stall);
     }
 
     /// Sets the limits of all heads: those of init or exit orders have changed.
@@ -125,6 +137,22 @@ impl Supervisor {
         let at = self.suspension.exclude_from(at.min(self.now));
         let mut entry = self.workers.edit(worker);
         (entry.head_since, entry.head_began) = (at, true);
+    }
+
+    /// Notes that the worker has run this many of the tasks at the head of its queue, with results that are folded and
+    /// not handed over, and since when it runs the next one. A worker that takes one back would gain time: it is not
+    /// believed.
+    pub(crate) fn head_folded(&mut self, worker: WorkerId, tasks: u32, at: u64) {
+        let entry = &self.workers[worker];
+        if tasks <= entry.head_folded {
+            return;
+        }
+        let (since, head) = (entry.head_since, entry.queue.head().map(|head| head.kind));
+        self.workers.edit(worker).head_folded = tasks;
+        // The tasks of a job that was left share one grace.
+        if matches!(head, Some(OrderKind::Tasks { job, .. }) if self.jobs.is_open(job)) {
+            self.head_began(worker, at.max(since));
+        }
     }
 
     /// The workers whose current order is out of time, with that order.
@@ -162,7 +190,7 @@ impl Supervisor {
                 self.start(&[worker]);
             }
         }
-        let stalled_since = self.now.checked_sub(STALL_NS).filter(|_| self.rebalances());
+        let rebalances = self.rebalances();
         for worker in self.workers.due(self.now) {
             let entry = &self.workers[worker];
             match (entry.phase, self.overdue(entry, self.now)) {
@@ -172,7 +200,7 @@ impl Supervisor {
                 _ => self.workers.edit(worker).recheck_at = self.now + RECHECK_NS,
             }
         }
-        for worker in stalled_since.map(|since| self.workers.movable_since(since)).into_iter().flatten() {
+        for worker in if rebalances { self.workers.movable(self.now) } else { Vec::new() } {
             self.recall(worker);
         }
     }

@@ -27,10 +27,26 @@ pub(crate) enum Glue {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TaskGlue {
     /// Runs a chunk and answers each of its tasks.
-    pub(crate) run: fn(TaskEnv<'_>, ChunkHead, Items<'_>, &mut Responder<'_>),
+    pub(crate) run: RunChunk,
+    /// Runs a chunk and folds the results, with the reducer of another task.
+    pub(crate) fold_results: FoldChunk,
+    /// Runs a chunk whose items are values to be folded into one each, with its own reducer.
+    pub(crate) fold_values: RunChunk,
+    /// The [`Reducer`] of its output's type.
+    pub(crate) reducer: &'static (dyn Any + Send + Sync),
     /// Makes the state of a task without an init function, if the state's type has a `Default`.
     pub(crate) default_state: fn() -> Option<Box<dyn Any>>,
 }
+
+/// Runs a chunk and answers each of its tasks.
+pub(crate) type RunChunk = fn(TaskEnv<'_>, ChunkHead, Items<'_>, &mut Responder<'_>);
+
+/// Runs a chunk and folds the results with this reducer.
+pub(crate) type FoldChunk =
+    fn(TaskEnv<'_>, ChunkHead, Items<'_>, &(dyn Any + Send + Sync), &mut Responder<'_>);
+
+/// Calls a task that makes one result of two; `None` if the task is not such a function.
+pub(crate) struct Reducer<R>(pub(super) Option<fn(WorkerId, &SharedAny, R, R) -> R>);
 
 /// The parts of a worker that every chunk uses.
 pub(crate) struct TaskEnv<'w> {

@@ -1,6 +1,7 @@
 //! The glue between orders and user functions: one monomorphic loop for each task function, behind a function pointer
 //! that is called once per chunk.
 
+mod fold;
 pub(crate) mod glue;
 pub(crate) mod memory;
 pub(crate) mod panics;
@@ -26,6 +27,9 @@ const CLAIM_NS: u64 = 12_500;
 pub(super) const fn task_glue<T: Task>() -> TaskGlue {
     TaskGlue {
         run: run_chunk::<T>,
+        fold_results: fold::results::<T>,
+        fold_values: fold::Reduces::<T>::FOLD_VALUES,
+        reducer: fold::Reduces::<T>::REDUCER,
         default_state: || T::DEFAULT_STATE.map(|make| Box::new(make()) as Box<dyn Any>),
     }
 }
@@ -115,7 +119,7 @@ fn run_task<T: Task>(
             let output = T::call(cx, item);
             if let Some(took_ns) = watch.and_then(Stopwatch::end) {
                 // Before the answer: after it the parent may overwrite the argument.
-                tell_slow::<T>(codec, bytes, took_ns, lane);
+                tell_slow::<T>(codec, bytes, took_ns, 0, lane);
             }
             if let Some(bytes) = output.plain(codec) {
                 return lane.push(bytes);
@@ -135,10 +139,11 @@ fn run_task<T: Task>(
     }
 }
 
-/// Reports that the task whose answer comes next was slow.
+/// Reports that a task was slow: the one whose answer comes next, or the one at this place among those that the next
+/// value will answer.
 #[cold]
-fn tell_slow<T: Task>(codec: Codec, item: &[u8], took_ns: u64, lane: &mut Responder<'_>) {
-    let slow = Slow { took_ns, argument: show::<T>(codec, item) };
+fn tell_slow<T: Task>(codec: Codec, item: &[u8], took_ns: u64, place: u32, lane: &mut Responder<'_>) {
+    let slow = Slow { took_ns, place, argument: show::<T>(codec, item) };
     let told = lane.reply(reply::SLOW, reply::SLOW, |out| encode_record(&slow, out));
     debug_assert!(told.is_ok());
 }
