@@ -28,6 +28,7 @@ mod maps;
 mod max_queue;
 mod payloads;
 mod reduce;
+mod spare_memory;
 mod stream_waits;
 mod streams;
 mod threads;
@@ -81,6 +82,7 @@ const TOPICS: &[&[harness::Case]] = &[
     twins::CASES,
     payloads::CASES,
     reduce::CASES,
+    spare_memory::CASES,
     codecs::CASES,
     untrusted_values::CASES,
     chunks::CASES,

@@ -28,7 +28,7 @@ const ANNOUNCED: u8 = 11;
 const WRAP: u8 = 0xff;
 const PART_BYTES: usize = (1 << 20) + (4 << 10);
 const RING: u64 = 4096;
-const RING_BYTES: u64 = 8 << 20;
+const RING_BYTES: u64 = 3 << 20;
 
 /// Writes records into the lane of the process that it is in, from the first that the worker has not written.
 struct Forger {

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
-use nix::unistd::{Pid, ftruncate};
+use nix::unistd::{Pid, SysconfVar, ftruncate, sysconf};
 
 use crate::sys::memfile;
 
@@ -61,6 +61,22 @@ pub(super) unsafe fn populate(start: NonNull<u8>, len: usize) -> bool {
         Err(Errno::EINVAL) => probe(start.as_ptr().addr() - skip, len + skip, page),
         Err(_) => false,
     }
+}
+
+/// Gives the whole pages among these bytes back to the system: they take no memory until they are touched again, and
+/// then hold zeros. Does nothing where the system can't, or forbids it because the file is sealed against writing.
+///
+/// # Safety
+/// The bytes must be within one mapping of a lane's file, and nothing else may use them meanwhile.
+pub(super) unsafe fn release(start: NonNull<u8>, len: usize) {
+    let Ok(Some(page)) = sysconf(SysconfVar::PAGE_SIZE) else { return };
+    let page = page as usize;
+    let skip = start.as_ptr().addr().wrapping_neg() % page;
+    let Some(len) = len.checked_sub(skip).map(|len| len - len % page).filter(|len| *len > 0) else { return };
+    // SAFETY: `skip` and the new length stay within the caller's range, whose bytes nothing else uses.
+    let result = unsafe { nix::libc::madvise(start.as_ptr().add(skip).cast(), len, nix::libc::MADV_REMOVE) };
+    // Without it the pages stay as they are, which costs only their memory.
+    let _ = Errno::result(result);
 }
 
 /// Has the kernel read a byte of each page, which also allocates the page, and turns a fault into an error.
@@ -156,6 +172,34 @@ mod tests {
         assert!((500_000..600_000).contains(&taken(&file)));
         assert!(probe(mapping.base().as_ptr().addr(), LEN, 4096));
         assert_eq!(taken(&file), LEN as i64);
+    }
+
+    #[test]
+    fn only_whole_pages_are_given_back() {
+        let file = create("pool test space", LEN).unwrap();
+        let mapping = Mapping::new(&file, LEN, Access::ReadWrite).unwrap();
+        // SAFETY: the range is the whole mapping, which can be written to.
+        assert!(unsafe { populate(mapping.base(), LEN) });
+        let bytes = mapping.base().as_ptr();
+        // SAFETY: the mapping is that long, and nothing else uses it.
+        unsafe { std::ptr::write_bytes(bytes, 7, LEN) };
+        // SAFETY: as above; no reference to these bytes exists.
+        unsafe { release(mapping.base().add(100_001), 1_000_000) };
+        // SAFETY: as above, and all bytes were written.
+        let bytes = unsafe { std::slice::from_raw_parts(bytes, LEN) };
+        assert!(bytes[..=100_000].iter().chain(&bytes[1_100_001..]).all(|byte| *byte == 7));
+        assert!(bytes[200_000..1_000_000].iter().all(|byte| *byte == 0), "reading them takes memory again");
+        // SAFETY: as above.
+        unsafe { release(mapping.base(), LEN) };
+        assert_eq!(taken(&file), 0);
+        // SAFETY: as above; too few bytes for a page.
+        unsafe { release(mapping.base().add(1), 4096) };
+        seal_future_writes(&file).unwrap();
+        // SAFETY: as above.
+        assert!(unsafe { populate(mapping.base(), 8192) });
+        // SAFETY: as above.
+        unsafe { release(mapping.base(), LEN) };
+        assert_eq!(taken(&file), 8192, "the system forbids it, and nothing else happens");
     }
 
     /// There is no memory for this page, so touching it would end the process.

@@ -7,7 +7,11 @@
 //!
 //! Records are contiguous. If the next one does not fit before the end, a `WRAP` record sends the consumer back to the
 //! start. The producer wraps early once it is past the first [`HOT_BYTES`] and the start is free again: so small
-//! records go round in memory that stays in the caches, and large ones use the whole ring.
+//! records go round in memory that stays in the caches, and large ones use the whole ring. Past that part it asks how
+//! far the consumer has read before each record or run ([`Producer::is_stale`]), to go back as soon as it can.
+//!
+//! A producer that has needed more than the hot part, and needs it no more, gives the memory back
+//! ([`Producer::give_back`]).
 //!
 //! A [run] is a record that grows by one small value at a time.
 //!
@@ -34,7 +38,7 @@ pub(super) use producer::{Producer, Reservation};
 pub(crate) use run::padded;
 
 /// The part of a ring in which small records stay: it fits into a core's L2 cache beside the task's own data.
-pub(super) const HOT_BYTES: u32 = 64 << 10;
+pub(super) const HOT_BYTES: u32 = if cfg!(all(loom, test)) { 24 } else { 64 << 10 };
 pub(super) const WORD: u32 = 8;
 const WRAP: u8 = 0xff;
 

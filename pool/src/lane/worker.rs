@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::sys::clock::now_ns;
 use crate::sys::passed::Passed;
-use crate::sys::{lifeline, named};
+use crate::sys::{heap, lifeline, named};
 
 /// The worker's end of a lane.
 #[derive(Debug)]
@@ -33,8 +34,48 @@ pub(crate) struct WorkerEnd {
     spinner: Spinner,
     /// The buffer in which replies are encoded, kept for reuse.
     draft: Vec<u8>,
+    spare: Spare,
     waker: ParentWaker,
     control: ControlBlocks,
+}
+
+/// From this length on, an order or a reply leaves memory behind that is worth giving back: in the ring, in buffers,
+/// and in the allocator.
+const LARGE: usize = 256 << 10;
+
+/// For how long memory for large messages is kept although none has come: a worker that gets one after another reuses
+/// it. Taking it anew costs about as much as a copy of the message. No model waits that long.
+const SPARE_NS: u64 = if cfg!(all(loom, test)) { 1 << 62 } else { 100_000_000 };
+
+/// The memory that large messages, or many small replies, have left behind.
+#[derive(Debug, Default)]
+struct Spare {
+    /// There is some, as far as is known.
+    is_there: bool,
+    /// Some of it may be in buffers and in the allocator, not only in the ring.
+    in_heap: bool,
+    /// When it was last needed, or could last not be given back.
+    since: u64,
+    /// How often it could not.
+    attempts: u32,
+}
+
+impl Spare {
+    /// Notes that a large message has come or gone.
+    fn note_large(&mut self, now: u64) {
+        *self = Self { is_there: true, in_heap: true, since: now, attempts: 0 };
+    }
+
+    /// Notes that much of the ring was needed.
+    fn note_ring(&mut self, now: u64) {
+        *self = Self { is_there: true, in_heap: self.in_heap, since: now, attempts: 0 };
+    }
+
+    /// In how many nanoseconds it should be given back, if there is any. Attempts become rarer.
+    fn due_in(&self, now: u64) -> Option<u64> {
+        let due = self.since.saturating_add(SPARE_NS << self.attempts.min(20));
+        self.is_there.then(|| due.saturating_sub(now))
+    }
 }
 
 /// How long a worker works before it reads the clock again. A reading costs as much as a small task; at once in 50 µs,
@@ -103,6 +144,7 @@ pub(crate) struct Responder<'l> {
     woken_sleep: &'l mut u32,
     clock: &'l mut Clock,
     draft: &'l mut Vec<u8>,
+    spare: &'l mut Spare,
     waker: &'l ParentWaker,
     control: &'l ControlBlocks,
 }
@@ -147,6 +189,7 @@ impl WorkerEnd {
             clock: Clock { read_at: now_ns(), ..Clock::default() },
             spinner: Spinner::default(),
             draft: Vec::new(),
+            spare: Spare::default(),
             waker,
             control: ControlBlocks { down, up },
         }
@@ -167,9 +210,14 @@ impl WorkerEnd {
         if self.control.parent().closed.load(Ordering::Acquire) != 0 {
             return Ok(None);
         }
-        let Self { orders, replies, unit, recalled, woken_sleep, clock, draft, waker, control, .. } = self;
+        let Self {
+            orders, replies, unit, recalled, woken_sleep, clock, draft, spare, waker, control, ..
+        } = self;
         let record = orders.peek()?.ok_or(Corrupt)?;
         let len = record.len();
+        if len >= LARGE {
+            spare.note_large(clock.read_at);
+        }
         // SAFETY: the parent writes to a record before it commits it, and again only after it has read the reply that
         // frees it: the one to the last of its units, or `PART_TAKEN`. `serve` can use the payload only until it
         // returns, and sends that reply when it needs the payload no more: a task that borrows its argument has
@@ -177,7 +225,7 @@ impl WorkerEnd {
         let order = Order { tag: record.tag(), payload: unsafe { record.in_place() } };
         let served = serve(
             order,
-            &mut Responder { replies, unit, recalled, woken_sleep, clock, draft, waker, control },
+            &mut Responder { replies, unit, recalled, woken_sleep, clock, draft, spare, waker, control },
         );
         orders.advance(len);
         Ok(Some(served))
@@ -185,37 +233,72 @@ impl WorkerEnd {
 
     /// Passes the means to answer to `answer`, outside of any order.
     pub(crate) fn answer<R>(&mut self, answer: impl FnOnce(&mut Responder<'_>) -> R) -> R {
-        let Self { replies, unit, recalled, woken_sleep, clock, draft, waker, control, .. } = self;
-        answer(&mut Responder { replies, unit, recalled, woken_sleep, clock, draft, waker, control })
+        let Self { replies, unit, recalled, woken_sleep, clock, draft, spare, waker, control, .. } = self;
+        answer(&mut Responder { replies, unit, recalled, woken_sleep, clock, draft, spare, waker, control })
     }
 
     /// Waits for an order: spins a little, then sleeps. False if the lane was closed.
     fn wait_for_order(&mut self) -> bool {
-        let parent = self.control.parent();
-        let spin_ns = u64::from(parent.spin_ns.load(Ordering::Relaxed));
+        let spin_ns = u64::from(self.control.parent().spin_ns.load(Ordering::Relaxed));
         self.control.spend(&mut self.clock, Activity::Working);
-        let ready = || self.orders.is_ready();
-        let closed = || parent.closed.load(Ordering::Acquire) != 0;
-        if !self.spinner.spin_until(spin_ns, ready) {
-            while !ready() && !closed() {
-                sleep(&self.control, asleep::FOR_ORDERS, || ready() || closed());
-            }
+        let now = self.clock.read_at;
+        if self.replies.is_long() && (!self.spare.is_there || self.replies.is_past_hot()) {
+            self.spare.note_ring(now);
         }
-        let ready = ready();
+        if self.spare.due_in(now) == Some(0) {
+            self.give_back();
+        }
+        if !self.spinner.spin_until(spin_ns, || self.orders.is_ready()) {
+            self.sleep_for_order();
+        }
+        let ready = self.orders.is_ready();
         self.control.spend(&mut self.clock, Activity::Waiting);
         ready
     }
+
+    /// Sleeps until there is an order, or the lane was closed. Gives memory back when it has slept for a while.
+    fn sleep_for_order(&mut self) {
+        loop {
+            let Self { orders, control, spare, .. } = &*self;
+            let over = || orders.is_ready() || control.parent().closed.load(Ordering::Acquire) != 0;
+            if over() {
+                return;
+            }
+            let limit = spare.due_in(now_ns());
+            if limit == Some(0) {
+                self.give_back();
+                continue;
+            }
+            sleep(control, asleep::FOR_ORDERS, limit.map(Duration::from_nanos), over);
+        }
+    }
+
+    /// Gives back what large messages have left behind, as far as it is free.
+    #[cold]
+    fn give_back(&mut self) {
+        self.answer(|answer| answer.learn_read());
+        self.replies.give_back();
+        if std::mem::take(&mut self.spare.in_heap) {
+            if self.draft.capacity() >= LARGE {
+                self.draft = Vec::new();
+            }
+            heap::give_back();
+        }
+        // If the ring is still long, the parent has not read all replies yet.
+        let attempts = self.spare.attempts + 1;
+        self.spare = Spare { is_there: self.replies.is_long(), in_heap: false, since: now_ns(), attempts };
+    }
 }
 
-/// Announces a sleep, and sleeps until the next wake-up unless `ready` holds.
-fn sleep(control: &ControlBlocks, what_for: u32, ready: impl Fn() -> bool) {
+/// Announces a sleep, and sleeps until the next wake-up, or for this time, unless `ready` holds.
+fn sleep(control: &ControlBlocks, what_for: u32, limit: Option<Duration>, ready: impl Fn() -> bool) {
     // SYNC: wake-up counted (acquire). Read before the announcement, so that it does not include the wake-up for this
     // sleep.
     let seen = control.parent().wakeups.load(Ordering::Acquire);
     control.own().asleep.store(what_for, Ordering::Relaxed);
     full_fence();
     if !ready() {
-        futex::wait(&control.parent().wakeups, seen, None);
+        futex::wait(&control.parent().wakeups, seen, limit);
         lifeline::end_if_orphaned();
     }
     control.own().asleep.store(asleep::NOT, Ordering::Relaxed);
@@ -432,7 +515,7 @@ impl Responder<'_> {
 
     #[inline]
     fn has_space(&mut self, least: usize) -> bool {
-        self.replies.reserve(least, 0).is_some() || {
+        (!self.replies.is_stale() && self.replies.reserve(least, 0).is_some()) || {
             self.learn_read();
             self.replies.reserve(least, 0).is_some() || self.replies.grow_for(least, 0)
         }
@@ -453,7 +536,7 @@ impl Responder<'_> {
                 return;
             }
             self.notify();
-            sleep(self.control, asleep::FOR_SPACE, || {
+            sleep(self.control, asleep::FOR_SPACE, None, || {
                 self.control.parent().read.load(Ordering::Acquire) != read
             });
         }
@@ -461,6 +544,7 @@ impl Responder<'_> {
 
     #[cold]
     fn send_large(&mut self, tag: u8, end: &[u8], bytes: &[u8]) {
+        self.spare.note_large(self.clock.read_at);
         self.send(reply::ANNOUNCED, &(bytes.len() as u64).to_le_bytes());
         let part_bytes = if self.takes(PART_BYTES) { PART_BYTES } else { LEAST_PART };
         for part in bytes.chunks(part_bytes) {

@@ -55,10 +55,10 @@ impl Inbox {
         self.arrivals.is_empty() && self.end.is_none()
     }
 
-    /// Empties it and keeps its memory.
+    /// Empties it, and keeps its memory unless that is much.
     pub(crate) fn clear(&mut self) {
-        self.tape.clear();
-        self.arrivals.clear();
+        empty(&mut self.tape);
+        empty(&mut self.arrivals);
         self.end = None;
     }
 
@@ -157,6 +157,24 @@ impl Inbox {
     }
 }
 
+/// A vector that takes at most this many bytes is kept for reuse.
+const SPARE_BYTES: usize = 4 << 20;
+
+/// A vector of up to this many bytes is kept, too, if a quarter of it was used: results of a mebibyte come by the
+/// dozen, and each page that is taken anew costs as much as the copy of a page. A larger one is worth nothing: larger
+/// results come in vectors of their own.
+const MOST_SPARE_BYTES: usize = 16 << 20;
+
+/// Empties a vector, and keeps its memory unless that is much.
+fn empty<T>(values: &mut Vec<T>) {
+    let bytes = values.capacity().saturating_mul(size_of::<T>());
+    let is_used = bytes <= MOST_SPARE_BYTES && values.len() >= values.capacity() / 4;
+    values.clear();
+    if bytes > SPARE_BYTES && !is_used {
+        *values = Vec::new();
+    }
+}
+
 /// Says that there is no memory for results of this length.
 pub(crate) fn no_memory(bytes: usize) -> String {
     format!("there is no memory for a result of {bytes} bytes: the system gives no more memory")
@@ -165,5 +183,28 @@ pub(crate) fn no_memory(bytes: usize) -> String {
 impl Arrival {
     pub(crate) fn is_failed(&self) -> bool {
         matches!(self.what, Outcome::Failed(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn much_memory_is_not_kept() {
+        for (used, capacity, is_kept) in [
+            (0, SPARE_BYTES, true),
+            (0, SPARE_BYTES + 1, false),
+            (SPARE_BYTES, 4 * SPARE_BYTES, true),
+            (SPARE_BYTES - 1, 4 * SPARE_BYTES, false),
+            (MOST_SPARE_BYTES, MOST_SPARE_BYTES + 1, false),
+        ] {
+            let mut inbox = Inbox { tape: Vec::with_capacity(capacity), ..Inbox::default() };
+            inbox.tape.resize(used, 1);
+            inbox.arrivals.reserve_exact(SPARE_BYTES);
+            inbox.clear();
+            assert_eq!(inbox.tape.capacity(), if is_kept { capacity } else { 0 }, "{used} of {capacity}");
+            assert_eq!((inbox.tape.len(), inbox.arrivals.capacity()), (0, 0));
+        }
     }
 }

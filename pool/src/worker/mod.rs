@@ -128,7 +128,7 @@ impl Runner {
                 answer.notify();
             }
             order::RESUME => {
-                self.parts.clear();
+                self.parts = Vec::new();
                 answer.resume_after_this();
                 acknowledge(answer);
                 done(answer);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use loom::thread;
 
-use super::records::{push, send, take_all};
+use super::records::{push, send, send_in_little, take_all};
 use super::*;
 use crate::ids::Unit;
 use crate::lane::ring::{Checks, Consumer, Producer};
@@ -37,6 +37,11 @@ fn of_a_producer_of_records() {
 #[test]
 fn of_a_producer_of_values() {
     of_a_producer(push, &[b"1", b"2", b"two", b"3", b"4"]);
+}
+
+#[test]
+fn of_a_producer_that_gives_memory_back() {
+    of_a_producer(send_in_little, &[b"seventeen bytes !", b"1", b"two", b"3"]);
 }
 
 fn of_a_producer(send: fn(&mut Producer, &[u8], &AtomicU64) -> bool, all: &'static [&[u8]]) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::*;
-use crate::lane::ring::{Checks, Consumer, Producer, Received, padded};
+use crate::lane::ring::{Checks, Consumer, Producer, Received, WORD, padded};
 use crate::lane::sync::{AtomicU64, Span};
 
 /// Sends a record if there is space; `read` tells how much is free.
@@ -29,6 +29,15 @@ pub(super) fn push(producer: &mut Producer, value: &[u8], read: &AtomicU64) -> b
 /// Sends one byte as a value, anything else as a record.
 fn push_or_send(producer: &mut Producer, bytes: &[u8], read: &AtomicU64) -> bool {
     if bytes.len() == 1 { push(producer, bytes, read) } else { send(producer, bytes, read) }
+}
+
+/// Does the same, gives back the memory that it does not need, and takes it anew for what does not fit.
+pub(super) fn send_in_little(producer: &mut Producer, bytes: &[u8], read: &AtomicU64) -> bool {
+    producer.free_up_to(Position::unpack(read.load(Ordering::Acquire)));
+    producer.give_back();
+    push_or_send(producer, bytes, read) || {
+        producer.grow_for(bytes.len() + WORD as usize, 0) && push_or_send(producer, bytes, read)
+    }
 }
 
 /// Takes all records, and publishes the space that is free.
@@ -112,4 +121,10 @@ fn values_go_round() {
 #[test]
 fn values_and_records_go_round() {
     arrive_in_order(56, Checks::Payload, 2, push_or_send, &[b"1", b"record", b"2", b"3"]);
+}
+
+#[test]
+fn what_is_given_back_is_not_needed() {
+    arrive_in_order(80, Checks::Payload, 2, send_in_little, &[b"1", b"2", b"a record", b"3", b"4"]);
+    arrive_in_order(80, Checks::Payload, 2, send_in_little, &[b"seventeen bytes !", b"1", b"eight by", b"2"]);
 }

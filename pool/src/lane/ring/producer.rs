@@ -10,6 +10,8 @@ pub(in crate::lane) struct Producer {
     pub(super) checks: Checks,
     pub(super) at: Position,
     pub(super) freed: Position,
+    /// Where it stood when it last learned what is free.
+    pub(super) learned_at: Position,
     pub(super) number: u32,
     pub(super) run: Option<OpenRun>,
     /// How much of the ring has memory. The producer uses no more.
@@ -22,9 +24,9 @@ impl Producer {
     /// # Safety
     /// The span must be mapped for writing; no other producer may write there.
     pub(in crate::lane) unsafe fn new(span: Span, checks: Checks) -> Self {
-        let (at, freed) = Default::default();
+        let (at, freed, learned_at) = Default::default();
         let backed = span.backed();
-        Self { span, checks, at, freed, number: 0, run: None, backed, refused: false }
+        Self { span, checks, at, freed, learned_at, number: 0, run: None, backed, refused: false }
     }
 
     /// The longest payload that fits whenever the ring is empty.
@@ -53,9 +55,16 @@ impl Producer {
     #[cold]
     pub(in crate::lane) fn grow_for(&mut self, least: usize, spare: u32) -> bool {
         let Ok(least) = u32::try_from(least) else { return false };
-        let end = least.saturating_add(self.at.offset + spare + 2 * WORD);
-        let helps = self.at.lap == self.freed.lap && end <= self.span.len && end > self.backed;
-        helps && !self.refused && (self.lengthen(end.max(2 * self.backed)) || self.lengthen(end))
+        let least = least.saturating_add(spare + 2 * WORD);
+        let ahead = least.saturating_add(self.at.offset);
+        let end = match self.at.lap == self.freed.lap {
+            // After memory was given back, the start may be free beyond the part that has some.
+            true if least <= self.freed.offset && least > self.backed => least,
+            true if ahead <= self.span.len => ahead,
+            false if ahead <= self.freed.offset => ahead,
+            _ => return false,
+        };
+        end > self.backed && !self.refused && (self.lengthen(end.max(2 * self.backed)) || self.lengthen(end))
     }
 
     /// Makes sure that the first `to` bytes of the ring have memory. False if the system refuses.
@@ -73,6 +82,51 @@ impl Producer {
     /// Notes that the consumer is done with everything before this position.
     pub(in crate::lane) fn free_up_to(&mut self, position: Position) {
         self.freed = position;
+        self.learned_at = self.at;
+    }
+
+    /// Whether it is past the hot part of the ring and does not know what was freed since it wrote its last record: it
+    /// may be able to go back to the start.
+    #[inline]
+    pub(in crate::lane) fn is_stale(&self) -> bool {
+        self.is_past_hot() && self.learned_at != self.at
+    }
+
+    /// Whether it stands beyond the hot part of the ring.
+    #[inline]
+    pub(in crate::lane) fn is_past_hot(&self) -> bool {
+        self.at.offset >= HOT_BYTES
+    }
+
+    /// Whether the ring has more memory than its hot part.
+    #[inline]
+    pub(in crate::lane) fn is_long(&self) -> bool {
+        self.backed > HOT_BYTES
+    }
+
+    /// Gives back the memory beyond the hot part, if the consumer has read everything, as far as this producer knows.
+    /// Writes nothing, because a consumer that waits for no message must find none. If both sides stand beyond the hot
+    /// part, the memory stays in which the consumer will find that the next record is at the start.
+    #[cold]
+    pub(in crate::lane) fn give_back(&mut self) {
+        if self.at != self.freed || !self.is_long() {
+            return;
+        }
+        let start = self.at.offset;
+        let run_end = |run: &OpenRun| start + WORD + run.limit() + WORD;
+        let mut end = self.run.as_ref().map_or(start + WORD, run_end);
+        if end > HOT_BYTES {
+            if start == 0 {
+                // The next record can't be there.
+                return;
+            }
+            if let Some(run) = &mut self.run {
+                end = start + Header::total(run.finish()) + WORD;
+            }
+        }
+        self.span.give_back(HOT_BYTES, start.max(HOT_BYTES));
+        self.span.give_back(end.max(HOT_BYTES), self.backed);
+        self.backed = HOT_BYTES;
     }
 
     /// Where the next record will begin, unless it wraps.
@@ -99,13 +153,15 @@ impl Producer {
 
     /// The longest payload that fits at the current position, between its own header and the next one's.
     pub(super) fn ahead(&self) -> Option<u32> {
-        let end = if self.at.lap == self.freed.lap { self.backed } else { self.freed.offset };
-        (end - self.at.offset).checked_sub(2 * WORD)
+        let end =
+            if self.at.lap == self.freed.lap { self.backed } else { self.freed.offset.min(self.backed) };
+        end.checked_sub(self.at.offset + 2 * WORD)
     }
 
     /// The longest payload that fits at the start.
     pub(super) fn after_wrap(&self) -> Option<u32> {
-        if self.at.lap == self.freed.lap { self.freed.offset.checked_sub(2 * WORD) } else { None }
+        let end = self.freed.offset.min(self.backed);
+        if self.at.lap == self.freed.lap { end.checked_sub(2 * WORD) } else { None }
     }
 
     pub(super) fn wrap(&mut self) {

@@ -18,6 +18,9 @@ const OPEN_RUN: u8 = 0xfe;
 /// longer value has a run of its own.
 const LONGEST_RUN: u32 = 16 << 10;
 
+/// No value has this length, which is that of a ring or more.
+const NO_VALUE: u32 = u32::MAX;
+
 #[inline]
 pub(super) fn is_run(tag: u8) -> bool {
     tag == RUN || tag == OPEN_RUN
@@ -83,7 +86,7 @@ impl Digest {
 /// The run to which a producer pushes.
 #[derive(Debug)]
 pub(super) struct OpenRun {
-    /// The length of a value.
+    /// The length of a value, or [`NO_VALUE`].
     value: u32,
     /// The length of the payload so far, and its maximum.
     len: u32,
@@ -91,13 +94,27 @@ pub(super) struct OpenRun {
     digest: Digest,
 }
 
+impl OpenRun {
+    /// The maximum length of its payload.
+    pub(super) fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// Lets no more values be pushed to it. Returns the length of its payload.
+    pub(super) fn finish(&mut self) -> u32 {
+        self.value = NO_VALUE;
+        self.len
+    }
+}
+
 impl Producer {
-    /// Commits a value. False if there is no space for it now. As in [`Reservation::send`], the digest is made from
-    /// `value`, not from the ring.
+    /// Commits a value. False if there is no space for it now, or if the producer should learn first what is free. As
+    /// in [`Reservation::send`], the digest is made from `value`, not from the ring.
     #[inline]
     pub(in crate::lane) fn push(&mut self, value: &[u8]) -> bool {
         let slot = padded(value.len()) as u32;
-        let fits = |run: &OpenRun| run.value == value.len() as u32 && run.len + slot <= run.limit;
+        // An open run has space for at least one more value.
+        let fits = |run: &OpenRun| run.value == value.len() as u32;
         if !self.run.as_ref().is_some_and(fits) && !self.open_run(value.len()) {
             return false;
         }
@@ -118,15 +135,24 @@ impl Producer {
         }
         run.len += slot;
         run.digest = run.digest.with_value(value);
+        if run.len + slot > run.limit {
+            self.close_run();
+            return true;
+        }
         let header = Header { len: run.len, tag: OPEN_RUN, check: self.number ^ run.digest.check() };
         // SYNC: record committed (release). A consumer that sees this header also sees the value.
         span.header(at.offset).store(header.pack(), Ordering::Release);
         true
     }
 
-    /// Begins a run for values of this length. False if there is no space for even one of them.
+    /// Begins a run for values of this length. False if there is no space for even one of them, or if the producer
+    /// should learn first what is free.
     #[cold]
     fn open_run(&mut self, value: usize) -> bool {
+        self.close_run();
+        if self.is_stale() {
+            return false;
+        }
         let least = WORD as usize + padded(value);
         let Some(Reservation { wraps, limit, .. }) = self.reserve(least, 0) else { return false };
         if wraps {
@@ -144,7 +170,7 @@ impl Producer {
         true
     }
 
-    /// Ends the open run, if any, so that the next record can follow.
+    /// Ends the open run, if any, so that the next record can follow. This also commits its last value.
     #[inline]
     pub(super) fn close_run(&mut self) {
         let Some(OpenRun { len, digest, .. }) = self.run.take() else { return };

@@ -180,6 +180,87 @@ fn small_records_stay_in_the_hot_part() {
     }
 }
 
+/// A small record, once the consumer has read what there is.
+fn send_small(pair: &mut Pair) {
+    pair.producer.free_up_to(pair.consumer.position());
+    assert!(send(&mut pair.producer, 1, b"small"));
+    assert_eq!(receive(&mut pair.consumer), Some((1, b"small".to_vec())));
+    pair.producer.free_up_to(pair.consumer.position());
+}
+
+#[test]
+fn a_long_ring_is_given_back_wherever_its_producer_stands() {
+    let mut pair = pair_with_memory(4 << 20, 4 << 20);
+    let record = vec![7; 200_000];
+    for records in [1, 5, 19, 2, 11] {
+        assert!(pair.producer.takes(record.len()));
+        for _ in 0..records {
+            assert!(send(&mut pair.producer, 1, &record) || pair.producer.grow_for(record.len(), 0));
+        }
+        let backed = pair.producer.backed;
+        pair.producer.give_back();
+        assert_eq!(pair.producer.backed, backed, "nothing is read yet");
+        while receive(&mut pair.consumer).is_some() {}
+        pair.producer.free_up_to(pair.consumer.position());
+        pair.producer.give_back();
+        assert_eq!(pair.producer.backed, HOT_BYTES);
+        assert!(!pair.consumer.is_ready(), "nothing was sent");
+        send_small(&mut pair);
+        assert!(pair.producer.position().offset < HOT_BYTES);
+    }
+}
+
+/// Pushes a value to a ring of which nothing more is freed.
+fn push_ahead(producer: &mut Producer, value: &[u8]) {
+    let mut push = || {
+        producer.free_up_to(producer.freed);
+        producer.push(value) || {
+            producer.grow_for(value.len() + WORD as usize, 0);
+            false
+        }
+    };
+    assert!((0..3).any(|_| push()), "the ring grows for it");
+}
+
+#[test]
+fn a_long_ring_is_given_back_with_a_run_open() {
+    for value in [8, 3000, 100_000] {
+        let mut pair = pair_with_memory(4 << 20, 4 << 20);
+        assert!(pair.producer.takes(value));
+        let value = vec![9; value];
+        for _ in 0..12 {
+            push_ahead(&mut pair.producer, &value);
+        }
+        let mut bytes = Vec::new();
+        while pair.consumer.take(&mut bytes).unwrap().is_some() {}
+        pair.producer.free_up_to(pair.consumer.position());
+        pair.producer.lengthen(1 << 20);
+        pair.producer.give_back();
+        assert_eq!(pair.producer.backed, HOT_BYTES, "with values of {}", value.len());
+        bytes.clear();
+        assert!(!pair.consumer.is_ready(), "nothing was sent");
+        pair.producer.takes(value.len());
+        pair.producer.free_up_to(pair.consumer.position());
+        assert!(pair.producer.push(&value));
+        let taken = pair.consumer.take(&mut bytes).unwrap();
+        assert_eq!(taken, Some(Received::Values { count: 1, len: value.len() }));
+        assert_eq!(bytes[..value.len()], value);
+    }
+}
+
+#[test]
+fn records_go_back_to_the_start_as_soon_as_it_is_free() {
+    let mut pair = pair(4 << 20);
+    // The consumer is late by more than the hot part, and then no more.
+    while pair.producer.position().offset < 3 * HOT_BYTES {
+        assert!(send(&mut pair.producer, 1, &[1; 900]));
+    }
+    while receive(&mut pair.consumer).is_some() {}
+    assert!(pair.producer.is_stale());
+    send_small(&mut pair);
+    assert!(!pair.producer.is_stale() && pair.producer.position().offset < HOT_BYTES);
+}
+
 #[test]
 fn any_walk_keeps_order_and_content() {
     // A fixed walk through sizes and paces that wraps in every state.

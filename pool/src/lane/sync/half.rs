@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
-use crate::lane::memory::{Access, Mapping, populate};
+use crate::lane::memory::{Access, Mapping, populate, release};
 use crate::lane::{BACKED_BYTES, CONTROL_BYTES, FILE_BYTES, RING_BYTES, ring};
 
 /// The file of one direction, mapped.
@@ -97,6 +97,19 @@ impl Span {
             Backing::Pages => unsafe { populate(self.base.add(from as usize), (to - from) as usize) },
             #[cfg(test)]
             Backing::UpTo(most) => to <= most,
+        }
+    }
+
+    /// Gives the memory of these bytes back, as far as they fill whole pages. Their contents are lost.
+    pub(in crate::lane) fn give_back(&self, from: u32, to: u32) {
+        if from < to
+            && let Backing::Pages = self.backing
+        {
+            debug_assert!(to <= self.len);
+            // SAFETY: the range is within the span, as debug builds assert: the ring keeps its offsets within it. The
+            // half is mapped for writing: a producer alone calls this. It holds the only access to these bytes, as it
+            // knows them to be free.
+            unsafe { release(self.base.add(from as usize), (to - from) as usize) };
         }
     }
 

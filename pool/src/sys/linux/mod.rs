@@ -9,6 +9,7 @@ pub(crate) mod fd;
 pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod handle;
+pub(crate) mod heap;
 pub(crate) mod identity;
 pub(crate) mod inherit;
 pub(crate) mod inheritable;
