@@ -1,4 +1,5 @@
-//! The format of numbers in bincode, through that crate.
+//! The format of numbers in bincode. With fixed-size integers it is that of records, so that these are written and read
+//! without the crate, which takes several times as long; characters go through the crate.
 
 use std::io::Write;
 
@@ -18,6 +19,9 @@ impl Format for Bincode {
 
     #[inline]
     fn put<A: Atom>(atom: A, out: &mut impl Write) -> Result<()> {
+        if A::IS_PLAIN {
+            return atom.put_plain(out);
+        }
         match ::bincode::serde::encode_into_std_write(atom, out, BINCODE) {
             Ok(_) => Ok(()),
             Err(error) => Err(not_written(&error)),
@@ -26,6 +30,9 @@ impl Format for Bincode {
 
     #[inline]
     fn take<A: Atom>(bytes: &mut &[u8]) -> Result<A> {
+        if A::IS_PLAIN {
+            return A::take_plain(bytes);
+        }
         match ::bincode::serde::decode_from_slice(bytes, BINCODE) {
             Ok((atom, len)) => {
                 *bytes = &bytes[len..];

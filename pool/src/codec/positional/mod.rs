@@ -39,6 +39,9 @@ pub(super) trait Format {
 
 /// A number, boolean or character.
 pub(super) trait Atom: Serialize + DeserializeOwned {
+    /// Whether formats with plain numbers write it as a record does.
+    const IS_PLAIN: bool;
+
     /// Appends its bytes in a record.
     fn put_plain(self, out: &mut impl Write) -> Result<()>;
     /// Reads it from a record.

@@ -26,6 +26,8 @@ impl Format for Records {
 macro_rules! numbers {
     ($($number:ident),+) => {
         $(impl Atom for $number {
+            const IS_PLAIN: bool = true;
+
             #[inline]
             fn put_plain(self, out: &mut impl Write) -> Result<()> {
                 Ok(out.write_all(&self.to_le_bytes())?)
@@ -44,6 +46,8 @@ macro_rules! numbers {
 numbers!(u8, u16, u32, u64, u128, i8, i16, i32, i64, i128, f32, f64);
 
 impl Atom for bool {
+    const IS_PLAIN: bool = true;
+
     #[inline]
     fn put_plain(self, out: &mut impl Write) -> Result<()> {
         u8::from(self).put_plain(out)
@@ -60,6 +64,8 @@ impl Atom for bool {
 }
 
 impl Atom for char {
+    const IS_PLAIN: bool = false;
+
     #[inline]
     fn put_plain(self, out: &mut impl Write) -> Result<()> {
         u32::from(self).put_plain(out)

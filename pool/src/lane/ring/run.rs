@@ -18,6 +18,10 @@ const OPEN_RUN: u8 = 0xfe;
 /// longer value has a run of its own.
 const LONGEST_RUN: u32 = 16 << 10;
 
+/// Values of up to this length are written and digested word by word, their padding included; in longer ones, that
+/// would take longer than a copy and a wide digest.
+const SHORT_BYTES: usize = 64;
+
 /// No value has this length, which is that of a ring or more.
 const NO_VALUE: u32 = u32::MAX;
 
@@ -61,19 +65,14 @@ impl Digest {
         Self { sum: self.sum.wrapping_add(product), place }
     }
 
-    #[inline]
-    fn with_value(self, value: &[u8]) -> Self {
-        self.with_word(short(value).unwrap_or_else(|| digest(value)))
-    }
-
     /// Adds values of this length, each [`padded`].
     #[inline]
     fn with_values(self, slots: &[u8], len: usize) -> Self {
-        if len == WORD as usize {
+        if len <= SHORT_BYTES {
             let words = slots.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
             return words.fold(self, Self::with_word);
         }
-        slots.chunks_exact(padded(len)).fold(self, |digest, slot| digest.with_value(&slot[..len]))
+        slots.chunks_exact(padded(len)).fold(self, |sum, slot| sum.with_word(digest(&slot[..len])))
     }
 
     /// The upper bits, which depend on every word.
@@ -81,6 +80,40 @@ impl Digest {
     fn check(self) -> u32 {
         (self.sum >> 40) as u32
     }
+}
+
+/// Writes a value to its place, padded to whole words. Returns the digest with the value.
+///
+/// # Safety
+/// The place must be [`padded`] bytes long, and nothing else may use it.
+#[inline]
+unsafe fn put(value: &[u8], place: *mut u8, digest_so_far: Digest) -> Digest {
+    let mut place = place.cast::<[u8; WORD as usize]>();
+    let mut digest_now = digest_so_far;
+    let mut put_word = |word: u64| {
+        digest_now = digest_now.with_word(word);
+        // SAFETY: the words of a value, its last one included, are as many as the caller's place has. Writing an array
+        // of bytes needs no alignment.
+        unsafe {
+            place.write(word.to_le_bytes());
+            place = place.add(1);
+        }
+    };
+    if let Some(word) = short(value) {
+        put_word(word);
+    } else if value.len() <= SHORT_BYTES {
+        // Word by word: a copy of variable length would be a call.
+        let (words, tail) = value.as_chunks();
+        words.iter().for_each(|word| put_word(u64::from_le_bytes(*word)));
+        if let (false, Some(last)) = (tail.is_empty(), value.last_chunk()) {
+            put_word(u64::from_le_bytes(*last) >> (8 * (WORD as usize - tail.len())));
+        }
+    } else {
+        // SAFETY: the place is as long as the value, and cannot overlap it, because nothing else uses it.
+        unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), place.cast(), value.len()) };
+        return digest_so_far.with_word(digest(value));
+    }
+    digest_now
 }
 
 /// The run to which a producer pushes.
@@ -121,20 +154,11 @@ impl Producer {
         let Self { run: Some(run), span, at, .. } = self else { return false };
         let offset = at.offset + WORD + run.len;
         span.note_write(offset, slot);
+        let place = span.at(offset);
         // SAFETY: `open_run` reserved the run's payload up to its limit, and this value's padded place is within that,
         // so it is within the span and free. The consumer reads it only after it sees the header that is stored below.
-        // The source is a borrowed slice of this length outside the ring, and writing an array of bytes needs no
-        // alignment.
-        unsafe {
-            let place = span.at(offset);
-            match short(value) {
-                // A single store: a copy of variable length would be a call.
-                Some(word) => place.cast::<[u8; WORD as usize]>().write(word.to_le_bytes()),
-                None => std::ptr::copy_nonoverlapping(value.as_ptr(), place, value.len()),
-            }
-        }
+        run.digest = unsafe { put(value, place, run.digest) };
         run.len += slot;
-        run.digest = run.digest.with_value(value);
         if run.len + slot > run.limit {
             self.close_run();
             return true;

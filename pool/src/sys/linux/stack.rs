@@ -25,7 +25,7 @@ thread_local! {
 }
 
 /// The address on this thread's stack below which recursion must not go. It is computed when more than [`SHALLOW`] is
-/// first used.
+/// used: most values never ask.
 #[derive(Debug, Clone)]
 pub(crate) struct Floor {
     place: usize,
@@ -34,10 +34,10 @@ pub(crate) struct Floor {
 }
 
 impl Floor {
-    /// Keeps this many eighths of the stack that is left now.
+    /// Keeps this many eighths of the stack that is left below [`SHALLOW`].
     #[inline]
-    pub(crate) const fn keeping_eighths(kept: usize) -> Self {
-        Self { place: usize::MAX, kept, is_found: false }
+    pub(crate) fn keeping_eighths(kept: usize) -> Self {
+        Self { place: pointer().saturating_sub(SHALLOW), kept, is_found: false }
     }
 
     #[inline]
@@ -51,12 +51,8 @@ impl Floor {
             return true;
         }
         let here = pointer();
-        let (low, high) = STACK.get();
-        if (low, high) == (0, 0) && self.place == usize::MAX {
-            self.place = here.saturating_sub(SHALLOW);
-            return false;
-        }
         self.is_found = true;
+        let (low, high) = STACK.get();
         let low = if (low..high).contains(&here) { low } else { look(here) };
         let low = low.max(here.saturating_sub(MOST));
         self.place = low + (here - low) / 8 * self.kept;
