@@ -14,6 +14,10 @@ const MIN_SCRATCH_TASKS: u64 = 16;
 /// decodes and runs the first items while the parent encodes more.
 const LARGE_ORDER_BYTES: usize = 256 << 10;
 
+/// The same where results are folded. Each order gives one value, so orders are longer: an eighth of the lane, so that
+/// several fit.
+const LARGE_FOLD_BYTES: usize = 1 << 20;
+
 /// Scratch memory in which chunks of many tasks are encoded.
 #[derive(Default)]
 pub(super) struct Scratch(Vec<u8>);
@@ -78,7 +82,8 @@ impl State {
         // An item that does not fit is copied two more times. So ask for space for an item of the usual size first.
         let item = open_job.item_bytes.max(8) + ITEM_HEAD;
         let mut least = (ChunkHead::BYTES + item).min(handle.longest_order());
-        let most = most.min((LARGE_ORDER_BYTES / item).max(1) as u64);
+        let large = if open_job.folds() { LARGE_FOLD_BYTES } else { LARGE_ORDER_BYTES };
+        let most = most.min((large / item).max(1) as u64);
         // The lane may grow to take the whole chunk. Without memory for that, an item that does not fit is sent alone,
         // in parts.
         if !handle.takes(ChunkHead::BYTES + item * most as usize) && !handle.takes(least) {
@@ -87,7 +92,9 @@ impl State {
         let Some(mut reservation) = handle.reserve(least) else { return self.block(worker) };
         let record = reservation.position();
         let lane = reservation.bytes();
-        let uses_scratch = most >= MIN_SCRATCH_TASKS && scratch.is_there();
+        // An item that does not fit into the scratch memory would be folded with no other.
+        let fits_scratch = item * (most as usize) <= LARGE_ORDER_BYTES;
+        let uses_scratch = most >= MIN_SCRATCH_TASKS && fits_scratch && scratch.is_there();
         let buffer = if uses_scratch { scratch.buffer_for(lane) } else { &mut *lane };
         let mut writer = ChunkWriter::new(buffer);
         let (count, unwritten) = feed.write(most, &mut writer);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::error::{Error, TaskErrorKind};
 use crate::ids::{JobId, ProfileId, TaskIndex};
-use crate::wire::{ChunkHead, ExecFlags, Packing};
+use crate::wire::{ChunkHead, ExecFlags, Folding, Packing};
 use crate::work::{FunctionRef, Inbox, JobSpec, Plan, ProfileSpec};
 
 /// The open calls by id, and the profiles of all calls so far.
@@ -172,6 +172,11 @@ impl Jobs {
 impl Job {
     pub(super) fn task(&self) -> FunctionRef {
         self.task
+    }
+
+    /// Whether the results of its tasks are folded.
+    pub(super) fn folds(&self) -> bool {
+        self.flags.folding != Folding::Off
     }
 
     /// The head of a chunk of `count` tasks, beginning with task `first`.

@@ -22,7 +22,7 @@ const RECHECK_NS: u64 = 5_000_000;
 const STALL_NS: u64 = 300_000;
 /// The same for tasks whose results are folded: at the input's end, several times what a fold takes there. Tasks that
 /// are sent again are folded no more.
-const FOLD_STALL_NS: u64 = 5_000_000;
+const FOLD_STALL_NS: u64 = 20_000_000;
 
 /// A period in which the parent was suspended. It counts towards no limit.
 #[derive(Debug, Clone, Copy, Default)]
