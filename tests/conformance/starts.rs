@@ -1,15 +1,21 @@
 //! How many workers start, and when.
 
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use pool::shared::SharedBarrier;
 use pool::{Error, StartMethod, WorkerPool, worker_exit, worker_task};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::harness::cases;
-use crate::support::{Tokens, builder, sorted, square, squares, wait_for_token};
+use crate::support::{Tokens, builder, put_token, sorted, square, squares, take_token, wait_for_token};
 
 cases! {
     All: as_many_as_tasks, none_without_a_task, as_many_as_chunks, as_many_as_may_be_active,
         one_for_calls_one_after_another, all_for_an_input_of_unknown_length, one_more_for_each_that_is_busy,
         those_whose_chunks_there_are;
+    Processes: not_waited_for, one_that_is_late, given_up_before_they_are_up, server_lost_before_it_is_up;
 }
 
 #[worker_exit]
@@ -112,5 +118,123 @@ fn those_whose_chunks_there_are(method: StartMethod) -> Result<(), Error> {
     assert_eq!(who::job(&pool).chunk_size(2).map(0..6)?, [0, 0, 1, 1, 2, 2]);
     assert_eq!(who::job(&pool).chunk_size(1).map((0..4).filter(|_| true))?, [0, 1, 2, 3]);
     assert_eq!(started(pool)?, [0, 1, 2, 3]);
+    Ok(())
+}
+
+/// Can be decoded once there is a token. Says that its decoding has begun.
+struct Late {
+    begun: String,
+    go_on: String,
+}
+
+impl Serialize for Late {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&self.begun, &self.go_on).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Late {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (begun, go_on) = <(String, String)>::deserialize(deserializer)?;
+        put_token(&begun);
+        take_token(&go_on);
+        Ok(Self { begun, go_on })
+    }
+}
+
+#[worker_task]
+fn after_late(#[shared] _late: &Late, x: u64) -> u64 {
+    x
+}
+
+/// A pool whose workers, or whose server, start once there is a token; and the tokens.
+fn late(method: StartMethod) -> Result<(WorkerPool<Late>, Tokens, Tokens), Error> {
+    let (begun, go_on) = (Tokens::new(), Tokens::new());
+    let shared = Late { begun: begun.path(), go_on: go_on.path() };
+    Ok((builder(method).shared(shared).build()?, begun, go_on))
+}
+
+/// With `Fork`, nothing is decoded.
+fn decodes(method: StartMethod) -> bool {
+    method != StartMethod::Fork
+}
+
+fn not_waited_for(method: StartMethod) -> Result<(), Error> {
+    if !decodes(method) {
+        return Ok(());
+    }
+    let (pool, mut begun, mut go_on) = late(method)?;
+    let (first, second) = (after_late::apply_async(&pool, 1), after_late::apply_async(&pool, 2));
+    begun.take(1);
+    // The lock is free, and so is every other call.
+    assert!(!first.ready() && !second.ready());
+    assert!(matches!(first.get_timeout(Duration::from_millis(1)), Err(Error::NotReady(_))));
+    let third = after_late::apply_async(&pool, 3);
+    third.cancel();
+    assert!(matches!(third.get(), Err(Error::Cancelled)));
+    go_on.put(2);
+    assert_eq!((first.get()?, second.get()?), (1, 2));
+    assert_eq!(after_late::par_map(&pool, 0..20)?, (0..20).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// With `Spawn`, the value is decoded in each worker, and here in one only.
+fn one_that_is_late(method: StartMethod) -> Result<(), Error> {
+    let (pool, _begun, mut go_on) = late(method)?;
+    go_on.put(1);
+    assert_eq!(after_late::par_map(&pool, 0..20)?, (0..20).collect::<Vec<_>>());
+    assert_eq!(after_late::job(&pool).chunk_size(3).map(0..20)?, (0..20).collect::<Vec<_>>());
+    assert_eq!(after_late::par_map(&pool, (0..20).filter(|_| true))?, (0..20).collect::<Vec<_>>());
+    // It still starts when the pool is dropped.
+    Ok(())
+}
+
+fn given_up_before_they_are_up(method: StartMethod) -> Result<(), Error> {
+    if !decodes(method) {
+        return Ok(());
+    }
+    let (cancelled, mut begun, _go_on) = late(method)?;
+    let result = after_late::apply_async(&cancelled, 1);
+    begun.take(1);
+    cancelled.cancel_handle().cancel();
+    assert!(matches!(result.get(), Err(Error::Cancelled)));
+    drop(cancelled);
+    let (terminated, mut begun, _go_on) = late(method)?;
+    let result = after_late::apply_async(&terminated, 1);
+    begun.take(1);
+    terminated.terminate();
+    assert!(result.get().is_err());
+    let (dropped, mut begun, _go_on) = late(method)?;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            begun.take(1);
+            dropped.cancel_handle().cancel();
+        });
+        let mut results = after_late::par_imap(&dropped, 0..);
+        assert!(matches!(results.next(), Some(Err(Error::Cancelled))));
+    });
+    Ok(())
+}
+
+/// The children of this process's main thread.
+fn children() -> Vec<Pid> {
+    let list = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    list.split_whitespace().map(|pid| Pid::from_raw(pid.parse().expect("it is a number"))).collect()
+}
+
+fn server_lost_before_it_is_up(method: StartMethod) -> Result<(), Error> {
+    if !decodes(method) {
+        return Ok(());
+    }
+    let (pool, mut begun, mut go_on) = late(method)?;
+    let result = after_late::apply_async(&pool, 1);
+    begun.take(1);
+    for child in children() {
+        kill(child, Signal::SIGKILL).expect("it is there");
+    }
+    // Another is started.
+    begun.take(1);
+    go_on.put(1);
+    assert_eq!(result.get()?, 1);
     Ok(())
 }

@@ -112,6 +112,9 @@ fn dies_later(#[worker_id] id: usize, #[shared] count: &String) -> u8 {
 }
 
 #[worker_task(init = dies_later)]
+fn take_no_time(#[state] _state: &mut u8, (): ()) {}
+
+#[worker_task(init = dies_later)]
 fn take_a_while(#[worker_id] id: usize, #[state] _state: &mut u8, (): ()) -> usize {
     thread::sleep(Duration::from_secs(2));
     id
@@ -120,10 +123,12 @@ fn take_a_while(#[worker_id] id: usize, #[state] _state: &mut u8, (): ()) -> usi
 fn idle_storm(method: StartMethod) -> Result<(), Error> {
     let count = Tokens::new();
     let pool = builder(method).shared(count.path()).build()?;
+    // There is work for both, so both start.
+    take_no_time::job(&pool).retries(1000).map([(); 100])?;
     assert_eq!(take_a_while::job(&pool).retries(1000).apply(())?, 0);
     // Two seconds are enough for a hundred starts and more, if they are not delayed.
     let starts = take_all_tokens(&count.path());
-    assert!((2..=30).contains(&starts), "{starts} workers were started for nothing");
+    assert!((1..=30).contains(&starts), "{starts} workers were started for nothing");
     Ok(())
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Checks {
     exited: Vec<WorkerId>,
     /// Workers with output in their pipes that was not read yet.
     readable: Vec<WorkerId>,
+    /// A start can go on, as the poll set has reported.
+    starts_go_on: bool,
     /// The program has closed the pool's descriptors, so the poll set reports nothing any more.
     lost_descriptors: bool,
 }
@@ -69,10 +71,12 @@ impl Checks {
 
     /// Records the workers that the poll set reports. Returns whether this is the first sign that the program has
     /// closed the pool's descriptors. It has then closed the lifelines too, so all workers are about to end.
-    pub(super) fn record(&mut self, News { ended, printed, lost, .. }: News, workers: usize) -> bool {
+    pub(super) fn record(&mut self, News { ended, printed, starts, lost, .. }: News, workers: usize) -> bool {
         // If the program has closed the poll set and its number was reused, these ids may be any numbers.
         self.exited.extend(ended.into_iter().filter(|worker| worker.0 < workers));
         self.readable.extend(printed.into_iter().filter(|worker| worker.0 < workers));
+        // After a loss, starts find out by themselves that their descriptors are closed.
+        self.starts_go_on |= starts || lost;
         if lost {
             self.exited = (0..workers).map(WorkerId).collect();
         }
@@ -82,6 +86,11 @@ impl Checks {
     /// Whether the program has closed the pool's descriptors.
     pub(super) fn lost_descriptors(&self) -> bool {
         self.lost_descriptors
+    }
+
+    /// Whether a start can go on, as the poll set has reported since the last call.
+    pub(super) fn take_starts_go_on(&mut self) -> bool {
+        std::mem::take(&mut self.starts_go_on)
     }
 
     /// Removes and returns the workers whose ends were reported.

@@ -53,6 +53,9 @@
 //! gives it an order announces the sleep on its lane before it sends the order. It finds a reply from before the
 //! announcement in its own next turn.
 //!
+//! *Race: a worker replies before its start is known to be over.* Nothing in its lane is looked at until then. The turn
+//! that finds the start over takes the replies that are there.
+//!
 //! A wake-up may be left over from an earlier sleep. A sleeper may therefore return too early, never too late: each
 //! caller checks again in its next turn.
 
@@ -246,6 +249,12 @@ impl LocalEngine {
             self.changed.notify_all();
         }
         state.watched_until()
+    }
+
+    /// Waits until no worker is being started, for a caller that goes away before it waits for results: perhaps nobody
+    /// drives then. Ends early if the call is over.
+    pub(crate) fn wait_started(&self, job: JobId) {
+        self.drive_until(|state| state.is_started(job));
     }
 
     /// Closes a call: its caller no longer waits for it.

@@ -11,6 +11,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::write;
 
 use crate::ids::WorkerId;
+use crate::start::Watch;
 use crate::sys::eventfd;
 use crate::sys::fd::{Fd, Identity, Known, above_standard};
 use crate::sys::named;
@@ -19,6 +20,8 @@ use crate::sys::named;
 /// number with `OUTPUT_BIT` set.
 const WAKER: u64 = u64::MAX;
 const OUTPUT_BIT: u64 = 1 << 32;
+/// The event data of what starts wait for.
+const START: u64 = u64::MAX - 1;
 /// The length of a sleep after the program has closed the poll set: short, because nothing can end it early.
 const LOST_SLEEP: Duration = Duration::from_millis(1);
 /// The longest sleep. It only has to fit into epoll's `i32` of milliseconds.
@@ -39,6 +42,8 @@ pub(super) struct News {
     pub(super) ended: Vec<WorkerId>,
     /// Workers with output or log records to read.
     pub(super) printed: Vec<WorkerId>,
+    /// A start can go on.
+    pub(super) starts: bool,
     woken: bool,
     /// The program has closed the poll set or the eventfd.
     pub(super) lost: bool,
@@ -50,6 +55,14 @@ impl Drop for Poller {
             // The program has closed it, and the number may be that of a descriptor of its own by now.
             std::mem::forget(set);
         }
+    }
+}
+
+impl Watch for Poller {
+    /// Each event ends one sleep: a start takes all that is there before the next.
+    fn watch_start(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let once = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, START);
+        Ok(self.intact_set()?.add(fd, once)?)
     }
 }
 
@@ -83,16 +96,26 @@ impl Poller {
         pidfd: Option<BorrowedFd<'f>>,
         pipes: impl Iterator<Item = BorrowedFd<'f>>,
     ) -> io::Result<()> {
-        let set = self.set.as_ref().filter(|set| self.identity.has_mark_of(&set.0));
-        let set =
-            set.ok_or_else(|| io::Error::other("this process has closed a descriptor of the pool's"))?;
+        let set = self.intact_set()?;
         let number = worker.0 as u64;
-        let end = pidfd.map(|pidfd| (pidfd, EpollEvent::new(EpollFlags::EPOLLIN, number)));
+        if let Some(pidfd) = pidfd {
+            let mut end = EpollEvent::new(EpollFlags::EPOLLIN, number);
+            match set.add(pidfd, end) {
+                // Its start was watched.
+                Err(Errno::EEXIST) => set.modify(pidfd, &mut end)?,
+                added => added?,
+            }
+        }
         let once = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, number | OUTPUT_BIT);
-        for (fd, event) in end.into_iter().chain(pipes.map(|pipe| (pipe, once))) {
-            set.add(fd, event)?;
+        for pipe in pipes {
+            set.add(pipe, once)?;
         }
         Ok(())
+    }
+
+    fn intact_set(&self) -> io::Result<&Epoll> {
+        let set = self.set.as_ref().filter(|set| self.identity.has_mark_of(&set.0));
+        set.ok_or_else(|| io::Error::other("this process has closed a descriptor of the pool's"))
     }
 
     /// Wakes the leader.
@@ -141,6 +164,7 @@ impl Poller {
         for number in events[..found].iter().map(EpollEvent::data) {
             match number {
                 WAKER => news.woken = true,
+                START => news.starts = true,
                 OUTPUT_BIT.. => news.printed.push(WorkerId((number ^ OUTPUT_BIT) as usize)),
                 worker => news.ended.push(WorkerId(worker as usize)),
             }

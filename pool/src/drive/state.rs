@@ -190,6 +190,11 @@ impl State {
         }
     }
 
+    /// Whether the call is over, or no worker is being started.
+    pub(super) fn is_started(&self, job: JobId) -> bool {
+        !self.workers.are_any_starting() || self.jobs.get(job).is_none_or(|job| job.inbox.end.is_some())
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.supervisor.is_idle()
     }
@@ -311,36 +316,22 @@ impl State {
                 continue;
             }
             for action in actions.drain(..) {
-                // Consecutive starts stay pending together, so that these workers boot side by side.
-                if !matches!(action, Action::Start { .. }) {
-                    self.finish_starts(&mut consequences);
-                }
                 consequences.extend(self.carry_out(action));
             }
-            self.finish_starts(&mut consequences);
+            consequences.extend(self.workers.settle_starts(&mut self.observer));
             self.workers.allow_starts();
         }
         self.actions = actions;
-    }
-
-    fn finish_starts(&mut self, consequences: &mut VecDeque<Event>) {
-        if self.workers.are_any_starting() {
-            let (spin_ns, asleep) = (self.spin.allowed_ns(), self.sleepers.has_leader());
-            consequences.extend(self.workers.finish_starts(spin_ns, asleep, &mut self.observer));
-            // Waiting for the starts may have taken long.
-            self.clock.refresh();
-        }
     }
 
     /// Carries out an action; returns the event that it causes, if any.
     fn carry_out(&mut self, action: Action) -> Option<Event> {
         match action {
             Action::Start { worker } => {
-                let not_started = self.workers.begin_start(worker, &mut self.observer);
-                if not_started.is_some() {
-                    // The attempt may have taken long.
-                    self.clock.refresh();
-                }
+                let (spin_ns, asleep) = (self.spin.allowed_ns(), self.sleepers.has_leader());
+                let not_started = self.workers.begin_start(worker, spin_ns, asleep, &mut self.observer);
+                // A fork or exec may have taken long.
+                self.clock.refresh();
                 return not_started;
             }
             Action::SendInit { worker, profile } => {

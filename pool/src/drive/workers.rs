@@ -7,12 +7,12 @@ use super::poller::Poller;
 use super::worker::WorkerHandle;
 use crate::error::{Death, DeathCause, EndNotes, Error, TaskError, TaskErrorKind, write_stderr_tail};
 use crate::ids::{JobId, PerWorker, Unit, WorkerId};
-use crate::lane::{self, ParentEnd};
+use crate::lane;
 use crate::observe::insights::Insights;
 use crate::observe::timeline::Timeline;
-use crate::observe::{Ended, Observer, Probes};
+use crate::observe::{Ended, Observer};
 use crate::options::WorkerPolicy;
-use crate::start::{Child, Starter, StartingWorker, Unstarted};
+use crate::start::{Child, StartOutcome, Starter, Unstarted};
 use crate::supervise::{Cause, Event, JobCause};
 use crate::sys::handle::{Handle, reap_groups, reap_left};
 use crate::sys::memory::OutOfMemory;
@@ -26,10 +26,13 @@ const LEAVE_LIMIT: Duration = Duration::from_millis(500);
 pub(super) struct Workers {
     /// `None` for a worker that is not started.
     handles: PerWorker<Option<WorkerHandle>>,
-    starting: Vec<PendingStart>,
     /// The workers whose lanes say that the parent sleeps.
     announced: Vec<WorkerId>,
     starter: Box<dyn Starter>,
+    /// Starts have begun whose outcomes may be known.
+    has_begun: bool,
+    /// How many starts are not over.
+    starting: usize,
     poller: Arc<Poller>,
     /// The CPUs on which each worker may run.
     cpus: PerWorker<Vec<usize>>,
@@ -50,14 +53,6 @@ pub(super) struct Workers {
     exit_error: Option<TaskError>,
 }
 
-/// A worker that is being started, with the parent's side of its lane and probes.
-struct PendingStart {
-    worker: WorkerId,
-    lane: ParentEnd,
-    probes: Probes,
-    starting: StartingWorker,
-}
-
 impl Workers {
     pub(super) fn new(
         starter: Box<dyn Starter>,
@@ -68,9 +63,10 @@ impl Workers {
     ) -> Self {
         Self {
             handles: PerWorker::new(cpus.len(), |_| None),
-            starting: Vec::new(),
             announced: Vec::new(),
             starter,
+            has_begun: false,
+            starting: 0,
             poller,
             cpus,
             policy,
@@ -182,8 +178,15 @@ impl Workers {
         self.starter.prepare();
     }
 
-    /// Begins to start a worker. Drops the handle of its predecessor, which reaps that and unmaps its lane.
-    pub(super) fn begin_start(&mut self, worker: WorkerId, observer: &mut Observer) -> Option<Event> {
+    /// Begins to start a worker, which can have orders from now on. Drops the handle of its predecessor, which reaps
+    /// that and unmaps its lane. The new worker may spin for so long, and wakes the parent if it is `asleep`.
+    pub(super) fn begin_start(
+        &mut self,
+        worker: WorkerId,
+        spin_ns: u32,
+        asleep: bool,
+        observer: &mut Observer,
+    ) -> Option<Event> {
         self.forget(worker, observer);
         observer.worker_starting(worker);
         let begun = match &self.final_error {
@@ -192,65 +195,86 @@ impl Workers {
             None => self.try_begin_start(worker, observer),
         };
         match begun {
-            Ok(pending) => {
-                self.starting.push(pending);
+            Ok(mut handle) => {
+                handle.let_spin(spin_ns);
+                if asleep {
+                    handle.announce_sleep(false);
+                    self.announced.push(worker);
+                }
+                self.handles[worker] = Some(handle);
+                self.has_begun = true;
+                self.starting += 1;
                 None
             }
             Err(unstarted) => Some(self.record_start_failure(worker, unstarted, observer)),
         }
     }
 
-    fn try_begin_start(&mut self, worker: WorkerId, observer: &Observer) -> Result<PendingStart, Unstarted> {
+    fn try_begin_start(&mut self, worker: WorkerId, observer: &Observer) -> Result<WorkerHandle, Unstarted> {
         let failed = |error| Error::start(format!("worker {worker}"), error);
         let (lane, worker_side) = self.poller.waker().and_then(lane::open).map_err(failed)?;
         let (probes, ends) = observer.open_probes(self.are_processes).map_err(failed)?;
         let kit = WorkerKit::new(worker, self.cpus[worker].clone(), worker_side, ends);
-        let starting = self.starter.start(kit)?;
-        Ok(PendingStart { worker, lane, probes, starting })
+        self.starter.start(kit, &*self.poller)?;
+        Ok(WorkerHandle::new(lane, probes, self.policy.memory_limit))
+    }
+
+    /// Takes the outcomes of starts that have just begun, as far as they are known at once. Returns an event for each.
+    pub(super) fn settle_starts(&mut self, observer: &mut Observer) -> Vec<Event> {
+        if !std::mem::take(&mut self.has_begun) {
+            return Vec::new();
+        }
+        let mut outcomes = Vec::new();
+        self.starter.settle(&*self.poller, &mut outcomes);
+        self.record_starts(outcomes, observer)
+    }
+
+    /// Lets starts go on, and returns an event for each that is over.
+    pub(super) fn advance_starts(&mut self, observer: &mut Observer) -> Vec<Event> {
+        let mut outcomes = Vec::new();
+        self.starter.advance(&*self.poller, &mut outcomes);
+        self.record_starts(outcomes, observer)
     }
 
     pub(super) fn are_any_starting(&self) -> bool {
-        !self.starting.is_empty()
+        self.starting > 0
     }
 
-    /// Waits for all pending starts, and returns an event for each that failed. Tells the new workers how long they may
-    /// spin, and to wake the parent if it is `asleep`.
-    pub(super) fn finish_starts(
-        &mut self,
-        spin_ns: u32,
-        asleep: bool,
-        observer: &mut Observer,
-    ) -> Vec<Event> {
-        let mut not_started = Vec::new();
-        for pending in std::mem::take(&mut self.starting) {
-            let worker = pending.worker;
-            match self.finish_start(pending) {
-                Ok(mut handle) => {
-                    handle.let_spin(spin_ns);
-                    if asleep {
-                        handle.announce_sleep(false);
-                        self.announced.push(worker);
-                    }
-                    observer.worker_started(worker, handle.pid());
-                    self.handles[worker] = Some(handle);
+    /// When to let starts go on at the latest.
+    pub(super) fn starts_deadline(&self) -> Option<u64> {
+        self.starter.deadline()
+    }
+
+    fn record_starts(&mut self, outcomes: Vec<StartOutcome>, observer: &mut Observer) -> Vec<Event> {
+        let are_any = !outcomes.is_empty();
+        self.starting -= outcomes.len();
+        let mut events = Vec::new();
+        for (worker, outcome) in outcomes {
+            events.push(match outcome.and_then(|child| self.attach(worker, child)) {
+                Ok(pid) => {
+                    observer.worker_started(worker, pid);
+                    Event::Started { worker }
                 }
-                Err(unstarted) => not_started.push(self.record_start_failure(worker, unstarted, observer)),
-            }
+                Err(unstarted) => self.record_start_failure(worker, unstarted, observer),
+            });
         }
-        self.out_of_memory.note_own();
-        not_started
+        if are_any {
+            self.out_of_memory.note_own();
+        }
+        events
     }
 
-    fn finish_start(&self, pending: PendingStart) -> Result<WorkerHandle, Unstarted> {
-        let PendingStart { worker, lane, probes, starting } = pending;
-        let child = starting.wait()?;
+    /// Gives the worker its process or thread. Returns the process's ID.
+    fn attach(&mut self, worker: WorkerId, child: Child) -> Result<Option<i32>, Unstarted> {
+        let Some(handle) = &mut self.handles[worker] else { return Ok(None) };
         let pidfd = match &child {
             Child::Process(process) => Some(process.pidfd()),
             Child::Thread(_) => None,
         };
-        let watched = self.poller.watch(worker, pidfd, probes.pipes());
+        let watched = self.poller.watch(worker, pidfd, handle.probes().pipes());
         watched.map_err(|error| Error::start(format!("worker {worker}"), error))?;
-        Ok(WorkerHandle::new(lane, child, probes, self.policy.memory_limit))
+        handle.attach(child, self.policy.memory_limit);
+        Ok(handle.pid())
     }
 
     fn record_start_failure(
@@ -316,9 +340,10 @@ impl Workers {
         Some(Event::Died { worker, running: ended.running })
     }
 
-    /// Drops the handle of a worker that has ended, which reaps its process and unmaps its lane.
+    /// Drops the handle of a worker that has ended, which reaps its process and unmaps its lane; or of one that was not
+    /// started.
     pub(super) fn forget(&mut self, worker: WorkerId, observer: &mut Observer) {
-        if let Some(handle) = self.handles[worker].take() {
+        if let Some(handle) = self.handles[worker].take().filter(WorkerHandle::is_started) {
             observer.worker_gone(worker, &handle.insights());
         }
     }
@@ -344,6 +369,8 @@ impl Workers {
 
     /// Ends all workers now: idle ones have a moment to leave by themselves, the others are killed.
     pub(super) fn terminate(&mut self, are_idle: &[bool], observer: &mut Observer) {
+        self.starter.abandon();
+        self.starting = 0;
         for (handle, is_idle) in self.handles.iter_mut().zip(are_idle) {
             if let Some(handle) = handle {
                 handle.dismiss(*is_idle);

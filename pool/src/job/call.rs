@@ -69,6 +69,11 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
         self.engine.check()
     }
 
+    /// Waits until no worker is being started, or the call is over.
+    pub(super) fn wait_started(&self) {
+        self.engine.wait_started(self.job);
+    }
+
     /// Takes one turn: sends items and hands outcomes to `on_outcome`, as [`decode`] does. With `wait`, sleeps if there
     /// was nothing to receive. Returns `Some` when the call is over.
     pub(super) fn turn(

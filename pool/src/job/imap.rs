@@ -48,6 +48,14 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
         results
     }
 
+    /// Waits until no worker is being started: the caller may do anything before it asks for a result, and perhaps
+    /// nobody drives then.
+    fn wait_started(&self) {
+        if let Ok(call) = &self.call {
+            call.wait_started();
+        }
+    }
+
     /// Takes one turn of the call. With `wait`, sleeps if nothing has arrived.
     pub(super) fn turn(&mut self, wait: bool) {
         let Self { call, ready, next, ordered, over } = self;
@@ -163,7 +171,9 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Imap<'p, 'i, T, I> {
     ) -> Self {
         // A call that never opened has no end to act on.
         let finish = call.is_ok().then(|| Box::new(finish) as _);
-        Self { results: Results::new(call, ordered, workers), finish }
+        let results = Results::new(call, ordered, workers);
+        results.wait_started();
+        Self { results, finish }
     }
 }
 

@@ -5,7 +5,7 @@
 use std::io;
 
 use super::child::{Ancestry, refuse_work, serve};
-use super::server::Server;
+use super::server::{NewServer, Server};
 use super::{Unstarted, WorkerConfig};
 use crate::error::Error;
 use crate::shared;
@@ -16,7 +16,7 @@ use crate::sys::socket::Channel;
 use crate::sys::{fork, inherit, threads};
 use crate::worker::PoolContext;
 
-pub(super) fn start_server(config: &WorkerConfig) -> Result<Server, Unstarted> {
+pub(super) fn start_server(config: &WorkerConfig) -> Result<NewServer, Unstarted> {
     const WHAT: &str = "the fork server";
     // If other threads are allowed, there is no need to wait for their end.
     let count = if config.allow_fork_with_threads { threads::count } else { threads::count_settled };
@@ -31,7 +31,8 @@ pub(super) fn start_server(config: &WorkerConfig) -> Result<Server, Unstarted> {
         fork::flush();
     }
     let context = PoolContext::of(config).map_err(|why| Error::start(WHAT, why))?;
-    Ok(fork_server(&context).map_err(|error| Error::start(WHAT, error))?)
+    let server = fork_server(&context).map_err(|error| Error::start(WHAT, error))?;
+    Ok(NewServer::IsUp(server))
 }
 
 /// Whether a server could be forked now.

@@ -15,16 +15,30 @@
 //! A worker gets a [`WorkerKit`] of its own, and the context that all workers of the pool share. The kit goes to a
 //! thread as a value, and to a process as a message of the [`protocol`], in which descriptors are fields.
 //!
+//! # Starts go on beside everything else
+//!
+//! The pool's lock is held while a starter is at work, so a starter waits for no other process. It begins a start with
+//! a message, and has the pool's poll set watch the control socket and the process ([`Watch`]). When that reports
+//! something, or the starter's deadline is over, [`Starter::advance`] takes the answers that are there. The lane of a
+//! worker is there from the beginning, so orders can be sent before the process is.
+//!
+//! Two waits are left, neither for a process that runs user code: the fork or exec itself, and new threads of this
+//! process, which open their lanes before any user code may run.
+//!
 //! The server forks siblings, not children of its own: its death harms no worker, and the parent gets their exit
 //! statuses.
 
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::Codec;
 use crate::error::Error;
+use crate::ids::WorkerId;
 use crate::options::StartMethod;
 use crate::shared::Retained;
+use crate::sys::clock::now_ns;
 use crate::sys::fd::Guarded;
 pub(crate) use crate::sys::process::Process;
 use crate::task::SharedAny;
@@ -33,6 +47,7 @@ use crate::worker::WorkerKit;
 mod fork;
 mod forkserver;
 pub(crate) mod child;
+mod killed;
 mod protocol;
 mod server;
 mod spawn;
@@ -61,7 +76,7 @@ pub(crate) enum SharedSource {
 }
 
 /// Why a worker could not be started.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Unstarted {
     pub(crate) error: Error,
     /// A second try would fail in the same way.
@@ -82,10 +97,24 @@ impl From<Error> for Unstarted {
     }
 }
 
-/// A start method at work for one pool. Dropping it ends the processes that it keeps besides the workers.
+/// A start method at work for one pool. Dropping it ends the processes that it keeps besides the workers, and waits
+/// for their ends.
 pub(crate) trait Starter: Send {
-    /// Begins to start a worker.
-    fn start(&mut self, kit: WorkerKit) -> Result<StartingWorker, Unstarted>;
+    /// Begins to start a worker. Its outcome comes from [`settle`](Self::settle) or [`advance`](Self::advance).
+    fn start(&mut self, kit: WorkerKit, watch: &dyn Watch) -> Result<(), Unstarted>;
+
+    /// Ends a batch of starts that have begun, and takes the outcomes that are known already. Call it before the lock
+    /// is released.
+    fn settle(&mut self, watch: &dyn Watch, outcomes: &mut Vec<StartOutcome>);
+
+    /// Goes on with the starts that have begun, as far as their processes have answered.
+    fn advance(&mut self, watch: &dyn Watch, outcomes: &mut Vec<StartOutcome>);
+
+    /// When to [`advance`](Self::advance) at the latest, even if the poll set reports nothing.
+    fn deadline(&self) -> Option<u64>;
+
+    /// Ends all starts that have begun, without outcomes. Waits for the ends of their processes, which are killed.
+    fn abandon(&mut self) {}
 
     /// From now on, workers that inherit this process's memory get its present state, if possible.
     fn refresh(&mut self) {}
@@ -94,23 +123,22 @@ pub(crate) trait Starter: Send {
     fn prepare(&mut self) {}
 }
 
-/// A worker that is starting. Several can be starting at once.
-#[derive(Debug)]
-pub(crate) enum StartingWorker {
-    Here(Child),
-    Process(spawn::AwaitingHandshake),
-    Thread(threads::StartingThread),
+/// Has what the pool sleeps on report something on a descriptor, by which a start goes on.
+pub(crate) trait Watch {
+    fn watch_start(&self, fd: BorrowedFd<'_>) -> io::Result<()>;
 }
 
-impl StartingWorker {
-    /// Waits until the worker has reached this crate's code. A process has not opened its lane by then.
-    pub(crate) fn wait(self) -> Result<Child, Unstarted> {
-        match self {
-            Self::Here(child) => Ok(child),
-            Self::Process(process) => process.hear().map(Child::Process),
-            Self::Thread(thread) => thread.wait().map(Child::Thread),
-        }
-    }
+/// A worker that was to be started, with its process or thread, or why there is none. Its code has reached this crate,
+/// and a process has not opened its lane yet.
+pub(crate) type StartOutcome = (WorkerId, Result<Child, Unstarted>);
+
+/// When something is late that may take this long from now.
+fn due_in(limit: Duration) -> u64 {
+    now_ns().saturating_add(limit.as_nanos() as u64)
+}
+
+fn is_over(due: u64) -> bool {
+    now_ns() >= due
 }
 
 /// A worker, on its parent's side.

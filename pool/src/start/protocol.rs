@@ -12,14 +12,13 @@
 //! A descriptor is a field of its message: see [`passed`].
 
 use std::io;
-use std::os::fd::BorrowedFd;
-use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{Codec, decode_record, encode_record};
 use crate::sys::passed;
+use crate::sys::process::Process;
 use crate::sys::socket::{Channel, MESSAGE_BYTES, Received};
 use crate::task::registry::Registry;
 
@@ -100,13 +99,26 @@ pub(super) fn receive<T: DeserializeOwned>(channel: &Channel) -> io::Result<Opti
     channel.receive()?.map(read).transpose()
 }
 
-/// Like [`receive`], but waits for at most `limit`, and only while the answering process lives.
-pub(super) fn receive_within<T: DeserializeOwned>(
-    channel: &Channel,
-    limit: Duration,
-    answerer: BorrowedFd<'_>,
-) -> io::Result<Option<T>> {
-    channel.receive_within(limit, answerer)?.map(read).transpose()
+/// What has come so far.
+#[derive(Debug)]
+pub(super) enum Heard<T> {
+    Nothing,
+    Message(T),
+    /// The other side has closed its end, or has died, and no message is left.
+    End,
+}
+
+/// Takes the next message of this process, without waiting for it. What the process sent before it died counts.
+pub(super) fn hear<T: DeserializeOwned>(channel: &Channel, process: &Process) -> io::Result<Heard<T>> {
+    // Looked up first: it may send its message and die in between.
+    let has_ended = process.has_ended();
+    match channel.try_receive() {
+        Ok(Some(received)) => read(received).map(Heard::Message),
+        Ok(None) => Ok(Heard::End),
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        Err(_) if has_ended => Ok(Heard::End),
+        Err(_) => Ok(Heard::Nothing),
+    }
 }
 
 fn read<T: DeserializeOwned>((bytes, fds): Received) -> io::Result<T> {

@@ -1,17 +1,24 @@
 //! The parent's end of a server that forks workers, and the start methods that use one.
 
+use std::collections::VecDeque;
 use std::fmt::Display;
 use std::io;
+use std::os::fd::AsFd;
 
 use nix::unistd::Pid;
 
 use super::child::advance_random_keys;
-use super::protocol::{self, ForkReply, ForkRequest};
-use super::{BOOT_LIMIT, Child, Starter, StartingWorker, Unstarted, WorkerConfig, fork, forkserver};
+use super::killed::{Children, Killed};
+use super::protocol::{self, ForkReply, ForkRequest, Heard};
+use super::spawn::Started;
+use super::{
+    BOOT_LIMIT, Child, StartOutcome, Starter, Unstarted, Watch, WorkerConfig, due_in, fork, forkserver,
+    is_over,
+};
 use crate::error::Error;
 use crate::sys::credentials::Credentials;
 use crate::sys::fd::Fd;
-use crate::sys::lifeline::lifeline;
+use crate::sys::lifeline::{Lifeline, Tie, lifeline};
 use crate::sys::passed::{Lent, Passed};
 use crate::sys::process::Process;
 use crate::sys::socket::Channel;
@@ -22,120 +29,344 @@ use crate::worker::WorkerKit;
 pub(super) struct Server {
     process: Process,
     channel: Channel,
-    /// The credentials of this process when it started the server. The server still has them, and its workers would
-    /// too.
-    credentials: Credentials,
 }
 
-/// Why a server forked no worker.
-enum Failure {
-    /// It is gone or broken, presumably for this reason. Another server may do better.
-    Lost(String),
-    /// It refused, with this error.
-    Refused(Error),
+/// A server that was started just now.
+pub(super) enum NewServer {
+    Boots(Started),
+    IsUp(Server),
+}
+
+/// How many workers a server is asked for before it has answered: enough that it need not wait for the next request,
+/// and few enough that its socket holds all of them.
+const MOST_ASKED: usize = 8;
+/// After this many servers in a row were lost as they forked the same worker, its start has failed.
+const MOST_LOST: u32 = 2;
+
+/// A worker that is to be forked.
+struct Request {
+    kit: WorkerKit,
+    /// How many servers were lost as they forked it.
+    lost: u32,
+}
+
+/// A request that was sent to the server.
+struct Asked {
+    request: Request,
+    lifeline: Lifeline,
+    tie: Tie,
 }
 
 impl Server {
     pub(super) fn new(process: Process, channel: Channel) -> Self {
-        Self { process, channel, credentials: Credentials::own() }
+        Self { process, channel }
     }
 
-    fn fork_worker(&mut self, kit: &WorkerKit) -> Result<Process, Failure> {
-        let refused = |why: &dyn Display| Failure::Refused(Error::start(kit.name(), why));
-        let (lifeline, tie) = lifeline().map_err(|error| refused(&error))?;
+    /// Sends the request for a worker. Its answer comes after those to the requests before it.
+    fn ask(&self, kit: &WorkerKit, tie: &Tie) -> io::Result<()> {
         let request: ForkRequest<_, _> = (kit, Lent::new(tie.fd()));
-        let sent = match protocol::send(&self.channel, &request) {
+        match protocol::send(&self.channel, &request) {
             // It is gone already. Its last message tells more.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             sent => sent,
-        };
-        let answer = sent.and_then(|()| {
-            protocol::receive_within::<ForkReply<Passed>>(&self.channel, BOOT_LIMIT, self.process.pidfd())
-        });
-        match answer {
-            Ok(Some(Ok((pid @ 2.., pidfd)))) => Fd::new(pidfd.into_owned())
-                .and_then(|pidfd| Process::adopt(Pid::from_raw(pid), pidfd, lifeline, tie, &kit.cpus))
-                .map_err(|error| refused(&error)),
-            Ok(Some(Err(why))) => Err(refused(&why)),
-            lost => {
-                // It may have forked a worker that is unknown here. That one still waits at its tie, in the server's
-                // group, and ends with it.
-                self.process.kill();
-                drop(lifeline);
-                self.process.reap_unknown();
-                Err(Failure::Lost(match lost {
-                    Err(error) => error.to_string(),
-                    Ok(None) => "it ended without an answer".into(),
-                    Ok(Some(_)) => "its answer was no process".into(),
-                }))
-            }
         }
+    }
+
+    fn watch(&self, watch: &dyn Watch) -> Result<(), Unstarted> {
+        let watched = watch.watch_start(self.channel.fd().as_fd());
+        let watched = watched.and_then(|()| watch.watch_start(self.process.pidfd()));
+        Ok(watched.map_err(|error| Error::start("the fork server", error))?)
     }
 }
 
 /// Starts workers through a server, which it starts when it first needs one.
 pub(super) struct Forking {
     config: WorkerConfig,
-    start_server: fn(&WorkerConfig) -> Result<Server, Unstarted>,
-    server: Option<Server>,
+    start_server: fn(&WorkerConfig) -> Result<NewServer, Unstarted>,
+    server: Option<NewServer>,
+    /// The credentials of this process when it started the server. The server still has them, and its workers would
+    /// too.
+    credentials: Option<Credentials>,
+    /// Whether the server is watched.
+    is_watched: bool,
     /// Whether the server has a copy of this process's memory.
     inherits: bool,
+    /// The requests that were not sent.
+    waiting: VecDeque<Request>,
+    /// The requests that the server has not answered, in the order of its answers.
+    asked: VecDeque<Asked>,
+    /// When the next answer is due.
+    due: u64,
+    /// Outcomes that are not taken yet.
+    outcomes: Vec<StartOutcome>,
+    killed: Killed,
 }
 
 impl Forking {
     pub(super) fn fork(config: WorkerConfig) -> Self {
-        Self { config, start_server: fork::start_server, server: None, inherits: true }
+        Self::new(config, fork::start_server, true)
     }
 
     pub(super) fn fork_server(config: WorkerConfig) -> Self {
-        Self { config, start_server: forkserver::start_server, server: None, inherits: false }
+        Self::new(config, forkserver::start_server, false)
+    }
+
+    fn new(
+        config: WorkerConfig,
+        start_server: fn(&WorkerConfig) -> Result<NewServer, Unstarted>,
+        inherits: bool,
+    ) -> Self {
+        Self {
+            config,
+            start_server,
+            server: None,
+            credentials: None,
+            is_watched: false,
+            inherits,
+            waiting: VecDeque::new(),
+            asked: VecDeque::new(),
+            due: 0,
+            outcomes: Vec::new(),
+            killed: Killed::default(),
+        }
+    }
+
+    /// Starts a server for the next worker, which is the one with this number among all starts.
+    fn start_server(&mut self, start: u64) -> Result<(), Unstarted> {
+        if self.inherits {
+            // The random keys of this thread, which the next server inherits, go on where those of the last server's
+            // workers ended.
+            advance_random_keys(start);
+        }
+        self.make_server()
+    }
+
+    fn make_server(&mut self) -> Result<(), Unstarted> {
+        self.credentials = Some(Credentials::own());
+        self.server = Some((self.start_server)(&self.config)?);
+        self.is_watched = false;
+        Ok(())
+    }
+
+    /// Has the server watched, if it is not yet.
+    fn watch(&mut self, watch: &dyn Watch) -> Result<(), Unstarted> {
+        if !std::mem::replace(&mut self.is_watched, true) {
+            match &self.server {
+                Some(NewServer::Boots(started)) => started.watch(watch)?,
+                Some(NewServer::IsUp(server)) => server.watch(watch)?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the server if this process has dropped privileges since: new workers must not have them.
+    fn end_unlike(&mut self) {
+        if self.server.is_some() && self.asked.is_empty() && self.credentials != Some(Credentials::own()) {
+            self.end_server(Children::None);
+        }
+    }
+
+    fn end_server(&mut self, children: Children) {
+        match self.server.take() {
+            Some(NewServer::Boots(Started { process, .. }) | NewServer::IsUp(Server { process, .. })) => {
+                self.killed.add(process, children);
+            }
+            None => {}
+        }
+    }
+
+    /// Goes on as far as the server's answers go.
+    fn go_on(&mut self, watch: &dyn Watch) {
+        loop {
+            self.boot();
+            self.hear();
+            let had_none = self.asked.is_empty();
+            self.ask(watch);
+            if had_none {
+                // The end of a server that had nothing to do was reported and forgotten, so look whether it is there.
+                self.hear();
+            }
+            if self.server.is_some() || self.waiting.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Sends requests to the server, as many as it may have. Starts a server if there is none.
+    fn ask(&mut self, watch: &dyn Watch) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        self.end_unlike();
+        if let Some(next) = self.waiting.front()
+            && self.server.is_none()
+            && let Err(unstarted) = self.start_server(next.kit.start)
+        {
+            return self.fail_waiting(&unstarted);
+        }
+        if let Err(unstarted) = self.watch(watch) {
+            self.end_server(Children::Unknown);
+            return self.fail_waiting(&unstarted);
+        }
+        let Some(NewServer::IsUp(server)) = &self.server else { return };
+        while self.asked.len() < MOST_ASKED
+            && let Some(request) = self.waiting.pop_front()
+        {
+            let (lifeline, tie) = match lifeline() {
+                Ok(both) => both,
+                Err(error) => {
+                    self.outcomes.push(refused(&request.kit, error));
+                    continue;
+                }
+            };
+            if let Err(error) = server.ask(&request.kit, &tie) {
+                self.waiting.push_front(request);
+                // If there was no space, there may be more once it has answered.
+                if self.asked.is_empty() {
+                    self.lose_server(&error);
+                }
+                return;
+            }
+            if self.asked.is_empty() {
+                self.due = due_in(BOOT_LIMIT);
+            }
+            self.asked.push_back(Asked { request, lifeline, tie });
+        }
+    }
+
+    fn fail_waiting(&mut self, unstarted: &Unstarted) {
+        let failed = |request: Request| (request.kit.id, Err(unstarted.clone()));
+        self.outcomes.extend(self.waiting.drain(..).map(failed));
+    }
+
+    /// Looks whether the server is up.
+    fn boot(&mut self) {
+        let Some(NewServer::Boots(started)) = &mut self.server else { return };
+        let Some(over) = started.advance() else { return };
+        match (over, self.server.take()) {
+            (Ok(()), Some(NewServer::Boots(Started { process, channel, .. }))) => {
+                self.server = Some(NewServer::IsUp(Server::new(process, channel)));
+            }
+            (Err(unstarted), server) => {
+                self.server = server;
+                self.end_server(Children::None);
+                // It would have forked all of them.
+                self.fail_waiting(&unstarted);
+            }
+            (Ok(()), server) => self.server = server,
+        }
+    }
+
+    /// Takes the answers of the server.
+    fn hear(&mut self) {
+        while let Some(NewServer::IsUp(server)) = &self.server
+            && !self.asked.is_empty()
+        {
+            let answer = match protocol::hear::<ForkReply<Passed>>(&server.channel, &server.process) {
+                Ok(Heard::Message(answer)) => answer,
+                Ok(Heard::Nothing) if is_over(self.due) => {
+                    return self.lose_server(&io::Error::from(io::ErrorKind::TimedOut));
+                }
+                Ok(Heard::Nothing) => return,
+                Ok(Heard::End) => return self.lose_server(&"it ended without an answer"),
+                Err(error) => return self.lose_server(&error),
+            };
+            if matches!(answer, Ok((..=1, _))) {
+                return self.lose_server(&"its answer was no process");
+            }
+            let Some(Asked { request: Request { kit, .. }, lifeline, tie }) = self.asked.pop_front() else {
+                return;
+            };
+            self.due = due_in(BOOT_LIMIT);
+            let adopted = answer.and_then(|(pid, pidfd)| {
+                Fd::new(pidfd.into_owned())
+                    .and_then(|pidfd| Process::adopt(Pid::from_raw(pid), pidfd, lifeline, tie, &kit.cpus))
+                    .map_err(|error| error.to_string())
+            });
+            match adopted {
+                Ok(process) => self.outcomes.push((kit.id, Ok(Child::Process(process)))),
+                Err(why) => self.outcomes.push(refused(&kit, why)),
+            }
+        }
+    }
+
+    /// Goes on without the server, which is gone or broken. The workers that it has not forked are asked of the next;
+    /// the one that it was forking counts it.
+    fn lose_server(&mut self, why: &dyn Display) {
+        // It may have forked workers that are unknown here. They still wait at their ties, in the server's group, and
+        // end with it.
+        self.end_server(Children::Unknown);
+        for Asked { request, .. } in std::mem::take(&mut self.asked).into_iter().rev() {
+            self.waiting.push_front(request);
+        }
+        if let Some(mut request) = self.waiting.pop_front() {
+            request.lost += 1;
+            if request.lost < MOST_LOST {
+                self.waiting.push_front(request);
+            } else {
+                let why = format!("two servers in a row were lost as they forked it: {why}");
+                self.outcomes.push(refused(&request.kit, why));
+            }
+        }
     }
 }
 
+fn refused(kit: &WorkerKit, why: impl Display) -> StartOutcome {
+    (kit.id, Err(Error::start(kit.name(), why).into()))
+}
+
 impl Starter for Forking {
-    fn start(&mut self, kit: WorkerKit) -> Result<StartingWorker, Unstarted> {
-        let mut lost = String::new();
-        for _ in 0..2 {
-            // New workers must not have privileges that this process has dropped since.
-            let is_like_us = |server: &Server| server.credentials == Credentials::own();
-            let mut server = match self.server.take().filter(is_like_us) {
-                Some(server) => server,
-                None => {
-                    if self.inherits {
-                        // The random keys of this thread, which the next server inherits, go on where those of the last
-                        // server's workers ended.
-                        advance_random_keys(kit.start);
-                    }
-                    (self.start_server)(&self.config)?
-                }
-            };
-            match server.fork_worker(&kit) {
-                Ok(process) => {
-                    self.server = Some(server);
-                    return Ok(StartingWorker::Here(Child::Process(process)));
-                }
-                Err(Failure::Refused(error)) => {
-                    self.server = Some(server);
-                    return Err(error.into());
-                }
-                Err(Failure::Lost(why)) => lost = why,
-            }
+    fn start(&mut self, kit: WorkerKit, _: &dyn Watch) -> Result<(), Unstarted> {
+        self.end_unlike();
+        if self.server.is_none() {
+            self.start_server(kit.start)?;
         }
-        let why = format!("two servers in a row were lost as they forked it: {lost}");
-        Err(Error::start(kit.name(), why).into())
+        self.waiting.push_back(Request { kit, lost: 0 });
+        Ok(())
+    }
+
+    fn settle(&mut self, watch: &dyn Watch, outcomes: &mut Vec<StartOutcome>) {
+        self.go_on(watch);
+        outcomes.append(&mut self.outcomes);
+    }
+
+    fn advance(&mut self, watch: &dyn Watch, outcomes: &mut Vec<StartOutcome>) {
+        self.killed.reap();
+        self.go_on(watch);
+        outcomes.append(&mut self.outcomes);
+    }
+
+    fn deadline(&self) -> Option<u64> {
+        let server = match &self.server {
+            Some(NewServer::Boots(started)) => Some(started.due()),
+            _ => (!self.asked.is_empty()).then_some(self.due),
+        };
+        server.into_iter().chain(self.killed.deadline()).min()
+    }
+
+    fn abandon(&mut self) {
+        let is_booting = matches!(self.server, Some(NewServer::Boots(_)));
+        if is_booting || !self.asked.is_empty() {
+            self.end_server(Children::Unknown);
+        }
+        self.waiting.clear();
+        self.asked.clear();
+        self.outcomes.clear();
+        self.killed.reap_all();
     }
 
     fn refresh(&mut self) {
         // While other threads run, a new fork would be refused; then the old server stays.
         if self.inherits && self.server.is_some() && fork::is_sound(&self.config) {
-            self.server = None;
+            self.end_server(Children::None);
         }
     }
 
     fn prepare(&mut self) {
         if self.inherits && self.server.is_none() {
             // If that fails, so does the first start, which reports it.
-            self.server = (self.start_server)(&self.config).ok();
+            let _ = self.make_server();
         }
     }
 }

@@ -1,7 +1,8 @@
 //! `Spawn`, and how the fork server is started: both execute this program again.
 
+use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,11 +10,16 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
-use super::protocol;
-use super::protocol::{ARRIVED, Arrived, Handshake, HandshakeReply, ProcessKind, SharedBytes, fingerprint};
-use super::{BOOT_LIMIT, Child, Starter, StartingWorker, Unstarted, WorkerConfig, boot_limit};
+use super::killed::{Children, Killed};
+use super::protocol::{
+    self, ARRIVED, Arrived, Handshake, HandshakeReply, Heard, ProcessKind, SharedBytes, fingerprint,
+};
+use super::{
+    BOOT_LIMIT, Child, StartOutcome, Starter, Unstarted, Watch, WorkerConfig, boot_limit, due_in, is_over,
+};
 use crate::codec::encode_record;
 use crate::error::{Death, Error};
+use crate::ids::WorkerId;
 use crate::options::StartMethod;
 use crate::role;
 use crate::sys::lifeline::lifeline;
@@ -30,62 +36,128 @@ use crate::worker::WorkerKit;
 /// Starts each worker by executing this program again.
 pub(super) struct Spawn {
     config: WorkerConfig,
+    /// The processes that have not yet said whether they are fit for work.
+    begun: Vec<(WorkerId, Started)>,
+    /// Workers whose processes are not executed before one process of this program has reached `init`: it may be that
+    /// none ever does, and one is enough to find out.
+    held: VecDeque<WorkerKit>,
+    killed: Killed,
 }
 
 impl Spawn {
     pub(super) fn new(config: WorkerConfig) -> Self {
-        Self { config }
+        Self { config, begun: Vec::new(), held: VecDeque::new(), killed: Killed::default() }
+    }
+
+    fn must_hold(&self) -> bool {
+        !HAS_ARRIVED.load(Ordering::Relaxed) && !self.begun.is_empty()
+    }
+
+    fn begin(&mut self, kit: &WorkerKit, watch: &dyn Watch) -> Result<(), Unstarted> {
+        let limit = boot_limit(&self.config.shared);
+        let started = start_anew(&self.config, ProcessKind::Worker, &kit.name(), &kit.cpus, limit)?;
+        // It gets its kit before it has said that it is fit, so that neither side waits twice. If it is gone already,
+        // the missing answer tells more than the failed send.
+        let _ = protocol::send(&started.channel, kit);
+        started.watch(watch)?;
+        self.begun.push((kit.id, started));
+        Ok(())
     }
 }
 
 impl Starter for Spawn {
-    fn start(&mut self, kit: WorkerKit) -> Result<StartingWorker, Unstarted> {
-        let started = start_anew(&self.config, ProcessKind::Worker, &kit.name(), &kit.cpus)?;
-        // It gets its kit before it has said that it is fit, so that neither side waits twice. If it is gone already,
-        // the missing answer tells more than the failed send.
-        let _ = protocol::send(&started.channel, &kit);
-        let limit = boot_limit(&self.config.shared);
-        if HAS_ARRIVED.load(Ordering::Relaxed) {
-            return Ok(StartingWorker::Process(AwaitingHandshake { started, limit }));
+    fn start(&mut self, kit: WorkerKit, watch: &dyn Watch) -> Result<(), Unstarted> {
+        if self.must_hold() {
+            self.held.push_back(kit);
+            return Ok(());
         }
-        // Until one process of this program has reached `init`, it may be that none ever does: one is enough to find
-        // out.
-        Ok(StartingWorker::Here(Child::Process(started.hear(limit)?.0)))
+        self.begin(&kit, watch)
+    }
+
+    fn settle(&mut self, _: &dyn Watch, _: &mut Vec<StartOutcome>) {}
+
+    fn advance(&mut self, watch: &dyn Watch, outcomes: &mut Vec<StartOutcome>) {
+        self.killed.reap();
+        let mut final_failure = None;
+        for place in (0..self.begun.len()).rev() {
+            let Some(over) = self.begun[place].1.advance() else { continue };
+            let (worker, started) = self.begun.swap_remove(place);
+            let outcome = match over {
+                Ok(()) => Ok(Child::Process(started.process)),
+                Err(unstarted) => {
+                    self.killed.add(started.process, Children::None);
+                    final_failure =
+                        Some(unstarted.clone()).filter(|failure| failure.is_final).or(final_failure);
+                    Err(unstarted)
+                }
+            };
+            outcomes.push((worker, outcome));
+        }
+        if let Some(failure) = final_failure {
+            // The same would happen to them.
+            outcomes.extend(self.held.drain(..).map(|kit| (kit.id, Err(failure.clone()))));
+        }
+        while !self.must_hold()
+            && let Some(kit) = self.held.pop_front()
+        {
+            if let Err(unstarted) = self.begin(&kit, watch) {
+                outcomes.push((kit.id, Err(unstarted)));
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<u64> {
+        self.begun.iter().map(|(_, started)| started.due).chain(self.killed.deadline()).min()
+    }
+
+    fn abandon(&mut self) {
+        self.held.clear();
+        for (_, started) in self.begun.drain(..) {
+            self.killed.add(started.process, Children::None);
+        }
+        self.killed.reap_all();
     }
 }
 
 /// Whether any process that executed this program again has reached this crate's code.
 static HAS_ARRIVED: AtomicBool = AtomicBool::new(false);
 
-/// A process that has not yet said whether it is fit for work.
-#[derive(Debug)]
-pub(crate) struct AwaitingHandshake {
-    started: Started,
-    limit: Duration,
-}
-
-impl AwaitingHandshake {
-    /// Waits until it says that it is fit.
-    pub(super) fn hear(self) -> Result<Process, Unstarted> {
-        Ok(self.started.hear(self.limit)?.0)
-    }
-}
-
-/// A process that executes this program again.
+/// A process that executes this program again, until it says that it is fit for work.
 #[derive(Debug)]
 pub(super) struct Started {
     what: String,
-    process: Process,
-    channel: Channel,
+    pub(super) process: Process,
+    pub(super) channel: Channel,
     printed: Printed,
+    /// How long it may take from its arrival until it is fit.
+    limit: Duration,
+    stage: Stage,
+    /// When the stage is over at the latest.
+    due: u64,
 }
 
-/// Executes this program again and sends it the handshake. [`Started::hear`] waits for the answer.
+/// How far a new process has come.
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    /// It has not reached this crate's code.
+    Arriving,
+    /// It has, and makes itself fit for work.
+    Preparing,
+    /// It has closed its control socket, as it does when it ends.
+    Leaving { had_arrived: bool },
+}
+
+/// How long a process that has closed its control socket has to end, so that the error can say how.
+const LEAVE_LIMIT: Duration = Duration::from_secs(1);
+
+/// Executes this program again and sends it the handshake. [`Started::advance`] takes the answer, for which it has this
+/// limit.
 pub(super) fn start_anew(
     config: &WorkerConfig,
     kind: ProcessKind,
     what: &str,
     cpus: &[usize],
+    limit: Duration,
 ) -> Result<Started, Error> {
     if !role::initialized() {
         // The new process would run the user's `main`, get to this point, and start the next.
@@ -119,7 +191,8 @@ pub(super) fn start_anew(
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             sent => sent?,
         }
-        Ok(Started { what: what.to_owned(), process, channel: ours, printed })
+        let (stage, due) = (Stage::Arriving, due_in(BOOT_LIMIT));
+        Ok(Started { what: what.to_owned(), process, channel: ours, printed, limit, stage, due })
     };
     start().map_err(|error| Error::start(what, error))
 }
@@ -157,54 +230,92 @@ fn exec(socket: Channel, printed: &Printed) -> io::Result<Pid> {
 }
 
 impl Started {
-    /// Waits until the new process says that it is fit for work.
-    pub(super) fn hear(mut self, limit: Duration) -> Result<(Process, Channel), Unstarted> {
-        self.hear_arrival()?;
-        let fitness = protocol::receive_within::<HandshakeReply>(&self.channel, limit, self.process.pidfd());
-        let why = match fitness {
-            Ok(Some(Ok(()))) => return Ok((self.process, self.channel)),
-            // The next process would say the same.
-            Ok(Some(Err(why))) => return Err(Unstarted::for_good(Error::start(self.what, why))),
-            Ok(None) => match self.process.reap_within(Duration::from_secs(1)) {
-                Some(death) => format!("it {} before it was ready", Death::from(death)),
-                None => "it closed its control socket before it was ready".into(),
-            },
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                format!("it was not ready within {limit:?}")
-            }
-            Err(error) => error.to_string(),
-        };
-        // Until it has the program's streams, its output is not shown anywhere else.
-        let why = why + &self.what_it_printed();
-        Err(Error::start(self.what, why).into())
+    /// Has what it reports watched: its messages, and its end.
+    pub(super) fn watch(&self, watch: &dyn Watch) -> Result<(), Unstarted> {
+        let watched = watch.watch_start(self.channel.fd().as_fd());
+        let watched = watched.and_then(|()| watch.watch_start(self.process.pidfd()));
+        Ok(watched.map_err(|error| Error::start(self.what.clone(), error))?)
     }
 
-    /// Waits until it has reached this crate's code.
-    fn hear_arrival(&mut self) -> Result<(), Unstarted> {
-        let arrived = protocol::receive_within::<Arrived>(&self.channel, BOOT_LIMIT, self.process.pidfd());
-        let reason = match arrived {
-            Ok(Some(Arrived { word: ARRIVED })) => {
+    /// When [`advance`](Self::advance) is due at the latest.
+    pub(super) fn due(&self) -> u64 {
+        self.due
+    }
+
+    /// Takes what it has said so far, without waiting. Returns nothing until it has said that it is fit for work, or it
+    /// is known that it won't.
+    pub(super) fn advance(&mut self) -> Option<Result<(), Unstarted>> {
+        loop {
+            let outcome = match self.stage {
+                Stage::Arriving => self.hear_arrival(),
+                Stage::Preparing => self.hear_fitness(),
+                Stage::Leaving { had_arrived } => self.see_end(had_arrived),
+            };
+            match outcome {
+                Step::Waits => return None,
+                Step::Goes(stage, limit) => (self.stage, self.due) = (stage, due_in(limit)),
+                Step::Over(outcome) => return Some(outcome),
+            }
+        }
+    }
+
+    /// Looks whether it has reached this crate's code.
+    fn hear_arrival(&self) -> Step {
+        let reason = match protocol::hear(&self.channel, &self.process) {
+            Ok(Heard::Message(Arrived { word: ARRIVED })) => {
                 HAS_ARRIVED.store(true, Ordering::Relaxed);
-                return Ok(());
+                return Step::Goes(Stage::Preparing, self.limit);
             }
-            Ok(Some(_)) => {
+            Ok(Heard::Message(_)) => {
                 let why = "it is another build of this program, with another release of `pool`";
-                return Err(Unstarted::for_good(Error::start(self.what.clone(), why)));
+                return Step::Over(Err(Unstarted::for_good(Error::start(self.what.clone(), why))));
             }
-            Ok(None) => match self.process.reap_within(Duration::from_secs(1)) {
-                // It was killed on its way there.
-                Some(death) if death.signal().is_some() => {
-                    return Err(self.not_reached(format!("it {}", Death::from(death)), false));
-                }
-                Some(death) => format!("it {}", Death::from(death)),
-                None => "it closed its standard input, which is its control socket".into(),
-            },
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                format!("it did not within {BOOT_LIMIT:?}")
-            }
+            Ok(Heard::End) => return Step::Goes(Stage::Leaving { had_arrived: false }, LEAVE_LIMIT),
+            Ok(Heard::Nothing) if is_over(self.due) => format!("it did not within {BOOT_LIMIT:?}"),
+            Ok(Heard::Nothing) => return Step::Waits,
             Err(error) => error.to_string(),
         };
-        Err(self.not_reached(reason, true))
+        Step::Over(Err(self.not_reached(reason, true)))
+    }
+
+    /// Looks whether it is fit for work.
+    fn hear_fitness(&self) -> Step {
+        let why = match protocol::hear::<HandshakeReply>(&self.channel, &self.process) {
+            Ok(Heard::Message(Ok(()))) => return Step::Over(Ok(())),
+            // The next process would say the same.
+            Ok(Heard::Message(Err(why))) => {
+                return Step::Over(Err(Unstarted::for_good(Error::start(self.what.clone(), why))));
+            }
+            Ok(Heard::End) => return Step::Goes(Stage::Leaving { had_arrived: true }, LEAVE_LIMIT),
+            Ok(Heard::Nothing) if is_over(self.due) => format!("it was not ready within {:?}", self.limit),
+            Ok(Heard::Nothing) => return Step::Waits,
+            Err(error) => error.to_string(),
+        };
+        Step::Over(Err(self.unfit(why)))
+    }
+
+    /// Looks how it has ended.
+    fn see_end(&mut self, had_arrived: bool) -> Step {
+        let death = self.process.try_reap();
+        if death.is_none() && !is_over(self.due) {
+            return Step::Waits;
+        }
+        Step::Over(Err(match (had_arrived, death) {
+            (true, Some(death)) => self.unfit(format!("it {} before it was ready", Death::from(death))),
+            (true, None) => self.unfit("it closed its control socket before it was ready".into()),
+            // If a signal has ended it, it was killed on its way there.
+            (false, Some(death)) => {
+                self.not_reached(format!("it {}", Death::from(death)), death.signal().is_none())
+            }
+            (false, None) => {
+                self.not_reached("it closed its standard input, which is its control socket".into(), true)
+            }
+        }))
+    }
+
+    fn unfit(&self, why: String) -> Unstarted {
+        // Until it has the program's streams, its output is not shown anywhere else.
+        Error::start(self.what.clone(), why + &self.what_it_printed()).into()
     }
 
     fn not_reached(&self, reason: String, is_final: bool) -> Unstarted {
@@ -219,4 +330,12 @@ impl Started {
         let lines = told.lines().map(|line| format!("{gap}{line}"));
         if told.is_empty() { told } else { format!(". It printed:{}", lines.collect::<String>()) }
     }
+}
+
+/// What a look at a new process brings.
+enum Step {
+    Waits,
+    /// It has come to this stage, which may last this long.
+    Goes(Stage, Duration),
+    Over(Result<(), Unstarted>),
 }

@@ -8,8 +8,9 @@ use std::thread::{Builder, JoinHandle};
 
 use nix::unistd::write;
 
-use super::{Starter, StartingWorker, Unstarted, WorkerConfig};
+use super::{Child, StartOutcome, Starter, Unstarted, Watch, WorkerConfig};
 use crate::error::Error;
+use crate::ids::WorkerId;
 use crate::role::WorkerKind;
 use crate::sys::cpu;
 use crate::sys::fd::Guarded;
@@ -19,21 +20,35 @@ use crate::worker::{PoolContext, Worker, WorkerKit};
 /// Starts each worker as a thread.
 pub(super) struct Threads {
     config: WorkerConfig,
+    starting: Vec<StartingThread>,
 }
 
 impl Threads {
     pub(super) fn new(config: WorkerConfig) -> Self {
-        Self { config }
+        Self { config, starting: Vec::new() }
     }
 }
 
 impl Starter for Threads {
-    fn start(&mut self, kit: WorkerKit) -> Result<StartingWorker, Unstarted> {
-        let what = kit.name();
+    fn start(&mut self, kit: WorkerKit, _: &dyn Watch) -> Result<(), Unstarted> {
+        let (worker, what) = (kit.id, kit.name());
         let context = PoolContext::of(&self.config).map_err(|why| Error::start(&*what, why))?;
         let started = start(kit, context);
         let (thread, opened) = started.map_err(|error| Error::start(&*what, error))?;
-        Ok(StartingWorker::Thread(StartingThread { what, thread, opened }))
+        self.starting.push(StartingThread { worker, what, thread, opened });
+        Ok(())
+    }
+
+    fn settle(&mut self, _: &dyn Watch, outcomes: &mut Vec<StartOutcome>) {
+        outcomes.extend(self.starting.drain(..).map(StartingThread::wait));
+    }
+
+    fn advance(&mut self, watch: &dyn Watch, outcomes: &mut Vec<StartOutcome>) {
+        self.settle(watch, outcomes);
+    }
+
+    fn deadline(&self) -> Option<u64> {
+        None
     }
 }
 
@@ -66,7 +81,8 @@ fn open(kit: WorkerKit, context: &PoolContext) -> Result<Worker, String> {
 
 /// A thread that has not opened its kit yet.
 #[derive(Debug)]
-pub(crate) struct StartingThread {
+struct StartingThread {
+    worker: WorkerId,
     what: String,
     thread: Thread,
     opened: Receiver<Opened>,
@@ -74,12 +90,13 @@ pub(crate) struct StartingThread {
 
 impl StartingThread {
     /// Waits until it has. Before that no user code may run in this process, because it may close descriptors.
-    pub(super) fn wait(self) -> Result<Thread, Unstarted> {
-        match self.opened.recv() {
-            Ok(Ok(())) => Ok(self.thread),
+    fn wait(self) -> StartOutcome {
+        let outcome = match self.opened.recv() {
+            Ok(Ok(())) => Ok(Child::Thread(self.thread)),
             Ok(Err(why)) => Err(Error::start(self.what, why).into()),
             Err(_) => Err(Error::start(self.what, "it panicked").into()),
-        }
+        };
+        (self.worker, outcome)
     }
 }
 
@@ -127,18 +144,25 @@ impl Drop for LastWords {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::fd::RawFd;
+    use std::os::fd::{BorrowedFd, RawFd};
     use std::os::unix::fs::MetadataExt;
 
     use nix::sys::eventfd::EventFd;
 
     use super::*;
     use crate::codec::{Codec, encode_record};
-    use crate::ids::WorkerId;
     use crate::lane;
     use crate::observe::ProbeEnds;
-    use crate::start::{Child, SharedSource};
+    use crate::start::SharedSource;
     use crate::sys::passed;
+
+    struct Unwatched;
+
+    impl Watch for Unwatched {
+        fn watch_start(&self, _: BorrowedFd<'_>) -> io::Result<()> {
+            Ok(())
+        }
+    }
 
     fn inode(number: RawFd) -> Option<u64> {
         fs::metadata(format!("/proc/self/fd/{number}")).ok().map(|file| file.ino())
@@ -159,7 +183,10 @@ mod tests {
             let kit = WorkerKit::new(worker, Vec::new(), lane, ProbeEnds::default());
             let (_, numbers) = passed::noting(|| encode_record(&kit, &mut Vec::new()));
             let files: Vec<_> = numbers[..2].iter().map(|number| (*number, inode(*number))).collect();
-            let Ok(Child::Thread(_thread)) = threads.start(kit).unwrap().wait() else { panic!() };
+            let mut outcomes = Vec::new();
+            threads.start(kit, &Unwatched).unwrap();
+            threads.settle(&Unwatched, &mut outcomes);
+            let Some((_, Ok(Child::Thread(_thread)))) = outcomes.pop() else { panic!() };
             assert!(files.iter().all(|(number, file)| inode(*number) != *file), "worker {worker}");
             parent.close();
         }

@@ -33,6 +33,8 @@ pub(crate) enum Event {
     Taken { job: JobId, count: u64, bytes: u64 },
     /// The caller no longer waits for the job.
     Closed { job: JobId },
+    /// A worker has a process or a thread, which is not up yet.
+    Started { worker: WorkerId },
     /// A worker is up.
     Ready { worker: WorkerId },
     /// A worker could not be started. `is_final` if another try would fail in the same way.

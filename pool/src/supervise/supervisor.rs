@@ -70,6 +70,7 @@ impl Supervisor {
             }
             Event::Unsendable { job, worker } => self.unsendable(job, worker),
             Event::Closed { job } => self.close(job),
+            Event::Started { worker } => self.workers.edit(worker).started_at = Some(self.now),
             Event::Ready { worker } => self.ready(worker),
             Event::NotStarted { worker, is_final } => self.not_started(worker, is_final),
             Event::Done { worker, count, bytes, pace_ns } => self.done(worker, count, bytes, pace_ns),

@@ -4,7 +4,7 @@ use super::Cause;
 use super::queue::Queue;
 use crate::ids::{ProfileId, Unit};
 
-/// How long a worker may take from its start until it is up: generous enough for a machine under load.
+/// How long a process or thread may take until it is up: generous enough for a machine under load.
 pub(super) const BOOT_NS: u64 = 30_000_000_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,10 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) phase: Phase,
+    /// Whether it was ever up. Until then it works on no order.
+    pub(super) is_up: bool,
+    /// When its process or thread was there.
+    pub(super) started_at: Option<u64>,
     /// The orders that it has not answered.
     pub(super) queue: Queue,
     /// The profiles whose state it has, or will have once its queue is done.
@@ -70,7 +74,7 @@ pub(super) struct Facts {
     pub(super) takes_orders: bool,
     /// It has something to do.
     pub(super) is_busy: bool,
-    /// It takes orders, and has nothing to do.
+    /// It is up and takes orders, and has nothing to do.
     pub(super) is_idle: bool,
     /// Something is expected from it.
     pub(super) is_active: bool,
@@ -90,7 +94,7 @@ impl Facts {
             absent: is_absent.then_some(worker.retry_at),
             takes_orders,
             is_busy,
-            is_idle: takes_orders && !is_busy,
+            is_idle: worker.is_up && takes_orders && !is_busy,
             is_active: !is_settled,
             failed_starts: worker.failed_starts,
         }
@@ -101,6 +105,8 @@ impl Worker {
     pub(super) fn absent(failed_starts: u32) -> Self {
         Self {
             phase: Phase::Absent,
+            is_up: false,
+            started_at: None,
             queue: Queue::default(),
             profiles: Vec::new(),
             served: 0,
@@ -137,7 +143,10 @@ impl Worker {
 
     /// Whether it has tasks that another one could take over.
     fn is_movable(&self) -> bool {
-        self.is_there() && !self.recalling && self.movable_jobs > 0 && self.queue.tasks() > 1
+        // Before it is up it runs none of them.
+        let has_movable =
+            if self.is_up { self.movable_jobs > 0 && self.queue.tasks() > 1 } else { self.queue.tasks() > 0 };
+        has_movable && self.is_there() && !self.recalling
     }
 
     /// When it is out of time, or was to be up.
@@ -145,8 +154,9 @@ impl Worker {
         if !self.is_there() {
             return None;
         }
-        if self.phase == Phase::Starting {
-            return Some(self.head_since + BOOT_NS);
+        if !self.is_up {
+            // Until there is a process or thread, the start itself has limits.
+            return Some(self.started_at? + BOOT_NS);
         }
         let limit = self.head_limit_ns?;
         let due = self.head_since.saturating_add(limit).saturating_add(self.head_extra_ns);

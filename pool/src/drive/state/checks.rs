@@ -11,6 +11,7 @@ impl State {
         if self.checks.is_news_due(now) {
             self.poll_news();
         }
+        self.advance_starts(now);
         self.checks.read_output(&mut self.workers, &mut self.observer);
         for worker in self.checks.take_exited() {
             self.reap(worker);
@@ -52,6 +53,35 @@ impl State {
         if self.workers.policy().nests && self.checks.is_progress_due(now) {
             self.workers.show_progress();
         }
+    }
+
+    /// Lets starts go on, if anything of theirs was reported or is due. Takes what the new workers have replied before
+    /// they counted as started: nothing will announce that.
+    pub(super) fn advance_starts(&mut self, now: u64) {
+        let is_due = self.workers.starts_deadline().is_some_and(|deadline| deadline <= now);
+        if !self.checks.take_starts_go_on() && !is_due {
+            return;
+        }
+        for event in self.workers.advance_starts(&mut self.observer) {
+            match event {
+                Event::Started { worker } => {
+                    self.handle(event);
+                    self.drain(worker);
+                }
+                Event::NotStarted { worker, .. } => {
+                    self.handle(event);
+                    if self.supervisor.is_absent(worker) {
+                        self.workers.forget(worker, &mut self.observer);
+                    }
+                }
+                _ => self.handle(event),
+            }
+        }
+    }
+
+    /// The next time at which something must happen.
+    pub(super) fn deadline(&self) -> Option<u64> {
+        self.supervisor.deadline().into_iter().chain(self.workers.starts_deadline()).min()
     }
 
     pub(super) fn poll_news(&mut self) {

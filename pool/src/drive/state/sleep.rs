@@ -41,7 +41,7 @@ impl State {
     pub(in crate::drive) fn sleepers_to_wake(&mut self) -> (bool, bool) {
         let must_wake_leader = self.sleepers.sleeping_leader().is_some_and(|(awaits, until)| {
             let oversleeps = |deadline| until.is_none_or(|until| deadline < until);
-            self.is_news(awaits) || self.supervisor.deadline().is_some_and(oversleeps)
+            self.is_news(awaits) || self.deadline().is_some_and(oversleeps)
         });
         if must_wake_leader {
             self.sleepers.mark_leader_woken();
@@ -52,7 +52,7 @@ impl State {
     /// Makes the caller the leader. Returns the sleep to begin, or nothing if a reply is there already.
     pub(in crate::drive) fn lead(&mut self, awaits: Awaits) -> Option<Sleep> {
         let sleep = self.prepare_sleep();
-        self.sleepers.lead(awaits, self.supervisor.deadline(), sleep.is_some());
+        self.sleepers.lead(awaits, self.deadline(), sleep.is_some());
         sleep
     }
 
@@ -75,7 +75,9 @@ impl State {
     /// Announces the sleep on all lanes, and computes its limit. Returns nothing if a reply is there already.
     pub(super) fn prepare_sleep(&mut self) -> Option<Sleep> {
         let (busy, active) = (self.supervisor.busy(), self.supervisor.active());
-        if self.spin.wait_for_reply(busy, self.jobs.len(), &self.workers, active) {
+        // A start goes on at once when its process answers.
+        let may_spin = self.workers.starts_deadline().is_none();
+        if may_spin && self.spin.wait_for_reply(busy, self.jobs.len(), &self.workers, active) {
             return None;
         }
         let patient = self.sleepers.begin_sleep();
@@ -86,7 +88,7 @@ impl State {
         }
         let now = now_ns();
         let until = |deadline: u64| Duration::from_nanos(deadline.saturating_sub(now));
-        let limit = self.supervisor.deadline().map(until);
+        let limit = self.deadline().map(until);
         let check = match (busy, self.workers.policy().memory_limit) {
             (0, _) => self.workers.await_ends(active).then_some(MAX_SLEEP_NS),
             (_, Some(_)) => Some(MEMORY_CHECK_NS),

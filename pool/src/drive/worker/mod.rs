@@ -13,7 +13,7 @@ use crate::ids::{ProfileId, Unit, WorkerId};
 use crate::lane::{Activity, OrderReservation, ParentEnd, Position, order};
 use crate::observe::insights::WorkerInsights;
 use crate::observe::{Ended, Observer, Probes};
-use crate::start::Child;
+use crate::start::{Child, Process};
 use crate::supervise::Cause;
 use crate::sys::clock::now_ns;
 use crate::sys::handle::Handle;
@@ -28,7 +28,8 @@ pub(super) use replies::{Answers, ExitReply, Expected, OrderReply};
 
 pub(super) struct WorkerHandle {
     lane: ParentEnd,
-    child: Child,
+    /// `None` until it has started. Until then nothing in its lane is looked at.
+    child: Option<Child>,
     probes: Probes,
     outbox: Outbox,
     /// Its `READY` reply was taken.
@@ -39,6 +40,8 @@ pub(super) struct WorkerHandle {
     waker_loss_taken: bool,
     /// Measures its memory, if that is limited.
     meter: Option<Meter>,
+    /// It is to be killed as soon as it has started.
+    is_killed: bool,
     /// Its progress when it was last found asleep with orders to run: the first unanswered unit, and the number of
     /// orders.
     stalled_at: Option<(Unit, usize)>,
@@ -61,23 +64,21 @@ pub(super) struct WorkerHandle {
 }
 
 impl WorkerHandle {
-    pub(super) fn new(lane: ParentEnd, child: Child, probes: Probes, memory_limit: Option<u64>) -> Self {
-        let meter = match (memory_limit, &child) {
-            (Some(limit), Child::Process(process)) => {
-                lane.limit_memory(limit);
-                Meter::of(process)
-            }
-            _ => None,
-        };
+    /// A worker that is about to start. Orders can be sent to it already.
+    pub(super) fn new(lane: ParentEnd, probes: Probes, memory_limit: Option<u64>) -> Self {
+        if let Some(limit) = memory_limit {
+            lane.limit_memory(limit);
+        }
         Self {
             lane,
-            child,
+            child: None,
             probes,
             outbox: Outbox::default(),
             is_ready: false,
             is_corrupt: false,
             waker_loss_taken: false,
-            meter,
+            meter: None,
+            is_killed: false,
             stalled_at: None,
             spin_ns: 0,
             knows_of_sleep: false,
@@ -87,6 +88,36 @@ impl WorkerHandle {
             parts: Parts::default(),
             exits: ExitFunctions::default(),
             ended: None,
+        }
+    }
+
+    /// Gives it its process or thread.
+    pub(super) fn attach(&mut self, child: Child, memory_limit: Option<u64>) {
+        if let (Some(_), Child::Process(process)) = (memory_limit, &child) {
+            self.meter = Meter::of(process);
+        }
+        self.child = Some(child);
+        if self.is_killed {
+            self.kill();
+        }
+    }
+
+    /// Whether it has a process or a thread.
+    pub(super) fn is_started(&self) -> bool {
+        self.child.is_some()
+    }
+
+    fn process(&self) -> Option<&Process> {
+        match &self.child {
+            Some(Child::Process(process)) => Some(process),
+            Some(Child::Thread(_)) | None => None,
+        }
+    }
+
+    fn process_mut(&mut self) -> Option<&mut Process> {
+        match &mut self.child {
+            Some(Child::Process(process)) => Some(process),
+            Some(Child::Thread(_)) | None => None,
         }
     }
 
@@ -249,7 +280,7 @@ impl WorkerHandle {
     /// Wakes it again if it says that it sleeps although it has orders. If that has not helped by the next check, its
     /// lane is damaged, and it is killed.
     pub(super) fn check_sleep(&mut self) {
-        let Child::Process(process) = &self.child else { return };
+        let Some(process) = self.process() else { return };
         let unanswered = self.outbox.unanswered();
         let stalled = unanswered > 0 && !self.lane.has_reply() && self.lane.worker_sleeps();
         let place = stalled.then(|| (self.outbox.answered(), unanswered));
@@ -264,8 +295,8 @@ impl WorkerHandle {
 
     /// Frees it if it has orders, but is stopped because it has asked to be traced.
     pub(super) fn check_trap(&mut self) {
-        if let Child::Process(process) = &mut self.child
-            && self.outbox.unanswered() > 0
+        if self.outbox.unanswered() > 0
+            && let Some(process) = self.process_mut()
         {
             process.check_trap();
         }
@@ -326,16 +357,12 @@ impl WorkerHandle {
     // ---- the end ----
 
     pub(super) fn pid(&self) -> Option<i32> {
-        match &self.child {
-            Child::Process(process) => Some(process.pid()),
-            Child::Thread(_) => None,
-        }
+        self.process().map(Process::pid)
     }
 
     pub(super) fn kill(&mut self) {
-        if let Child::Process(process) = &mut self.child {
-            process.kill();
-        }
+        self.is_killed = true;
+        self.process_mut().into_iter().for_each(Process::kill);
     }
 
     /// Kills it because it has sent something that no sound worker sends.
@@ -348,14 +375,15 @@ impl WorkerHandle {
     /// after its task.
     pub(super) fn dismiss(&mut self, is_idle: bool) {
         match &mut self.child {
-            Child::Process(process) if self.is_corrupt || !is_idle => process.kill(),
-            Child::Process(_) | Child::Thread(_) => self.lane.close(),
+            Some(Child::Process(process)) if self.is_corrupt || !is_idle => process.kill(),
+            Some(Child::Process(_) | Child::Thread(_)) => self.lane.close(),
+            None => {}
         }
     }
 
     /// Kills it if it has not ended within this time.
     pub(super) fn end_within(&mut self, limit: Duration) {
-        if let Child::Process(process) = &mut self.child
+        if let Some(process) = self.process_mut()
             && process.reap_within(limit).is_none()
         {
             process.kill();
@@ -364,28 +392,28 @@ impl WorkerHandle {
 
     /// Whether the poll set would not report its end.
     pub(super) fn is_unwatched(&self) -> bool {
-        matches!(&self.child, Child::Process(process) if process.is_unwatched())
+        self.process().is_some_and(Process::is_unwatched)
     }
 
     /// Whether it was killed and has not ended yet.
     pub(super) fn is_dying(&self) -> bool {
-        matches!(&self.child, Child::Process(process) if process.is_dying())
+        self.process().is_some_and(Process::is_dying)
     }
 
     /// Whether it was killed so long ago that the pool no longer waits for its end.
     pub(super) fn is_stuck(&self) -> bool {
-        matches!(&self.child, Child::Process(process) if process.is_stuck())
+        self.process().is_some_and(Process::is_stuck)
     }
 
     /// Whether it is a thread that has ended. The poll set does not report that.
     pub(super) fn is_finished_thread(&self) -> bool {
-        matches!(&self.child, Child::Thread(thread) if thread.is_finished())
+        matches!(&self.child, Some(Child::Thread(thread)) if thread.is_finished())
     }
 
     /// Returns how it ended, if it has. If it is stuck, it counts as ended, and `keep_stuck` gets its handle.
     pub(super) fn try_reap(&mut self, keep_stuck: impl FnOnce(Arc<Handle>)) -> Option<Death> {
         match &mut self.child {
-            Child::Process(process) => match process.try_reap() {
+            Some(Child::Process(process)) => match process.try_reap() {
                 Some(status) => Some(status.into()),
                 None if process.is_stuck() => {
                     keep_stuck(process.give_up());
@@ -393,16 +421,14 @@ impl WorkerHandle {
                 }
                 None => None,
             },
-            Child::Thread(thread) => thread.is_finished().then(|| Death::new(DeathCause::Exited(0))),
+            Some(Child::Thread(thread)) => thread.is_finished().then(|| Death::new(DeathCause::Exited(0))),
+            None => None,
         }
     }
 
     /// Its control groups and memory, if SIGKILL has ended it.
     pub(super) fn killed_as(&self) -> Option<&Killed> {
-        match &self.child {
-            Child::Process(process) => process.killed_as(),
-            Child::Thread(_) => None,
-        }
+        self.process().and_then(Process::killed_as)
     }
 
     /// Whether it was killed as corrupt before its `READY` reply was taken. Only user code can have overwritten that
@@ -434,10 +460,7 @@ impl WorkerHandle {
     /// Details of its end: the last lines on stderr, and why it could not be killed.
     pub(super) fn end_notes(&self) -> EndNotes {
         let stderr_tail = self.ended.as_ref().and_then(|ended| ended.stderr_tail.clone());
-        let kill_refused = match &self.child {
-            Child::Process(process) => process.kill_refused(),
-            Child::Thread(_) => None,
-        };
+        let kill_refused = self.process().and_then(Process::kill_refused);
         EndNotes { stderr_tail, kill_refused }
     }
 

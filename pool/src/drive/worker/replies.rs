@@ -56,7 +56,7 @@ pub(in crate::drive) enum ExitReply {
 impl WorkerHandle {
     /// Whether there are replies to take.
     pub(in crate::drive) fn has_reply(&self) -> bool {
-        !self.is_corrupt && self.lane.has_reply()
+        !self.is_corrupt && self.is_started() && self.lane.has_reply()
     }
 
     /// Whether there are replies to take without following a run that the worker is still writing, value by value.

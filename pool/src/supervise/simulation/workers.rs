@@ -39,6 +39,8 @@ pub(super) struct Process {
     /// Orders not answered, each with its unit.
     pub(super) orders: VecDeque<(u32, Order)>,
     pub(super) next_unit: u32,
+    /// Whether its start is over.
+    pub(super) there: bool,
     pub(super) up: bool,
     /// How many of the orders have run, with results that are folded and not handed over.
     pub(super) folded: usize,
@@ -104,6 +106,15 @@ impl World {
         let Some(process) = &mut self.workers[worker] else { return };
         if process.killed || (!calm && random.one_in(60)) {
             return self.die(worker);
+        }
+        if !process.there {
+            if !calm && random.one_in(20) {
+                let is_final = random.one_in(4);
+                self.workers[worker] = None;
+                return self.tell(Event::NotStarted { worker, is_final });
+            }
+            process.there = true;
+            return self.tell(Event::Started { worker });
         }
         if !process.up {
             process.up = true;

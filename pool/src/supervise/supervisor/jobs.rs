@@ -107,12 +107,12 @@ impl Supervisor {
         self.finish_if_done(id);
     }
 
-    /// Takes the tasks of a job that was left from a worker that has some, unless it has a single one and nothing else.
+    /// Takes the tasks of a job that was left from a worker that has some, unless it may run one and has nothing else.
     fn leave(&mut self, worker: WorkerId, id: JobId, movable: bool) {
         self.workers.edit(worker).movable_jobs -= usize::from(movable);
         let queue = &self.workers[worker].queue;
         let (is_only, head) = (queue.len() <= 1 && queue.tasks() <= 1, queue.head());
-        if !is_only {
+        if !is_only || !self.workers[worker].is_up {
             self.recall(worker);
         }
         if head.is_some_and(|head| matches!(head.kind, OrderKind::Tasks { job, .. } if job == id)) {

@@ -152,6 +152,7 @@ impl Supervisor {
     }
 
     pub(super) fn ready(&mut self, worker: WorkerId) {
+        self.workers.edit(worker).is_up = true;
         self.next_head(worker, None);
         let mut entry = self.workers.edit(worker);
         if entry.phase == Phase::Starting {

@@ -73,6 +73,9 @@ impl Supervisor {
 
     /// How long the head of the queue may take.
     pub(super) fn limit_of(&self, worker: &Worker) -> Option<u64> {
+        if !worker.is_up {
+            return None;
+        }
         let Some(head) = worker.queue.head() else {
             let is_ending = worker.phase == Phase::Retiring && self.killable;
             return is_ending.then(|| self.exit_limit_ns.unwrap_or(RETIRE_NS));
@@ -181,6 +184,7 @@ impl Supervisor {
         for worker in self.workers.ids() {
             let mut entry = self.workers.edit(worker);
             entry.head_since = suspension.exclude_from(entry.head_since);
+            entry.started_at = entry.started_at.map(|at| suspension.exclude_from(at));
         }
     }
 
@@ -194,7 +198,7 @@ impl Supervisor {
         for worker in self.workers.due(self.now) {
             let entry = &self.workers[worker];
             match (entry.phase, self.overdue(entry, self.now)) {
-                (Phase::Starting, _) => self.kill_for(worker, Cause::TimedOut(BOOT_NS)),
+                _ if !entry.is_up => self.kill_for(worker, Cause::TimedOut(BOOT_NS)),
                 (_, Some(limit)) => self.kill_for(worker, Cause::TimedOut(limit)),
                 // It may not have had a core.
                 _ => self.workers.edit(worker).recheck_at = self.now + RECHECK_NS,

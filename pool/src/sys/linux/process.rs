@@ -9,7 +9,6 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpid, setpgid};
 
 use super::fd::Fd;
@@ -17,8 +16,8 @@ use super::handle::{ExitStatus, Handle, KILL_LIMIT, Usage, left, reap_left};
 use super::lifeline::{Lifeline, Tie};
 use super::memory::Killed;
 use super::pidfd::number_in;
+use super::read_text;
 use super::traced::Trap;
-use super::{read_text, retry};
 
 /// How long to wait for the end of a process that was sent SIGKILL, if the pool can go on without it.
 const GIVE_UP: Duration = Duration::from_secs(1);
@@ -134,6 +133,11 @@ impl Process {
         self.kill_refused
     }
 
+    /// Whether it has ended. Leaves it, and what is left of its group, as they are.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.status.is_some() || !matches!(self.handle.wait(libc::WNOWAIT), Ok(None))
+    }
+
     /// Its exit status, if it has ended. Also kills what is left of its group.
     pub(crate) fn try_reap(&mut self) -> Option<ExitStatus> {
         if self.status.is_none() && self.handle.is_own() {
@@ -220,23 +224,10 @@ impl Process {
         Arc::clone(&self.handle)
     }
 
-    /// Reaps children that were forked into this process's group and never became known. Call it after the group was
-    /// killed.
-    pub(crate) fn reap_unknown(&self) {
-        // Once it is reaped, another process may have its ID.
-        if self.status.is_some() || !self.handle.is_unreaped() {
-            return;
-        }
-        let deadline = Instant::now() + KILL_LIMIT;
-        let group = || waitid(Id::PGid(self.handle.pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
-        while let Ok(status) = retry(group) {
-            if status == WaitStatus::StillAlive {
-                if Instant::now() > deadline {
-                    return;
-                }
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }
+    /// Reaps children that were forked into this process's group and never became known, as far as they have ended, and
+    /// the process itself. Call it after the group was killed. True if none is left.
+    pub(crate) fn reap_unknown(&self) -> bool {
+        self.handle.reap_group(Instant::now())
     }
 }
 

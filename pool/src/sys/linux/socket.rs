@@ -2,18 +2,16 @@
 #![allow(unsafe_code, reason = "takes ownership of descriptors that the kernel has just made")]
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::time::{Duration, Instant};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, getsockopt, recvmsg,
     sendmsg, socketpair, sockopt::PeerCredentials,
 };
 use nix::unistd::geteuid;
 
-use super::{fd::Fd, fd::above_standard, named, process::poll_until, retry};
+use super::{fd::Fd, fd::above_standard, named, retry};
 
 /// The longest message; texts in it are cut to fit.
 pub(crate) const MESSAGE_BYTES: usize = 4 << 10;
@@ -59,8 +57,7 @@ impl Channel {
         let rights = [ControlMessage::ScmRights(fds)];
         let rights = if fds.is_empty() { &[][..] } else { &rights[..] };
         let socket = self.0.intact()?.as_fd().as_raw_fd();
-        // The other side reads each message before the next is due, so there is always space. If a send would block,
-        // the other side has stopped reading.
+        // There is space for the few messages that may wait. If a send would block, the other side has stopped reading.
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         retry(|| sendmsg::<()>(socket, &[IoSlice::new(bytes)], rights, flags, None))?;
         Ok(())
@@ -68,12 +65,22 @@ impl Channel {
 
     /// Waits for the next message; none once the other side has closed its end.
     pub(crate) fn receive(&self) -> io::Result<Option<Received>> {
+        self.receive_with(MsgFlags::empty())
+    }
+
+    /// Like [`receive`](Self::receive), but does not wait: an error of the kind `WouldBlock` if there is no message yet.
+    pub(crate) fn try_receive(&self) -> io::Result<Option<Received>> {
+        self.receive_with(MsgFlags::MSG_DONTWAIT)
+    }
+
+    fn receive_with(&self, flags: MsgFlags) -> io::Result<Option<Received>> {
+        let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
         let mut bytes = [0; MESSAGE_BYTES];
         let mut rights = nix::cmsg_space!([RawFd; MESSAGE_FDS]);
         let mut parts = [IoSliceMut::new(&mut bytes)];
         let received = loop {
             let socket = self.0.intact()?.as_fd().as_raw_fd();
-            match recvmsg::<()>(socket, &mut parts, Some(&mut rights), MsgFlags::MSG_CMSG_CLOEXEC) {
+            match recvmsg::<()>(socket, &mut parts, Some(&mut rights), flags) {
                 // A reset: the other side ended without reading all our messages. The kernel reports this once, ahead
                 // of the other side's last messages, so its answer, if any, comes next.
                 Err(Errno::EINTR | Errno::ECONNRESET) => {}
@@ -100,21 +107,5 @@ impl Channel {
             return Ok(None);
         }
         Ok(Some((bytes[..len].to_vec(), fds)))
-    }
-
-    /// Like [`receive`](Self::receive), but waits for at most `limit`, and only while the answering process lives.
-    pub(crate) fn receive_within(
-        &self,
-        limit: Duration,
-        answerer: BorrowedFd<'_>,
-    ) -> io::Result<Option<Received>> {
-        let deadline = Instant::now() + limit;
-        let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let mut both = [readable(self.0.as_fd()), readable(answerer)];
-        if !poll_until(&mut both, deadline)? {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        // An answer that it sent before it died counts.
-        if both[0].any() == Some(true) { self.receive() } else { Ok(None) }
     }
 }
