@@ -31,7 +31,8 @@ fn waits_for_another_call(method: StartMethod) -> Result<(), Error> {
     let (send, received) = channel();
     let (good, bad) = (send.clone(), send);
     let again = Arc::clone(&pool);
-    let first = square::apply_async(&pool, 3).on_success(move |value| {
+    let mut held = Held::new();
+    let first = held.call(&pool, 9).on_success(move |value| {
         let waited = square::apply_async(&again, *value).get();
         let blocked = square::apply(&again, 4);
         let all = square::par_map(&again, 0..10);
@@ -39,6 +40,7 @@ fn waits_for_another_call(method: StartMethod) -> Result<(), Error> {
         let rest = all.is_ok_and(|all| all == squares(10)) && lazy.is_ok_and(|lazy| lazy == squares(10));
         good.send((waited.unwrap(), blocked.unwrap(), rest)).unwrap();
     });
+    held.go_on();
     assert_eq!(first.get()?, 9);
     assert_eq!(received.recv(), Ok((81, 16, true)));
     let again = Arc::clone(&pool);
@@ -55,11 +57,15 @@ fn waits_for_the_callback_of_another_call(method: StartMethod) -> Result<(), Err
     let pool = Arc::new(pool(method)?);
     let (send, received) = channel();
     let again = Arc::clone(&pool);
-    let first = square::apply_async(&pool, 2).on_success(move |value| {
+    let mut held = Held::new();
+    let first = held.call(&pool, 4).on_success(move |value| {
         let (tell, told) = channel();
-        let inner = square::apply_async(&again, *value).on_success(move |value| tell.send(*value).unwrap());
+        let mut held = Held::new();
+        let inner = held.call(&again, *value * 4).on_success(move |value| tell.send(*value).unwrap());
+        held.go_on();
         send.send((told.recv().unwrap(), inner.get().unwrap())).unwrap();
     });
+    held.go_on();
     assert_eq!(first.get()?, 4);
     assert_eq!(received.recv(), Ok((16, 16)));
     Ok(())
@@ -96,6 +102,26 @@ fn a_waker_waits_for_a_call(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
+/// A call that ends when it is told to, so that its callbacks are there before its result.
+struct Held {
+    started: Tokens,
+    go_on: Tokens,
+}
+
+impl Held {
+    fn new() -> Self {
+        Self { started: Tokens::new(), go_on: Tokens::new() }
+    }
+
+    fn call(&self, pool: &WorkerPool, value: u64) -> AsyncResult<u64> {
+        wait_for_token::apply_async(pool, (&self.started.path(), &self.go_on.path(), value))
+    }
+
+    fn go_on(&mut self) {
+        self.go_on.put(1);
+    }
+}
+
 /// A callback that says when it runs, and then waits until it is let go.
 fn blocker() -> (impl FnOnce(&u64) + Send + 'static, Receiver<()>, Sender<()>) {
     let ((tell, runs), (release, released)) = (channel(), channel::<()>());
@@ -109,7 +135,9 @@ fn blocker() -> (impl FnOnce(&u64) + Send + 'static, Receiver<()>, Sender<()>) {
 fn the_pool_goes_on_meanwhile(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     let (run, runs, release) = blocker();
-    let blocked = square::apply_async(&pool, 3).on_success(run);
+    let mut held = Held::new();
+    let blocked = held.call(&pool, 9).on_success(run);
+    held.go_on();
     runs.recv().unwrap();
     for x in 0..20 {
         assert_eq!(square::apply_async(&pool, x).get()?, square(x));
@@ -118,7 +146,8 @@ fn the_pool_goes_on_meanwhile(method: StartMethod) -> Result<(), Error> {
     assert_usable(&pool);
     // The callback of another call runs, too, in a while.
     let (tell, told) = channel();
-    let other = square::apply_async(&pool, 4).on_success(move |value| tell.send(*value).unwrap());
+    let other = held.call(&pool, 16).on_success(move |value| tell.send(*value).unwrap());
+    held.go_on();
     assert_eq!(told.recv(), Ok(16));
     drop(release);
     assert_eq!((blocked.get()?, other.get()?), (9, 16));
@@ -225,12 +254,14 @@ fn joins_the_pool(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     let (give, given) = channel::<WorkerPool>();
     let (tell, told) = channel();
-    let result = square::apply_async(&pool, 3).on_success(move |_| {
+    let mut held = Held::new();
+    let result = held.call(&pool, 9).on_success(move |_| {
         let pool = given.recv().unwrap();
         let other = square::apply_async(&pool, 4);
         let joined = pool.join().map(|_| ());
         tell.send((joined, other.get().unwrap())).unwrap();
     });
+    held.go_on();
     give.send(pool).unwrap();
     let (joined, other) = told.recv().unwrap();
     joined?;
@@ -247,10 +278,12 @@ fn drops_the_pool(method: StartMethod) -> Result<(), Error> {
     let unfinished = unfinished.on_error(move |error| closed.send(error.clone()).unwrap());
     let (give, given) = channel::<WorkerPool>();
     let (tell, told) = channel();
-    let result = square::apply_async(&pool, 3).on_success(move |_| {
+    let mut held = Held::new();
+    let result = held.call(&pool, 9).on_success(move |_| {
         drop(given.recv().unwrap());
         tell.send(()).unwrap();
     });
+    held.go_on();
     give.send(pool).unwrap();
     told.recv().unwrap();
     assert_eq!(result.get()?, 9);
@@ -283,7 +316,9 @@ fn dropped_while_it_runs(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     let (run, runs, release) = blocker();
     let (tell, told) = channel();
-    let result = square::apply_async(&pool, 3).on_success(run).on_success(move |_| tell.send(()).unwrap());
+    let mut held = Held::new();
+    let result = held.call(&pool, 9).on_success(run).on_success(move |_| tell.send(()).unwrap());
+    held.go_on();
     runs.recv().unwrap();
     // It is never waited for without end.
     drop(pool);
@@ -323,9 +358,12 @@ fn threads_of_its_own(method: StartMethod) -> Result<(), Error> {
     }
     assert_eq!(callback_threads(), 0, "no callback, no thread");
     let (tell, told) = channel();
+    let mut held = Held::new();
     for x in 0..100 {
         let tell = tell.clone();
-        let _ = square::apply_async(&pool, x).on_success(move |value| tell.send(*value).unwrap()).get()?;
+        let result = held.call(&pool, square(x)).on_success(move |value| tell.send(*value).unwrap());
+        held.go_on();
+        result.get()?;
     }
     assert_eq!(told.iter().take(100).collect::<Vec<_>>(), squares(100));
     assert!((1..=2).contains(&callback_threads()));
