@@ -40,6 +40,7 @@ pub(super) trait Format {
 /// A number, boolean or character.
 pub(super) trait Atom: Serialize + DeserializeOwned {
     /// Whether formats with plain numbers write it as a record does.
+    #[cfg_attr(not(feature = "bincode"), allow(dead_code, reason = "only bincode writes plain numbers"))]
     const IS_PLAIN: bool;
 
     /// Appends its bytes in a record.
