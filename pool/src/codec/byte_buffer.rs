@@ -2,8 +2,6 @@
 
 use std::io::{self, Write};
 
-use super::ItemWriter;
-
 /// A vector for encoded bytes whose growth can fail: without memory for more of them a write is an error, where that
 /// of a vector would abort the program.
 #[derive(Debug, Default)]
@@ -14,10 +12,6 @@ pub(crate) struct ByteBuffer {
 }
 
 impl ByteBuffer {
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// Appends these bytes. Without memory for them, frees all others: they are of no use without the rest.
     #[inline]
     pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -30,11 +24,9 @@ impl ByteBuffer {
 
     #[cold]
     fn grow(&mut self, by: usize) -> io::Result<()> {
-        let Self { bytes, refused } = self;
-        // There may be enough for these bytes, though not for those that a vector allocates ahead.
-        if bytes.try_reserve(by).is_err() && bytes.try_reserve_exact(by).is_err() {
-            *refused = Some(bytes.len().saturating_add(by));
-            *bytes = Vec::new();
+        if try_grow(&mut self.bytes, by).is_err() {
+            self.refused = Some(self.bytes.len().saturating_add(by));
+            self.bytes = Vec::new();
         }
         self.refusal().map_err(|why| io::Error::new(io::ErrorKind::OutOfMemory, why))
     }
@@ -42,14 +34,27 @@ impl ByteBuffer {
     /// An error if there was no memory for all that was written. A `Serialize` impl, or a codec, may have replaced the
     /// error of the write.
     pub(crate) fn refusal(&self) -> Result<(), String> {
-        let Some(len) = self.refused else { return Ok(()) };
-        Err(format!("there is no memory to encode it: the system refuses {len} bytes"))
+        self.refused.map_or(Ok(()), |len| Err(no_memory(len)))
     }
 
     /// The bytes, unless there was no memory for some of them.
     pub(crate) fn finish(self) -> Result<Vec<u8>, String> {
         self.refusal().map(|()| self.bytes)
     }
+}
+
+/// Makes room for `by` more bytes.
+///
+/// # Errors
+/// Why an encoded value cannot grow so long, if there is no memory for that.
+pub(crate) fn try_grow(bytes: &mut Vec<u8>, by: usize) -> Result<(), String> {
+    // There may be enough for these bytes, though not for those that a vector allocates ahead.
+    let grown = bytes.try_reserve(by).or_else(|_| bytes.try_reserve_exact(by));
+    grown.map_err(|_| no_memory(bytes.len().saturating_add(by)))
+}
+
+fn no_memory(len: usize) -> String {
+    format!("there is no memory to encode it: the system refuses {len} bytes")
 }
 
 impl Write for ByteBuffer {
@@ -69,12 +74,6 @@ impl Write for ByteBuffer {
     }
 }
 
-impl ItemWriter for ByteBuffer {
-    fn address_of_next(&self, len: usize) -> usize {
-        self.bytes.address_of_next(len)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,7 +83,7 @@ mod tests {
         let mut buffer = ByteBuffer::default();
         buffer.write_all(&[1, 2, 3]).unwrap();
         assert_eq!(buffer.grow(usize::MAX).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
-        assert_eq!(buffer.len(), 0);
+        assert_eq!(buffer.bytes.len(), 0);
         // It stays an error, even for a `Serialize` impl that goes on.
         let _ = buffer.write_all(&[4]);
         let why = buffer.finish().unwrap_err();

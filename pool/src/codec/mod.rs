@@ -26,7 +26,7 @@ use std::io::Write;
 use serde::de::Expected;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use byte_buffer::ByteBuffer;
+pub(crate) use byte_buffer::{ByteBuffer, try_grow};
 use fault::{Fault, Kind};
 
 /// The most elements without bytes that one value may have, and the most memory, in bytes, that they may take. Their

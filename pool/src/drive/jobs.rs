@@ -1,11 +1,12 @@
 //! The open calls, with the driver's data on each.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 
 use crate::error::{Error, TaskErrorKind};
 use crate::ids::{JobId, ProfileId, TaskIndex};
 use crate::wire::{ChunkHead, ExecFlags, Folding, Packing};
-use crate::work::{FunctionRef, Inbox, JobSpec, Plan, ProfileSpec};
+use crate::work::{FunctionRef, Inbox, Items, JobSpec, Plan, ProfileSpec};
 
 /// The open calls by id, and the profiles of all calls so far.
 #[derive(Default)]
@@ -14,6 +15,10 @@ pub(super) struct Jobs {
     last: JobId,
     /// How many open calls show their progress.
     shown: usize,
+    /// How many of the open calls have a caller that drives them.
+    with_caller: usize,
+    /// Calls that may have new results since the last look.
+    news: Vec<JobId>,
     /// The profiles by id.
     profiles: Vec<ProfileSpec>,
     /// No further calls can be opened.
@@ -27,17 +32,17 @@ pub(super) struct Job {
     task: FunctionRef,
     profile: Option<ProfileId>,
     flags: ExecFlags,
-    /// The length of recent items in bytes.
-    pub(super) item_bytes: usize,
+    /// New items to send.
+    pub(super) items: Items,
+    /// No items will follow these.
+    pub(super) has_all_items: bool,
     pub(super) inbox: Inbox,
-    /// Encoded items to send: those taken back from a worker, and those encoded before the call was opened.
+    /// Items that were taken back from a worker, to send them again.
     retained: HashMap<TaskIndex, Vec<u8>>,
     /// The errors of earlier attempts, for tasks that are retried.
     earlier: HashMap<TaskIndex, Vec<TaskErrorKind>>,
     /// It has ended with an error. Further results are discarded.
     is_cancelled: bool,
-    /// The caller has items that no worker can take now.
-    pub(super) has_items: bool,
     /// Its progress is shown.
     is_shown: bool,
     /// The background driver takes its results.
@@ -45,31 +50,31 @@ pub(super) struct Job {
 }
 
 impl Jobs {
-    /// Opens a call. Returns its id, its plan, and how many items are encoded already.
-    pub(super) fn open(&mut self, spec: JobSpec) -> Result<(JobId, Plan, u64), Error> {
+    /// Opens a call. Returns its id and its plan.
+    pub(super) fn open(&mut self, spec: JobSpec) -> Result<(JobId, Plan), Error> {
         if self.closed || self.refuses {
             return Err(Error::Closed);
         }
-        let JobSpec { task, profile, flags, mut plan, is_shown, is_background, encoded } = spec;
+        let JobSpec { task, profile, flags, mut plan, is_shown, is_background, items } = spec;
         plan.profile = profile.map(|profile| self.id_of(profile));
-        let count = encoded.len() as u64;
         let job = Job {
             task,
             profile: plan.profile,
             flags,
-            item_bytes: 0,
+            has_all_items: items.is_some(),
+            items: items.unwrap_or_default(),
             inbox: Inbox::default(),
-            retained: TaskIndex::default().range(count).zip(encoded).collect(),
+            retained: HashMap::new(),
             earlier: HashMap::new(),
             is_cancelled: false,
-            has_items: false,
             is_shown,
             is_background,
         };
         self.shown += usize::from(is_shown);
+        self.with_caller += usize::from(!is_background);
         self.last = self.last.next();
         self.open.insert(self.last, Box::new(job));
-        Ok((self.last, plan, count))
+        Ok((self.last, plan))
     }
 
     /// The id of this profile; the same for the same functions.
@@ -110,7 +115,22 @@ impl Jobs {
     pub(super) fn close(&mut self, job: JobId) -> bool {
         let closed = self.open.remove(&job);
         self.shown -= usize::from(closed.as_ref().is_some_and(|job| job.is_shown));
+        self.with_caller -= usize::from(closed.as_ref().is_some_and(|job| !job.is_background));
         closed.is_some()
+    }
+
+    /// Whether a call is open that a caller drives, when it is there.
+    pub(super) fn any_with_caller(&self) -> bool {
+        self.with_caller > 0
+    }
+
+    /// The next call that may have new results, once.
+    pub(super) fn next_news(&mut self) -> Option<JobId> {
+        self.news.pop()
+    }
+
+    pub(super) fn clear_news(&mut self) {
+        self.news.clear();
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -135,12 +155,26 @@ impl Jobs {
 
     /// The inbox for results of a call; none if they are discarded.
     pub(super) fn inbox_of(&mut self, job: JobId) -> Option<&mut Inbox> {
+        self.note_news(job);
         self.get_mut(job).filter(|job| !job.is_cancelled).map(|job| &mut job.inbox)
+    }
+
+    /// Notes that the call may have new results.
+    fn note_news(&mut self, job: JobId) {
+        if self.news.last() != Some(&job) {
+            self.news.push(job);
+        }
+    }
+
+    /// The call, whose inbox gets an outcome or the end.
+    pub(super) fn get_for_news(&mut self, job: JobId) -> Option<&mut Job> {
+        self.note_news(job);
+        self.get_mut(job)
     }
 
     /// Ends a call with an error; false if it had ended before.
     pub(super) fn cancel(&mut self, job: JobId, error: Error) -> bool {
-        let Some(job) = self.get_mut(job).filter(|job| job.inbox.end.is_none()) else { return false };
+        let Some(job) = self.get_for_news(job).filter(|job| job.inbox.end.is_none()) else { return false };
         job.fail(error);
         true
     }
@@ -152,6 +186,12 @@ impl Jobs {
             Some(job) => std::mem::swap(&mut job.inbox, empty),
             None => empty.end = Some(Err(Error::Closed)),
         }
+    }
+
+    /// The first call after this one with new items to send.
+    pub(super) fn next_with_items(&self, last: Option<JobId>) -> Option<JobId> {
+        let after = (last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        self.open.range(after).find(|(_, job)| !job.items.is_empty()).map(|(id, _)| *id)
     }
 
     /// Whether the progress of any call is shown.

@@ -71,7 +71,8 @@ mod streams;
 mod worker;
 mod workers;
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -84,7 +85,7 @@ use crate::start::{self, WorkerConfig};
 use crate::supervise::Supervisor;
 use crate::sys::clock::now_ns;
 use crate::sys::identity::Owner;
-use crate::work::{ExitValue, Exits, Feed, Inbox, JobSpec};
+use crate::work::{ExitValue, Exits, Inbox, Items, JobSpec, Unsent};
 
 use poller::Poller;
 pub(crate) use sleepers::Awaits;
@@ -94,8 +95,8 @@ use workers::Workers;
 /// Carries calls out with workers of this machine.
 pub(crate) struct LocalEngine {
     state: Mutex<State>,
-    /// Followers sleep on it.
-    changed: Condvar,
+    /// The number of callers that follow.
+    followers: AtomicUsize,
     poller: Arc<Poller>,
     /// The process that built the pool and owns its workers.
     owner: Owner,
@@ -114,7 +115,7 @@ impl LocalEngine {
         let starter = start::starter(method, workers);
         let workers = Workers::new(starter, Arc::clone(&poller), cpus.into(), policy, method.is_process());
         let state = Mutex::new(State::new(supervisor, workers, Arc::clone(&poller)));
-        Ok(Self { state, changed: Condvar::new(), poller, owner: Owner::here() })
+        Ok(Self { state, followers: AtomicUsize::new(0), poller, owner: Owner::here() })
     }
 
     /// Checks that this process owns the pool. Every public method calls this first, and again after running user code,
@@ -169,11 +170,9 @@ impl LocalEngine {
         if leader {
             self.poller.wake();
         }
-        if followers {
-            self.changed.notify_all();
-        }
         let events = reports.then(|| state.take_events());
         drop(state);
+        followers.into_iter().for_each(|bell| bell.notify_one());
         events.unwrap_or_default().emit();
         result
     }
@@ -189,7 +188,7 @@ impl LocalEngine {
     /// nothing yet.
     pub(crate) fn open(&self, spec: JobSpec) -> Result<JobId, Error> {
         self.change_silently(|state| {
-            let is_encoded = !spec.encoded.is_empty();
+            let is_encoded = spec.items.is_some();
             let job = state.open(spec)?;
             if is_encoded {
                 state.drive();
@@ -198,46 +197,86 @@ impl LocalEngine {
         })
     }
 
-    /// One turn: takes in replies, handles deaths and deadlines, sends items. `taken` is the count and the bytes of
-    /// the results that the caller has taken since its last turn. `watched` is the end of that turn, if the caller has
-    /// run no code of the user's since. Returns when the workers were last watched.
+    /// One turn: takes in replies, handles deaths and deadlines, takes over new items and sends what workers can take.
+    /// `is_last` if no items will follow. `taken` is the count and the bytes of the results that the caller has taken
+    /// since its last turn. `watched` is the end of that turn, if the caller has run no code of the user's since.
     pub(crate) fn turn(
         &self,
         job: JobId,
         taken: (u64, u64),
         watched: Option<u64>,
-        feed: &mut dyn Feed,
+        (items, is_last): (&mut Items, bool),
         inbox: &mut Inbox,
-    ) -> u64 {
+    ) -> Turn {
         // Read before the lock: while this caller waits for the lock, its holder watches the workers.
         let now = now_ns();
         let gap = watched.map(|from| Gap { from, limit: Duration::ZERO, until: now });
-        self.change_at(now, true, |state| {
+        let mut successor = None;
+        let turn = self.change_at(now, true, |state| {
+            state.note_caller();
             state.exclude_suspension(gap);
             state.report_taken(job, taken.0, taken.1);
             state.drive();
-            state.feed(job, feed);
+            state.submit(job, items, is_last);
             state.take_inbox(job, inbox);
-            state.watched_until()
-        })
+            if !inbox.is_empty() {
+                // What follows is code of the user's, for as long as it likes.
+                successor = state.sleepers().take_successor();
+            }
+            Turn { watched_until: state.watched_until(), unsent: state.unsent(job) }
+        });
+        successor.into_iter().for_each(|bell| bell.notify_one());
+        turn
     }
 
-    /// Sleeps until anything awaited may be there; see "Falling asleep" above. May return early. Returns when the
-    /// workers were last watched.
-    pub(crate) fn wait(&self, awaits: Awaits) -> u64 {
+    /// Sleeps until anything awaited may be there, or the limit passes; see "Falling asleep" above. May return early.
+    /// Returns when the workers were last watched.
+    pub(crate) fn wait(&self, awaits: Awaits, limit: Option<Duration>) -> u64 {
         let mut state = self.lock();
+        state.note_caller();
         if state.is_news(awaits) {
             return state.watched_until();
         }
         if state.sleepers().has_leader() {
-            state.sleepers().add_follower(awaits);
-            let mut state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.sleepers().remove_follower(awaits);
-            return state.watched_until();
+            self.follow(state, awaits, limit)
+        } else {
+            self.lead(state, awaits, limit)
         }
+    }
+
+    /// The background thread's sleep: leads if callers are away, and otherwise looks again soon whether they are.
+    pub(crate) fn stand_by(&self) {
+        let mut state = self.lock();
+        if state.is_news(Awaits::Background) {
+            return;
+        }
+        match state.time_to_look() {
+            Some(limit) => {
+                state.sleepers().take_successor().into_iter().for_each(|bell| bell.notify_one());
+                self.follow(state, Awaits::Background, Some(limit))
+            }
+            None => self.lead(state, Awaits::Background, None),
+        };
+    }
+
+    fn follow(&self, mut state: MutexGuard<'_, State>, awaits: Awaits, limit: Option<Duration>) -> u64 {
+        let is_caller = usize::from(awaits != Awaits::Background);
+        self.followers.fetch_add(is_caller, Ordering::Relaxed);
+        let bell = state.sleepers().follow(awaits);
+        let mut state = match limit {
+            None => bell.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(limit) => bell.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0,
+        };
+        state.sleepers().stop_following(awaits, &bell);
+        self.followers.fetch_sub(is_caller, Ordering::Relaxed);
+        state.watched_until()
+    }
+
+    fn lead(&self, mut state: MutexGuard<'_, State>, awaits: Awaits, limit: Option<Duration>) -> u64 {
         let from = state.watched_until();
         let sleep = state.lead(awaits);
         drop(state);
+        let sleep = sleep.map(|sleep| sleep.within(limit));
         let news = sleep.map(|sleep| self.poller.sleep(sleep)).unwrap_or_default();
         let limit = sleep.map_or(Some(Duration::ZERO), |sleep| sleep.limit);
         let now = now_ns();
@@ -245,21 +284,42 @@ impl LocalEngine {
         let mut state = self.lock_at(now);
         state.stop_leading(news);
         state.exclude_suspension(gap);
-        if state.sleepers().has_followers() {
-            self.changed.notify_all();
-        }
         state.watched_until()
     }
 
-    /// Waits until no worker is being started, for a caller that goes away before it waits for results: perhaps nobody
-    /// drives then. Ends early if the call is over.
+    /// Waits until no worker is being started, for a caller that goes away before it waits for results. Ends early if
+    /// the call is over.
     pub(crate) fn wait_started(&self, job: JobId) {
         self.drive_until(|state| state.is_started(job));
+    }
+
+    /// Lets a follower take the lead, because this caller goes away for as long as it likes.
+    pub(crate) fn leave(&self) {
+        if self.followers.load(Ordering::Relaxed) > 0 {
+            self.hand_over();
+        }
+    }
+
+    #[cold]
+    fn hand_over(&self) {
+        let successor = self.lock().sleepers().take_successor();
+        successor.into_iter().for_each(|bell| bell.notify_one());
+    }
+
+    /// Whether any stream is open.
+    pub(crate) fn has_streams(&self) -> bool {
+        self.lock().has_streams()
+    }
+
+    /// Whether the background thread has anything to do: a call is open.
+    pub(crate) fn needs_background(&self) -> bool {
+        self.lock().needs_background()
     }
 
     /// Closes a call: its caller no longer waits for it.
     pub(crate) fn close(&self, job: JobId) {
         self.change(|state| state.close(job));
+        self.leave();
     }
 
     /// Waits until no worker has a task of a closed call: each task was answered, was recalled before it began, or its
@@ -297,7 +357,7 @@ impl LocalEngine {
             if over {
                 return;
             }
-            self.wait(awaits);
+            self.wait(awaits, None);
         }
     }
 
@@ -332,11 +392,6 @@ impl LocalEngine {
             jobs.for_each(|job| state.close(job));
             state.take_wakers()
         })
-    }
-
-    /// Whether the background driver is needed for an open stream.
-    pub(crate) fn has_streams(&self) -> bool {
-        self.lock().has_streams()
     }
 }
 
@@ -434,6 +489,14 @@ impl LocalEngine {
     pub(crate) fn timeline(&self) -> Timeline {
         self.lock().timeline()
     }
+}
+
+/// What a caller learns from a turn of its call.
+pub(crate) struct Turn {
+    /// When the workers were last watched.
+    pub(crate) watched_until: u64,
+    /// How much of what the call has submitted was not sent yet.
+    pub(crate) unsent: Unsent,
 }
 
 /// A time in which no caller watched the workers, and how long it should have lasted at most.

@@ -72,6 +72,13 @@ pub(super) struct Sleep {
     pub(super) limit: Option<Duration>,
 }
 
+impl Sleep {
+    /// The same sleep, no longer than this.
+    pub(super) fn within(self, limit: Option<Duration>) -> Self {
+        Self { limit: self.limit.into_iter().chain(limit).min() }
+    }
+}
+
 impl Poller {
     pub(crate) fn new() -> io::Result<Self> {
         let set = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(named("epoll_create"))?;

@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use super::checks::Checks;
 use super::clock::Clock;
-use super::feed::Scratch;
 use super::jobs::{Job, Jobs};
 use super::poller::Poller;
 use super::sleepers::Sleepers;
@@ -27,9 +26,9 @@ use crate::observe::Observer;
 use crate::observe::events::Events;
 use crate::observe::insights::Insights;
 use crate::observe::timeline::Timeline;
-use crate::supervise::{Action, Event, Grant, Head, Supervisor, Work};
+use crate::supervise::{Action, Event, Grant, Head, Supervisor};
 use crate::wire::{ChunkHead, Failure};
-use crate::work::{Exits, Inbox, JobSpec, TaskFailure};
+use crate::work::{Exits, Inbox, JobSpec, TaskFailure, Unsent};
 
 pub(super) struct State {
     supervisor: Supervisor,
@@ -42,7 +41,6 @@ pub(super) struct State {
     spin: Spin,
     clock: Clock,
     poller: Arc<Poller>,
-    scratch: Scratch,
     /// Empty between events; kept for its memory.
     actions: Vec<Action>,
     /// Empty between turns; kept for its memory.
@@ -64,7 +62,6 @@ impl State {
             spin: Spin::new(crate::sys::cpu::cpu_count()),
             clock: Clock::new(),
             poller,
-            scratch: Scratch::default(),
             actions: Vec::new(),
             active: Vec::new(),
             is_shutting_down: false,
@@ -97,8 +94,17 @@ impl State {
         self.workers.timeline(&self.observer)
     }
 
+    /// Notes that a caller takes a turn.
+    pub(super) fn note_caller(&mut self) {
+        self.sleepers.drives(self.clock.now());
+    }
+
     pub(super) fn grant(&self, job: JobId) -> Option<Grant> {
         self.supervisor.grant(job)
+    }
+
+    pub(super) fn job_mut(&mut self, job: JobId) -> Option<&mut Job> {
+        self.jobs.get_mut(job)
     }
 
     /// The parts needed to send items of the call to the worker.
@@ -106,10 +112,10 @@ impl State {
         &mut self,
         worker: WorkerId,
         job: JobId,
-    ) -> Option<(&mut WorkerHandle, &mut Job, &mut Scratch)> {
+    ) -> Option<(&mut WorkerHandle, &mut Job)> {
         let (spin_ns, asleep) = (self.spin.allowed_ns(), self.sleepers.has_leader());
         let handle = self.workers.get_to_send(worker, spin_ns, asleep)?;
-        Some((handle, self.jobs.get_mut(job)?, &mut self.scratch))
+        Some((handle, self.jobs.get_mut(job)?))
     }
 
     // ---- calls ----
@@ -119,11 +125,11 @@ impl State {
             return Err(Error::DescriptorsClosed);
         }
         let task = spec.task;
-        let (job, plan, encoded) = self.jobs.open(spec)?;
+        let (job, plan) = self.jobs.open(spec)?;
         self.workers.prepare(self.supervisor.all_ended());
         self.is_shutting_down = false;
         self.observer.job_opened(job, task, self.clock.now());
-        self.handle(Event::Opened { job, plan: Box::new(plan), encoded });
+        self.handle(Event::Opened { job, plan: Box::new(plan), encoded: 0 });
         Ok(job)
     }
 
@@ -167,18 +173,23 @@ impl State {
         self.handle(Event::InputEnded { job });
     }
 
-    /// Sets whether the caller has items that no worker can take now.
-    pub(super) fn set_has_items(&mut self, job: JobId, has_items: bool) {
-        if let Some(job) = self.jobs.get_mut(job) {
-            job.has_items = has_items;
-        }
+    /// How much of what the call has submitted was not sent yet.
+    pub(super) fn unsent(&self, job: JobId) -> Unsent {
+        let of = |job: &Job| Unsent { items: job.items.len(), bytes: job.items.bytes() };
+        self.jobs.get(job).map(of).unwrap_or_default()
     }
 
-    /// Notes how many items the caller has at hand, and starts the workers that they want.
-    pub(super) fn set_waiting(&mut self, job: JobId, items: u64) {
+    /// Starts the workers that the call's items want.
+    pub(super) fn set_waiting(&mut self, job: JobId) {
+        let items = self.unsent(job).items;
         if self.supervisor.set_waiting(job, items) {
             self.handle(Event::Wanted);
         }
+    }
+
+    /// Whether the call is over, or no worker is being started.
+    pub(super) fn is_started(&self, job: JobId) -> bool {
+        !self.workers.are_any_starting() || self.jobs.get(job).is_none_or(|job| job.inbox.end.is_some())
     }
 
     /// Swaps the call's inbox with an empty one.
@@ -189,12 +200,6 @@ impl State {
             self.flush_output();
         }
     }
-
-    /// Whether the call is over, or no worker is being started.
-    pub(super) fn is_started(&self, job: JobId) -> bool {
-        !self.workers.are_any_starting() || self.jobs.get(job).is_none_or(|job| job.inbox.end.is_some())
-    }
-
     pub(super) fn is_idle(&self) -> bool {
         self.supervisor.is_idle()
     }
@@ -299,9 +304,12 @@ impl State {
         let mut last = None;
         while let Some(job) = self.supervisor.next_with_backlog(last) {
             last = Some(job);
-            while let Some(Grant { worker, work: Work::Again { index, .. } }) = self.supervisor.grant(job) {
-                self.send_retained(job, worker, index);
-            }
+            self.feed(job);
+        }
+        let mut last = None;
+        while let Some(job) = self.jobs.next_with_items(last) {
+            last = Some(job);
+            self.feed(job);
         }
     }
 
@@ -354,7 +362,7 @@ impl State {
             Action::FailTask { bytes, worker, unit, job, index, attempts, cause } => {
                 let kind = self.workers.kind_of(worker, cause);
                 let end = self.workers.end_notes(worker, cause);
-                let job = self.jobs.get_mut(job)?;
+                let job = self.jobs.get_for_news(job)?;
                 self.observer.attempt_lost(worker, job.task(), index, &kind);
                 let handle = self.workers.get_mut(worker);
                 let item = handle.and_then(|handle| handle.take_item_for_error(unit, cause, &kind));
@@ -371,11 +379,11 @@ impl State {
             }
             Action::Fail { job, worker, cause } => {
                 let init = self.jobs.init_of(job);
-                let job = self.jobs.get_mut(job)?;
+                let job = self.jobs.get_for_news(job)?;
                 job.fail(self.workers.why_failed(worker, cause, job.task(), init));
             }
             Action::ExitLost { worker, cause } => self.workers.lose_exit(worker, cause),
-            Action::Complete { job } => self.jobs.get_mut(job).into_iter().for_each(Job::complete),
+            Action::Complete { job } => self.jobs.get_for_news(job).into_iter().for_each(Job::complete),
         }
         None
     }

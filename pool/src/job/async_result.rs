@@ -6,11 +6,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use super::Job;
 use super::call::decode;
 use super::cancel::{CallSlot, CancelHandle};
+use super::input::InputBuffer;
 use super::room::Places;
-use super::{Job, input};
-use crate::codec::{ByteBuffer, Codec};
+use crate::codec::Codec;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::ids::JobId;
@@ -469,39 +470,32 @@ where
         self.check_cancelled()?;
         let mut spec = self.spec(plan)?;
         let codec = self.pool.config().codec;
-        let most = usize::try_from(self.options.max_items()).unwrap_or(usize::MAX);
+        let most = self.options.max_items();
         let room = self.pool.background().room().filter(|_| places.is_none());
-        let free = room.map_or(usize::MAX, |room| room.free());
-        let refusal = |items: usize| if items > free { room.map(|room| room.busy()) } else { None };
-        if let Some(busy) = refusal(items.size_hint().0.min(most)) {
+        let free = room.map_or(u64::MAX, |room| room.free() as u64);
+        let refusal = |items: u64| if items > free { room.map(|room| room.busy()) } else { None };
+        if let Some(busy) = refusal(most.min(items.size_hint().0 as u64)) {
             return Err(busy);
         }
         // One item beyond the free places shows that there is no room; no others are pulled then.
-        for (index, item) in items.take(most.min(free.saturating_add(1))).enumerate() {
-            let mut bytes = ByteBuffer::default();
-            let written = input::encode::<T>(codec, &item, &mut bytes);
-            let bytes = bytes.finish().and_then(|bytes| written.map(|()| bytes)).map_err(|why| {
-                let kind = crate::error::TaskErrorKind::Encode(crate::text::cut(why));
-                crate::error::TaskError::new(T::name(), index, 0, 1, None, kind)
-            })?;
-            spec.encoded.push(bytes);
-        }
-        if let Some(busy) = refusal(spec.encoded.len()) {
+        let items = InputBuffer::<T, _>::new(items, most.min(free.saturating_add(1)), codec).into_all();
+        let tasks = items.len();
+        if let Some(busy) = refusal(tasks) {
             return Err(busy);
         }
         let places = match room {
-            Some(room) => Some(room.take(spec.encoded.len())?),
+            Some(room) => Some(room.take(tasks as usize)?),
             None => places,
         };
-        let tasks = spec.encoded.len() as u64;
         let progress = self.options.progress.take().and_then(|request| Progress::new(request, Some(tasks)));
         let completion = Arc::new(Completion::default());
-        if spec.encoded.is_empty() {
+        if tasks == 0 {
             progress.iter().for_each(|progress| progress.end(End::Done));
             let nobody_waits = completion.complete(Ok(Arrivals::new(Vec::new(), Vec::new())));
             debug_assert!(nobody_waits.is_none());
             return Ok(AsyncResult::new(completion, read, Weak::new(), JobId::default()));
         }
+        spec.items = Some(items);
         let engine = self.pool.engine();
         let job = self.pool.background().submit(engine, spec, &completion, progress, places)?;
         if let Some(call) = self.options.cancel.get() {

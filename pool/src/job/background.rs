@@ -1,7 +1,9 @@
-//! The background driver: a thread of the pool that drives asynchronous calls and streams while there are any. It runs
-//! none of the user's callbacks: see [`callbacks`](super::callbacks).
+//! The background driver: a thread of the pool that drives asynchronous calls and streams while there are any, and other
+//! calls while their callers are away, in code of the user's. It runs none of the user's callbacks: see
+//! [`callbacks`](super::callbacks).
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle, current};
 use std::time::Duration;
@@ -9,7 +11,7 @@ use std::time::Duration;
 use super::async_result::{Arrivals, Completion, run_callback};
 use super::callbacks::{Callbacks, Notice, wake};
 use super::room::{Places, Room};
-use crate::engine::{Awaits, Engine};
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::ids::JobId;
 use crate::observe::End;
@@ -24,6 +26,8 @@ pub(crate) struct BackgroundDriver {
     state: Mutex<State>,
     /// Results were delivered.
     delivered: Condvar,
+    /// Whether the thread runs. Changed under the lock, and read without it.
+    is_running: AtomicBool,
     callbacks: Arc<Callbacks>,
     /// Where the number of outstanding tasks is bounded.
     room: Option<Arc<Room>>,
@@ -36,7 +40,6 @@ const CALLBACKS_END: Duration = Duration::from_millis(500);
 struct State {
     calls: HashMap<JobId, PendingCall>,
     thread: Option<JoinHandle<()>>,
-    is_running: bool,
     /// The thread delivers results of calls that it has closed.
     is_delivering: bool,
 }
@@ -152,14 +155,22 @@ impl BackgroundDriver {
         self.start(&mut state, engine)
     }
 
+    /// Stands by while the caller of an open call goes away. Without a thread for that, the call goes on when its
+    /// caller is back.
+    pub(super) fn stand_by(self: &Arc<Self>, engine: &Arc<Engine>) {
+        if !self.is_running.load(Ordering::SeqCst) {
+            let _ = self.start(&mut self.lock(), engine);
+        }
+    }
+
     /// Starts the thread unless it is running.
     fn start(self: &Arc<Self>, state: &mut State, engine: &Arc<Engine>) -> Result<(), Error> {
-        if !state.is_running {
+        if !self.is_running.load(Ordering::SeqCst) {
             let (driver, engine) = (Arc::clone(self), Arc::clone(engine));
             expect_own();
             let thread = Builder::new().name("pool background".into()).spawn(move || driver.run(&engine));
             state.thread = Some(thread.map_err(|error| Error::start("the background thread", error))?);
-            state.is_running = true;
+            self.is_running.store(true, Ordering::SeqCst);
             self.callbacks.keep();
         }
         Ok(())
@@ -182,7 +193,7 @@ impl BackgroundDriver {
         }
         let calls = {
             let mut state = self.lock();
-            state.is_running = false;
+            self.is_running.store(false, Ordering::SeqCst);
             self.note_delivered(&mut state);
             std::mem::take(&mut state.calls)
         };
@@ -212,17 +223,24 @@ impl BackgroundDriver {
         // A subscriber may have forked: the copy of this thread, alone in the child, has nothing to serve.
         while engine.is_here() {
             let (mut over, mut notices) = (Vec::new(), Vec::new());
-            let wakers = {
+            let (wakers, is_alone) = {
                 let mut state = self.lock();
                 self.note_delivered(&mut state);
-                if state.calls.is_empty() && !engine.has_streams() {
-                    state.is_running = false;
-                    self.callbacks.let_end();
-                    return;
+                if state.calls.is_empty() && !engine.needs_background() {
+                    self.is_running.store(false, Ordering::SeqCst);
+                    // A call that was opened just before may have seen the thread running.
+                    if !engine.needs_background() {
+                        self.callbacks.let_end();
+                        // Callers may have followed this thread.
+                        engine.leave();
+                        return;
+                    }
+                    self.is_running.store(true, Ordering::SeqCst);
                 }
                 let State { calls, is_delivering, .. } = &mut *state;
                 let jobs: Vec<JobId> = calls.keys().copied().collect();
-                engine.turn_background(jobs.into_iter(), |job, news| {
+                let is_alone = jobs.is_empty() && !engine.has_streams();
+                let wakers = engine.turn_background(jobs.into_iter(), |job, news| {
                     let Some(call) = calls.get_mut(&job) else { return true };
                     let (done, failed) = news.outcomes();
                     let progress = call.progress.clone();
@@ -234,16 +252,20 @@ impl BackgroundDriver {
                         over.extend(calls.remove(&job));
                     }
                     is_over
-                })
+                });
+                (wakers, is_alone)
             };
-            // Only now: this runs observers' code, and no lock of this driver may be held then.
-            engine.tell();
+            // Only now: this runs observers' code, and no lock of this driver may be held then. Where it only stands by,
+            // callers do this: what their calls report is told by the time that they end.
+            if !is_alone {
+                engine.tell();
+            }
             // Much may have happened meanwhile: take another turn before sleeping.
             let is_idle = over.is_empty() && wakers.is_empty();
             notices.extend(over.into_iter().filter_map(PendingCall::finish));
             self.callbacks.post(wakers.into_iter().map(wake).chain(notices));
             if is_idle {
-                engine.wait(Awaits::Background);
+                engine.stand_by();
             }
         }
     }
@@ -302,8 +324,8 @@ mod tests {
             progress: None,
             places: None,
         };
+        driver.is_running.store(true, Ordering::SeqCst);
         let mut state = driver.lock();
-        state.is_running = true;
         state.calls.insert(JobId::new(1), call);
         drop(state);
         (driver, completion)
@@ -326,7 +348,7 @@ mod tests {
             };
             driver.serve_despite_panics(serve, give_up);
             assert_eq!(rounds.get(), MOST_PANICS);
-            assert!(!driver.lock().is_running, "the next call starts a thread");
+            assert!(!driver.is_running.load(Ordering::SeqCst), "the next call starts a thread");
             match completion.content().as_deref() {
                 Some(Err(Error::Cancelled)) if gives_up => {}
                 Some(Err(error @ Error::Start { .. })) if !gives_up => {
@@ -347,7 +369,10 @@ mod tests {
         };
         driver.serve_despite_panics(serve, || driver.lock().calls.clear());
         assert_eq!(rounds.get(), 2);
-        assert!(driver.lock().is_running, "it has ended as it always does: that says so itself");
+        assert!(
+            driver.is_running.load(Ordering::SeqCst),
+            "it has ended as it always does: that says so itself"
+        );
         assert!(matches!(completion.content().as_deref(), Some(Err(Error::Cancelled))));
     }
 }

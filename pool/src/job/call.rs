@@ -1,18 +1,23 @@
 //! A running call as its caller drives it: sends items, receives outcomes.
 
+use std::time::Duration;
+
 use crate::codec::Codec;
 use crate::engine::{Awaits, Engine};
 use crate::error::{Error, TaskError, TaskErrorKind};
 use crate::ids::{JobId, TaskIndex};
 use crate::observe::End;
 use crate::observe::progress::Progress;
+use crate::options::StartMethod;
 use crate::task::{Output, Task, show};
 use crate::work::{Arrival, Inbox, Outcome, TaskFailure};
 use crate::{text, unwind};
 
+use super::PoolHandle;
 use super::input::InputBuffer;
 
 pub(super) struct Call<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
+    pool: &'p PoolHandle,
     engine: &'p Engine,
     pub(super) job: JobId,
     pub(super) input: InputBuffer<'i, T, I>,
@@ -22,13 +27,20 @@ pub(super) struct Call<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     inbox: Inbox,
     /// The results of one arrival; kept between turns for its allocation.
     values: Vec<T::Output>,
-    /// How many outcomes the last turn brought.
+    /// At most this many items may be pulled whose outcomes the caller has not taken.
+    bound: Option<u64>,
+    /// How many outcomes the last turn brought, and how many came in all.
     received: u64,
+    received_so_far: u64,
+    /// How many results the caller took before the last turn.
+    taken: u64,
     /// How many results the caller took since the last turn, and their bytes, where those are bounded.
     pub(super) consumed: u64,
     pub(super) consumed_bytes: u64,
     /// When the engine last checked the workers, in nanoseconds; `None` if the user's code has run since.
     pub(super) last_check: Option<u64>,
+    /// The engine may have tasks of it.
+    is_under_way: bool,
     /// Whether to wait, at the end, until no worker is at work on the call.
     quiesces: bool,
     progress: Option<Progress>,
@@ -36,26 +48,31 @@ pub(super) struct Call<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
 
 impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
     pub(super) fn new(
-        engine: &'p Engine,
+        pool: &'p PoolHandle,
         job: JobId,
         input: InputBuffer<'i, T, I>,
-        chunk: u64,
+        (chunk, bound): (u64, Option<u64>),
         codec: Codec,
         quiesces: bool,
         progress: Option<Progress>,
     ) -> Self {
         Self {
-            engine,
+            pool,
+            engine: pool.engine(),
             job,
             input,
             chunk,
             codec,
             inbox: Inbox::default(),
             values: Vec::new(),
+            bound,
             received: 0,
+            received_so_far: 0,
+            taken: 0,
             consumed: 0,
             consumed_bytes: 0,
             last_check: None,
+            is_under_way: false,
             quiesces,
             progress,
         }
@@ -69,9 +86,52 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
         self.engine.check()
     }
 
-    /// Waits until no worker is being started, or the call is over.
+    /// What the caller waits for.
+    fn awaits(&self) -> Awaits {
+        if self.input.is_over() { Awaits::Results(self.job) } else { Awaits::Job(self.job) }
+    }
+
+    /// Lets the background thread, or another caller, drive while this caller runs code of the user's that may take
+    /// long. Under `Fork` there is no such thread: it would forbid to fork the program anew.
+    pub(super) fn leave(&self) {
+        if self.pool.config().method != StartMethod::Fork {
+            self.pool.background().stand_by(self.pool.engine());
+        }
+        self.engine.leave();
+    }
+
+    /// Waits until no worker is being started, or the call is over. For a caller that goes away where nobody stands by.
     pub(super) fn wait_started(&self) {
-        self.engine.wait_started(self.job);
+        if self.pool.config().method == StartMethod::Fork {
+            self.engine.wait_started(self.job);
+        }
+    }
+
+    /// How many items may be pulled from the input.
+    fn room(&self) -> u64 {
+        self.bound.map_or(u64::MAX, |bound| {
+            bound.saturating_add(self.taken + self.consumed).saturating_sub(self.input.pulled())
+        })
+    }
+
+    /// Whether only the input can bring the call further.
+    pub(super) fn needs_input(&self) -> bool {
+        self.input.needs_pull() && self.room() > 0
+    }
+
+    /// Whether the last turn brought outcomes.
+    pub(super) fn has_received(&self) -> bool {
+        self.received > 0
+    }
+
+    /// Whether outcomes are to come for items that were pulled.
+    pub(super) fn is_any_under_way(&self) -> bool {
+        self.input.pulled() > self.received_so_far
+    }
+
+    /// After how many results that the caller has taken the engine is to know, because workers may wait for the room.
+    pub(super) fn is_report_due(&self) -> bool {
+        self.bound.is_some_and(|bound| self.consumed > bound / 4)
     }
 
     /// Takes one turn: sends items and hands outcomes to `on_outcome`, as [`decode`] does. With `wait`, sleeps if there
@@ -79,16 +139,43 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
     pub(super) fn turn(
         &mut self,
         wait: bool,
+        on_outcome: impl FnMut(TaskIndex, u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
+    ) -> Option<Result<(), Error>> {
+        if self.is_under_way && !self.input.is_over() {
+            self.leave();
+        }
+        // The input may take long: that must not count as time in which the engine failed to check the workers.
+        let pull_time = self.input.pull(self.chunk, self.room(), self.bound.is_some()).as_nanos() as u64;
+        let over = self.receive(pull_time, on_outcome);
+        if over.is_none() && self.received == 0 && wait && !self.needs_input() {
+            self.last_check = Some(self.engine.wait(self.awaits(), None));
+        }
+        over
+    }
+
+    /// Waits for results, at most this long, and not for the input. May return early.
+    pub(super) fn wait_for_results(&mut self, limit: Duration) {
+        self.last_check = Some(self.engine.wait(Awaits::Results(self.job), Some(limit)));
+    }
+
+    /// Takes one turn without a look at the input, which has just taken `pull_time`.
+    pub(super) fn receive(
+        &mut self,
+        pull_time: u64,
         mut on_outcome: impl FnMut(TaskIndex, u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
     ) -> Option<Result<(), Error>> {
-        // The input may take long: that must not count as time in which the engine failed to check the workers.
-        let pull_time = self.input.pull(self.chunk).as_nanos() as u64;
+        self.received = 0;
         if let Err(forked) = self.check() {
             return Some(Err(forked));
         }
         let last_check = self.last_check.take().map(|at| at.saturating_add(pull_time));
         let consumed = (std::mem::take(&mut self.consumed), std::mem::take(&mut self.consumed_bytes));
-        let checked = self.engine.turn(self.job, consumed, last_check, &mut self.input, &mut self.inbox);
+        self.taken += consumed.0;
+        let is_over = self.input.is_over();
+        let items = (&mut self.input.encoded, is_over);
+        let turn = self.engine.turn(self.job, consumed, last_check, items, &mut self.inbox);
+        self.input.unsent = turn.unsent;
+        self.is_under_way = true;
         if let (Some(progress), Some(tasks)) = (&self.progress, self.input.total()) {
             progress.set_total(tasks);
         }
@@ -96,10 +183,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
             if let Some(progress) = &self.progress {
                 progress.count(0, 0);
             }
-            self.last_check = Some(checked);
-            if wait && !self.input.needs_pull() {
-                self.last_check = Some(self.engine.wait(Awaits::Job(self.job)));
-            }
+            self.last_check = Some(turn.watched_until);
             return None;
         }
         let mut inbox = std::mem::take(&mut self.inbox);
@@ -122,6 +206,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
         inbox.clear();
         self.inbox = inbox;
         self.received = done + failed;
+        self.received_so_far += self.received;
         if let Some(progress) = &self.progress {
             progress.count(done, failed);
         }

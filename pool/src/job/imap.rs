@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::iter::FusedIterator;
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use super::MOST_HELD_BYTES;
 use super::call::Call;
-use crate::error::Error;
+use crate::error::{Error, TaskError};
 use crate::ids::TaskIndex;
 use crate::task::Task;
 
@@ -22,9 +23,16 @@ pub(super) struct Results<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     over: Option<Result<(), Error>>,
 }
 
+/// Even a caller that will not wait for results waits this long before a slow input is asked.
+const SHORT: Duration = Duration::from_millis(1);
+
 /// After the caller has taken this many bytes of results, the engine gets a report at once, not only when none are
 /// left: workers may be waiting for that space.
 const REPORT_BYTES: u64 = MOST_HELD_BYTES / 4;
+
+/// Keeps the outcomes of a task, or of several that follow each other.
+type Keep<'k, T> =
+    dyn FnMut(TaskIndex, u64, Result<&mut Vec<<T as Task>::Output>, TaskError>) -> Result<(), Error> + 'k;
 
 /// A result that the caller has not taken yet, and how many bytes it counts as.
 struct Buffered<R> {
@@ -33,7 +41,16 @@ struct Buffered<R> {
 }
 
 impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
-    pub(super) fn new(call: Result<Call<'p, 'i, T, I>, Error>, ordered: bool, workers: usize) -> Self {
+    /// `is_patient` if it may wait for results before it asks the input; a stream may not.
+    pub(super) fn new(
+        mut call: Result<Call<'p, 'i, T, I>, Error>,
+        ordered: bool,
+        workers: usize,
+        is_patient: bool,
+    ) -> Self {
+        if let (true, Ok(call)) = (is_patient, &mut call) {
+            call.input.be_patient();
+        }
         let call = call.map_err(Some);
         let mut results =
             Self { call, ready: VecDeque::new(), next: TaskIndex::default(), ordered, over: None };
@@ -48,19 +65,37 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
         results
     }
 
-    /// Waits until no worker is being started: the caller may do anything before it asks for a result, and perhaps
-    /// nobody drives then.
-    fn wait_started(&self) {
-        if let Ok(call) = &self.call {
-            call.wait_started();
+    /// Takes one turn of the call. With `wait`, sleeps if nothing has arrived. Results that are under way come first:
+    /// the input is not asked while they may arrive soon, unless it is fast.
+    pub(super) fn turn(&mut self, wait: bool) {
+        let Ok(call) = &mut self.call else { return };
+        if let Some(patience) = call.input.patience().filter(|_| call.is_any_under_way()) {
+            let deadline = Instant::now() + patience;
+            loop {
+                let has_received = self.turn_with(|call, keep| call.receive(0, keep));
+                if has_received || (!wait && patience > SHORT) {
+                    return;
+                }
+                let left = deadline.saturating_duration_since(Instant::now());
+                let Ok(call) = &mut self.call else { return };
+                if left.is_zero() {
+                    call.input.has_waited_in_vain();
+                    break;
+                }
+                call.wait_for_results(left);
+            }
         }
+        self.turn_with(|call, keep| call.turn(wait, keep));
     }
 
-    /// Takes one turn of the call. With `wait`, sleeps if nothing has arrived.
-    pub(super) fn turn(&mut self, wait: bool) {
+    /// Keeps the results that a turn of the call brings. Returns whether it has brought any, or the end.
+    fn turn_with(
+        &mut self,
+        turn: impl FnOnce(&mut Call<'p, 'i, T, I>, &mut Keep<'_, T>) -> Option<Result<(), Error>>,
+    ) -> bool {
         let Self { call, ready, next, ordered, over } = self;
-        let Ok(call) = call else { return };
-        *over = call.turn(wait, |index, bytes, values| {
+        let Ok(call) = call else { return true };
+        *over = turn(call, &mut |index, bytes, values| {
             let mut position = if *ordered { (index - *next) as usize } else { ready.len() };
             match values {
                 Ok(values) => {
@@ -73,6 +108,13 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
             }
             Ok(())
         });
+        over.is_some() || call.has_received()
+    }
+
+    /// Tells the engine which results the caller has taken. Asks the input only if it is fast.
+    fn report(&mut self) {
+        let is_fast = self.call.as_ref().is_ok_and(|call| call.input.patience().is_none());
+        self.turn_with(|call, keep| if is_fast { call.turn(false, keep) } else { call.receive(0, keep) });
     }
 
     /// Returns the next result if it has arrived; `None` when there are no more, and the call is closed.
@@ -85,9 +127,9 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
             self.call = Err(Some(forked));
             return Poll::Ready(None);
         }
-        if self.over.is_none() && self.call.as_ref().is_ok_and(|call| call.consumed_bytes >= REPORT_BYTES) {
-            // Workers may be waiting for this space.
-            self.turn(false);
+        let is_due = |call: &Call<'p, 'i, T, I>| call.consumed_bytes >= REPORT_BYTES || call.is_report_due();
+        if self.over.is_none() && self.call.as_ref().is_ok_and(is_due) {
+            self.report();
         }
         if let Some(Some(_)) = self.ready.front() {
             self.next += 1;
@@ -171,8 +213,12 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Imap<'p, 'i, T, I> {
     ) -> Self {
         // A call that never opened has no end to act on.
         let finish = call.is_ok().then(|| Box::new(finish) as _);
-        let results = Results::new(call, ordered, workers);
-        results.wait_started();
+        let results = Results::new(call, ordered, workers, true);
+        if let Ok(call) = &results.call {
+            // The caller may do anything before it asks for a result.
+            call.leave();
+            call.wait_started();
+        }
         Self { results, finish }
     }
 }

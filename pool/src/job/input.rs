@@ -1,25 +1,32 @@
-//! The input of a call: the caller's iterator, and items that were pulled from it ahead of time.
+//! The input of a call: the caller's iterator, and the items that were pulled from it ahead of time, encoded. Both run
+//! the user's code, so both happen outside any lock.
 
-use std::collections::VecDeque;
 use std::iter::Fuse;
 use std::time::{Duration, Instant};
 
+use super::patience::Patience;
 use crate::codec::Codec;
-use crate::codec::ItemWriter;
 use crate::task::Task;
 use crate::unwind;
-use crate::work::{ChunkWriter, Feed, Unwritten};
+use crate::work::{Items, MUCH, Unsent};
 
-/// At most this many items are buffered, unless a chunk needs more.
-const MOST_BUFFERED: usize = 2048;
+/// At most this many items are pulled ahead, unless a chunk needs more.
+const MOST_AHEAD: usize = 2048;
 /// Pulling stops after about this time, so that a slow input does not delay work and results that are there already.
 const PULL_TIME: Duration = Duration::from_micros(50);
 
 pub(super) struct InputBuffer<'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     items: Fuse<I>,
-    buffer: VecDeque<T::Item<'i>>,
-    /// How many items to buffer at the next pull: grows while the input is fast.
+    /// Items that were pulled and not encoded yet; kept between pulls for its memory.
+    raw: Vec<T::Item<'i>>,
+    /// Items for the engine.
+    pub(super) encoded: Items,
+    /// What the engine had not sent yet after the last turn.
+    pub(super) unsent: Unsent,
+    /// How many items to pull ahead at the next pull: grows while the input is fast.
     batch: usize,
+    /// For an iterator of results: whether to wait for those before the input is asked.
+    patience: Option<Patience>,
     /// How many items were pulled from the input, and how many more may be.
     pulled: u64,
     left: u64,
@@ -31,8 +38,11 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> InputBuffer<'i, T, I> {
     pub(super) fn new(items: I, most: u64, codec: Codec) -> Self {
         Self {
             items: items.fuse(),
-            buffer: VecDeque::new(),
+            raw: Vec::new(),
+            encoded: Items::default(),
+            unsent: Unsent::default(),
             batch: 1,
+            patience: None,
             pulled: 0,
             left: most,
             last: most == 0,
@@ -40,30 +50,96 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> InputBuffer<'i, T, I> {
         }
     }
 
-    /// Buffers items: at least a chunk of them, more while the input is fast. Returns how long the input took.
-    pub(super) fn pull(&mut self, chunk: u64) -> Duration {
-        let least = usize::try_from(chunk).unwrap_or(usize::MAX);
-        let enough = least.max(self.batch);
-        if self.last || self.buffer.len() >= enough {
+    /// Makes an iterator of results wait for those before the input is asked.
+    pub(super) fn be_patient(&mut self) {
+        self.patience = Some(Patience::new(self.items.size_hint().0 > 0));
+    }
+
+    /// How long to wait for results before the input is asked; nothing if it is fast or over.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        self.patience.as_ref().filter(|patience| !self.last && !patience.trusts()).map(Patience::time)
+    }
+
+    /// Notes that no result came in that time.
+    pub(super) fn has_waited_in_vain(&mut self) {
+        self.patience.iter_mut().for_each(Patience::has_waited_in_vain);
+    }
+
+    /// Pulls and encodes items, at most `room`: a chunk of them, and more while the input is fast; all that there is
+    /// room for if that is `limited`. Returns how long it took.
+    pub(super) fn pull(&mut self, chunk: u64, room: u64, is_limited: bool) -> Duration {
+        let is_slow = self.patience.as_ref().is_some_and(|patience| !patience.trusts());
+        let most = self.ahead().saturating_add(room);
+        let enough = match (is_slow, is_limited) {
+            (true, _) => self.ahead().saturating_add(chunk),
+            (false, true) => most,
+            (false, false) => chunk.max(self.batch as u64),
+        };
+        let enough = enough.min(most);
+        if self.last || self.ahead() >= enough {
             return Duration::ZERO;
         }
         let began = Instant::now();
         // Batches are large only while the input is fast: then one look at the clock does for several items.
-        let step = (self.batch / 32).max(1);
+        let step = if is_slow { 1 } else { (self.batch as u64 / 32).max(1) };
         let mut took = Duration::ZERO;
-        while !self.last && self.buffer.len() < enough && took <= PULL_TIME {
-            let before = self.buffer.len();
-            let wanted = self.left.min(step.min(enough - before) as u64);
-            self.buffer.extend(self.items.by_ref().take(wanted as usize));
-            let got = (self.buffer.len() - before) as u64;
-            self.pulled += got;
-            self.left = if got < wanted { 0 } else { self.left - got };
-            self.last = self.left == 0;
+        while !self.last && self.ahead() < enough && (took <= PULL_TIME || is_slow) && !self.is_much() {
+            let asked = self.patience.as_ref().filter(|_| is_slow).map(Patience::ask);
+            self.pull_at_most(step.min(enough - self.ahead()));
             took = began.elapsed();
+            match (&mut self.patience, asked) {
+                (Some(patience), Some(asked)) => patience.answered(&asked),
+                (Some(patience), None) => patience.answered_at_once(took),
+                (None, _) => {}
+            }
         }
         self.batch =
-            if took < PULL_TIME { (self.batch * 2).min(MOST_BUFFERED) } else { (self.batch / 2).max(1) };
+            if took < PULL_TIME { (self.batch * 2).min(MOST_AHEAD) } else { (self.batch / 2).max(1) };
         took
+    }
+
+    /// Pulls and encodes all items, and returns them.
+    pub(super) fn into_all(mut self) -> Items {
+        while !self.last {
+            self.pull_at_most(MOST_AHEAD as u64);
+        }
+        self.encoded
+    }
+
+    fn pull_at_most(&mut self, most: u64) {
+        let wanted = self.left.min(most);
+        self.raw.extend(self.items.by_ref().take(wanted as usize));
+        let got = self.raw.len() as u64;
+        self.encode();
+        self.pulled += got;
+        self.left = if got < wanted { 0 } else { self.left - got };
+        self.last = self.left == 0;
+    }
+
+    /// Encodes the items that were pulled. A panic of `Serialize` costs the item only.
+    fn encode(&mut self) {
+        let Self { raw, encoded, codec, .. } = self;
+        if let Some(numbers) = codec.plain_all(raw) {
+            encoded.add_numbers(size_of::<T::Item<'i>>() as u8, numbers);
+        } else {
+            add_all::<T>(*codec, raw, encoded);
+        }
+        raw.clear();
+    }
+
+    /// How many items were pulled and not sent.
+    fn ahead(&self) -> u64 {
+        self.unsent.items + self.encoded.len()
+    }
+
+    /// Whether these take so many bytes that no more are pulled.
+    fn is_much(&self) -> bool {
+        self.unsent.bytes + self.encoded.bytes() >= MUCH
+    }
+
+    /// How many items were pulled from the input.
+    pub(super) fn pulled(&self) -> u64 {
+        self.pulled
     }
 
     /// Returns how many items the input has, once that is known.
@@ -71,61 +147,28 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> InputBuffer<'i, T, I> {
         self.last.then_some(self.pulled)
     }
 
-    /// Returns whether the buffer is empty and another pull may bring items.
-    pub(super) fn needs_pull(&self) -> bool {
-        self.buffer.is_empty() && !self.last
-    }
-}
-
-impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Feed for InputBuffer<'i, T, I> {
-    fn buffered(&self) -> u64 {
-        self.buffer.len() as u64
-    }
-
-    fn is_last(&self) -> bool {
+    /// Whether the input has no more items.
+    pub(super) fn is_over(&self) -> bool {
         self.last
     }
 
-    fn write(&mut self, most: u64, out: &mut ChunkWriter<'_>) -> (u32, Option<Unwritten>) {
-        let Self { buffer, codec, .. } = self;
-        let (front, back) = buffer.as_slices();
-        let most = usize::try_from(most).unwrap_or(usize::MAX).min(buffer.len());
-        let mut count = 0;
-        if let (Some(front), Some(back)) = (codec.plain_all(front), codec.plain_all(back)) {
-            let len = size_of::<T::Item<'i>>();
-            for numbers in [front, back] {
-                let wanted = numbers.len().min((most - count) * len);
-                count += out.numbers(len as u8, &numbers[..wanted]);
-            }
-            buffer.drain(..count);
-            return (count as u32, None);
-        }
-        let written = catch_panic(|| {
-            for item in front.iter().chain(back).take(most) {
-                if !out.item(|out| T::encode(*codec, item, out))? {
-                    return Ok(Some(Unwritten::TooLarge));
-                }
-                count += 1;
-            }
-            Ok(None)
-        });
-        let halt = written.unwrap_or_else(|why| Some(Unwritten::Failed(why)));
-        // An item that ended the chunk leaves the buffer, too.
-        buffer.drain(..count + usize::from(halt.is_some()));
-        (count as u32, halt)
+    /// Returns whether no item is at hand and another pull may bring some.
+    pub(super) fn needs_pull(&self) -> bool {
+        self.ahead() == 0 && !self.last
     }
 }
 
-/// Encodes a single item.
-pub(super) fn encode<T: Task>(
-    codec: Codec,
-    item: &T::Item<'_>,
-    out: &mut impl ItemWriter,
-) -> Result<(), String> {
-    catch_panic(|| T::encode(codec, item, out))
-}
-
-/// Turns a panic of `Serialize` into an error like any other.
-fn catch_panic<R>(encode: impl FnOnce() -> Result<R, String>) -> Result<R, String> {
-    unwind::catch(encode).unwrap_or_else(|_| Err("its `Serialize` implementation panicked".into()))
+/// Encodes items. One that cannot be encoded, or whose `Serialize` implementation panics, is added as failed.
+pub(super) fn add_all<T: Task>(codec: Codec, items: &[T::Item<'_>], encoded: &mut Items) {
+    let mut rest = items.iter();
+    while rest.len() > 0 {
+        let caught = unwind::catch(|| {
+            for item in rest.by_ref() {
+                encoded.add(|out| T::encode(codec, item, out));
+            }
+        });
+        if caught.is_err() {
+            encoded.add_failed("its `Serialize` implementation panicked".into());
+        }
+    }
 }

@@ -27,6 +27,7 @@ mod handle;
 mod imap;
 mod input;
 mod options;
+mod patience;
 mod reduce;
 mod reorder;
 mod room;
@@ -400,7 +401,7 @@ where
             plan.max_active = self.pool.default_bound(&plan);
             plan.max_held_bytes = Some(MOST_HELD_BYTES);
         }
-        let (chunk, tasks) = (plan.whole_chunk(), plan.total);
+        let (chunk, bound, tasks) = (plan.whole_chunk(), plan.max_active, plan.total);
         let (codec, engine) = (self.pool.config().codec, self.pool.engine());
         self.check_cancelled()?;
         let job = engine.open(JobSpec { is_background: false, ..self.spec(plan)? })?;
@@ -409,7 +410,7 @@ where
         }
         let progress = self.options.progress.take().and_then(|request| Progress::new(request, tasks));
         let input = InputBuffer::new(items, self.options.max_items(), codec);
-        Ok(Call::new(engine, job, input, chunk, codec, self.options.quiesces, progress))
+        Ok(Call::new(self.pool, job, input, (chunk, bound), codec, self.options.quiesces, progress))
     }
 
     /// An error if the call was cancelled before it is made.
@@ -428,6 +429,6 @@ where
             folding: self.options.folding,
         };
         let is_shown = self.options.progress.is_some();
-        Ok(JobSpec { task, profile, flags, plan, is_shown, is_background: true, encoded: Vec::new() })
+        Ok(JobSpec { task, profile, flags, plan, is_shown, is_background: true, items: None })
     }
 }

@@ -74,7 +74,7 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> ResultStream<'p, 'i, T, I
             Ok((attachment, call)) => (Some(attachment), Ok(call)),
             Err(error) => (None, Err(error)),
         };
-        Self { attachment, results: Results::new(call, ordered, pool.config().workers) }
+        Self { attachment, results: Results::new(call, ordered, pool.config().workers, false) }
     }
 }
 
@@ -104,7 +104,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Stream for ResultStream<'_, '
             };
             results.turn(false);
             let (Some(call), Some(attachment)) = (results.pending_call(), &*attachment) else { continue };
-            if call.input.needs_pull() {
+            if call.needs_input() {
                 if began.elapsed() > LONG_POLL {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;

@@ -1,13 +1,13 @@
 //! The data that calls and the engine exchange: bytes and counts, none of the user's types.
 
 mod exits;
-mod feed;
 mod inbox;
+mod items;
 mod plan;
 mod spec;
 
 pub(crate) use exits::{ExitValue, Exits};
-pub(crate) use feed::{ChunkWriter, Feed, Unwritten};
 pub(crate) use inbox::{Arrival, Inbox, Outcome, TaskFailure, no_memory};
+pub(crate) use items::{Apart, Items, MUCH, Unsent};
 pub(crate) use plan::{Chunking, Plan, splits};
 pub(crate) use spec::{FunctionRef, JobSpec, ProfileSpec};

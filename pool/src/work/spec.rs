@@ -1,6 +1,6 @@
 //! The description of a call, which the engine gets to carry it out.
 
-use super::Plan;
+use super::{Items, Plan};
 use crate::wire::ExecFlags;
 
 /// A call, before it is opened.
@@ -14,8 +14,8 @@ pub(crate) struct JobSpec {
     pub(crate) is_shown: bool,
     /// No caller waits for it: the background driver takes its results.
     pub(crate) is_background: bool,
-    /// Items that are encoded already. If there are any, they are the whole input.
-    pub(crate) encoded: Vec<Vec<u8>>,
+    /// The whole input, if it is encoded already.
+    pub(crate) items: Option<Items>,
 }
 
 /// A function of the registry.

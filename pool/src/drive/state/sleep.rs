@@ -7,7 +7,7 @@ use super::*;
 use crate::drive::Gap;
 use crate::drive::checks::{MEMORY_CHECK_NS, SHOW_NS};
 use crate::drive::poller::{News, Sleep};
-use crate::drive::sleepers::{Awaits, MAX_SLEEP_NS};
+use crate::drive::sleepers::{Awaits, Bell, MAX_SLEEP_NS};
 use crate::lane;
 use crate::sys::clock::now_ns;
 
@@ -20,11 +20,12 @@ impl State {
     pub(in crate::drive) fn is_news(&self, awaits: Awaits) -> bool {
         match awaits {
             Awaits::Job(id) => self.jobs.get(id).is_none_or(|job| {
-                !job.inbox.is_empty() || (job.has_items && self.supervisor.grant(id).is_some())
+                !job.inbox.is_empty() || (!job.has_all_items && self.supervisor.grant(id).is_some())
             }),
+            Awaits::Results(id) => self.jobs.get(id).is_none_or(|job| !job.inbox.is_empty()),
             Awaits::Background => {
                 let mut jobs = self.jobs.in_background().peekable();
-                (jobs.peek().is_none() && !self.has_streams())
+                (jobs.peek().is_none() && !self.needs_background())
                     || jobs.any(|job| !job.inbox.is_empty())
                     || self.streams.awaited().any(|awaits| self.is_news(awaits))
             }
@@ -36,9 +37,9 @@ impl State {
         &mut self.sleepers
     }
 
-    /// Whether to wake the leader, and whether to wake the followers. The leader is woken once, for what it awaits or
-    /// if it would sleep past the deadline.
-    pub(in crate::drive) fn sleepers_to_wake(&mut self) -> (bool, bool) {
+    /// Whether to wake the leader, and the followers to wake. The leader is woken once, for what it awaits or if it
+    /// would sleep past the deadline.
+    pub(in crate::drive) fn sleepers_to_wake(&mut self) -> (bool, Vec<Bell>) {
         let must_wake_leader = self.sleepers.sleeping_leader().is_some_and(|(awaits, until)| {
             let oversleeps = |deadline| until.is_none_or(|until| deadline < until);
             self.is_news(awaits) || self.deadline().is_some_and(oversleeps)
@@ -46,12 +47,35 @@ impl State {
         if must_wake_leader {
             self.sleepers.mark_leader_woken();
         }
-        (must_wake_leader, self.sleepers.followers().any(|awaits| self.is_news(awaits)))
+        let mut due: Vec<Awaits> =
+            self.sleepers.awaited_by_others().filter(|awaits| self.is_news(*awaits)).collect();
+        if self.sleepers.any_of_jobs() {
+            while let Some(job) = self.jobs.next_news() {
+                due.extend(self.sleepers.awaited_of(job).filter(|awaits| self.is_news(*awaits)));
+            }
+            due.extend(self.sleepers.awaited_with_input().into_iter().filter(|awaits| self.is_news(*awaits)));
+        } else {
+            self.jobs.clear_news();
+        }
+        if due.iter().any(|awaits| *awaits != Awaits::Background) {
+            self.sleepers.drives(self.clock.now());
+        }
+        (must_wake_leader, due.into_iter().filter_map(|awaits| self.sleepers.take(awaits)).collect())
+    }
+
+    /// How long the background thread waits before it looks again whether callers are away. Nothing if it is to lead,
+    /// because they are, or because there are none.
+    pub(in crate::drive) fn time_to_look(&mut self) -> Option<Duration> {
+        let has_calls = self.has_streams() || self.jobs.in_background().next().is_some();
+        if !self.sleepers.has_leader() && !self.jobs.any_with_caller() {
+            return None;
+        }
+        self.sleepers.time_to_look(self.clock.now(), has_calls).map(Duration::from_nanos)
     }
 
     /// Makes the caller the leader. Returns the sleep to begin, or nothing if a reply is there already.
     pub(in crate::drive) fn lead(&mut self, awaits: Awaits) -> Option<Sleep> {
-        let sleep = self.prepare_sleep();
+        let sleep = self.prepare_sleep(awaits);
         self.sleepers.lead(awaits, self.deadline(), sleep.is_some());
         sleep
     }
@@ -73,10 +97,11 @@ impl State {
     }
 
     /// Announces the sleep on all lanes, and computes its limit. Returns nothing if a reply is there already.
-    pub(super) fn prepare_sleep(&mut self) -> Option<Sleep> {
+    fn prepare_sleep(&mut self, awaits: Awaits) -> Option<Sleep> {
         let (busy, active) = (self.supervisor.busy(), self.supervisor.active());
-        // A start goes on at once when its process answers.
-        let may_spin = self.workers.starts_deadline().is_none();
+        // A start goes on at once when its process answers. The background thread does not spin, because it would hold
+        // the lock that a caller may need.
+        let may_spin = awaits != Awaits::Background && self.workers.starts_deadline().is_none();
         if may_spin && self.spin.wait_for_reply(busy, self.jobs.len(), &self.workers, active) {
             return None;
         }
@@ -102,7 +127,12 @@ impl State {
         Some(Sleep { limit: limit.into_iter().chain(checks).min() })
     }
 
-    /// Whether the background driver is needed for an open stream.
+    /// Whether the background thread is needed: for calls without a caller, for streams, and for callers that go away.
+    pub(in crate::drive) fn needs_background(&self) -> bool {
+        !self.jobs.is_closed_for_good() && (!self.jobs.is_empty() || !self.streams.is_empty())
+    }
+
+    /// Whether any stream is open.
     pub(in crate::drive) fn has_streams(&self) -> bool {
         !self.streams.is_empty() && !self.jobs.is_closed_for_good()
     }

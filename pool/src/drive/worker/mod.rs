@@ -177,11 +177,6 @@ impl WorkerHandle {
         self.outbox.flush(&mut self.lane);
     }
 
-    /// The longest order that can be sent in one piece.
-    pub(super) fn longest_order(&self) -> usize {
-        self.lane.longest_order()
-    }
-
     /// Whether there is memory to send an order of this length in one piece.
     pub(super) fn takes(&mut self, len: usize) -> bool {
         self.lane.takes(len)
