@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pool::shared::SharedBarrier;
-use pool::{Error, StartMethod, WorkerPool, worker_exit, worker_task};
+use pool::{Error, StartMethod, WorkerPool, worker_exit, worker_init, worker_task};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::harness::cases;
@@ -14,7 +14,7 @@ use crate::support::{Tokens, builder, put_token, sorted, square, squares, take_t
 cases! {
     All: as_many_as_tasks, none_without_a_task, as_many_as_chunks, as_many_as_may_be_active,
         one_for_calls_one_after_another, all_for_an_input_of_unknown_length, one_more_for_each_that_is_busy,
-        those_whose_chunks_there_are;
+        those_whose_chunks_there_are, one_whose_init_is_late;
     Processes: not_waited_for, one_that_is_late, given_up_before_they_are_up, server_lost_before_it_is_up;
 }
 
@@ -236,5 +236,27 @@ fn server_lost_before_it_is_up(method: StartMethod) -> Result<(), Error> {
     begun.take(1);
     go_on.put(1);
     assert_eq!(result.get()?, 1);
+    Ok(())
+}
+
+#[worker_init]
+fn late_init(#[shared] go_on: &String) -> u8 {
+    take_token(go_on);
+    1
+}
+
+#[worker_task(init = late_init)]
+fn after_init(#[state] state: &mut u8, x: u64) -> u64 {
+    x + u64::from(*state)
+}
+
+/// Another worker takes over the task that waits for it.
+fn one_whose_init_is_late(method: StartMethod) -> Result<(), Error> {
+    let mut go_on = Tokens::new();
+    let pool = builder(method).shared(go_on.path()).build()?;
+    go_on.put(1);
+    assert_eq!(after_init::job(&pool).chunk_size(1).map(0..2)?, [1, 2]);
+    go_on.put(1);
+    assert_eq!(after_init::par_map(&pool, 0..20)?, (1..21).collect::<Vec<_>>());
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The supervisor's view of a worker.
 
 use super::Cause;
-use super::queue::Queue;
+use super::queue::{OrderKind, Queue};
 use crate::ids::{ProfileId, Unit};
 
 /// How long a process or thread may take until it is up: generous enough for a machine under load.
@@ -143,9 +143,10 @@ impl Worker {
 
     /// Whether it has tasks that another one could take over.
     fn is_movable(&self) -> bool {
-        // Before it is up it runs none of them.
-        let has_movable =
-            if self.is_up { self.movable_jobs > 0 && self.queue.tasks() > 1 } else { self.queue.tasks() > 0 };
+        // Before it is up, and in an init function, it runs none of them.
+        let head = self.queue.head().map(|head| head.kind);
+        let running = u64::from(self.is_up && matches!(head, Some(OrderKind::Tasks { .. })));
+        let has_movable = self.queue.tasks() > running && (!self.is_up || self.movable_jobs > 0);
         has_movable && self.is_there() && !self.recalling
     }
 
