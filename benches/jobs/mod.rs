@@ -16,6 +16,7 @@ mod death;
 mod million;
 mod payload;
 mod programs;
+mod shapes;
 mod shared;
 mod start;
 mod watched;
@@ -32,6 +33,7 @@ pub(crate) const JOBS: &[(&str, Job)] = &[
     ("chunks", chunks::run),
     ("apply", apply::run),
     ("payload", payload::run),
+    ("shapes", shapes::run),
     ("start", start::run),
     ("death", death::run),
     ("workers", workers::run),

@@ -10,7 +10,7 @@ pub(crate) struct Channels<T, R> {
     threads: Vec<JoinHandle<()>>,
 }
 
-impl<T: Send + 'static, R: Send + Default + Clone + 'static> Channels<T, R> {
+impl<T: Send + 'static, R: Send + 'static> Channels<T, R> {
     pub(crate) fn new(workers: usize, call: fn(T) -> R) -> Self {
         let (tasks, inputs) = bounded::<(usize, T)>(1024);
         let (outputs, results) = unbounded();
@@ -29,20 +29,20 @@ impl<T: Send + 'static, R: Send + Default + Clone + 'static> Channels<T, R> {
     }
 
     pub(crate) fn map(&self, items: impl ExactSizeIterator<Item = T>) -> Vec<R> {
-        let mut results = vec![R::default(); items.len()];
+        let mut results: Vec<Option<R>> = (0..items.len()).map(|_| None).collect();
         let mut missing = items.len();
         let tasks = self.tasks.as_ref().expect("it is not dropped");
         for task in items.enumerate() {
             tasks.send(task).expect("the threads live");
             while let Ok((place, result)) = self.results.try_recv() {
-                results[place] = result;
+                results[place] = Some(result);
                 missing -= 1;
             }
         }
         for (place, result) in self.results.iter().take(missing) {
-            results[place] = result;
+            results[place] = Some(result);
         }
-        results
+        results.into_iter().map(|result| result.expect("each place has one")).collect()
     }
 }
 
