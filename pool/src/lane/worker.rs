@@ -71,9 +71,10 @@ impl Spare {
         *self = Self { is_there: true, in_heap: self.in_heap, since: now, attempts: 0 };
     }
 
-    /// In how many nanoseconds it should be given back, if there is any. Attempts become rarer.
+    /// In how many nanoseconds it should be given back, if there is any. Attempts become rarer: up to
+    /// three seconds apart.
     fn due_in(&self, now: u64) -> Option<u64> {
-        let due = self.since.saturating_add(SPARE_NS << self.attempts.min(20));
+        let due = self.since.saturating_add(SPARE_NS << self.attempts.min(5));
         self.is_there.then(|| due.saturating_sub(now))
     }
 }
