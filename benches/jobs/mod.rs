@@ -17,6 +17,7 @@ mod million;
 mod payload;
 mod programs;
 mod shapes;
+mod reduce;
 mod shared;
 mod start;
 mod watched;
@@ -41,6 +42,7 @@ pub(crate) const JOBS: &[(&str, Job)] = &[
     ("shared", shared::run),
     ("broadcast", broadcast::run),
     ("programs", programs::run),
+    ("reduce", reduce::run),
 ];
 
 /// What the workers of [`peers::Ipc`] can call.

@@ -16,16 +16,27 @@ use super::{METHODS, WORKERS, builder};
 use crate::rounds::{Contender, Session};
 
 pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
-    numbers(session)?;
-    prefixes(session)?;
-    model(session);
+    for times in [1, 10, 100] {
+        let rounds = session.rounds;
+        // Long ones vary less.
+        session.rounds = rounds.min(if times == 1 { rounds } else { 30_usize.div_ceil(times) });
+        numbers(session, times)?;
+        prefixes(session, times)?;
+        model(session, times);
+        session.rounds = rounds;
+    }
     Ok(())
+}
+
+/// The program's name, and how many times its work it does.
+fn named(name: &str, times: usize) -> String {
+    if times == 1 { name.into() } else { format!("{name}, {times} times the work") }
 }
 
 /// The program by each contender, from start to end.
 fn compare<R: PartialEq>(
     session: &mut Session,
-    name: &str,
+    name: String,
     serial: impl Fn() -> R,
     by_rayon: impl Fn() -> R,
     by_pool: impl Fn(StartMethod) -> R,
@@ -38,30 +49,30 @@ fn compare<R: PartialEq>(
     for method in METHODS {
         contenders.push(Contender::new(format!("pool, {method}"), move || ms(expected, || by_pool(method))));
     }
-    session.compare(name, "ms", contenders);
+    session.compare(&name, "ms", contenders);
 }
 
 fn threads() -> rayon::ThreadPool {
     rayon::ThreadPoolBuilder::new().num_threads(WORKERS).build().expect("threads can be started")
 }
 
-fn data(name: &str) -> PathBuf {
+pub(super) fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/data").join(name)
 }
 
 /// A filter of 4 by 4.
 type Filter = [[f32; 4]; 4];
 
-const FILTERS: u32 = 80;
+const FILTERS: usize = 80;
 
 /// Filters that no compiler knows.
-fn filters() -> Vec<Filter> {
+fn filters(times: usize) -> Vec<Filter> {
     let mut state = 1u32;
     let mut random = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         f32::from((state >> 16) as u16) / 65536.0 - 0.5
     };
-    (0..FILTERS).map(|_| [(); 4].map(|()| [(); 4].map(|()| random()))).collect()
+    (0..FILTERS * times).map(|_| [(); 4].map(|()| [(); 4].map(|()| random()))).collect()
 }
 
 /// A gray image; `at` gives the pixel of a place.
@@ -81,14 +92,14 @@ fn convolve(#[shared] pixels: &Vec<f32>, width: usize, filter: Filter) -> Vec<f3
     convolved(width, pixels.len() / width, |at| pixels[at], &filter)
 }
 
-fn numbers(session: &mut Session) -> Result<(), Box<dyn Error>> {
+fn numbers(session: &mut Session, times: usize) -> Result<(), Box<dyn Error>> {
     let photo = image::open(data("alpine-landscape.jpg"))?.to_luma32f();
     let (width, height) = (photo.width() as usize, photo.height() as usize);
-    let (pixels, filters) = (&photo.into_raw(), &filters());
+    let (pixels, filters) = (&photo.into_raw(), &filters(times));
     let alone = |filter: &Filter| convolved(width, height, |at| pixels[at], filter);
     compare(
         session,
-        "numerical computation: 80 filters over a photograph, pool included",
+        named("numerical computation: 80 filters over a photograph, pool included", times),
         || filters.iter().map(alone).collect(),
         || threads().install(|| filters.par_iter().map(alone).collect()),
         |method| {
@@ -128,10 +139,11 @@ fn sum(parts: impl IntoIterator<Item = Counts>) -> Counts {
     sum
 }
 
-fn prefixes(session: &mut Session) -> Result<(), Box<dyn Error>> {
+fn prefixes(session: &mut Session, times: usize) -> Result<(), Box<dyn Error>> {
     let folder = fs::read_dir(data("moby-dick"))?;
     let documents: Vec<String> =
         folder.map(|entry| fs::read_to_string(entry?.path())).collect::<Result<_, _>>()?;
+    let documents: Vec<&str> = std::iter::repeat_n(&documents, times).flatten().map(String::as_str).collect();
     let documents = &documents;
     let serial = || {
         let mut counts = Counts::new();
@@ -139,7 +151,7 @@ fn prefixes(session: &mut Session) -> Result<(), Box<dyn Error>> {
         counts
     };
     let by_rayon = || {
-        let counted = |mut counts: Counts, document: &String| {
+        let counted = |mut counts: Counts, document: &&str| {
             count(&mut counts, document);
             counts
         };
@@ -147,11 +159,11 @@ fn prefixes(session: &mut Session) -> Result<(), Box<dyn Error>> {
     };
     let by_pool = |method| {
         let pool = builder(method).build().expect("a pool can be made");
-        count::par_map(&pool, documents.iter().map(String::as_str)).expect("no task fails");
+        count::par_map(&pool, documents.iter().copied()).expect("no task fails");
         let counts = pool.join().expect("workers end").exit_results::<hand_over>();
         sum(counts.expect("the counts come back"))
     };
-    let name = "stateful computation: prefixes of Moby Dick's words, pool included";
+    let name = named("stateful computation: prefixes of Moby Dick's words, pool included", times);
     compare(session, name, serial, by_rayon, by_pool);
     Ok(())
 }
@@ -164,7 +176,7 @@ struct Digit {
 /// The digits from here on are the ones to recognize; those before it are the model.
 const TRAINING: usize = 1_200;
 /// How often they are.
-const TIMES: usize = 4;
+const OFTEN: usize = 4;
 
 static TABLE: LazyLock<String> =
     LazyLock::new(|| fs::read_to_string(data("digits.csv")).expect("it lies there"));
@@ -198,10 +210,10 @@ fn nearest(known: &[Digit], pixels: &[u8]) -> u8 {
     known.iter().min_by_key(distance).expect("there are some").label
 }
 
-fn model(session: &mut Session) {
+fn model(session: &mut Session, times: usize) {
     let digits = read_digits();
     let digits: Vec<&[u8]> = digits[TRAINING..].iter().map(|digit| &digit.pixels[..]).collect();
-    let digits = &digits.repeat(TIMES);
+    let digits = &digits.repeat(OFTEN * times);
     let serial = || {
         let known = load();
         digits.iter().map(|pixels| nearest(&known, pixels)).collect::<Vec<_>>()
@@ -214,6 +226,7 @@ fn model(session: &mut Session) {
         let pool = builder(method).build().expect("a pool can be made");
         classify::par_map(&pool, digits.iter().copied()).expect("no task fails")
     };
-    let name = "expensive initialization: handwritten digits by their neighbours, pool included";
+    let name =
+        named("expensive initialization: handwritten digits by their neighbours, pool included", times);
     compare(session, name, serial, by_rayon, by_pool);
 }
