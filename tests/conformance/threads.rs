@@ -5,10 +5,13 @@ use std::thread;
 use pool::{Error, StartMethod};
 
 use crate::harness::cases;
-use crate::support::{Tokens, assert_fails, assert_usable, pool, square, squares, wait_for_token};
+use crate::support::{
+    Tokens, assert_fails, assert_usable, builder, pool, put_token, square, squares, wait_for_token,
+    wait_until_the_main_thread_sleeps,
+};
 
 cases! {
-    All: share_the_workers, cancel_from_another_thread, short_lived_callers;
+    All: share_the_workers, short_beside_long, cancel_from_another_thread, short_lived_callers;
     BesideThreads: first_call_from_a_thread;
 }
 
@@ -30,6 +33,37 @@ fn share_the_workers(method: StartMethod) -> Result<(), Error> {
         }
     });
     assert_usable(&pool);
+    Ok(())
+}
+
+/// A call of one task waits for the task that runs, not for all those that its worker has got from another call.
+fn short_beside_long(method: StartMethod) -> Result<(), Error> {
+    const TASKS: u64 = 50;
+    let pool = builder(method).workers(1).build()?;
+    assert_usable(&pool);
+    for chunk_size in [None, Some(TASKS as usize)] {
+        let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+        let (started_path, go_on_path) = (started.path(), go_on.path());
+        thread::scope(|scope| {
+            let long = scope.spawn(|| {
+                let items = (0..TASKS).map(|x| (&*started_path, &*go_on_path, x));
+                let job = wait_for_token::job(&pool);
+                match chunk_size {
+                    None => job.map(items),
+                    Some(size) => job.chunk_size(size).map(items),
+                }
+            });
+            started.take(1);
+            scope.spawn(|| {
+                wait_until_the_main_thread_sleeps();
+                // One is enough, if the main thread sleeps because it waits for the result.
+                (0..3).for_each(|_| put_token(&go_on_path));
+            });
+            assert_eq!(square::apply(&pool, 7).unwrap(), 49);
+            go_on.put(TASKS as usize - 3);
+            assert!(long.join().unwrap().unwrap().into_iter().eq(0..TASKS));
+        });
+    }
     Ok(())
 }
 

@@ -26,7 +26,7 @@ use crate::observe::Observer;
 use crate::observe::events::Events;
 use crate::observe::insights::Insights;
 use crate::observe::timeline::Timeline;
-use crate::supervise::{Action, Event, Grant, Head, Supervisor};
+use crate::supervise::{Action, Event, Grant, Head, Supervisor, Work};
 use crate::wire::{ChunkHead, Failure};
 use crate::work::{Exits, Inbox, JobSpec, TaskFailure, Unsent};
 
@@ -301,10 +301,10 @@ impl State {
             }
         }
         self.active = active;
-        let mut last = None;
-        while let Some(job) = self.supervisor.next_with_backlog(last) {
-            last = Some(job);
-            self.feed(job);
+        while let Some((job, Grant { worker, work: Work::Again { index, .. } })) =
+            self.supervisor.grant_again()
+        {
+            self.send_retained(job, worker, index);
         }
         let mut last = None;
         while let Some(job) = self.jobs.next_with_items(last) {

@@ -389,6 +389,11 @@ impl Responder<'_> {
         }
     }
 
+    /// Forgets the duration of recent tasks: those that follow are others.
+    pub(crate) fn forget_pace(&mut self) {
+        self.clock.pace_ns = 0;
+    }
+
     /// The recent duration of a task, in nanoseconds; 0 before it is known.
     pub(crate) fn pace_ns(&self) -> u64 {
         self.clock.pace_ns

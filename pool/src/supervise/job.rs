@@ -42,7 +42,7 @@ pub(super) struct Job {
     /// The number of tasks that workers have.
     pub(super) in_flight: u64,
     /// How many of them each of these workers has.
-    pub(super) queued: BTreeMap<WorkerId, u64>,
+    pub(super) queued: Queued,
     /// The number of results that the caller has not taken yet.
     pub(super) held: u64,
     /// The bytes of these results, if they are bounded.
@@ -57,8 +57,12 @@ pub(super) struct Job {
     pub(super) open: bool,
     pub(super) chunks: u64,
     pub(super) pace_ns: Option<u64>,
+    /// How many workers have been recalled for it since a task of it was done.
+    pub(super) recalls: u32,
     /// The tasks that were next when workers died outside any task, each with the number of these workers.
     suspicions: BTreeMap<TaskIndex, u32>,
+    /// What it is counted for.
+    pub(super) counted: Facts,
 }
 
 impl Job {
@@ -69,7 +73,7 @@ impl Job {
             ended: false,
             waiting: 0,
             in_flight: 0,
-            queued: BTreeMap::new(),
+            queued: Queued::default(),
             held: 0,
             held_bytes: 0,
             result_bytes: 0,
@@ -78,7 +82,9 @@ impl Job {
             open: true,
             chunks: 0,
             pace_ns: None,
+            recalls: 0,
             suspicions: BTreeMap::new(),
+            counted: Facts::default(),
         }
     }
 
@@ -132,7 +138,30 @@ impl Job {
 
     /// The number of its tasks that the worker has.
     pub(super) fn queued_at(&self, worker: WorkerId) -> u64 {
-        self.queued.get(&worker).copied().unwrap_or(0)
+        self.queued.at(worker)
+    }
+
+    /// How long its tasks take, as far as is known.
+    pub(super) fn pace(&self) -> u64 {
+        self.pace_ns.unwrap_or(UNKNOWN_PACE_NS).max(1)
+    }
+
+    /// Counts tasks that the worker gets. True if it had none.
+    pub(super) fn load(&mut self, worker: WorkerId, count: u64) -> bool {
+        self.in_flight += count;
+        let queued = self.queued.entry(worker);
+        *queued += count;
+        *queued == count
+    }
+
+    /// Counts tasks that the worker no longer has. True if it has none left.
+    pub(super) fn unload(&mut self, worker: WorkerId, count: u64) -> bool {
+        self.in_flight -= count;
+        let queued = self.queued.entry(worker);
+        *queued -= count;
+        let is_none = *queued == 0;
+        self.queued.tidy(worker);
+        is_none
     }
 
     /// Whether a worker's tasks of it may go to another one: it has no further ones to give instead.
@@ -214,7 +243,7 @@ impl Job {
     /// How many tasks a worker should have queued, and how many it gets next. If `joins`, short chunks may be joined.
     pub(super) fn window(&self, workers: u64, joins: bool) -> Share {
         let next = self.next.number();
-        let pace = self.pace_ns.unwrap_or(UNKNOWN_PACE_NS).max(1);
+        let pace = self.pace();
         let window = (WINDOW_NS / pace).clamp(2, LONGEST_WINDOW);
         let left = self.plan.total.map_or(u64::MAX, |total| total.saturating_sub(next));
         let fair = (left / (2 * workers)).max(1);
@@ -239,11 +268,47 @@ impl Job {
     }
 }
 
+/// How many tasks of a job workers have. Most calls are short, and use one worker and no memory here.
+#[derive(Debug, Default)]
+pub(super) struct Queued {
+    first: Option<(WorkerId, u64)>,
+    /// None for a worker without tasks.
+    others: BTreeMap<WorkerId, u64>,
+}
+
+impl Queued {
+    fn at(&self, worker: WorkerId) -> u64 {
+        match self.first {
+            Some((first, tasks)) if first == worker => tasks,
+            _ => self.others.get(&worker).copied().unwrap_or(0),
+        }
+    }
+
+    fn entry(&mut self, worker: WorkerId) -> &mut u64 {
+        let (first, tasks) = self.first.get_or_insert((worker, 0));
+        if *first == worker { tasks } else { self.others.entry(worker).or_default() }
+    }
+
+    /// Removes the entry of a worker that has no tasks.
+    fn tidy(&mut self, worker: WorkerId) {
+        if self.others.get(&worker) == Some(&0) {
+            self.others.remove(&worker);
+        }
+    }
+
+    /// The workers that have tasks.
+    pub(super) fn workers(&self) -> impl Iterator<Item = WorkerId> {
+        let first = self.first.filter(|(_, tasks)| *tasks > 0).map(|(worker, _)| worker);
+        first.into_iter().chain(self.others.keys().copied())
+    }
+}
+
 /// What is counted over all jobs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Facts {
     pub(super) has_work: bool,
-    pub(super) has_backlog: bool,
+    /// It has tasks to be sent again, and whether others are under way.
+    pub(super) backlog: Option<bool>,
     /// It is open and has tasks without an outcome.
     pub(super) is_unfinished: bool,
     /// How many workers it could keep busy.
@@ -254,7 +319,7 @@ impl Facts {
     pub(super) fn of(job: &Job) -> Self {
         Self {
             has_work: job.has_work(),
-            has_backlog: job.open && !job.backlog.is_empty(),
+            backlog: (job.open && !job.backlog.is_empty()).then_some(job.in_flight > 0),
             demand: job.demand().min(MOST_DEMAND),
             is_unfinished: job.open && !job.is_complete(),
         }

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::ops::{Bound, Deref, DerefMut};
+use std::ops::{Deref, DerefMut};
 
+use super::count_looks;
 use super::job::{Facts, Job};
 use crate::ids::{JobId, ProfileId};
 
@@ -23,8 +24,8 @@ struct Counts {
     with_work: usize,
     /// How many are open and have tasks without an outcome.
     unfinished: usize,
-    /// Those with tasks to be sent again.
-    with_backlog: BTreeSet<JobId>,
+    /// Those with tasks to be sent again; first those that have no other tasks under way.
+    with_backlog: BTreeSet<(bool, JobId)>,
     /// How many workers they could keep busy, all together.
     demand: u64,
 }
@@ -47,6 +48,7 @@ impl Jobs {
     }
 
     pub(super) fn get(&self, id: JobId) -> Option<&Job> {
+        count_looks(1);
         self.by_id.get(&id)
     }
 
@@ -55,15 +57,27 @@ impl Jobs {
         self.get(id).is_some_and(|job| job.open)
     }
 
+    /// Whether the results of the job's tasks are folded.
+    pub(super) fn folds(&self, id: JobId) -> bool {
+        self.get(id).is_some_and(|job| job.plan.folds)
+    }
+
     /// The job, to be changed. It is counted anew when this is dropped.
     pub(super) fn edit(&mut self, id: JobId) -> Option<Edit<'_>> {
+        count_looks(1);
         let job = self.by_id.get_mut(&id)?;
-        let was = Facts::of(job);
-        Some(Edit { id, job, was, counts: &mut self.counts })
+        Some(Edit { id, job, counts: &mut self.counts })
+    }
+
+    /// Counts outcomes that the caller has taken. What is counted over all jobs does not depend on them.
+    pub(super) fn release(&mut self, id: JobId, count: u64, bytes: u64) {
+        if let Some(job) = self.by_id.get_mut(&id) {
+            job.release(count, bytes);
+        }
     }
 
     /// Adds an open job.
-    pub(super) fn insert(&mut self, id: JobId, job: Job) {
+    pub(super) fn insert(&mut self, id: JobId, mut job: Job) {
         if let Some(lifespan) = job.plan.lifespan {
             self.lifespans.insert(lifespan);
         }
@@ -75,9 +89,8 @@ impl Jobs {
             }
             profile.limit_ns = profile.limits.min();
         }
-        let now = Facts::of(&job);
+        self.counts.update(id, &mut job);
         self.by_id.insert(id, job);
-        self.counts.update(id, Facts::default(), now);
     }
 
     /// Marks a job as left. False if it is not open.
@@ -117,7 +130,7 @@ impl Jobs {
 
     /// Looks at each.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Job> {
-        self.by_id.values()
+        self.by_id.values().inspect(|_| count_looks(1))
     }
 
     /// Whether an open job has tasks without an outcome.
@@ -125,10 +138,9 @@ impl Jobs {
         self.counts.unfinished > 0
     }
 
-    /// The first job after this one that has tasks to be sent again.
-    pub(super) fn next_with_backlog(&self, after: Option<JobId>) -> Option<JobId> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.counts.with_backlog.range((from, Bound::Unbounded)).next().copied()
+    /// The jobs that have tasks to be sent again; first those that have no other tasks under way.
+    pub(super) fn with_backlog(&self) -> impl Iterator<Item = JobId> {
+        self.counts.with_backlog.iter().map(|(_, job)| *job)
     }
 
     /// The shortest lifespan that an open job asks for.
@@ -164,6 +176,7 @@ impl Jobs {
 
     /// The open jobs for which this holds, oldest first. Looks at each.
     pub(super) fn open_where(&self, which: impl Fn(&Job) -> bool) -> Vec<JobId> {
+        count_looks(self.by_id.len());
         let holds = |(_, job): &(&JobId, &Job)| job.open && which(job);
         let mut ids: Vec<JobId> = self.by_id.iter().filter(holds).map(|(id, _)| *id).collect();
         ids.sort_unstable();
@@ -175,7 +188,6 @@ impl Jobs {
 pub(super) struct Edit<'j> {
     id: JobId,
     job: &'j mut Job,
-    was: Facts,
     counts: &'j mut Counts,
 }
 
@@ -195,22 +207,23 @@ impl DerefMut for Edit<'_> {
 
 impl Drop for Edit<'_> {
     fn drop(&mut self) {
-        self.counts.update(self.id, self.was, Facts::of(self.job));
+        self.counts.update(self.id, self.job);
     }
 }
 
 impl Counts {
-    fn update(&mut self, id: JobId, was: Facts, now: Facts) {
+    fn update(&mut self, id: JobId, job: &mut Job) {
+        let now = Facts::of(job);
+        let was = std::mem::replace(&mut job.counted, now);
         if was == now {
             return;
         }
         self.with_work = self.with_work + usize::from(now.has_work) - usize::from(was.has_work);
         self.unfinished = self.unfinished + usize::from(now.is_unfinished) - usize::from(was.is_unfinished);
         self.demand = self.demand + now.demand - was.demand;
-        match (was.has_backlog, now.has_backlog) {
-            (false, true) => _ = self.with_backlog.insert(id),
-            (true, false) => _ = self.with_backlog.remove(&id),
-            _ => {}
+        if was.backlog != now.backlog {
+            was.backlog.into_iter().for_each(|rank| _ = self.with_backlog.remove(&(rank, id)));
+            self.with_backlog.extend(now.backlog.map(|rank| (rank, id)));
         }
     }
 }
@@ -268,7 +281,7 @@ impl Jobs {
         let facts: Vec<_> = self.by_id.iter().map(|(id, job)| (*id, Facts::of(job))).collect();
         assert_eq!(self.counts.with_work, facts.iter().filter(|(_, facts)| facts.has_work).count());
         assert_eq!(self.counts.unfinished, facts.iter().filter(|(_, facts)| facts.is_unfinished).count());
-        let with_backlog = facts.iter().filter(|(_, facts)| facts.has_backlog).map(|(id, _)| *id).collect();
+        let with_backlog = facts.iter().filter_map(|(id, facts)| Some((facts.backlog?, *id))).collect();
         assert_eq!(self.counts.with_backlog, with_backlog);
         assert_eq!(self.counts.demand, facts.iter().map(|(_, facts)| facts.demand).sum::<u64>());
         let open = || self.by_id.values().filter(|job| job.open);
@@ -279,7 +292,7 @@ impl Jobs {
             assert_eq!(profile.limits.min(), users().filter_map(|job| job.plan.init_limit_ns).min());
         }
         for job in self.by_id.values() {
-            assert_eq!(job.in_flight, job.queued.values().sum::<u64>());
+            assert_eq!(job.in_flight, job.queued.workers().map(|worker| job.queued_at(worker)).sum::<u64>());
         }
     }
 }

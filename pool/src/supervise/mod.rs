@@ -16,6 +16,15 @@ use crate::ids::{JobId, ProfileId, TaskIndex, Unit, WorkerId};
 use crate::work::Plan;
 pub(crate) use supervisor::{Grant, Head, Supervisor, Work};
 
+/// Counts jobs or workers that are looked at, in tests.
+#[inline]
+fn count_looks(looks: usize) {
+    #[cfg(test)]
+    simulation::count(looks);
+    #[cfg(not(test))]
+    let _ = looks;
+}
+
 /// An event. It names workers by their ID, and tasks by their position in the input of their job.
 #[derive(Debug, Clone)]
 pub(crate) enum Event {

@@ -97,6 +97,11 @@ impl Queue {
         self.tasks
     }
 
+    /// The last batches, at most this many, the last one first.
+    pub(super) fn last(&self, most: usize) -> impl Iterator<Item = &Batch> {
+        self.batches.iter().rev().take(most)
+    }
+
     #[cfg(test)]
     pub(super) fn batches(&self) -> impl Iterator<Item = &Batch> {
         self.batches.iter()

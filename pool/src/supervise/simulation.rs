@@ -6,6 +6,7 @@
 //! `POOL_SIMULATION_SEED` the first seed. A broken promise names the seed of its schedule.
 
 mod callers;
+mod steps;
 mod workers;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -41,6 +42,7 @@ impl Random {
 }
 
 use callers::{Call, Outcome};
+pub(super) use steps::count;
 use workers::{Order, Process, Reply};
 
 /// How long the tasks of a job that was left may run on.

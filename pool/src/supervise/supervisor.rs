@@ -64,9 +64,7 @@ impl Supervisor {
             Event::Wanted => self.start_wanted(),
             Event::InputEnded { job } => self.input_ended(job),
             Event::Taken { job, count, bytes } => {
-                if let Some(mut job) = self.jobs.edit(job) {
-                    job.release(count, bytes);
-                }
+                self.jobs.release(job, count, bytes);
             }
             Event::Unsendable { job, worker } => self.unsendable(job, worker),
             Event::Closed { job } => self.close(job),
@@ -107,7 +105,7 @@ impl Supervisor {
 
     /// Whether the results of the job's tasks are folded.
     pub(crate) fn folds(&self, job: JobId) -> bool {
-        self.jobs.get(job).is_some_and(|job| job.plan.folds)
+        self.jobs.folds(job)
     }
 
     /// Whether there is no such worker now.
@@ -148,12 +146,15 @@ impl Supervisor {
 #[cfg(test)]
 impl Supervisor {
     /// Compares everything that is counted or filed with a look at each job and worker.
-    pub(super) fn check(&self) {
+    pub(super) fn check(&mut self) {
+        let (workers, heads) = self.split();
+        for id in workers.ids() {
+            assert_eq!(workers[id].head_limit_ns, heads.limit_of(&workers[id]), "worker {id}");
+        }
         self.jobs.check();
         self.workers.check();
         for id in self.workers.ids() {
             let worker = &self.workers[id];
-            assert_eq!(worker.head_limit_ns, self.limit_of(worker), "worker {id}");
             let mut queued = std::collections::BTreeMap::<JobId, u64>::new();
             for batch in worker.queue.batches() {
                 if let OrderKind::Tasks { job, count, .. } = batch.kind {

@@ -2,7 +2,7 @@
 
 use super::Cause;
 use super::queue::{OrderKind, Queue};
-use crate::ids::{ProfileId, Unit};
+use crate::ids::{JobId, ProfileId, Unit};
 
 /// How long a process or thread may take until it is up: generous enough for a machine under load.
 pub(super) const BOOT_NS: u64 = 30_000_000_000;
@@ -54,6 +54,8 @@ pub(super) struct Worker {
     pub(super) movable_jobs: usize,
     /// Why it is being killed, and for which unit.
     pub(super) killed_for: Option<(Unit, Cause)>,
+    /// The job of the tasks that it did last.
+    pub(super) last_job: Option<JobId>,
     /// How often it has ended without a task that could be the cause, since it last did a task. The only field that is
     /// kept from one process to the next.
     pub(super) failed_starts: u32,
@@ -121,6 +123,7 @@ impl Worker {
             recheck_at: 0,
             movable_jobs: 0,
             killed_for: None,
+            last_job: None,
             failed_starts,
             retry_at: None,
         }

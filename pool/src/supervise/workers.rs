@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut, Index};
 
+use super::count_looks;
 use super::worker::{Facts, Worker};
 use crate::ids::{PerWorker, WorkerId};
 
@@ -59,6 +60,7 @@ impl Workers {
 
     /// The worker, to be changed. It is filed anew when this is dropped.
     pub(super) fn edit(&mut self, worker: WorkerId) -> Edit<'_> {
+        count_looks(1);
         Edit { workers: self, worker }
     }
 
@@ -181,6 +183,7 @@ impl Index<WorkerId> for Workers {
     type Output = Worker;
 
     fn index(&self, worker: WorkerId) -> &Worker {
+        count_looks(1);
         &self.by_id[worker]
     }
 }

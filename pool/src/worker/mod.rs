@@ -48,6 +48,7 @@ impl Worker {
             codec: context.codec,
             shared: context.shared.clone(),
             registry: Registry::get(),
+            last_task: None,
             profiles: Vec::new(),
             parts: Vec::new(),
             memory: Memory::default(),
@@ -87,6 +88,8 @@ struct Runner {
     codec: Codec,
     shared: SharedAny,
     registry: &'static Registry,
+    /// The task function that it ran last.
+    last_task: Option<u32>,
     /// The states that tasks have needed, in the order in which they were made.
     profiles: Vec<Profile>,
     /// The parts of a large item that have arrived so far.
@@ -157,6 +160,9 @@ impl Runner {
         let Some(Glue::Task(task)) = self.registry.entry(head.task).map(|entry| entry.glue()) else {
             return run::refuse(head.count, answer, "the task is not registered in the worker");
         };
+        if self.last_task.replace(head.task) != Some(head.task) {
+            answer.forget_pace();
+        }
         let mut none = ();
         let state: &mut dyn Any =
             match self.profiles.iter_mut().find(|profile| Some(profile.id) == head.profile) {

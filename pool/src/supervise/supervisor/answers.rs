@@ -8,20 +8,26 @@ impl Supervisor {
         else {
             return;
         };
-        self.workers.edit(worker).failed_starts = 0;
-        self.pop_head(worker, count);
-        if let Some(mut job) = self.jobs.edit(id) {
+        let entry = &self.workers[worker];
+        // A pace that comes with the first result of a job may be that of the job before.
+        let is_its_pace = pace_ns > 0 && (entry.last_job == Some(id) || count > 1);
+        if entry.failed_starts > 0 || entry.last_job != Some(id) {
+            let mut entry = self.workers.edit(worker);
+            (entry.failed_starts, entry.last_job) = (0, Some(id));
+        }
+        self.pop_tasks(worker, id, count, |job| {
             job.done += count;
+            job.recalls = 0;
             // One value for many tasks: what is left for the caller does not grow with their number.
             if job.open && !job.plan.folds {
                 job.hold(count, bytes);
                 job.record_result_bytes(bytes / count.max(1));
             }
-            if pace_ns > 0 {
+            if is_its_pace {
                 let last = job.pace_ns.unwrap_or(pace_ns);
                 job.pace_ns = Some(last.midpoint(pace_ns).max(1));
             }
-        }
+        });
         self.finish_if_done(id);
     }
 
@@ -79,12 +85,29 @@ impl Supervisor {
 
     /// Removes the answered head of the queue: `count` tasks, or one order of another kind.
     pub(super) fn pop_head(&mut self, worker: WorkerId, count: u64) {
-        let head = self.workers[worker].queue.head();
-        self.workers.edit(worker).queue.pop(count);
-        if let Some(Batch { kind: OrderKind::Tasks { job, .. }, .. }) = head {
-            self.unload(worker, job, count);
+        match self.workers[worker].queue.head().map(|head| head.kind) {
+            Some(OrderKind::Tasks { job, .. }) => self.pop_tasks(worker, job, count, |_| ()),
+            _ => self.pop(worker, count, false),
         }
-        self.next_head(worker, head);
+    }
+
+    /// Removes `count` tasks of this job from the head of the queue, and changes the job.
+    fn pop_tasks(&mut self, worker: WorkerId, id: JobId, count: u64, change: impl FnOnce(&mut Job)) {
+        let mut was_last = false;
+        if let Some(mut job) = self.jobs.edit(id) {
+            was_last = job.unload(worker, count) && job.is_movable();
+            change(&mut job);
+        }
+        self.pop(worker, count, was_last);
+    }
+
+    fn pop(&mut self, worker: WorkerId, count: u64, was_last_movable: bool) {
+        let (workers, heads) = self.split();
+        let mut entry = workers.edit(worker);
+        let head = entry.queue.head();
+        entry.queue.pop(count);
+        entry.movable_jobs -= usize::from(was_last_movable);
+        heads.next(&mut entry, head);
     }
 
     #[expect(clippy::too_many_arguments, reason = "they are the action's")]

@@ -1,5 +1,6 @@
 //! Decides what a caller may send, and to which worker.
 
+use super::recall::MOST_RECALLS;
 use super::*;
 
 /// Permission to send some items of a job to a worker.
@@ -17,8 +18,8 @@ pub(crate) enum Work {
     Again { index: TaskIndex, attempt: u32 },
 }
 
-/// At most this many workers, those with the fewest tasks, are compared for a job. If none of them can take more of its
-/// tasks, no worker is about to run out of work.
+/// At most this many workers, those with the fewest tasks, are compared for a job, and at most this many jobs for a
+/// worker that has tasks. If none of them can take more, no worker is about to run out of work.
 const MOST_COMPARED: usize = 16;
 
 impl Supervisor {
@@ -29,7 +30,12 @@ impl Supervisor {
         let workers = self.workers.len() as u64;
         let share = job.window(workers, !self.order_tasks);
         let window = (share.window / sharing).max(share.chunk.min(share.whole)).max(1);
+        // Further recalls would not help: the tasks that run now come first everywhere.
+        let waits = job.in_flight == 0 && job.recalls >= MOST_RECALLS;
         let fits = |worker: &WorkerId| {
+            if waits {
+                return self.workers[*worker].queue.tasks() <= 1;
+            }
             let queued = job.queued_at(*worker);
             queued == 0 || queued + share.chunk <= window
         };
@@ -86,9 +92,10 @@ impl Supervisor {
         }
     }
 
-    /// The first open job after this one that has tasks to be sent again; none if no worker takes any.
-    pub(crate) fn next_with_backlog(&self, after: Option<JobId>) -> Option<JobId> {
+    /// The next task to be sent again, and to which worker. A job that has no task under way comes first.
+    pub(crate) fn grant_again(&self) -> Option<(JobId, Grant)> {
         self.workers.by_load().next()?;
-        self.jobs.next_with_backlog(after)
+        let most = if self.workers.is_any_idle() { usize::MAX } else { MOST_COMPARED };
+        self.jobs.with_backlog().take(most).find_map(|job| Some((job, self.grant(job)?)))
     }
 }

@@ -34,39 +34,31 @@ impl Supervisor {
         let Some(mut job) = self.jobs.edit(id) else { return };
         let (first, attempt) = job.take_next(count);
         job.chunks += 1;
+        let is_first = job.in_flight == 0;
+        let is_another = job.load(worker, count) && job.is_movable();
         drop(job);
-        self.load(worker, id, count);
-        self.push(worker, OrderKind::Tasks { job: id, first, count, attempt });
-        let mut entry = self.workers.edit(worker);
+        let (workers, heads) = self.split();
+        let mut entry = workers.edit(worker);
+        entry.movable_jobs += usize::from(is_another);
         entry.served += count;
-        self.most_served = self.most_served.max(entry.served);
+        let served = entry.served;
+        heads.push(&mut entry, OrderKind::Tasks { job: id, first, count, attempt });
         drop(entry);
+        self.most_served = self.most_served.max(served);
+        if is_first && self.workers[worker].queue.len() > 1 {
+            self.make_way(worker, id);
+        }
         self.retire_if_old(worker);
         self.start_next();
-    }
-
-    /// Counts tasks that the worker gets.
-    fn load(&mut self, worker: WorkerId, id: JobId, count: u64) {
-        let Some(mut job) = self.jobs.edit(id) else { return };
-        job.in_flight += count;
-        let queued = job.queued.entry(worker).or_default();
-        *queued += count;
-        if *queued == count && job.is_movable() {
-            self.workers.edit(worker).movable_jobs += 1;
-        }
     }
 
     /// Counts tasks that the worker no longer has.
     pub(super) fn unload(&mut self, worker: WorkerId, id: JobId, count: u64) {
         let Some(mut job) = self.jobs.edit(id) else { return };
-        job.in_flight -= count;
-        let Some(queued) = job.queued.get_mut(&worker) else { return };
-        *queued -= count;
-        if *queued == 0 {
-            job.queued.remove(&worker);
-            if job.is_movable() {
-                self.workers.edit(worker).movable_jobs -= 1;
-            }
+        let was_last = job.unload(worker, count) && job.is_movable();
+        drop(job);
+        if was_last {
+            self.workers.edit(worker).movable_jobs -= 1;
         }
     }
 
@@ -85,21 +77,21 @@ impl Supervisor {
         if let Some(mut job) = self.jobs.edit(id).filter(|job| !job.ended) {
             job.ended = true;
             if job.open {
-                job.queued.keys().for_each(|worker| self.workers.edit(*worker).movable_jobs += 1);
+                job.queued.workers().for_each(|worker| self.workers.edit(worker).movable_jobs += 1);
             }
         }
         self.finish_if_done(id);
     }
 
     pub(super) fn close(&mut self, id: JobId) {
-        let movable = self.jobs.get(id).is_some_and(Job::is_movable);
-        let profile = self.jobs.get(id).and_then(|job| job.plan.profile);
+        let Some(job) = self.jobs.get(id) else { return };
+        let (movable, profile) = (job.is_movable(), job.plan.profile);
         let limits = self.limits_of_orders(profile);
         if self.jobs.leave(id) {
             if limits != self.limits_of_orders(profile) {
                 self.renew_limits();
             }
-            let queued = self.jobs.get(id).into_iter().flat_map(|job| job.queued.keys().copied());
+            let queued = self.jobs.get(id).into_iter().flat_map(|job| job.queued.workers());
             for worker in queued.collect::<Vec<_>>() {
                 self.leave(worker, id, movable);
             }

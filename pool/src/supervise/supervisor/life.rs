@@ -17,13 +17,15 @@ impl Supervisor {
         if let Some(mut job) = self.jobs.edit(id).filter(|job| job.waiting != count) {
             job.waiting = count;
         }
-        self.workers_to_start().next().is_some()
+        self.lacks_workers() && self.workers_to_start().next().is_some()
     }
 
     /// Starts the workers that the open jobs want.
     pub(super) fn start_wanted(&mut self) {
-        let wanted: Vec<WorkerId> = self.workers_to_start().collect();
-        self.start(&wanted);
+        if self.lacks_workers() {
+            let wanted: Vec<WorkerId> = self.workers_to_start().collect();
+            self.start(&wanted);
+        }
     }
 
     /// Starts the worker of the next chunk, where each chunk has a worker of its own. Call it when another chunk may be
@@ -36,10 +38,9 @@ impl Supervisor {
 
     /// The workers that are not there, and for which there is work now.
     fn workers_to_start(&self) -> impl Iterator<Item = WorkerId> {
-        let most = if self.lacks_workers() { self.workers.len() } else { 0 };
-        let missing = if self.order_tasks || most == 0 { most } else { self.missing() };
+        let most = if self.order_tasks { self.workers.len() } else { self.missing() };
         let is_wanted = |worker: &WorkerId| !self.order_tasks || self.is_next(*worker);
-        self.workers.startable(self.now).take(most).filter(is_wanted).take(missing)
+        self.workers.startable(self.now).filter(is_wanted).take(most)
     }
 
     /// Whether to start this worker, which is not there.
@@ -109,13 +110,8 @@ impl Supervisor {
 
     /// Adds an order to the worker's queue.
     pub(super) fn push(&mut self, worker: WorkerId, kind: OrderKind) {
-        let mut entry = self.workers.edit(worker);
-        let is_first = entry.queue.is_empty();
-        entry.queue.push(kind);
-        drop(entry);
-        if is_first {
-            self.next_head(worker, None);
-        }
+        let (workers, heads) = self.split();
+        heads.push(&mut workers.edit(worker), kind);
     }
 
     /// Lets the worker end once it has answered its orders.

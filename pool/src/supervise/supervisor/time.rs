@@ -56,14 +56,6 @@ impl Supervisor {
         !self.order_tasks && self.workers.is_any_idle()
     }
 
-    /// How long the head of the queue may take before the rest is recalled for an idle worker.
-    fn stall_of(&self, worker: &Worker) -> u64 {
-        match worker.queue.head().map(|head| head.kind) {
-            Some(OrderKind::Tasks { job, .. }) if self.folds(job) => FOLD_STALL_NS,
-            _ => STALL_NS,
-        }
-    }
-
     /// The limit that the head of the queue has exceeded, if any.
     fn overdue(&self, worker: &Worker, now: u64) -> Option<u64> {
         let grace = if worker.head_began { worker.head_extra_ns } else { GRACE_NS };
@@ -71,53 +63,23 @@ impl Supervisor {
         worker.head_limit_ns.filter(late)
     }
 
-    /// How long the head of the queue may take.
-    pub(super) fn limit_of(&self, worker: &Worker) -> Option<u64> {
-        if !worker.is_up {
-            return None;
-        }
-        let Some(head) = worker.queue.head() else {
-            let is_ending = worker.phase == Phase::Retiring && self.killable;
-            return is_ending.then(|| self.exit_limit_ns.unwrap_or(RETIRE_NS));
-        };
-        let limit = match head.kind {
-            OrderKind::Tasks { job, .. } => match self.jobs.get(job) {
-                Some(job) if job.open => job.plan.task_limit_ns,
-                _ => Some(ABANDON_NS),
-            },
-            OrderKind::Init { profile } => self.jobs.profile(profile).and_then(|profile| profile.limit_ns),
-            OrderKind::Exit => self.exit_limit_ns,
-            OrderKind::Resume => None,
-        };
-        limit.filter(|_| self.killable)
+    /// The workers, and what is to know about the heads of their queues.
+    pub(super) fn split(&mut self) -> (&mut Workers, Heads<'_>) {
+        let Self { workers, jobs, exit_limit_ns, killable, now, .. } = self;
+        (workers, Heads { jobs, exit_limit_ns: *exit_limit_ns, killable: *killable, now: *now })
     }
 
-    /// Notes that another order is at the head of the queue, after this one. The tasks of a job that was left share one
-    /// grace. It counts from when the job was left, or when the first of them came to the head if that is later. The
-    /// worker need not say when it began them: it notes times only for jobs with a limit.
+    /// Notes that another order is at the head of the queue, after this one.
     pub(super) fn next_head(&mut self, worker: WorkerId, last: Option<Batch>) {
-        let left = |batch: Option<Batch>| match batch?.kind {
-            OrderKind::Tasks { job, .. } => Some(job).filter(|job| !self.jobs.is_open(*job)),
-            OrderKind::Init { .. } | OrderKind::Exit | OrderKind::Resume => None,
-        };
-        let entry = &self.workers[worker];
-        let next = left(entry.queue.head());
-        let shares_grace = next.is_some() && next == left(last) && entry.head_extra_ns == 0;
-        if !shares_grace {
-            let (limit, stall) = (self.limit_of(entry), self.stall_of(entry));
-            let mut entry = self.workers.edit(worker);
-            entry.next_head(self.now);
-            entry.head_began = next.is_some();
-            (entry.head_limit_ns, entry.head_stall_ns) = (limit, stall);
-        }
+        let (workers, heads) = self.split();
+        heads.next(&mut workers.edit(worker), last);
     }
 
     /// Sets the limit of the head of the queue, which may have changed.
     pub(super) fn renew_limit(&mut self, worker: WorkerId) {
-        let entry = &self.workers[worker];
-        let (limit, stall) = (self.limit_of(entry), self.stall_of(entry));
-        let mut entry = self.workers.edit(worker);
-        (entry.head_limit_ns, entry.head_stall_ns) = (limit, stall);
+        let (workers, heads) = self.split();
+        let mut entry = workers.edit(worker);
+        heads.renew_limits(&mut entry);
     }
 
     /// Sets the limits of all heads: those of init or exit orders have changed.
@@ -206,6 +168,75 @@ impl Supervisor {
         }
         for worker in if rebalances { self.workers.movable(self.now) } else { Vec::new() } {
             self.recall(worker);
+        }
+    }
+}
+
+/// What is to know about the heads of queues.
+pub(super) struct Heads<'s> {
+    jobs: &'s Jobs,
+    exit_limit_ns: Option<u64>,
+    killable: bool,
+    now: u64,
+}
+
+impl Heads<'_> {
+    /// How long the head of the worker's queue may take.
+    pub(super) fn limit_of(&self, worker: &Worker) -> Option<u64> {
+        if !self.killable || !worker.is_up {
+            return None;
+        }
+        let Some(head) = worker.queue.head() else {
+            let is_ending = worker.phase == Phase::Retiring;
+            return is_ending.then(|| self.exit_limit_ns.unwrap_or(RETIRE_NS));
+        };
+        match head.kind {
+            OrderKind::Tasks { job, .. } => match self.jobs.get(job) {
+                Some(job) if job.open => job.plan.task_limit_ns,
+                _ => Some(ABANDON_NS),
+            },
+            OrderKind::Init { profile } => self.jobs.profile(profile).and_then(|profile| profile.limit_ns),
+            OrderKind::Exit => self.exit_limit_ns,
+            OrderKind::Resume => None,
+        }
+    }
+
+    /// How long the head of the queue may take before the rest is recalled for an idle worker.
+    fn stall_of(&self, worker: &Worker) -> u64 {
+        match worker.queue.head().map(|head| head.kind) {
+            Some(OrderKind::Tasks { job, .. }) if self.jobs.folds(job) => FOLD_STALL_NS,
+            _ => STALL_NS,
+        }
+    }
+
+    /// Sets the limits of the head of the queue.
+    fn renew_limits(&self, worker: &mut Worker) {
+        (worker.head_limit_ns, worker.head_stall_ns) = (self.limit_of(worker), self.stall_of(worker));
+    }
+
+    /// Notes that another order is at the head of the worker's queue, after this one. The tasks of a job that was left
+    /// share one grace. It counts from when the job was left, or when the first of them came to the head if that is
+    /// later. The worker need not say when it began them: it notes times only for jobs with a limit.
+    pub(super) fn next(&self, worker: &mut Worker, last: Option<Batch>) {
+        let left = |batch: Option<Batch>| match batch?.kind {
+            OrderKind::Tasks { job, .. } => Some(job).filter(|job| !self.jobs.is_open(*job)),
+            OrderKind::Init { .. } | OrderKind::Exit | OrderKind::Resume => None,
+        };
+        let next = left(worker.queue.head());
+        let shares_grace = next.is_some() && next == left(last) && worker.head_extra_ns == 0;
+        if !shares_grace {
+            worker.next_head(self.now);
+            worker.head_began = next.is_some();
+            self.renew_limits(worker);
+        }
+    }
+
+    /// Adds an order to the worker's queue.
+    pub(super) fn push(&self, worker: &mut Worker, kind: OrderKind) {
+        let is_first = worker.queue.is_empty();
+        worker.queue.push(kind);
+        if is_first {
+            self.next(worker, None);
         }
     }
 }

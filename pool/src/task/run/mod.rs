@@ -85,9 +85,10 @@ fn run_chunk<T: Task>(env: TaskEnv<'_>, head: ChunkHead, mut items: Items<'_>, l
         if let Some(watch) = &mut watch {
             watch.pause();
         }
+        // Before the parent is woken: it reads the pace with the results.
+        lane.count(claimed);
         lane.notify_if_awaited();
         memory.look(lane);
-        lane.count(claimed);
         claim = claim_for(lane.pace_ns(), most.min(claimed * 2));
     }
     log.clear_task();

@@ -1,0 +1,125 @@
+//! How many jobs and workers an event looks at: as many in a large pool with many open jobs as in a small one.
+
+use std::cell::Cell;
+
+use super::*;
+
+thread_local! {
+    static STEPS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Counts jobs or workers that are looked at.
+pub(in crate::supervise) fn count(looks: usize) {
+    STEPS.with(|steps| steps.set(steps.get() + looks as u64));
+}
+
+/// A supervisor, with the greatest number of looks that each kind of event or question has taken.
+struct Counted {
+    supervisor: Supervisor,
+    actions: Vec<Action>,
+    most: BTreeMap<&'static str, u64>,
+    now: u64,
+    last_job: JobId,
+}
+
+impl Counted {
+    fn new(workers: usize) -> Self {
+        let supervisor = Supervisor::new(workers, false, true);
+        let (actions, most) = (Vec::new(), BTreeMap::new());
+        Self { supervisor, actions, most, now: 0, last_job: JobId::default() }
+    }
+
+    fn ask<R>(&mut self, what: &'static str, question: impl FnOnce(&mut Supervisor) -> R) -> R {
+        let before = STEPS.get();
+        let answer = question(&mut self.supervisor);
+        let most = self.most.entry(what).or_default();
+        *most = (*most).max(STEPS.get() - before);
+        answer
+    }
+
+    /// Reports an event, and asks what the driver asks in each turn.
+    fn tell(&mut self, what: &'static str, event: Event) {
+        self.now += 100;
+        let (now, mut actions) = (self.now, std::mem::take(&mut self.actions));
+        actions.clear();
+        self.ask(what, |supervisor| supervisor.handle(event, now, &mut actions));
+        self.actions = actions;
+        self.ask("turn", |supervisor| {
+            (supervisor.deadline(), supervisor.busy(), supervisor.all_ended(), supervisor.grant_again())
+        });
+    }
+
+    fn open(&mut self, what: &'static str, plan: Plan, encoded: u64) -> JobId {
+        self.last_job = self.last_job.next();
+        self.tell(what, Event::Opened { job: self.last_job, plan: Box::new(plan), encoded });
+        self.last_job
+    }
+
+    /// Sends one task of the job, as far as the supervisor grants it.
+    fn send(&mut self, job: JobId) -> WorkerId {
+        let grant = self.ask("grant", |supervisor| supervisor.grant(job)).expect("there is an idle worker");
+        self.tell("sent", Event::Sent { job, worker: grant.worker, count: 1 });
+        grant.worker
+    }
+
+    /// A whole short call.
+    fn call(&mut self) {
+        let plan = Plan { task_limit_ns: Some(1_000_000), lifespan: Some(1 << 40), ..Plan::plain() };
+        let job = self.open("opened", plan, 0);
+        self.ask("set_waiting", |supervisor| supervisor.set_waiting(job, 1));
+        let worker = self.send(job);
+        self.tell("input_ended", Event::InputEnded { job });
+        let now = self.now;
+        self.ask("began", |supervisor| supervisor.head_began(worker, now));
+        self.tell("tick", Event::Tick);
+        self.tell("done", Event::Done { worker, count: 1, bytes: 1, pace_ns: 100 });
+        self.tell("taken", Event::Taken { job, count: 1, bytes: 1 });
+        self.tell("closed", Event::Closed { job });
+    }
+}
+
+/// The looks that events take in a pool of so many workers, of which all are up, with so many open jobs.
+fn most_looks(workers: usize, jobs: usize) -> BTreeMap<&'static str, u64> {
+    let mut counted = Counted::new(workers);
+    let first = counted.open("first", Plan { total: Some(workers as u64), ..Plan::plain() }, 0);
+    for worker in (0..workers).map(WorkerId) {
+        counted.tell("ready", Event::Ready { worker });
+    }
+    // While all workers are idle, and jobs have nothing to do.
+    let idle: Vec<JobId> = (0..jobs).map(|_| counted.open("opened", Plan::plain(), 0)).collect();
+    for _ in 0..100 {
+        counted.call();
+    }
+    // While all but one are busy.
+    let busy: Vec<WorkerId> = (1..workers).map(|_| counted.send(first)).collect();
+    for _ in 0..100 {
+        counted.call();
+    }
+    // Many calls in the background: each is one task, and waits for a worker or in its queue.
+    for _ in 0..100 {
+        let job = counted.open("opened", Plan::plain(), 1);
+        let again = counted.ask("again", |supervisor| supervisor.grant_again());
+        assert_eq!(again.map(|(job, _)| job), Some(job));
+        let worker = counted.send(job);
+        counted.tell("done", Event::Done { worker, count: 1, bytes: 1, pace_ns: 100 });
+        counted.tell("taken", Event::Taken { job, count: 1, bytes: 1 });
+        counted.tell("closed", Event::Closed { job });
+    }
+    // Jobs that are given up, idle or at work.
+    for job in idle {
+        counted.tell("closed", Event::Closed { job });
+    }
+    for worker in busy {
+        counted.tell("done", Event::Done { worker, count: 1, bytes: 1, pace_ns: 100 });
+    }
+    counted.most.remove("first");
+    counted.supervisor.check();
+    counted.most
+}
+
+#[test]
+fn no_event_looks_at_all_jobs_or_workers() {
+    let (few, many) = (most_looks(2, 2), most_looks(1000, 100_000));
+    println!("{many:?}");
+    assert_eq!(few, many);
+}
