@@ -36,8 +36,8 @@ pub(crate) struct Process {
     status: Option<ExitStatus>,
     /// The trap in which the last check has found it.
     trap: Option<Trap>,
-    /// The signal that would have acted on it if it were not traced, and for which it was killed.
-    trapped_by: Option<libc::c_int>,
+    /// The trap for which it was killed, since its signal would have acted on it if it were not traced.
+    trapped_by: Option<Trap>,
     /// Its control groups and its memory, if SIGKILL has ended it.
     killed_as: Option<Killed>,
 }
@@ -140,6 +140,7 @@ impl Process {
 
     /// Its exit status, if it has ended. Also kills what is left of its group.
     pub(crate) fn try_reap(&mut self) -> Option<ExitStatus> {
+        self.reap_trapped();
         if self.status.is_none() && self.handle.is_own() {
             let mut usage = Usage::default();
             let ended = self.handle.wait_and_see(libc::WNOWAIT, &mut usage);
@@ -149,8 +150,8 @@ impl Process {
                 self.killed_as = groups.map(|groups| Killed { groups, peak: usage.peak });
             }
             self.status = self.handle.take_status(&ended).map(|status| match (status, self.trapped_by) {
-                (ExitStatus::Signaled { signal: libc::SIGKILL, core_dumped }, Some(signal)) => {
-                    ExitStatus::Signaled { signal, core_dumped }
+                (ExitStatus::Signaled { signal: libc::SIGKILL, core_dumped }, Some(trap)) => {
+                    ExitStatus::Signaled { signal: trap.signal, core_dumped }
                 }
                 _ => status,
             });
@@ -161,6 +162,7 @@ impl Process {
     /// Frees it from a trap in which two checks have found it: a tracer in this program would have taken note of that
     /// in between. See [`traced`](super::traced).
     pub(crate) fn check_trap(&mut self) {
+        self.reap_trapped();
         if self.status.is_some() || self.killed.is_some() || !self.handle.is_own() {
             return;
         }
@@ -170,10 +172,16 @@ impl Process {
             // It would stop as well if nobody traced it.
             && trap.signal != libc::SIGSTOP
         {
-            self.trapped_by = Some(trap.signal);
+            self.trapped_by = Some(trap);
             self.kill();
         }
         self.trap = found;
+    }
+
+    fn reap_trapped(&self) {
+        if let Some(trap) = self.trapped_by.filter(|_| self.status.is_none() && self.handle.is_own()) {
+            trap.reap(self.handle.pid.as_raw());
+        }
     }
 
     /// Its control groups and its memory, if SIGKILL has ended it.

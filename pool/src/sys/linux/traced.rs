@@ -6,7 +6,8 @@
 //!
 //! So the parent checks for traps from time to time, and lets the signal act as if the thread were not traced. The
 //! kernel allows that only to the tracer's thread, but any thread that waits may drive the pool. If it is another
-//! thread, the worker is killed, and the signal counts as the cause of its death.
+//! thread, the worker is killed, and the signal counts as the cause of its death. A thread of it that was traced is then
+//! reaped like a child, which any thread may do; before that the worker would not end.
 #![allow(unsafe_code, reason = "waitid for traps, and ptrace, which takes signals that nix has no name for")]
 
 use nix::errno::Errno;
@@ -44,5 +45,17 @@ impl Trap {
         // thread that is not stopped and traced by the calling thread.
         let released = unsafe { libc::ptrace(libc::PTRACE_DETACH, self.thread, no_address, signal) };
         Errno::result(released).map(drop)
+    }
+
+    /// Reaps the thread, if it has ended and is not the first of its process, which has this ID.
+    pub(super) fn reap(self, process: libc::pid_t) {
+        if self.thread != process {
+            let flags = libc::WEXITED | libc::WNOHANG | libc::__WALL;
+            // SAFETY: the call may be given no place for what it finds. It reaps no child of the user's: the thread is
+            // one of a worker that has not been reaped.
+            unsafe {
+                libc::waitid(libc::P_PID, self.thread.cast_unsigned(), std::ptr::null_mut(), flags);
+            }
+        }
     }
 }
