@@ -1,6 +1,6 @@
 //! The lifeline: it ends a process together with the one that started it, however that one ends.
 //!
-//! It is a pipe that carries a single byte. The parent holds the only write end, and the child has the kernel send it
+//! It is a pipe that carries a single message, the parent's process ID. The parent holds the only write end, and the child has the kernel send it
 //! SIGKILL when the pipe hangs up. So a worker that is busy in a loop dies as fast as an idle one, no thread watches,
 //! and nothing polls.
 //!
@@ -20,12 +20,12 @@
 //! | drops its privileges | the kernel checks the process that armed the signal, not the one that closes the pipe |
 //!
 //! The steps of a start:
-//! 1. The child begins, and does nothing but wait for the byte.
-//! 2. The parent notes the child, makes it the leader of its own group, pins it to its CPUs, and writes the byte.
-//! 3. The child reads the byte and arms the signal. If it reads the end of the pipe instead, the parent is gone, and it
-//!    exits.
-//! 4. The child checks the pipe once more: if the parent ended after it wrote the byte and before the signal was armed,
-//!    no signal comes.
+//! 1. The child begins, and does nothing but wait for the message.
+//! 2. The parent notes the child, makes it the leader of its own group, pins it to its CPUs, and writes the message.
+//! 3. The child reads it and arms the signal. If it reads the end of the pipe instead, the parent is gone, and it exits.
+//! 4. The child checks the pipe once more: if the parent ended after it wrote the message and before the signal was
+//!    armed, no signal comes. Then it compares its parent with the message: a child of the program's may keep the pipe
+//!    open.
 #![allow(unsafe_code, reason = "asks for a signal by fcntl, which nix does not wrap, and handles one")]
 
 use std::io;
@@ -109,7 +109,7 @@ pub(crate) fn lifeline() -> io::Result<(Lifeline, Tie)> {
 impl Lifeline {
     /// Lets the child go on. The parent's copy of the child's end is a reader, so the write can't raise SIGPIPE.
     pub(crate) fn release(&self, _reader: &Tie) -> io::Result<()> {
-        retry(|| write(&self.0, &[1]))?;
+        retry(|| write(&self.0, &getpid().as_raw().to_ne_bytes()))?;
         Ok(())
     }
 }
@@ -138,7 +138,8 @@ impl Tie {
 
     /// Calls `otherwise` if the kernel can send no signal.
     fn hold_or(self, otherwise: impl FnOnce(&Self) -> io::Result<()>) -> io::Result<Tied> {
-        if retry(|| read(&self.0, &mut [0]))? == 0 {
+        let mut told = [0; size_of::<libc::pid_t>()];
+        if retry(|| read(&self.0, &mut told))? < told.len() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let (own, group) = (getpid().as_raw(), -getpid().as_raw());
@@ -148,7 +149,9 @@ impl Tie {
         if arm(&self.0, if again.is_some() { own } else { group }).is_err() {
             otherwise(&self)?;
         }
-        let parent = getppid().as_raw();
+        // A parent outside this process's PID namespace has the number 0 here.
+        let told = libc::pid_t::from_ne_bytes(told);
+        let parent = if getppid().as_raw() == 0 { 0 } else { told };
         let mut pipe = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
         match retry(|| poll(&mut pipe, PollTimeout::ZERO))? {
             // The parent was still there after the signal was armed.
