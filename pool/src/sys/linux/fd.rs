@@ -29,8 +29,7 @@ struct Number {
     /// Tells entries apart: two have the same number if the user has closed the first.
     entry: u64,
     number: RawFd,
-    /// None if an `OwnedFd` of the crate owns the number, since nothing else may close that.
-    identity: Option<Identity>,
+    identity: Identity,
 }
 
 impl Number {
@@ -42,7 +41,7 @@ impl Number {
         // SAFETY: the borrow ends with this function, which only passes it to fstat and fcntl. These accept any number,
         // and return an error for a closed one.
         let fd = unsafe { BorrowedFd::borrow_raw(self.number) };
-        self.identity.is_none_or(|identity| identity.mark != UNMARKED && identity.is_of(&fd))
+        self.identity.mark != UNMARKED && self.identity.is_of(&fd)
     }
 }
 
@@ -254,18 +253,7 @@ pub(crate) fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
 pub(crate) struct Known(u64);
 
 impl Known {
-    /// For a descriptor that user code may close.
     pub(crate) fn new(fd: &impl AsFd, identity: Identity) -> Self {
-        Self::enter(fd, Some(identity))
-    }
-
-    /// For a descriptor that is closed before any user code runs.
-    pub(super) fn owned(fd: &OwnedFd) -> Self {
-        Turn::take(fd);
-        Self::enter(fd, None)
-    }
-
-    fn enter(fd: &impl AsFd, identity: Option<Identity>) -> Self {
         static ENTRIES: AtomicU64 = AtomicU64::new(0);
         let entry = ENTRIES.fetch_add(1, Ordering::Relaxed);
         open().push(Number { entry, number: fd.as_fd().as_raw_fd(), identity });

@@ -10,32 +10,25 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use super::fd::{Known, above_standard};
+use super::fd::Fd;
 
-/// A descriptor on its way to a new worker. No user code runs in the thread that has it, so it needs no identity: a
-/// fork closes its copy by number.
+/// A descriptor on its way to a new worker.
 #[derive(Debug)]
-pub(crate) struct Passed {
-    // Dropped first: once the number is closed, another file may get it.
-    known: Known,
-    fd: OwnedFd,
-}
+pub(crate) struct Passed(Fd);
 
 impl Passed {
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
-        let fd = above_standard(fd)?;
-        Ok(Self { known: Known::owned(&fd), fd })
+        Fd::new(fd).map(Self)
     }
 
     pub(crate) fn into_owned(self) -> OwnedFd {
-        drop(self.known);
-        self.fd
+        self.0.into_owned()
     }
 }
 
 impl AsFd for Passed {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.0.as_fd()
     }
 }
 
@@ -92,7 +85,7 @@ impl Serialize for Lent<'_> {
 
 impl Serialize for Passed {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Lent::new(self).serialize(serializer)
+        Lent::new(self.0.intact().map_err(ser::Error::custom)?).serialize(serializer)
     }
 }
 
