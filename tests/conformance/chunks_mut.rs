@@ -263,10 +263,18 @@ fn nobody_writes_after_a_cancelled_call(method: StartMethod) -> Result<(), Error
 }
 
 #[worker_task]
-fn write_one_then_wait(#[chunk] rows: &mut [u64], #[shared] (started, go_on): &(String, String)) -> u64 {
+fn write_one_then_wait(
+    #[chunk] rows: &mut [u64],
+    #[shared] (other, started, go_on): &(String, String, String),
+) -> u64 {
     let number = rows[0];
     rows.fill(100 + number);
     // The first worker goes on to its second chunk when the other has begun.
+    match number {
+        0 => take_token(other),
+        1 => put_token(other),
+        _ => {}
+    }
     if number > 0 {
         put_token(started);
         take_token(go_on);
@@ -275,8 +283,8 @@ fn write_one_then_wait(#[chunk] rows: &mut [u64], #[shared] (started, go_on): &(
 }
 
 fn a_cancelled_call_says_what_became_of_each_chunk(method: StartMethod) -> Result<(), Error> {
-    let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
-    let pool = builder(method).shared((started.path(), go_on.path())).build()?;
+    let (other, mut started, mut go_on) = (Tokens::new(), Tokens::new(), Tokens::new());
+    let pool = builder(method).shared((other.path(), started.path(), go_on.path())).build()?;
     let mut array = SharedArray::from_fn(60, |x| (x / 10) as u64)?;
     let cancel = pool.cancel_handle();
     let outcomes = std::thread::scope(|scope| {

@@ -18,6 +18,7 @@ mod terminal;
 // How work gets through.
 mod arrays;
 mod async_results;
+mod away;
 mod callbacks;
 mod chunks;
 mod chunks_mut;
@@ -74,6 +75,7 @@ const TOPICS: &[&[harness::Case]] = &[
     combinations::CASES,
     iterators::CASES,
     async_results::CASES,
+    away::CASES,
     callbacks::CASES,
     max_queue::CASES,
     streams::CASES,

@@ -6,7 +6,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use pool::{Error, StartMethod, TaskErrorKind, worker_task};
 
 use crate::harness::cases;
-use crate::support::{assert_usable, builder, pool, task_error};
+use crate::support::{assert_usable, builder, pool, task_error, use_one_arena};
 
 cases! {
     All: short_of_memory_at_first;
@@ -163,13 +163,19 @@ fn sum_of(numbers: Scattered) -> u64 {
 /// However little memory the program may have: an argument that it cannot encode is that task's error, and so is one
 /// that ends its worker, with the argument or without.
 fn arguments_without_memory(method: StartMethod) -> Result<(), Error> {
-    const BYTES: usize = 32 << 20;
+    // Another arena would have room of its own for what is refused here.
+    use_one_arena();
+    // So large that the allocator gives it back at once.
+    const BYTES: usize = 40 << 20;
     let pool = builder(method).workers(1).build()?;
     let (mild, deadly) = (vec![1; BYTES], vec![DEADLY; BYTES]);
     let numbers = || Scattered(vec![1; BYTES / 32]);
     let (mut refused, mut died) = (0, 0);
     let mut check = |result: Result<usize, Error>| match result {
         Ok(len) => assert_eq!(len, BYTES),
+        Err(error @ Error::Start { .. }) => {
+            assert!(error.to_string().contains("the background thread"), "{error}");
+        }
         error => match task_error(error).kind() {
             TaskErrorKind::Encode(why) => {
                 assert!(why.contains("no memory to encode it"), "{why}");
@@ -180,7 +186,7 @@ fn arguments_without_memory(method: StartMethod) -> Result<(), Error> {
         },
     };
     // Encoding takes at most two copies, and another one was made for the error.
-    for more in (2..=110).step_by(12) {
+    for more in (2..=134).step_by(12) {
         let numbers = numbers();
         // The worker is there before the limit, which it would inherit.
         assert_usable(&pool);

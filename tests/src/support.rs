@@ -183,6 +183,16 @@ pub fn wait_until_the_main_thread_sleeps() {
     }
 }
 
+/// Lets all threads of this program allocate from the same arena of the C library's.
+pub fn use_one_arena() {
+    // SAFETY: `mallopt` takes two numbers, and may be called at any time.
+    #[cfg(target_env = "gnu")]
+    #[expect(unsafe_code)]
+    unsafe {
+        nix::libc::mallopt(nix::libc::M_ARENA_MAX, 1);
+    }
+}
+
 /// Ends this process at once, with no exit handlers.
 pub fn die(signal: nix::sys::signal::Signal) -> ! {
     nix::sys::signal::raise(signal).expect("the signal has a number");

@@ -53,6 +53,9 @@ impl State {
     /// Copies a chunk of new items into the worker's lane, or as much of it as goes into one order.
     fn send_fresh(&mut self, job: JobId, worker: WorkerId, first: TaskIndex, most: u64) {
         let Some((handle, open)) = self.parts_to_send(worker, job) else { return };
+        if open.items.large_len().is_some_and(|len| !handle.has_space_for_item(len)) {
+            return self.block(worker);
+        }
         let mut head = open.head(first, 0);
         match open.items.take_apart() {
             Some(Apart::Large(item)) => {

@@ -119,6 +119,11 @@ impl Jobs {
         closed.is_some()
     }
 
+    /// Whether this call is open, and a caller drives it when it is there.
+    pub(super) fn has_caller(&self, job: JobId) -> bool {
+        self.get(job).is_some_and(|job| !job.is_background)
+    }
+
     /// Whether a call is open that a caller drives, when it is there.
     pub(super) fn any_with_caller(&self) -> bool {
         self.with_caller > 0
@@ -230,6 +235,11 @@ impl Job {
         if self.retained.try_reserve(1).is_ok() {
             self.retained.insert(index, item);
         }
+    }
+
+    /// The length of a retained item; 0 if there was no memory to keep it.
+    pub(super) fn retained_len(&self, index: TaskIndex) -> usize {
+        self.retained.get(&index).map_or(0, Vec::len)
     }
 
     /// Removes and returns a retained item; nothing if there was no memory to keep it.

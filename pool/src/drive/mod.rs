@@ -72,7 +72,7 @@ mod worker;
 mod workers;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -85,6 +85,7 @@ use crate::start::{self, WorkerConfig};
 use crate::supervise::Supervisor;
 use crate::sys::clock::now_ns;
 use crate::sys::identity::Owner;
+use crate::sys::threads;
 use crate::work::{ExitValue, Exits, Inbox, Items, JobSpec, Unsent};
 
 use poller::Poller;
@@ -146,7 +147,13 @@ impl LocalEngine {
             // No caller should get here. The state would point to lanes that a fork has not mapped.
             panic!("{forked}");
         }
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(state)) => state.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                threads::rest(|| self.state.lock().unwrap_or_else(PoisonError::into_inner))
+            }
+        };
         state.advance_to(now);
         state
     }
@@ -263,10 +270,10 @@ impl LocalEngine {
         let is_caller = usize::from(awaits != Awaits::Background);
         self.followers.fetch_add(is_caller, Ordering::Relaxed);
         let bell = state.sleepers().follow(awaits);
-        let mut state = match limit {
+        let mut state = threads::rest(|| match limit {
             None => bell.wait(state).unwrap_or_else(PoisonError::into_inner),
             Some(limit) => bell.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0,
-        };
+        });
         state.sleepers().stop_following(awaits, &bell);
         self.followers.fetch_sub(is_caller, Ordering::Relaxed);
         state.watched_until()
@@ -287,10 +294,9 @@ impl LocalEngine {
         state.watched_until()
     }
 
-    /// Waits until no worker is being started, for a caller that goes away before it waits for results. Ends early if
-    /// the call is over.
-    pub(crate) fn wait_started(&self, job: JobId) {
-        self.drive_until(|state| state.is_started(job));
+    /// Whether tasks of the call are on a worker that is still being started.
+    pub(crate) fn awaits_start(&self, job: JobId) -> bool {
+        self.lock().awaits_start(job)
     }
 
     /// Lets a follower take the lead, because this caller goes away for as long as it likes.
@@ -371,6 +377,7 @@ impl LocalEngine {
         mut take: impl FnMut(JobId, Inbox) -> bool,
     ) -> Vec<Waker> {
         self.change_silently(|state| {
+            state.expect_caller();
             state.drive();
             for job in jobs {
                 let mut inbox = Inbox::default();
@@ -432,6 +439,11 @@ impl LocalEngine {
     /// Waits until no call is open or still running.
     pub(crate) fn wait_idle(&self) {
         self.drive_until(|state| state.is_idle());
+    }
+
+    /// Ends the open calls that have a caller. Only for when there can be no caller any more.
+    pub(crate) fn close_forgotten(&self) {
+        self.change(State::close_forgotten);
     }
 
     /// Lets no further call be opened.

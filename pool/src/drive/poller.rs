@@ -15,6 +15,7 @@ use crate::start::Watch;
 use crate::sys::eventfd;
 use crate::sys::fd::{Fd, Identity, Known, above_standard};
 use crate::sys::named;
+use crate::sys::threads;
 
 /// The event data of the eventfd. The event data of a pidfd is the worker's number; that of an output pipe is the
 /// number with `OUTPUT_BIT` set.
@@ -162,7 +163,7 @@ impl Poller {
         let Some(set) = &self.set else { return News { lost: true, ..News::default() } };
         let mut events = [EpollEvent::empty(); 16];
         let timeout = EpollTimeout::try_from(limit_ms).unwrap_or(EpollTimeout::ZERO);
-        let found = match set.wait(&mut events, timeout) {
+        let found = match threads::rest(|| set.wait(&mut events, timeout)) {
             Ok(found) => found,
             Err(Errno::EINTR) => 0,
             Err(_) => return News { lost: true, ..News::default() },

@@ -99,6 +99,11 @@ impl State {
         self.sleepers.drives(self.clock.now());
     }
 
+    /// Has starts that the background thread may not go on with wait for a caller, if any comes back.
+    pub(super) fn expect_caller(&mut self) {
+        self.workers.expect_caller(self.jobs.any_with_caller());
+    }
+
     pub(super) fn grant(&self, job: JobId) -> Option<Grant> {
         self.supervisor.grant(job)
     }
@@ -140,6 +145,15 @@ impl State {
             self.handle(Event::Closed { job });
             if !self.workers.policy().keep_alive && self.jobs.is_empty() {
                 self.shut_down();
+            }
+        }
+    }
+
+    /// Ends the open calls that have a caller.
+    pub(super) fn close_forgotten(&mut self) {
+        for job in self.jobs.ids() {
+            if self.jobs.has_caller(job) {
+                self.close(job);
             }
         }
     }
@@ -187,9 +201,9 @@ impl State {
         }
     }
 
-    /// Whether the call is over, or no worker is being started.
-    pub(super) fn is_started(&self, job: JobId) -> bool {
-        !self.workers.are_any_starting() || self.jobs.get(job).is_none_or(|job| job.inbox.end.is_some())
+    /// Whether tasks of the call are on a worker that is still being started.
+    pub(super) fn awaits_start(&self, job: JobId) -> bool {
+        self.supervisor.awaits_start(job)
     }
 
     /// Swaps the call's inbox with an empty one.
@@ -218,7 +232,10 @@ impl State {
 
     /// Sends a task whose encoded item was retained.
     pub(super) fn send_retained(&mut self, job: JobId, worker: WorkerId, index: TaskIndex) {
-        let Some(slot) = self.jobs.get_mut(job) else { return };
+        let Some((handle, slot)) = self.parts_to_send(worker, job) else { return };
+        if !handle.has_space_for_item(slot.retained_len(index)) {
+            return self.block(worker);
+        }
         let head = slot.head(index, 1);
         match slot.take_retained(index) {
             Some(item) => self.send_alone(job, worker, head, item),

@@ -31,8 +31,6 @@ pub(super) struct Workers {
     starter: Box<dyn Starter>,
     /// Starts have begun whose outcomes may be known.
     has_begun: bool,
-    /// How many starts are not over.
-    starting: usize,
     poller: Arc<Poller>,
     /// The CPUs on which each worker may run.
     cpus: PerWorker<Vec<usize>>,
@@ -66,7 +64,6 @@ impl Workers {
             announced: Vec::new(),
             starter,
             has_begun: false,
-            starting: 0,
             poller,
             cpus,
             policy,
@@ -203,7 +200,6 @@ impl Workers {
                 }
                 self.handles[worker] = Some(handle);
                 self.has_begun = true;
-                self.starting += 1;
                 None
             }
             Err(unstarted) => Some(self.record_start_failure(worker, unstarted, observer)),
@@ -236,8 +232,14 @@ impl Workers {
         self.record_starts(outcomes, observer)
     }
 
-    pub(super) fn are_any_starting(&self) -> bool {
-        self.starting > 0
+    /// Says whether a caller that is away comes back.
+    pub(super) fn expect_caller(&mut self, comes: bool) {
+        self.starter.expect_caller(comes);
+    }
+
+    /// Whether starts go on only in a turn of a caller.
+    pub(super) fn await_caller(&self) -> bool {
+        self.starter.awaits_caller()
     }
 
     /// When to let starts go on at the latest.
@@ -247,7 +249,6 @@ impl Workers {
 
     fn record_starts(&mut self, outcomes: Vec<StartOutcome>, observer: &mut Observer) -> Vec<Event> {
         let are_any = !outcomes.is_empty();
-        self.starting -= outcomes.len();
         let mut events = Vec::new();
         for (worker, outcome) in outcomes {
             events.push(match outcome.and_then(|child| self.attach(worker, child)) {
@@ -370,7 +371,6 @@ impl Workers {
     /// Ends all workers now: idle ones have a moment to leave by themselves, the others are killed.
     pub(super) fn terminate(&mut self, are_idle: &[bool], observer: &mut Observer) {
         self.starter.abandon();
-        self.starting = 0;
         for (handle, is_idle) in self.handles.iter_mut().zip(are_idle) {
             if let Some(handle) = handle {
                 handle.dismiss(*is_idle);

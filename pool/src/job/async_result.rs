@@ -11,6 +11,7 @@ use super::call::decode;
 use super::cancel::{CallSlot, CancelHandle};
 use super::input::InputBuffer;
 use super::room::Places;
+use super::source::Source;
 use crate::codec::Codec;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -478,7 +479,8 @@ where
             return Err(busy);
         }
         // One item beyond the free places shows that there is no room; no others are pulled then.
-        let items = InputBuffer::<T, _>::new(items, most.min(free.saturating_add(1)), codec).into_all();
+        let items = InputBuffer::<T, _>::new(Source::asked(items), most.min(free.saturating_add(1)), codec)
+            .into_all();
         let tasks = items.len();
         if let Some(busy) = refusal(tasks) {
             return Err(busy);

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::ids::JobId;
 use crate::observe::End;
 use crate::observe::progress::Progress;
-use crate::sys::threads::expect_own;
+use crate::sys::threads::{become_resting, expect_own};
 use crate::unwind;
 use crate::work::{Arrival, Inbox, JobSpec};
 
@@ -177,6 +177,7 @@ impl BackgroundDriver {
     }
 
     fn run(&self, engine: &Engine) {
+        become_resting();
         self.serve_despite_panics(|| self.serve(engine), || self.give_up(engine));
     }
 

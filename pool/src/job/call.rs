@@ -8,7 +8,6 @@ use crate::error::{Error, TaskError, TaskErrorKind};
 use crate::ids::{JobId, TaskIndex};
 use crate::observe::End;
 use crate::observe::progress::Progress;
-use crate::options::StartMethod;
 use crate::task::{Output, Task, show};
 use crate::work::{Arrival, Inbox, Outcome, TaskFailure};
 use crate::{text, unwind};
@@ -92,19 +91,10 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
     }
 
     /// Lets the background thread, or another caller, drive while this caller runs code of the user's that may take
-    /// long. Under `Fork` there is no such thread: it would forbid to fork the program anew.
+    /// long.
     pub(super) fn leave(&self) {
-        if self.pool.config().method != StartMethod::Fork {
-            self.pool.background().stand_by(self.pool.engine());
-        }
+        self.pool.background().stand_by(self.pool.engine());
         self.engine.leave();
-    }
-
-    /// Waits until no worker is being started, or the call is over. For a caller that goes away where nobody stands by.
-    pub(super) fn wait_started(&self) {
-        if self.pool.config().method == StartMethod::Fork {
-            self.engine.wait_started(self.job);
-        }
     }
 
     /// How many items may be pulled from the input.
@@ -147,10 +137,31 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
         // The input may take long: that must not count as time in which the engine failed to check the workers.
         let pull_time = self.input.pull(self.chunk, self.room(), self.bound.is_some()).as_nanos() as u64;
         let over = self.receive(pull_time, on_outcome);
-        if over.is_none() && self.received == 0 && wait && !self.needs_input() {
-            self.last_check = Some(self.engine.wait(self.awaits(), None));
+        if over.is_none() && self.received == 0 && wait {
+            self.sleep();
         }
         over
+    }
+
+    /// Sleeps until results come, or an item of a channel may be there. Not at all if an iterator must be asked first.
+    fn sleep(&mut self) {
+        match (self.needs_input(), self.input.is_channel()) {
+            (false, _) => self.last_check = Some(self.engine.wait(self.awaits(), None)),
+            (true, true) => {
+                let lull = self.input.next_lull();
+                if self.is_any_under_way() {
+                    self.wait_for_results(lull);
+                } else {
+                    self.input.wait_for_item(lull);
+                }
+            }
+            (true, false) => {}
+        }
+    }
+
+    /// Whether tasks of the call are on a worker that is still being started.
+    pub(super) fn awaits_start(&self) -> bool {
+        self.engine.awaits_start(self.job)
     }
 
     /// Waits for results, at most this long, and not for the input. May return early.

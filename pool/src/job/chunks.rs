@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::source::Source;
 use super::{Job, Mode};
 use crate::error::{Error, TaskError};
 use crate::shared::{Loan, Piece, SharedArray};
@@ -187,7 +188,7 @@ where
     ) -> Result<Vec<Result<T::Output, TaskError>>, Error> {
         let mut outcomes: Vec<Option<_>> = std::iter::repeat_with(|| None).take(count).collect();
         let pool = self.pool;
-        let mut call = self.open(items, Mode::Outcomes { bounded: false })?;
+        let mut call = self.open(Source::asked(items), Mode::Outcomes { bounded: false })?;
         let over = call.run(|first, came| {
             let places = outcomes[first.as_usize()..].iter_mut();
             match came {

@@ -24,7 +24,7 @@ pub(super) struct Results<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
 }
 
 /// Even a caller that will not wait for results waits this long before a slow input is asked.
-const SHORT: Duration = Duration::from_millis(1);
+const SHORT: Duration = Duration::from_millis(4);
 
 /// After the caller has taken this many bytes of results, the engine gets a report at once, not only when none are
 /// left: workers may be waiting for that space.
@@ -78,11 +78,11 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
                 }
                 let left = deadline.saturating_duration_since(Instant::now());
                 let Ok(call) = &mut self.call else { return };
-                if left.is_zero() {
+                if left.is_zero() && !call.awaits_start() {
                     call.input.has_waited_in_vain();
                     break;
                 }
-                call.wait_for_results(left);
+                call.wait_for_results(left.max(Duration::from_millis(1)));
             }
         }
         self.turn_with(|call, keep| call.turn(wait, keep));
@@ -217,7 +217,6 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Imap<'p, 'i, T, I> {
         if let Ok(call) = &results.call {
             // The caller may do anything before it asks for a result.
             call.leave();
-            call.wait_started();
         }
         Self { results, finish }
     }

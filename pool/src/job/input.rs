@@ -1,10 +1,10 @@
 //! The input of a call: the caller's iterator, and the items that were pulled from it ahead of time, encoded. Both run
 //! the user's code, so both happen outside any lock.
 
-use std::iter::Fuse;
 use std::time::{Duration, Instant};
 
 use super::patience::Patience;
+use super::source::Source;
 use crate::codec::Codec;
 use crate::task::Task;
 use crate::unwind;
@@ -15,8 +15,13 @@ const MOST_AHEAD: usize = 2048;
 /// Pulling stops after about this time, so that a slow input does not delay work and results that are there already.
 const PULL_TIME: Duration = Duration::from_micros(50);
 
+/// How long a call whose input is a channel waits for the one of items and results before it looks at the other: short
+/// enough that nobody notices, and long enough that it costs nothing.
+const SHORTEST_LULL: Duration = Duration::from_micros(500);
+const LONGEST_LULL: Duration = Duration::from_millis(8);
+
 pub(super) struct InputBuffer<'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
-    items: Fuse<I>,
+    source: Source<I>,
     /// Items that were pulled and not encoded yet; kept between pulls for its memory.
     raw: Vec<T::Item<'i>>,
     /// Items for the engine.
@@ -27,6 +32,8 @@ pub(super) struct InputBuffer<'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     batch: usize,
     /// For an iterator of results: whether to wait for those before the input is asked.
     patience: Option<Patience>,
+    /// How long to wait next for a channel that is empty, or for results meanwhile.
+    lull: Duration,
     /// How many items were pulled from the input, and how many more may be.
     pulled: u64,
     left: u64,
@@ -35,14 +42,15 @@ pub(super) struct InputBuffer<'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
 }
 
 impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> InputBuffer<'i, T, I> {
-    pub(super) fn new(items: I, most: u64, codec: Codec) -> Self {
+    pub(super) fn new(source: Source<I>, most: u64, codec: Codec) -> Self {
         Self {
-            items: items.fuse(),
+            source,
             raw: Vec::new(),
             encoded: Items::default(),
             unsent: Unsent::default(),
             batch: 1,
             patience: None,
+            lull: SHORTEST_LULL,
             pulled: 0,
             left: most,
             last: most == 0,
@@ -52,7 +60,9 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> InputBuffer<'i, T, I> {
 
     /// Makes an iterator of results wait for those before the input is asked.
     pub(super) fn be_patient(&mut self) {
-        self.patience = Some(Patience::new(self.items.size_hint().0 > 0));
+        if !self.source.is_channel() {
+            self.patience = Some(Patience::new(self.source.size_hint().0 > 0));
+        }
     }
 
     /// How long to wait for results before the input is asked; nothing if it is fast or over.
@@ -85,8 +95,12 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> InputBuffer<'i, T, I> {
         let mut took = Duration::ZERO;
         while !self.last && self.ahead() < enough && (took <= PULL_TIME || is_slow) && !self.is_much() {
             let asked = self.patience.as_ref().filter(|_| is_slow).map(Patience::ask);
+            let before = self.pulled;
             self.pull_at_most(step.min(enough - self.ahead()));
             took = began.elapsed();
+            if self.pulled == before {
+                break;
+            }
             match (&mut self.patience, asked) {
                 (Some(patience), Some(asked)) => patience.answered(&asked),
                 (Some(patience), None) => patience.answered_at_once(took),
@@ -108,11 +122,40 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> InputBuffer<'i, T, I> {
 
     fn pull_at_most(&mut self, most: u64) {
         let wanted = self.left.min(most);
-        self.raw.extend(self.items.by_ref().take(wanted as usize));
+        let is_over = self.source.take(wanted as usize, &mut self.raw);
+        self.take_over(is_over);
+    }
+
+    /// Whether the input is a channel, which is not waited for while results may come.
+    pub(super) fn is_channel(&self) -> bool {
+        self.source.is_channel()
+    }
+
+    /// Waits for an item of a channel that is empty, at most this long.
+    pub(super) fn wait_for_item(&mut self, limit: Duration) {
+        if self.left > 0 {
+            let is_over = self.source.wait(limit, &mut self.raw);
+            self.take_over(is_over);
+        }
+    }
+
+    /// How long to wait for an empty channel, or for results, before the other is looked at: longer each time that
+    /// nothing comes.
+    pub(super) fn next_lull(&mut self) -> Duration {
+        let lull = self.lull;
+        self.lull = (2 * lull).min(LONGEST_LULL);
+        lull
+    }
+
+    /// Encodes the items that were pulled, and counts them.
+    fn take_over(&mut self, is_over: bool) {
         let got = self.raw.len() as u64;
-        self.encode();
+        if got > 0 {
+            self.lull = SHORTEST_LULL;
+            self.encode();
+        }
         self.pulled += got;
-        self.left = if got < wanted { 0 } else { self.left - got };
+        self.left = if is_over { 0 } else { self.left - got };
         self.last = self.left == 0;
     }
 

@@ -31,6 +31,7 @@ mod patience;
 mod reduce;
 mod reorder;
 mod room;
+mod source;
 #[cfg(feature = "stream")]
 mod stream;
 
@@ -43,6 +44,7 @@ pub use imap::Imap;
 use input::InputBuffer;
 pub(crate) use options::Options;
 use reorder::ReorderBuffer;
+use source::Source;
 #[cfg(feature = "stream")]
 pub use stream::ResultStream;
 
@@ -305,7 +307,7 @@ where
     ) -> Result<Vec<T::Output>, Error> {
         let mut results = Vec::new();
         let pool = self.pool;
-        let mut call = self.open(items.into_iter(), Mode::FailFast)?;
+        let mut call = self.open(Source::of(items), Mode::FailFast)?;
         call.run(|_, values| {
             results.append(values?);
             Ok(())
@@ -347,7 +349,7 @@ where
         C: IntoIterator<Item = T::Item<'i>>,
     {
         let pool = self.pool;
-        let call = self.open(items.into_iter(), Mode::Outcomes { bounded: true });
+        let call = self.open(Source::of(items), Mode::Outcomes { bounded: true });
         Imap::new(call, true, pool.config().workers, || pool.after_call())
     }
 
@@ -358,7 +360,7 @@ where
         C: IntoIterator<Item = T::Item<'i>>,
     {
         let pool = self.pool;
-        let call = self.open(items.into_iter(), Mode::Outcomes { bounded: true });
+        let call = self.open(Source::of(items), Mode::Outcomes { bounded: true });
         Imap::new(call, false, pool.config().workers, || pool.after_call())
     }
 
@@ -379,7 +381,7 @@ where
         append: impl Fn(&mut Vec<R>, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
     ) -> Result<Vec<R>, Error> {
         let pool = self.pool;
-        let items = items.into_iter();
+        let items = Source::of(items);
         let most = RESERVED_BYTES / size_of::<R>().max(1);
         let mut results = ReorderBuffer::with_capacity(items.size_hint().0.min(most));
         let mut call = self.open(items, mode)?;
@@ -392,7 +394,7 @@ where
     /// Opens the call; this starts the workers that its tasks want.
     fn open<'i, C: Iterator<Item = T::Item<'i>>>(
         mut self,
-        items: C,
+        items: Source<C>,
         mode: Mode,
     ) -> Result<Call<'p, 'i, T, C>, Error> {
         let mut plan = self.options.plan(items.size_hint(), self.pool.config())?;

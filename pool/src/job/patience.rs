@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use nix::time::{ClockId, clock_gettime};
+use nix::sys::resource::{UsageWho, getrusage};
 
 /// An item that takes less than this is fast: no other thread can have made it in that time, only computed it in
 /// advance.
@@ -21,7 +21,7 @@ const FAST_KNOWN_ITEMS: u32 = 4;
 /// How long to wait for results before a new input is asked again: longer than most tasks take, so that an input that
 /// needs their results gets them. Halved whenever nothing came.
 const FIRST: Duration = Duration::from_millis(100);
-const FIRST_KNOWN: Duration = Duration::from_millis(1);
+const FIRST_KNOWN: Duration = Duration::from_millis(4);
 /// How long to wait after an item for which the input itself has waited: at least this, and as long as it has.
 const AFTER_WAITING: Duration = Duration::from_millis(20);
 const MOST: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ pub(super) struct Patience {
 /// The beginning of a request for an item.
 pub(super) struct Asked {
     at: Instant,
-    cpu: Option<Duration>,
+    waits: Option<i64>,
 }
 
 impl Patience {
@@ -64,7 +64,7 @@ impl Patience {
 
     /// Notes that the input is asked for an item.
     pub(super) fn ask(&self) -> Asked {
-        Asked { at: Instant::now(), cpu: thread_time() }
+        Asked { at: Instant::now(), waits: waits() }
     }
 
     /// Notes that the input has given an item.
@@ -76,8 +76,8 @@ impl Patience {
         }
         self.fast_in_a_row = 0;
         // To wait while the input could compute its next item costs time. To wait while it would wait costs little.
-        let computed = asked.cpu.zip(thread_time()).map(|(from, until)| until.saturating_sub(from));
-        if computed.is_some_and(|computed| computed >= took / 2) {
+        let waited = asked.waits.zip(waits()).is_none_or(|(before, now)| now > before);
+        if !waited {
             self.wait = (took / 8).min(self.wait);
         } else if took >= SLOW {
             self.wait = took.clamp(AFTER_WAITING, MOST);
@@ -93,7 +93,7 @@ impl Patience {
     }
 }
 
-/// The CPU time of this thread.
-fn thread_time() -> Option<Duration> {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).ok().map(Duration::from)
+/// How often this thread has waited. A thread that merely got no CPU has not.
+fn waits() -> Option<i64> {
+    getrusage(UsageWho::RUSAGE_THREAD).ok().map(|usage| usage.voluntary_context_switches())
 }

@@ -11,6 +11,7 @@
 
 use std::marker::PhantomData;
 
+use super::source::Source;
 use super::{Job, Mode, Options};
 use crate::error::{Error, TaskError, TaskErrorKind};
 use crate::ids::TaskIndex;
@@ -98,7 +99,7 @@ where
         };
         let job = Job::<FoldedTask<T>, S, I, E, O> { pool, options: self.options, functions: PhantomData };
         // Stays open until the end, so that the workers do, too.
-        let mut call = job.open(items.into_iter(), Mode::FailFast)?;
+        let mut call = job.open(Source::of(items), Mode::FailFast)?;
         let mut values = Partials::default();
         call.run(|first, came| {
             values.add(first, came?);

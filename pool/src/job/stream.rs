@@ -9,6 +9,7 @@ use futures_core::{FusedStream, Stream};
 
 use super::call::Call;
 use super::imap::Results;
+use super::source::Source;
 use super::{Job, Mode, PoolHandle};
 use crate::engine::{Awaits, Engine};
 use crate::error::Error;
@@ -206,7 +207,7 @@ where
         C: IntoIterator<Item = T::Item<'i>>,
     {
         let pool = self.pool;
-        ResultStream::new(self.open(items.into_iter(), Mode::Outcomes { bounded: true }), true, pool)
+        ResultStream::new(self.open(Source::asked(items), Mode::Outcomes { bounded: true }), true, pool)
     }
 
     /// Like [`stream`](Self::stream), but the results come in the order in which tasks finish.
@@ -235,6 +236,6 @@ where
         C: IntoIterator<Item = T::Item<'i>>,
     {
         let pool = self.pool;
-        ResultStream::new(self.open(items.into_iter(), Mode::Outcomes { bounded: true }), false, pool)
+        ResultStream::new(self.open(Source::asked(items), Mode::Outcomes { bounded: true }), false, pool)
     }
 }

@@ -13,14 +13,16 @@ use crate::sys::fork::Fork;
 use crate::sys::lifeline::lifeline;
 use crate::sys::process::Process;
 use crate::sys::socket::Channel;
-use crate::sys::{fork, inherit, threads};
+use crate::sys::threads::Still;
+use crate::sys::{fork, inherit};
 use crate::worker::PoolContext;
 
 pub(super) fn start_server(config: &WorkerConfig) -> Result<NewServer, Unstarted> {
     const WHAT: &str = "the fork server";
     // If other threads are allowed, there is no need to wait for their end.
-    let count = if config.allow_fork_with_threads { threads::count } else { threads::count_settled };
-    let threads = count().map_err(|why| Error::start(WHAT, why))?;
+    let still = if config.allow_fork_with_threads { Still::now() } else { Still::settled() };
+    let still = still.map_err(|why| Error::start(WHAT, why))?;
+    let threads = still.threads;
     if threads > 1 && !config.allow_fork_with_threads {
         return Err(Error::ForkWithThreads { threads }.into());
     }
@@ -31,24 +33,26 @@ pub(super) fn start_server(config: &WorkerConfig) -> Result<NewServer, Unstarted
         fork::flush();
     }
     let context = PoolContext::of(config).map_err(|why| Error::start(WHAT, why))?;
-    let server = fork_server(&context).map_err(|error| Error::start(WHAT, error))?;
+    let server = fork_server(&context, still).map_err(|error| Error::start(WHAT, error))?;
     Ok(NewServer::IsUp(server))
 }
 
 /// Whether a server could be forked now.
 pub(super) fn is_sound(config: &WorkerConfig) -> bool {
-    let alone = || threads::count().is_ok_and(|threads| threads == 1);
+    let alone = || Still::now().is_ok_and(|still| still.threads == 1);
     (config.allow_fork_with_threads || alone()) && shared::refuse_fork().is_ok()
 }
 
 #[expect(unsafe_code, reason = "forks")]
-fn fork_server(context: &PoolContext) -> io::Result<Server> {
+fn fork_server(context: &PoolContext, still: Still) -> io::Result<Server> {
     let (ours, theirs) = Channel::pair()?;
     let (lifeline, tie) = lifeline()?;
-    // SAFETY: this process has one thread, or the user has asserted that the others hold nothing that a fork needs. The
-    // child goes on from here with the two descriptors that it keeps, and never returns to a frame that owns others.
+    // SAFETY: besides this thread, this process has only such as rest, which hold nothing that a fork needs and are kept
+    // still, or the user has asserted the same of others. The child goes on from here with the two descriptors that it
+    // keeps, and never returns to a frame that owns others.
     match unsafe { fork::fork(&[theirs.fd(), tie.fd()])? } {
         Fork::Child => fork::live(|| {
+            still.forget();
             let clean = || inherit::clean("pool-server").map_err(|error| error.to_string());
             let prepared = shared::leave_lent().and_then(|()| clean());
             match tie.hold_as_server() {

@@ -113,6 +113,14 @@ pub(crate) trait Starter: Send {
     /// When to [`advance`](Self::advance) at the latest, even if the poll set reports nothing.
     fn deadline(&self) -> Option<u64>;
 
+    /// Says whether a caller that is away comes back.
+    fn expect_caller(&mut self, _: bool) {}
+
+    /// Whether starts go on only in a turn of a caller.
+    fn awaits_caller(&self) -> bool {
+        false
+    }
+
     /// Ends all starts that have begun, without outcomes. Waits for the ends of their processes, which are killed.
     fn abandon(&mut self) {}
 

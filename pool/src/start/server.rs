@@ -22,6 +22,7 @@ use crate::sys::lifeline::{Lifeline, Tie, lifeline};
 use crate::sys::passed::{Lent, Passed};
 use crate::sys::process::Process;
 use crate::sys::socket::Channel;
+use crate::sys::threads;
 use crate::worker::WorkerKit;
 
 /// A running server.
@@ -91,6 +92,8 @@ pub(super) struct Forking {
     is_watched: bool,
     /// Whether the server has a copy of this process's memory.
     inherits: bool,
+    /// A caller is away, and comes back.
+    caller_comes: bool,
     /// The requests that were not sent.
     waiting: VecDeque<Request>,
     /// The requests that the server has not answered, in the order of its answers.
@@ -123,6 +126,7 @@ impl Forking {
             credentials: None,
             is_watched: false,
             inherits,
+            caller_comes: false,
             waiting: VecDeque::new(),
             asked: VecDeque::new(),
             due: 0,
@@ -139,6 +143,13 @@ impl Forking {
             advance_random_keys(start);
         }
         self.make_server()
+    }
+
+    /// Whether this thread may start a server. A thread that stands by does not fork this process while a caller runs the
+    /// user's code: that caller does it when it comes back.
+    fn may_start_server(&self) -> bool {
+        let is_caller_away = self.caller_comes && threads::rests();
+        !self.inherits || !is_caller_away || self.config.allow_fork_with_threads
     }
 
     fn make_server(&mut self) -> Result<(), Unstarted> {
@@ -187,7 +198,7 @@ impl Forking {
                 // The end of a server that had nothing to do was reported and forgotten, so look whether it is there.
                 self.hear();
             }
-            if self.server.is_some() || self.waiting.is_empty() {
+            if self.server.is_some() || self.waiting.is_empty() || self.awaits_caller() {
                 return;
             }
         }
@@ -199,6 +210,9 @@ impl Forking {
             return;
         }
         self.end_unlike();
+        if self.awaits_caller() {
+            return;
+        }
         if let Some(next) = self.waiting.front()
             && self.server.is_none()
             && let Err(unstarted) = self.start_server(next.kit.start)
@@ -319,7 +333,7 @@ fn refused(kit: &WorkerKit, why: impl Display) -> StartOutcome {
 impl Starter for Forking {
     fn start(&mut self, kit: WorkerKit, _: &dyn Watch) -> Result<(), Unstarted> {
         self.end_unlike();
-        if self.server.is_none() {
+        if self.server.is_none() && self.may_start_server() {
             self.start_server(kit.start)?;
         }
         self.waiting.push_back(Request { kit, lost: 0 });
@@ -340,9 +354,18 @@ impl Starter for Forking {
     fn deadline(&self) -> Option<u64> {
         let server = match &self.server {
             Some(NewServer::Boots(started)) => Some(started.due()),
+            None if !self.waiting.is_empty() => self.may_start_server().then_some(0),
             _ => (!self.asked.is_empty()).then_some(self.due),
         };
         server.into_iter().chain(self.killed.deadline()).min()
+    }
+
+    fn expect_caller(&mut self, comes: bool) {
+        self.caller_comes = comes;
+    }
+
+    fn awaits_caller(&self) -> bool {
+        self.server.is_none() && !self.waiting.is_empty() && !self.may_start_server()
     }
 
     fn abandon(&mut self) {

@@ -146,27 +146,17 @@ impl Job {
         self.pace_ns.unwrap_or(UNKNOWN_PACE_NS).max(1)
     }
 
-    /// Counts tasks that the worker gets. True if it had none.
-    pub(super) fn load(&mut self, worker: WorkerId, count: u64) -> bool {
+    /// Counts tasks that the worker gets.
+    pub(super) fn load(&mut self, worker: WorkerId, count: u64) {
         self.in_flight += count;
-        let queued = self.queued.entry(worker);
-        *queued += count;
-        *queued == count
+        *self.queued.entry(worker) += count;
     }
 
-    /// Counts tasks that the worker no longer has. True if it has none left.
-    pub(super) fn unload(&mut self, worker: WorkerId, count: u64) -> bool {
+    /// Counts tasks that the worker no longer has.
+    pub(super) fn unload(&mut self, worker: WorkerId, count: u64) {
         self.in_flight -= count;
-        let queued = self.queued.entry(worker);
-        *queued -= count;
-        let is_none = *queued == 0;
+        *self.queued.entry(worker) -= count;
         self.queued.tidy(worker);
-        is_none
-    }
-
-    /// Whether a worker's tasks of it may go to another one: it has no further ones to give instead.
-    pub(super) fn is_movable(&self) -> bool {
-        self.open && self.ended
     }
 
     /// Counts outcomes that wait for the caller.

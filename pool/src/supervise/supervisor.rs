@@ -108,6 +108,12 @@ impl Supervisor {
         self.jobs.folds(job)
     }
 
+    /// Whether a worker that is still being started has tasks of the job.
+    pub(crate) fn awaits_start(&self, id: JobId) -> bool {
+        let Some(job) = self.jobs.get(id) else { return false };
+        self.workers.active().iter().any(|worker| !self.workers[*worker].is_up && job.queued_at(*worker) > 0)
+    }
+
     /// Whether there is no such worker now.
     pub(crate) fn is_absent(&self, worker: WorkerId) -> bool {
         self.workers[worker].phase == Phase::Absent
@@ -164,7 +170,6 @@ impl Supervisor {
             assert_eq!(worker.queue.tasks(), queued.values().sum::<u64>());
             let job = |job: &JobId| self.jobs.get(*job).unwrap();
             assert!(queued.iter().all(|(id_of, count)| job(id_of).queued_at(id) == *count));
-            assert_eq!(worker.movable_jobs, queued.keys().filter(|id| job(id).is_movable()).count());
             assert!(!worker.takes_orders() || self.life_left(worker) > 0, "worker {id} is old");
             assert!(
                 !worker.takes_orders()

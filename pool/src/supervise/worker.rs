@@ -6,6 +6,8 @@ use crate::ids::{JobId, ProfileId, Unit};
 
 /// How long a process or thread may take until it is up: generous enough for a machine under load.
 pub(super) const BOOT_NS: u64 = 30_000_000_000;
+/// Times from when on tasks may move are multiples of this: a quarter of a millisecond.
+const MOVABLE_STEP_NS: u64 = 1 << 18;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -50,8 +52,8 @@ pub(super) struct Worker {
     pub(super) head_stall_ns: u64,
     /// When to check again whether the head, which is out of time, has begun.
     pub(super) recheck_at: u64,
-    /// How many jobs have tasks in the queue that may go to another worker.
-    pub(super) movable_jobs: usize,
+    /// When it was last found that the tasks in the queue stay there, although another worker is idle.
+    pub(super) kept_at: u64,
     /// Why it is being killed, and for which unit.
     pub(super) killed_for: Option<(Unit, Cause)>,
     /// The job of the tasks that it did last.
@@ -92,7 +94,7 @@ impl Facts {
         Self {
             rank: takes_tasks.then(|| 2 * worker.queue.tasks() + u64::from(!is_up)),
             deadline: worker.deadline(),
-            movable_at: worker.is_movable().then_some(worker.head_since + worker.head_stall_ns),
+            movable_at: worker.movable_at(),
             absent: is_absent.then_some(worker.retry_at),
             takes_orders,
             is_busy,
@@ -121,7 +123,7 @@ impl Worker {
             head_limit_ns: None,
             head_stall_ns: 0,
             recheck_at: 0,
-            movable_jobs: 0,
+            kept_at: 0,
             killed_for: None,
             last_job: None,
             failed_starts,
@@ -144,13 +146,15 @@ impl Worker {
         self.phase != Phase::Absent && self.killed_for.is_none()
     }
 
-    /// Whether it has tasks that another one could take over.
-    fn is_movable(&self) -> bool {
+    /// From when on another one could take over some of its tasks. Rounded up, so that it hardly ever changes while
+    /// tasks are short.
+    fn movable_at(&self) -> Option<u64> {
         // Before it is up, and in an init function, it runs none of them.
         let head = self.queue.head().map(|head| head.kind);
         let running = u64::from(self.is_up && matches!(head, Some(OrderKind::Tasks { .. })));
-        let has_movable = self.queue.tasks() > running && (!self.is_up || self.movable_jobs > 0);
-        has_movable && self.is_there() && !self.recalling
+        let is_movable = self.queue.tasks() > running && self.is_there() && !self.recalling;
+        let since = self.head_since.max(self.kept_at);
+        is_movable.then(|| since.saturating_add(self.head_stall_ns).next_multiple_of(MOVABLE_STEP_NS))
     }
 
     /// When it is out of time, or was to be up.

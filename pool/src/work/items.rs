@@ -91,13 +91,15 @@ impl Items {
         let head = self.end;
         let start = head + ITEM_HEAD;
         self.tape.truncate(head);
-        let mut out = ItemBuffer { tape: &mut self.tape, start, refusal: None };
+        let mut out = ItemBuffer::at_end(&mut self.tape, start);
         let written = match out.append(&[0; ITEM_HEAD]) {
             Ok(()) => write(&mut out),
             Err(error) => Err(error.to_string()),
         };
-        if let Err(why) = out.result(written) {
-            return self.add_failed(why);
+        match out.finish(written) {
+            Ok(None) => {}
+            Ok(Some(item)) => return self.add_apart(Ok(item)),
+            Err(why) => return self.add_failed(why),
         }
         let len = self.tape.len() - start;
         if len > LARGE_ITEM {
@@ -112,11 +114,13 @@ impl Items {
     /// Like [`add`](Self::add), after a large item: the next one is likely large, too.
     #[cold]
     fn add_large(&mut self, write: impl FnOnce(&mut ItemBuffer<'_>) -> Result<(), String>) {
-        let mut item = Vec::new();
-        let mut out = ItemBuffer { tape: &mut item, start: 0, refusal: None };
-        let written = write(&mut out);
-        let written = out.result(written);
-        self.add_apart(written.map(|()| item));
+        self.tape.truncate(self.end);
+        let mut out = ItemBuffer::at_end(&mut self.tape, self.end);
+        let item = out.leave_tape(0).map_err(|error| error.to_string()).and_then(|()| {
+            let written = write(&mut out);
+            out.finish(written)
+        });
+        self.add_apart(item.map(Option::unwrap_or_default));
     }
 
     fn add_apart(&mut self, item: Result<Vec<u8>, String>) {
@@ -170,6 +174,14 @@ impl Items {
     }
 
     // ---- taking ----
+
+    /// The length of the next item if that is a large one.
+    pub(crate) fn large_len(&self) -> Option<usize> {
+        match self.apart.front()? {
+            (at, Apart::Large(item)) if *at == self.taken => Some(item.len()),
+            _ => None,
+        }
+    }
 
     /// The next item, if it is not on the tape.
     pub(crate) fn take_apart(&mut self) -> Option<Apart> {
@@ -269,44 +281,82 @@ fn copied(bytes: &[u8]) -> Result<Vec<u8>, String> {
     Ok(copy)
 }
 
-/// The end of the tape, where an item is encoded.
+/// The end of the tape, where an item is encoded. One that outgrows the tape goes on in a vector of its own.
 pub(crate) struct ItemBuffer<'t> {
-    tape: &'t mut Vec<u8>,
+    /// The tape, or the item's vector.
+    bytes: &'t mut Vec<u8>,
     /// Where the item begins.
     start: usize,
+    /// The tape, while the item is in a vector of its own.
+    tape: Option<Vec<u8>>,
     /// Why a write has failed, if one has.
     refusal: Option<String>,
 }
 
-impl ItemBuffer<'_> {
-    /// What became of the item: a `Serialize` impl, or a codec, may have replaced the error of a write.
-    fn result(self, written: Result<(), String>) -> Result<(), String> {
-        self.refusal.map_or(written, Err)
+impl<'t> ItemBuffer<'t> {
+    fn at_end(tape: &'t mut Vec<u8>, start: usize) -> Self {
+        Self { bytes: tape, start, tape: None, refusal: None }
+    }
+
+    /// What became of the item: it is on the tape, or in this vector. A `Serialize` impl, or a codec, may have replaced
+    /// the error of a write.
+    fn finish(mut self, written: Result<(), String>) -> Result<Option<Vec<u8>>, String> {
+        match self.refusal.take() {
+            Some(why) => Err(why),
+            None => written.map(|()| self.return_to_tape()),
+        }
     }
 
     #[inline]
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if bytes.len() > self.tape.capacity() - self.tape.len() {
+        if bytes.len() > self.bytes.capacity() - self.bytes.len() {
             self.grow(bytes.len())?;
         }
-        self.tape.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(bytes);
         Ok(())
     }
 
     #[cold]
     fn grow(&mut self, by: usize) -> io::Result<()> {
-        try_grow(self.tape, by).map_err(|why| {
-            self.refusal = Some(why.clone());
-            io::Error::new(io::ErrorKind::OutOfMemory, why)
-        })
+        if self.tape.is_none() && self.bytes.len() - self.start.min(self.bytes.len()) + by > LARGE_ITEM {
+            return self.leave_tape(by);
+        }
+        try_grow(self.bytes, by).map_err(|why| self.refuse(why))
+    }
+
+    /// Goes on in a vector with room for `by` more bytes.
+    fn leave_tape(&mut self, by: usize) -> io::Result<()> {
+        let mut item = Vec::new();
+        try_grow(&mut item, self.bytes.len() - self.start + by).map_err(|why| self.refuse(why))?;
+        item.extend_from_slice(&self.bytes[self.start..]);
+        self.tape = Some(std::mem::replace(self.bytes, item));
+        self.start = 0;
+        Ok(())
+    }
+
+    /// Puts the tape back, and returns the item if it is not on that.
+    fn return_to_tape(&mut self) -> Option<Vec<u8>> {
+        self.tape.take().map(|tape| std::mem::replace(self.bytes, tape))
+    }
+
+    fn refuse(&mut self, why: String) -> io::Error {
+        self.refusal = Some(why.clone());
+        io::Error::new(io::ErrorKind::OutOfMemory, why)
+    }
+}
+
+impl Drop for ItemBuffer<'_> {
+    fn drop(&mut self) {
+        self.return_to_tape();
     }
 }
 
 impl ItemWriter for ItemBuffer<'_> {
     fn address_of_next(&self, len: usize) -> usize {
-        let written = self.tape.len() - self.start;
-        // The address in a chunk if the item is the first one, or in a vector if it comes in parts.
-        if len <= LARGE_ITEM { ChunkHead::BYTES + ITEM_HEAD + written } else { written }
+        let written = self.bytes.len() - self.start;
+        // The address in a chunk if the item is the first one, or in a vector of its own.
+        let is_on_tape = self.tape.is_none() && len <= LARGE_ITEM;
+        if is_on_tape { ChunkHead::BYTES + ITEM_HEAD + written } else { written }
     }
 }
 
@@ -409,6 +459,11 @@ mod tests {
         let mut items = of(&[b"a"]);
         let panics = |out: &mut ItemBuffer<'_>| -> Result<(), String> {
             out.write_all(b"half").unwrap();
+            panic!("in `Serialize`")
+        };
+        assert!(crate::unwind::catch(|| items.add(panics)).is_err());
+        let panics = |out: &mut ItemBuffer<'_>| -> Result<(), String> {
+            out.write_all(&vec![7; LARGE_ITEM + 1]).unwrap();
             panic!("in `Serialize`")
         };
         assert!(crate::unwind::catch(|| items.add(panics)).is_err());

@@ -144,14 +144,18 @@ impl<S> WorkerPool<S> {
     }
 
     /// Finishes all calls and their callbacks, runs the workers' exit functions, and ends the workers. Waits as long as
-    /// that takes. In a callback it does not wait for callbacks. [`shutdown`](Self::shutdown) does the same for a pool
+    /// that takes. A call that was forgotten, as by [`mem::forget`](std::mem::forget) of its iterator, ends here. In a
+    /// callback it does not wait for callbacks. [`shutdown`](Self::shutdown) does the same for a pool
     /// that is shared, as by an `Arc`.
     ///
     /// # Errors
     /// [`Error::Task`] of kind [`TaskErrorKind::Exit`](crate::TaskErrorKind::Exit) when an exit function failed;
     /// [`Error::Forked`] in a fork of the process that built the pool.
     pub fn join(self) -> Result<ExitResults, Error> {
-        self.handle.engine().check()?;
+        let engine = self.handle.engine();
+        engine.check()?;
+        // Iterators and streams borrow the pool: nobody can have one any more.
+        engine.close_forgotten();
         self.finish()
     }
 

@@ -70,6 +70,10 @@ impl State {
         if !self.sleepers.has_leader() && !self.jobs.any_with_caller() {
             return None;
         }
+        if self.workers.await_caller() && self.sleepers.any_of_jobs() {
+            // One of those leads, so that it does what this thread may not.
+            self.note_caller();
+        }
         self.sleepers.time_to_look(self.clock.now(), has_calls).map(Duration::from_nanos)
     }
 

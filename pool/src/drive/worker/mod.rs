@@ -167,6 +167,12 @@ impl WorkerHandle {
         self.exits.next()
     }
 
+    /// Whether a chunk of one item of this length, or its first part, finds space now. One that waited would keep all
+    /// tasks before it from being recalled.
+    pub(super) fn has_space_for_item(&mut self, len: usize) -> bool {
+        self.outbox.has_space_for_item(&mut self.lane, len)
+    }
+
     /// Sends a chunk of one encoded item, now or once there is space.
     pub(super) fn send_item(&mut self, head: ChunkHead, item: Vec<u8>) {
         self.outbox.send_item(&mut self.lane, head, item);

@@ -76,6 +76,12 @@ impl Outbox {
         self.flush(lane);
     }
 
+    /// Whether a chunk of one item of this length, or its first part, finds space now.
+    pub(super) fn has_space_for_item(&self, lane: &mut ParentEnd, len: usize) -> bool {
+        let first = if goes_in_one_piece(lane, len) { ITEM_START + len } else { LEAST_PART };
+        self.is_clear() && lane.reserve(first).is_some()
+    }
+
     /// Sends a chunk of one encoded item, now or once there is space.
     pub(super) fn send_item(&mut self, lane: &mut ParentEnd, head: ChunkHead, item: Vec<u8>) {
         self.waiting.push_back(Waiting::Chunk { head, item, out: 0 });
@@ -95,7 +101,7 @@ impl Outbox {
                     let end = reservation.commit(tag, payload.len(), 1);
                     self.push_sent(lane, record, payload.len(), end, 1, None);
                 }
-                Waiting::Chunk { head, item, out: 0 } if goes_in_one_piece(lane, &item) => {
+                Waiting::Chunk { head, item, out: 0 } if goes_in_one_piece(lane, item.len()) => {
                     let len = ITEM_START + item.len();
                     let Some(mut reservation) = lane.reserve(len) else {
                         return self.waiting.push_front(Waiting::Chunk { head, item, out: 0 });
@@ -269,8 +275,8 @@ impl Outbox {
 const ITEM_START: usize = ChunkHead::BYTES + ITEM_HEAD;
 
 /// Whether the item is short enough for one order, and there is memory to send it in one.
-fn goes_in_one_piece(lane: &mut ParentEnd, item: &[u8]) -> bool {
-    let len = ITEM_START + item.len();
+fn goes_in_one_piece(lane: &mut ParentEnd, item: usize) -> bool {
+    let len = ITEM_START + item;
     len <= lane.longest_order().min(PART_BYTES) && lane.takes(len)
 }
 

@@ -87,26 +87,24 @@ impl Supervisor {
     pub(super) fn pop_head(&mut self, worker: WorkerId, count: u64) {
         match self.workers[worker].queue.head().map(|head| head.kind) {
             Some(OrderKind::Tasks { job, .. }) => self.pop_tasks(worker, job, count, |_| ()),
-            _ => self.pop(worker, count, false),
+            _ => self.pop(worker, count),
         }
     }
 
     /// Removes `count` tasks of this job from the head of the queue, and changes the job.
     fn pop_tasks(&mut self, worker: WorkerId, id: JobId, count: u64, change: impl FnOnce(&mut Job)) {
-        let mut was_last = false;
         if let Some(mut job) = self.jobs.edit(id) {
-            was_last = job.unload(worker, count) && job.is_movable();
+            job.unload(worker, count);
             change(&mut job);
         }
-        self.pop(worker, count, was_last);
+        self.pop(worker, count);
     }
 
-    fn pop(&mut self, worker: WorkerId, count: u64, was_last_movable: bool) {
+    fn pop(&mut self, worker: WorkerId, count: u64) {
         let (workers, heads) = self.split();
         let mut entry = workers.edit(worker);
         let head = entry.queue.head();
         entry.queue.pop(count);
-        entry.movable_jobs -= usize::from(was_last_movable);
         heads.next(&mut entry, head);
     }
 

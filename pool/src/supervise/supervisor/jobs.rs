@@ -35,11 +35,10 @@ impl Supervisor {
         let (first, attempt) = job.take_next(count);
         job.chunks += 1;
         let is_first = job.in_flight == 0;
-        let is_another = job.load(worker, count) && job.is_movable();
+        job.load(worker, count);
         drop(job);
         let (workers, heads) = self.split();
         let mut entry = workers.edit(worker);
-        entry.movable_jobs += usize::from(is_another);
         entry.served += count;
         let served = entry.served;
         heads.push(&mut entry, OrderKind::Tasks { job: id, first, count, attempt });
@@ -54,11 +53,8 @@ impl Supervisor {
 
     /// Counts tasks that the worker no longer has.
     pub(super) fn unload(&mut self, worker: WorkerId, id: JobId, count: u64) {
-        let Some(mut job) = self.jobs.edit(id) else { return };
-        let was_last = job.unload(worker, count) && job.is_movable();
-        drop(job);
-        if was_last {
-            self.workers.edit(worker).movable_jobs -= 1;
+        if let Some(mut job) = self.jobs.edit(id) {
+            job.unload(worker, count);
         }
     }
 
@@ -76,16 +72,13 @@ impl Supervisor {
     pub(super) fn input_ended(&mut self, id: JobId) {
         if let Some(mut job) = self.jobs.edit(id).filter(|job| !job.ended) {
             job.ended = true;
-            if job.open {
-                job.queued.workers().for_each(|worker| self.workers.edit(worker).movable_jobs += 1);
-            }
         }
         self.finish_if_done(id);
     }
 
     pub(super) fn close(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(id) else { return };
-        let (movable, profile) = (job.is_movable(), job.plan.profile);
+        let profile = job.plan.profile;
         let limits = self.limits_of_orders(profile);
         if self.jobs.leave(id) {
             if limits != self.limits_of_orders(profile) {
@@ -93,15 +86,14 @@ impl Supervisor {
             }
             let queued = self.jobs.get(id).into_iter().flat_map(|job| job.queued.workers());
             for worker in queued.collect::<Vec<_>>() {
-                self.leave(worker, id, movable);
+                self.leave(worker, id);
             }
         }
         self.finish_if_done(id);
     }
 
     /// Takes the tasks of a job that was left from a worker that has some, unless it may run one and has nothing else.
-    fn leave(&mut self, worker: WorkerId, id: JobId, movable: bool) {
-        self.workers.edit(worker).movable_jobs -= usize::from(movable);
+    fn leave(&mut self, worker: WorkerId, id: JobId) {
         let queue = &self.workers[worker].queue;
         let (is_only, head) = (queue.len() <= 1 && queue.tasks() <= 1, queue.head());
         if !is_only || !self.workers[worker].is_up {

@@ -7,8 +7,8 @@ use super::*;
 const WORTHWHILE_NS: u64 = 200_000;
 /// How long each of them must take on average: many times the cost of taking one back and sending it again.
 const WORTHWHILE_TASK_NS: u64 = 4_000;
-/// How many batches of a queue are looked at for that.
-const MOST_BATCHES: usize = 16;
+/// How many batches of a queue are looked at for that, and for tasks that may go to an idle worker.
+pub(super) const MOST_BATCHES: usize = 16;
 /// How many workers are recalled for one task: the first that is done with its own gets it. One of them may be in a
 /// very long task.
 pub(super) const MOST_RECALLS: u32 = 2;
@@ -180,6 +180,23 @@ mod tests {
             assert!(!pool.tell(Event::Sent { job, worker, count: 1 }).contains(&Action::Recall { worker }));
             assert!(matches!(pool.supervisor.head(worker), Some(Head::Tasks { job: SHORT, .. })));
             assert_eq!(pool.supervisor.grant_again().unwrap().0, LONG);
+        }
+    }
+
+    #[test]
+    fn tasks_move_to_an_idle_worker_before_the_input_ends() {
+        for waiting in [0, 1] {
+            let mut pool = Pool { supervisor: Supervisor::new(2, false, true), now: 0 };
+            let plan = Box::new(Plan { total: Some(10), ..Plan::plain() });
+            pool.tell(Event::Opened { job: LONG, plan, encoded: 0 });
+            pool.tell(Event::Ready { worker: WORKERS[0] });
+            pool.tell(Event::Sent { job: LONG, worker: WORKERS[0], count: 2 });
+            pool.supervisor.set_waiting(LONG, waiting);
+            pool.tell(Event::Ready { worker: WORKERS[1] });
+            pool.now = pool.supervisor.deadline().expect("one worker is idle");
+            let recalls = pool.tell(Event::Tick).contains(&Action::Recall { worker: WORKERS[0] });
+            assert_eq!(recalls, waiting == 0, "a task that waits goes to the idle worker instead");
+            assert!(recalls || pool.supervisor.deadline() > Some(pool.now));
         }
     }
 

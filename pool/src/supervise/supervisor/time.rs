@@ -1,5 +1,6 @@
 //! Time limits, and the next time at which something must happen.
 
+use super::recall::MOST_BATCHES;
 use super::*;
 use crate::supervise::worker::BOOT_NS;
 
@@ -167,8 +168,27 @@ impl Supervisor {
             }
         }
         for worker in if rebalances { self.workers.movable(self.now) } else { Vec::new() } {
-            self.recall(worker);
+            if self.may_lose_tasks(worker) {
+                self.recall(worker);
+            } else {
+                self.workers.edit(worker).kept_at = self.now;
+            }
         }
+    }
+
+    /// Whether tasks of this worker may go to an idle one: their job has no others to give instead. It has none even
+    /// before its input ends, while its caller is away or may submit no more.
+    fn may_lose_tasks(&self, worker: WorkerId) -> bool {
+        let entry = &self.workers[worker];
+        let gives_none = |id: JobId| {
+            let job = self.jobs.get(id).filter(|job| job.open);
+            job.is_some_and(|job| job.ended || job.waiting == 0 || self.grant(id).is_none())
+        };
+        !entry.is_up
+            || entry.queue.last(MOST_BATCHES).any(|batch| match batch.kind {
+                OrderKind::Tasks { job, .. } => gives_none(job),
+                OrderKind::Init { .. } | OrderKind::Exit | OrderKind::Resume => false,
+            })
     }
 }
 

@@ -1,16 +1,19 @@
-//! How many threads this process has. A fork copies only the calling thread, but also the locks that the others hold.
+//! The threads of this process, as far as a fork cares. A fork copies only the calling thread, but also the locks that
+//! the others hold. Threads of this crate's own that *rest* hold none.
 
-use std::fs;
+use std::cell::Cell;
+use std::fs::{self, DirEntry};
 use std::io::ErrorKind;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit};
+use nix::unistd::{Pid, gettid};
 
 use super::{named, read_text};
 
@@ -20,7 +23,12 @@ const PF_EXITING: u32 = 0x4;
 
 /// The number of threads, including this one. An error means that the number is not known.
 pub(crate) fn count() -> Result<usize, String> {
-    read_count().map_err(|why| {
+    count_but(&[])
+}
+
+/// The number of threads that are not among these.
+fn count_but(resting: &[Pid]) -> Result<usize, String> {
+    read_count(resting).map_err(|why| {
         format!(
             "how many threads this process has could not be found out, and a fork of one that has others is not sound: \
              {why}"
@@ -28,9 +36,16 @@ pub(crate) fn count() -> Result<usize, String> {
     })
 }
 
-fn read_count() -> Result<usize, String> {
+fn read_count(resting: &[Pid]) -> Result<usize, String> {
+    let rests = |thread: &DirEntry| {
+        let id = thread.file_name().to_str().and_then(|name| name.parse().ok()).map(Pid::from_raw);
+        id.is_some_and(|id| resting.contains(&id))
+    };
     match fs::read_dir("/proc/self/task") {
-        Ok(threads) => Ok(threads.filter_map(Result::ok).filter(|thread| runs(&thread.path())).count()),
+        Ok(threads) => {
+            let threads = threads.filter_map(Result::ok).filter(|thread| !rests(thread));
+            Ok(threads.filter(|thread| runs(&thread.path())).count())
+        }
         Err(_) => {
             const FILE: &str = "/proc/self/status";
             let status = read_text(FILE).map_err(|error| named(FILE)(error).to_string())?;
@@ -42,25 +57,80 @@ fn read_count() -> Result<usize, String> {
     }
 }
 
-/// Whether this process has ever had threads of this crate's own, which end by themselves when they are idle.
+/// Whether this process has ever had threads of this crate's own, which rest or end by themselves.
 static HAS_HAD_OWN: AtomicBool = AtomicBool::new(false);
-/// How long to wait for such threads to end.
+/// How long to wait for such threads to rest or end.
 const END_OF_OWN: Duration = Duration::from_millis(500);
+/// The threads that rest. Whoever forks holds this lock, so that none of them stops resting meanwhile.
+static RESTING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+thread_local! {
+    /// Whether this is a thread of this crate's own that rests when it waits.
+    static RESTS: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Notes that a thread of this crate's own is about to start.
 pub(crate) fn expect_own() {
     HAS_HAD_OWN.store(true, Ordering::Relaxed);
 }
 
-/// The number of threads, after threads of this crate's own that are about to end have ended.
-pub(crate) fn count_settled() -> Result<usize, String> {
-    let deadline = Instant::now() + END_OF_OWN;
-    loop {
-        let threads = count()?;
-        if threads == 1 || !HAS_HAD_OWN.load(Ordering::Relaxed) || Instant::now() >= deadline {
-            return Ok(threads);
+/// Makes this thread, one of this crate's own, rest when it waits.
+pub(crate) fn become_resting() {
+    RESTS.set(true);
+}
+
+/// Whether this thread rests when it waits.
+pub(crate) fn rests() -> bool {
+    RESTS.get()
+}
+
+/// Waits. A thread that [rests](become_resting) does so meanwhile, and goes on only while nobody forks. So `wait` must
+/// hold nothing that a forked process needs: it makes system calls and uses locks of this crate's, no more.
+pub(crate) fn rest<R>(wait: impl FnOnce() -> R) -> R {
+    if !rests() {
+        return wait();
+    }
+    let id = gettid();
+    resting().push(id);
+    let result = wait();
+    resting().retain(|resting| *resting != id);
+    result
+}
+
+fn resting() -> MutexGuard<'static, Vec<Pid>> {
+    RESTING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps the threads that rest where they are.
+pub(crate) struct Still {
+    /// The number of the other threads, including this one.
+    pub(crate) threads: usize,
+    resting: MutexGuard<'static, Vec<Pid>>,
+}
+
+impl Still {
+    /// Keeps them still now.
+    pub(crate) fn now() -> Result<Self, String> {
+        let resting = resting();
+        Ok(Self { threads: count_but(&resting)?, resting })
+    }
+
+    /// Keeps them still once those that are about to rest or to end have done so.
+    pub(crate) fn settled() -> Result<Self, String> {
+        let deadline = Instant::now() + END_OF_OWN;
+        loop {
+            let still = Self::now()?;
+            if still.threads == 1 || !HAS_HAD_OWN.load(Ordering::Relaxed) || Instant::now() >= deadline {
+                return Ok(still);
+            }
+            drop(still);
+            thread::sleep(Duration::from_micros(100));
         }
-        thread::sleep(Duration::from_micros(100));
+    }
+
+    /// Forgets them, in a fork, which has none of them.
+    pub(crate) fn forget(mut self) {
+        self.resting.clear();
     }
 }
 
@@ -112,6 +182,30 @@ mod tests {
         drop(release);
         thread.join().unwrap().unwrap_err();
         assert!(!runs(&listed));
+    }
+
+    #[test]
+    fn a_thread_that_rests_does_not_count_and_stays_where_it_is() {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            become_resting();
+            rest(|| {
+                tell.send(gettid()).unwrap();
+                let _ = released.recv();
+            });
+            tell.send(gettid()).unwrap();
+        });
+        let id = told.recv().unwrap();
+        let others = |still: &Still| count_but(&still.resting).unwrap();
+        let still = Still::now().unwrap();
+        assert!(still.resting.contains(&id) && others(&still) == still.threads);
+        drop(release);
+        assert!(told.recv_timeout(Duration::from_millis(20)).is_err(), "it goes on while a fork is made");
+        drop(still);
+        assert_eq!(told.recv(), Ok(id));
+        thread.join().unwrap();
+        assert!(!Still::now().unwrap().resting.contains(&id));
     }
 
     #[test]

@@ -1,0 +1,245 @@
+//! The caller is away, in code of the user's: in its input, in what it does with results, in `Serialize`. The pool goes
+//! on without it.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use pool::shared::SharedCounter;
+use pool::{Error, StartMethod, worker_task};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::harness::cases;
+use crate::support::{assert_fails, assert_usable, builder, pool, ready, square, squares};
+
+cases! {
+    All: answers_before_the_next_item, an_answer_before_each_item_of_a_channel, a_busy_consumer,
+         a_channel_that_is_cancelled, a_channel_with_pauses, forgotten, serialize_that_locks, the_bound_is_exact;
+    Processes: a_death_while_the_input_waits, a_limit_while_the_consumer_is_busy;
+}
+
+/// The other side gives an item once it has the result of the one before. After a long time it gives up on that, so
+/// that nothing hangs.
+fn answers_before_the_next_item(method: StartMethod) -> Result<(), Error> {
+    const ITEMS: u64 = 20;
+    let pool = ready(method)?;
+    let ((give, items), (answer, answers)) = (channel(), channel::<u64>());
+    let late = thread::scope(|scope| {
+        let other = scope.spawn(move || {
+            let mut late = 0;
+            for x in 0..ITEMS {
+                give.send(x).unwrap();
+                late += u64::from(answers.recv_timeout(Duration::from_secs(2)).is_err());
+            }
+            late
+        });
+        for result in square::par_imap(&pool, items.into_iter().map(|x| x)) {
+            // It may have given up.
+            let _ = answer.send(result?);
+        }
+        Ok::<_, Error>(other.join().unwrap())
+    })?;
+    println!("{late} answers were late");
+    assert!(late < ITEMS / 4, "{late} of {ITEMS} answers came only when the input went on");
+    Ok(())
+}
+
+fn an_answer_before_each_item_of_a_channel(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let (give, items) = channel();
+    give.send(0).unwrap();
+    let mut results = square::par_imap(&pool, items);
+    for x in 0..50 {
+        assert_eq!(results.next().transpose()?, Some(square(x)));
+        give.send(x + 1).unwrap();
+    }
+    drop(give);
+    assert_eq!(results.next().transpose()?, Some(square(50)));
+    assert!(results.next().is_none());
+    Ok(())
+}
+
+#[worker_task]
+fn count(#[shared] counter: &SharedCounter, x: u64) -> u64 {
+    thread::sleep(Duration::from_millis(2));
+    counter.fetch_add(1);
+    x
+}
+
+/// Between two results the caller may do anything for any time.
+fn a_busy_consumer(method: StartMethod) -> Result<(), Error> {
+    const TASKS: u64 = 200;
+    let counter = SharedCounter::new(0)?;
+    let pool = builder(method).shared(counter.clone()).build()?;
+    let pulled = Cell::new(0);
+    let mut results = count::par_imap(&pool, (0..TASKS).inspect(|_| pulled.set(pulled.get() + 1)));
+    let mut taken = 0;
+    while pulled.get() < TASKS {
+        assert_eq!(results.next().transpose()?, Some(taken));
+        taken += 1;
+    }
+    while counter.get() < TASKS {
+        thread::yield_now();
+    }
+    assert!(taken < TASKS && results.map(Result::unwrap).eq(taken..TASKS));
+    Ok(())
+}
+
+fn a_channel_that_is_cancelled(method: StartMethod) -> Result<(), Error> {
+    let pool = ready(method)?;
+    let cancel = pool.cancel_handle();
+    for sent in [0, 1, 30] {
+        let (give, items) = channel();
+        (0..sent).for_each(|x| give.send(x).unwrap());
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            // The first times may come before the call.
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    cancel.cancel();
+                    thread::yield_now();
+                }
+            });
+            let result = square::par_map(&pool, items);
+            is_over.store(true, Ordering::Relaxed);
+            assert_fails!(result, Error::Cancelled);
+        });
+        drop(give);
+    }
+    assert_usable(&pool);
+    Ok(())
+}
+
+fn a_channel_with_pauses(method: StartMethod) -> Result<(), Error> {
+    let pool = ready(method)?;
+    let (give, items) = channel();
+    let results = thread::scope(|scope| {
+        scope.spawn(move || {
+            for x in 0..300 {
+                if x % 100 == 50 {
+                    thread::sleep(Duration::from_millis(20));
+                }
+                give.send(x).unwrap();
+            }
+        });
+        square::par_map(&pool, items)
+    })?;
+    assert_eq!(results, squares(300));
+    Ok(())
+}
+
+/// Nobody asks such an iterator any more, so the pool does not wait for it.
+fn forgotten(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    let mut results = square::par_imap(&pool, 0..);
+    assert_eq!(results.next().transpose()?, Some(0));
+    std::mem::forget(results);
+    assert_usable(&pool);
+    pool.join()?;
+    Ok(())
+}
+
+static LOCK: Mutex<()> = Mutex::new(());
+
+fn lock() -> MutexGuard<'static, ()> {
+    LOCK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Is encoded under a lock.
+#[derive(Debug, Deserialize)]
+struct Locks(u64);
+
+impl Serialize for Locks {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        ENCODES.lock().unwrap().take().into_iter().for_each(|tell| tell.send(()).unwrap());
+        let _locked = lock();
+        serializer.serialize_newtype_struct("Locks", &self.0)
+    }
+}
+
+/// Is told when encoding begins.
+static ENCODES: Mutex<Option<Sender<()>>> = Mutex::new(None);
+
+#[worker_task]
+fn unlocked(item: Locks) -> u64 {
+    item.0
+}
+
+/// A caller may hold a lock for which the `Serialize` of another call waits.
+fn serialize_that_locks(method: StartMethod) -> Result<(), Error> {
+    let pool = ready(method)?;
+    let (tell, begins) = channel();
+    *ENCODES.lock().unwrap() = Some(tell);
+    let locked = lock();
+    let results = thread::scope(|scope| {
+        let other = scope.spawn(|| unlocked::par_map(&pool, (0..5).map(Locks)));
+        begins.recv().unwrap();
+        assert_eq!(square::apply(&pool, 5)?, 25);
+        assert_eq!(square::par_map(&pool, 0..100)?, squares(100));
+        drop(locked);
+        other.join().unwrap()
+    })?;
+    assert_eq!(results, [0, 1, 2, 3, 4]);
+    Ok(())
+}
+
+fn the_bound_is_exact(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    for bound in [1, 4, 100] {
+        let (mut pulled, mut given) = (Cell::new(0), 0);
+        let input = (0..2000_u64).inspect(|_| pulled.set(pulled.get() + 1));
+        for result in square::job(&pool).max_tasks_active(bound).imap(input) {
+            result?;
+            assert!(pulled.get() <= given + bound, "{} were pulled, {given} given", pulled.get());
+            given += 1;
+        }
+        assert_eq!((*pulled.get_mut(), given), (2000, 2000));
+    }
+    Ok(())
+}
+
+/// Ends its worker at the first attempt.
+#[worker_task]
+fn die_once(#[shared] attempts: &SharedCounter, x: u64) -> u64 {
+    if x == 0 && attempts.fetch_add(1) == 0 {
+        std::process::abort();
+    }
+    x
+}
+
+fn a_death_while_the_input_waits(method: StartMethod) -> Result<(), Error> {
+    let attempts = SharedCounter::new(0)?;
+    let pool = builder(method).shared(attempts.clone()).build()?;
+    let input = (0..3).inspect(|x| {
+        while *x == 1 && attempts.get() < 2 {
+            thread::yield_now();
+        }
+    });
+    let results: Result<Vec<u64>, Error> = die_once::job(&pool).retries(1).imap(input).collect();
+    assert_eq!(results?, [0, 1, 2]);
+    Ok(())
+}
+
+/// Hangs at the first attempt.
+#[worker_task]
+fn hang_once(#[shared] attempts: &SharedCounter, x: u64) -> u64 {
+    while x == 0 && attempts.fetch_add(1) == 0 {
+        thread::sleep(Duration::from_secs(1000));
+    }
+    x
+}
+
+fn a_limit_while_the_consumer_is_busy(method: StartMethod) -> Result<(), Error> {
+    let attempts = SharedCounter::new(0)?;
+    let pool = builder(method).shared(attempts.clone()).build()?;
+    let job = hang_once::job(&pool).task_timeout(Duration::from_millis(50)).retries(1);
+    let results = job.imap(0..3);
+    while attempts.get() < 2 {
+        thread::yield_now();
+    }
+    assert_eq!(results.collect::<Result<Vec<u64>, Error>>()?, [0, 1, 2]);
+    Ok(())
+}
