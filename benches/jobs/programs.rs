@@ -36,7 +36,7 @@ fn named(name: &str, times: usize) -> String {
 /// The program by each contender, from start to end.
 fn compare<R: PartialEq>(
     session: &mut Session,
-    name: String,
+    name: &str,
     serial: impl Fn() -> R,
     by_rayon: impl Fn() -> R,
     by_pool: impl Fn(StartMethod) -> R,
@@ -49,7 +49,7 @@ fn compare<R: PartialEq>(
     for method in METHODS {
         contenders.push(Contender::new(format!("pool, {method}"), move || ms(expected, || by_pool(method))));
     }
-    session.compare(&name, "ms", contenders);
+    session.compare(name, "ms", contenders);
 }
 
 fn threads() -> rayon::ThreadPool {
@@ -99,7 +99,7 @@ fn numbers(session: &mut Session, times: usize) -> Result<(), Box<dyn Error>> {
     let alone = |filter: &Filter| convolved(width, height, |at| pixels[at], filter);
     compare(
         session,
-        named("numerical computation: 80 filters over a photograph, pool included", times),
+        &named("numerical computation: 80 filters over a photograph, pool included", times),
         || filters.iter().map(alone).collect(),
         || threads().install(|| filters.par_iter().map(alone).collect()),
         |method| {
@@ -164,7 +164,7 @@ fn prefixes(session: &mut Session, times: usize) -> Result<(), Box<dyn Error>> {
         sum(counts.expect("the counts come back"))
     };
     let name = named("stateful computation: prefixes of Moby Dick's words, pool included", times);
-    compare(session, name, serial, by_rayon, by_pool);
+    compare(session, &name, serial, by_rayon, by_pool);
     Ok(())
 }
 
@@ -228,5 +228,5 @@ fn model(session: &mut Session, times: usize) {
     };
     let name =
         named("expensive initialization: handwritten digits by their neighbours, pool included", times);
-    compare(session, name, serial, by_rayon, by_pool);
+    compare(session, &name, serial, by_rayon, by_pool);
 }

@@ -77,13 +77,9 @@ pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
         values: (0..8).collect(),
     };
 
-    compare(
-        session,
-        "&str -> usize",
-        some_texts(MILLION),
-        |text| length(text),
-        |pool, items| length::par_map(pool, items),
-    )?;
+    compare(session, "&str -> usize", some_texts(MILLION), length, |pool, items| {
+        length::par_map(pool, items)
+    })?;
     compare(session, "two numbers -> two", (0..MILLION).map(|x| (x, x + 1)), swapped, |pool, items| {
         swapped::par_map(pool, items)
     })?;
@@ -102,13 +98,7 @@ pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
     compare(session, "two strings and a vector", (0..SOME).map(record), passed_on, |pool, items| {
         passed_on::par_map(pool, items)
     })?;
-    compare(
-        session,
-        "&str -> HashMap",
-        some_texts(SOME),
-        |text| words(text),
-        |pool, items| words::par_map(pool, items),
-    )?;
+    compare(session, "&str -> HashMap", some_texts(SOME), words, |pool, items| words::par_map(pool, items))?;
     compare(session, "8 KiB of f64 out", (0..10_000).map(f64::from), series, |pool, items| {
         series::par_map(pool, items)
     })?;
