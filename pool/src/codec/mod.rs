@@ -11,8 +11,8 @@ compile_error!(
 );
 
 mod bulk;
-mod byte_buffer;
 mod fault;
+mod grow;
 #[cfg(feature = "messagepack")]
 mod messagepack;
 mod positional;
@@ -26,8 +26,8 @@ use std::io::Write;
 use serde::de::Expected;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use byte_buffer::{ByteBuffer, try_grow};
 use fault::{Fault, Kind};
+pub(crate) use grow::try_grow;
 
 /// The most elements without bytes that one value may have, and the most memory, in bytes, that they may take. Their
 /// number needs this bound because no bytes limit it. Decoding this many takes some ten milliseconds.

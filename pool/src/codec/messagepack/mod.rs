@@ -6,6 +6,7 @@
 //! - [`BYTES`]: a slice or vector of bytes, which serde passes as a sequence of numbers. The bytes are written
 //!   unchanged, so that `&[u8]` can be borrowed; a type that asks for a sequence gets one.
 
+mod byte_buffer;
 mod de;
 mod ser;
 

@@ -8,9 +8,9 @@ use serde::ser::{
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-use super::super::ByteBuffer;
 use super::super::bulk;
 use super::super::fault::{Fault, Kind, Result};
+use super::byte_buffer::ByteBuffer;
 use super::{BYTES, FOREIGN_EXTENSION, SOMES};
 use crate::sys::stack::Floor;
 

@@ -1,11 +1,13 @@
-//! Memory for encoded bytes that the system may refuse.
+//! Memory for values that wait until their number is known.
 
 use std::io::{self, Write};
+
+use crate::codec::grow::{no_memory, try_grow};
 
 /// A vector for encoded bytes whose growth can fail: without memory for more of them a write is an error, where that
 /// of a vector would abort the program.
 #[derive(Debug, Default)]
-pub(crate) struct ByteBuffer {
+pub(super) struct ByteBuffer {
     bytes: Vec<u8>,
     /// The length for which there was no memory, if any.
     refused: Option<usize>,
@@ -14,7 +16,7 @@ pub(crate) struct ByteBuffer {
 impl ByteBuffer {
     /// Appends these bytes. Without memory for them, frees all others: they are of no use without the rest.
     #[inline]
-    pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         if bytes.len() > self.bytes.capacity() - self.bytes.len() {
             self.grow(bytes.len())?;
         }
@@ -33,28 +35,14 @@ impl ByteBuffer {
 
     /// An error if there was no memory for all that was written. A `Serialize` impl, or a codec, may have replaced the
     /// error of the write.
-    pub(crate) fn refusal(&self) -> Result<(), String> {
+    pub(super) fn refusal(&self) -> Result<(), String> {
         self.refused.map_or(Ok(()), |len| Err(no_memory(len)))
     }
 
     /// The bytes, unless there was no memory for some of them.
-    pub(crate) fn finish(self) -> Result<Vec<u8>, String> {
+    pub(super) fn finish(self) -> Result<Vec<u8>, String> {
         self.refusal().map(|()| self.bytes)
     }
-}
-
-/// Makes room for `by` more bytes.
-///
-/// # Errors
-/// Why an encoded value cannot grow so long, if there is no memory for that.
-pub(crate) fn try_grow(bytes: &mut Vec<u8>, by: usize) -> Result<(), String> {
-    // There may be enough for these bytes, though not for those that a vector allocates ahead.
-    let grown = bytes.try_reserve(by).or_else(|_| bytes.try_reserve_exact(by));
-    grown.map_err(|_| no_memory(bytes.len().saturating_add(by)))
-}
-
-fn no_memory(len: usize) -> String {
-    format!("there is no memory to encode it: the system refuses {len} bytes")
 }
 
 impl Write for ByteBuffer {
