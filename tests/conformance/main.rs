@@ -25,6 +25,7 @@ mod chunks_mut;
 mod codecs;
 mod combinations;
 mod iterators;
+mod gathered;
 mod maps;
 mod max_queue;
 mod payloads;
@@ -77,6 +78,7 @@ const TOPICS: &[&[harness::Case]] = &[
     async_results::CASES,
     away::CASES,
     callbacks::CASES,
+    gathered::CASES,
     max_queue::CASES,
     streams::CASES,
     stream_waits::CASES,

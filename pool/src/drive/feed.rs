@@ -1,6 +1,6 @@
 //! Sends the items of calls: copies them from the calls' memory into the workers' lanes.
 
-use super::state::State;
+use super::state::{DROPPED, State};
 use crate::ids::{JobId, TaskIndex, WorkerId};
 use crate::supervise::Work;
 use crate::wire::{ChunkHead, ITEM_HEAD};
@@ -39,12 +39,22 @@ impl State {
             if there == 0 || (there < whole && !is_all && open.items.bytes() < MUCH) {
                 break;
             }
+            let dropped = open.next_dropped(first);
+            if dropped == Some(first) {
+                if open.items.take_apart().is_none() {
+                    drop(open.items.take_alone());
+                }
+                self.report_unsendable(job, grant.worker, DROPPED.into());
+                continue;
+            }
+            let most = dropped.map_or(most, |next| most.min(next - first));
             let count = most.min(there);
             // A grant of several chunks must not end within one.
             let partial = if is_all && count == there { 0 } else { count % whole.max(1) };
             let count = if count > partial { count - partial } else { count };
             self.send_fresh(job, grant.worker, first, count);
         }
+        self.note_items(job);
         if self.job_mut(job).is_some_and(|open| open.has_all_items && open.items.is_empty()) {
             self.end_input(job);
         }

@@ -1,6 +1,6 @@
 //! The open calls, with the driver's data on each.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
 use crate::error::{Error, TaskErrorKind};
@@ -19,6 +19,12 @@ pub(super) struct Jobs {
     with_caller: usize,
     /// Calls that may have new results since the last look.
     news: Vec<JobId>,
+    /// Calls in the background that may have new results since the background driver has looked.
+    background_news: Vec<JobId>,
+    /// Calls with new items to send.
+    with_items: BTreeSet<JobId>,
+    /// How many of those are in the background.
+    background_with_items: usize,
     /// The profiles by id.
     profiles: Vec<ProfileSpec>,
     /// No further calls can be opened.
@@ -47,6 +53,10 @@ pub(super) struct Job {
     is_shown: bool,
     /// The background driver takes its results.
     is_background: bool,
+    /// It is among those in the background that may have new results.
+    is_noted: bool,
+    /// Tasks that nobody wants any more.
+    dropped: BTreeSet<TaskIndex>,
 }
 
 impl Jobs {
@@ -69,11 +79,14 @@ impl Jobs {
             is_cancelled: false,
             is_shown,
             is_background,
+            is_noted: false,
+            dropped: BTreeSet::new(),
         };
         self.shown += usize::from(is_shown);
         self.with_caller += usize::from(!is_background);
         self.last = self.last.next();
         self.open.insert(self.last, Box::new(job));
+        self.count_items(self.last);
         Ok((self.last, plan))
     }
 
@@ -113,6 +126,7 @@ impl Jobs {
 
     /// Closes a call; false if it was not open.
     pub(super) fn close(&mut self, job: JobId) -> bool {
+        self.note_items(job, false);
         let closed = self.open.remove(&job);
         self.shown -= usize::from(closed.as_ref().is_some_and(|job| job.is_shown));
         self.with_caller -= usize::from(closed.as_ref().is_some_and(|job| !job.is_background));
@@ -166,6 +180,12 @@ impl Jobs {
 
     /// Notes that the call may have new results.
     fn note_news(&mut self, job: JobId) {
+        if let Some(open) = self.open.get_mut(&job).filter(|open| open.is_background) {
+            if !std::mem::replace(&mut open.is_noted, true) {
+                self.background_news.push(job);
+            }
+            return;
+        }
         if self.news.last() != Some(&job) {
             self.news.push(job);
         }
@@ -196,7 +216,28 @@ impl Jobs {
     /// The first call after this one with new items to send.
     pub(super) fn next_with_items(&self, last: Option<JobId>) -> Option<JobId> {
         let after = (last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
-        self.open.range(after).find(|(_, job)| !job.items.is_empty()).map(|(id, _)| *id)
+        self.with_items.range(after).next().copied()
+    }
+
+    /// Notes whether the call has new items to send, and returns how many.
+    pub(super) fn count_items(&mut self, job: JobId) -> u64 {
+        let items = self.get(job).map_or(0, |open| open.items.len());
+        self.note_items(job, items > 0);
+        items
+    }
+
+    fn note_items(&mut self, job: JobId, has_items: bool) {
+        let is_background = self.get(job).is_some_and(|open| open.is_background);
+        if has_items && self.with_items.insert(job) {
+            self.background_with_items += usize::from(is_background);
+        } else if !has_items && self.with_items.remove(&job) {
+            self.background_with_items -= usize::from(is_background);
+        }
+    }
+
+    /// How many calls in the background have items to send.
+    pub(super) fn background_with_items(&self) -> usize {
+        self.background_with_items
     }
 
     /// Whether the progress of any call is shown.
@@ -208,9 +249,23 @@ impl Jobs {
         self.get(job).is_some_and(|job| job.is_shown)
     }
 
-    /// The calls whose results the background driver takes.
-    pub(super) fn in_background(&self) -> impl Iterator<Item = &Job> {
-        self.open.values().map(|job| &**job).filter(|job| job.is_background)
+    /// Whether the background driver takes the results of any call.
+    pub(super) fn any_in_background(&self) -> bool {
+        self.open.len() > self.with_caller
+    }
+
+    /// Whether calls in the background may have new results.
+    pub(super) fn has_background_news(&self) -> bool {
+        !self.background_news.is_empty()
+    }
+
+    /// Removes and returns these calls.
+    pub(super) fn take_background_news(&mut self) -> Vec<JobId> {
+        let news = std::mem::take(&mut self.background_news);
+        for job in &news {
+            self.open.get_mut(job).into_iter().for_each(|job| job.is_noted = false);
+        }
+        news
     }
 }
 
@@ -245,6 +300,21 @@ impl Job {
     /// Removes and returns a retained item; nothing if there was no memory to keep it.
     pub(super) fn take_retained(&mut self, index: TaskIndex) -> Option<Vec<u8>> {
         self.retained.remove(&index)
+    }
+
+    /// Notes that nobody wants this task any more.
+    pub(super) fn drop_task(&mut self, index: TaskIndex) {
+        self.dropped.insert(index);
+    }
+
+    /// Whether nobody wants this task any more.
+    pub(super) fn is_dropped(&self, index: TaskIndex) -> bool {
+        self.dropped.contains(&index)
+    }
+
+    /// The first task from this one on that nobody wants.
+    pub(super) fn next_dropped(&self, from: TaskIndex) -> Option<TaskIndex> {
+        self.dropped.range(from..).next().copied()
     }
 
     /// Adds the error of an attempt at a task that is retried.

@@ -77,7 +77,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::ids::JobId;
+use crate::ids::{JobId, TaskIndex};
 use crate::observe::insights::Insights;
 use crate::observe::timeline::Timeline;
 use crate::options::PoolConfig;
@@ -371,17 +371,16 @@ impl LocalEngine {
 
     /// One turn for calls in the background. Passes the new results of each to `take`, and closes the call if that
     /// returns true. Returns the wakers of streams that have news. Reports nothing yet.
-    pub(crate) fn turn_background(
-        &self,
-        jobs: impl Iterator<Item = JobId>,
-        mut take: impl FnMut(JobId, Inbox) -> bool,
-    ) -> Vec<Waker> {
+    pub(crate) fn turn_background(&self, mut take: impl FnMut(JobId, Inbox) -> bool) -> Vec<Waker> {
         self.change_silently(|state| {
             state.expect_caller();
             state.drive();
-            for job in jobs {
+            for job in state.take_background_news() {
                 let mut inbox = Inbox::default();
                 state.take_inbox(job, &mut inbox);
+                if inbox.is_empty() {
+                    continue;
+                }
                 let (done, failed) = inbox.outcomes();
                 state.report_taken(job, done + failed, 0);
                 if take(job, inbox) {
@@ -390,6 +389,28 @@ impl LocalEngine {
             }
             state.take_wakers()
         })
+    }
+
+    /// Begins a round of the background driver: it looks for what it was summoned for after this. Returns whether it is
+    /// to leave calls that it has gathered for later; it is summoned then.
+    pub(crate) fn answer_summons(&self) -> bool {
+        self.lock().answer_summons()
+    }
+
+    /// Lets the background driver take a turn.
+    pub(crate) fn summon_background(&self) {
+        self.change_silently(State::summon_background);
+    }
+
+    /// Drops a task that nobody wants any more, and nothing else of its call. If it runs, it gets a moment to end. An
+    /// outcome of it may still come.
+    pub(crate) fn drop_task(&self, job: JobId, index: TaskIndex) {
+        self.change(|state| state.drop_task(job, index));
+    }
+
+    /// The same, but reports nothing yet.
+    pub(crate) fn drop_task_silently(&self, job: JobId, index: TaskIndex) {
+        self.change_silently(|state| state.drop_task(job, index));
     }
 
     /// Cancels all calls, and closes these. Returns the wakers of streams. Reports nothing yet.

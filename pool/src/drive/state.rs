@@ -30,6 +30,13 @@ use crate::supervise::{Action, Event, Grant, Head, Supervisor, Work};
 use crate::wire::{ChunkHead, Failure};
 use crate::work::{Exits, Inbox, JobSpec, TaskFailure, Unsent};
 
+/// While this many calls in the background have items to send, others are gathered and not opened: each turn looks at
+/// all that have. They hold enough tasks for all workers.
+const BACKED_UP: usize = 8;
+
+/// Why a task that nobody wants is not sent. Nobody gets to see it.
+pub(super) const DROPPED: &str = "it was cancelled";
+
 pub(super) struct State {
     supervisor: Supervisor,
     jobs: Jobs,
@@ -45,6 +52,10 @@ pub(super) struct State {
     actions: Vec<Action>,
     /// Empty between turns; kept for its memory.
     active: Vec<WorkerId>,
+    /// The background driver is to take a turn.
+    is_summoned: bool,
+    /// It waits until calls in the background have sent their items.
+    is_holding: bool,
     /// Workers were told to shut down, and no call was opened since.
     is_shutting_down: bool,
 }
@@ -64,6 +75,8 @@ impl State {
             poller,
             actions: Vec::new(),
             active: Vec::new(),
+            is_summoned: false,
+            is_holding: false,
             is_shutting_down: false,
         }
     }
@@ -140,6 +153,7 @@ impl State {
 
     pub(super) fn close(&mut self, job: JobId) {
         if self.jobs.close(job) {
+            self.stop_holding();
             self.flush_output();
             self.observer.job_closed(job, self.clock.now());
             self.handle(Event::Closed { job });
@@ -187,6 +201,39 @@ impl State {
         self.handle(Event::InputEnded { job });
     }
 
+    /// Notes that the background driver is there. Returns whether so many calls in the background have items to send
+    /// that more of them would not be sent sooner. Then it is summoned once that has changed.
+    pub(super) fn answer_summons(&mut self) -> bool {
+        self.is_summoned = false;
+        self.is_holding = self.jobs.background_with_items() >= BACKED_UP;
+        self.is_holding
+    }
+
+    /// Summons the background driver if it waits for items to be sent that are.
+    fn stop_holding(&mut self) {
+        if self.is_holding && self.jobs.background_with_items() < BACKED_UP {
+            self.is_holding = false;
+            self.is_summoned = true;
+        }
+    }
+
+    pub(super) fn summon_background(&mut self) {
+        self.is_summoned = true;
+    }
+
+    /// Removes and returns the calls in the background that may have new results.
+    pub(super) fn take_background_news(&mut self) -> Vec<JobId> {
+        self.jobs.take_background_news()
+    }
+
+    /// Drops a task that nobody wants any more.
+    pub(super) fn drop_task(&mut self, job: JobId, index: TaskIndex) {
+        if let Some(open) = self.jobs.get_mut(job) {
+            open.drop_task(index);
+            self.handle(Event::Dropped { job, index });
+        }
+    }
+
     /// How much of what the call has submitted was not sent yet.
     pub(super) fn unsent(&self, job: JobId) -> Unsent {
         let of = |job: &Job| Unsent { items: job.items.len(), bytes: job.items.bytes() };
@@ -195,7 +242,7 @@ impl State {
 
     /// Starts the workers that the call's items want.
     pub(super) fn set_waiting(&mut self, job: JobId) {
-        let items = self.unsent(job).items;
+        let items = self.jobs.count_items(job);
         if self.supervisor.set_waiting(job, items) {
             self.handle(Event::Wanted);
         }
@@ -204,6 +251,14 @@ impl State {
     /// Whether tasks of the call are on a worker that is still being started.
     pub(super) fn awaits_start(&self, job: JobId) -> bool {
         self.supervisor.awaits_start(job)
+    }
+
+    /// Notes how many items the call has left to send.
+    pub(super) fn note_items(&mut self, job: JobId) {
+        let items = self.jobs.count_items(job);
+        // These want no more workers than they did before some of them were sent.
+        let _ = self.supervisor.set_waiting(job, items);
+        self.stop_holding();
     }
 
     /// Swaps the call's inbox with an empty one.
@@ -233,6 +288,10 @@ impl State {
     /// Sends a task whose encoded item was retained.
     pub(super) fn send_retained(&mut self, job: JobId, worker: WorkerId, index: TaskIndex) {
         let Some((handle, slot)) = self.parts_to_send(worker, job) else { return };
+        if slot.is_dropped(index) {
+            drop(slot.take_retained(index));
+            return self.report_unsendable(job, worker, DROPPED.into());
+        }
         if !handle.has_space_for_item(slot.retained_len(index)) {
             return self.block(worker);
         }
@@ -380,6 +439,10 @@ impl State {
                 let kind = self.workers.kind_of(worker, cause);
                 let end = self.workers.end_notes(worker, cause);
                 let job = self.jobs.get_for_news(job)?;
+                if job.is_dropped(index) {
+                    job.inbox.push_failure(index, worker, TaskFailure::of(kind, bytes));
+                    return None;
+                }
                 self.observer.attempt_lost(worker, job.task(), index, &kind);
                 let handle = self.workers.get_mut(worker);
                 let item = handle.and_then(|handle| handle.take_item_for_error(unit, cause, &kind));

@@ -2,26 +2,26 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::Job;
+use super::batch::Batch;
 use super::call::decode;
-use super::cancel::{CallSlot, CancelHandle};
+use super::cancel::{CallRef, CallSlot, CancelHandle};
 use super::input::InputBuffer;
 use super::room::Places;
 use super::source::Source;
 use crate::codec::Codec;
-use crate::engine::Engine;
 use crate::error::Error;
-use crate::ids::JobId;
+use crate::ids::{JobId, TaskIndex, WorkerId};
 use crate::observe::End;
 use crate::observe::progress::Progress;
 use crate::sys::identity::Owner;
 use crate::task::{ExitOf, InitOf, RunsOn, Task};
 use crate::unwind;
-use crate::work::Arrival;
+use crate::work::{Arrival, Outcome};
 
 /// The result of a call that runs in the background; from `apply_async` and `map_async`. Also a future.
 ///
@@ -54,27 +54,45 @@ use crate::work::Arrival;
 pub struct AsyncResult<R> {
     completion: Arc<Completion>,
     read: Arc<dyn Fn(&Arrivals) -> Result<R, Error> + Send + Sync>,
-    engine: Weak<Engine>,
-    job: JobId,
+    call: CallRef,
     cancels_on_drop: bool,
 }
 
 /// The outcomes of a call, still encoded.
-pub(super) struct Arrivals {
-    arrivals: Vec<Arrival>,
-    tape: Vec<u8>,
+pub(super) enum Arrivals {
+    Of(Vec<Arrival>, Vec<u8>),
+    /// The result of the only task: the first `len` bytes.
+    One {
+        worker: WorkerId,
+        value: Box<[u8]>,
+        len: usize,
+    },
 }
 
 impl Arrivals {
     pub(super) fn new(arrivals: Vec<Arrival>, tape: Vec<u8>) -> Self {
-        Self { arrivals, tape }
+        Self::Of(arrivals, tape)
+    }
+
+    /// The result of a call's only task. The value is at least one byte, of which `len` count.
+    pub(super) fn of_one(worker: WorkerId, value: Box<[u8]>, len: usize) -> Self {
+        Self::One { worker, value, len }
     }
 
     /// Decodes the results, up to the first failure.
     fn decode<T: Task>(&self, codec: Codec) -> Result<Vec<T::Output>, Error> {
         let (mut results, mut values) = (Vec::new(), Vec::new());
-        for arrival in &self.arrivals {
-            decode::<T>(arrival, &self.tape, codec, &mut values, |_, _, values| {
+        let only;
+        let (arrivals, tape) = match self {
+            Self::Of(arrivals, tape) => (&arrivals[..], &tape[..]),
+            Self::One { worker, value, len } => {
+                let what = Outcome::Values { start: 0, len: *len, stride: value.len(), count: 1 };
+                only = [Arrival { index: TaskIndex::default(), worker: *worker, what }];
+                (&only[..], &value[..])
+            }
+        };
+        for arrival in arrivals {
+            decode::<T>(arrival, tape, codec, &mut values, |_, _, values| {
                 results.append(values?);
                 Ok(())
             })?;
@@ -97,6 +115,12 @@ struct CompletionState {
     content: Option<Arc<Result<Arrivals, Error>>>,
     callbacks: Vec<Callback>,
     waker: Option<Waker>,
+    /// How many threads wait for the result.
+    waiting: u32,
+    /// The task, where the call is one of those that share a call of the engine's, and that is open.
+    place: Option<(JobId, TaskIndex)>,
+    /// The place that its task takes, where they are bounded.
+    places: Option<Places>,
 }
 
 impl Default for Completion {
@@ -122,14 +146,51 @@ impl Completion {
     /// those that do not wait: their wakers and callbacks, which may take any time.
     #[must_use = "wakers and callbacks are waiting"]
     pub(super) fn complete(&self, content: Result<Arrivals, Error>) -> Option<Callback> {
-        let (callbacks, waker) = {
-            let mut state = self.lock();
-            if state.content.is_none() {
-                state.content = Some(Arc::new(content));
-            }
+        self.free_places();
+        let mut state = self.lock();
+        if state.content.is_none() {
+            state.content = Some(Arc::new(content));
+        }
+        self.announce(state)
+    }
+
+    /// Lets the call be cancelled, unless it has its result. Returns where its task is, if that is known, and what is
+    /// left to do, as [`complete`](Self::complete) does.
+    pub(super) fn cancel(&self) -> (Option<(JobId, TaskIndex)>, Option<Callback>) {
+        self.free_places();
+        let mut state = self.lock();
+        if state.content.is_some() {
+            return (None, None);
+        }
+        state.content = Some(Arc::new(Err(Error::Cancelled)));
+        (state.place.take(), self.announce(state))
+    }
+
+    /// Whoever gets the result finds room for another task.
+    fn free_places(&self) {
+        let places = self.lock().places.take();
+        drop(places);
+    }
+
+    /// Takes the place that the call's task takes.
+    pub(super) fn keep_places(&self, places: Option<Places>) {
+        self.lock().places = places;
+    }
+
+    /// Notes where the call's task is. Returns whether it was cancelled before.
+    pub(super) fn set_place(&self, job: JobId, index: TaskIndex) -> bool {
+        let mut state = self.lock();
+        state.place = Some((job, index));
+        state.content.is_some()
+    }
+
+    /// Wakes the threads that wait for the result, which is there.
+    fn announce(&self, mut state: MutexGuard<'_, CompletionState>) -> Option<Callback> {
+        if state.waiting > 0 {
             self.arrived.notify_all();
-            (std::mem::take(&mut state.callbacks), state.waker.take())
-        };
+        }
+        let (callbacks, waker) = (std::mem::take(&mut state.callbacks), state.waker.take());
+        drop(state);
         if callbacks.is_empty() && waker.is_none() {
             return None;
         }
@@ -157,10 +218,9 @@ impl<R> AsyncResult<R> {
     fn new(
         completion: Arc<Completion>,
         read: Arc<dyn Fn(&Arrivals) -> Result<R, Error> + Send + Sync>,
-        engine: Weak<Engine>,
-        job: JobId,
+        call: CallRef,
     ) -> Self {
-        Self { completion, read, engine, job, cancels_on_drop: false }
+        Self { completion, read, call, cancels_on_drop: false }
     }
 
     /// A result that is there from the start: the error of a call that could not be made.
@@ -171,8 +231,7 @@ impl<R> AsyncResult<R> {
         Self {
             completion,
             read: Arc::new(|_| Err(Error::Closed)),
-            engine: Weak::new(),
-            job: JobId::default(),
+            call: CallRef::Over,
             cancels_on_drop: false,
         }
     }
@@ -191,7 +250,11 @@ impl<R> AsyncResult<R> {
         }
         let end = limit.into().and_then(|limit| Instant::now().checked_add(limit));
         let mut state = self.completion.lock();
-        while state.content.is_none() {
+        state.waiting += 1;
+        let is_there = loop {
+            if state.content.is_some() {
+                break true;
+            }
             let arrived = &self.completion.arrived;
             state = match end {
                 None => arrived.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -199,13 +262,14 @@ impl<R> AsyncResult<R> {
                     let Some(left) =
                         end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
                     else {
-                        return false;
+                        break false;
                     };
                     arrived.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
-        }
-        true
+        };
+        state.waiting -= 1;
+        is_there
     }
 
     /// Waits for the result and returns it. May be called again: each call decodes the result again.
@@ -233,14 +297,12 @@ impl<R> AsyncResult<R> {
 
     /// Cancels the call: its result becomes [`Error::Cancelled`], unless it is there already.
     pub fn cancel(&self) {
-        if let Some(engine) = self.engine.upgrade().filter(|engine| engine.is_here()) {
-            engine.cancel(self.job, Error::Cancelled);
-        }
+        self.call.cancel();
     }
 
     /// Returns a handle that can cancel this call, and no other one, for whoever has not the result itself.
     pub fn cancel_handle(&self) -> CancelHandle {
-        CancelHandle::of_one(Arc::new(CallSlot::of(Weak::clone(&self.engine), self.job)))
+        CancelHandle::of_one(Arc::new(CallSlot::of(self.call.clone())))
     }
 
     /// Lets the call be cancelled when the result is dropped before it is there: for a `select!` or a time limit, after
@@ -342,8 +404,7 @@ impl<R: Send + 'static> AsyncResult<R> {
         Self {
             completion: Arc::clone(&self.completion),
             read: Arc::clone(&self.read),
-            engine: Weak::clone(&self.engine),
-            job: self.job,
+            call: self.call.clone(),
             cancels_on_drop: false,
         }
     }
@@ -392,8 +453,8 @@ where
     }
 
     /// Like [`apply_async`](Self::apply_async), but waits until the pool has room for another task, where
-    /// [`max_queue`](crate::WorkerPoolBuilder::max_queue) bounds them. Those who wait get room in the order in which they
-    /// asked. The item is encoded only then. Await the result that this gives for the task itself:
+    /// [`max_queue`](crate::WorkerPoolBuilder::max_queue) bounds them. Those who wait get room in the order in which
+    /// they asked. The item is encoded only then. Await the result that this gives for the task itself:
     ///
     /// ```
     /// use pool::{Error, WorkerPool, worker_task};
@@ -435,7 +496,7 @@ where
 
     fn apply_async_in(self, places: Option<Places>, item: T::Item<'_>) -> AsyncResult<T::Output> {
         let codec = self.pool.config().codec;
-        self.submit(places, std::iter::once(item), move |arrivals| {
+        self.submit(true, places, std::iter::once(item), move |arrivals| {
             arrivals.decode::<T>(codec)?.pop().ok_or(Error::Closed)
         })
     }
@@ -448,20 +509,22 @@ where
     #[must_use = "without it nobody learns how the call went"]
     pub fn map_async<'i>(self, items: impl IntoIterator<Item = T::Item<'i>>) -> AsyncResult<Vec<T::Output>> {
         let codec = self.pool.config().codec;
-        self.submit(None, items.into_iter(), move |arrivals| arrivals.decode::<T>(codec))
+        self.submit(false, None, items.into_iter(), move |arrivals| arrivals.decode::<T>(codec))
     }
 
     fn submit<'i, R>(
         self,
+        is_single: bool,
         places: Option<Places>,
         items: impl Iterator<Item = T::Item<'i>>,
         read: impl Fn(&Arrivals) -> Result<R, Error> + Send + Sync + 'static,
     ) -> AsyncResult<R> {
-        self.try_submit(places, items, Arc::new(read)).unwrap_or_else(AsyncResult::failed)
+        self.try_submit(is_single, places, items, Arc::new(read)).unwrap_or_else(AsyncResult::failed)
     }
 
     fn try_submit<'i, R>(
         mut self,
+        is_single: bool,
         places: Option<Places>,
         items: impl Iterator<Item = T::Item<'i>>,
         read: Arc<dyn Fn(&Arrivals) -> Result<R, Error> + Send + Sync>,
@@ -495,14 +558,22 @@ where
             progress.iter().for_each(|progress| progress.end(End::Done));
             let nobody_waits = completion.complete(Ok(Arrivals::new(Vec::new(), Vec::new())));
             debug_assert!(nobody_waits.is_none());
-            return Ok(AsyncResult::new(completion, read, Weak::new(), JobId::default()));
+            return Ok(AsyncResult::new(completion, read, CallRef::Over));
         }
-        spec.items = Some(items);
-        let engine = self.pool.engine();
-        let job = self.pool.background().submit(engine, spec, &completion, progress, places)?;
-        if let Some(call) = self.options.cancel.get() {
-            call.made(engine, job);
+        let (engine, background) = (self.pool.engine(), self.pool.background());
+        let is_shared = is_single && self.options.seed.is_none() && progress.is_none();
+        let call = if is_shared && !self.pool.config().order_tasks {
+            completion.keep_places(places);
+            background.submit_single(engine, Batch::new(spec, items, Arc::clone(&completion)))?;
+            CallRef::Single(Arc::downgrade(engine), Arc::downgrade(background), Arc::clone(&completion))
+        } else {
+            spec.items = Some(items);
+            let job = background.submit(engine, spec, &completion, progress, places)?;
+            CallRef::Whole(Arc::downgrade(engine), job)
+        };
+        if let Some(slot) = self.options.cancel.get() {
+            slot.made(call.clone());
         }
-        Ok(AsyncResult::new(completion, read, Arc::downgrade(engine), job))
+        Ok(AsyncResult::new(completion, read, call))
     }
 }

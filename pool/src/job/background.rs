@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle, current};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::async_result::{Arrivals, Completion, run_callback};
+use super::async_result::{Arrivals, Callback, Completion, run_callback};
+use super::batch::{Batch, Gathering, PendingBatch};
 use super::callbacks::{Callbacks, Notice, wake};
 use super::room::{Places, Room};
 use crate::engine::Engine;
@@ -16,7 +17,8 @@ use crate::error::Error;
 use crate::ids::JobId;
 use crate::observe::End;
 use crate::observe::progress::Progress;
-use crate::sys::threads::{become_resting, expect_own};
+use crate::sys::clock::now_ns;
+use crate::sys::threads::{become_resting, expect_own, rest};
 use crate::unwind;
 use crate::work::{Arrival, Inbox, JobSpec};
 
@@ -24,8 +26,12 @@ use crate::work::{Arrival, Inbox, JobSpec};
 #[derive(Default)]
 pub(crate) struct BackgroundDriver {
     state: Mutex<State>,
+    /// Locked after the state, where both are.
+    gathering: Mutex<Gathering>,
     /// Results were delivered.
     delivered: Condvar,
+    /// The thread lingers no longer.
+    resumed: Condvar,
     /// Whether the thread runs. Changed under the lock, and read without it.
     is_running: AtomicBool,
     callbacks: Arc<Callbacks>,
@@ -33,13 +39,21 @@ pub(crate) struct BackgroundDriver {
     room: Option<Arc<Room>>,
 }
 
+/// How long the thread lingers: long beside the time between calls of a caller that makes one after another, and short
+/// for a fork, which waits for the end of such threads.
+const LINGER: Duration = Duration::from_millis(5);
+
 /// How long the end of a pool that is dropped waits for callbacks. As long as for workers that shut down in order.
 const CALLBACKS_END: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
 struct State {
-    calls: HashMap<JobId, PendingCall>,
+    calls: HashMap<JobId, Pending>,
+    /// How many of them show their progress.
+    shown: usize,
     thread: Option<JoinHandle<()>>,
+    /// The thread has nothing to do, and waits whether there is more soon.
+    is_lingering: bool,
     /// The thread delivers results of calls that it has closed.
     is_delivering: bool,
 }
@@ -47,6 +61,32 @@ struct State {
 /// The thread survives at most this many panics of this crate's own code. It survives the first ones because a panic
 /// may concern a single call only.
 const MOST_PANICS: u32 = 16;
+
+/// One call, or several that are open as one.
+enum Pending {
+    Whole(PendingCall),
+    Batch(PendingBatch),
+}
+
+impl Pending {
+    /// Ends it with this error. Returns what is left to do for the user.
+    fn end(self, error: &Error) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        match self {
+            Self::Whole(call) => notices.extend(call.complete(End::Interrupted, Err(error.clone()))),
+            Self::Batch(mut batch) => batch.end(error, &mut notices),
+        }
+        notices
+    }
+}
+
+impl Pending {
+    /// Draws its bar again, if it has one.
+    fn tick(&self, job: JobId) -> Option<Notice> {
+        let Self::Whole(PendingCall { progress, .. }) = self else { return None };
+        Some(Notice::Count { job, progress: progress.clone()?, done: 0, failed: 0 })
+    }
+}
 
 /// A running call. If it is dropped before it is complete, it completes as cancelled, so that nothing waits for it in
 /// vain.
@@ -112,6 +152,14 @@ impl Drop for PendingCall {
     }
 }
 
+impl State {
+    /// Removes and returns all calls.
+    fn take_calls(&mut self) -> HashMap<JobId, Pending> {
+        self.shown = 0;
+        std::mem::take(&mut self.calls)
+    }
+}
+
 impl BackgroundDriver {
     /// For a pool with at most this many outstanding tasks in the background, if there is a bound.
     pub(super) fn new(max_queue: Option<usize>) -> Self {
@@ -142,9 +190,69 @@ impl BackgroundDriver {
         // Starts the workers before the thread: fork is refused while there are other threads.
         let job = engine.open(spec)?;
         let completion = Arc::clone(completion);
-        state.calls.insert(job, PendingCall { completion, inbox: Inbox::default(), progress, places });
+        state.shown += usize::from(progress.is_some());
+        let call = PendingCall { completion, inbox: Inbox::default(), progress, places };
+        state.calls.insert(job, Pending::Whole(call));
         self.start(&mut state, engine)?;
         Ok(job)
+    }
+
+    /// Opens a call of one task, or leaves that to the background driver, which then opens several at once.
+    pub(super) fn submit_single(self: &Arc<Self>, engine: &Arc<Engine>, call: Batch) -> Result<(), Error> {
+        let added = self.gathering().add(call, now_ns());
+        match added {
+            Ok(is_first) => {
+                if is_first {
+                    engine.summon_background();
+                }
+                Ok(())
+            }
+            Err(call) => {
+                let mut state = self.lock();
+                // Starts the workers before the thread: fork is refused while there are other threads.
+                Self::open(&mut state, engine, call).map_err(|(error, _)| error)?;
+                self.start(&mut state, engine)
+            }
+        }
+    }
+
+    /// Opens calls as one. If that fails, returns why, and who waits for their results.
+    fn open(state: &mut State, engine: &Engine, calls: Batch) -> Result<(), (Error, Vec<Arc<Completion>>)> {
+        let (spec, results) = calls.into_parts();
+        match engine.open(spec) {
+            Ok(job) => {
+                let (batch, cancelled) = PendingBatch::opened(results, job);
+                state.calls.insert(job, Pending::Batch(batch));
+                cancelled.into_iter().for_each(|index| engine.drop_task_silently(job, index));
+                Ok(())
+            }
+            Err(error) => Err((error, results)),
+        }
+    }
+
+    /// Opens the calls that were gathered.
+    pub(crate) fn open_gathered(&self, engine: &Engine) {
+        let mut notices = Vec::new();
+        {
+            let mut state = self.lock();
+            let gathered = self.gathering().take();
+            for calls in gathered {
+                if let Err((error, results)) = Self::open(&mut state, engine, calls) {
+                    let results = results.into_iter();
+                    notices.extend(results.filter_map(|result| result.complete(Err(error.clone()))));
+                }
+            }
+        }
+        self.callbacks.post(notices.into_iter().map(Notice::Run));
+    }
+
+    fn gathering(&self) -> MutexGuard<'_, Gathering> {
+        self.gathering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs what is left to do for the user.
+    pub(super) fn post(&self, then: Option<Callback>) {
+        self.callbacks.post(then.map(Notice::Run));
     }
 
     /// Drives this call's stream until it is closed.
@@ -166,11 +274,16 @@ impl BackgroundDriver {
     /// Starts the thread unless it is running.
     fn start(self: &Arc<Self>, state: &mut State, engine: &Arc<Engine>) -> Result<(), Error> {
         if !self.is_running.load(Ordering::SeqCst) {
-            let (driver, engine) = (Arc::clone(self), Arc::clone(engine));
-            expect_own();
-            let thread = Builder::new().name("pool background".into()).spawn(move || driver.run(&engine));
-            state.thread = Some(thread.map_err(|error| Error::start("the background thread", error))?);
+            if std::mem::take(&mut state.is_lingering) {
+                self.resumed.notify_one();
+            } else {
+                let (driver, engine) = (Arc::clone(self), Arc::clone(engine));
+                expect_own();
+                let thread = Builder::new().name("pool background".into()).spawn(move || driver.run(&engine));
+                state.thread = Some(thread.map_err(|error| Error::start("the background thread", error))?);
+            }
             self.is_running.store(true, Ordering::SeqCst);
+            self.gathering().is_served = true;
             self.callbacks.keep();
         }
         Ok(())
@@ -196,7 +309,7 @@ impl BackgroundDriver {
             let mut state = self.lock();
             self.is_running.store(false, Ordering::SeqCst);
             self.note_delivered(&mut state);
-            std::mem::take(&mut state.calls)
+            state.take_calls()
         };
         let why =
             "it has panicked again and again: that is a bug of `pool`, which its stderr shows the place of";
@@ -205,15 +318,22 @@ impl BackgroundDriver {
     }
 
     /// Completes these calls with an error.
-    fn complete_all(&self, calls: HashMap<JobId, PendingCall>, error: &Error) {
-        let calls = calls.into_values();
-        self.callbacks.post(calls.filter_map(|call| call.complete(End::Interrupted, Err(error.clone()))));
+    fn complete_all(&self, calls: HashMap<JobId, Pending>, error: &Error) {
+        let gathered = {
+            let mut gathering = self.gathering();
+            gathering.is_served = false;
+            gathering.take()
+        };
+        let gathered = gathered.into_iter().flat_map(|calls| calls.results);
+        let gathered = gathered.filter_map(|result| result.complete(Err(error.clone())).map(Notice::Run));
+        let calls = calls.into_values().flat_map(|call| call.end(error));
+        self.callbacks.post(calls.chain(gathered).collect::<Vec<_>>());
     }
 
     /// Cancels all calls and wakes all streams.
     fn give_up(&self, engine: &Engine) {
         if engine.is_here() {
-            let calls = std::mem::take(&mut self.lock().calls);
+            let calls = self.lock().take_calls();
             let wakers = engine.cancel_and_close(calls.keys().copied());
             self.callbacks.post(wakers.into_iter().map(wake));
         }
@@ -223,52 +343,112 @@ impl BackgroundDriver {
     fn serve(&self, engine: &Engine) {
         // A subscriber may have forked: the copy of this thread, alone in the child, has nothing to serve.
         while engine.is_here() {
-            let (mut over, mut notices) = (Vec::new(), Vec::new());
+            if !engine.answer_summons() {
+                self.open_gathered(engine);
+            }
+            let (mut over, mut notices, mut arrived) = (Vec::new(), Vec::new(), Vec::new());
             let (wakers, is_alone) = {
                 let mut state = self.lock();
                 self.note_delivered(&mut state);
                 if state.calls.is_empty() && !engine.needs_background() {
-                    self.is_running.store(false, Ordering::SeqCst);
-                    // A call that was opened just before may have seen the thread running.
-                    if !engine.needs_background() {
-                        self.callbacks.let_end();
-                        // Callers may have followed this thread.
-                        engine.leave();
-                        return;
+                    let mut gathering = self.gathering();
+                    if gathering.is_empty() {
+                        self.is_running.store(false, Ordering::SeqCst);
+                        // A call that was opened just before may have seen the thread running.
+                        if !engine.needs_background() {
+                            gathering.is_served = false;
+                            drop(gathering);
+                            // Callers may have followed this thread.
+                            engine.leave();
+                            if self.linger(state) {
+                                continue;
+                            }
+                            return;
+                        }
+                        self.is_running.store(true, Ordering::SeqCst);
                     }
-                    self.is_running.store(true, Ordering::SeqCst);
                 }
-                let State { calls, is_delivering, .. } = &mut *state;
-                let jobs: Vec<JobId> = calls.keys().copied().collect();
-                let is_alone = jobs.is_empty() && !engine.has_streams();
-                let wakers = engine.turn_background(jobs.into_iter(), |job, news| {
-                    let Some(call) = calls.get_mut(&job) else { return true };
-                    let (done, failed) = news.outcomes();
-                    let progress = call.progress.clone();
-                    notices.extend(progress.map(|progress| Notice::Count { job, progress, done, failed }));
-                    call.inbox.append(news);
-                    let is_over = call.is_over();
-                    if is_over {
+                let State { calls, is_delivering, shown, .. } = &mut *state;
+                let is_alone = calls.is_empty() && !engine.has_streams();
+                if *shown > 0 {
+                    // Their clocks go on.
+                    notices.extend(calls.iter().filter_map(|(job, call)| call.tick(*job)));
+                }
+                let wakers = engine.turn_background(|job, news| {
+                    let is_over = match calls.get_mut(&job) {
+                        None => return true,
+                        Some(Pending::Batch(_)) => {
+                            let is_over = news.end.is_some();
+                            *is_delivering = true;
+                            arrived.push((job, news));
+                            is_over
+                        }
+                        Some(Pending::Whole(call)) => {
+                            let (done, failed) = news.outcomes();
+                            let progress = call.progress.clone();
+                            let count = |progress| Notice::Count { job, progress, done, failed };
+                            notices.extend(progress.map(count));
+                            call.inbox.append(news);
+                            call.is_over()
+                        }
+                    };
+                    if is_over && let Some(Pending::Whole(call)) = calls.get(&job) {
                         *is_delivering = true;
+                        *shown -= usize::from(call.progress.is_some());
                         over.extend(calls.remove(&job));
                     }
                     is_over
                 });
                 (wakers, is_alone)
             };
+            let is_idle = over.is_empty() && wakers.is_empty() && arrived.is_empty();
+            self.deliver(arrived, &mut notices);
             // Only now: this runs observers' code, and no lock of this driver may be held then. Where it only stands by,
             // callers do this: what their calls report is told by the time that they end.
             if !is_alone {
                 engine.tell();
             }
             // Much may have happened meanwhile: take another turn before sleeping.
-            let is_idle = over.is_empty() && wakers.is_empty();
-            notices.extend(over.into_iter().filter_map(PendingCall::finish));
+            notices.extend(over.into_iter().filter_map(|call| match call {
+                Pending::Whole(call) => call.finish(),
+                Pending::Batch(_) => None,
+            }));
             self.callbacks.post(wakers.into_iter().map(wake).chain(notices));
             if is_idle {
                 engine.stand_by();
             }
         }
+    }
+
+    /// Delivers results to calls that are open together.
+    fn deliver(&self, arrived: Vec<(JobId, Inbox)>, notices: &mut Vec<Notice>) {
+        for (job, news) in arrived {
+            let batch = self.lock().calls.remove(&job);
+            let Some(Pending::Batch(mut batch)) = batch else { continue };
+            if !batch.deliver(&news, notices) {
+                self.lock().calls.insert(job, Pending::Batch(batch));
+            }
+        }
+    }
+
+    /// Waits a moment for more to do: a thread is soon woken, and not so soon started. Returns whether there is more.
+    fn linger(&self, mut state: MutexGuard<'_, State>) -> bool {
+        state.is_lingering = true;
+        let until = Instant::now() + LINGER;
+        while state.is_lingering {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let wait = || self.resumed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = rest(wait);
+        }
+        state.is_lingering = false;
+        let is_there_more = self.is_running.load(Ordering::SeqCst);
+        if !is_there_more {
+            self.callbacks.let_end();
+        }
+        is_there_more
     }
 
     fn note_delivered(&self, state: &mut State) {
@@ -299,12 +479,18 @@ impl BackgroundDriver {
     }
 
     fn end(&self) {
-        let thread = self.lock().thread.take();
+        let thread = {
+            let mut state = self.lock();
+            if std::mem::take(&mut state.is_lingering) {
+                self.resumed.notify_one();
+            }
+            state.thread.take()
+        };
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != current().id()) {
             // If it panicked nevertheless, its calls end below.
             let _ = unwind::join(thread);
         }
-        let calls = std::mem::take(&mut self.lock().calls);
+        let calls = self.lock().take_calls();
         self.complete_all(calls, &Error::Closed);
         self.callbacks.let_end();
     }
@@ -327,7 +513,7 @@ mod tests {
         };
         driver.is_running.store(true, Ordering::SeqCst);
         let mut state = driver.lock();
-        state.calls.insert(JobId::new(1), call);
+        state.calls.insert(JobId::new(1), Pending::Whole(call));
         drop(state);
         (driver, completion)
     }

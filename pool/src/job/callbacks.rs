@@ -80,7 +80,7 @@ impl Default for Callbacks {
 }
 
 impl Notice {
-    fn run(self) {
+    pub(super) fn run(self) {
         let _ = unwind::catch(|| match self {
             Self::Count { progress, done, failed, .. } => progress.count(done, failed),
             Self::Run(run) => run(),

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use super::async_result::Completion;
+use super::background::BackgroundDriver;
+use super::handle::PoolHandle;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::ids::JobId;
@@ -18,7 +21,7 @@ pub struct CancelHandle(Calls);
 
 #[derive(Clone)]
 enum Calls {
-    All(Weak<Engine>),
+    All(Weak<Engine>, Weak<BackgroundDriver>),
     One(Arc<CallSlot>),
 }
 
@@ -29,8 +32,8 @@ impl fmt::Debug for CancelHandle {
 }
 
 impl CancelHandle {
-    pub(crate) fn of_all(engine: &Arc<Engine>) -> Self {
-        Self(Calls::All(Arc::downgrade(engine)))
+    pub(crate) fn of_all(pool: &PoolHandle) -> Self {
+        Self(Calls::All(Arc::downgrade(pool.engine()), Arc::downgrade(pool.background())))
     }
 
     pub(super) fn of_one(call: Arc<CallSlot>) -> Self {
@@ -43,8 +46,9 @@ impl CancelHandle {
     /// Does nothing once the call is over or the pool is gone, or in a fork of the process that made the handle.
     pub fn cancel(&self) {
         match &self.0 {
-            Calls::All(engine) => {
+            Calls::All(engine, background) => {
                 if let Some(engine) = engine.upgrade().filter(|engine| engine.is_here()) {
+                    background.upgrade().into_iter().for_each(|background| background.open_gathered(&engine));
                     engine.cancel_all(&Error::Cancelled);
                 }
             }
@@ -63,7 +67,7 @@ pub(super) struct CallSlot {
 enum SlotState {
     /// The call is not made yet.
     Waiting,
-    Made(Weak<Engine>, JobId),
+    Made(CallRef),
     /// It was cancelled before it was made.
     Cancelled,
 }
@@ -81,8 +85,8 @@ impl CallSlot {
     }
 
     /// Of a call that is open.
-    pub(super) fn of(engine: Weak<Engine>, job: JobId) -> Self {
-        Self { state: Mutex::new(SlotState::Made(engine, job)), owner: Owner::here() }
+    pub(super) fn of(call: CallRef) -> Self {
+        Self { state: Mutex::new(SlotState::Made(call)), owner: Owner::here() }
     }
 
     fn lock(&self) -> MutexGuard<'_, SlotState> {
@@ -95,10 +99,10 @@ impl CallSlot {
     }
 
     /// Notes that the call is open, and ends it if it was cancelled meanwhile.
-    pub(super) fn made(&self, engine: &Arc<Engine>, job: JobId) {
-        let before = std::mem::replace(&mut *self.lock(), SlotState::Made(Arc::downgrade(engine), job));
+    pub(super) fn made(&self, call: CallRef) {
+        let before = std::mem::replace(&mut *self.lock(), SlotState::Made(call.clone()));
         if matches!(before, SlotState::Cancelled) {
-            engine.cancel(job, Error::Cancelled);
+            call.cancel();
         }
     }
 
@@ -114,10 +118,40 @@ impl CallSlot {
             }
             state.clone()
         };
-        if let SlotState::Made(engine, job) = state
-            && let Some(engine) = engine.upgrade()
-        {
-            engine.cancel(job, Error::Cancelled);
+        if let SlotState::Made(call) = state {
+            call.cancel();
+        }
+    }
+}
+
+/// A call that can be cancelled.
+#[derive(Clone)]
+pub(super) enum CallRef {
+    /// One that is over.
+    Over,
+    Whole(Weak<Engine>, JobId),
+    /// A task of a call that others share.
+    Single(Weak<Engine>, Weak<BackgroundDriver>, Arc<Completion>),
+}
+
+impl CallRef {
+    pub(super) fn cancel(&self) {
+        let here = |engine: &Weak<Engine>| engine.upgrade().filter(|engine| engine.is_here());
+        match self {
+            Self::Over => {}
+            Self::Whole(engine, job) => {
+                if let Some(engine) = here(engine) {
+                    engine.cancel(*job, Error::Cancelled);
+                }
+            }
+            Self::Single(engine, background, completion) => {
+                let (Some(engine), Some(background)) = (here(engine), background.upgrade()) else { return };
+                let (place, then) = completion.cancel();
+                if let Some((job, index)) = place {
+                    engine.drop_task(job, index);
+                }
+                background.post(then);
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::work::{JobSpec, Plan};
 mod arrays;
 mod async_result;
 mod background;
+mod batch;
 mod call;
 mod callbacks;
 mod calls;
@@ -37,8 +38,8 @@ mod stream;
 
 pub use async_result::AsyncResult;
 use call::Call;
-use cancel::CallSlot;
 pub use cancel::CancelHandle;
+use cancel::{CallRef, CallSlot};
 pub(crate) use handle::PoolHandle;
 pub use imap::Imap;
 use input::InputBuffer;
@@ -211,8 +212,8 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
         self
     }
 
-    /// Returns a handle that can cancel this job's call, and no other one, from another thread: also a call that has not
-    /// been made yet, and one that blocks.
+    /// Returns a handle that can cancel this job's call, and no other one, from another thread: also a call that has
+    /// not been made yet, and one that blocks.
     ///
     /// ```
     /// use std::time::Duration;
@@ -408,7 +409,7 @@ where
         self.check_cancelled()?;
         let job = engine.open(JobSpec { is_background: false, ..self.spec(plan)? })?;
         if let Some(call) = self.options.cancel.get() {
-            call.made(engine, job);
+            call.made(CallRef::Whole(Arc::downgrade(engine), job));
         }
         let progress = self.options.progress.take().and_then(|request| Progress::new(request, tasks));
         let input = InputBuffer::new(items, self.options.max_items(), codec);

@@ -1,6 +1,6 @@
 //! A job as the supervisor sees it: numbers, never values.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::ids::{TaskIndex, WorkerId};
 use crate::work::{Chunking, Plan, splits};
@@ -56,6 +56,8 @@ pub(super) struct Job {
     /// Whether the caller waits for it. Otherwise its results are discarded.
     pub(super) open: bool,
     pub(super) chunks: u64,
+    /// The tasks that workers had when nobody wanted them any more.
+    pub(super) dropped: BTreeSet<TaskIndex>,
     pub(super) pace_ns: Option<u64>,
     /// How many workers have been recalled for it since a task of it was done.
     pub(super) recalls: u32,
@@ -81,6 +83,7 @@ impl Job {
             backlog: VecDeque::new(),
             open: true,
             chunks: 0,
+            dropped: BTreeSet::new(),
             pace_ns: None,
             recalls: 0,
             suspicions: BTreeMap::new(),

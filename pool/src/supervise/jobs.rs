@@ -6,6 +6,7 @@ use std::ops::{Deref, DerefMut};
 
 use super::count_looks;
 use super::job::{Facts, Job};
+use super::queue::{Batch, OrderKind};
 use crate::ids::{JobId, ProfileId};
 
 #[derive(Debug, Default)]
@@ -55,6 +56,12 @@ impl Jobs {
     /// Whether the job is open. One that was left is not.
     pub(super) fn is_open(&self, id: JobId) -> bool {
         self.get(id).is_some_and(|job| job.open)
+    }
+
+    /// Whether this begins with a task that nobody wants.
+    pub(super) fn is_dropped(&self, batch: Option<Batch>) -> bool {
+        let Some(Batch { kind: OrderKind::Tasks { job, first, .. }, .. }) = batch else { return false };
+        self.get(job).is_some_and(|job| job.dropped.contains(&first))
     }
 
     /// Whether the results of the job's tasks are folded.

@@ -40,6 +40,8 @@ pub(crate) enum Event {
     InputEnded { job: JobId },
     /// The caller took results.
     Taken { job: JobId, count: u64, bytes: u64 },
+    /// Nobody wants this task of the job any more, but the others are wanted.
+    Dropped { job: JobId, index: TaskIndex },
     /// The caller no longer waits for the job.
     Closed { job: JobId },
     /// A worker has a process or a thread, which is not up yet.

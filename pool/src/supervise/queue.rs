@@ -39,6 +39,16 @@ impl Queue {
         self.batches.front().copied()
     }
 
+    /// Whether it has this task.
+    pub(super) fn has(&self, wanted: JobId, index: TaskIndex) -> bool {
+        self.batches.iter().any(|batch| match batch.kind {
+            OrderKind::Tasks { job, first, count, .. } => {
+                job == wanted && first <= index && index < first + count
+            }
+            OrderKind::Init { .. } | OrderKind::Exit | OrderKind::Resume => false,
+        })
+    }
+
     pub(super) fn next_unit(&self) -> Unit {
         self.next_unit
     }

@@ -67,6 +67,7 @@ impl Supervisor {
                 self.jobs.release(job, count, bytes);
             }
             Event::Unsendable { job, worker } => self.unsendable(job, worker),
+            Event::Dropped { job, index } => self.dropped(job, index),
             Event::Closed { job } => self.close(job),
             Event::Started { worker } => self.workers.edit(worker).started_at = Some(self.now),
             Event::Ready { worker } => self.ready(worker),

@@ -50,6 +50,13 @@ pub(crate) struct TaskFailure {
     pub(crate) bytes: u64,
 }
 
+impl TaskFailure {
+    /// Of a task that was tried once, without details.
+    pub(crate) fn of(kind: TaskErrorKind, bytes: u64) -> Self {
+        Self { attempts: 1, kind, earlier: Vec::new(), item: None, end: EndNotes::default(), bytes }
+    }
+}
+
 impl Inbox {
     pub(crate) fn is_empty(&self) -> bool {
         self.arrivals.is_empty() && self.end.is_none()
@@ -139,15 +146,7 @@ impl Inbox {
                 Outcome::Values { start, .. } if fits => *start += base,
                 Outcome::Values { .. } => {
                     let kind = TaskErrorKind::Decode(no_memory(bytes));
-                    let failure = TaskFailure {
-                        attempts: 1,
-                        kind,
-                        earlier: Vec::new(),
-                        item: None,
-                        end: EndNotes::default(),
-                        bytes: 0,
-                    };
-                    arrival.what = Outcome::Failed(Box::new(failure));
+                    arrival.what = Outcome::Failed(Box::new(TaskFailure::of(kind, 0)));
                 }
                 Outcome::Failed(_) => {}
             }

@@ -78,11 +78,12 @@ impl<S> WorkerPool<S> {
     /// Returns a handle that can cancel all running calls from another thread. [`Job::cancel_handle`] returns one for a
     /// single call.
     pub fn cancel_handle(&self) -> CancelHandle {
-        CancelHandle::of_all(self.handle.engine())
+        CancelHandle::of_all(&self.handle)
     }
 
-    /// Waits until no call is open: each has its result, or was cancelled or dropped. The workers stay. Calls that other
-    /// threads make meanwhile are waited for, too; callbacks, and progress bars of calls in the background, are not.
+    /// Waits until no call is open: each has its result, or was cancelled or dropped. The workers stay. Calls that
+    /// other threads make meanwhile are waited for, too; callbacks, and progress bars of calls in the background, are
+    /// not.
     ///
     /// An iterator or a stream that the calling thread itself holds is an open call: this would wait for ever.
     ///
@@ -91,6 +92,7 @@ impl<S> WorkerPool<S> {
     pub fn wait_idle(&self) -> Result<(), Error> {
         let engine = self.handle.engine();
         engine.check()?;
+        self.handle.background().open_gathered(engine);
         engine.wait_idle();
         self.handle.background().wait_delivered();
         Ok(())
@@ -128,6 +130,7 @@ impl<S> WorkerPool<S> {
     pub fn shutdown(&self) -> Result<ExitResults, Error> {
         let engine = self.handle.engine();
         engine.check()?;
+        self.handle.background().open_gathered(engine);
         engine.refuse_calls();
         self.finish()
     }
@@ -135,6 +138,7 @@ impl<S> WorkerPool<S> {
     /// Finishes all calls and ends the workers.
     fn finish(&self) -> Result<ExitResults, Error> {
         let engine = self.handle.engine();
+        self.handle.background().open_gathered(engine);
         engine.wait_idle();
         engine.shut_down();
         engine.wait_stopped()?;

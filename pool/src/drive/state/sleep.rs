@@ -24,9 +24,9 @@ impl State {
             }),
             Awaits::Results(id) => self.jobs.get(id).is_none_or(|job| !job.inbox.is_empty()),
             Awaits::Background => {
-                let mut jobs = self.jobs.in_background().peekable();
-                (jobs.peek().is_none() && !self.needs_background())
-                    || jobs.any(|job| !job.inbox.is_empty())
+                (!self.jobs.any_in_background() && !self.needs_background())
+                    || self.jobs.has_background_news()
+                    || self.is_summoned
                     || self.streams.awaited().any(|awaits| self.is_news(awaits))
             }
             Awaits::Change { since } => self.sleepers.has_changed_since(since),
@@ -66,7 +66,7 @@ impl State {
     /// How long the background thread waits before it looks again whether callers are away. Nothing if it is to lead,
     /// because they are, or because there are none.
     pub(in crate::drive) fn time_to_look(&mut self) -> Option<Duration> {
-        let has_calls = self.has_streams() || self.jobs.in_background().next().is_some();
+        let has_calls = self.has_streams() || self.jobs.any_in_background();
         if !self.sleepers.has_leader() && !self.jobs.any_with_caller() {
             return None;
         }

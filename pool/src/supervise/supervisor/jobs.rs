@@ -92,6 +92,23 @@ impl Supervisor {
         self.finish_if_done(id);
     }
 
+    /// Takes a task that nobody wants from the worker that has it. If that runs it, it gets the same grace as the tasks
+    /// of a job that was left. The driver sees to tasks that no worker has.
+    pub(super) fn dropped(&mut self, id: JobId, index: TaskIndex) {
+        let Some(job) = self.jobs.get(id).filter(|job| job.open) else { return };
+        let has_it = |worker: &WorkerId| self.workers[*worker].queue.has(id, index);
+        let Some(worker) = job.queued.workers().find(has_it) else { return };
+        self.jobs.edit(id).into_iter().for_each(|mut job| _ = job.dropped.insert(index));
+        if self.jobs.is_dropped(self.workers[worker].queue.head()) {
+            let mut entry = self.workers.edit(worker);
+            (entry.head_since, entry.head_began) = (self.now, true);
+            drop(entry);
+            self.renew_limit(worker);
+        } else {
+            self.recall(worker);
+        }
+    }
+
     /// Takes the tasks of a job that was left from a worker that has some, unless it may run one and has nothing else.
     fn leave(&mut self, worker: WorkerId, id: JobId) {
         let queue = &self.workers[worker].queue;

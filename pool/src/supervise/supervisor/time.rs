@@ -212,7 +212,7 @@ impl Heads<'_> {
         };
         match head.kind {
             OrderKind::Tasks { job, .. } => match self.jobs.get(job) {
-                Some(job) if job.open => job.plan.task_limit_ns,
+                Some(of) if of.open && !self.jobs.is_dropped(Some(head)) => of.plan.task_limit_ns,
                 _ => Some(ABANDON_NS),
             },
             OrderKind::Init { profile } => self.jobs.profile(profile).and_then(|profile| profile.limit_ns),
@@ -246,7 +246,7 @@ impl Heads<'_> {
         let shares_grace = next.is_some() && next == left(last) && worker.head_extra_ns == 0;
         if !shares_grace {
             worker.next_head(self.now);
-            worker.head_began = next.is_some();
+            worker.head_began = next.is_some() || self.jobs.is_dropped(worker.queue.head());
             self.renew_limits(worker);
         }
     }

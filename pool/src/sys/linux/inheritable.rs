@@ -50,10 +50,12 @@ const TRIED: RawFd = 256;
 fn open_numbers() -> Vec<RawFd> {
     const DIRECTORY: &str = "/proc/self/fd";
     // Since Linux 6.2 the directory's length is the number of descriptors.
-    let count = fs::metadata(DIRECTORY).map_or(0, |directory| directory.len());
+    let count = || fs::metadata(DIRECTORY).map_or(0, |directory| directory.len());
+    let before = count();
     let found: Vec<RawFd> =
-        (0..TRIED).filter(|number| flags_of(*number).is_some()).take(count as usize).collect();
-    if count > 0 && found.len() as u64 == count {
+        (0..TRIED).filter(|number| flags_of(*number).is_some()).take(before as usize).collect();
+    // Another thread may have opened one meanwhile, and a higher number been left out for it.
+    if before > 0 && found.len() as u64 == before && count() == before {
         return found;
     }
     let listed = fs::read_dir(DIRECTORY).into_iter().flatten().flatten();

@@ -1,0 +1,178 @@
+//! Asynchronous calls of one task each, as tasks of one call of the engine's. Such calls come by the thousand: those
+//! that follow each other closely are gathered, and the background driver opens them together. Each has a result of its
+//! own: one that fails or is cancelled costs the others nothing.
+
+use std::sync::Arc;
+
+use super::async_result::{Arrivals, Completion};
+use super::callbacks::Notice;
+use crate::error::Error;
+use crate::ids::{JobId, TaskIndex};
+use crate::work::{Arrival, Chunking, Inbox, Items, JobSpec, Outcome};
+
+/// A call counts as close to the one before if that was made less than this long ago: about the price of opening a few
+/// calls one by one.
+const CLOSE_NS: u64 = 20_000;
+
+/// The calls that are gathered, and not opened yet.
+#[derive(Default)]
+pub(super) struct Gathering {
+    batches: Vec<Batch>,
+    /// The background driver runs, and will open them.
+    pub(super) is_served: bool,
+    /// When the last call was made.
+    last_ns: u64,
+}
+
+/// Calls that are alike in all but their items and results.
+pub(super) struct Batch {
+    pub(super) spec: JobSpec,
+    pub(super) items: Items,
+    pub(super) results: Vec<Arc<Completion>>,
+}
+
+impl Gathering {
+    /// Adds a call. Returns whether it is the first, so that the background driver must be told; or gives the call back
+    /// if it is to be opened at once.
+    pub(super) fn add(&mut self, mut call: Batch, now: u64) -> Result<bool, Batch> {
+        let is_close = now.saturating_sub(std::mem::replace(&mut self.last_ns, now)) < CLOSE_NS;
+        let is_first = self.batches.is_empty();
+        if !self.is_served || (is_first && !is_close) {
+            return Err(call);
+        }
+        let Some(batch) = self.batches.iter_mut().rev().find(|batch| batch.is_like(&call)) else {
+            self.batches.push(call);
+            return Ok(is_first);
+        };
+        batch.items.append(&mut call.items);
+        if !call.items.is_empty() {
+            // There was no memory to keep them together.
+            self.batches.push(call);
+        } else {
+            batch.results.append(&mut call.results);
+        }
+        Ok(is_first)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// Removes and returns what was gathered.
+    pub(super) fn take(&mut self) -> Vec<Batch> {
+        std::mem::take(&mut self.batches)
+    }
+}
+
+impl Batch {
+    /// One call with this item.
+    pub(super) fn new(mut spec: JobSpec, items: Items, result: Arc<Completion>) -> Self {
+        spec.plan.fail_fast = false;
+        // These are about the tasks of one call, and here each call has one.
+        spec.plan.chunking = Chunking::Adaptive;
+        spec.plan.max_active = None;
+        // No call waits behind another one that a worker happens to take with it.
+        spec.flags.claim = 1;
+        Self { spec, items, results: vec![result] }
+    }
+
+    /// Whether the calls of both can be tasks of one.
+    fn is_like(&self, other: &Self) -> bool {
+        let (spec, of) = (&self.spec, &other.spec);
+        let is_same_state = match (&spec.profile, &of.profile) {
+            (None, None) => true,
+            (Some(profile), Some(of)) => profile.is_same_state(of),
+            _ => false,
+        };
+        let flags = |spec: &JobSpec| (spec.flags.timed, spec.flags.watched, spec.flags.claim);
+        let limits = |spec: &JobSpec| {
+            let plan = &spec.plan;
+            let limits = (plan.task_limit_ns, plan.init_limit_ns, plan.exit_limit_ns);
+            (limits, plan.lifespan, plan.retries)
+        };
+        spec.task == of.task && is_same_state && flags(spec) == flags(of) && limits(spec) == limits(of)
+    }
+
+    /// What the engine gets, and who gets the results.
+    pub(super) fn into_parts(self) -> (JobSpec, Vec<Arc<Completion>>) {
+        let Self { mut spec, items, results } = self;
+        spec.plan.total = Some(results.len() as u64);
+        spec.items = Some(items);
+        (spec, results)
+    }
+}
+
+/// Calls that are open as one.
+pub(super) struct PendingBatch {
+    /// By task; none once it is complete.
+    results: Vec<Option<Arc<Completion>>>,
+    left: usize,
+}
+
+impl PendingBatch {
+    /// Notes that these are open. Returns it with the tasks that were cancelled meanwhile.
+    pub(super) fn opened(results: Vec<Arc<Completion>>, job: JobId) -> (Self, Vec<TaskIndex>) {
+        let mut cancelled = Vec::new();
+        for (index, result) in (0..).map(TaskIndex::new).zip(&results) {
+            if result.set_place(job, index) {
+                cancelled.push(index);
+            }
+        }
+        let left = results.len();
+        (Self { results: results.into_iter().map(Some).collect(), left }, cancelled)
+    }
+
+    /// Delivers results. Returns whether all have theirs.
+    pub(super) fn deliver(&mut self, inbox: &Inbox, notices: &mut Vec<Notice>) -> bool {
+        for arrival in &inbox.arrivals {
+            let Arrival { index, worker, what } = arrival;
+            match what {
+                Outcome::Values { start, len, stride, count } => {
+                    for place in 0..*count {
+                        let from = start + place * stride;
+                        // A value without bytes still takes its stride.
+                        let value = &inbox.tape[from..from + stride];
+                        let content = || Arrivals::of_one(*worker, value.into(), *len);
+                        self.complete(*index + place as u64, || Ok(content()), notices);
+                    }
+                }
+                Outcome::Failed(_) => {
+                    let failed = Arrival { index: TaskIndex::default(), ..arrival.clone() };
+                    self.complete(*index, || Ok(Arrivals::new(vec![failed], Vec::new())), notices);
+                }
+            }
+        }
+        if let Some(Err(error)) = &inbox.end {
+            self.end(error, notices);
+        }
+        self.left == 0 || inbox.end.is_some()
+    }
+
+    fn complete(
+        &mut self,
+        index: TaskIndex,
+        content: impl FnOnce() -> Result<Arrivals, Error>,
+        notices: &mut Vec<Notice>,
+    ) {
+        if let Some(result) = self.results.get_mut(index.as_usize()).and_then(Option::take) {
+            self.left -= 1;
+            notices.extend(result.complete(content()).map(Notice::Run));
+        }
+    }
+
+    /// Completes those that are left with an error.
+    pub(super) fn end(&mut self, error: &Error, notices: &mut Vec<Notice>) {
+        self.left = 0;
+        for result in self.results.drain(..).flatten() {
+            notices.extend(result.complete(Err(error.clone())).map(Notice::Run));
+        }
+    }
+}
+
+impl Drop for PendingBatch {
+    fn drop(&mut self) {
+        let mut notices = Vec::new();
+        self.end(&Error::Cancelled, &mut notices);
+        notices.into_iter().for_each(Notice::run);
+    }
+}
