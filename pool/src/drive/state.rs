@@ -147,7 +147,7 @@ impl State {
         self.workers.prepare(self.supervisor.all_ended());
         self.is_shutting_down = false;
         self.observer.job_opened(job, task, self.clock.now());
-        self.handle(Event::Opened { job, plan: Box::new(plan), encoded: 0 });
+        self.handle(Event::Opened { job, plan: Box::new(plan) });
         Ok(job)
     }
 

@@ -28,8 +28,8 @@ fn count_looks(looks: usize) {
 /// An event. It names workers by their ID, and tasks by their position in the input of their job.
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
-    /// A caller opened a job. If `encoded` is not 0, that many items are encoded already, and there are no others.
-    Opened { job: JobId, plan: Box<Plan>, encoded: u64 },
+    /// A caller opened a job.
+    Opened { job: JobId, plan: Box<Plan> },
     /// `count` tasks of a chunk that was granted were sent.
     Sent { job: JobId, worker: WorkerId, count: u64 },
     /// The job's next item, granted to this worker, could not be encoded, or not be kept to be sent again.

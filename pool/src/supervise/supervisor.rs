@@ -59,7 +59,7 @@ impl Supervisor {
     pub(crate) fn handle(&mut self, event: Event, now: u64, actions: &mut Vec<Action>) {
         self.now = self.now.max(now);
         match event {
-            Event::Opened { job, plan, encoded } => self.opened(job, plan, encoded),
+            Event::Opened { job, plan } => self.opened(job, plan),
             Event::Sent { job, worker, count } => self.sent(job, worker, count),
             Event::Wanted => self.start_wanted(),
             Event::InputEnded { job } => self.input_ended(job),

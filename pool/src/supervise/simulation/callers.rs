@@ -77,27 +77,25 @@ impl World {
             exit_limit_ns: limit(random),
             total: random.one_in(2).then_some(len),
         };
-        let kept = if random.one_in(3) { len } else { 0 };
         self.next_job = self.next_job.next();
         let call = Call {
             plan: plan.clone(),
-            left: len - kept,
-            input_ended: kept > 0,
-            handed_out: kept,
-            kept: TaskIndex::default().range(kept).collect(),
+            left: len,
+            input_ended: false,
+            handed_out: 0,
+            kept: HashSet::new(),
             outcomes: HashMap::new(),
             runs: HashMap::new(),
             deaths: HashMap::new(),
             held: BTreeMap::new(),
-            // Only background callers encode beforehand, and they take results in any order.
-            ordered: kept == 0 && !plan.folds && self.random.one_in(2),
+            ordered: !plan.folds && self.random.one_in(2),
             next: TaskIndex::default(),
             result_bytes: self.random.pick(&[1, 7, 60]),
-            blind: kept,
+            blind: 0,
             over: false,
         };
         self.calls.insert(self.next_job, call);
-        self.tell(Event::Opened { job: self.next_job, plan: Box::new(plan), encoded: kept });
+        self.tell(Event::Opened { job: self.next_job, plan: Box::new(plan) });
     }
 
     pub(super) fn feed(&mut self, job: JobId) {

@@ -49,9 +49,9 @@ impl Counted {
         });
     }
 
-    fn open(&mut self, what: &'static str, plan: Plan, encoded: u64) -> JobId {
+    fn open(&mut self, what: &'static str, plan: Plan) -> JobId {
         self.last_job = self.last_job.next();
-        self.tell(what, Event::Opened { job: self.last_job, plan: Box::new(plan), encoded });
+        self.tell(what, Event::Opened { job: self.last_job, plan: Box::new(plan) });
         self.last_job
     }
 
@@ -65,7 +65,7 @@ impl Counted {
     /// A whole short call.
     fn call(&mut self) {
         let plan = Plan { task_limit_ns: Some(1_000_000), lifespan: Some(1 << 40), ..Plan::plain() };
-        let job = self.open("opened", plan, 0);
+        let job = self.open("opened", plan);
         self.ask("set_waiting", |supervisor| supervisor.set_waiting(job, 1));
         let worker = self.send(job);
         self.tell("input_ended", Event::InputEnded { job });
@@ -81,12 +81,12 @@ impl Counted {
 /// The looks that events take in a pool of so many workers, of which all are up, with so many open jobs.
 fn most_looks(workers: usize, jobs: usize) -> BTreeMap<&'static str, u64> {
     let mut counted = Counted::new(workers);
-    let first = counted.open("first", Plan { total: Some(workers as u64), ..Plan::plain() }, 0);
+    let first = counted.open("first", Plan { total: Some(workers as u64), ..Plan::plain() });
     for worker in (0..workers).map(WorkerId) {
         counted.tell("ready", Event::Ready { worker });
     }
     // While all workers are idle, and jobs have nothing to do.
-    let idle: Vec<JobId> = (0..jobs).map(|_| counted.open("opened", Plan::plain(), 0)).collect();
+    let idle: Vec<JobId> = (0..jobs).map(|_| counted.open("opened", Plan::plain())).collect();
     for _ in 0..100 {
         counted.call();
     }
@@ -97,10 +97,9 @@ fn most_looks(workers: usize, jobs: usize) -> BTreeMap<&'static str, u64> {
     }
     // Many calls in the background: each is one task, and waits for a worker or in its queue.
     for _ in 0..100 {
-        let job = counted.open("opened", Plan::plain(), 1);
-        let again = counted.ask("again", |supervisor| supervisor.grant_again());
-        assert_eq!(again.map(|(job, _)| job), Some(job));
+        let job = counted.open("opened", Plan { total: Some(1), ..Plan::plain() });
         let worker = counted.send(job);
+        counted.tell("input_ended", Event::InputEnded { job });
         counted.tell("done", Event::Done { worker, count: 1, bytes: 1, pace_ns: 100 });
         counted.tell("taken", Event::Taken { job, count: 1, bytes: 1 });
         counted.tell("closed", Event::Closed { job });

@@ -3,17 +3,12 @@
 use super::*;
 
 impl Supervisor {
-    pub(super) fn opened(&mut self, id: JobId, plan: Box<Plan>, encoded: u64) {
+    pub(super) fn opened(&mut self, id: JobId, plan: Box<Plan>) {
         let profile = plan.profile;
         let limits = self.limits_of_orders(profile);
         self.shutting_down = false;
         self.exit_limit_ns = plan.exit_limit_ns.or(self.exit_limit_ns);
-        let mut job = Job::new(plan);
-        // Items that are encoded already wait like tasks that are sent again.
-        job.next = TaskIndex::new(encoded);
-        job.ended = encoded > 0;
-        job.backlog.extend(TaskIndex::default().range(encoded).map(|index| (index, 1)));
-        self.jobs.insert(id, job);
+        self.jobs.insert(id, Job::new(plan));
         self.retire_old();
         if let Some(profile) = profile {
             self.send_init_to_all(profile);

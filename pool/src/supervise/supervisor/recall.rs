@@ -101,7 +101,7 @@ mod tests {
         fn at_work(chunking: Chunking) -> Self {
             let mut pool = Self { supervisor: Supervisor::new(2, false, true), now: 0 };
             let plan = Plan { chunking, total: Some(10_000), ..Plan::plain() };
-            pool.tell(Event::Opened { job: LONG, plan: Box::new(plan), encoded: 0 });
+            pool.tell(Event::Opened { job: LONG, plan: Box::new(plan) });
             for worker in WORKERS {
                 pool.tell(Event::Ready { worker });
             }
@@ -150,7 +150,7 @@ mod tests {
         }
 
         fn open(&mut self, job: JobId) {
-            self.tell(Event::Opened { job, plan: Box::new(Plan::plain()), encoded: 0 });
+            self.tell(Event::Opened { job, plan: Box::new(Plan::plain()) });
         }
     }
 
@@ -188,7 +188,7 @@ mod tests {
         for waiting in [0, 1] {
             let mut pool = Pool { supervisor: Supervisor::new(2, false, true), now: 0 };
             let plan = Box::new(Plan { total: Some(10), ..Plan::plain() });
-            pool.tell(Event::Opened { job: LONG, plan, encoded: 0 });
+            pool.tell(Event::Opened { job: LONG, plan });
             pool.tell(Event::Ready { worker: WORKERS[0] });
             pool.tell(Event::Sent { job: LONG, worker: WORKERS[0], count: 2 });
             pool.supervisor.set_waiting(LONG, waiting);
@@ -224,11 +224,7 @@ mod tests {
         let mut pool = Pool { supervisor: Supervisor::new(1, false, true), now: 0 };
         let jobs = (1..10).map(JobId::new);
         for job in jobs.clone() {
-            pool.tell(Event::Opened {
-                job,
-                plan: Box::new(Plan { total: Some(1), ..Plan::plain() }),
-                encoded: 0,
-            });
+            pool.tell(Event::Opened { job, plan: Box::new(Plan { total: Some(1), ..Plan::plain() }) });
         }
         pool.tell(Event::Ready { worker: WorkerId(0) });
         for job in jobs {

@@ -276,7 +276,7 @@ mod tests {
         };
         let done = Event::Done { worker, count: 1, bytes: 1, pace_ns: 1000 };
         let plan = Box::new(Plan { total: Some(9), ..Plan::plain() });
-        at(&mut supervisor, 0, Event::Opened { job, plan, encoded: 0 });
+        at(&mut supervisor, 0, Event::Opened { job, plan });
         at(&mut supervisor, 1, Event::Ready { worker });
         at(&mut supervisor, 1, Event::Sent { job, worker, count: 9 });
         at(&mut supervisor, 7000, done.clone());
