@@ -1,33 +1,45 @@
 //! The driver: it carries out the supervisor's decisions and reports events to it. The data plane (lanes, bytes of
 //! items and results) and the control plane (starts, deaths, deadlines) meet here.
 //!
-//! A pool has no thread of its own for this: **callers that wait drive the pool.** All state is behind one mutex. A
-//! caller takes the lock, moves items, replies and events as far as they go (a *turn*), and releases the lock before it
-//! runs user code or sleeps.
+//! **Whoever waits, drives.** All state is behind one mutex. A caller takes the lock, moves items, replies and events as
+//! far as they go (a *turn*), and releases the lock before it runs user code or sleeps. So a call that waits needs no
+//! other thread. A caller that is away, in code of the user's, is not waited for: the *background driver*, a thread of
+//! the pool, stands by and drives then. It also carries out the calls that have no caller, and open streams.
 //!
 //! # States of a caller
 //!
 //! - *Driving*: it holds the lock.
 //! - *Leader*: it sleeps on the poll set, which reports wake-ups by workers and callers, ends of workers, and output of
 //!   workers. At most one caller leads.
-//! - *Follower*: it sleeps on the condition variable, because another caller leads.
-//! - *Away*: it runs its own code, and no other caller waits for it.
+//! - *Follower*: it sleeps on a [`Bell`](sleepers::Bell) of its own, because another caller leads.
+//! - *Away*: it runs its own code.
 //!
-//! Each sleeper leaves a note of what it [`Awaits`]. Results of asynchronous calls have no waiting caller. The
-//! *background driver*, a thread that runs while there are such calls or open streams, is one more caller, with
-//! [`Awaits::Background`]: it takes their results, and hands callbacks and wakers to threads that are there for those.
+//! Each sleeper leaves a note of what it [`Awaits`], so an event wakes those that it concerns, however many sleep. The
+//! background driver is one more caller, with [`Awaits::Background`]. It hands callbacks and wakers to threads that are
+//! there for those.
+//!
+//! # Standing by
+//!
+//! The first call that runs code of the user's while tasks of it may be under way starts the background driver; it ends
+//! when no call is open. It looks whether any caller has taken a turn within the last millisecond, and then sleeps for
+//! a while as a follower that nobody wakes. If none has, it leads. A caller that goes away wakes a follower to lead in
+//! its place, and so does the background driver once callers are back.
+//!
+//! While it waits it *rests* ([`threads`]), so the program can be forked. It does not fork the
+//! program itself while a caller is away, since that caller's thread may hold anything: the start waits for a turn of
+//! the caller.
 //!
 //! # Falling asleep
 //!
 //! 1. Lock. If anything awaited may be there, return for another turn.
-//! 2. If there is a leader, become a follower: leave a note and sleep on the condition variable, which releases the
-//!    lock. After waking, remove the note and return.
+//! 2. If there is a leader, become a follower: leave a note and sleep on the bell, which releases the lock. After
+//!    waking, remove the note and return.
 //! 3. Otherwise become the leader. Spin for a reply if a core is free. Announce the sleep on the lanes of all *active*
 //!    workers, from which something is expected, fence, and look at these lanes once more, as
 //!    [`lane`](crate::lane) describes. Leave a note, with the time until which the sleep may last. Unlock.
 //! 4. Sleep on the poll set, unless step 3 found a reply.
-//! 5. Lock. Stop leading, record the news from the poll set, announce on these lanes that the parent is awake, and wake
-//!    all followers. Return.
+//! 5. Lock. Stop leading, record the news from the poll set, and announce on these lanes that the parent is awake.
+//!    Return.
 //!
 //! # Waking
 //!
@@ -35,7 +47,7 @@
 //! 2. Wake the workers that sleep and have new orders.
 //! 3. If the leader's note matches the change, or the next deadline is now before the end of its sleep, mark it as
 //!    woken and write to the eventfd in the poll set. A leader that is marked is not woken again.
-//! 4. If a follower's note matches, notify the condition variable. Unlock.
+//! 4. Take the bells of the followers whose notes match. Unlock, and ring them.
 //!
 //! *Race: the change comes after the leader has unlocked and before it sleeps.* The eventfd stays readable until a
 //! leader reads it, so the sleep ends at once.
@@ -46,8 +58,10 @@
 //! *Race: a worker replies while the leader falls asleep.* The two fences of the lanes order this: the leader sees the
 //! reply in step 3, or the worker sees the announcement and writes to the eventfd.
 //!
-//! *Race: the leader returns while others sleep.* It wakes all followers, and the first that calls `wait` again leads.
-//! No reply is lost between the two leaders, because the next one looks at all lanes after its announcement.
+//! *Race: the leader goes away while others sleep.* It takes the bell of one of them, its *successor*, and rings it.
+//! Until that one runs, no other is chosen. If the leader never comes to that, the background driver finds that nobody
+//! has driven, and leads. No reply is lost between two leaders, because the next one looks at all lanes after its
+//! announcement.
 //!
 //! *Race: a worker starts, or an idle one gets something to do, while the leader sleeps.* The caller that starts it or
 //! gives it an order announces the sleep on its lane before it sends the order. It finds a reply from before the
@@ -136,8 +150,8 @@ impl LocalEngine {
         self.owner.is_here()
     }
 
-    /// Locks the state. The only user code that runs under this lock are `Serialize` impls, whose panics are caught,
-    /// and drops of items that are written and not yet sent. So the state is consistent even if the lock is poisoned.
+    /// Locks the state. No user code runs under this lock, and what panics under it is a bug of the crate's own; then
+    /// the state may still serve to end everything.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.lock_at(now_ns())
     }
