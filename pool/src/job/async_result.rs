@@ -572,7 +572,7 @@ where
             CallRef::Whole(Arc::downgrade(engine), job)
         };
         if let Some(slot) = self.options.cancel.get() {
-            slot.made(call.clone());
+            slot.made(&call);
         }
         Ok(AsyncResult::new(completion, read, call))
     }

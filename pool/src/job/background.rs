@@ -199,21 +199,20 @@ impl BackgroundDriver {
 
     /// Opens a call of one task, or leaves that to the background driver, which then opens several at once.
     pub(super) fn submit_single(self: &Arc<Self>, engine: &Arc<Engine>, call: Batch) -> Result<(), Error> {
-        let added = self.gathering().add(call, now_ns());
-        match added {
-            Ok(is_first) => {
-                if is_first {
-                    engine.summon_background();
-                }
-                Ok(())
+        let mut gathering = self.gathering();
+        if gathering.takes(now_ns()) {
+            let is_first = gathering.add(call);
+            drop(gathering);
+            if is_first {
+                engine.summon_background();
             }
-            Err(call) => {
-                let mut state = self.lock();
-                // Starts the workers before the thread: fork is refused while there are other threads.
-                Self::open(&mut state, engine, call).map_err(|(error, _)| error)?;
-                self.start(&mut state, engine)
-            }
+            return Ok(());
         }
+        drop(gathering);
+        let mut state = self.lock();
+        // Starts the workers before the thread: fork is refused while there are other threads.
+        Self::open(&mut state, engine, call).map_err(|(error, _)| error)?;
+        self.start(&mut state, engine)
     }
 
     /// Opens calls as one. If that fails, returns why, and who waits for their results.

@@ -32,17 +32,18 @@ pub(super) struct Batch {
 }
 
 impl Gathering {
-    /// Adds a call. Returns whether it is the first, so that the background driver must be told; or gives the call back
-    /// if it is to be opened at once.
-    pub(super) fn add(&mut self, mut call: Batch, now: u64) -> Result<bool, Batch> {
+    /// Whether a call that is made now is to be gathered, and not opened at once.
+    pub(super) fn takes(&mut self, now: u64) -> bool {
         let is_close = now.saturating_sub(std::mem::replace(&mut self.last_ns, now)) < CLOSE_NS;
+        self.is_served && (is_close || !self.batches.is_empty())
+    }
+
+    /// Adds a call. Returns whether it is the first, so that the background driver must be told.
+    pub(super) fn add(&mut self, mut call: Batch) -> bool {
         let is_first = self.batches.is_empty();
-        if !self.is_served || (is_first && !is_close) {
-            return Err(call);
-        }
         let Some(batch) = self.batches.iter_mut().rev().find(|batch| batch.is_like(&call)) else {
             self.batches.push(call);
-            return Ok(is_first);
+            return is_first;
         };
         batch.items.append(&mut call.items);
         if !call.items.is_empty() {
@@ -51,7 +52,7 @@ impl Gathering {
         } else {
             batch.results.append(&mut call.results);
         }
-        Ok(is_first)
+        is_first
     }
 
     pub(super) fn is_empty(&self) -> bool {

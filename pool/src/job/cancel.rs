@@ -99,7 +99,7 @@ impl CallSlot {
     }
 
     /// Notes that the call is open, and ends it if it was cancelled meanwhile.
-    pub(super) fn made(&self, call: CallRef) {
+    pub(super) fn made(&self, call: &CallRef) {
         let before = std::mem::replace(&mut *self.lock(), SlotState::Made(call.clone()));
         if matches!(before, SlotState::Cancelled) {
             call.cancel();

@@ -409,7 +409,7 @@ where
         self.check_cancelled()?;
         let job = engine.open(JobSpec { is_background: false, ..self.spec(plan)? })?;
         if let Some(call) = self.options.cancel.get() {
-            call.made(CallRef::Whole(Arc::downgrade(engine), job));
+            call.made(&CallRef::Whole(Arc::downgrade(engine), job));
         }
         let progress = self.options.progress.take().and_then(|request| Progress::new(request, tasks));
         let input = InputBuffer::new(items, self.options.max_items(), codec);
