@@ -2,12 +2,13 @@
 
 use std::thread;
 
-use pool::{Error, StartMethod};
+use pool::shared::SharedCounter;
+use pool::{Error, StartMethod, worker_task};
 
 use crate::harness::cases;
 use crate::support::{
-    Tokens, assert_fails, assert_usable, builder, pool, put_token, square, squares, wait_for_token,
-    wait_until_the_main_thread_sleeps,
+    Tokens, assert_fails, assert_usable, builder, pool, put_token, square, squares, take_token,
+    wait_for_token, wait_until_the_main_thread_sleeps,
 };
 
 cases! {
@@ -36,31 +37,48 @@ fn share_the_workers(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
+/// Counts itself, and waits for a token.
+#[worker_task]
+fn begin_and_wait(#[shared] begun: &SharedCounter, started: &str, go_on: &str, x: u64) -> u64 {
+    begun.fetch_add(1);
+    put_token(started);
+    take_token(go_on);
+    x
+}
+
+#[worker_task]
+fn begun_so_far(#[shared] begun: &SharedCounter, _: ()) -> u64 {
+    begun.get()
+}
+
 /// A call of one task waits for the task that runs, not for all those that its worker has got from another call.
 fn short_beside_long(method: StartMethod) -> Result<(), Error> {
     const TASKS: u64 = 50;
-    let pool = builder(method).workers(1).build()?;
-    assert_usable(&pool);
     for chunk_size in [None, Some(TASKS as usize)] {
-        let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+        let begun = SharedCounter::new(0)?;
+        let pool = builder(method).workers(1).shared(begun.clone()).build()?;
+        assert_usable(&pool);
+        let (mut started, go_on) = (Tokens::new(), Tokens::new());
         let (started_path, go_on_path) = (started.path(), go_on.path());
         thread::scope(|scope| {
             let long = scope.spawn(|| {
                 let items = (0..TASKS).map(|x| (&*started_path, &*go_on_path, x));
-                let job = wait_for_token::job(&pool);
+                let job = begin_and_wait::job(&pool);
                 match chunk_size {
                     None => job.map(items),
                     Some(size) => job.chunk_size(size).map(items),
                 }
             });
             started.take(1);
+            // The main thread may also sleep because another has the lock that it needs.
             scope.spawn(|| {
-                wait_until_the_main_thread_sleeps();
-                // One is enough, if the main thread sleeps because it waits for the result.
-                (0..3).for_each(|_| put_token(&go_on_path));
+                for _ in 0..TASKS {
+                    wait_until_the_main_thread_sleeps();
+                    put_token(&go_on_path);
+                }
             });
-            assert_eq!(square::apply(&pool, 7).unwrap(), 49);
-            go_on.put(TASKS as usize - 3);
+            let before = begun_so_far::apply(&pool, ()).unwrap();
+            assert!(before < TASKS / 2, "{before} tasks of the other call came first");
             assert!(long.join().unwrap().unwrap().into_iter().eq(0..TASKS));
         });
     }
