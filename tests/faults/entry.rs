@@ -96,7 +96,8 @@ fn before_init(method: StartMethod) -> Result<(), Error> {
     }
     let (out, err, processes) = part_that("has threads", method);
     match method {
-        StartMethod::Spawn => assert_eq!((&*out, processes), ("true\n", 5), "{err}"),
+        // Workers start one by one, and the call may be over before the last has come so far.
+        StartMethod::Spawn => assert!(out == "true\n" && (2..=5).contains(&processes), "{out}{err}"),
         StartMethod::ForkServer => {
             assert!(
                 out.contains("threads") && out.contains("before `pool::init()`") && processes == 2,
