@@ -1,5 +1,6 @@
 //! Calls that return at once, and the [`AsyncResult`] that receives their result.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -113,7 +114,9 @@ pub(super) type Callback = Box<dyn FnOnce() + Send>;
 #[derive(Default)]
 struct CompletionState {
     content: Option<Arc<Result<Arrivals, Error>>>,
-    callbacks: Vec<Callback>,
+    callbacks: VecDeque<Callback>,
+    /// The result is there, and a thread runs these callbacks or is about to.
+    runs_callbacks: bool,
     waker: Option<Waker>,
     /// How many threads wait for the result.
     waiting: u32,
@@ -145,7 +148,7 @@ impl Completion {
     /// Stores the result, unless there is one, and wakes the threads that wait for it. Returns what is left to do for
     /// those that do not wait: their wakers and callbacks, which may take any time.
     #[must_use = "wakers and callbacks are waiting"]
-    pub(super) fn complete(&self, content: Result<Arrivals, Error>) -> Option<Callback> {
+    pub(super) fn complete(self: &Arc<Self>, content: Result<Arrivals, Error>) -> Option<Callback> {
         self.free_places();
         let mut state = self.lock();
         if state.content.is_none() {
@@ -156,7 +159,7 @@ impl Completion {
 
     /// Lets the call be cancelled, unless it has its result. Returns where its task is, if that is known, and what is
     /// left to do, as [`complete`](Self::complete) does.
-    pub(super) fn cancel(&self) -> (Option<(JobId, TaskIndex)>, Option<Callback>) {
+    pub(super) fn cancel(self: &Arc<Self>) -> (Option<(JobId, TaskIndex)>, Option<Callback>) {
         self.free_places();
         let mut state = self.lock();
         if state.content.is_some() {
@@ -185,21 +188,39 @@ impl Completion {
     }
 
     /// Wakes the threads that wait for the result, which is there.
-    fn announce(&self, mut state: MutexGuard<'_, CompletionState>) -> Option<Callback> {
+    fn announce(self: &Arc<Self>, mut state: MutexGuard<'_, CompletionState>) -> Option<Callback> {
         if state.waiting > 0 {
             self.arrived.notify_all();
         }
-        let (callbacks, waker) = (std::mem::take(&mut state.callbacks), state.waker.take());
+        let waker = state.waker.take();
+        let has_callbacks = !state.callbacks.is_empty() && !state.runs_callbacks;
+        state.runs_callbacks |= has_callbacks;
         drop(state);
-        if callbacks.is_empty() && waker.is_none() {
+        if !has_callbacks && waker.is_none() {
             return None;
         }
+        let this = Arc::clone(self);
         Some(Box::new(move || {
             if let Some(waker) = waker {
                 run_callback(|| waker.wake());
             }
-            callbacks.into_iter().for_each(run_callback);
+            if has_callbacks {
+                this.run_callbacks();
+            }
         }))
+    }
+
+    /// Runs the callbacks, also those that are added meanwhile.
+    fn run_callbacks(&self) {
+        loop {
+            let mut state = self.lock();
+            let Some(callback) = state.callbacks.pop_front() else {
+                state.runs_callbacks = false;
+                return;
+            };
+            drop(state);
+            run_callback(callback);
+        }
     }
 }
 
@@ -348,14 +369,13 @@ impl<R> AsyncResult<R> {
     }
 
     fn when_ready(&self, callback: Callback) {
-        if self.ready() {
-            return run_callback(callback);
+        // In a fork no result ever arrives, and a thread of the parent may have held the lock.
+        if self.completion.owner.is_here() {
+            let mut state = self.completion.lock();
+            if state.content.is_none() || state.runs_callbacks {
+                return state.callbacks.push_back(callback);
+            }
         }
-        let mut state = self.completion.lock();
-        if state.content.is_none() {
-            return state.callbacks.push(callback);
-        }
-        drop(state);
         run_callback(callback);
     }
 }
@@ -364,7 +384,7 @@ impl<R: Send + 'static> AsyncResult<R> {
     /// Calls `then` with the result once it is there; never if the call fails.
     ///
     /// `then` runs in a thread of the pool that is there for callbacks, or at once in this one if the result is there
-    /// already. It may take its time, and it may call the pool and wait for that: the pool goes on meanwhile. Callbacks
+    /// and earlier callbacks of it have run. It may take its time, and it may call the pool and wait for that: the pool goes on meanwhile. Callbacks
     /// run one after another, in the order in which the results came. The next one waits for a tenth of a second at
     /// most, and then runs beside those that still run; so a callback may wait for another one, but not for more than
     /// 60 of them at a time. A panic of `then` is caught and ignored.
