@@ -1,4 +1,4 @@
-//! What isolation costs: this crate's start methods side by side with what else there is.
+//! The price of isolation: this crate's start methods side by side with the alternatives.
 //!
 //! `cargo bench -p pool-benches -- [JOB ...] [--rounds N] [--json FILE]`
 
@@ -37,7 +37,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         match &*argument {
             "--rounds" => session.rounds = value()?.parse()?,
             "--json" => session.json = Some(value()?.into()),
-            // What cargo adds.
+            // Cargo adds this.
             "--bench" => {}
             name if jobs::JOBS.iter().any(|(known, _)| *known == name) => wanted.push(name.to_owned()),
             other => {

@@ -1,4 +1,4 @@
-//! Interleaved rounds: every contender once a round, so that whatever else the machine does meets all of them alike.
+//! Interleaved rounds: each contender runs once a round, so that other load on the machine meets all of them alike.
 
 use std::error::Error;
 use std::fs::File;
@@ -18,14 +18,14 @@ impl<'a> Contender<'a> {
     }
 }
 
-/// What one contender has reached: the figures of all rounds.
+/// The figures of one contender in all rounds.
 #[derive(Debug, Serialize)]
 struct Row {
     contender: String,
     median: f64,
     least: f64,
     most: f64,
-    /// The median of what this contender took over what the first one took in the same round.
+    /// The median ratio of this contender's figure to the first one's of the same round.
     ratio: f64,
 }
 
@@ -51,8 +51,8 @@ impl Default for Session {
 }
 
 impl Session {
-    /// Lets the contenders run side by side, and prints what they reach. The first one is what the others are compared
-    /// with; one more round before all others warms everybody up.
+    /// Runs the contenders side by side, and prints their figures. The others are compared with the first one. A round
+    /// that is not counted comes before the others, to warm up.
     pub(crate) fn compare(&mut self, job: &str, unit: &str, mut contenders: Vec<Contender<'_>>) {
         let mut figures = vec![Vec::new(); contenders.len()];
         for round in 0..=self.rounds {
@@ -91,7 +91,7 @@ impl Table {
         let width = self.rows.iter().map(|row| row.contender.chars().count()).max().unwrap_or(0);
         for Row { contender, median, least, most, ratio } in &self.rows {
             let [median, least, most] = [median, least, most].map(|figure| digits(*figure));
-            // Nothing has no ratio to nothing.
+            // Zero has no ratio to zero.
             let ratio = if ratio.is_finite() { format!("  x {ratio:.2}") } else { String::new() };
             println!("  {contender:width$}  {median:>9}  ({least} to {most}){ratio}");
         }

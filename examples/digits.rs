@@ -24,7 +24,7 @@ fn read_digits() -> Vec<Digit> {
     table.lines().map(digit).collect()
 }
 
-/// What a worker keeps from task to task.
+/// The data that a worker keeps from task to task.
 struct TrainingSet(Vec<Digit>);
 
 #[worker_init]

@@ -1,4 +1,4 @@
-//! One task at a time: back to back, and after a pause in which everybody has gone to sleep.
+//! One task at a time: back to back, and after a pause in which all threads have gone to sleep.
 
 use std::error::Error;
 use std::iter::once;
@@ -9,7 +9,7 @@ use super::{METHODS, WORKERS, add_one, builder, time};
 use crate::peers::{Channels, Ipc, Spawned};
 use crate::rounds::{Contender, Session};
 
-/// The mean of so many calls, each after a pause that is not counted.
+/// The mean of this many calls, each after a pause that is not counted.
 fn mean_us(calls: u32, pause: Duration, mut call: impl FnMut(u64) -> u64) -> f64 {
     let mut total = Duration::ZERO;
     for x in 0..u64::from(calls) {
@@ -27,7 +27,7 @@ fn rest(pause: Duration) {
 }
 
 pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
-    // Back to back those who take tens of microseconds make fewer calls.
+    // Peers that take tens of microseconds make fewer calls back to back.
     let jobs = [
         ("back to back", Duration::ZERO, 20_000, 2000),
         ("after 1 ms of rest", Duration::from_millis(1), 100, 100),

@@ -28,7 +28,7 @@ fn sum_array(#[shared] values: &SharedArray<f32>, _: u32) -> f32 {
 
 pub(crate) fn run(_: &mut Session) -> Result<(), Box<dyn Error>> {
     println!("\n1 GiB of f32 as the shared value, read by 2 workers");
-    // First of all the copies: a fork keeps what is there until its pool has ended.
+    // The copies come first: a fork keeps what this process has until its pool has ended.
     for method in [StartMethod::Fork, StartMethod::ForkServer, StartMethod::Spawn] {
         let array = SharedArray::<f32>::zeroed(LEN)?;
         array.fill(1.0);
@@ -50,7 +50,7 @@ pub(crate) fn run(_: &mut Session) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What the workers found, and the pool that keeps them.
+/// The workers' results, and the pool that keeps the workers.
 type Sums = (Vec<f32>, Box<dyn std::any::Any>);
 
 fn row(
@@ -78,7 +78,7 @@ fn used() -> Result<f64, Box<dyn Error>> {
     let own = std::process::id();
     for folder in fs::read_dir("/proc")? {
         let folder = folder?.path();
-        // Not all of what is there is a process, and others' processes may end meanwhile.
+        // Not each entry is a process, and processes of others may end meanwhile.
         let process = folder.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
         let Ok(status) = fs::read_to_string(folder.join("status")) else { continue };
         let is_child = || kib(&status, "PPid:") == Some(f64::from(own));

@@ -1,5 +1,5 @@
-//! Whether default chunks need no tuning: beside chunks of every size, for tasks of every length, all alike or one in a
-//! hundred a hundred times longer, in a number that is known or not.
+//! Default chunks beside chunks of each size: for tasks of each length, all alike or one in a hundred a hundred times
+//! longer, with a known number of them or not.
 
 use std::error::Error;
 
@@ -9,7 +9,7 @@ use super::work::{compute, ms, steps_per_us};
 use super::{WORKERS, builder};
 use crate::rounds::{Contender, Session};
 
-/// The work of a round, in microseconds; of longer tasks there are two for each worker.
+/// The work of a round, in microseconds, or two tasks for each worker if those are longer.
 const WORK_US: f64 = 50_000.0;
 
 pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
@@ -44,14 +44,14 @@ fn compare(session: &mut Session, name: &str, tasks: &[u64], known: bool) -> Res
     let sizes = sizes.into_iter().filter(|size| *size == 1 || size * 2 * WORKERS <= tasks.len());
     let mut contenders = Vec::new();
     for size in std::iter::once(None).chain(sizes.map(Some)) {
-        // Large chunks leave a pool's memory otherwise than small ones.
+        // Large chunks leave a pool's memory in another state than small ones.
         let pool = builder(StartMethod::ForkServer).build()?;
         let name = size.map_or("default".into(), |size| format!("chunks of {size}"));
         contenders.push(Contender::new(name, move || {
             let job = compute::job(&pool);
             let job = if let Some(size) = size { job.chunk_size(size) } else { job };
             let items = tasks.iter().copied();
-            // A filter may leave any number.
+            // The number of items behind a filter is not known.
             ms(expected, || {
                 if known { job.map(items) } else { job.map(items.filter(|_| true)) }.expect("no task fails")
             })

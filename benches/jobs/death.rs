@@ -1,4 +1,4 @@
-//! From a worker's death to the error in the caller's hands, beside the bare way to notice a death: a pidfd and poll.
+//! From a worker's death to the caller's error, beside the bare way to notice a death: a pidfd and poll.
 
 use std::error::Error;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
@@ -19,7 +19,7 @@ use crate::rounds::{Contender, Session, median};
 
 const DEATHS: usize = 15;
 
-/// So long until whoever waits is asleep.
+/// By then a thread that waits is asleep.
 const SETTLED: Duration = Duration::from_millis(20);
 
 #[worker_task]
@@ -32,7 +32,7 @@ fn sleep() {
     thread::sleep(Duration::from_secs(1000));
 }
 
-/// The median of some deaths, in microseconds. `born` gives the process, and a wait for its end.
+/// The median of several deaths, in microseconds. `born` returns the process, and a wait for its end.
 fn median_us<W: FnOnce() + Send>(mut born: impl FnMut() -> (Pid, W)) -> f64 {
     let one = |_| {
         let (pid, wait) = born();
@@ -55,7 +55,7 @@ fn bare() -> f64 {
     median_us(|| {
         let mut child = nothing(Stdio::piped());
         let pid = child.id();
-        // SAFETY: pidfd_open takes integers, and what it returns is nobody else's.
+        // SAFETY: pidfd_open takes integers, and returns a new descriptor that nothing else owns.
         #[expect(unsafe_code)]
         let pidfd = unsafe { OwnedFd::from_raw_fd(libc::syscall(libc::SYS_pidfd_open, pid, 0) as i32) };
         let wait = move || {

@@ -1,5 +1,5 @@
-//! `x + 1` over a million numbers: the task costs next to nothing, so that all of the time is what handing it over
-//! costs. Slow peers have fewer of them.
+//! `x + 1` over a million numbers: the task costs next to nothing, so the time is the price of handing it over. Slow
+//! peers get fewer numbers.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -11,11 +11,11 @@ use crate::peers::{Channels, Ipc, Spawned};
 use crate::rounds::{Contender, Session};
 
 const TASKS: u64 = 1_000_000;
-/// For who takes microseconds a task.
+/// For peers that take microseconds a task.
 const FEWER: u64 = 50_000;
-/// For who takes tens of them.
+/// For peers that take tens of them.
 const FEW: u64 = 2_000;
-/// Of how many tasks people make a chunk by hand, for two workers.
+/// How many tasks a chunk has that people make by hand, for two workers.
 const BY_HAND: usize = TASKS as usize / 128;
 
 pub(super) fn add_one_to_all(numbers: Vec<u64>) -> Vec<u64> {

@@ -45,7 +45,7 @@ pub(crate) const JOBS: &[(&str, Job)] = &[
     ("reduce", reduce::run),
 ];
 
-/// What the workers of [`peers::Ipc`] can call.
+/// The functions that workers of [`peers::Ipc`] can call.
 pub(crate) const REMOTE: &[(&str, fn(&str))] = &[
     ("add_one", |server| peers::serve(server, add_one)),
     ("million::add_one_to_all", |server| peers::serve(server, million::add_one_to_all)),
@@ -54,7 +54,7 @@ pub(crate) const REMOTE: &[(&str, fn(&str))] = &[
     ("payload::filled", |server| peers::serve(server, |byte| ByteBuf::from(payload::filled(byte)))),
 ];
 
-/// The task that costs nothing.
+/// The task that costs next to nothing.
 #[worker_task]
 fn add_one(x: u64) -> u64 {
     x + 1
@@ -63,13 +63,13 @@ fn add_one(x: u64) -> u64 {
 const METHODS: [StartMethod; 4] =
     [StartMethod::ForkServer, StartMethod::Fork, StartMethod::Spawn, StartMethod::Threads];
 
-/// Workers of all contenders, unless the job says otherwise.
+/// The number of workers of each contender, unless the job says otherwise.
 const WORKERS: usize = 2;
 
 /// Options of a pool, also for `Fork` beside other contenders' threads.
 fn builder(method: StartMethod) -> WorkerPoolBuilder {
     let builder = WorkerPool::builder().workers(WORKERS).start_method(method);
-    // SAFETY: the other threads are idle ones of other contenders, and hold nothing that a task here needs.
+    // SAFETY: the other threads are idle ones of other contenders, and hold nothing that a task needs.
     #[expect(unsafe_code)]
     unsafe {
         builder.allow_fork_with_threads()

@@ -34,7 +34,7 @@ fn us_a_task<R>(call: impl FnOnce() -> Vec<R>, is_right: impl Fn(usize, &R) -> b
 }
 
 pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
-    // A few inputs over and over: they lie in no cache, and take no memory that matters.
+    // A few inputs again and again: too large for caches, and small beside the memory that there is.
     let inputs: Vec<Vec<u8>> = (0..20).map(|byte| vec![byte; BYTES]).collect();
     let input = |task: usize| &*inputs[task % inputs.len()];
     let is_right = |task: usize, sum: &u64| *sum == 2 * (task as u64 % 20);

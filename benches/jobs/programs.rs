@@ -18,7 +18,7 @@ use crate::rounds::{Contender, Session};
 pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
     for times in [1, 10, 100] {
         let rounds = session.rounds;
-        // Long ones vary less.
+        // Long programs vary less.
         session.rounds = rounds.min(if times == 1 { rounds } else { 30_usize.div_ceil(times) });
         numbers(session, times)?;
         prefixes(session, times)?;
@@ -65,7 +65,7 @@ type Filter = [[f32; 4]; 4];
 
 const FILTERS: usize = 80;
 
-/// Filters that no compiler knows.
+/// Filters that the compiler cannot know.
 fn filters(times: usize) -> Vec<Filter> {
     let mut state = 1u32;
     let mut random = || {
@@ -75,9 +75,9 @@ fn filters(times: usize) -> Vec<Filter> {
     (0..FILTERS * times).map(|_| [(); 4].map(|()| [(); 4].map(|()| random()))).collect()
 }
 
-/// A gray image; `at` gives the pixel of a place.
+/// A gray image; `at` returns the pixel at a place.
 fn convolved(width: usize, height: usize, at: impl Fn(usize) -> f32, filter: &Filter) -> Vec<f32> {
-    // Of every fifth row and column, as in the original.
+    // Every fifth row and column, as in the original.
     let rows = (0..height - 3).step_by(5);
     rows.flat_map(|y| (0..width - 3).step_by(5).map(move |x| (x, y)))
         .map(|(x, y)| {
@@ -112,7 +112,7 @@ fn numbers(session: &mut Session, times: usize) -> Result<(), Box<dyn Error>> {
 
 type Counts = BTreeMap<String, u64>;
 
-/// Counts the prefixes of a document's words; so much is work for each worker, and the counts stay with it.
+/// Counts the prefixes of a document's words. The counts stay with the worker.
 #[worker_task(exit = hand_over)]
 fn count(#[state] counts: &mut Counts, document: &str) {
     for word in document.split_whitespace() {
@@ -175,7 +175,7 @@ struct Digit {
 
 /// The digits from here on are the ones to recognize; those before it are the model.
 const TRAINING: usize = 1_200;
-/// How often they are.
+/// How many times they are recognized.
 const OFTEN: usize = 4;
 
 static TABLE: LazyLock<String> =

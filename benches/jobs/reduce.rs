@@ -1,4 +1,4 @@
-//! Results that become one: sums of numbers, which cost next to nothing each, and maps of counts, which are large beside
+//! Results that become one: sums of numbers, which cost next to nothing each, and maps of counts, which are large for
 //! what they cost.
 
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use super::{METHODS, WORKERS, add_one, builder};
 use crate::rounds::{Contender, Session};
 
 const NUMBERS: u64 = 10_000_000;
-/// Of how many chapters a document is, and how many copies of the book there are.
+/// How many chapters a document has, and how many copies of the book there are.
 const CHAPTERS: usize = 8;
 const COPIES: usize = 24;
 
@@ -31,7 +31,7 @@ fn add(a: u64, b: u64) -> u64 {
     a ^ b
 }
 
-/// Counts the first letters of words, two and three of them.
+/// Counts words by their first two and first three letters.
 #[worker_task]
 fn count(document: &str) -> Counts {
     let mut counts = Counts::new();

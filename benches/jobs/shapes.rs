@@ -1,5 +1,5 @@
 //! Items and results of other shapes than a number: texts, tuples, options, structs, maps, vectors. The tasks do next
-//! to nothing, so that the time is what it costs to hand them over; only counting words takes about a microsecond.
+//! to nothing, so the time is the price of handing them over; only counting words takes about a microsecond.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -105,7 +105,7 @@ pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
     compare(session, "1 MiB of bytes out", 0..100, filled, |pool, items| filled::par_map(pool, items))
 }
 
-/// Each contender clones the items, as it would take them from their owner.
+/// Each contender clones the items, and takes the clones by value.
 fn compare<I, R>(
     session: &mut Session,
     shape: &str,

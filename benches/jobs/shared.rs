@@ -1,4 +1,4 @@
-//! Memory that workers share: what an element costs against a plain slice, and a pass over 64 MiB in place.
+//! Memory that workers share: the price of an element beside that of a plain slice, and a pass over 64 MiB in place.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -66,7 +66,7 @@ fn twice_plus_one(#[chunk] rows: &mut [f32]) {
     rows.iter_mut().for_each(|x| *x = 2.0 * *x + 1.0);
 }
 
-/// How long a pass takes, and that it does what it should.
+/// How long a pass takes. Checks its result.
 fn checked(data: &mut [f32], pass: impl FnOnce(&mut [f32])) -> f64 {
     let wanted = [0, LEN - 1].map(|at| 2.0 * data[at] + 1.0);
     let took = time(|| pass(data));
@@ -78,7 +78,7 @@ fn pass(session: &mut Session) -> Result<(), Box<dyn Error>> {
     let threads = rayon::ThreadPoolBuilder::new().num_threads(WORKERS).build()?;
     let mut by_rayon = vec![0.0f32; LEN];
     let mut by_one = vec![0.0f32; LEN];
-    // One for all, which each pool's first call has: a fork has a part in whatever else is there.
+    // One array for all pools: a fork shares whatever else there is when its pool's first call is made.
     let array = RefCell::new(SharedArray::<f32>::zeroed(LEN)?);
     let mut contenders = vec![
         Contender::new("rayon over a plain slice", || {

@@ -28,7 +28,7 @@ pub(super) fn nothing(input: Stdio) -> Child {
     command.arg(NOTHING).stdin(input).spawn().expect("this program can be started")
 }
 
-/// So many of them, started at once.
+/// This many of them, started at once.
 fn processes(count: usize) {
     let children: Vec<_> = (0..count).map(|_| nothing(Stdio::null())).collect();
     for mut child in children {

@@ -1,4 +1,4 @@
-//! What it costs to be watched: a progress bar that is drawn, insights, and a log.
+//! The price of watching: a progress bar that is drawn, insights, and a log.
 
 use std::error::Error;
 use std::fs::File;
@@ -16,10 +16,10 @@ use crate::rounds::{Contender, Session};
 
 /// Of a microsecond.
 const TASKS: usize = 200_000;
-/// One in so many logs something that the subscriber wants.
+/// One task in so many logs something that the subscriber wants.
 const LOGS: u64 = 100;
 
-/// The same work, which is logged.
+/// The same work, with a log.
 #[worker_task]
 fn logged(steps: u64) -> u64 {
     static RUN: AtomicU64 = AtomicU64::new(0);

@@ -1,5 +1,5 @@
-//! Tasks that compute for a known time, all alike or one in a hundred a hundred times longer. What the first contender
-//! takes is the work alone: each of two threads does half of it, and nothing is handed over.
+//! Tasks that compute for a known time, all alike or one in a hundred a hundred times longer. The first contender is
+//! the work alone: each of two threads does half of it, and nothing is handed over.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -13,7 +13,7 @@ use super::{METHODS, WORKERS, builder, time};
 use crate::peers::{Channels, Ipc, Spawned};
 use crate::rounds::{Contender, Session};
 
-/// What all contenders compute.
+/// The work of each contender.
 #[worker_task]
 pub(super) fn compute(steps: u64) -> u64 {
     let mut state = black_box(steps);
@@ -23,7 +23,7 @@ pub(super) fn compute(steps: u64) -> u64 {
     state
 }
 
-/// How many steps take a microsecond: the best of some tries.
+/// How many steps a microsecond has: the best of several tries.
 pub(super) fn steps_per_us() -> f64 {
     const STEPS: u64 = 1 << 20;
     let one = || {
@@ -52,7 +52,7 @@ pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
     compare(session, "one of a hundred tasks of 50 µs takes 5 ms, all at the end", &tasks)
 }
 
-/// How long a call takes that must give this.
+/// How long a call takes, which must return this.
 pub(super) fn ms<R: PartialEq>(expected: &R, call: impl FnOnce() -> R) -> f64 {
     let mut results = None;
     let took = time(|| results = Some(call()));
@@ -63,7 +63,7 @@ pub(super) fn ms<R: PartialEq>(expected: &R, call: impl FnOnce() -> R) -> f64 {
 fn compare(session: &mut Session, job: &str, tasks: &[u64]) -> Result<(), Box<dyn Error>> {
     let expected: Vec<u64> = tasks.iter().map(|steps| compute(*steps)).collect();
     let expected = &expected;
-    // Halves of the same work, whatever the order.
+    // Each half has the same work, in any order.
     let halves: Vec<Vec<u64>> =
         (0..WORKERS).map(|worker| tasks.iter().copied().skip(worker).step_by(WORKERS).collect()).collect();
     let alone = || {
@@ -86,7 +86,7 @@ fn compare(session: &mut Session, job: &str, tasks: &[u64]) -> Result<(), Box<dy
         Contender::new("crossbeam-channel", || ms(expected, || channels.map(tasks.iter().copied()))),
         Contender::new("ipc-channel", || ms(expected, || ipc.map(tasks.iter().copied()))),
     ];
-    // Else it takes seconds a round.
+    // A round would take seconds otherwise.
     if tasks.len() <= 10_000 {
         contenders.push(Contender::new("procspawn", || ms(expected, || spawned.map(tasks.iter().copied()))));
     }

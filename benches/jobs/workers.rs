@@ -1,5 +1,5 @@
-//! How many workers: a pool with more of them than cores, the parent's own work for each task of up to 64 of them, and
-//! what a pool costs that has nothing to do.
+//! The number of workers: a pool with more of them than cores, the parent's work for each task of up to 64 of them, and
+//! the price of an idle pool.
 
 use std::error::Error;
 use std::fs;
@@ -44,12 +44,12 @@ pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What this process has computed so far, its children not counted.
+/// The CPU time of this process so far, without its children.
 fn cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).expect("every process has this clock").into()
 }
 
-/// Pools that have worked, and now rest.
+/// Pools that have worked, and are idle now.
 fn idle(session: &mut Session) -> Result<(), Box<dyn Error>> {
     const REST: Duration = Duration::from_secs(1);
     let pools: Vec<WorkerPool> =
@@ -57,7 +57,7 @@ fn idle(session: &mut Session) -> Result<(), Box<dyn Error>> {
     for pool in &pools {
         add_one::par_map(pool, 0..1000)?;
     }
-    // Whoever has spun for a while sleeps by now.
+    // Workers that spin for a while sleep by now.
     thread::sleep(REST);
     let rest = || {
         let before = Used::now();
@@ -65,7 +65,7 @@ fn idle(session: &mut Session) -> Result<(), Box<dyn Error>> {
         let after = Used::now();
         (after.ns - before.ns, after.times - before.times)
     };
-    // This thread itself reads all of it, and is one of those who are woken.
+    // This thread, which reads all of that, is woken too.
     let contenders = vec![
         Contender::new("computing, in ns", || rest().0 as f64),
         Contender::new("wake-ups", || rest().1 as f64),
@@ -75,8 +75,7 @@ fn idle(session: &mut Session) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// How long all threads of this process and its descendants have computed, this thread's own left out, and how often
-/// they were put on a core.
+/// The CPU time of all threads of this process and its descendants but this one, and how often they were scheduled.
 struct Used {
     ns: u64,
     times: u64,

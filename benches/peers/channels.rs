@@ -50,7 +50,7 @@ impl<T, R> Drop for Channels<T, R> {
     fn drop(&mut self) {
         self.tasks = None;
         for thread in self.threads.drain(..) {
-            // A thread that panicked has been noticed: results were missing.
+            // A panic of a thread was noticed already: results were missing.
             let _ = thread.join();
         }
     }

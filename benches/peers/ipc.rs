@@ -10,17 +10,17 @@ use serde::de::DeserializeOwned;
 
 use crate::jobs::REMOTE;
 
-/// Says to this program that it is such a worker: the name of a function, and of the server to report to.
+/// Tells this program that it is such a worker: the name of a function, and of the server to report to.
 const WORKER: &str = "POOL_BENCH_IPC_WORKER";
 
 type Task<T> = (usize, T);
 type Answer<R> = (usize, usize, R);
-/// What a worker needs: which it is, its tasks, and where results go.
+/// A worker's number, where its tasks come from, and where its results go.
 type Post<T, R> = (usize, IpcReceiver<Task<T>>, IpcSender<Answer<R>>);
 
 pub(crate) struct Ipc<T, R> {
     tasks: Vec<IpcSender<Task<T>>>,
-    /// How many tasks are with a worker.
+    /// How many tasks a worker has at once.
     window: usize,
     results: IpcReceiver<Answer<R>>,
     children: Vec<Child>,
@@ -75,7 +75,7 @@ where
 
 impl<T, R> Drop for Ipc<T, R> {
     fn drop(&mut self) {
-        // The channels end for the workers only when no fork of this process has them any more.
+        // Workers see the end of their channels only when no fork of this process has them any more.
         for child in &mut self.children {
             let _ = child.kill();
             let _ = child.wait();
@@ -83,7 +83,7 @@ impl<T, R> Drop for Ipc<T, R> {
     }
 }
 
-/// Turns off here if this process is to be a worker.
+/// Becomes a worker if this process was started as one, and does not return then.
 pub(crate) fn serve_if_asked() {
     if let Ok(worker) = env::var(WORKER) {
         let (function, server) = worker.split_once(' ').expect("a function and a server");

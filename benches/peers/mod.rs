@@ -1,4 +1,4 @@
-//! What people use or write instead, each behind a `map` that keeps the order.
+//! The alternatives that people use or write, each behind a `map` that keeps the order.
 
 mod channels;
 mod ipc;

@@ -1,4 +1,4 @@
-//! procspawn's pool. It is given no more tasks than it has workers: it can hang where large ones queue up.
+//! procspawn's pool. It gets no more tasks than it has workers, because it can hang where large ones queue up.
 
 use std::collections::VecDeque;
 

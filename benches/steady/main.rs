@@ -1,5 +1,5 @@
-//! Nothing but one job's steady state, for tools that count what it does: what a run of more rounds has more of is what
-//! its tasks cost. See `run`.
+//! One job's steady state and nothing else, for tools that count: the difference between runs of more and of fewer
+//! rounds is the price of the tasks. See `run`.
 //!
 //! `steady METHOD ROUNDS [STEPS]`
 

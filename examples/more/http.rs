@@ -43,7 +43,7 @@ fn shrink(photo: &[u8], width: u32) -> Result<Vec<u8>, String> {
         return Err(format!("a width of {width}"));
     }
     match photo {
-        // What a decoder written in C may do to those who run it in their own process.
+        // A decoder written in C may do this to a program that runs it in its own process.
         b"crash" => process::abort(),
         b"hang" => loop {
             std::thread::park();
@@ -56,7 +56,7 @@ fn shrink(photo: &[u8], width: u32) -> Result<Vec<u8>, String> {
     written.map(|()| file.into_inner()).map_err(|error| error.to_string())
 }
 
-/// What is told where there is no result.
+/// The answer to a request without a result.
 struct Refusal(StatusCode, String);
 
 /// The task has crashed, or taken too long.

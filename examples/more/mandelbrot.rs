@@ -11,7 +11,7 @@ const WIDTH: usize = 960;
 const HEIGHT: usize = 640;
 const MOST_STEPS: u32 = 1000;
 
-/// What a row is computed from: a pixel's value before is its row's number.
+/// Computes rows of pixels. Each pixel holds the number of its row before.
 #[worker_task]
 fn rows(#[chunk] pixels: &mut [u32]) {
     for row in pixels.chunks_exact_mut(WIDTH) {

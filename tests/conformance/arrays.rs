@@ -90,7 +90,7 @@ fn flat(#[chunk] rows: ArrayView2<'_, f64>) -> Vec<f64> {
     rows.iter().copied().collect()
 }
 
-/// What is no array is as it is with slices.
+/// Results that are no arrays come as they do with slices.
 fn outputs(method: StartMethod) -> Result<(), Error> {
     let (pool, data) = (builder(method).shared(2.0f64).build()?, table(4, 2));
     let totals = total::job(&pool).n_splits(2).concatenate(false).map_array(&data, Axis(0))?;

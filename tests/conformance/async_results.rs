@@ -40,7 +40,7 @@ fn fails(x: u64) -> u64 {
 }
 
 fn another_pool_right_after(method: StartMethod) -> Result<(), Error> {
-    // Whatever drove the first pool in the background is no other thread that a fork would have to fear.
+    // The thread that drove the first pool in the background does not keep the second from forking.
     for x in 0..20 {
         let first = pool(method)?;
         assert_eq!(square::apply_async(&first, x).get()?, square(x));

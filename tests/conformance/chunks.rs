@@ -74,7 +74,7 @@ fn outputs(method: StartMethod) -> Result<(), Error> {
     let apart = halve::job(&pool).chunk_size(4).concatenate(false).map_slice(&data)?;
     assert_eq!(apart, [vec![0.0, 0.5, 1.0, 1.5], vec![2.0, 2.5]]);
     assert_eq!(text::job(&pool).chunk_size(2).map_slice(b"abcde")?, "abcde");
-    // What is no row of its own is kept apart.
+    // Results that are not one a row are not concatenated.
     let sums = sum::job(&pool).concatenate(false).n_splits(2).map_slice(&data)?;
     assert_eq!(sums, [3.0, 12.0]);
     Ok(())
@@ -259,7 +259,7 @@ fn overwrite(#[chunk] rows: &[u64], #[shared] array: &SharedArray<u64>) -> Vec<u
     rows.to_vec()
 }
 
-/// What others write while the task runs, it does not see.
+/// The task does not see what others write while it runs.
 fn copied_from_writers(method: StartMethod) -> Result<(), Error> {
     let array = SharedArray::from_slice(&[1, 2, 3])?;
     let pool = builder(method).shared(array.clone()).build()?;

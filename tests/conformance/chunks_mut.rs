@@ -383,7 +383,7 @@ fn kept() -> Option<Vec<u32>> {
     KEPT.lock().unwrap().take().map(|array| array.to_vec())
 }
 
-/// Who has lent it is not the last to have it.
+/// The memory outlives the call that lent it, if a worker still has it.
 fn memory_stays_with_its_users(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).workers(1).build()?;
     assert_usable(&pool);
@@ -421,7 +421,7 @@ fn square_in_a_copy(x: u64) -> Result<u64, String> {
     squared.map_err(|error| error.to_string())
 }
 
-/// Who has worked on a piece may be copied afterwards.
+/// A process that has worked on a piece may fork afterwards.
 fn fork_after_a_task(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).workers(1).daemon(false).build()?;
     add_one::par_chunks_mut(&pool, &mut SharedArray::zeroed(4)?, 2)?;

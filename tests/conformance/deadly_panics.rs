@@ -38,7 +38,7 @@ fn ends(kind: u8, in_thread: bool) {
     if in_thread { std::thread::spawn(end).join().unwrap() } else { end() }
 }
 
-/// What must be among what is told of the end.
+/// Texts that the error of each end must contain.
 const OF_THE_ENDS: [&[&str]; 2] = [
     &["cannot compare row 17", "deadly_panics.rs:"],
     &["first: disk full", "second: flush failed", "deadly_panics.rs:"],

@@ -284,7 +284,7 @@ fn shut_down_beside_calls(method: StartMethod) -> Result<(), Error> {
         while square::par_map(&pool, []).is_ok() {
             thread::yield_now();
         }
-        // What was open when it began goes on.
+        // Calls that are open already go on.
         go_on.put(10);
         assert_eq!(call.join().unwrap()?, (0..10).collect::<Vec<_>>());
         ends.join().unwrap()

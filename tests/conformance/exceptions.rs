@@ -321,7 +321,7 @@ fn take_sticky(item: Sticky) -> u64 {
     item.number
 }
 
-/// What the caller's own item does in the caller's own thread is the caller's.
+/// An item that panics as it is dropped panics in its caller.
 fn item_not_droppable(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     for bad in [0, 42, 99] {
@@ -412,7 +412,7 @@ fn refuse(item: Explodes) {
     panic!("not here");
 }
 
-/// What became of the bad item, beside others and alone, in each kind of call.
+/// The error of the bad item, beside others and alone, in each kind of call.
 macro_rules! errors_of {
     ($task:ident, $pool:expr, $item:expr, $bad:expr) => {{
         let (pool, items) = ($pool, || [$item(0), $item($bad), $item(0)]);

@@ -27,7 +27,7 @@ struct Told(Sender<()>);
 
 impl Wake for Told {
     fn wake(self: Arc<Self>) {
-        // Whoever no longer listens need not be woken.
+        // A receiver that is gone need not be woken.
         let _ = self.0.send(());
     }
 }

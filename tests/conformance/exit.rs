@@ -86,7 +86,7 @@ fn exit_results_so_far(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// What is taken is given once, and only for this exit function.
+/// Each result is given once, and only for its exit function.
 fn exit_results_taken(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).keep_alive(false).build()?;
     assert!(pool.take_exit_results::<tasks_done>()?.is_empty());

@@ -73,7 +73,7 @@ fn panicked(#[state] tasks: &mut u64, x: u64) -> u64 {
     *tasks + x
 }
 
-/// What made init fail.
+/// Why the init function failed.
 fn init_cause<T: std::fmt::Debug>(result: Result<T, Error>) -> TaskErrorKind {
     match task_error(result).kind() {
         TaskErrorKind::Init(cause) => (**cause).clone(),
@@ -216,7 +216,7 @@ fn init_errors_have_sources(method: StartMethod) -> Result<(), Error> {
     let error = with_number::apply(&pool, ()).unwrap_err();
     assert!(error.to_string().ends_with("returned an error: 7"), "{error}");
     assert_eq!(chain(&error), ["7"]);
-    // What no function returned has no source.
+    // Only an error that a function returned has sources.
     assert_eq!(chain(&panicked::apply(&pool, 1).unwrap_err()), [""; 0]);
     assert_usable(&pool);
     Ok(())

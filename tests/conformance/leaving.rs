@@ -21,7 +21,7 @@ cases! {
     Apart: prints_and_drops, has_a_handler;
 }
 
-/// What ends of processes are noted in.
+/// A file in which processes note their ends.
 struct Notes(PathBuf);
 
 impl Notes {
@@ -91,7 +91,7 @@ fn register_once(file: &str, _x: u64) -> u32 {
     std::process::id()
 }
 
-/// What these processes note at their end.
+/// The notes that these processes leave.
 fn notes_of(processes: &[u32]) -> Vec<String> {
     let of = |process| [format!("handler {process}"), format!("thread-local {process}")];
     let mut notes = sorted(processes.iter().flat_map(of).collect());

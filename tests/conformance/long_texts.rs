@@ -27,7 +27,7 @@ fn text(len: usize) -> String {
     format!("<{}>", "ä".repeat(len.saturating_sub(2) / 2))
 }
 
-/// What is left of that text says how much is missing.
+/// A text that was cut says how much is missing.
 #[track_caller]
 fn assert_cut(message: &str, len: usize) {
     let whole = text(len);

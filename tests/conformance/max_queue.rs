@@ -46,7 +46,7 @@ fn busy_at_once(method: StartMethod) -> Result<(), Error> {
 fn room_after_a_result(method: StartMethod) -> Result<(), Error> {
     let pool = bounded(method, 1)?;
     for x in 0..200 {
-        // Whoever has a result finds the place of its task free.
+        // Once a result is there, its task no longer takes a place.
         assert_eq!(square::apply_async(&pool, x).get()?, square(x));
     }
     assert_eq!(square::job(&pool).map_async([5]).get()?, [25]);

@@ -98,7 +98,7 @@ fn begin(how: How, x: u64) -> ! {
     }
 }
 
-/// What its message is, and a part of the line that its place names in this file; none where nobody can know.
+/// The panic's message, and a part of the line of this file that it names; none where the place cannot be known.
 fn expected(how: How, x: u64) -> (String, Option<&'static str>) {
     match how {
         How::Here => (format!("row {x} is bad"), Some("How::Here => panic!")),
@@ -292,7 +292,7 @@ fn replaces_the_hook(quiet: bool, x: u64) -> u64 {
     panic!("told by nobody, {x}")
 }
 
-/// Who replaces the hook has the message still, and one who calls the one before, the place too.
+/// A hook of the user's leaves the message; if it calls the one before it, also the place.
 fn hook_of_the_users(method: StartMethod) -> Result<(), Error> {
     if method == StartMethod::Threads {
         // It is the hook of this whole program.
@@ -313,7 +313,7 @@ fn hook_of_the_users(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// What was handled, and what is told as an error, is not printed too.
+/// Panics that are caught, or become errors, are not printed as well.
 fn handled_panics_are_silent(method: StartMethod) -> Result<(), Error> {
     let output = apart(Path::new("/proc/self/exe"), prints_nothing, method).output().unwrap();
     assert!(output.status.success(), "{output:?}");

@@ -248,7 +248,7 @@ fn fresh_workers(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whatever comes before and after it in its chunk.
+/// The panic costs one task, wherever that is in its chunk.
 fn a_task_panics(method: StartMethod) -> Result<(), Error> {
     #[worker_task]
     fn not_70(x: u64) -> u64 {

@@ -89,7 +89,7 @@ fn none_outside_of_tasks(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// What a task has is its own again when its pool has run others.
+/// A task that runs a pool has its own seed again afterwards.
 #[worker_task]
 fn seeds_around_a_pool(method: u8) -> Result<[u64; 2], String> {
     let before = task_seed();

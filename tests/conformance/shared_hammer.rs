@@ -45,7 +45,7 @@ struct Anvil {
     semaphore: SharedSemaphore,
     inside: SharedValue<u32>,
     barrier: SharedBarrier,
-    /// Who works, to be killed.
+    /// The processes at work, which are to be killed.
     workers: SharedArray<i32>,
 }
 
@@ -173,7 +173,7 @@ fn killed_at_random(method: StartMethod) -> Result<(), Error> {
             // Killed, or done.
             let _ = task.get_timeout(LONG);
         }
-        // Whatever they died of, the next finds everything in order.
+        // However they died, the next one finds everything in order.
         anvil.strike(0);
     }
     println!("{kills} workers were killed");

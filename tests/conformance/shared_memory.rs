@@ -219,7 +219,7 @@ fn of_another_type(_: StartMethod) -> Result<(), Error> {
     assert_eq!(array.get(3), 7);
     let error = serde_json::from_str::<SharedArray<f32>>(&handle).unwrap_err();
     assert!(error.to_string().contains("another type"), "{error}");
-    // What no one has written may say anything.
+    // A handle that this crate did not write may say anything.
     for (field, lies) in
         [("count", "5"), ("count", "18446744073709551615"), ("process", "1"), ("id", "[1,2]")]
     {

@@ -178,7 +178,7 @@ fn try_lock_of_another(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Who is stopped is not dead: its lock is waited for, and not given to others.
+/// A stopped process is not dead: others wait for its lock, and do not get it.
 fn holder_stopped(method: StartMethod) -> Result<(), Error> {
     let shared = (Pair::new([0, 0])?, SharedValue::new(0)?);
     let (pair, pid) = shared.clone();

@@ -204,7 +204,7 @@ fn waiters_notice_a_death(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Who comes last does not go on with the dead.
+/// The last to arrive at a barrier notices that another has died there.
 fn last_comer_notices_a_death(method: StartMethod) -> Result<(), Error> {
     let rounds: Rounds = (SharedBarrier::new(2)?, SharedArray::zeroed(1)?);
     let (barrier, pid) = rounds.clone();

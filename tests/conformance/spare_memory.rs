@@ -1,4 +1,4 @@
-//! What large values and many small ones took is given back: workers and their lanes keep little when they rest.
+//! Workers and their lanes give memory back: after large values, or many small ones, they keep little while they rest.
 
 use std::fs;
 use std::thread;

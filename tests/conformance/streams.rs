@@ -194,7 +194,7 @@ fn bounded_ahead(method: StartMethod) -> Result<(), Error> {
                 wait_until_the_background_sleeps();
             }
             let ahead = pulled.get() - taken;
-            // What is in the caller's hands was pulled, but is not under way.
+            // Items that were pulled ahead are not all under way.
             assert!(ahead <= ACTIVE + 2048, "{ahead} items were pulled ahead of {taken}");
         }
     }
@@ -225,7 +225,7 @@ fn bounded_behind_a_slow_head(method: StartMethod) -> Result<(), Error> {
         let (waker, calls) = waker();
         loop {
             assert!(poll(&mut results, &waker).is_pending());
-            // What is in the caller's hands was pulled, but is not under way.
+            // Items that were pulled ahead are not all under way.
             assert!(pulled.get() <= 8 + 2048, "{} items were pulled", pulled.get());
             wait_until_the_background_sleeps();
             if calls.try_recv().is_err() {

@@ -38,7 +38,7 @@ impl Stderr {
     }
 }
 
-/// What no one writes; a terminal shows nothing of it.
+/// Nobody else writes this, and a terminal shows nothing of it.
 const END: &[u8] = b"\x1b]0;the end\x07";
 
 /// A terminal in the place of stderr.

@@ -67,7 +67,7 @@ fn every_task_is_there(method: StartMethod) -> Result<(), Error> {
         assert_eq!(square::job(&pool).chunk_size(size).map(0..5000)?, squares(5000));
         square::apply(&pool, 1)?;
         let events = events(&pool);
-        // What the last claim has noted may come after its results.
+        // The notes of the last claim may come after its results.
         assert!((before + 4000..=before + 5001).contains(&tasks(&events, "square")), "{events:?}");
         assert_in_order(&events);
     }
@@ -204,7 +204,7 @@ fn deaths_are_marked(method: StartMethod) -> Result<(), Error> {
     assert_eq!(marks.len(), 2, "{events:?}");
     assert!(marks.iter().all(|mark| mark["name"] == "died: exited with code 7" && mark["tid"] == 1));
     assert_eq!(events.iter().filter(|event| event["name"] == "start-up").count(), 3);
-    // What it died in is there, up to its death.
+    // The task in which it died is there, up to the death.
     let ends_there = |slice: &&&Value| {
         let end = number(&slice["ts"]) + number(&slice["dur"]);
         marks.iter().any(|mark| (number(&mark["ts"]) - end).abs() < 1.0) && number(&slice["dur"]) > 2900.0

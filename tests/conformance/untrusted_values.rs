@@ -119,7 +119,7 @@ fn lengths_are_not_believed(method: StartMethod) -> Result<(), Error> {
         let check = |name: &str, error: Option<TaskError>| {
             let error = error.unwrap_or_else(|| panic!("{codec:?}: {name}: it was believed"));
             assert!(matches!(error.kind(), TaskErrorKind::Decode(_)), "{codec:?}: {name}: {error}");
-            // What was not understood is the value, not the number of its kind.
+            // The value is at fault, not the number of its variant.
             assert!(!error.to_string().contains("variant"), "{codec:?}: {name}: {error}");
         };
         for (number, name) in (0..).zip(LIES) {
