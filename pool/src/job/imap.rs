@@ -24,7 +24,7 @@ pub(super) struct Results<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
 }
 
 /// Even a caller that will not wait for results waits this long before a slow input is asked.
-const SHORT: Duration = Duration::from_millis(4);
+const SHORT: Duration = Duration::from_millis(3);
 
 /// After the caller has taken this many bytes of results, the engine gets a report at once, not only when none are
 /// left: workers may be waiting for that space.

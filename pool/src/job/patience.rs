@@ -19,9 +19,9 @@ const SLOW: Duration = Duration::from_millis(1);
 const FAST_ITEMS: u32 = 16;
 const FAST_KNOWN_ITEMS: u32 = 4;
 /// How long to wait for results before a new input is asked again: longer than most tasks take, so that an input that
-/// needs their results gets them. Halved whenever nothing came.
+/// needs their results gets them. Divided by four whenever nothing came.
 const FIRST: Duration = Duration::from_millis(100);
-const FIRST_KNOWN: Duration = Duration::from_millis(4);
+const FIRST_KNOWN: Duration = Duration::from_millis(3);
 /// How long to wait after an item for which the input itself has waited: at least this, and as long as it has.
 const AFTER_WAITING: Duration = Duration::from_millis(20);
 const MOST: Duration = Duration::from_secs(1);
@@ -59,7 +59,7 @@ impl Patience {
 
     /// Notes that no result came in that time.
     pub(super) fn has_waited_in_vain(&mut self) {
-        self.wait /= 2;
+        self.wait /= 4;
     }
 
     /// Notes that the input is asked for an item.
