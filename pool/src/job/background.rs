@@ -1,5 +1,5 @@
-//! The background driver: a thread of the pool that drives asynchronous calls and streams while there are any, and other
-//! calls while their callers are away, in code of the user's. It runs none of the user's callbacks: see
+//! The background driver: a thread of the pool that drives asynchronous calls and streams while there are any, and
+//! other calls while their callers are away, in code of the user's. It runs none of the user's callbacks: see
 //! [`callbacks`](super::callbacks).
 
 use std::collections::HashMap;
@@ -402,8 +402,8 @@ impl BackgroundDriver {
             };
             let is_idle = over.is_empty() && wakers.is_empty() && arrived.is_empty();
             self.deliver(arrived, &mut notices);
-            // Only now: this runs observers' code, and no lock of this driver may be held then. Where it only stands by,
-            // callers do this: what their calls report is told by the time that they end.
+            // Only now: this runs observers' code, and no lock of this driver may be held then. Where it only stands
+            // by, callers do this: what their calls report is told by the time that they end.
             if !is_alone {
                 engine.tell();
             }

@@ -99,8 +99,8 @@ impl WorkerPoolBuilder {
 
 impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
     /// Sets how many workers the pool has, from 1 to 65536. Default: [`cpu_count`](crate::cpu_count), the number of
-    /// CPUs that this process may use. Each worker is a process (or thread) with its own memory. It starts when there is
-    /// a task, or a chunk, for it: a call with two tasks starts at most two workers.
+    /// CPUs that this process may use. Each worker is a process (or thread) with its own memory. It starts when there
+    /// is a task, or a chunk, for it: a call with two tasks starts at most two workers.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
         self
@@ -170,8 +170,8 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
         self
     }
 
-    /// Limits how many tasks may be outstanding in the background, waiting or running, at least 1. Default: no limit, and
-    /// all of them are kept in memory.
+    /// Limits how many tasks may be outstanding in the background, waiting or running, at least 1. Default: no limit,
+    /// and all of them are kept in memory.
     ///
     /// Beyond it [`apply_async`](crate::Job::apply_async) and [`map_async`](crate::Job::map_async) fail at once, with
     /// [`Error::Busy`]: a service then sheds load. To wait for room instead, use

@@ -1,8 +1,8 @@
 //! The lifeline: it ends a process together with the one that started it, however that one ends.
 //!
-//! It is a pipe that carries a single message, the parent's process ID. The parent holds the only write end, and the child has the kernel send it
-//! SIGKILL when the pipe hangs up. So a worker that is busy in a loop dies as fast as an idle one, no thread watches,
-//! and nothing polls.
+//! It is a pipe that carries a single message, the parent's process ID. The parent holds the only write end, and the
+//! child has the kernel send it SIGKILL when the pipe hangs up. So a worker that is busy in a loop dies as fast as an
+//! idle one, no thread watches, and nothing polls.
 //!
 //! There is more than one tie to the parent, because each can be lost:
 //!
@@ -22,7 +22,8 @@
 //! The steps of a start:
 //! 1. The child begins, and does nothing but wait for the message.
 //! 2. The parent notes the child, makes it the leader of its own group, pins it to its CPUs, and writes the message.
-//! 3. The child reads it and arms the signal. If it reads the end of the pipe instead, the parent is gone, and it exits.
+//! 3. The child reads it and arms the signal. If it reads the end of the pipe instead, the parent is gone, and it
+//!    exits.
 //! 4. The child checks the pipe once more: if the parent ended after it wrote the message and before the signal was
 //!    armed, no signal comes. Then it compares its parent with the message: a child of the program's may keep the pipe
 //!    open.
