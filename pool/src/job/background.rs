@@ -8,9 +8,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle, current};
 use std::time::{Duration, Instant};
 
-use super::async_result::{Arrivals, Callback, Completion, run_callback};
 use super::batch::{Batch, Gathering, PendingBatch};
 use super::callbacks::{Callbacks, Notice, wake};
+use super::completion::{Arrivals, Callback, Completion, run_callback};
 use super::room::{Places, Room};
 use crate::engine::Engine;
 use crate::error::Error;

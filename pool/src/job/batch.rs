@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use super::async_result::{Arrivals, Completion};
 use super::callbacks::Notice;
+use super::completion::{Arrivals, Completion};
 use crate::error::Error;
 use crate::ids::{JobId, TaskIndex};
 use crate::work::{Arrival, Chunking, Inbox, Items, JobSpec, Outcome};

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::async_result::Completion;
 use super::background::BackgroundDriver;
+use super::completion::Completion;
 use super::handle::PoolHandle;
 use crate::engine::Engine;
 use crate::error::Error;

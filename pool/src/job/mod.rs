@@ -24,6 +24,7 @@ mod callbacks;
 mod calls;
 mod cancel;
 mod chunks;
+mod completion;
 mod handle;
 mod imap;
 mod input;
