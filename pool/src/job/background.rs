@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 
 use super::batch::{Batch, Gathering, PendingBatch};
 use super::callbacks::{Callbacks, Notice, wake};
-use super::completion::{Arrivals, Callback, Completion, run_callback};
+use super::completion::{Callback, Completion};
+use super::pending::{Pending, PendingCall};
 use super::room::{Places, Room};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::ids::JobId;
-use crate::observe::End;
 use crate::observe::progress::Progress;
 use crate::sys::clock::now_ns;
 use crate::sys::threads::{become_resting, expect_own, rest};
 use crate::unwind;
-use crate::work::{Arrival, Inbox, JobSpec};
+use crate::work::{Inbox, JobSpec};
 
 /// Drives the pool while asynchronous calls or streams are open: completes the calls and wakes the streams.
 #[derive(Default)]
@@ -62,96 +62,6 @@ struct State {
 /// may concern a single call only.
 const MOST_PANICS: u32 = 16;
 
-/// One call, or several that are open as one.
-enum Pending {
-    Whole(PendingCall),
-    Batch(PendingBatch),
-}
-
-impl Pending {
-    /// Ends it with this error. Returns what is left to do for the user.
-    fn end(self, error: &Error) -> Vec<Notice> {
-        let mut notices = Vec::new();
-        match self {
-            Self::Whole(call) => notices.extend(call.complete(End::Interrupted, Err(error.clone()))),
-            Self::Batch(mut batch) => batch.end(error, &mut notices),
-        }
-        notices
-    }
-}
-
-impl Pending {
-    /// Draws its bar again, if it has one.
-    fn tick(&self, job: JobId) -> Option<Notice> {
-        let Self::Whole(PendingCall { progress, .. }) = self else { return None };
-        Some(Notice::Count { job, progress: progress.clone()?, done: 0, failed: 0 })
-    }
-}
-
-/// A running call. If it is dropped before it is complete, it completes as cancelled, so that nothing waits for it in
-/// vain.
-struct PendingCall {
-    completion: Arc<Completion>,
-    inbox: Inbox,
-    progress: Option<Progress>,
-    /// Those of its tasks, where they are bounded.
-    places: Option<Places>,
-}
-
-impl PendingCall {
-    /// Returns whether the outcomes so far decide the result of the call.
-    fn is_over(&self) -> bool {
-        self.inbox.end.is_some() || self.inbox.outcomes().1 > 0
-    }
-
-    /// Completes the call with what has arrived. Returns what is left to do for the user.
-    fn finish(mut self) -> Option<Notice> {
-        let Inbox { end, mut arrivals, tape, .. } = std::mem::take(&mut self.inbox);
-        let end = end.unwrap_or(Ok(()));
-        arrivals.sort_by_key(|arrival| arrival.index);
-        let failed = arrivals.iter().position(Arrival::is_failed);
-        if let Some(place) = failed {
-            arrivals.drain(..place);
-        }
-        let how = if failed.is_some() { End::Failed } else { End::of(&end) };
-        let content = match (end, failed) {
-            (Err(error), None) => Err(error),
-            _ => Ok(Arrivals::new(arrivals, tape)),
-        };
-        self.complete(how, content)
-    }
-
-    /// Ends the progress bar and delivers the result. Returns what is left to do for the user: with a bar, everything,
-    /// because it must have ended when the result is there.
-    fn complete(mut self, how: End, content: Result<Arrivals, Error>) -> Option<Notice> {
-        // Whoever gets the result finds room for another task.
-        drop(self.places.take());
-        if self.progress.is_none() {
-            return self.completion.complete(content).map(Notice::Run);
-        }
-        Some(Notice::Run(Box::new(move || {
-            self.end_progress(how);
-            self.completion.complete(content).into_iter().for_each(run_callback);
-        })))
-    }
-
-    fn end_progress(&mut self, how: End) {
-        if let Some(progress) = self.progress.take() {
-            run_callback(|| progress.end(how));
-        }
-    }
-}
-
-impl Drop for PendingCall {
-    fn drop(&mut self) {
-        self.end_progress(End::Interrupted);
-        drop(self.places.take());
-        if self.completion.content().is_none() {
-            self.completion.complete(Err(Error::Cancelled)).into_iter().for_each(run_callback);
-        }
-    }
-}
-
 impl State {
     /// Removes and returns all calls.
     fn take_calls(&mut self) -> HashMap<JobId, Pending> {
@@ -191,7 +101,7 @@ impl BackgroundDriver {
         let job = engine.open(spec)?;
         let completion = Arc::clone(completion);
         state.shown += usize::from(progress.is_some());
-        let call = PendingCall { completion, inbox: Inbox::default(), progress, places };
+        let call = PendingCall::new(completion, progress, places);
         state.calls.insert(job, Pending::Whole(call));
         self.start(&mut state, engine)?;
         Ok(job)
@@ -383,17 +293,13 @@ impl BackgroundDriver {
                             is_over
                         }
                         Some(Pending::Whole(call)) => {
-                            let (done, failed) = news.outcomes();
-                            let progress = call.progress.clone();
-                            let count = |progress| Notice::Count { job, progress, done, failed };
-                            notices.extend(progress.map(count));
-                            call.inbox.append(news);
+                            notices.extend(call.append(job, news));
                             call.is_over()
                         }
                     };
                     if is_over && let Some(Pending::Whole(call)) = calls.get(&job) {
                         *is_delivering = true;
-                        *shown -= usize::from(call.progress.is_some());
+                        *shown -= usize::from(call.is_shown());
                         over.extend(calls.remove(&job));
                     }
                     is_over
@@ -504,12 +410,7 @@ mod tests {
     /// A driver that believes its thread to be running, and a call that waits for it.
     fn driver() -> (BackgroundDriver, Arc<Completion>) {
         let (driver, completion) = (BackgroundDriver::default(), Arc::new(Completion::default()));
-        let call = PendingCall {
-            completion: Arc::clone(&completion),
-            inbox: Inbox::default(),
-            progress: None,
-            places: None,
-        };
+        let call = PendingCall::new(Arc::clone(&completion), None, None);
         driver.is_running.store(true, Ordering::SeqCst);
         let mut state = driver.lock();
         state.calls.insert(JobId::new(1), Pending::Whole(call));

@@ -30,6 +30,7 @@ mod imap;
 mod input;
 mod options;
 mod patience;
+mod pending;
 mod reduce;
 mod reorder;
 mod room;
