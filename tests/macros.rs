@@ -405,12 +405,14 @@ mod attributes {
 mod crates {
     use super::*;
     use pool_tests_renamed::bare::{add, close};
-    use pool_tests_renamed::{greet, length};
+    use pool_tests_renamed::{first, greet, length};
 
     #[test]
     fn renamed_and_without_unsafe_code() {
         let pool = pool_of_one();
         assert_eq!(greet::apply(&pool, "!").unwrap(), "0!");
+        assert_eq!(first::apply(&pool, "!").unwrap(), '!');
+        assert!(first::apply(&pool, "").unwrap_err().to_string().contains("it is empty"));
         assert_eq!(pool.join().unwrap().exit_results::<length>().unwrap(), [2]);
     }
 

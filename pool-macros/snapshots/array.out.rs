@@ -13,6 +13,7 @@ const _: () = {
             f32,
         > as ::pool::__private::ArrayParam>::Item<'item>;
         type Output = Array2<f32>;
+        type Failure = ::core::convert::Infallible;
         type State = ();
         type Shared = ::pool::__private::NoShared;
         type Init = ::pool::__private::ByDefault;
@@ -49,8 +50,10 @@ const _: () = {
         fn call(
             _: ::pool::__private::TaskContext<'_, Self>,
             item: Self::Item<'_>,
-        ) -> Self::Output {
-            halve(::pool::__private::Lend::lend(&mut { item }))
+        ) -> ::core::result::Result<Self::Output, Self::Failure> {
+            ::core::result::Result::Ok(
+                halve(::pool::__private::Lend::lend(&mut { item })),
+            )
         }
     }
     impl ::pool::__private::Registered for halve {

@@ -14,6 +14,7 @@ const _: () = {
     impl parallel::__private::Task for words {
         type Item<'item> = (&'item str, (usize, usize), Cow<'item, [&'item str]>);
         type Output = usize;
+        type Failure = ::core::convert::Infallible;
         type State = ();
         type Shared = parallel::__private::NoShared;
         type Init = parallel::__private::ByDefault;
@@ -88,8 +89,8 @@ const _: () = {
         fn call(
             _: parallel::__private::TaskContext<'_, Self>,
             item: Self::Item<'_>,
-        ) -> Self::Output {
-            words(item.0, item.1, item.2)
+        ) -> ::core::result::Result<Self::Output, Self::Failure> {
+            ::core::result::Result::Ok(words(item.0, item.1, item.2))
         }
     }
     impl parallel::__private::Registered for words {

@@ -11,6 +11,7 @@ const _: () = {
     impl ::pool::__private::Task for scale {
         type Item<'item> = ::pool::__private::ChunkMut<'item, f32>;
         type Output = usize;
+        type Failure = ::core::convert::Infallible;
         type State = ();
         type Shared = f32;
         type Init = ::pool::__private::ByDefault;
@@ -49,14 +50,16 @@ const _: () = {
         fn call(
             cx: ::pool::__private::TaskContext<'_, Self>,
             item: Self::Item<'_>,
-        ) -> Self::Output {
+        ) -> ::core::result::Result<Self::Output, Self::Failure> {
             use ::pool::__private::ElementsFallback as _;
-            scale(
-                cx.shared,
-                ::pool::__private::Elements::<f32>::lend(&mut { item }),
-                <usize as ::core::convert::From<
-                    ::pool::__private::WorkerId,
-                >>::from(cx.worker_id),
+            ::core::result::Result::Ok(
+                scale(
+                    cx.shared,
+                    ::pool::__private::Elements::<f32>::lend(&mut { item }),
+                    <usize as ::core::convert::From<
+                        ::pool::__private::WorkerId,
+                    >>::from(cx.worker_id),
+                ),
             )
         }
     }

@@ -10,7 +10,7 @@ const _: () = {
     impl ::pool::__private::Task for predict {
         type Item<'item> = [(); {
             ::core::compile_error! {
-                "unknown option, expected one of: `init`, `exit`, `name`, `crate`"
+                "unknown option, expected one of: `fallible`, `init`, `exit`, `name`, `crate`"
             }
             ::core::compile_error! {
                 "worker task `predict` must be a plain `fn`"
@@ -23,6 +23,7 @@ const _: () = {
             }
         }];
         type Output = Self::Item<'static>;
+        type Failure = ::core::convert::Infallible;
         type State = ();
         type Shared = ::pool::__private::NoShared;
         type Init = ::pool::__private::ByDefault;
@@ -48,7 +49,7 @@ const _: () = {
         fn call(
             _: ::pool::__private::TaskContext<'_, Self>,
             _: Self::Item<'_>,
-        ) -> Self::Output {
+        ) -> ::core::result::Result<Self::Output, Self::Failure> {
             loop {}
         }
     }

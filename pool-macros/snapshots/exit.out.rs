@@ -11,12 +11,16 @@ const _: () = {
         type State = Model;
         type Shared = ::pool::__private::NoShared;
         type Output = (WorkerId, u64);
-        fn call(cx: ::pool::__private::ExitContext<'_, Self>) -> Self::Output {
-            count(
-                &mut { cx.state },
-                <WorkerId as ::core::convert::From<
-                    ::pool::__private::WorkerId,
-                >>::from(cx.worker_id),
+        fn call(
+            cx: ::pool::__private::ExitContext<'_, Self>,
+        ) -> ::core::result::Result<Self::Output, ::pool::__private::ReturnedError> {
+            ::core::result::Result::Ok(
+                count(
+                    &mut { cx.state },
+                    <WorkerId as ::core::convert::From<
+                        ::pool::__private::WorkerId,
+                    >>::from(cx.worker_id),
+                ),
             )
         }
     }

@@ -8,12 +8,12 @@ enum load_model {}
 #[allow(deprecated, non_camel_case_types)]
 const _: () = {
     impl ::pool::__private::WorkerInit for load_model {
-        type State = Model;
+        type State = <io::Result<Model> as ::pool::__private::Fallible>::Value;
         type Shared = PathBuf;
         fn call(
             cx: ::pool::__private::InitContext<'_, Self>,
         ) -> ::core::result::Result<Self::State, ::pool::__private::ReturnedError> {
-            ::core::result::Result::map_err(
+            ::pool::__private::Fallible::or_failed(
                 load_model(cx.shared),
                 |error| ::pool::__private::ReturnedError::new(
                     ::pool::__private::told(::core::format_args!("{}", error)),
@@ -22,7 +22,9 @@ const _: () = {
             )
         }
     }
-    impl ::pool::__private::InitOf<Model> for load_model {}
+    impl ::pool::__private::InitOf<
+        <io::Result<Model> as ::pool::__private::Fallible>::Value,
+    > for load_model {}
     impl ::pool::__private::Registered for load_model {
         fn entry() -> ::core::option::Option<&'static ::pool::__private::Entry> {
             #[::pool::__private::linkme::distributed_slice(

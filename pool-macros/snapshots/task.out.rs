@@ -13,6 +13,7 @@ const _: () = {
     impl ::pool::__private::Task for predict {
         type Item<'item> = &'item str;
         type Output = f32;
+        type Failure = ::core::convert::Infallible;
         type State = Model;
         type Shared = PathBuf;
         type Init = ::pool::__private::Named<load_model>;
@@ -64,14 +65,16 @@ const _: () = {
         fn call(
             cx: ::pool::__private::TaskContext<'_, Self>,
             item: Self::Item<'_>,
-        ) -> Self::Output {
-            predict(
-                <usize as ::core::convert::From<
-                    ::pool::__private::WorkerId,
-                >>::from(cx.worker_id),
-                cx.shared,
-                cx.state,
-                item,
+        ) -> ::core::result::Result<Self::Output, Self::Failure> {
+            ::core::result::Result::Ok(
+                predict(
+                    <usize as ::core::convert::From<
+                        ::pool::__private::WorkerId,
+                    >>::from(cx.worker_id),
+                    cx.shared,
+                    cx.state,
+                    item,
+                ),
             )
         }
     }

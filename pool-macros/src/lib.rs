@@ -59,10 +59,17 @@ use kind::Kind;
 /// With the feature `ndarray` a chunk may be an `ArrayView` or `ArrayViewMut`. The calls are then `f::par_map_array`
 /// and `f::par_array_chunks_mut`.
 ///
+/// # Tasks that can fail
+///
+/// `#[worker_task(fallible)]` on a function that returns a `Result<T, E>`, under whatever name: the task's output is the
+/// `T`, and an `Err` is the failure of that task, `TaskErrorKind::Failed`. It keeps the error's message and those of its
+/// sources as text, so `E` needs `Display`, and no serde. Without the option a `Result` is a value like any other.
+///
 /// # Options
 ///
 /// | option | sets |
 /// |---|---|
+/// | `fallible` | that an `Err` fails the task, instead of being its output |
 /// | `init = f` | the [`macro@worker_init`] function that makes the state; without it, the state's `Default` does |
 /// | `exit = f` | the [`macro@worker_exit`] function that runs when the worker ends |
 /// | `name = ".."` | the task's name in messages, instead of its path; unique within the package |
@@ -80,7 +87,8 @@ pub fn worker_task(attr: TokenStream, item: TokenStream) -> TokenStream {
 /// Makes a free function an init function: it makes a worker's state, before the worker's first task.
 ///
 /// It returns the state, or a `Result` with the state. Its parameters must be marked `#[worker_id]` or `#[shared]`.
-/// Options: `name = ".."` and `crate = path`, as for [`macro@worker_task`].
+/// Options: `fallible`, for a `Result` that has another name, `name = ".."` and `crate = path`, as for
+/// [`macro@worker_task`].
 #[proc_macro_attribute]
 pub fn worker_init(attr: TokenStream, item: TokenStream) -> TokenStream {
     shown(pipeline::run(Kind::Init, attr.into(), &item.into()))
@@ -88,8 +96,9 @@ pub fn worker_init(attr: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Makes a free function an exit function: it runs when a worker ends, and the pool collects its results.
 ///
-/// Its parameters must be marked `#[worker_id]`, `#[shared]` or `#[state]`. Options: `name = ".."` and `crate = path`,
-/// as for [`macro@worker_task`].
+/// It returns its value, or a `Result` with the value: an `Err` fails the worker's end, `TaskErrorKind::Exit`. Its
+/// parameters must be marked `#[worker_id]`, `#[shared]` or `#[state]`. Options: `fallible`, for a `Result` that has
+/// another name, `name = ".."` and `crate = path`, as for [`macro@worker_task`].
 #[proc_macro_attribute]
 pub fn worker_exit(attr: TokenStream, item: TokenStream) -> TokenStream {
     shown(pipeline::run(Kind::Exit, attr.into(), &item.into()))

@@ -10,7 +10,10 @@ use crate::params::Params;
 pub(crate) struct Annotated {
     pub(crate) name: Ident,
     pub(crate) params: Params,
+    /// What it returns, as written.
     pub(crate) result: Type,
+    /// Whether that is a `Result`, whose error is the function's failure.
+    pub(crate) is_fallible: bool,
     pub(crate) options: Options,
     /// Whether it is plain `pub`.
     pub(crate) is_public: bool,

@@ -14,6 +14,7 @@ pub(crate) struct Options {
     pub(crate) init: Option<Path>,
     pub(crate) exit: Option<Path>,
     pub(crate) name: Option<LitStr>,
+    pub(crate) fallible: bool,
     krate: Option<Path>,
 }
 
@@ -26,6 +27,7 @@ impl Options {
                 "init" if kind == Kind::Task => set(&mut options.init, &option, errors),
                 "exit" if kind == Kind::Task => set(&mut options.exit, &option, errors),
                 "name" => set(&mut options.name, &option, errors),
+                "fallible" => set_flag(&mut options.fallible, &option, errors),
                 "crate" => set(&mut options.krate, &option, errors),
                 _ => {
                     errors.at(
@@ -70,6 +72,16 @@ fn set<T: Parse>(slot: &mut Option<T>, option: &ParseNestedMeta<'_>, errors: &mu
         errors.at(name, format_args!("option `{name}` is given twice"));
     }
     Ok(())
+}
+
+fn set_flag(flag: &mut bool, option: &ParseNestedMeta<'_>, errors: &mut Errors) -> Result<()> {
+    let name = option.path.require_ident()?;
+    if option.input.peek(Token![=]) || option.input.peek(syn::token::Paren) {
+        errors.at(name, format_args!("option `{name}` has no value"));
+    } else if std::mem::replace(flag, true) {
+        errors.at(name, format_args!("option `{name}` is given twice"));
+    }
+    skip_value(option)
 }
 
 fn skip_value(option: &ParseNestedMeta<'_>) -> Result<()> {

@@ -10,7 +10,7 @@ use crate::kind::Kind;
 use crate::model::Annotated;
 use crate::options::Options;
 use crate::params::Params;
-use crate::signature::self_type;
+use crate::signature::{returns_named_result, self_type};
 use crate::{expand, place, signature};
 
 pub(crate) fn run(kind: Kind, attr: TokenStream, item: &TokenStream) -> TokenStream {
@@ -28,7 +28,8 @@ pub(crate) fn run(kind: Kind, attr: TokenStream, item: &TokenStream) -> TokenStr
     };
     let mut errors = Errors::default();
     let options = Options::parse(kind, attr, &mut errors);
-    signature::check(kind, &function.sig, &mut errors);
+    let is_fallible = options.fallible || (kind != Kind::Task && returns_named_result(&function.sig));
+    signature::check(kind, is_fallible, &function.sig, &mut errors);
     let stands_free = place::check(kind, &mut function, &mut errors);
     place::check_named(&function.sig, &options, &mut errors);
     let params = Params::classify(kind, &mut function.sig, &mut errors);
@@ -44,7 +45,7 @@ pub(crate) fn run(kind: Kind, attr: TokenStream, item: &TokenStream) -> TokenStr
             };
             let list = function.sig.paren_token.span.join();
             let is_public = matches!(function.vis, Visibility::Public(_));
-            let good = Annotated { name, params, result, options, is_public, list, private };
+            let good = Annotated { name, params, result, is_fallible, options, is_public, list, private };
             match kind {
                 Kind::Task => expand::task::expand(&good),
                 Kind::Init => expand::init::expand(&good),

@@ -5,14 +5,14 @@ use quote::ToTokens;
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
-use syn::{GenericParam, Path, Receiver, ReturnType, Safety, Signature, Token, Type, TypeImplTrait};
+use syn::{GenericParam, Ident, Path, Receiver, ReturnType, Safety, Signature, Token, Type, TypeImplTrait};
 
 use crate::errors::Errors;
 use crate::kind::Kind;
 use crate::lifetimes::{borrow_in, hidden_lifetime, static_reference_in};
 
 /// Notes anything that keeps a worker from calling the function by its name.
-pub(crate) fn check(kind: Kind, sig: &Signature, errors: &mut Errors) {
+pub(crate) fn check(kind: Kind, is_fallible: bool, sig: &Signature, errors: &mut Errors) {
     let mut qualifier = |keyword: &dyn ToTokens| {
         errors.at(keyword, format_args!("{} `{}` must be a plain `fn`", kind.noun(), sig.ident));
     };
@@ -44,7 +44,10 @@ pub(crate) fn check(kind: Kind, sig: &Signature, errors: &mut Errors) {
     generics(kind, sig, errors);
     let mut impl_trait = ImplTrait { kind, sig, errors };
     impl_trait.visit_signature(sig);
-    result(kind, sig, errors);
+    result(kind, is_fallible, sig, errors);
+    if is_fallible {
+        no_result(kind, sig, errors);
+    }
 }
 
 /// The place where a function without `self` names the type of its `impl` block.
@@ -96,13 +99,56 @@ impl<'ast> Visit<'ast> for ImplTrait<'_> {
     }
 }
 
-fn result(kind: Kind, sig: &Signature, errors: &mut Errors) {
+/// Whether the return type's name is `Result`, whatever its module. Init and exit functions whose `Result` has another
+/// name say that they are `fallible`.
+pub(crate) fn returns_named_result(sig: &Signature) -> bool {
+    let ReturnType::Type(_, ty) = &sig.output else { return false };
+    last_name(ty).is_some_and(|name| name == "Result")
+}
+
+fn last_name(ty: &Type) -> Option<&Ident> {
+    let Type::Path(path) = ty else { return None };
+    path.path.segments.last().map(|last| &last.ident)
+}
+
+/// Types that are evidently no `Result`. Of others the compiler knows it, but it says so at each use of the task.
+const NO_RESULTS: [&str; 24] = [
+    "bool", "char", "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize",
+    "f32", "f64", "str", "String", "Vec", "Box", "Option", "HashMap", "BTreeMap", "PathBuf",
+];
+
+/// Notes a fallible function that evidently returns no `Result`.
+fn no_result(kind: Kind, sig: &Signature, errors: &mut Errors) {
+    let returned: &dyn ToTokens = match &sig.output {
+        ReturnType::Default => &sig.ident,
+        ReturnType::Type(_, ty) if matches!(**ty, Type::Array(_) | Type::Tuple(_)) => ty,
+        ReturnType::Type(_, ty)
+            if last_name(ty).is_some_and(|last| NO_RESULTS.iter().any(|name| last == name)) =>
+        {
+            ty
+        }
+        ReturnType::Type(..) => return,
+    };
+    errors.at(
+        returned,
+        format_args!(
+            "{} `{}` is `fallible`, it must return a `Result<T, E>`\n= help: its value is then the `T`; if it can't \
+             fail, leave `fallible` out",
+            kind.noun(),
+            sig.ident
+        ),
+    );
+}
+
+fn result(kind: Kind, is_fallible: bool, sig: &Signature, errors: &mut Errors) {
     let ReturnType::Type(_, ty) = &sig.output else { return };
     if let Type::Never(never) = &**ty {
         errors.at(never, format_args!("`{}` must return: a worker waits for its result", sig.ident));
-    } else if let Some(borrow) = borrow_in(ty)
-        .or_else(|| hidden_lifetime(ty).map(Spanned::span))
-        .or_else(|| if kind == Kind::Init { None } else { static_reference_in(ty) })
+    } else if let Some(borrow) =
+        borrow_in(ty).or_else(|| hidden_lifetime(ty).map(Spanned::span)).or_else(|| {
+            // A state stays in its worker, and an error crosses as text.
+            if kind == Kind::Init || is_fallible { None } else { static_reference_in(ty) }
+        })
     {
         errors.push(syn::Error::new(
             borrow,

@@ -73,6 +73,11 @@ fn a_task_with_a_view_of_an_array() {
 }
 
 #[test]
+fn a_task_that_can_fail() {
+    check("fallible");
+}
+
+#[test]
 fn an_init_that_can_fail() {
     check("init");
 }

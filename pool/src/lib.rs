@@ -139,6 +139,27 @@ pub use options::{CpuIds, StartMethod};
 /// }
 /// ```
 ///
+/// A task that can fail:
+///
+/// ```
+/// use pool::{TaskErrorKind, WorkerPool, worker_task};
+///
+/// #[worker_task(fallible)]
+/// fn parse(text: &str) -> anyhow::Result<u32> {
+///     Ok(text.parse()?)
+/// }
+///
+/// #[pool::main]
+/// fn main() -> Result<(), pool::Error> {
+///     let pool = WorkerPool::new(2)?;
+///     assert_eq!(parse::par_map(&pool, ["1", "2"])?, [1, 2]);
+///     let error = parse::par_map(&pool, ["1", "two"]).unwrap_err();
+///     let TaskErrorKind::Failed(why) = error.task().unwrap().kind() else { panic!("{error}") };
+///     assert_eq!(why.to_string(), "invalid digit found in string");
+///     Ok(())
+/// }
+/// ```
+///
 /// [`guide::a_task`] shows the calls of such a task in full.
 #[doc(alias(
     "par_map",

@@ -67,6 +67,7 @@ mod backtraces;
 mod deadly_panics;
 mod deaths;
 mod exceptions;
+mod fallible;
 mod long_texts;
 mod panics;
 mod timeouts;
@@ -118,6 +119,7 @@ const TOPICS: &[&[harness::Case]] = &[
     progress::CASES,
     progress_lines::CASES,
     exceptions::CASES,
+    fallible::CASES,
     panics::CASES,
     deadly_panics::CASES,
     backtraces::CASES,

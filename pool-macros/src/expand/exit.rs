@@ -15,20 +15,23 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
         None => (quote!(()), quote!(impl<State: 'static> #private::ExitOf<State> for #name {})),
     };
     let state_type = quote_spanned!(state.span()=> type State = #state;);
-    let output_type = quote_spanned!(result.span()=> type Output = #result;);
+    let value = function.value();
+    let output_type = quote_spanned!(result.span()=> type Output = #value;);
     let shared = function.shared();
     let public = function.public();
     let runs_on = function.runs_on();
     let cx = if params.iter().next().is_some() { cx().into_token_stream() } else { quote!(_) };
     let registered = function.registered("exit");
-    let arguments = function.arguments();
+    let call = function.call();
     quote! {
         impl #private::WorkerExit for #name {
             #state_type
             type Shared = #shared;
             #output_type
-            fn call(#cx: #private::ExitContext<'_, Self>) -> Self::Output {
-                #name(#(#arguments),*)
+            fn call(
+                #cx: #private::ExitContext<'_, Self>,
+            ) -> ::core::result::Result<Self::Output, #private::ReturnedError> {
+                #call
             }
         }
         #exit_of
@@ -46,7 +49,9 @@ pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) 
             type State = ();
             type Shared = #private::NoShared;
             type Output = #bad_type;
-            fn call(_: #private::ExitContext<'_, Self>) -> Self::Output {
+            fn call(
+                _: #private::ExitContext<'_, Self>,
+            ) -> ::core::result::Result<Self::Output, #private::ReturnedError> {
                 loop {}
             }
         }

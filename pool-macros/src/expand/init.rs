@@ -1,28 +1,17 @@
 //! The expansion of `#[worker_init]`.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
+use syn::Ident;
 use syn::spanned::Spanned;
-use syn::{GenericArgument, Ident, PathArguments, Type};
 
 use super::{cx, stub_of_any};
 use crate::model::Annotated;
 
 pub(crate) fn expand(function: &Annotated) -> TokenStream {
     let Annotated { name, params, result, private, .. } = function;
-    let arguments = function.arguments();
-    let call = quote!(#name(#(#arguments),*));
-    let (state, call) = match ok_type(result) {
-        Some(state) => {
-            let error = Ident::new("error", Span::mixed_site());
-            let told = quote_spanned!(result.span()=> ::core::format_args!("{}", #error));
-            let returned =
-                quote!(#private::ReturnedError::new(#private::told(#told), #private::sources!(&#error)));
-            (state, quote!(::core::result::Result::map_err(#call, |#error| #returned)))
-        }
-        None => (result, quote!(::core::result::Result::Ok(#call))),
-    };
-    let state_type = quote_spanned!(state.span()=> type State = #state;);
+    let (state, call) = (function.value(), function.call());
+    let state_type = quote_spanned!(result.span()=> type State = #state;);
     let shared = function.shared();
     let public = function.public();
     let runs_on = function.runs_on();
@@ -42,17 +31,6 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
         #public
         #registered
         #runs_on
-    }
-}
-
-/// The `T` of a `Result<T, ..>`, whichever `Result` type it is.
-fn ok_type(result: &Type) -> Option<&Type> {
-    let Type::Path(result) = result else { return None };
-    let last = result.path.segments.last()?;
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
-    match arguments.args.first()? {
-        GenericArgument::Type(ok) if last.ident == "Result" => Some(ok),
-        _ => None,
     }
 }
 

@@ -6,6 +6,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::Ident;
+use syn::spanned::Spanned;
 
 use crate::function::Function;
 use crate::kind::Kind;
@@ -74,6 +75,30 @@ impl Annotated {
             Param::State(_, Pass::ByRef) => quote!(&{ #cx.state }),
         };
         self.params.iter().map(argument).collect()
+    }
+
+    /// The type of the value that the function makes: what it returns, or what is in the `Ok` of that.
+    pub(crate) fn value(&self) -> TokenStream {
+        let Self { result, private, .. } = self;
+        match self.is_fallible {
+            true => quote_spanned!(result.span()=> <#result as #private::Fallible>::Value),
+            false => result.into_token_stream(),
+        }
+    }
+
+    /// The call of the function, with a `Result` of its value.
+    pub(crate) fn call(&self) -> TokenStream {
+        let Self { name, result, private, .. } = self;
+        let arguments = self.arguments();
+        let call = quote!(#name(#(#arguments),*));
+        if !self.is_fallible {
+            return quote!(::core::result::Result::Ok(#call));
+        }
+        let error = Ident::new("error", Span::mixed_site());
+        let told = quote_spanned!(result.span()=> ::core::format_args!("{}", #error));
+        let returned =
+            quote!(#private::ReturnedError::new(#private::told(#told), #private::sources!(&#error)));
+        quote!(#private::Fallible::or_failed(#call, |#error| #returned))
     }
 
     /// The type of the shared value.

@@ -33,12 +33,17 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
     let injected = params.iter().count() - items.len() - usize::from(params.chunk().is_some());
     let cx = if injected > 0 { cx().into_token_stream() } else { quote!(_) };
     let registered = function.registered("task");
-    let arguments = function.arguments();
+    let call = function.call();
+    let value = function.value();
+    let failure = match function.is_fallible {
+        true => quote!(#private::ReturnedError),
+        false => quote!(::core::convert::Infallible),
+    };
     let runs_on = function.runs_on();
     let checks = checks(function, &state);
     // An error about a private type in a `pub` task points to the token that names the type.
     let item_type = quote_spanned!(item_span(&items, *list)=> type Item<'item> = #item_type;);
-    let output_type = quote_spanned!(result.span()=> type Output = #result;);
+    let output_type = quote_spanned!(result.span()=> type Output = #value;);
     let place = |path: &Option<Path>| path.as_ref().map_or_else(Span::call_site, Spanned::span);
     let state_place = params.state().map_or_else(|| place(&options.init), Spanned::span);
     let state_type = quote_spanned!(state_place=> type State = #state;);
@@ -60,6 +65,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
         impl #private::Task for #name {
             #item_type
             #output_type
+            type Failure = #failure;
             #state_type
             type Shared = #shared;
             #init_type
@@ -89,9 +95,12 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
                 #decode
             }
             #[inline]
-            fn call(#cx: #private::TaskContext<'_, Self>, #item_pattern: Self::Item<'_>) -> Self::Output {
+            fn call(
+                #cx: #private::TaskContext<'_, Self>,
+                #item_pattern: Self::Item<'_>,
+            ) -> ::core::result::Result<Self::Output, Self::Failure> {
                 #call_scope
-                #name(#(#arguments),*)
+                #call
             }
         }
         #registered
@@ -269,11 +278,12 @@ pub(crate) fn stub(
         impl #private::Task for #name {
             type Item<'item> = #bad_type;
             type Output = Self::Item<'static>;
+            type Failure = ::core::convert::Infallible;
             type State = ();
             type Shared = #private::NoShared;
             type Init = #private::ByDefault;
             type Exit = #private::NoExit;
-                        const DEFAULT_STATE: ::core::option::Option<fn() -> Self::State> = ::core::option::Option::None;
+            const DEFAULT_STATE: ::core::option::Option<fn() -> Self::State> = ::core::option::Option::None;
             const DEBUG_ITEM: ::core::option::Option<fn(&Self::Item<'_>) -> ::std::string::String> =
                 ::core::option::Option::None;
             const PAIR: ::core::option::Option<#private::Pair<Self>> = ::core::option::Option::None;
@@ -290,7 +300,10 @@ pub(crate) fn stub(
             ) -> ::core::result::Result<Self::Item<'_>, ::std::string::String> {
                 loop {}
             }
-            fn call(_: #private::TaskContext<'_, Self>, _: Self::Item<'_>) -> Self::Output {
+            fn call(
+                _: #private::TaskContext<'_, Self>,
+                _: Self::Item<'_>,
+            ) -> ::core::result::Result<Self::Output, Self::Failure> {
                 loop {}
             }
         }

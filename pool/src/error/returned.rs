@@ -1,5 +1,6 @@
 //! Errors that the user's functions return. They cross to the parent as text.
 
+use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::fmt;
 use std::ops::Deref;
@@ -72,6 +73,13 @@ impl ReturnedError {
 impl From<String> for ReturnedError {
     fn from(says: String) -> Self {
         Self::new(says, Vec::new())
+    }
+}
+
+/// The failure of a function that can't fail.
+impl From<Infallible> for ReturnedError {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }
 

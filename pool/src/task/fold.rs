@@ -1,6 +1,7 @@
 //! Tasks in another form: as a call sees them whose results are folded in the workers. Their entries in the registry
 //! are those of the tasks themselves.
 
+use std::convert::Infallible;
 use std::io::Write;
 use std::marker::PhantomData;
 
@@ -62,6 +63,7 @@ impl<T: RunsOn<S>, S> RunsOn<S> for FoldedTask<T> {}
 impl<T: Task> Task for FoldedTask<T> {
     type Item<'a> = T::Item<'a>;
     type Output = Folded;
+    type Failure = Infallible;
     type State = T::State;
     type Shared = T::Shared;
     type Init = T::Init;
@@ -78,7 +80,7 @@ impl<T: Task> Task for FoldedTask<T> {
         T::decode(codec, bytes)
     }
 
-    fn call(_: TaskContext<'_, Self>, _: T::Item<'_>) -> Folded {
+    fn call(_: TaskContext<'_, Self>, _: T::Item<'_>) -> Result<Folded, Infallible> {
         unreachable!("a worker runs the task itself")
     }
 }
@@ -117,6 +119,7 @@ impl<G: RunsOn<S>, S> RunsOn<S> for ValuesOf<G> {}
 impl<G: Task> Task for ValuesOf<G> {
     type Item<'a> = Values<'a>;
     type Output = Encoded;
+    type Failure = Infallible;
     type State = ();
     type Shared = G::Shared;
     type Init = ByDefault;
@@ -137,7 +140,7 @@ impl<G: Task> Task for ValuesOf<G> {
         Err("encoded values are not shown".into())
     }
 
-    fn call(_: TaskContext<'_, Self>, _: Values<'_>) -> Encoded {
+    fn call(_: TaskContext<'_, Self>, _: Values<'_>) -> Result<Encoded, Infallible> {
         unreachable!("a worker runs the reducing task itself")
     }
 }

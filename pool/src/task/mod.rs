@@ -4,6 +4,7 @@
 pub(crate) mod chunk;
 mod context;
 mod entry;
+mod fallible;
 pub(crate) mod fold;
 mod probe;
 pub(crate) mod registry;
@@ -23,6 +24,7 @@ use crate::unwind;
 pub use crate::ids::WorkerId;
 pub use context::{ExitContext, InitContext, TaskContext};
 pub use entry::{DecodeShared, Entry, Package, Registered};
+pub use fallible::Fallible;
 pub use fold::Reduces;
 pub use probe::{PairFallback, PairProbe, Probe, ProbeFallback};
 pub use run::glue::SharedAny;
@@ -66,8 +68,8 @@ impl<'a, T: Argument<'a>> ViewArgument<'a> for T {}
     message = "`{Self}` cannot cross from a worker",
     label = "this result is not serializable",
     note = "derive both serde traits: `#[derive(serde::Serialize, serde::Deserialize)]`, and borrow nothing",
-    note = "an error without them (`std::io::Error`, `anyhow::Error`, `Box<dyn Error>`) crosses as text: return \
-            `Result<T, String>`, made by `.map_err(|error| format!(\"{{error:#}}\"))`"
+    note = "an error without them (`std::io::Error`, `anyhow::Error`, `Box<dyn Error>`) crosses as text where it is the \
+            failure of the task: `#[worker_task(fallible)]`"
 )]
 // The serde traits are not supertraits: the compiler would report each missing one separately.
 pub trait Output: Send + Sized + 'static {
@@ -109,8 +111,10 @@ pub trait Task: Registered + Sized + 'static {
     // Not bound by [`Argument`]: the macro asks that of each parameter, so that the compiler can point at the guilty
     // one.
     type Item<'a>: Send;
-    /// What the function returns.
+    /// What the function returns; of a `fallible` function, what is in the `Ok`.
     type Output: Output;
+    /// Why the function fails: [`Infallible`](std::convert::Infallible), or the [`ReturnedError`] of a `fallible` one.
+    type Failure: Into<ReturnedError>;
     /// What `#[state]` borrows; `()` without it.
     type State: 'static;
     /// What `#[shared]` borrows; [`NoShared`] without it.
@@ -133,7 +137,7 @@ pub trait Task: Registered + Sized + 'static {
     /// Decodes an item from exactly these bytes, in place.
     fn decode(codec: Codec, bytes: &[u8]) -> Result<Self::Item<'_>, String>;
     /// Calls the function.
-    fn call(cx: TaskContext<'_, Self>, item: Self::Item<'_>) -> Self::Output;
+    fn call(cx: TaskContext<'_, Self>, item: Self::Item<'_>) -> Result<Self::Output, Self::Failure>;
 }
 
 /// Makes an item of two results.
@@ -177,10 +181,10 @@ pub trait WorkerExit: Registered + Sized + 'static {
     type State: 'static;
     /// What `#[shared]` borrows; [`NoShared`] without it.
     type Shared: 'static;
-    /// What the function returns; collected as exit results.
+    /// What the function returns, or the `T` of a returned `Result<T, E>`; collected as exit results.
     type Output: Output;
-    /// Calls the function.
-    fn call(cx: ExitContext<'_, Self>) -> Self::Output;
+    /// Calls the function. An error that it returns becomes text, as that of an init function does.
+    fn call(cx: ExitContext<'_, Self>) -> Result<Self::Output, ReturnedError>;
 }
 
 /// The shared type of a function without `#[shared]`.
@@ -227,7 +231,9 @@ impl WorkerExit for NoExit {
     type State = ();
     type Shared = NoShared;
     type Output = ();
-    fn call(_: ExitContext<'_, Self>) {}
+    fn call(_: ExitContext<'_, Self>) -> Result<(), ReturnedError> {
+        Ok(())
+    }
 }
 
 /// `f: RunsOn<S>`: the function can run on a `WorkerPool<S>`. Without `#[shared]` that is every pool.
@@ -302,7 +308,7 @@ impl<E: WorkerExit> WorkerExit for Named<E> {
     type State = E::State;
     type Shared = E::Shared;
     type Output = E::Output;
-    fn call(cx: ExitContext<'_, Self>) -> Self::Output {
+    fn call(cx: ExitContext<'_, Self>) -> Result<Self::Output, ReturnedError> {
         E::call(ExitContext { worker_id: cx.worker_id, shared: cx.shared, state: cx.state })
     }
 }

@@ -208,6 +208,12 @@ impl Failure {
         Self::Failed(vec![why.into()])
     }
 
+    /// The failure that a function returned.
+    #[cold]
+    pub(crate) fn returned(error: impl Into<ReturnedError>) -> Self {
+        error.into().into()
+    }
+
     /// Cuts the texts so that the report fits into a record.
     pub(crate) fn cut(self) -> Self {
         match self {

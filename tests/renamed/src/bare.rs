@@ -28,10 +28,12 @@ pub fn open(#[worker_id] id: usize, #[shared] base: &u64) -> ::std::result::Resu
 }
 
 /// Ends the state.
-#[worker_exit(crate = ::parallel)]
-#[must_use]
-pub fn close(#[state] state: u64) -> u64 {
-    state
+///
+/// # Errors
+/// Without a state.
+#[worker_exit(crate = ::parallel, fallible)]
+pub fn close(#[state] state: u64) -> Fallible<u64, String> {
+    if state == 0 { Fallible::Err(String::new()) } else { Fallible::Ok(state) }
 }
 
 /// Adds it all up.

@@ -21,6 +21,15 @@ pub fn length(#[state] greeting: String) -> usize {
     greeting.into_bytes().len()
 }
 
+/// Fails, with an error that is called as those of the macros' output are.
+///
+/// # Errors
+/// For an empty text.
+#[worker_task(crate = parallel, fallible)]
+pub fn first(error: &str) -> Result<char, String> {
+    error.chars().next().ok_or_else(|| "it is empty".to_owned())
+}
+
 /// Takes parameters by the names that generated code likes.
 #[worker_task(crate = parallel, init = greeting, exit = length, name = "renamed greet")]
 #[must_use]

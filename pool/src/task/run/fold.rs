@@ -41,7 +41,8 @@ pub(super) fn results<T: Task>(
     let run = |item: &[u8], place: u32, watch: Option<&mut Stopwatch>, lane: &mut Responder<'_>| {
         let decoded = T::decode(codec, item).map_err(Failure::Decode)?;
         lane.note_decoded();
-        let output = T::call(TaskContext::<T> { worker_id: id, shared, state: &mut *state }, decoded);
+        let cx = TaskContext::<T> { worker_id: id, shared, state: &mut *state };
+        let output = T::call(cx, decoded).map_err(Failure::returned)?;
         if let Some(took_ns) = watch.and_then(Stopwatch::end) {
             tell_slow::<T>(codec, item, took_ns, place, lane);
         }
@@ -93,7 +94,8 @@ fn fold<R: Output>(
                     done += 1;
                     let item = items.next().ok_or_else(|| Failure::Decode(SHORT.into()))?;
                     let output = run(item, fold.tasks, watch.as_deref_mut(), lane)?;
-                    fold.add(output, |one, other| reduce(id, shared, one, other));
+                    fold.add(output, |one, other| reduce(id, shared, one, other))
+                        .map_err(|failure| *failure)?;
                     lane.finish_unit();
                 }
                 Ok(())
@@ -137,13 +139,14 @@ struct Fold<R> {
 
 impl<R: Output> Fold<R> {
     #[inline]
-    fn add(&mut self, output: R, reduce: impl FnOnce(R, R) -> R) {
+    fn add<E>(&mut self, output: R, reduce: impl FnOnce(R, R) -> Result<R, E>) -> Result<(), E> {
         let value = match self.value.take() {
-            Some(value) => reduce(value, output),
+            Some(value) => reduce(value, output)?,
             None => output,
         };
         self.value = Some(value);
         self.tasks += 1;
+        Ok(())
     }
 
     /// Sends the value, as the answer to all of its tasks. If it can't be encoded, its last task fails.
@@ -160,7 +163,7 @@ impl<R: Output> Fold<R> {
         }
     }
 
-    /// Reports that the task after those of the fold has failed. A panic of the reducing function has taken the value
+    /// Reports that the task after those of the fold has failed. A failure of the reducing function has taken the value
     /// with it.
     fn fail(&mut self, failure: Failure, codec: Codec, lane: &mut Responder<'_>) {
         self.hand_over(codec, lane);
@@ -190,7 +193,7 @@ impl<T: Task> Reduces<T> {
     pub(super) const REDUCER: &'static (dyn Any + Send + Sync) = &Reducer::<T::Output>(match T::PAIR {
         Some(_) => Some(|id, shared, one, other| {
             let shared = shared_of(&**shared).expect("the worker has the value that the pool shares");
-            reduce::<T>(id, shared, one, other)
+            reduce::<T>(id, shared, one, other).map_err(|error| Box::new(Failure::returned(error)))
         }),
         None => None,
     });
@@ -200,7 +203,12 @@ impl<T: Task> Reduces<T> {
     };
 }
 
-fn reduce<T: Task>(worker_id: WorkerId, shared: &T::Shared, one: T::Output, other: T::Output) -> T::Output {
+fn reduce<T: Task>(
+    worker_id: WorkerId,
+    shared: &T::Shared,
+    one: T::Output,
+    other: T::Output,
+) -> Result<T::Output, T::Failure> {
     let pair = T::PAIR.expect("a task that reduces makes its item of two results");
     let state = &mut () as &mut dyn Any;
     let state = state.downcast_mut().expect("a task that reduces has no state");
@@ -220,6 +228,7 @@ impl<T: Task> Registered for FoldValues<T> {
 impl<T: Task> Task for FoldValues<T> {
     type Item<'a> = Vec<T::Output>;
     type Output = T::Output;
+    type Failure = T::Failure;
     type State = ();
     type Shared = T::Shared;
     type Init = ByDefault;
@@ -236,9 +245,10 @@ impl<T: Task> Task for FoldValues<T> {
         EncodedValues(bytes).map(|value| T::Output::decode(codec, value?)).collect()
     }
 
-    fn call(cx: TaskContext<'_, Self>, values: Self::Item<'_>) -> T::Output {
+    fn call(cx: TaskContext<'_, Self>, values: Self::Item<'_>) -> Result<T::Output, T::Failure> {
         let TaskContext { worker_id, shared, .. } = cx;
-        let folded = values.into_iter().reduce(|one, other| reduce::<T>(worker_id, shared, one, other));
-        folded.expect("the parent sends at least one value")
+        let mut values = values.into_iter();
+        let first = values.next().expect("the parent sends at least one value");
+        values.try_fold(first, |one, other| reduce::<T>(worker_id, shared, one, other))
     }
 }

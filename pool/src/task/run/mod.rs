@@ -117,7 +117,14 @@ fn run_task<T: Task>(
     match T::decode(codec, bytes) {
         Ok(item) => {
             lane.note_decoded();
-            let output = T::call(cx, item);
+            let output = match T::call(cx, item) {
+                Ok(output) => output,
+                Err(error) => {
+                    watch.map(Stopwatch::lap);
+                    reply_failed(Failure::returned(error), reply::FAILED, lane);
+                    return lane.notify();
+                }
+            };
             if let Some(took_ns) = watch.and_then(Stopwatch::end) {
                 // Before the answer: after it the parent may overwrite the argument.
                 tell_slow::<T>(codec, bytes, took_ns, 0, lane);
@@ -205,7 +212,7 @@ fn run_exit<E: WorkerExit>(
     let state: Box<dyn Any> =
         if TypeId::of::<E::State>() == TypeId::of::<()>() { Box::new(()) } else { state };
     let state = *state.downcast::<E::State>().map_err(|_| wrong("state"))?;
-    let output = E::call(ExitContext { worker_id, shared, state });
+    let output = E::call(ExitContext { worker_id, shared, state })?;
     let mut bytes = Vec::new();
     output.encode(codec, &mut bytes).map_err(Failure::Encode)?;
     Ok(bytes)
