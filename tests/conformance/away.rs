@@ -9,16 +9,18 @@ use std::thread;
 use std::time::Duration;
 
 use pool::shared::SharedCounter;
-use pool::{Error, StartMethod, worker_task};
+use pool::{Error, StartMethod, TaskErrorKind, WorkerPool, worker_task};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::executors::{wait_until_the_background_sleeps, wait_until_the_background_sleeps_deeply};
 use crate::harness::cases;
-use crate::support::{assert_fails, assert_usable, builder, pool, ready, square, squares};
+use crate::support::{assert_fails, assert_usable, builder, pool, ready, square, squares, task_error};
 
 cases! {
     All: answers_before_the_next_item, an_answer_before_each_item_of_a_channel, a_busy_consumer,
          a_channel_that_is_cancelled, a_channel_with_pauses, forgotten, serialize_that_locks, the_bound_is_exact;
-    Processes: a_death_while_the_input_waits, a_limit_while_the_consumer_is_busy;
+    Processes: a_death_while_the_input_waits, a_limit_while_the_consumer_is_busy, memory_beside_an_idle_call,
+               a_lost_waker_beside_an_idle_call;
 }
 
 /// The other side gives an item once it has the result of the one before. After a long time it gives up on that, so
@@ -242,4 +244,51 @@ fn a_limit_while_the_consumer_is_busy(method: StartMethod) -> Result<(), Error> 
     }
     assert_eq!(results.collect::<Result<Vec<u64>, Error>>()?, [0, 1, 2]);
     Ok(())
+}
+
+/// Holds much memory until it is killed for that.
+#[worker_task]
+fn hold_too_much(bytes: usize) {
+    let _held = std::hint::black_box(vec![1u8; bytes]);
+    loop {
+        thread::park();
+    }
+}
+
+/// Does this twice beside a call whose caller is away and whose tasks are done: while the pool's thread has just fallen
+/// asleep, and when only news wakes it. The thread must not sleep on when it gets something to check.
+fn beside_an_idle_call(pool: &WorkerPool, act: impl Fn() -> Result<(), Error>) -> Result<(), Error> {
+    for wait in [wait_until_the_background_sleeps, wait_until_the_background_sleeps_deeply] {
+        let idle = square::par_imap(pool, 0..2);
+        wait();
+        act()?;
+        assert_eq!(idle.collect::<Result<Vec<u64>, Error>>()?, squares(2));
+    }
+    Ok(())
+}
+
+fn memory_beside_an_idle_call(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).memory_limit(32 << 20).build()?;
+    beside_an_idle_call(&pool, || {
+        let error = task_error(hold_too_much::apply(&pool, 256 << 20));
+        assert!(matches!(error.kind(), TaskErrorKind::Died(death) if death.out_of_memory()), "{error}");
+        Ok(())
+    })
+}
+
+/// Closes all descriptors, and with them the one that wakes the parent.
+#[worker_task]
+#[expect(unsafe_code)]
+fn lose_the_waker(x: u64) -> u64 {
+    // SAFETY: the call takes integers. It closes descriptors under their owners: this is the fault that is tested.
+    assert_eq!(unsafe { nix::libc::syscall(nix::libc::SYS_close_range, 3, u32::MAX, 0) }, 0);
+    x
+}
+
+fn a_lost_waker_beside_an_idle_call(method: StartMethod) -> Result<(), Error> {
+    let pool = pool(method)?;
+    beside_an_idle_call(&pool, || {
+        assert_eq!(lose_the_waker::apply(&pool, 7)?, 7);
+        Ok(())
+    })
 }

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::future::{Future, poll_fn};
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use futures::stream::Stream;
 
@@ -47,11 +49,36 @@ pub(crate) fn wait_until_the_background_sleeps() {
     }
 }
 
-/// The state of the thread that drives pools in the background, as proc_pid_stat(5) has it.
+/// Waits until the pool's thread sleeps for longer than it does while it expects anything of a worker.
+pub(crate) fn wait_until_the_background_sleeps_deeply() {
+    const LONGEST_CHECK: Duration = Duration::from_millis(250);
+    let (mut last, mut since) = (None, Instant::now());
+    while last.is_none() || since.elapsed() < 2 * LONGEST_CHECK {
+        let now = background().filter(|_| background_state() == Some('S')).and_then(|task| sleeps_of(&task));
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        thread::yield_now();
+    }
+}
+
+/// How often a thread has fallen asleep: proc_pid_status(5).
+fn sleeps_of(task: &Path) -> Option<u64> {
+    let status = fs::read_to_string(task.join("status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse().ok()
+}
+
+/// The thread that drives pools in the background.
+fn background() -> Option<PathBuf> {
+    let tasks = fs::read_dir("/proc/self/task").expect("/proc is mounted").flatten().map(|task| task.path());
+    let name = |task: &PathBuf| fs::read_to_string(task.join("comm")).unwrap_or_default();
+    tasks.into_iter().find(|task| name(task).trim_end() == "pool background")
+}
+
+/// Its state, as proc_pid_stat(5) has it.
 fn background_state() -> Option<char> {
-    let tasks = fs::read_dir("/proc/self/task").expect("/proc is mounted");
-    let mut states = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
-    states.find_map(|stat| stat.split_once("(pool background) ")?.1.chars().next())
+    let stat = fs::read_to_string(background()?.join("stat")).ok()?;
+    stat.split_once("(pool background) ")?.1.chars().next()
 }
 
 /// Waits until the pool has no such thread any more.

@@ -61,16 +61,16 @@ fn within_the_limit(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Holds more and more memory, unless it is told to hold none.
+/// Takes much memory, unless it is told to take none, and holds it until it is killed for that.
 #[worker_task]
 fn burst(bursts: bool, x: u64) -> u64 {
-    let mut held = Vec::new();
-    let most = if bursts { 4096 } else { 0 };
-    for _ in 0..most {
-        held.push(vec![1u8; MIB as usize]);
-        std::hint::black_box(&held);
+    if !bursts {
+        return x;
     }
-    x
+    let _held = std::hint::black_box(vec![1u8; 256 * MIB as usize]);
+    loop {
+        std::thread::park();
+    }
 }
 
 pub(super) fn bursts(method: StartMethod) -> Result<(), Error> {

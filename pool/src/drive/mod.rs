@@ -45,8 +45,8 @@
 //!
 //! 1. Lock and change the state: open a call, take in a reply, see a death, end a call.
 //! 2. Wake the workers that sleep and have new orders.
-//! 3. If the leader's note matches the change, or the next deadline is now before the end of its sleep, mark it as
-//!    woken and write to the eventfd in the poll set. A leader that is marked is not woken again.
+//! 3. If the leader's note matches the change, or the next deadline or check is now before the end of its sleep, mark
+//!    it as woken and write to the eventfd in the poll set. A leader that is marked is not woken again.
 //! 4. Take the bells of the followers whose notes match. Unlock, and ring them.
 //!
 //! *Race: the change comes after the leader has unlocked and before it sleeps.* The eventfd stays readable until a

@@ -19,9 +19,10 @@ pub(crate) enum Awaits {
     Change { since: u64 },
 }
 
-/// The shortest and the longest sleep of the parent while workers are busy. The sleep is limited because a worker may
-/// have lost its waker. It starts with the shortest, and doubles each time the parent wakes for nothing. So the results
-/// of a worker without a waker come late by at most the time that they took, or by the longest sleep.
+/// The shortest and the longest sleep of the parent while workers are busy, or were lately. The sleep is limited
+/// because a worker may have lost its waker. It starts with the shortest, and doubles each time the parent wakes for
+/// nothing. So the results of a worker without a waker come late by at most the time that they took, or by the longest
+/// sleep.
 const MIN_SLEEP_NS: u64 = 10_000_000;
 pub(super) const MAX_SLEEP_NS: u64 = 250_000_000;
 
@@ -58,7 +59,7 @@ pub(super) type Bell = Arc<Condvar>;
 
 struct Leader {
     awaits: Awaits,
-    /// The deadline until which it sleeps, if any.
+    /// Until when it sleeps at most, if that is limited.
     until: Option<u64>,
     /// It is awake already, or about to wake.
     is_woken: bool,
@@ -85,7 +86,8 @@ impl Sleepers {
         self.leader.is_some()
     }
 
-    /// Makes the caller the leader, with a deadline. `sleeps` is false if it has found work and will return at once.
+    /// Makes the caller the leader, until this time at most. `sleeps` is false if it has found work and will return at
+    /// once.
     pub(super) fn lead(&mut self, awaits: Awaits, until: Option<u64>, sleeps: bool) {
         self.leader = Some(Leader { awaits, until, is_woken: !sleeps });
     }
@@ -94,7 +96,7 @@ impl Sleepers {
         self.leader = None;
     }
 
-    /// The note of the leader and its deadline, unless it was woken already.
+    /// The note of the leader and the end of its sleep, unless it was woken already.
     pub(super) fn sleeping_leader(&self) -> Option<(Awaits, Option<u64>)> {
         let Leader { awaits, until, .. } = *self.leader.as_ref().filter(|leader| !leader.is_woken)?;
         Some((awaits, until))
@@ -213,7 +215,7 @@ impl Sleepers {
         patient
     }
 
-    /// The limit of this sleep while workers are busy.
+    /// The limit of this sleep, if nothing else needs a shorter one.
     pub(super) fn sleep_ns(&self) -> u64 {
         self.sleep_ns
     }

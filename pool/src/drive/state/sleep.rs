@@ -9,7 +9,6 @@ use crate::drive::checks::{MEMORY_CHECK_NS, SHOW_NS};
 use crate::drive::poller::{News, Sleep};
 use crate::drive::sleepers::{Awaits, Bell, MAX_SLEEP_NS};
 use crate::lane;
-use crate::sys::clock::now_ns;
 
 /// The limit of a patient sleep, in which results wait for others so that one wake-up serves many: long compared with a
 /// wake-up, and too short for a user to notice.
@@ -38,11 +37,13 @@ impl State {
     }
 
     /// Whether to wake the leader, and the followers to wake. The leader is woken once, for what it awaits or if it
-    /// would sleep past the deadline.
+    /// would sleep past the next deadline or check.
     pub(in crate::drive) fn sleepers_to_wake(&mut self) -> (bool, Vec<Bell>) {
         let must_wake_leader = self.sleepers.sleeping_leader().is_some_and(|(awaits, until)| {
-            let oversleeps = |deadline| until.is_none_or(|until| deadline < until);
-            self.is_news(awaits) || self.deadline().is_some_and(oversleeps)
+            let oversleeps = |time| until.is_none_or(|until| time < until);
+            // The leader may have fallen asleep before any worker had a task.
+            let check = self.check_ns(MAX_SLEEP_NS).map(|limit| self.clock.now() + limit);
+            self.is_news(awaits) || self.deadline().into_iter().chain(check).any(oversleeps)
         });
         if must_wake_leader {
             self.sleepers.mark_leader_woken();
@@ -80,7 +81,9 @@ impl State {
     /// Makes the caller the leader. Returns the sleep to begin, or nothing if a reply is there already.
     pub(in crate::drive) fn lead(&mut self, awaits: Awaits) -> Option<Sleep> {
         let sleep = self.prepare_sleep(awaits);
-        self.sleepers.lead(awaits, self.deadline(), sleep.is_some());
+        let limit = sleep.and_then(|sleep| sleep.limit);
+        let until = limit.map(|limit| self.clock.now() + limit.as_nanos() as u64);
+        self.sleepers.lead(awaits, until, sleep.is_some());
         sleep
     }
 
@@ -115,20 +118,31 @@ impl State {
         if self.workers.has_replies(active) {
             return None;
         }
-        let now = now_ns();
+        // The spin may have taken long.
+        self.clock.refresh();
+        let now = self.clock.now();
         let until = |deadline: u64| Duration::from_nanos(deadline.saturating_sub(now));
         let limit = self.deadline().map(until);
-        let check = match (busy, self.workers.policy().memory_limit) {
-            (0, _) => self.workers.await_ends(active).then_some(MAX_SLEEP_NS),
-            (_, Some(_)) => Some(MEMORY_CHECK_NS),
-            (_, None) => Some(self.sleepers.sleep_ns()),
-        };
-        let is_behind = self.observer.is_behind() || self.checks.has_readable();
+        let check = self.check_ns(self.sleepers.sleep_ns());
         let nested = busy > 0 && self.workers.are_any_showing_progress(active);
-        let show = (is_behind || nested || self.jobs.is_any_shown()).then_some(SHOW_NS);
+        let show = nested.then_some(SHOW_NS);
         let patience = (patient && busy > 0).then_some(PATIENCE_NS);
         let checks = check.into_iter().chain(show).chain(patience).map(Duration::from_nanos);
         Some(Sleep { limit: limit.into_iter().chain(checks).min() })
+    }
+
+    /// How long the parent may sleep before it checks for what no event reports; no limit if there is nothing to check.
+    /// This is `waker_ns` where nothing but the loss of a waker can go unreported. That holds for idle workers too, as
+    /// they may soon have tasks: only after a long time without events is the next task worth a wake-up of its own.
+    fn check_ns(&self, waker_ns: u64) -> Option<u64> {
+        let check = match (self.supervisor.busy(), self.workers.policy().memory_limit) {
+            (0, _) if waker_ns < MAX_SLEEP_NS => Some(waker_ns),
+            (0, _) => self.workers.await_ends(self.supervisor.active()).then_some(MAX_SLEEP_NS),
+            (_, Some(_)) => Some(MEMORY_CHECK_NS),
+            (_, None) => Some(waker_ns),
+        };
+        let shows = self.observer.is_behind() || self.checks.has_readable() || self.jobs.is_any_shown();
+        check.into_iter().chain(shows.then_some(SHOW_NS)).min()
     }
 
     /// Whether the background thread is needed: for calls without a caller, for streams, and for callers that go away.
