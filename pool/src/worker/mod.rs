@@ -62,10 +62,9 @@ impl Worker {
     /// Works until it has carried out the exit order.
     pub(crate) fn run(self) -> Result<(), String> {
         let Self { mut lane, mut runner } = self;
-        lane.answer(|answer| {
-            let Ok(()) = answer.reply::<std::convert::Infallible>(reply::READY, reply::READY, |_| Ok(()));
-            answer.notify();
-        });
+        let mut answer = lane.responder();
+        let Ok(()) = answer.reply::<std::convert::Infallible>(reply::READY, reply::READY, |_| Ok(()));
+        answer.notify();
         loop {
             match lane.serve(|order, answer| runner.obey(order, answer)) {
                 Ok(Some(Next::Serve)) => {}
