@@ -30,6 +30,7 @@ mod maps;
 mod max_queue;
 mod payloads;
 mod reduce;
+mod reduce_failures;
 mod spare_memory;
 mod stream_waits;
 mod streams;
@@ -87,6 +88,7 @@ const TOPICS: &[&[harness::Case]] = &[
     twins::CASES,
     payloads::CASES,
     reduce::CASES,
+    reduce_failures::CASES,
     spare_memory::CASES,
     codecs::CASES,
     untrusted_values::CASES,
