@@ -32,6 +32,7 @@ use kind::Kind;
 /// |---|---|
 /// | `f::par_map(&pool, items)` | all results, in input order; the first failed task ends the call |
 /// | `f::par_map_unordered(&pool, items)` | the same, in completion order |
+/// | `f::par_map_into(&pool, items, &mut slots)` | the same, in input order, into memory that is there |
 /// | `f::par_map_outcomes(&pool, items)` | one `Result` for each item: a failed task costs only its own result |
 /// | `f::par_imap(&pool, items)`, `f::par_imap_unordered(..)` | an iterator over the results, while the work goes on |
 /// | `f::par_stream(&pool, items)`, `f::par_stream_unordered(..)` | the same as a stream (feature `stream`) |

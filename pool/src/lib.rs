@@ -164,6 +164,7 @@ pub use options::{CpuIds, StartMethod};
 #[doc(alias(
     "par_map",
     "par_map_unordered",
+    "par_map_into",
     "par_map_outcomes",
     "par_imap",
     "par_imap_unordered",

@@ -27,6 +27,7 @@ mod combinations;
 mod iterators;
 mod gathered;
 mod maps;
+mod maps_into;
 mod max_queue;
 mod payloads;
 mod reduce;
@@ -75,6 +76,7 @@ mod timeouts;
 
 const TOPICS: &[&[harness::Case]] = &[
     maps::CASES,
+    maps_into::CASES,
     combinations::CASES,
     iterators::CASES,
     async_results::CASES,

@@ -60,6 +60,12 @@ pub(super) fn numbers_from<T>(bytes: &[u8]) -> Option<Result<(T, &[u8]), String>
     ask_each!(vec_from::<T>(bytes))
 }
 
+/// Like [`numbers_from`], but replaces the `Vec` in `place`, and reuses its memory. Returns the bytes after it.
+#[inline]
+pub(super) fn numbers_into<'b, T>(bytes: &'b [u8], place: &mut T) -> Option<Result<&'b [u8], String>> {
+    ask_each!(vec_into::<T>((bytes, &mut *place)))
+}
+
 #[inline]
 fn bytes_of<T: ?Sized, N: Pod>(value: &T) -> Option<&[u8]> {
     as_type::<T, N>(value).map(bytemuck::bytes_of)
@@ -103,25 +109,38 @@ fn vec_from<T, N: Pod>(bytes: &[u8]) -> Option<Result<(T, &[u8]), String>> {
     if !is_same::<T, Vec<N>>() {
         return None;
     }
-    let Some((count, bytes)) = bytes.split_first_chunk() else {
-        return Some(Err("the value ends before its length".into()));
-    };
+    let mut vec = Vec::new();
+    Some(read_numbers(bytes, &mut vec).map(|rest| (same::<Vec<N>, T>(vec), rest)))
+}
+
+#[inline]
+fn vec_into<'b, T, N: Pod>((bytes, place): (&'b [u8], &mut T)) -> Option<Result<&'b [u8], String>> {
+    as_type_mut::<T, Vec<N>>(place).map(|vec| read_numbers(bytes, vec))
+}
+
+/// Replaces what is in the vector by the numbers at the front of the bytes. Returns the bytes after them.
+#[inline]
+fn read_numbers<'b, N: Pod>(bytes: &'b [u8], vec: &mut Vec<N>) -> Result<&'b [u8], String> {
+    let (count, bytes) = bytes.split_first_chunk().ok_or("the value ends before its length")?;
     let count = u64::from_le_bytes(*count);
     let len = usize::try_from(count).ok().and_then(|count| count.checked_mul(size_of::<N>()));
     let Some((numbers, rest)) = len.and_then(|len| bytes.split_at_checked(len)) else {
-        return Some(Err(format!("{count} numbers are more than {} bytes", bytes.len())));
+        return Err(format!("{count} numbers are more than {} bytes", bytes.len()));
     };
-    let mut vec = Vec::new();
-    // The bytes of a large result are in memory already, and there may be no room for a copy.
-    if let Err(error) = vec.try_reserve_exact(numbers.len() / size_of::<N>()) {
-        return Some(Err(format!("there is no memory for {count} numbers: {error}")));
+    vec.clear();
+    if vec.capacity() < numbers.len() / size_of::<N>() {
+        // A vector that grows may copy what it held.
+        *vec = Vec::new();
+        // The bytes of a large result are in memory already, and there may be no room for a copy.
+        let reserved = vec.try_reserve_exact(numbers.len() / size_of::<N>());
+        reserved.map_err(|error| format!("there is no memory for {count} numbers: {error}"))?;
     }
     match bytemuck::try_cast_slice(numbers) {
         Ok(numbers) => vec.extend_from_slice(numbers),
         // They are not aligned.
         Err(_) => vec.extend(numbers.chunks_exact(size_of::<N>()).map(bytemuck::pod_read_unaligned::<N>)),
     }
-    Some(Ok((same::<Vec<N>, T>(vec), rest)))
+    Ok(rest)
 }
 
 /// The value, under the name of the type that it is known to have.
@@ -142,6 +161,14 @@ fn as_type<T: ?Sized, Known>(value: &T) -> Option<&Known> {
     // has. The callers in this file read those borrows only for as long as the result borrows `value`, which they
     // outlive.
     is_same::<T, Known>().then(|| unsafe { &*std::ptr::from_ref(value).cast::<Known>() })
+}
+
+/// The value, if it has the type `Known`, a vector of numbers.
+#[inline]
+fn as_type_mut<T, Known: 'static>(value: &mut T) -> Option<&mut Known> {
+    // SAFETY: the closure runs only if `is_same` has found `T` to be `Known` up to lifetimes, and `Known` has none, so
+    // the two are one type. The result borrows `value`, mutably, for as long as it is used.
+    is_same::<T, Known>().then(|| unsafe { &mut *std::ptr::from_mut(value).cast::<Known>() })
 }
 
 /// Whether two types are the same up to lifetimes.

@@ -23,7 +23,7 @@ use std::any::{TypeId, type_name};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 
-use serde::de::Expected;
+use serde::de::{DeserializeOwned, Expected};
 use serde::{Deserialize, Serialize};
 
 use fault::{Fault, Kind};
@@ -165,10 +165,17 @@ impl Codec {
     pub(crate) fn decode<'a, T: Deserialize<'a>>(self, bytes: &'a [u8]) -> Result<T, String> {
         let mut rest = bytes;
         let value = self.decode_next(&mut rest)?;
-        if !rest.is_empty() {
-            return Err(Fault::from(Kind::LeftOver(rest.len())).told(self.name(), type_name::<T>()));
-        }
+        self.expect_end::<T>(rest)?;
         Ok(value)
+    }
+
+    /// An error if bytes are left over after a value.
+    #[inline]
+    fn expect_end<T>(self, rest: &[u8]) -> Result<(), String> {
+        if rest.is_empty() {
+            return Ok(());
+        }
+        Err(Fault::from(Kind::LeftOver(rest.len())).told(self.name(), type_name::<T>()))
     }
 
     /// Decodes a value from the front of these bytes, and moves past it.
@@ -203,6 +210,37 @@ impl Codec {
         let (value, rest) = decoded.map_err(|fault| fault.told(self.name(), type_name::<T>()))?;
         *bytes = rest;
         Ok(value)
+    }
+
+    /// Decodes a value from exactly these bytes into `place`, and reuses the memory that is there if its type can.
+    /// After an error, any value of the type may be there.
+    #[inline]
+    pub(crate) fn decode_into<T: DeserializeOwned>(self, bytes: &[u8], place: &mut T) -> Result<(), String> {
+        if self.is_plain()
+            && let Some(number) = bulk::number_from(bytes)
+        {
+            let (number, rest) = number?;
+            *place = number;
+            return self.expect_end::<T>(rest);
+        }
+        self.decode_any_into(bytes, place)
+    }
+
+    fn decode_any_into<T: DeserializeOwned>(self, bytes: &[u8], place: &mut T) -> Result<(), String> {
+        if self.is_plain()
+            && let Some(rest) = bulk::numbers_into(bytes, place)
+        {
+            return self.expect_end::<T>(rest?);
+        }
+        let decoded: fault::Result<&[u8]> = match self {
+            #[cfg(feature = "bincode")]
+            Self::Bincode => positional::decode_into::<positional::Bincode, T>(bytes, place),
+            #[cfg(feature = "postcard")]
+            Self::Postcard => positional::decode_into::<positional::Postcard, T>(bytes, place),
+            #[cfg(feature = "messagepack")]
+            Self::MessagePack => messagepack::decode_into(bytes, place),
+        };
+        self.expect_end::<T>(decoded.map_err(|fault| fault.told(self.name(), type_name::<T>()))?)
     }
 }
 

@@ -115,6 +115,30 @@ fn numbers_in_bulk_are_as_serde_writes_them() {
 }
 
 #[test]
+fn memory_is_reused_where_values_are_decoded_into_others() {
+    fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(old: &T, new: &T, at: fn(&T) -> *const u8) {
+        for codec in CODECS {
+            let mut place: T = codec.decode(&bytes_of(codec, old)).unwrap();
+            let before = at(&place);
+            assert_eq!(codec.decode_into(&bytes_of(codec, new), &mut place), Ok(()), "{codec:?}");
+            assert_eq!((&place, at(&place)), (new, before), "{codec:?}");
+        }
+    }
+    check(&vec![1.5f64; 1024], &vec![2.5; 1000], |vec| vec.as_ptr().cast());
+    check(&vec![7u8; 1 << 20], &vec![8; 1 << 20], |vec| vec.as_ptr());
+    check(&vec![String::from("one"); 3], &vec!["two".into(); 2], |vec| vec[1].as_ptr());
+    check(&String::from("longer"), &"short".into(), |text| text.as_ptr());
+    check(&(1u8, vec![-1i16; 9]), &(2, vec![3; 5]), |(_, vec)| vec.as_ptr().cast());
+    // A vector that is too small makes room, and a failed value leaves nothing that is no value.
+    let mut place = vec![1u32; 4];
+    let bytes = bytes_of(Codec::Bincode, &vec![2u32; 100]);
+    Codec::Bincode.decode_into(&bytes, &mut place).unwrap();
+    assert_eq!((place.capacity(), &place), (100, &vec![2; 100]));
+    assert!(Codec::Bincode.decode_into(&bytes[..90], &mut place).is_err());
+    assert!(place == [2; 100] || place.is_empty());
+}
+
+#[test]
 fn parts_are_decoded_one_after_the_other() {
     for codec in [Codec::Bincode, Codec::Postcard] {
         let mut bytes = Vec::new();

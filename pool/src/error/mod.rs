@@ -122,6 +122,15 @@ pub enum Error {
         /// Why it failed, and what to do about it.
         reason: String,
     },
+    /// The input of [`map_into`](crate::Job::map_into) has more items than there are slots for results.
+    #[error(
+        "the input has more items than slots for results, of which there are {slots}: give one slot for each item, or \
+         let `iterable_len({slots})` leave out the other items"
+    )]
+    TooFewSlots {
+        /// How many slots there are.
+        slots: usize,
+    },
     /// The outputs of chunks do not fit together.
     #[error("the outputs of the chunks cannot be concatenated: {}", Plain(.0))]
     Concatenate(String),

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use crate::codec::Codec;
 use crate::engine::{Awaits, Engine};
-use crate::error::{Error, TaskError, TaskErrorKind};
+use crate::error::{Error, TaskError};
 use crate::ids::{JobId, TaskIndex};
 use crate::observe::End;
 use crate::observe::progress::Progress;
-use crate::task::{Output, Task, show};
-use crate::work::{Arrival, Inbox, Outcome, TaskFailure};
-use crate::{text, unwind};
+use crate::task::Task;
+use crate::work::Inbox;
 
 use super::PoolHandle;
+use super::decode::News;
 use super::input::InputBuffer;
 
 pub(super) struct Call<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
@@ -124,19 +124,22 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
         self.bound.is_some_and(|bound| self.consumed > bound / 4)
     }
 
-    /// Takes one turn: sends items and hands outcomes to `on_outcome`, as [`decode`] does. With `wait`, sleeps if there
-    /// was nothing to receive. Returns `Some` when the call is over.
+    /// Takes one turn: sends items, and gives what has come to `take`. With `wait`, sleeps if there was nothing to
+    /// receive. Returns `Some` when the call is over.
     pub(super) fn turn(
         &mut self,
         wait: bool,
-        on_outcome: impl FnMut(TaskIndex, u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
+        take: impl FnOnce(&mut News<'_, T>) -> Result<(), Error>,
     ) -> Option<Result<(), Error>> {
         if self.is_under_way && !self.input.is_over() {
             self.leave();
         }
         // The input may take long: that must not count as time in which the engine failed to check the workers.
         let pull_time = self.input.pull(self.chunk, self.room(), self.bound.is_some()).as_nanos() as u64;
-        let over = self.receive(pull_time, on_outcome);
+        if let Err(refused) = self.input.check() {
+            return Some(Err(refused));
+        }
+        let over = self.receive(pull_time, take);
         if over.is_none() && self.received == 0 && wait {
             self.sleep();
         }
@@ -173,7 +176,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
     pub(super) fn receive(
         &mut self,
         pull_time: u64,
-        mut on_outcome: impl FnMut(TaskIndex, u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
+        take: impl FnOnce(&mut News<'_, T>) -> Result<(), Error>,
     ) -> Option<Result<(), Error>> {
         self.received = 0;
         if let Err(forked) = self.check() {
@@ -198,22 +201,10 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
             return None;
         }
         let mut inbox = std::mem::take(&mut self.inbox);
-        let mut over = inbox.end.take();
-        let (mut done, mut failed) = (0, 0);
-        for arrival in &inbox.arrivals {
-            let decoded =
-                decode::<T>(arrival, &inbox.tape, self.codec, &mut self.values, |index, bytes, outcome| {
-                    match &outcome {
-                        Ok(values) => done += Output::tasks(values),
-                        Err(_) => failed += 1,
-                    }
-                    on_outcome(index, bytes, outcome)
-                });
-            if let Err(error) = decoded {
-                over = Some(Err(error));
-                break;
-            }
-        }
+        let mut news = News::new(&inbox, self.codec, &mut self.values);
+        let taken = take(&mut news);
+        let (done, failed) = news.outcomes();
+        let over = taken.err().map(Err).or(inbox.end.take());
         inbox.clear();
         self.inbox = inbox;
         self.received = done + failed;
@@ -239,7 +230,18 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
         mut on_outcome: impl FnMut(TaskIndex, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         loop {
-            let over = self.turn(true, |index, _, outcome| on_outcome(index, outcome));
+            let over = self.turn(true, |news| news.decode(|index, _, outcome| on_outcome(index, outcome)));
+            self.consumed += std::mem::take(&mut self.received);
+            if let Some(over) = over {
+                return over;
+            }
+        }
+    }
+
+    /// Takes turns until the call is over. The result of each task goes into its slot.
+    pub(super) fn run_into(&mut self, slots: &mut [T::Output]) -> Result<(), Error> {
+        loop {
+            let over = self.turn(true, |news| news.decode_into(slots));
             self.consumed += std::mem::take(&mut self.received);
             if let Some(over) = over {
                 return over;
@@ -262,82 +264,4 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Drop for Call<'_, 'i, T, I> {
             self.engine.quiesce(self.job);
         }
     }
-}
-
-/// Decodes what arrived and hands it to `on_outcome`: the index of a task, the bytes that each of its outcomes counts
-/// as, and either the results of this task and those that follow it, or its error. Results that `on_outcome` leaves in
-/// the vector are dropped.
-pub(super) fn decode<T: Task>(
-    arrival: &Arrival,
-    tape: &[u8],
-    codec: Codec,
-    values: &mut Vec<T::Output>,
-    mut on_outcome: impl FnMut(TaskIndex, u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let Arrival { mut index, worker, ref what } = *arrival;
-    let fail = |index: TaskIndex, attempts, argument, kind| {
-        TaskError::new(T::name(), index.as_usize(), worker.0, attempts, argument, kind)
-    };
-    match what {
-        Outcome::Values { start, len, stride, count } => {
-            let slots = &tape[*start..][..count * stride];
-            let mut slots = slots.chunks_exact(*stride).map(|slot| &slot[..*len]);
-            loop {
-                values.clear();
-                let failed = decode_each(codec, &mut slots, values);
-                let count = values.len() as u64;
-                on_outcome(index, *len as u64, Ok(values))?;
-                let Some(why) = failed else { return Ok(()) };
-                index += count;
-                on_outcome(
-                    index,
-                    *len as u64,
-                    Err(fail(index, 1, None, TaskErrorKind::Decode(text::cut(why)))),
-                )?;
-                index += 1;
-            }
-        }
-        Outcome::Failed(failure) => {
-            let TaskFailure { attempts, kind, earlier, item, end, bytes } = &**failure;
-            // Without memory to decode it again, the argument is not shown.
-            let item = item.as_ref().filter(|item| check_memory(item.len()).is_ok());
-            let argument = item.and_then(|item| show::<T>(codec, item));
-            let error = fail(index, *attempts, argument, kind.clone());
-            on_outcome(index, *bytes, Err(error.after(earlier.clone()).with_end_notes(end.clone())))
-        }
-    }
-}
-
-/// Decodes values up to the first that cannot be decoded, and returns why not. A worker may have written anything:
-/// decoding can fail, or make a `Deserialize` impl panic.
-fn decode_each<'v, R: Output>(
-    codec: Codec,
-    slots: &mut impl ExactSizeIterator<Item = &'v [u8]>,
-    values: &mut Vec<R>,
-) -> Option<String> {
-    values.reserve(slots.len());
-    let decoded = unwind::catch(|| {
-        for slot in slots {
-            check_memory(slot.len())?;
-            values.push(R::decode(codec, slot)?);
-        }
-        Ok(())
-    });
-    decoded.unwrap_or_else(|_| Err("its `Deserialize` implementation panicked".into())).err()
-}
-
-/// From this size on, memory is tried before a result is decoded: types allocate without asking, and a failed
-/// allocation aborts the program.
-const LARGE: usize = 1 << 20;
-
-#[inline]
-fn check_memory(bytes: usize) -> Result<(), String> {
-    if bytes < LARGE { Ok(()) } else { try_reserve(bytes) }
-}
-
-#[cold]
-fn try_reserve(bytes: usize) -> Result<(), String> {
-    let mut copy = Vec::<u8>::new();
-    copy.try_reserve_exact(bytes)
-        .map_err(|error| format!("there is no memory to decode a result of {bytes} bytes: {error}"))
 }

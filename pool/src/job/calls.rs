@@ -6,7 +6,7 @@
 //! `Job` and its row here. Nothing in this file is part of the API: it is exported for the output of `#[worker_task]`.
 
 /// The calls, one row each: its documentation, its name on `Job` and on the pool, `as` its name on the task's type, its
-/// parameter and its result.
+/// parameters and its result.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! calls {
@@ -30,6 +30,14 @@ macro_rules! calls {
             #[doc(alias = "par_map_unordered")]
             fn map_unordered as par_map_unordered(items: impl ::core::iter::IntoIterator<Item = $Item>)
                 -> ::core::result::Result<::std::vec::Vec<$Output>, $crate::Error>;
+
+            /// Runs the task over the items; each result goes into the slot that has its item's position, and reuses
+            /// the memory of what is there. Returns how many results there are. The first failed task ends the call.
+            #[doc(alias = "par_map_into")]
+            fn map_into as par_map_into(
+                items: impl ::core::iter::IntoIterator<Item = $Item>,
+                slots: &mut [$Output],
+            ) -> ::core::result::Result<usize, $crate::Error>;
 
             /// Runs the task over the items; one outcome for each, in input order. A failed task is its own error.
             #[doc(alias = "par_map_outcomes")]
@@ -103,28 +111,28 @@ macro_rules! stream_calls {
 macro_rules! call {
     (pool $(
         $(#[$attribute:meta])*
-        fn $name:ident as $par:ident($input:ident: $Input:ty) -> $Result:ty;
+        fn $name:ident as $par:ident($($input:ident: $Input:ty),+ $(,)?) -> $Result:ty;
     )*) => {$(
         $(#[$attribute])*
         ///
         #[doc = ::core::concat!("See [`Job::", ::core::stringify!($name), "`] for errors, and for options.")]
-        pub fn $name<'item, T: $crate::__private::ReadyFor<S>>(&self, $input: $Input) -> $Result {
-            self.own_job::<T>().$name($input)
+        pub fn $name<'item, T: $crate::__private::ReadyFor<S>>(&self, $($input: $Input),+) -> $Result {
+            self.own_job::<T>().$name($($input),+)
         }
     )*};
     (task $(
         $(#[doc = $doc:literal])*
         $(#[doc(alias = $alias:literal)])?
         $(#[must_use = $why:literal])?
-        fn $name:ident as $par:ident($input:ident: $Input:ty) -> $Result:ty;
+        fn $name:ident as $par:ident($($input:ident: $Input:ty),+ $(,)?) -> $Result:ty;
     )*) => {$(
         $(#[doc = $doc])*
         $(#[must_use = $why])?
-        pub fn $par<'item, S: 'static>(pool: &$crate::WorkerPool<S>, $input: $Input) -> $Result
+        pub fn $par<'item, S: 'static>(pool: &$crate::WorkerPool<S>, $($input: $Input),+) -> $Result
         where
             Self: $crate::__private::ReadyFor<S>,
         {
-            pool.$name::<Self>($input)
+            pool.$name::<Self>($($input),+)
         }
     )*};
 }

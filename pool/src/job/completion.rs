@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
-use super::call::decode;
+use super::decode::decode;
 use super::room::Places;
 use crate::codec::Codec;
 use crate::error::Error;

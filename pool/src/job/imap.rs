@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::MOST_HELD_BYTES;
 use super::call::Call;
+use super::decode::News;
 use crate::error::{Error, TaskError};
 use crate::ids::TaskIndex;
 use crate::task::Task;
@@ -72,7 +73,7 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
         if let Some(patience) = call.input.patience().filter(|_| call.is_any_under_way()) {
             let deadline = Instant::now() + patience;
             loop {
-                let has_received = self.turn_with(|call, keep| call.receive(0, keep));
+                let has_received = self.turn_with(|call, keep| call.receive(0, |news| news.decode(keep)));
                 if has_received || (!wait && patience > SHORT) {
                     return;
                 }
@@ -85,7 +86,7 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
                 call.wait_for_results(left.max(Duration::from_millis(1)));
             }
         }
-        self.turn_with(|call, keep| call.turn(wait, keep));
+        self.turn_with(|call, keep| call.turn(wait, |news| news.decode(keep)));
     }
 
     /// Keeps the results that a turn of the call brings. Returns whether it has brought any, or the end.
@@ -114,7 +115,10 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
     /// Tells the engine which results the caller has taken. Asks the input only if it is fast.
     fn report(&mut self) {
         let is_fast = self.call.as_ref().is_ok_and(|call| call.input.patience().is_none());
-        self.turn_with(|call, keep| if is_fast { call.turn(false, keep) } else { call.receive(0, keep) });
+        self.turn_with(|call, keep| {
+            let take = |news: &mut News<'_, T>| news.decode(keep);
+            if is_fast { call.turn(false, take) } else { call.receive(0, take) }
+        });
     }
 
     /// Returns the next result if it has arrived; `None` when there are no more, and the call is closed.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::patience::Patience;
 use super::source::Source;
 use crate::codec::Codec;
+use crate::error::Error;
 use crate::task::Task;
 use crate::unwind;
 use crate::work::{Items, MUCH, Unsent};
@@ -38,6 +39,9 @@ pub(super) struct InputBuffer<'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     pulled: u64,
     left: u64,
     last: bool,
+    /// How many items the call has room for, if that is limited and one more is an error.
+    slots: Option<usize>,
+    has_excess: bool,
     codec: Codec,
 }
 
@@ -54,7 +58,25 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> InputBuffer<'i, T, I> {
             pulled: 0,
             left: most,
             last: most == 0,
+            slots: None,
+            has_excess: false,
             codec,
+        }
+    }
+
+    /// Makes an item beyond these slots an error.
+    pub(super) fn refuse_beyond(&mut self, slots: usize) {
+        self.slots = Some(slots);
+        // One more item shows that there are too many.
+        self.left = self.left.min((slots as u64).saturating_add(1));
+    }
+
+    /// An error if there are more items than the call has room for.
+    #[inline]
+    pub(super) fn check(&self) -> Result<(), Error> {
+        match self.slots {
+            Some(slots) if self.has_excess => Err(Error::TooFewSlots { slots }),
+            _ => Ok(()),
         }
     }
 
@@ -149,13 +171,17 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> InputBuffer<'i, T, I> {
 
     /// Encodes the items that were pulled, and counts them.
     fn take_over(&mut self, is_over: bool) {
+        if self.slots.is_some_and(|slots| self.pulled + self.raw.len() as u64 > slots as u64) {
+            self.has_excess = true;
+            self.raw.pop();
+        }
         let got = self.raw.len() as u64;
         if got > 0 {
             self.lull = SHORTEST_LULL;
             self.encode();
         }
         self.pulled += got;
-        self.left = if is_over { 0 } else { self.left - got };
+        self.left = if is_over || self.has_excess { 0 } else { self.left - got };
         self.last = self.left == 0;
     }
 

@@ -25,6 +25,7 @@ mod calls;
 mod cancel;
 mod chunks;
 mod completion;
+mod decode;
 mod handle;
 mod imap;
 mod input;
@@ -55,7 +56,7 @@ pub use stream::ResultStream;
 /// [`WorkerPool::job`](crate::WorkerPool::job).
 ///
 /// Set options, then make one call:
-/// - `map`, `map_unordered`, `map_outcomes`, `apply`, which wait for all results;
+/// - `map`, `map_unordered`, `map_into`, `map_outcomes`, `apply`, which wait for all results;
 /// - `imap`, `imap_unordered`, and with the feature `stream` also `stream` and `stream_unordered`, which give results
 ///   one by one;
 /// - `apply_async`, `map_async`, which return at once;
@@ -375,6 +376,66 @@ where
         self.options.iterable_len = Some(1);
         let result = self.map(std::iter::once(item))?.pop();
         result.ok_or(Error::Closed)
+    }
+
+    /// Runs the task over the items and waits; each result goes into the slot that has its item's position. Returns how
+    /// many results there are. As in [`map`](Self::map), the first failed task ends the call.
+    ///
+    /// A result reuses the memory of what is in its slot: that of a `String`, and of a vector and its elements. So a
+    /// program that calls this again and again with the same slots takes no new memory for large results, which would
+    /// cost page faults. With [`Codec::Bincode`](crate::Codec::Bincode), a vector of numbers is copied as a whole.
+    /// Structs are made anew, unless their `Deserialize` implements `deserialize_in_place`.
+    ///
+    /// Slots behind the last item keep what is in them. So do those of tasks without a result, if the call ends with an
+    /// error; only a result that cannot be decoded may leave a part of it behind.
+    ///
+    /// ```
+    /// use pool::{WorkerPool, worker_task};
+    ///
+    /// #[worker_task]
+    /// fn frame(brightness: u8) -> Vec<u8> {
+    ///     vec![brightness; 640 * 480]
+    /// }
+    ///
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     let pool = WorkerPool::new(2)?;
+    ///     let mut frames = vec![Vec::new(); 10];
+    ///     for second in 0..3 {
+    ///         let count = frame::par_map_into(&pool, (0..8).map(|i| 10 * second + i), &mut frames)?;
+    ///         assert_eq!(count, 8);
+    ///         assert_eq!(frames[7], vec![10 * second + 7; 640 * 480]);
+    ///         assert_eq!(frames[9], []);
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// - [`Error::TooFewSlots`] if there are more items than slots: at once if the input says so in its size hint, and
+    ///   otherwise when that item comes, which no task gets. Results of the items before may be in their slots then.
+    /// - Those of [`map`](Self::map).
+    ///
+    /// # Panics
+    /// When `items` panics, as [`map`](Self::map) does.
+    #[doc(alias = "par_map_into")]
+    pub fn map_into<'i>(
+        self,
+        items: impl IntoIterator<Item = T::Item<'i>>,
+        slots: &mut [T::Output],
+    ) -> Result<usize, Error> {
+        let pool = self.pool;
+        let items = Source::of(items);
+        if self.options.max_items().min(items.size_hint().0 as u64) > slots.len() as u64 {
+            return Err(Error::TooFewSlots { slots: slots.len() });
+        }
+        let mut call = self.open(items, Mode::FailFast)?;
+        call.input.refuse_beyond(slots.len());
+        call.run_into(slots)?;
+        let results = call.input.pulled() as usize;
+        drop(call);
+        pool.after_call()?;
+        Ok(results)
     }
 
     fn collect<'i, R>(

@@ -79,6 +79,11 @@ pub trait Output: Send + Sized + 'static {
     fn encode(&self, codec: Codec, out: &mut impl Write) -> Result<(), String>;
     /// Decodes exactly these bytes.
     fn decode(codec: Codec, bytes: &[u8]) -> Result<Self, String>;
+    /// Decodes exactly these bytes into `place`, whose memory it may reuse. After an error, any value may be there.
+    fn decode_into(codec: Codec, bytes: &[u8], place: &mut Self) -> Result<(), String> {
+        *place = Self::decode(codec, bytes)?;
+        Ok(())
+    }
     /// How many tasks have these results.
     #[inline]
     fn tasks(values: &[Self]) -> u64 {
@@ -98,6 +103,10 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Output for T {
     #[inline]
     fn decode(codec: Codec, bytes: &[u8]) -> Result<Self, String> {
         codec.decode(bytes)
+    }
+    #[inline]
+    fn decode_into(codec: Codec, bytes: &[u8], place: &mut Self) -> Result<(), String> {
+        codec.decode_into(bytes, place)
     }
 }
 

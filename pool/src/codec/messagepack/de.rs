@@ -16,10 +16,19 @@ use somes::Somes;
 
 /// Decodes the value at the front of these bytes. Returns it, and the bytes after it.
 pub(in crate::codec) fn decode<'de, T: serde::Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, &'de [u8])> {
-    let (floor, any_floor) = (Floor::keeping_eighths(4), Floor::keeping_eighths(7));
-    let mut reader = Reader { rest: bytes, floor, any_floor, any_left: MOST_DESCRIBED, promised: 0 };
+    let mut reader = Reader::new(bytes);
     let value = T::deserialize(&mut reader)?;
     Ok((value, reader.rest))
+}
+
+/// Decodes the value at the front of these bytes into `place`, whose memory it may reuse. Returns the bytes after it.
+pub(in crate::codec) fn decode_into<'de, T: serde::Deserialize<'de>>(
+    bytes: &'de [u8],
+    place: &mut T,
+) -> Result<&'de [u8]> {
+    let mut reader = Reader::new(bytes);
+    T::deserialize_in_place(&mut reader, place)?;
+    Ok(reader.rest)
 }
 
 /// How deeply a value of a type that asks what comes next may be nested. On a stack of 2 MiB that leaves 8 KiB for each
@@ -38,6 +47,11 @@ struct Reader<'de> {
 }
 
 impl<'de> Reader<'de> {
+    fn new(bytes: &'de [u8]) -> Self {
+        let (floor, any_floor) = (Floor::keeping_eighths(4), Floor::keeping_eighths(7));
+        Self { rest: bytes, floor, any_floor, any_left: MOST_DESCRIBED, promised: 0 }
+    }
+
     /// Gives the next value to the visitor, whatever it is. `takes` says how the visitor takes bytes, `any` whether its
     /// type asked what comes next.
     #[inline]

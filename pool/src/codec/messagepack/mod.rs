@@ -10,7 +10,7 @@ mod byte_buffer;
 mod de;
 mod ser;
 
-pub(super) use de::{MOST_DESCRIBED, decode};
+pub(super) use de::{MOST_DESCRIBED, decode, decode_into};
 pub(super) use ser::encode;
 
 /// The extension for `Some`s around nothing: their number, in four bytes.

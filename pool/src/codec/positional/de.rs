@@ -18,15 +18,19 @@ use crate::sys::stack::Floor;
 pub(in crate::codec) fn decode<'de, F: Format, T: serde::Deserialize<'de>>(
     bytes: &'de [u8],
 ) -> Result<(T, &'de [u8])> {
-    let mut reader = Reader::<F> {
-        rest: bytes,
-        floor: Floor::keeping_eighths(4),
-        empty: 0,
-        promised: 0,
-        format: PhantomData,
-    };
+    let mut reader = Reader::<F>::new(bytes);
     let value = T::deserialize(&mut reader)?;
     Ok((value, reader.rest))
+}
+
+/// Decodes the value at the front of these bytes into `place`, whose memory it may reuse. Returns the bytes after it.
+pub(in crate::codec) fn decode_into<'de, F: Format, T: serde::Deserialize<'de>>(
+    bytes: &'de [u8],
+    place: &mut T,
+) -> Result<&'de [u8]> {
+    let mut reader = Reader::<F>::new(bytes);
+    T::deserialize_in_place(&mut reader, place)?;
+    Ok(reader.rest)
 }
 
 struct Reader<'de, F> {
@@ -42,6 +46,11 @@ struct Reader<'de, F> {
 }
 
 impl<'de, F: Format> Reader<'de, F> {
+    #[inline]
+    fn new(bytes: &'de [u8]) -> Self {
+        Self { rest: bytes, floor: Floor::keeping_eighths(4), empty: 0, promised: 0, format: PhantomData }
+    }
+
     #[inline]
     fn take_len(&mut self) -> Result<u64> {
         F::take(&mut self.rest)

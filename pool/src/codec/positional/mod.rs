@@ -22,7 +22,7 @@ mod ser;
 #[cfg(feature = "bincode")]
 pub(super) use bincode::Bincode;
 
-pub(super) use de::decode;
+pub(super) use de::{decode, decode_into};
 #[cfg(feature = "postcard")]
 pub(super) use postcard::Postcard;
 pub(super) use records::Records;

@@ -111,6 +111,25 @@ fn each_codec_gives_back_each_kind() {
 }
 
 #[test]
+fn a_value_of_each_kind_replaces_any_other() {
+    macro_rules! check {
+        ($kind:ty: $($value:expr),+) => {{
+            let values: fn() -> Vec<$kind> = || vec![$($value),+];
+            for (codec, value) in CODECS.into_iter().flat_map(|codec| values().into_iter().map(move |v| (codec, v))) {
+                let bytes = bytes_of(codec, &value);
+                for mut place in values() {
+                    assert_eq!(codec.decode_into(&bytes, &mut place), Ok(()), "{codec:?}");
+                    assert_eq!(place, value, "{codec:?}");
+                    assert!(codec.decode_into(&[&bytes[..], &[0]].concat(), &mut place).is_err(), "{codec:?}");
+                }
+            }
+        }};
+    }
+    each_kind!(check);
+    each_extended_kind!(check);
+}
+
+#[test]
 fn the_bytes_are_those_of_the_formats() {
     macro_rules! check {
         ($kind:ty: $($value:expr),+) => { $({
@@ -153,7 +172,10 @@ fn corrupted_bytes_are_read_as_the_formats_read_them() {
                         let at = next() as usize % (last + 1);
                         bytes[at] = if next() % 2 == 0 { next() as u8 } else { bytes[at] ^ 1 << (next() % 8) };
                     }
+                    let mut place: $kind = codec.decode(&bytes_of(codec, &value)).unwrap();
+                    let read_into = codec.decode_into(&bytes, &mut place).ok().map(|()| bytes_of(codec, &place));
                     let read = codec.decode::<$kind>(&bytes).ok().map(|value| bytes_of(codec, &value));
+                    assert_eq!(read_into, read, "{codec:?} {bytes:?}");
                     let theirs: Option<$kind> = match codec {
                         Codec::Bincode => {
                             // Without a limit it would allocate as much as the length claims.

@@ -28,7 +28,7 @@ fn length(codec: Codec, len: u64) -> Vec<Vec<u8>> {
 
 #[test]
 fn no_length_is_trusted() {
-    fn check<T: DeserializeOwned + Debug>(nested: usize) {
+    fn check<T: DeserializeOwned + Debug + Default>(nested: usize) {
         for codec in CODECS {
             for len in [1 << 25, 1 << 31, u64::from(u32::MAX), 1 << 40, 1 << 60, 1 << 63, u64::MAX] {
                 for head in length(codec, len) {
@@ -39,6 +39,7 @@ fn no_length_is_trusted() {
                         bytes.extend(rest);
                         let error = codec.decode::<T>(&bytes).unwrap_err();
                         assert!(error.len() < 1000, "{error}");
+                        assert_eq!(codec.decode_into(&bytes, &mut T::default()), Err(error));
                     }
                 }
             }

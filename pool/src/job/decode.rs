@@ -1,0 +1,190 @@
+//! Decodes what has come to a call, outside any lock: results are bytes until here, and `Deserialize` is code of the
+//! user's.
+
+use crate::codec::Codec;
+use crate::error::{Error, TaskError, TaskErrorKind};
+use crate::ids::TaskIndex;
+use crate::task::{Output, Task, show};
+use crate::work::{Arrival, Inbox, Outcome, TaskFailure};
+use crate::{text, unwind};
+
+/// What a turn has brought to a call.
+pub(super) struct News<'n, T: Task> {
+    inbox: &'n Inbox,
+    codec: Codec,
+    /// The results of one arrival; kept between turns for its allocation.
+    values: &'n mut Vec<T::Output>,
+    /// How many tasks have a result, and how many have failed, of those that were decoded.
+    done: u64,
+    failed: u64,
+}
+
+impl<'n, T: Task> News<'n, T> {
+    pub(super) fn new(inbox: &'n Inbox, codec: Codec, values: &'n mut Vec<T::Output>) -> Self {
+        Self { inbox, codec, values, done: 0, failed: 0 }
+    }
+
+    /// How many tasks have a result, and how many have failed, of those that were decoded.
+    pub(super) fn outcomes(&self) -> (u64, u64) {
+        (self.done, self.failed)
+    }
+
+    /// Decodes all outcomes and hands them to `on_outcome`, as [`decode`] does.
+    pub(super) fn decode(
+        &mut self,
+        mut on_outcome: impl FnMut(TaskIndex, u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Self { inbox, codec, values, done, failed } = self;
+        for arrival in &inbox.arrivals {
+            decode::<T>(arrival, &inbox.tape, *codec, values, |index, bytes, outcome| {
+                match &outcome {
+                    Ok(values) => *done += Output::tasks(values),
+                    Err(_) => *failed += 1,
+                }
+                on_outcome(index, bytes, outcome)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Decodes each result into the slot of its task, up to the first failed task.
+    ///
+    /// # Errors
+    /// That of this task.
+    pub(super) fn decode_into(&mut self, slots: &mut [T::Output]) -> Result<(), Error> {
+        let Self { inbox, codec, done, .. } = self;
+        for arrival in &inbox.arrivals {
+            let error = match &arrival.what {
+                Outcome::Values { start, len, stride, count } => {
+                    let encoded = encoded(&inbox.tape, *start, *len, *stride, *count);
+                    let slots = &mut slots[arrival.index.as_usize()..][..*count];
+                    let mut decoded = 0;
+                    let why = decode_each_into(*codec, encoded, slots, &mut decoded);
+                    *done += decoded;
+                    let Some(why) = why else { continue };
+                    undecodable::<T>(arrival, arrival.index + decoded, why)
+                }
+                Outcome::Failed(failure) => failed::<T>(arrival, failure, *codec),
+            };
+            self.failed += 1;
+            return Err(error.into());
+        }
+        Ok(())
+    }
+}
+
+/// Decodes what arrived and hands it to `on_outcome`: the index of a task, the bytes that each of its outcomes counts
+/// as, and either the results of this task and those that follow it, or its error. Results that `on_outcome` leaves in
+/// the vector are dropped.
+pub(super) fn decode<T: Task>(
+    arrival: &Arrival,
+    tape: &[u8],
+    codec: Codec,
+    values: &mut Vec<T::Output>,
+    mut on_outcome: impl FnMut(TaskIndex, u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut index = arrival.index;
+    match &arrival.what {
+        Outcome::Values { start, len, stride, count } => {
+            let mut encoded = encoded(tape, *start, *len, *stride, *count);
+            loop {
+                values.clear();
+                let failed = decode_each(codec, &mut encoded, values);
+                let count = values.len() as u64;
+                on_outcome(index, *len as u64, Ok(values))?;
+                let Some(why) = failed else { return Ok(()) };
+                index += count;
+                on_outcome(index, *len as u64, Err(undecodable::<T>(arrival, index, why)))?;
+                index += 1;
+            }
+        }
+        Outcome::Failed(failure) => {
+            on_outcome(index, failure.bytes, Err(failed::<T>(arrival, failure, codec)))
+        }
+    }
+}
+
+/// The encoded values of an arrival.
+fn encoded(
+    tape: &[u8],
+    start: usize,
+    len: usize,
+    stride: usize,
+    count: usize,
+) -> impl ExactSizeIterator<Item = &[u8]> {
+    tape[start..][..count * stride].chunks_exact(stride).map(move |value| &value[..len])
+}
+
+/// Decodes values up to the first that cannot be decoded, and returns why not. A worker may have written anything:
+/// decoding can fail, or make a `Deserialize` impl panic.
+fn decode_each<'v, R: Output>(
+    codec: Codec,
+    encoded: &mut impl ExactSizeIterator<Item = &'v [u8]>,
+    values: &mut Vec<R>,
+) -> Option<String> {
+    values.reserve(encoded.len());
+    until_undecodable(|| {
+        for value in encoded {
+            check_memory(value.len())?;
+            values.push(R::decode(codec, value)?);
+        }
+        Ok(())
+    })
+}
+
+/// The same, but each value goes into its slot. Counts in `decoded` how many did.
+fn decode_each_into<'v, R: Output>(
+    codec: Codec,
+    encoded: impl Iterator<Item = &'v [u8]>,
+    slots: &mut [R],
+    decoded: &mut u64,
+) -> Option<String> {
+    until_undecodable(|| {
+        for (value, slot) in encoded.zip(slots) {
+            check_memory(value.len())?;
+            R::decode_into(codec, value, slot)?;
+            *decoded += 1;
+        }
+        Ok(())
+    })
+}
+
+fn until_undecodable(decode: impl FnOnce() -> Result<(), String>) -> Option<String> {
+    let decoded = unwind::catch(decode);
+    decoded.unwrap_or_else(|_| Err("its `Deserialize` implementation panicked".into())).err()
+}
+
+/// The error of a task of this arrival whose result cannot be decoded.
+#[cold]
+fn undecodable<T: Task>(arrival: &Arrival, index: TaskIndex, why: String) -> TaskError {
+    let kind = TaskErrorKind::Decode(text::cut(why));
+    TaskError::new(T::name(), index.as_usize(), arrival.worker.0, 1, None, kind)
+}
+
+/// The error of the failed task that arrived.
+#[cold]
+fn failed<T: Task>(arrival: &Arrival, failure: &TaskFailure, codec: Codec) -> TaskError {
+    let TaskFailure { attempts, kind, earlier, item, end, .. } = failure;
+    // Without memory to decode it again, the argument is not shown.
+    let item = item.as_ref().filter(|item| check_memory(item.len()).is_ok());
+    let argument = item.and_then(|item| show::<T>(codec, item));
+    let (index, worker) = (arrival.index.as_usize(), arrival.worker.0);
+    let error = TaskError::new(T::name(), index, worker, *attempts, argument, kind.clone());
+    error.after(earlier.clone()).with_end_notes(end.clone())
+}
+
+/// From this size on, memory is tried before a result is decoded: types allocate without asking, and a failed
+/// allocation aborts the program.
+const LARGE: usize = 1 << 20;
+
+#[inline]
+fn check_memory(bytes: usize) -> Result<(), String> {
+    if bytes < LARGE { Ok(()) } else { try_reserve(bytes) }
+}
+
+#[cold]
+fn try_reserve(bytes: usize) -> Result<(), String> {
+    let mut copy = Vec::<u8>::new();
+    copy.try_reserve_exact(bytes)
+        .map_err(|error| format!("there is no memory to decode a result of {bytes} bytes: {error}"))
+}
