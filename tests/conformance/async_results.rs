@@ -1,7 +1,6 @@
 //! Calls for which no caller waits yet.
 
 use std::future::Future;
-use std::io;
 use std::panic::panic_any;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, mpsc};
@@ -12,13 +11,13 @@ use futures::executor::block_on;
 use futures::future::{Either, join_all, select};
 use futures::stream::{Stream, TryStreamExt};
 use nix::sys::signal::Signal;
-use pool::indicatif::{ProgressBar, ProgressDrawTarget, TermLike};
+use pool::indicatif::{ProgressBar, ProgressDrawTarget};
 use pool::{Error, StartMethod, TaskErrorKind, worker_task};
 
 use crate::executors::{in_each, tokio, wait_until_the_background_sleeps, waker};
 use crate::harness::cases;
 use crate::support::{
-    Bomb, Tokens, assert_fails, assert_usable, die, panic_message, pool, square, squares, task_error,
+    Bomb, OnDraw, Tokens, assert_fails, assert_usable, die, panic_message, pool, square, squares, task_error,
     wait_for_token,
 };
 
@@ -231,44 +230,6 @@ impl std::task::Wake for Explodes {
     }
 }
 
-impl TermLike for Explodes {
-    fn width(&self) -> u16 {
-        80
-    }
-
-    fn move_cursor_up(&self, _: usize) -> io::Result<()> {
-        panic_any(Bomb)
-    }
-
-    fn move_cursor_down(&self, _: usize) -> io::Result<()> {
-        panic_any(Bomb)
-    }
-
-    fn move_cursor_right(&self, _: usize) -> io::Result<()> {
-        panic_any(Bomb)
-    }
-
-    fn move_cursor_left(&self, _: usize) -> io::Result<()> {
-        panic_any(Bomb)
-    }
-
-    fn write_line(&self, _: &str) -> io::Result<()> {
-        panic_any(Bomb)
-    }
-
-    fn write_str(&self, _: &str) -> io::Result<()> {
-        panic_any(Bomb)
-    }
-
-    fn clear_line(&self) -> io::Result<()> {
-        panic_any(Bomb)
-    }
-
-    fn flush(&self) -> io::Result<()> {
-        panic_any(Bomb)
-    }
-}
-
 /// Each is followed by calls that need the pool's thread.
 fn panics_in_the_background(method: StartMethod) -> Result<(), Error> {
     for called in [Called::OnSuccess, Called::OnError, Called::Waker, Called::StreamsWaker, Called::Bar] {
@@ -307,7 +268,7 @@ fn panics_in_the_background(method: StartMethod) -> Result<(), Error> {
                 assert_eq!(block_on(stream.try_collect::<Vec<_>>())?, [2]);
             }
             Called::Bar => {
-                let target = ProgressDrawTarget::term_like(Box::new(Explodes));
+                let target = ProgressDrawTarget::term_like(Box::new(OnDraw(|| panic_any(Bomb))));
                 let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
                 let result = square::job(&pool).progress(bar.clone()).map_async(0..100);
                 bar.set_draw_target(target);

@@ -1,7 +1,6 @@
 //! Callbacks, wakers and bars of calls in the background run beside the pool: it goes on whatever they wait for.
 
 use std::fs;
-use std::io;
 use std::pin::Pin;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -9,11 +8,11 @@ use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use pool::indicatif::{ProgressBar, ProgressDrawTarget, TermLike};
+use pool::indicatif::{ProgressBar, ProgressDrawTarget};
 use pool::{AsyncResult, Error, StartMethod, WorkerPool, worker_task};
 
 use crate::harness::cases;
-use crate::support::{Tokens, assert_fails, assert_usable, pool, square, squares, wait_for_token};
+use crate::support::{OnDraw, Tokens, assert_fails, assert_usable, pool, square, squares, wait_for_token};
 
 cases! {
     All: waits_for_another_call, waits_for_the_callback_of_another_call, a_waker_waits_for_a_call,
@@ -154,67 +153,22 @@ fn the_pool_goes_on_meanwhile(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// A terminal that blocks whatever draws on it.
-#[derive(Debug)]
-struct Blocks(Mutex<(Sender<()>, Receiver<()>)>);
-
-impl Blocks {
-    fn block(&self) -> io::Result<()> {
-        let channels = self.0.lock().unwrap();
-        let _ = channels.0.send(());
-        let _ = channels.1.recv();
-        Ok(())
-    }
-}
-
-impl TermLike for Blocks {
-    fn width(&self) -> u16 {
-        80
-    }
-
-    fn move_cursor_up(&self, _: usize) -> io::Result<()> {
-        self.block()
-    }
-
-    fn move_cursor_down(&self, _: usize) -> io::Result<()> {
-        self.block()
-    }
-
-    fn move_cursor_right(&self, _: usize) -> io::Result<()> {
-        self.block()
-    }
-
-    fn move_cursor_left(&self, _: usize) -> io::Result<()> {
-        self.block()
-    }
-
-    fn write_line(&self, _: &str) -> io::Result<()> {
-        self.block()
-    }
-
-    fn write_str(&self, _: &str) -> io::Result<()> {
-        self.block()
-    }
-
-    fn clear_line(&self) -> io::Result<()> {
-        self.block()
-    }
-
-    fn flush(&self) -> io::Result<()> {
-        self.block()
-    }
-}
-
 fn a_bar_blocks(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
     let (started_path, go_on_path) = (started.path(), go_on.path());
-    let ((tell, draws), (release, released)) = (channel(), channel());
+    let ((tell, draws), (release, released)) = (channel(), channel::<()>());
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
     let items = (0..2).map(|x| (&*started_path, &*go_on_path, x));
     let call = wait_for_token::job(&pool).progress(bar.clone()).map_async(items);
     started.take(2);
-    bar.set_draw_target(ProgressDrawTarget::term_like(Box::new(Blocks(Mutex::new((tell, released))))));
+    let channels = Mutex::new((tell, released));
+    let blocks = move || {
+        let channels = channels.lock().unwrap();
+        let _ = channels.0.send(());
+        let _ = channels.1.recv();
+    };
+    bar.set_draw_target(ProgressDrawTarget::term_like(Box::new(OnDraw(blocks))));
     go_on.put(2);
     draws.recv().unwrap();
     for x in 0..20 {

@@ -12,7 +12,9 @@ use nix::sys::signal::Signal;
 use pool::{Error, StartMethod, TaskErrorKind, WorkerPool, worker_task};
 
 use crate::harness::{apart, cases};
-use crate::support::{Tokens, assert_usable, builder, die, pool, sorted, task_error, wait_for_token};
+use crate::support::{
+    Scratch, Tokens, assert_usable, builder, die, pool, sorted, task_error, wait_for_token,
+};
 
 cases! {
     Processes: handlers_run, handlers_of_the_program_do_not, handlers_from_before_main, handlers_that_hang,
@@ -22,30 +24,22 @@ cases! {
 }
 
 /// A file in which processes note their ends.
-struct Notes(PathBuf);
+struct Notes(Scratch);
 
 impl Notes {
     fn new() -> Self {
-        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("notes-{}", std::process::id()));
-        let _ = std::fs::remove_file(&file);
-        Self(file)
+        Self(Scratch::new(env!("CARGO_TARGET_TMPDIR"), "notes"))
     }
 
     fn path(&self) -> &str {
-        self.0.to_str().expect("the path of the target directory is text")
+        self.0.path().to_str().expect("the path of the target directory is text")
     }
 
     /// All notes so far, sorted; from here on there are none.
     fn take(&self) -> Vec<String> {
-        let text = std::fs::read_to_string(&self.0).unwrap_or_default();
-        let _ = std::fs::remove_file(&self.0);
+        let text = std::fs::read_to_string(self.0.path()).unwrap_or_default();
+        let _ = std::fs::remove_file(self.0.path());
         sorted(text.lines().map(str::to_owned).collect())
-    }
-}
-
-impl Drop for Notes {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
     }
 }
 
@@ -174,7 +168,7 @@ const EARLY: &str = "POOL_CONFORMANCE_EARLY_NOTES";
 fn handlers_of_the_program_do_not(method: StartMethod) -> Result<(), Error> {
     let notes = Notes::new();
     let mut part =
-        apart(Path::new("/proc/self/exe"), has_a_handler, method).env(NOTES, &notes.0).spawn().unwrap();
+        apart(Path::new("/proc/self/exe"), has_a_handler, method).env(NOTES, notes.path()).spawn().unwrap();
     let program = format!("program {}", part.id());
     assert!(part.wait().unwrap().success());
     let (of_handlers, measured): (Vec<_>, Vec<_>) =
@@ -189,7 +183,7 @@ fn handlers_from_before_main(method: StartMethod) -> Result<(), Error> {
     // SAFETY: this process has one thread.
     #[expect(unsafe_code)]
     unsafe {
-        std::env::set_var(EARLY, &notes.0);
+        std::env::set_var(EARLY, notes.path());
     }
     let pool = pool(method)?;
     let processes = register_once::job(&pool).chunk_size(1).map((0..8).map(|x| (notes.path(), x)))?;

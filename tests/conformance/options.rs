@@ -6,7 +6,7 @@ use pool::shared::{SharedArray, SharedBarrier, SharedCounter, SharedMutex, Share
 use pool::{Error, Job, StartMethod};
 
 use crate::harness::cases;
-use crate::support::{assert_usable, builder, pool, square};
+use crate::support::{Promising, assert_usable, builder, pool, square};
 
 cases! {
     All: zero_workers, zeros, splits_of_what, every_call_tells, no_timeouts_for_threads, workers_beyond_reason,
@@ -107,23 +107,10 @@ fn limits_beyond_reason(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Claims this many items, and yields three.
-struct Boasts(usize, std::ops::Range<u64>);
-
-impl Iterator for Boasts {
-    type Item = u64;
-    fn next(&mut self) -> Option<u64> {
-        self.1.next()
-    }
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.0, Some(self.0))
-    }
-}
-
 fn inputs_beyond_reason(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     for most in [usize::MAX, usize::MAX >> 4, 1 << 40] {
-        let input = || Boasts(most, 0..3);
+        let input = || Promising(most, 0..3);
         assert_eq!(square::par_map(&pool, input())?, [0, 1, 4]);
         assert_eq!(square::par_map_unordered(&pool, input())?.len(), 3);
         assert_eq!(square::job(&pool).n_splits(usize::MAX).map(input())?, [0, 1, 4]);

@@ -7,7 +7,7 @@ use pool::shared::SharedValue;
 use pool::{Error, StartMethod, worker_task};
 
 use crate::harness::cases;
-use crate::support::{builder, square, squares};
+use crate::support::{Promising, builder, square, squares};
 use crate::terminal::{lines, screen};
 
 cases! {
@@ -116,21 +116,6 @@ fn without_a_length(method: StartMethod) -> Result<(), Error> {
     assert_eq!((bar.position(), bar.length()), (100, Some(100)), "it is known at the end");
     assert!(bar.is_finished());
     Ok(())
-}
-
-/// An iterator that is wrong about its length.
-struct Promising(usize, std::ops::Range<u64>);
-
-impl Iterator for Promising {
-    type Item = u64;
-
-    fn next(&mut self) -> Option<u64> {
-        self.1.next()
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.0, Some(self.0))
-    }
 }
 
 fn it_ends_at_what_came(method: StartMethod) -> Result<(), Error> {

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::harness::cases;
 use crate::reduce::{add, join, spell, spelled};
-use crate::support::{Tokens, assert_usable, builder, die, panic_message, pool, take_token, task_error};
+use crate::support::{Tokens, assert_usable, builder, die, panic_message, pool, task_error};
+use crate::timeouts::{SHORT, hang_if};
 
 cases! {
     All: a_task_panics, the_reducer_panics, the_reducer_panics_among_values, no_value_can_be_encoded;
@@ -183,16 +184,6 @@ fn lost_folds_run_again(method: StartMethod) -> Result<(), Error> {
     assert_eq!(job.reduce::<add>((0..40).map(|x| (39, x)))?, Some((0..40).sum()));
     assert_eq!(runs.get(), 80, "all 40 had run, and none of their results was handed over");
     Ok(())
-}
-
-const SHORT: Duration = Duration::from_millis(50);
-
-#[worker_task]
-fn hang_if(#[shared] never: &String, hangs: bool, x: u64) -> u64 {
-    if hangs {
-        take_token(never);
-    }
-    x
 }
 
 fn times_out(method: StartMethod) -> Result<(), Error> {

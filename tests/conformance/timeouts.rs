@@ -14,13 +14,13 @@ cases! {
                not_for_waiting_tasks;
 }
 
-const SHORT: Duration = Duration::from_millis(50);
+pub(super) const SHORT: Duration = Duration::from_millis(50);
 /// More than any trial takes.
 const LONG: Duration = Duration::from_secs(50);
 
 /// Waits forever if told to.
 #[worker_task]
-fn hang_if(#[shared] never: &String, hangs: bool, x: u64) -> u64 {
+pub(super) fn hang_if(#[shared] never: &String, hangs: bool, x: u64) -> u64 {
     if hangs {
         take_token(never);
     }

@@ -2,8 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -11,55 +10,35 @@ use nix::sched::{CloneFlags, unshare};
 use pool::{Error, StartMethod, worker_task};
 
 use crate::harness::{apart, cases};
-use crate::support::{assert_fails, assert_usable, pool, square, squares};
+use crate::support::{Scratch, assert_fails, assert_usable, pool, square, squares};
 
 cases! {
     Processes: file_is_changed, another_build, no_proc;
     Apart: outlives_its_file, starts_another_build, works_without_proc;
 }
 
-/// A file of the trial's own; removed at its end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let name = format!("{name}-{}", std::process::id());
-        Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name))
-    }
-
-    fn program(name: &str, bytes: &[u8]) -> Self {
-        let file = Self::new(name);
-        fs::write(&file.0, bytes).unwrap();
-        fs::set_permissions(&file.0, fs::Permissions::from_mode(0o755)).unwrap();
-        file
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
 fn file_is_changed(method: StartMethod) -> Result<(), Error> {
+    let scratch = |name| Scratch::new(env!("CARGO_TARGET_TMPDIR"), name);
     let delete = |file: &Path| fs::remove_file(file).unwrap();
-    let elsewhere = Scratch::new("moved");
-    let move_away = |file: &Path| fs::rename(file, &elsewhere.0).unwrap();
+    let elsewhere = scratch("moved");
+    let move_away = |file: &Path| fs::rename(file, elsewhere.path()).unwrap();
     let replace = |file: &Path| {
-        let other = Scratch::program("other", b"#!/bin/sh\nexit 1\n");
-        fs::rename(&other.0, file).unwrap();
+        let other = scratch("other");
+        fs::write(other.path(), "#!/bin/sh\nexit 1\n").unwrap();
+        other.permit(0o755);
+        fs::rename(other.path(), file).unwrap();
     };
     for change in [&delete as &dyn Fn(&Path), &move_away, &replace] {
-        let file = Scratch::new("program");
+        let file = scratch("program");
         // Another name for this program's file, from which a process can start as if it were its own.
         let own = std::env::current_exe().unwrap();
-        fs::hard_link(&own, &file.0).or_else(|_| fs::copy(&own, &file.0).map(drop)).unwrap();
-        let mut part = apart(&file.0, outlives_its_file, method);
+        fs::hard_link(&own, file.path()).or_else(|_| fs::copy(&own, file.path()).map(drop)).unwrap();
+        let mut part = apart(file.path(), outlives_its_file, method);
         let mut part = part.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(part.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "ready\n");
-        change(&file.0);
+        change(file.path());
         part.stdin.take().unwrap().write_all(b"\n").unwrap();
         let status = part.wait().unwrap();
         assert!(status.success(), "{status}");
@@ -96,9 +75,11 @@ fn another_build(method: StartMethod) -> Result<(), Error> {
     for at in places {
         program[at..at + other.len()].copy_from_slice(other);
     }
-    let other = Scratch::program("another-build", &program);
+    let other = Scratch::new(env!("CARGO_TARGET_TMPDIR"), "another-build");
+    fs::write(other.path(), program).unwrap();
+    other.permit(0o755);
     let status =
-        apart(Path::new("/proc/self/exe"), starts_another_build, method).env(OTHER, &other.0).status();
+        apart(Path::new("/proc/self/exe"), starts_another_build, method).env(OTHER, other.path()).status();
     assert!(status.is_ok_and(|status| status.success()));
     Ok(())
 }

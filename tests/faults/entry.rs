@@ -7,7 +7,6 @@ use std::ffi::CStr;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -16,7 +15,9 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use pool::{Error, StartMethod, WorkerPool, worker_task};
 
 use crate::harness::{apart, cases};
-use crate::support::{as_a_user_of_its_own, assert_fails, assert_usable, builder, pool, square, squares};
+use crate::support::{
+    Scratch, as_a_user_of_its_own, assert_fails, assert_usable, builder, pool, square, squares,
+};
 
 cases! {
     Processes: before_init, by_the_loader, by_hand, with_more_rights, descriptors, names;
@@ -56,12 +57,10 @@ pub(super) fn do_as_told() {
 
 /// The output of the part, a map, and the number of processes of the program that have started.
 fn part_that(what: &str, method: StartMethod) -> (String, String, u64) {
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("processes-{}", std::process::id()));
-    let _ = fs::remove_file(&file);
+    let file = Scratch::new(env!("CARGO_TARGET_TMPDIR"), "processes");
     let mut part = apart(Path::new("/proc/self/exe"), maps_once, method);
-    let Output { stdout, stderr, .. } = part.env(BEFORE.0, what).env(BEFORE.1, &file).output().unwrap();
-    let processes = fs::metadata(&file).unwrap().len();
-    fs::remove_file(&file).unwrap();
+    let Output { stdout, stderr, .. } = part.env(BEFORE.0, what).env(BEFORE.1, file.path()).output().unwrap();
+    let processes = fs::metadata(file.path()).unwrap().len();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (text(stdout), text(stderr), processes)
 }
@@ -181,25 +180,6 @@ fn by_hand(_method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// A copy of the program that runs with another group's rights. Removed when dropped.
-struct WithMoreRights(PathBuf);
-
-impl WithMoreRights {
-    fn new() -> Self {
-        let file = env::temp_dir().join(format!("pool-more-rights-{}", std::process::id()));
-        fs::copy("/proc/self/exe", &file).unwrap();
-        std::os::unix::fs::chown(&file, None, Some(4_000_000)).unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o2755)).unwrap();
-        Self(file)
-    }
-}
-
-impl Drop for WithMoreRights {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
 fn has_more_rights(method: StartMethod) -> Result<(), Error> {
     // SAFETY: the call takes a number.
     #[expect(unsafe_code)]
@@ -220,8 +200,11 @@ fn with_more_rights(method: StartMethod) -> Result<(), Error> {
         println!("nothing is checked: this needs root");
         return Ok(());
     }
-    let program = WithMoreRights::new();
-    let mut part = apart(&program.0, has_more_rights, method);
+    // A copy of the program that runs with another group's rights. A change of the group takes them away.
+    let program = Scratch::program(env::temp_dir(), "pool-more-rights", 0o755);
+    std::os::unix::fs::chown(program.path(), None, Some(4_000_000)).unwrap();
+    program.permit(0o2755);
+    let mut part = apart(program.path(), has_more_rights, method);
     as_a_user_of_its_own(&mut part);
     let output = part.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -234,7 +217,7 @@ fn with_more_rights(method: StartMethod) -> Result<(), Error> {
     nix::unistd::seteuid(nix::unistd::Uid::from_raw(user)).unwrap();
     let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC);
     nix::unistd::seteuid(nix::unistd::Uid::from_raw(0)).unwrap();
-    let text = started_as_a_worker(&program.0, pair.unwrap().0, as_a_user_of_its_own);
+    let text = started_as_a_worker(program.path(), pair.unwrap().0, as_a_user_of_its_own);
     assert!(text.contains("takes no orders"), "{text}");
     Ok(())
 }

@@ -2,8 +2,7 @@
 //! no other process.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::prctl::set_dumpable;
@@ -12,7 +11,7 @@ use pool::shared::{SharedArray, SharedCounter, SharedMutex, SharedValue};
 use pool::{Error, StartMethod, TaskError, TaskErrorKind, worker_init, worker_task};
 
 use crate::harness::{apart, cases};
-use crate::support::{as_a_user_of_its_own, assert_usable, builder, pool, task_error};
+use crate::support::{Scratch, as_a_user_of_its_own, assert_usable, builder, pool, task_error};
 
 cases! {
     Processes: given_up, shared_objects;
@@ -98,33 +97,15 @@ fn given_up_with_workers_at_work(method: StartMethod) -> Result<(), Error> {
 
 // ---- shared objects ----
 
-/// A copy of this program that others may run and not read; removed at the trial's end.
-struct Unreadable(PathBuf);
-
-impl Unreadable {
-    fn new() -> Self {
-        let name = format!("unreadable-{}", std::process::id());
-        let file = Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name));
-        fs::copy("/proc/self/exe", &file.0).unwrap();
-        fs::set_permissions(&file.0, fs::Permissions::from_mode(0o711)).unwrap();
-        file
-    }
-}
-
-impl Drop for Unreadable {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
 fn shared_objects(method: StartMethod) -> Result<(), Error> {
     let own = Path::new("/proc/self/exe");
     let mut undumpable = apart(own, shared_undumpable, method);
     as_a_user_of_its_own(&mut undumpable);
     let mut parts = vec![undumpable];
-    let unreadable = Unreadable::new();
+    // A copy of this program that others may run and not read.
+    let unreadable = Scratch::program(env!("CARGO_TARGET_TMPDIR"), "unreadable", 0o711);
     if geteuid().is_root() {
-        let mut of_unreadable = apart(&unreadable.0, shared_of_an_unreadable_file, method);
+        let mut of_unreadable = apart(unreadable.path(), shared_of_an_unreadable_file, method);
         as_a_user_of_its_own(&mut of_unreadable);
         parts.push(of_unreadable);
         parts.push(apart(own, shared_after_setuid, method));

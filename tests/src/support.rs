@@ -1,8 +1,10 @@
 //! Pools, events between processes, and checks of errors, for many topics.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::ops::Range;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,6 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::libc::O_NONBLOCK;
 use nix::sys::stat::Mode;
 use nix::unistd::{geteuid, mkfifo};
+use pool::indicatif::TermLike;
 use pool::{Error, StartMethod, TaskError, TaskErrorKind, WorkerPool, WorkerPoolBuilder, worker_task};
 
 /// Options of a pool with two workers.
@@ -204,6 +207,108 @@ pub fn as_a_user_of_its_own(program: &mut Command) {
     if geteuid().is_root() {
         let user = 1_000_000 + std::process::id();
         program.uid(user).gid(user);
+    }
+}
+
+/// A file of the trial's own, which is removed in the end.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// A name in this directory. There is no such file yet.
+    pub fn new(directory: impl AsRef<Path>, name: &str) -> Self {
+        let path = directory.as_ref().join(format!("{name}-{}", std::process::id()));
+        // A trial that was killed leaves its file, and its number may be reused.
+        let _ = fs::remove_file(&path);
+        Self(path)
+    }
+
+    /// A copy of this program with these permissions.
+    pub fn program(directory: impl AsRef<Path>, name: &str, mode: u32) -> Self {
+        let file = Self::new(directory, name);
+        fs::copy("/proc/self/exe", &file.0).expect("there is space for a copy of the program");
+        file.permit(mode);
+        file
+    }
+
+    /// Sets its permissions.
+    pub fn permit(&self, mode: u32) {
+        fs::set_permissions(&self.0, fs::Permissions::from_mode(mode)).expect("the file is this user's");
+    }
+
+    /// The name.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// An iterator over the second part that claims to have the length of the first.
+#[derive(Debug)]
+pub struct Promising(pub usize, pub Range<u64>);
+
+impl Iterator for Promising {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        self.1.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.0, Some(self.0))
+    }
+}
+
+/// A terminal that calls this when anything is drawn.
+pub struct OnDraw<F>(pub F);
+
+impl<F> fmt::Debug for OnDraw<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnDraw")
+    }
+}
+
+impl<F: Fn() + Send + Sync> TermLike for OnDraw<F> {
+    fn width(&self) -> u16 {
+        80
+    }
+
+    fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+        self.flush()
+    }
+
+    fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+        self.flush()
+    }
+
+    fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+        self.flush()
+    }
+
+    fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+        self.flush()
+    }
+
+    fn write_line(&self, _: &str) -> io::Result<()> {
+        self.flush()
+    }
+
+    fn write_str(&self, _: &str) -> io::Result<()> {
+        self.flush()
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.flush()
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        (self.0)();
+        Ok(())
     }
 }
 
