@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use pool::shared::SharedArray;
@@ -12,7 +13,8 @@ use crate::support::{assert_fails, assert_usable, builder, pool, ready, square, 
 
 cases! {
     All: wrong_limits;
-    Processes: leaks, within_the_limit, bursts, init_is_the_baseline, few_descriptors, same_descriptors, small_files;
+    Processes: leaks, within_the_limit, bursts, init_is_the_baseline, a_later_init_is_too, few_descriptors, same_descriptors,
+               small_files;
 }
 
 const MIB: u64 = 1 << 20;
@@ -109,6 +111,22 @@ fn init_is_the_baseline(method: StartMethod) -> Result<(), Error> {
         with_large_state::par_map(&pool, 0..1000)?.iter().map(|(process, _)| *process).collect();
     processes.dedup();
     assert_eq!(processes.len(), 1, "what init has made is not counted");
+    Ok(())
+}
+
+#[worker_init]
+fn slow_large_state() -> Vec<u8> {
+    let state = large_state();
+    std::thread::sleep(Duration::from_millis(100));
+    state
+}
+
+/// A worker that has a baseline already makes the state of another task.
+fn a_later_init_is_too(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(1).memory_limit(32 * MIB).build()?;
+    let (process, _) = leak::apply(&pool, 1)?;
+    let job = with_large_state::job(&pool).worker_init::<slow_large_state>();
+    assert_eq!(job.apply(0)?, (process, 1));
     Ok(())
 }
 

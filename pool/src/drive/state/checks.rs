@@ -23,10 +23,11 @@ impl State {
         }
         if let Some(limit) = self.workers.policy().memory_limit {
             let is_due = self.checks.is_memory_due(now);
-            let is_busy = |worker| self.supervisor.head(worker).is_some();
+            // What an init function makes is not counted.
+            let is_counted = |worker| !matches!(self.supervisor.head(worker), None | Some(Head::Init { .. }));
             let events = match is_due {
-                true => self.workers.over_limit(self.workers.ids(), limit, is_due, is_busy),
-                false => self.workers.over_limit(active.iter().copied(), limit, is_due, is_busy),
+                true => self.workers.over_limit(self.workers.ids(), limit, is_due, is_counted),
+                false => self.workers.over_limit(active.iter().copied(), limit, is_due, is_counted),
             };
             if !events.is_empty() {
                 self.note_folded();
