@@ -1,20 +1,24 @@
 //! Limits on what a worker uses: memory, and descriptors of the parent.
 
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use pool::shared::SharedArray;
-use pool::{Error, StartMethod, TaskErrorKind, worker_init, worker_task};
+use pool::{Error, StartMethod, TaskErrorKind, WorkerPool, worker_init, worker_task};
 
 use crate::harness::cases;
 use crate::support::{assert_fails, assert_usable, builder, pool, ready, square, squares, task_error};
 
 cases! {
     All: wrong_limits;
-    Processes: leaks, within_the_limit, bursts, init_is_the_baseline, a_later_init_is_too, few_descriptors, same_descriptors,
-               small_files;
+    Processes: leaks, within_the_limit, bursts, init_is_the_baseline, a_later_init_is_too, few_descriptors,
+               blinded_workers, a_blinded_parent, same_descriptors, small_files;
 }
 
 const MIB: u64 = 1 << 20;
@@ -149,6 +153,95 @@ fn few_descriptors(method: StartMethod) -> Result<(), Error> {
     }
     assert_usable(&pool(method)?);
     Ok(())
+}
+
+/// Asserts that this call's worker was killed because it held too much.
+#[track_caller]
+fn assert_out_of_memory<T: std::fmt::Debug>(result: Result<T, Error>) {
+    let error = task_error(result);
+    assert!(matches!(error.kind(), TaskErrorKind::Died(death) if death.out_of_memory()), "{error}");
+}
+
+/// Asserts that a worker of this pool that takes much memory is killed for that.
+#[track_caller]
+pub(super) fn assert_limited(pool: &WorkerPool) {
+    assert_out_of_memory(burst::apply(pool, (true, 1)));
+}
+
+/// The descriptors on which this process measures memory.
+fn meters() -> Vec<i32> {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let meters =
+        open.filter(|entry| std::fs::read_link(entry.path()).is_ok_and(|file| file.ends_with("statm")));
+    meters.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Puts a file in place of these descriptors.
+fn replace(numbers: &[i32], file: &File) {
+    for number in numbers {
+        // SAFETY: not sound for the pool, whose descriptor is replaced: this is the fault that is tested.
+        #[expect(unsafe_code)]
+        let replaced = unsafe { nix::libc::dup2(file.as_raw_fd(), *number) };
+        assert_eq!(replaced, *number);
+    }
+}
+
+/// A file that reads like the measure of a process that holds far too much.
+fn false_measure() -> File {
+    let file = File::from(memfd_create("pool tests", MFdFlags::MFD_CLOEXEC).unwrap());
+    file.write_all_at(b"900000000 800000000 0 0 0 0 0\n", 0).unwrap();
+    file
+}
+
+/// Loses its worker the descriptor with which that measures itself, and lets it open no other one. Returns the worker's
+/// number.
+#[worker_task]
+fn lose_the_meter(x: usize) -> u32 {
+    let meters = meters();
+    assert_eq!(meters.len(), 1, "{x}");
+    replace(&meters, &false_measure());
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
+    std::process::id()
+}
+
+/// A worker that can't measure itself any more is replaced after its task.
+fn blinded_workers(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(1).memory_limit(32 * MIB).build()?;
+    let mut processes = lose_the_meter::job(&pool).chunk_size(10).map(0..10)?;
+    processes.sort();
+    processes.dedup();
+    assert_eq!(processes.len(), 10, "one for each task");
+    assert_limited(&pool);
+    Ok(())
+}
+
+/// A program that closes the descriptor with which it measures a worker gets another one, and reads nothing from the
+/// file that has the number now.
+fn a_blinded_parent(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(1).memory_limit(32 * MIB).build()?;
+    let before = meters();
+    let (process, _) = leak::apply(&pool, 1)?;
+    let mut meters = meters();
+    meters.retain(|meter| !before.contains(meter));
+    assert_eq!(meters.len(), 1);
+    let file = false_measure();
+    replace(&meters, &file);
+    assert_eq!(linger::apply(&pool, ())?, process);
+    assert_limited(&pool);
+    drop(pool);
+    // Its number is still the program's.
+    let link = std::fs::read_link(format!("/proc/self/fd/{}", meters[0])).unwrap();
+    assert!(link.to_string_lossy().contains("pool tests"), "{link:?}");
+    nix::unistd::close(meters[0]).unwrap();
+    Ok(())
+}
+
+/// Takes long enough for a look at the memory of its worker, whose number it returns.
+#[worker_task]
+fn linger() -> u32 {
+    std::thread::sleep(Duration::from_millis(100));
+    std::process::id()
 }
 
 /// Runs it with this limit on the length of files.

@@ -5,18 +5,21 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_dumpable;
 use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
 use pool::shared::{SharedArray, SharedCounter, SharedMutex, SharedValue};
 use pool::{Error, StartMethod, TaskError, TaskErrorKind, worker_init, worker_task};
 
 use crate::harness::{apart, cases};
+use crate::limits;
 use crate::support::{Scratch, as_a_user_of_its_own, assert_usable, builder, pool, task_error};
 
 cases! {
-    Processes: given_up, shared_objects;
-    Apart: given_up_after_a_call, given_up_with_workers_at_work, shared_after_setuid, shared_undumpable,
-           shared_of_an_unreadable_file, shared_with_workers_of_another_user;
+    Processes: given_up, shared_objects, hidden_memory;
+    Apart: limited_out_of_sight, given_up_after_a_call, given_up_with_workers_at_work, shared_after_setuid,
+           shared_undumpable, shared_of_an_unreadable_file, shared_with_workers_of_another_user;
 }
 
 fn given_up(method: StartMethod) -> Result<(), Error> {
@@ -32,6 +35,37 @@ fn given_up(method: StartMethod) -> Result<(), Error> {
         let status = part.status().unwrap();
         assert!(status.success(), "{status}");
     }
+    Ok(())
+}
+
+/// Linux can hide processes from users who may not trace them, and a program that has given up privileges may not trace
+/// its own forks.
+fn hidden_memory(method: StartMethod) -> Result<(), Error> {
+    let none = None::<&str>;
+    let hide = || -> nix::Result<()> {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+        mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), Some("hidepid=2"))
+    };
+    if let Err(error) = hide() {
+        println!("nothing is checked: no /proc that hides processes can be mounted here: {error}");
+        return Ok(());
+    }
+    let status = apart(Path::new("/proc/self/exe"), limited_out_of_sight, method).status().unwrap();
+    assert!(status.success(), "{status}");
+    Ok(())
+}
+
+fn limited_out_of_sight(method: StartMethod) -> Result<(), Error> {
+    give_up();
+    let limited = builder(method).memory_limit(32 << 20).build()?;
+    if method == StartMethod::Fork {
+        let error = live::apply(&limited, false).unwrap_err().to_string();
+        assert!(error.contains("measuring its memory: ") && error.contains("/proc"), "{error}");
+    } else {
+        limits::assert_limited(&limited);
+    }
+    assert_usable(&pool(method)?);
     Ok(())
 }
 

@@ -211,8 +211,12 @@ impl Workers {
         let (lane, worker_side) = self.poller.waker().and_then(lane::open).map_err(failed)?;
         let (probes, ends) = observer.open_probes(self.are_processes).map_err(failed)?;
         let kit = WorkerKit::new(worker, self.cpus[worker].clone(), worker_side, ends);
+        if let Some(limit) = self.policy.memory_limit {
+            // Before the worker begins to measure itself.
+            lane.limit_memory(limit);
+        }
         self.starter.start(kit, &*self.poller)?;
-        Ok(WorkerHandle::new(lane, probes, self.policy.memory_limit))
+        Ok(WorkerHandle::new(lane, probes))
     }
 
     /// Takes the outcomes of starts that have just begun, as far as they are known at once. Returns an event for each.
@@ -273,8 +277,8 @@ impl Workers {
             Child::Thread(_) => None,
         };
         let watched = self.poller.watch(worker, pidfd, handle.probes().pipes());
-        watched.map_err(|error| Error::start(format!("worker {worker}"), error))?;
-        handle.attach(child, self.policy.memory_limit);
+        let attached = watched.and_then(|()| handle.attach(child, self.policy.memory_limit));
+        attached.map_err(|error| Error::start(format!("worker {worker}"), error))?;
         Ok(handle.pid())
     }
 
@@ -462,21 +466,26 @@ impl Workers {
     // ---- memory and statistics ----
 
     /// Events for those of these workers that hold too much memory. Workers measure this themselves between tasks. If
-    /// the check `is_due`, the parent also measures those in a task (`is_busy`).
+    /// the check `is_due`, the parent also measures those that run what `is_counted`. A worker that can't be measured
+    /// any more is replaced: another one can, or does not start, and the error says why.
     pub(super) fn over_limit(
-        &self,
+        &mut self,
         workers: impl Iterator<Item = WorkerId>,
         limit: u64,
         is_due: bool,
-        is_busy: impl Fn(WorkerId) -> bool,
+        is_counted: impl Fn(WorkerId) -> bool,
     ) -> Vec<Event> {
         let is_over = |worker: WorkerId| {
-            let handle = self.get(worker)?;
+            let handle = self.get_mut(worker)?;
             if handle.growth() > limit {
                 return Some(Event::OverSoftLimit { worker });
             }
-            let held = if is_due && is_busy(worker) { handle.growth_now() } else { 0 };
-            (held > limit.saturating_mul(2)).then_some(Event::OverHardLimit { worker, held, limit })
+            match if is_due && is_counted(worker) { handle.growth_now() } else { Some(0) } {
+                Some(held) => {
+                    (held > limit.saturating_mul(2)).then_some(Event::OverHardLimit { worker, held, limit })
+                }
+                None => Some(Event::OverSoftLimit { worker }),
+            }
         };
         workers.filter_map(is_over).collect()
     }

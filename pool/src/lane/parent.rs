@@ -316,7 +316,8 @@ impl ParentEnd {
         self.worker_control().baseline.load(Ordering::Relaxed)
     }
 
-    /// By how many bytes the worker says that it had grown since then after its last task.
+    /// By how many bytes the worker says that it had grown since then after its last task; the most there is if it
+    /// could not tell.
     pub(crate) fn growth(&self) -> u64 {
         self.worker_control().growth.load(Ordering::Relaxed)
     }

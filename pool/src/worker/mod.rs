@@ -63,6 +63,7 @@ impl Worker {
     pub(crate) fn run(self) -> Result<(), String> {
         let Self { mut lane, mut runner } = self;
         let mut answer = lane.responder();
+        runner.memory.open(&answer)?;
         let Ok(()) = answer.reply::<std::convert::Infallible>(reply::READY, reply::READY, |_| Ok(()));
         answer.notify();
         loop {

@@ -187,8 +187,9 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
     ///
     /// A worker that is over the limit between two tasks runs its exit function and is replaced. A worker that is over
     /// twice the limit in the middle of a task is killed, and the task fails: its worker died [out of
-    /// memory](crate::Death::out_of_memory). Only resident memory that the worker does not share counts. At least 1
-    /// byte; an error with [`StartMethod::Threads`], which share one memory.
+    /// memory](crate::Death::out_of_memory). Only resident memory that the worker does not share counts. A worker whose
+    /// memory can't be measured, as where `/proc` hides it, does not start. At least 1 byte; an error with
+    /// [`StartMethod::Threads`], which share one memory.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.memory_limit = Some(bytes);
         self

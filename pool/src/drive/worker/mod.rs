@@ -5,6 +5,7 @@ mod outbox;
 mod parts;
 mod replies;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::supervise::Cause;
 use crate::sys::clock::now_ns;
 use crate::sys::handle::Handle;
 use crate::sys::memory::{Killed, Meter};
+use crate::sys::named;
 use crate::wire::{ChunkHead, Failure, InitOrder};
 use crate::work::{FunctionRef, ProfileSpec};
 
@@ -65,10 +67,7 @@ pub(super) struct WorkerHandle {
 
 impl WorkerHandle {
     /// A worker that is about to start. Orders can be sent to it already.
-    pub(super) fn new(lane: ParentEnd, probes: Probes, memory_limit: Option<u64>) -> Self {
-        if let Some(limit) = memory_limit {
-            lane.limit_memory(limit);
-        }
+    pub(super) fn new(lane: ParentEnd, probes: Probes) -> Self {
         Self {
             lane,
             child: None,
@@ -92,14 +91,18 @@ impl WorkerHandle {
     }
 
     /// Gives it its process or thread.
-    pub(super) fn attach(&mut self, child: Child, memory_limit: Option<u64>) {
+    ///
+    /// # Errors
+    /// If its memory is limited and can't be measured.
+    pub(super) fn attach(&mut self, child: Child, memory_limit: Option<u64>) -> io::Result<()> {
         if let (Some(_), Child::Process(process)) = (memory_limit, &child) {
-            self.meter = Meter::of(process);
+            self.meter = Some(Meter::of(process).map_err(named("measuring its memory"))?);
         }
         self.child = Some(child);
         if self.is_killed {
             self.kill();
         }
+        Ok(())
     }
 
     /// Whether it has a process or a thread.
@@ -332,12 +335,18 @@ impl WorkerHandle {
         self.lane.growth()
     }
 
-    /// How many bytes more it holds now, in a task, than after its init; 0 if unknown.
-    pub(super) fn growth_now(&self) -> u64 {
-        match self.lane.baseline() {
-            0 => 0,
-            baseline => self.meter.as_ref().map_or(0, Meter::read).saturating_sub(baseline),
+    /// How many bytes more it holds now, in a task, than after its init; 0 before it has said what it held then.
+    /// Nothing if its memory can't be measured any more.
+    pub(super) fn growth_now(&mut self) -> Option<u64> {
+        let baseline = self.lane.baseline();
+        if baseline == 0 {
+            return Some(0);
         }
+        let held = self.meter.as_ref().and_then(Meter::read).or_else(|| {
+            self.meter = self.process().and_then(|process| Meter::of(process).ok());
+            self.meter.as_ref()?.read()
+        });
+        Some(held?.saturating_sub(baseline))
     }
 
     /// Removes and returns the failure that it has reported.

@@ -5,11 +5,12 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::sys::uio::pread;
 
 use super::fd::Guarded;
 use super::process::Process;
-use super::{named, read_text};
+use super::{named, read_text, retry};
 
 /// Measures how much memory a process holds.
 #[derive(Debug)]
@@ -21,9 +22,9 @@ impl Meter {
         Self::open("/proc/self/statm")
     }
 
-    /// For a child; none if /proc does not show it.
-    pub(crate) fn of(child: &Process) -> Option<Self> {
-        Self::open(&(child.directory()? + "/statm")).ok()
+    /// For a child.
+    pub(crate) fn of(child: &Process) -> io::Result<Self> {
+        Self::open(&(child.directory()? + "/statm"))
     }
 
     fn open(path: &str) -> io::Result<Self> {
@@ -31,16 +32,16 @@ impl Meter {
         Ok(Self(Guarded::new(file.into())?))
     }
 
-    /// Whether its descriptor is intact: user code may have closed it.
-    pub(crate) fn is_intact(&self) -> bool {
-        self.0.is_intact()
-    }
-
-    /// How many bytes of memory the process holds that belong to no file; 0 once it has ended.
-    pub(crate) fn read(&self) -> u64 {
+    /// How many bytes of memory the process holds that belong to no file; 0 once it has ended. Nothing if that can't be
+    /// told any more: user code may have closed the descriptor.
+    pub(crate) fn read(&self) -> Option<u64> {
+        let meter = self.0.intact().ok()?;
         let mut text = [0; 128];
-        let len = pread(&self.0, &mut text, 0).unwrap_or(0);
-        pages(&text[..len]).unwrap_or(0).saturating_mul(page_size())
+        match retry(|| pread(meter, &mut text, 0)) {
+            Ok(len) => Some(pages(&text[..len])?.saturating_mul(page_size())),
+            Err(Errno::ESRCH) => Some(0),
+            Err(_) => None,
+        }
     }
 }
 
@@ -289,13 +290,14 @@ mod tests {
             }
         });
         let meter = Meter::open(&format!("/proc/{}/statm", child.0)).unwrap();
-        let before = meter.read();
+        let held = || meter.read().unwrap();
+        let before = held();
         write(&send_go, &[1]).unwrap();
         read(&done, &mut [0]).unwrap();
-        let grown = meter.read().saturating_sub(before);
+        let grown = held().saturating_sub(before);
         assert!((LEN as u64 / 4 * 3..LEN as u64 / 4 * 5).contains(&grown), "{grown}");
-        assert!(before > 0 && Meter::own().unwrap().read() > 0);
+        assert!(before > 0 && Meter::own().unwrap().read() > Some(0));
         drop(child);
-        assert_eq!(meter.read(), 0, "it has ended");
+        assert_eq!(held(), 0, "it has ended");
     }
 }

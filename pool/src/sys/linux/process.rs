@@ -16,8 +16,8 @@ use super::handle::{ExitStatus, Handle, KILL_LIMIT, Usage, left, reap_left};
 use super::lifeline::{Lifeline, Tie};
 use super::memory::Killed;
 use super::pidfd::number_in;
-use super::read_text;
 use super::traced::Trap;
+use super::{named, read_text};
 
 /// How long to wait for the end of a process that was sent SIGKILL, if the pool can go on without it.
 const GIVE_UP: Duration = Duration::from_secs(1);
@@ -99,15 +99,18 @@ impl Process {
     /// Whether it sleeps in the kernel: it is neither running, nor waiting for a core, nor stopped.
     pub(crate) fn sleeps(&self) -> bool {
         // proc_pid_stat(5): the state follows the name, which is in parentheses and may contain anything.
-        let stat = self.directory().and_then(|dir| read_text(dir + "/stat").ok()).unwrap_or_default();
+        let stat = self.directory().and_then(|dir| read_text(dir + "/stat")).unwrap_or_default();
         stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('S'))
     }
 
     /// Its directory in /proc. The /proc that is mounted here may be that of another namespace, with other process IDs;
     /// the pidfd tells the ID that the process has there.
-    pub(crate) fn directory(&self) -> Option<String> {
-        let info = read_text(format!("/proc/self/fdinfo/{}", self.pidfd().as_raw_fd())).ok()?;
-        number_in(&info).map(|number| format!("/proc/{number}"))
+    pub(crate) fn directory(&self) -> io::Result<String> {
+        let pidfd = self.handle.pidfd.intact()?.as_fd();
+        let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+        let number = number_in(&read_text(&path).map_err(named(&path))?);
+        let number = number.ok_or_else(|| io::Error::other("the /proc that is mounted does not show it"))?;
+        Ok(format!("/proc/{number}"))
     }
 
     /// Sends SIGKILL to the process and its group. If that is refused, as happens to a process that has given up its
@@ -146,8 +149,8 @@ impl Process {
             let ended = self.handle.wait_and_see(libc::WNOWAIT, &mut usage);
             if matches!(ended, Ok(Some(status)) if status.signal() == Some(libc::SIGKILL)) {
                 // /proc shows this until the process is reaped.
-                let groups = self.directory().and_then(|dir| read_text(dir + "/cgroup").ok());
-                self.killed_as = groups.map(|groups| Killed { groups, peak: usage.peak });
+                let groups = self.directory().and_then(|dir| read_text(dir + "/cgroup"));
+                self.killed_as = groups.ok().map(|groups| Killed { groups, peak: usage.peak });
             }
             self.status = self.handle.take_status(&ended).map(|status| match (status, self.trapped_by) {
                 (ExitStatus::Signaled { signal: libc::SIGKILL, core_dumped }, Some(trap)) => {
