@@ -62,9 +62,10 @@ use kind::Kind;
 ///
 /// # Tasks that can fail
 ///
-/// `#[worker_task(fallible)]` on a function that returns a `Result<T, E>`, under whatever name: the task's output is the
-/// `T`, and an `Err` is the failure of that task, `TaskErrorKind::Failed`. It keeps the error's message and those of its
-/// sources as text, so `E` needs `Display`, and no serde. Without the option a `Result` is a value like any other.
+/// `#[worker_task(fallible)]` goes on a function that returns a `Result<T, E>`, under whatever name. The task's output
+/// is the `T`, and an `Err` is the failure of that task, `TaskErrorKind::Failed`. It keeps the error's message and
+/// those of its sources as text, so `E` needs `Display`, and no serde. Without the option a `Result` is a value like
+/// any other.
 ///
 /// # Options
 ///

@@ -180,8 +180,8 @@ impl TaskError {
     }
 
     /// The elements of the chunk that the task left torn: it worked on the chunk [in place](crate::Job::chunks_mut),
-    /// and panicked, failed, died, was timed out or was cancelled. Each element may be as it was, as it should be, or something
-    /// in between.
+    /// and panicked, failed, died, was timed out or was cancelled. Each element may be as it was, as it should be, or
+    /// something in between.
     #[must_use]
     pub fn torn(&self) -> Option<Range<usize>> {
         let tears = |kind: &TaskErrorKind| {
@@ -349,8 +349,8 @@ pub enum TaskErrorKind {
     Init(Box<TaskErrorKind>),
     /// The worker's exit function failed.
     Exit(Box<TaskErrorKind>),
-    /// A function returned this error: a task that is [`fallible`](crate::worker_task#tasks-that-can-fail), or an init or
-    /// exit function.
+    /// A function returned this error: a task that is [`fallible`](crate::worker_task#tasks-that-can-fail), or an init
+    /// or exit function.
     Failed(ReturnedError),
     /// The call was cancelled before the task had an outcome. Only calls that work on an array in place report this for
     /// each task ([`Job::chunks_mut_outcomes`](crate::Job::chunks_mut_outcomes)), because the array outlives the call.

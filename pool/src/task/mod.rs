@@ -68,8 +68,8 @@ impl<'a, T: Argument<'a>> ViewArgument<'a> for T {}
     message = "`{Self}` cannot cross from a worker",
     label = "this result is not serializable",
     note = "derive both serde traits: `#[derive(serde::Serialize, serde::Deserialize)]`, and borrow nothing",
-    note = "an error without them (`std::io::Error`, `anyhow::Error`, `Box<dyn Error>`) crosses as text where it is the \
-            failure of the task: `#[worker_task(fallible)]`"
+    note = "an error without them (`std::io::Error`, `anyhow::Error`, `Box<dyn Error>`) crosses as text where it is \
+            the failure of the task: `#[worker_task(fallible)]`"
 )]
 // The serde traits are not supertraits: the compiler would report each missing one separately.
 pub trait Output: Send + Sized + 'static {

@@ -45,8 +45,8 @@ pub(crate) type RunChunk = fn(TaskEnv<'_>, ChunkHead, Items<'_>, &mut Responder<
 pub(crate) type FoldChunk =
     fn(TaskEnv<'_>, ChunkHead, Items<'_>, &(dyn Any + Send + Sync), &mut Responder<'_>);
 
-/// Calls a task that makes one result of two; `None` if the task is not such a function. The failure is in a box so that
-/// a number comes back in registers.
+/// Calls a task that makes one result of two; `None` if the task is not such a function. The failure is in a box so
+/// that a number comes back in registers.
 pub(crate) struct Reducer<R>(pub(super) Option<fn(WorkerId, &SharedAny, R, R) -> Result<R, Box<Failure>>>);
 
 /// The parts of a worker that every chunk uses.
