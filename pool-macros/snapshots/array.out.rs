@@ -39,12 +39,14 @@ const _: () = {
             ::pool::__private::ChunkItem::encode(item, out)
         }
         #[inline]
-        fn decode<'item>(
+        fn decode<__Returned>(
             codec: ::pool::__private::Codec,
-            bytes: &'item [u8],
-        ) -> ::core::result::Result<Self::Item<'item>, ::std::string::String> {
+            bytes: &[u8],
+            then: impl ::core::ops::FnOnce(Self::Item<'_>) -> __Returned,
+        ) -> ::core::result::Result<__Returned, ::std::string::String> {
             let _ = codec;
-            ::pool::__private::ChunkItem::decode(bytes)
+            let chunk = ::pool::__private::ChunkItem::decode(bytes)?;
+            ::core::result::Result::Ok(then(chunk))
         }
         #[inline]
         fn call(
@@ -79,7 +81,12 @@ const _: () = {
     {
         #[deny(elided_lifetimes_in_paths)]
         #[allow(clippy::too_many_arguments)]
-        fn arguments<'item>() {}
+        fn arguments<'item>() {
+            use ::pool::__private::{
+                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
+                ProbeFallback as _,
+            };
+        }
     }
     ::pool::__private::array_calls!(halve arrays);
 };

@@ -46,44 +46,41 @@ const _: () = {
             item: &Self::Item<'item>,
             out: &mut impl parallel::__private::ItemWriter,
         ) -> ::core::result::Result<(), ::std::string::String> {
-            use parallel::__private::ProbeFallback as _;
-            if parallel::__private::joins_parts(codec) {
-                parallel::__private::Probe::<&'item str>::encode(codec, &item.0, out)?;
-                parallel::__private::Probe::<
-                    (usize, usize),
-                >::encode(codec, &item.1, out)?;
-                parallel::__private::Probe::<
-                    Cow<'item, [&'item str]>,
-                >::encode(codec, &item.2, out)?;
-                return ::core::result::Result::Ok(());
-            }
-            parallel::__private::Probe::<Self::Item<'item>>::encode(codec, item, out)
+            use parallel::__private::{
+                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
+                ProbeFallback as _,
+            };
+            (&&&&parallel::__private::Reference::<'item, str>::ASKED)
+                .encode(codec, &item.0, out)?;
+            parallel::__private::Probe::<(usize, usize)>::encode(codec, &item.1, out)?;
+            parallel::__private::Probe::<
+                Cow<'item, [&'item str]>,
+            >::encode(codec, &item.2, out)?;
+            ::core::result::Result::Ok(())
         }
         #[inline]
-        fn decode<'item>(
+        fn decode<__Returned>(
             codec: parallel::__private::Codec,
-            bytes: &'item [u8],
-        ) -> ::core::result::Result<Self::Item<'item>, ::std::string::String> {
-            use parallel::__private::ProbeFallback as _;
+            bytes: &[u8],
+            then: impl ::core::ops::FnOnce(Self::Item<'_>) -> __Returned,
+        ) -> ::core::result::Result<__Returned, ::std::string::String> {
+            use parallel::__private::{
+                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
+                ProbeFallback as _,
+            };
             let mut rest = bytes;
-            if parallel::__private::joins_parts(codec) {
-                let item = (
-                    parallel::__private::Probe::<&'item str>::decode(codec, &mut rest)?,
-                    parallel::__private::Probe::<
-                        (usize, usize),
-                    >::decode(codec, &mut rest)?,
-                    parallel::__private::Probe::<
-                        Cow<'item, [&'item str]>,
-                    >::decode(codec, &mut rest)?,
-                );
-                parallel::__private::all_read(rest)?;
-                return ::core::result::Result::Ok(item);
-            }
-            let item = parallel::__private::Probe::<
-                Self::Item<'item>,
+            let part0 = (&&&&parallel::__private::Reference::<'_, str>::ASKED)
+                .decode(codec, &mut rest)?;
+            let part1 = parallel::__private::Probe::<
+                (usize, usize),
+            >::decode(codec, &mut rest)?;
+            let part2 = parallel::__private::Probe::<
+                Cow<'_, [&'_ str]>,
             >::decode(codec, &mut rest)?;
             parallel::__private::all_read(rest)?;
-            ::core::result::Result::Ok(item)
+            ::core::result::Result::Ok(
+                then((<_ as ::core::borrow::Borrow<str>>::borrow(&part0), part1, part2)),
+            )
         }
         #[inline]
         fn call(
@@ -121,7 +118,11 @@ const _: () = {
             _: (usize, usize),
             _: Cow<'item, [&'item str]>,
         ) {
-            parallel::__private::borrowed_argument::<&'item str>();
+            use parallel::__private::{
+                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
+                ProbeFallback as _,
+            };
+            (&&&&parallel::__private::Reference::<'item, str>::ASKED).check();
             parallel::__private::argument::<(usize, usize)>();
             parallel::__private::argument::<Cow<'item, [&'item str]>>();
         }

@@ -38,13 +38,15 @@ const _: () = {
             ::pool::__private::Elements::<f32>::encode(item, out)
         }
         #[inline]
-        fn decode<'item>(
+        fn decode<__Returned>(
             codec: ::pool::__private::Codec,
-            bytes: &'item [u8],
-        ) -> ::core::result::Result<Self::Item<'item>, ::std::string::String> {
+            bytes: &[u8],
+            then: impl ::core::ops::FnOnce(Self::Item<'_>) -> __Returned,
+        ) -> ::core::result::Result<__Returned, ::std::string::String> {
             use ::pool::__private::ElementsFallback as _;
             let _ = codec;
-            ::pool::__private::Elements::<f32>::decode(bytes)
+            let chunk = ::pool::__private::Elements::<f32>::decode(bytes)?;
+            ::core::result::Result::Ok(then(chunk))
         }
         #[inline]
         fn call(
@@ -92,6 +94,10 @@ const _: () = {
         #[deny(elided_lifetimes_in_paths)]
         #[allow(clippy::too_many_arguments)]
         fn arguments<'item>() {
+            use ::pool::__private::{
+                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
+                ProbeFallback as _,
+            };
             ::pool::__private::element::<f32>();
         }
     }

@@ -40,10 +40,11 @@ const _: () = {
         ) -> ::core::result::Result<(), ::std::string::String> {
             loop {}
         }
-        fn decode(
+        fn decode<__Returned>(
             _: ::pool::__private::Codec,
             _: &[u8],
-        ) -> ::core::result::Result<Self::Item<'_>, ::std::string::String> {
+            _: impl ::core::ops::FnOnce(Self::Item<'_>) -> __Returned,
+        ) -> ::core::result::Result<__Returned, ::std::string::String> {
             loop {}
         }
         fn call(

@@ -45,21 +45,31 @@ const _: () = {
             item: &Self::Item<'item>,
             out: &mut impl ::pool::__private::ItemWriter,
         ) -> ::core::result::Result<(), ::std::string::String> {
-            use ::pool::__private::ProbeFallback as _;
-            ::pool::__private::Probe::<Self::Item<'item>>::encode(codec, item, out)
+            use ::pool::__private::{
+                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
+                ProbeFallback as _,
+            };
+            (&&&&::pool::__private::Reference::<'item, str>::ASKED)
+                .encode(codec, item, out)?;
+            ::core::result::Result::Ok(())
         }
         #[inline]
-        fn decode<'item>(
+        fn decode<__Returned>(
             codec: ::pool::__private::Codec,
-            bytes: &'item [u8],
-        ) -> ::core::result::Result<Self::Item<'item>, ::std::string::String> {
-            use ::pool::__private::ProbeFallback as _;
+            bytes: &[u8],
+            then: impl ::core::ops::FnOnce(Self::Item<'_>) -> __Returned,
+        ) -> ::core::result::Result<__Returned, ::std::string::String> {
+            use ::pool::__private::{
+                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
+                ProbeFallback as _,
+            };
             let mut rest = bytes;
-            let item = ::pool::__private::Probe::<
-                Self::Item<'item>,
-            >::decode(codec, &mut rest)?;
+            let part0 = (&&&&::pool::__private::Reference::<'_, str>::ASKED)
+                .decode(codec, &mut rest)?;
             ::pool::__private::all_read(rest)?;
-            ::core::result::Result::Ok(item)
+            ::core::result::Result::Ok(
+                then(<_ as ::core::borrow::Borrow<str>>::borrow(&part0)),
+            )
         }
         #[inline]
         fn call(
@@ -109,7 +119,11 @@ const _: () = {
         #[deny(elided_lifetimes_in_paths)]
         #[allow(clippy::too_many_arguments)]
         fn arguments<'item>(_: &'item str) {
-            ::pool::__private::borrowed_argument::<&'item str>();
+            use ::pool::__private::{
+                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
+                ProbeFallback as _,
+            };
+            (&&&&::pool::__private::Reference::<'item, str>::ASKED).check();
         }
     }
     ::pool::__private::task_calls!(predict);

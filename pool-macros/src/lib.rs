@@ -46,8 +46,13 @@ use kind::Kind;
 ///
 /// The parameters are the item: the value of a single parameter, the tuple of several, `()` for none. Their types must
 /// be `Serialize` and `Deserialize`, and may borrow data that is decoded in place: `&str`, `&[u8]`, `Cow<'_, str>`. The
-/// result's type must be `Serialize` and `DeserializeOwned`. These attributes mark parameters that are special, each at
-/// most one:
+/// result's type must be `Serialize` and `DeserializeOwned`.
+///
+/// A parameter may be a reference to any such type: `config: &Config`, `rows: &Vec<f64>`, `rows: &[f64]`. The caller
+/// passes references, nothing is cloned, and the worker lends the function what it decodes for the time of the call:
+/// `&str`, `&[u8]` and `&Path` in place, anything else as a value that it makes.
+///
+/// These attributes mark parameters that are special, each at most one:
 ///
 /// | parameter | is |
 /// |---|---|

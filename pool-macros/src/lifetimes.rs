@@ -13,14 +13,23 @@ use crate::params::is_view;
 
 /// The type with `'item` in place of every lifetime that the call decides: the elided ones and the function's own.
 /// `'static` stays.
-pub(crate) fn for_one_item(mut ty: Type) -> Type {
-    ForOneItem.visit_type_mut(&mut ty);
+pub(crate) fn for_one_item(ty: Type) -> Type {
+    with_lifetime("'item", ty)
+}
+
+/// The same with `'_`, for an expression, where the compiler finds the lifetimes.
+pub(crate) fn inferred(ty: Type) -> Type {
+    with_lifetime("'_", ty)
+}
+
+fn with_lifetime(lifetime: &'static str, mut ty: Type) -> Type {
+    WithLifetime(lifetime).visit_type_mut(&mut ty);
     ty
 }
 
-struct ForOneItem;
+struct WithLifetime(&'static str);
 
-impl VisitMut for ForOneItem {
+impl VisitMut for WithLifetime {
     fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
         let ampersand = reference.and_token.span();
         reference.lifetime.get_or_insert_with(|| Lifetime::new("'_", ampersand));
@@ -29,7 +38,7 @@ impl VisitMut for ForOneItem {
 
     fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
         if lifetime.ident != "static" {
-            *lifetime = Lifetime::new("'item", lifetime.span());
+            *lifetime = Lifetime::new(self.0, lifetime.span());
         }
     }
 

@@ -6,7 +6,7 @@ use syn::{Attribute, FnArg, Ident, PatType, Signature, Type, TypeReference};
 
 use crate::errors::Errors;
 use crate::kind::Kind;
-use crate::lifetimes::{borrow_in, hidden_lifetime};
+use crate::lifetimes::{borrow_in, hidden_lifetime, static_reference_in};
 
 /// The maximum number of parameters that are items: serde supports tuples of this length.
 const MOST_ITEMS: usize = 16;
@@ -206,9 +206,9 @@ fn item(kind: Kind, param: &PatType, errors: &mut Errors) -> Option<Param> {
             );
             None
         }
-        Type::Reference(TypeReference { lifetime: Some(lifetime), .. }) if lifetime.ident == "static" => {
+        ty if static_reference_in(ty).is_some() => {
             errors.at(
-                &param.ty,
+                ty,
                 "an argument lives as long as its call, it cannot be `'static`\n= help: leave the lifetime out, \
                  or take the value owned",
             );

@@ -139,6 +139,33 @@ pub use options::{CpuIds, StartMethod};
 /// }
 /// ```
 ///
+/// A task that takes references. What all items have in common may also be the pool's shared value, which crosses once:
+///
+/// ```
+/// use pool::{WorkerPool, worker_task};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Config {
+///     factor: f64,
+/// }
+///
+/// #[worker_task]
+/// fn scale(config: &Config, rows: &[f64]) -> f64 {
+///     rows.iter().sum::<f64>() * config.factor
+/// }
+///
+/// #[pool::main]
+/// fn main() -> Result<(), pool::Error> {
+///     let pool = WorkerPool::new(2)?;
+///     let config = Config { factor: 2.0 };
+///     let table = vec![vec![1.0, 2.0], vec![3.0]];
+///     let scaled = scale::par_map(&pool, table.iter().map(|rows| (&config, &**rows)))?;
+///     assert_eq!(scaled, [6.0, 6.0]);
+///     Ok(())
+/// }
+/// ```
+///
 /// A task that can fail:
 ///
 /// ```

@@ -3,7 +3,7 @@
 pub use linkme;
 pub use std::vec::Vec;
 
-pub use crate::codec::{Codec, ItemWriter, all_read, joins_parts};
+pub use crate::codec::{Codec, ItemWriter, all_read};
 pub use crate::error::returned::{Asked, NoSources, OwnSources, ReturnedError, SourcesOfTarget};
 pub use crate::task::chunk::{
     ArrayParam, Chunk, ChunkItem, ChunkMut, Elements, ElementsFallback, Lend, element,
@@ -11,9 +11,10 @@ pub use crate::task::chunk::{
 pub use crate::task::registry::POOL_REGISTRY_0_1;
 pub use crate::task::{
     Argument, BorrowedArgument, ByDefault, DecodeShared, Entry, ExitContext, ExitOf, Fallible, InitContext,
-    InitOf, Lends, Named, NoExit, NoShared, Output, Package, Pair, PairFallback, PairProbe, Probe,
-    ProbeFallback, Public, ReadyFor, Reduces, Registered, RunsOn, SharedAny, Task, TaskContext, ViewArgument,
-    WorkerExit, WorkerId, WorkerInit, argument, borrowed_argument, exit_of, init_of, public, view_argument,
+    InitOf, Lends, LentByOwner, LentByValue, LentInPlace, Named, NoExit, NoShared, NotLent, Output, Package,
+    Pair, PairFallback, PairProbe, Probe, ProbeFallback, Public, ReadyFor, Reduces, Reference, Registered,
+    RunsOn, SharedAny, Task, TaskContext, ViewArgument, WorkerExit, WorkerId, WorkerInit, argument,
+    borrowed_argument, exit_of, init_of, public, view_argument,
 };
 pub use crate::text::told;
 #[cfg(feature = "ndarray")]

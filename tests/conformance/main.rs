@@ -32,6 +32,7 @@ mod max_queue;
 mod payloads;
 mod reduce;
 mod reduce_failures;
+mod references;
 mod spare_memory;
 mod stream_waits;
 mod streams;
@@ -91,6 +92,7 @@ const TOPICS: &[&[harness::Case]] = &[
     payloads::CASES,
     reduce::CASES,
     reduce_failures::CASES,
+    references::CASES,
     spare_memory::CASES,
     codecs::CASES,
     untrusted_values::CASES,

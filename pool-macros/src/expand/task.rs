@@ -1,12 +1,12 @@
 //! The expansion of `#[worker_task]`.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Ident, Path, Type};
+use syn::{Ident, Path, Type, TypeReference};
 
 use super::{cx, item, stub_of_any};
-use crate::lifetimes::for_one_item;
+use crate::lifetimes::{for_one_item, inferred};
 use crate::model::Annotated;
 use crate::params::{Chunk, is_view};
 
@@ -50,10 +50,8 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
     let init_type = quote_spanned!(place(&options.init)=> type Init = #init;);
     let exit_type = quote_spanned!(place(&options.exit)=> type Exit = #exit;);
     // Each parameter is checked on its own, so that the compiler points to the guilty one.
-    let arguments_cross = items.iter().map(|item| {
-        let check = check_of(item);
-        quote_spanned!(item.span()=> #private::#check::<#item>();)
-    });
+    let arguments_cross = items.iter().map(|item| check(item, private));
+    let uses = uses(private);
     let elements = params.chunk().and_then(|chunk| match chunk {
         Chunk::Slice { element, .. } => Some(element),
         Chunk::Array { .. } => None,
@@ -88,10 +86,11 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
                 #encode
             }
             #[inline]
-            fn decode<'item>(
+            fn decode<__Returned>(
                 codec: #private::Codec,
-                bytes: &'item [u8],
-            ) -> ::core::result::Result<Self::Item<'item>, ::std::string::String> {
+                bytes: &[u8],
+                then: impl ::core::ops::FnOnce(Self::Item<'_>) -> __Returned,
+            ) -> ::core::result::Result<__Returned, ::std::string::String> {
                 #decode
             }
             #[inline]
@@ -112,6 +111,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
             #[deny(elided_lifetimes_in_paths)]
             #[allow(clippy::too_many_arguments)]
             fn arguments<'item>(#(_: #items),*) {
+                #uses
                 #(#arguments_cross)*
                 #(#elements_cross)*
             }
@@ -137,26 +137,39 @@ impl Carried {
             [one] => one.into_token_stream(),
             several => quote_spanned!(list=> (#(#several),*)),
         };
-        // Each of several parts on its own.
-        let (encode_parts, decode_parts) = if let [] | [_] = items {
-            Default::default()
-        } else {
-            let parts = (0..items.len()).map(syn::Index::from);
-            let encode = quote! {
-                if #private::joins_parts(codec) {
-                    #(#private::Probe::<#items>::encode(codec, &item.#parts, out)?;)*
-                    return ::core::result::Result::Ok(());
-                }
-            };
-            let decode = quote! {
-                if #private::joins_parts(codec) {
-                    let item = (#(#private::Probe::<#items>::decode(codec, &mut rest)?),*);
-                    #private::all_read(rest)?;
-                    return ::core::result::Result::Ok(item);
-                }
-            };
-            (encode, decode)
+        // Each of several parts goes on its own, in the fastest way for its type.
+        let places: Vec<_> = match items {
+            [_] => vec![quote!(item)],
+            several => (0..several.len()).map(syn::Index::from).map(|part| quote!(&item.#part)).collect(),
         };
+        let names: Vec<_> = (0..items.len()).map(|part| format_ident!("part{part}")).collect();
+        let encode = items.iter().zip(&places).map(|(item, place)| match item {
+            Type::Reference(reference) => {
+                let asked = asked(reference, private);
+                quote!(#asked.encode(codec, #place, out)?;)
+            }
+            _ => quote!(#private::Probe::<#item>::encode(codec, #place, out)?;),
+        });
+        let decode = items.iter().cloned().map(inferred).zip(&names).map(|(item, name)| match &item {
+            Type::Reference(reference) => {
+                let asked = asked(reference, private);
+                quote!(let #name = #asked.decode(codec, &mut rest)?;)
+            }
+            _ => quote!(let #name = #private::Probe::<#item>::decode(codec, &mut rest)?;),
+        });
+        let lent = items.iter().cloned().map(inferred).zip(&names).map(|(item, name)| match &item {
+            Type::Reference(TypeReference { elem, .. }) => {
+                quote!(<_ as ::core::borrow::Borrow<#elem>>::borrow(&#name))
+            }
+            _ => name.into_token_stream(),
+        });
+        let lent = match items {
+            [] => quote!(()),
+            [_] => quote!(#(#lent)*),
+            _ => quote!((#(#lent),*)),
+        };
+        let (encode, decode) = (quote!(#(#encode)*), quote!(#(#decode)*));
+        let uses = uses(private);
         Self {
             item,
             debug: quote!({
@@ -169,17 +182,16 @@ impl Carried {
                 }
             }),
             encode: quote! {
-                use #private::ProbeFallback as _;
-                #encode_parts
-                #private::Probe::<Self::Item<'item>>::encode(codec, item, out)
+                #uses
+                #encode
+                ::core::result::Result::Ok(())
             },
             decode: quote! {
-                use #private::ProbeFallback as _;
+                #uses
                 let mut rest = bytes;
-                #decode_parts
-                let item = #private::Probe::<Self::Item<'item>>::decode(codec, &mut rest)?;
+                #decode
                 #private::all_read(rest)?;
-                ::core::result::Result::Ok(item)
+                ::core::result::Result::Ok(then(#lent))
             },
             calls: quote!(#private::task_calls!(#name);),
         }
@@ -207,7 +219,8 @@ impl Carried {
             decode: quote! {
                 use #private::ElementsFallback as _;
                 let _ = codec;
-                #private::Elements::<#element>::decode(bytes)
+                let chunk = #private::Elements::<#element>::decode(bytes)?;
+                ::core::result::Result::Ok(then(chunk))
             },
             calls: quote!(#private::chunk_calls!(#name #kind #element);),
         }
@@ -226,7 +239,8 @@ impl Carried {
             },
             decode: quote! {
                 let _ = codec;
-                #private::ChunkItem::decode(bytes)
+                let chunk = #private::ChunkItem::decode(bytes)?;
+                ::core::result::Result::Ok(then(chunk))
             },
             calls: quote!(#private::array_calls!(#name #kind);),
         }
@@ -249,16 +263,29 @@ fn item_span(items: &[Type], list: Span) -> Span {
     if let [one] = items { one.span() } else { list }
 }
 
-/// The function that asks a parameter's type to be an argument, with notes that fit the form of the type.
-fn check_of(item: &Type) -> Ident {
-    let check = match item {
-        Type::Reference(_) => "borrowed_argument",
-        Type::Path(path) if path.path.segments.last().is_some_and(|last| is_view(&last.ident)) => {
-            "view_argument"
+/// The check that a parameter's type can cross to a worker, with notes that fit the form of the type.
+fn check(item: &Type, private: &TokenStream) -> TokenStream {
+    match item {
+        Type::Reference(reference) => {
+            let asked = asked(reference, private);
+            quote_spanned!(item.span()=> #private::borrowed_argument::<#item, _>(#asked.answer());)
         }
-        _ => "argument",
-    };
-    Ident::new(check, Span::call_site())
+        Type::Path(path) if path.path.segments.last().is_some_and(|last| is_view(&last.ident)) => {
+            quote_spanned!(item.span()=> #private::view_argument::<#item>();)
+        }
+        _ => quote_spanned!(item.span()=> #private::argument::<#item>();),
+    }
+}
+
+/// The value that knows how a reference travels. The number of `&` is that of the traits that may know it.
+fn asked(reference: &TypeReference, private: &TokenStream) -> TokenStream {
+    let TypeReference { lifetime, elem, .. } = reference;
+    quote!((&&&&#private::Reference::<#lifetime, #elem>::ASKED))
+}
+
+/// Imports the traits by which parts of an item are encoded and decoded.
+fn uses(private: &TokenStream) -> TokenStream {
+    quote!(use #private::{LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _, ProbeFallback as _};)
 }
 
 /// The stub for a task that has errors, so that its calls raise no others.
@@ -294,10 +321,11 @@ pub(crate) fn stub(
             ) -> ::core::result::Result<(), ::std::string::String> {
                 loop {}
             }
-            fn decode(
+            fn decode<__Returned>(
                 _: #private::Codec,
                 _: &[u8],
-            ) -> ::core::result::Result<Self::Item<'_>, ::std::string::String> {
+                _: impl ::core::ops::FnOnce(Self::Item<'_>) -> __Returned,
+            ) -> ::core::result::Result<__Returned, ::std::string::String> {
                 loop {}
             }
             fn call(

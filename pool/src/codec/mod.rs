@@ -299,14 +299,6 @@ fn expected(visitor: &dyn Expected) -> String {
     visitor.to_string()
 }
 
-/// Whether a tuple's encoding is that of its parts, one after the other. If so, each part is encoded on its own, in the
-/// fastest way for its type.
-#[inline]
-#[must_use]
-pub fn joins_parts(codec: Codec) -> bool {
-    codec.name() != MESSAGEPACK
-}
-
 /// An error if bytes are left over after a value.
 #[inline]
 pub fn all_read(rest: &[u8]) -> Result<(), String> {

@@ -76,8 +76,8 @@ impl<T: Task> Task for FoldedTask<T> {
         T::encode(codec, item, out)
     }
 
-    fn decode(codec: Codec, bytes: &[u8]) -> Result<T::Item<'_>, String> {
-        T::decode(codec, bytes)
+    fn decode<R>(codec: Codec, bytes: &[u8], then: impl FnOnce(T::Item<'_>) -> R) -> Result<R, String> {
+        T::decode(codec, bytes, then)
     }
 
     fn call(_: TaskContext<'_, Self>, _: T::Item<'_>) -> Result<Folded, Infallible> {
@@ -136,7 +136,7 @@ impl<G: Task> Task for ValuesOf<G> {
         })
     }
 
-    fn decode(_: Codec, _: &[u8]) -> Result<Values<'_>, String> {
+    fn decode<R>(_: Codec, _: &[u8], _: impl FnOnce(Values<'_>) -> R) -> Result<R, String> {
         Err("encoded values are not shown".into())
     }
 

@@ -7,6 +7,7 @@ mod entry;
 mod fallible;
 pub(crate) mod fold;
 mod probe;
+mod reference;
 pub(crate) mod registry;
 pub(crate) mod run;
 pub(crate) mod seed;
@@ -27,6 +28,9 @@ pub use entry::{DecodeShared, Entry, Package, Registered};
 pub use fallible::Fallible;
 pub use fold::Reduces;
 pub use probe::{PairFallback, PairProbe, Probe, ProbeFallback};
+pub use reference::{
+    BorrowedArgument, LentByOwner, LentByValue, LentInPlace, NotLent, Reference, borrowed_argument,
+};
 pub use run::glue::SharedAny;
 
 /// A value that can be an argument: a worker decodes it in place from its lane.
@@ -35,22 +39,12 @@ pub use run::glue::SharedAny;
     label = "this argument is not serializable",
     note = "derive both serde traits: `#[derive(serde::Serialize, serde::Deserialize)]`",
     note = "an argument may borrow what is decoded in place: `&str`, `&[u8]`, any `T: Deserialize<'a>`",
-    note = "other references are injected: `#[shared] s: &T`, `#[state] s: &mut T`"
+    note = "a reference that is itself a parameter may be any `&T` with both serde traits, or is injected: \
+            `#[shared] s: &T`, `#[state] s: &mut T`"
 )]
 pub trait Argument<'a>: Serialize + Deserialize<'a> + Send {}
 #[diagnostic::do_not_recommend]
 impl<'a, T: Serialize + Deserialize<'a> + Send> Argument<'a> for T {}
-
-/// [`Argument`] for a parameter that is a reference, with an error message of its own.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot cross to a worker",
-    label = "a worker can borrow only what it decodes in place: `&str`, `&[u8]`",
-    note = "take the value itself, without the `&`",
-    note = "or mark what is injected: `#[shared] s: &T`, `#[state] s: &mut T`, `#[chunk] rows: &[T]`"
-)]
-pub trait BorrowedArgument<'a>: Argument<'a> {}
-#[diagnostic::do_not_recommend]
-impl<'a, T: Argument<'a>> BorrowedArgument<'a> for T {}
 
 /// [`Argument`] for a parameter whose type has the name of an array view, with an error message of its own.
 #[diagnostic::on_unimplemented(
@@ -143,8 +137,8 @@ pub trait Task: Registered + Sized + 'static {
 
     /// Appends the item's bytes to `out`.
     fn encode(codec: Codec, item: &Self::Item<'_>, out: &mut impl ItemWriter) -> Result<(), String>;
-    /// Decodes an item from exactly these bytes, in place.
-    fn decode(codec: Codec, bytes: &[u8]) -> Result<Self::Item<'_>, String>;
+    /// Decodes an item from exactly these bytes, in place where its type allows that, and lends it to `then`.
+    fn decode<R>(codec: Codec, bytes: &[u8], then: impl FnOnce(Self::Item<'_>) -> R) -> Result<R, String>;
     /// Calls the function.
     fn call(cx: TaskContext<'_, Self>, item: Self::Item<'_>) -> Result<Self::Output, Self::Failure>;
 }
@@ -162,7 +156,7 @@ pub(crate) fn show<T: Task>(codec: Codec, item: &[u8]) -> Option<String> {
     if item.len() > LARGEST_SHOWN {
         return Some(format!("too large to be shown: {} bytes", item.len()));
     }
-    let shown = || T::decode(codec, item).ok().map(|item| debug(&item));
+    let shown = || T::decode(codec, item, |item| debug(&item)).ok();
     unwind::catch(shown).ok()?
 }
 
@@ -351,9 +345,6 @@ where
 
 /// Asks that this parameter's type be an [`Argument`].
 pub const fn argument<'a, T: Argument<'a>>() {}
-
-/// Asks that this parameter's type, a reference, be an [`Argument`].
-pub const fn borrowed_argument<'a, T: BorrowedArgument<'a>>() {}
 
 /// Asks that this parameter's type, a view by its name, be an [`Argument`].
 pub const fn view_argument<'a, T: ViewArgument<'a>>() {}

@@ -39,10 +39,12 @@ pub(super) fn results<T: Task>(
         return refuse(head.count, lane, "the worker has no shared value or state of the task's type");
     };
     let run = |item: &[u8], place: u32, watch: Option<&mut Stopwatch>, lane: &mut Responder<'_>| {
-        let decoded = T::decode(codec, item).map_err(Failure::Decode)?;
-        lane.note_decoded();
         let cx = TaskContext::<T> { worker_id: id, shared, state: &mut *state };
-        let output = T::call(cx, decoded).map_err(Failure::returned)?;
+        let called = T::decode(codec, item, |item| {
+            lane.note_decoded();
+            T::call(cx, item)
+        });
+        let output = called.map_err(Failure::Decode)?.map_err(Failure::returned)?;
         if let Some(took_ns) = watch.and_then(Stopwatch::end) {
             tell_slow::<T>(codec, item, took_ns, place, lane);
         }
@@ -241,8 +243,8 @@ impl<T: Task> Task for FoldValues<T> {
         unreachable!("the parent has only encoded values")
     }
 
-    fn decode(codec: Codec, bytes: &[u8]) -> Result<Self::Item<'_>, String> {
-        EncodedValues(bytes).map(|value| T::Output::decode(codec, value?)).collect()
+    fn decode<R>(codec: Codec, bytes: &[u8], then: impl FnOnce(Self::Item<'_>) -> R) -> Result<R, String> {
+        EncodedValues(bytes).map(|value| T::Output::decode(codec, value?)).collect::<Result<_, _>>().map(then)
     }
 
     fn call(cx: TaskContext<'_, Self>, values: Self::Item<'_>) -> Result<T::Output, T::Failure> {

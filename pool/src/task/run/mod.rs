@@ -114,17 +114,12 @@ fn run_task<T: Task>(
             lane,
         );
     };
-    match T::decode(codec, bytes) {
-        Ok(item) => {
-            lane.note_decoded();
-            let output = match T::call(cx, item) {
-                Ok(output) => output,
-                Err(error) => {
-                    watch.map(Stopwatch::lap);
-                    reply_failed(Failure::returned(error), reply::FAILED, lane);
-                    return lane.notify();
-                }
-            };
+    let called = T::decode(codec, bytes, |item| {
+        lane.note_decoded();
+        T::call(cx, item)
+    });
+    let failure = match called {
+        Ok(Ok(output)) => {
             if let Some(took_ns) = watch.and_then(Stopwatch::end) {
                 // Before the answer: after it the parent may overwrite the argument.
                 tell_slow::<T>(codec, bytes, took_ns, 0, lane);
@@ -134,17 +129,20 @@ fn run_task<T: Task>(
             }
             // The closure drops the output before the parent can see its bytes: if the drop panics, the task still has
             // only one answer.
-            if let Err(why) = lane.value(move |out| output.encode(codec, out)) {
-                reply_failed(Failure::Encode(why), reply::FAILED, lane);
-                lane.notify();
-            }
+            let Err(why) = lane.value(move |out| output.encode(codec, out)) else { return };
+            Failure::Encode(why)
+        }
+        Ok(Err(error)) => {
+            watch.map(Stopwatch::lap);
+            Failure::returned(error)
         }
         Err(why) => {
             watch.map(Stopwatch::lap);
-            reply_failed(Failure::Decode(why), reply::FAILED, lane);
-            lane.notify();
+            Failure::Decode(why)
         }
-    }
+    };
+    reply_failed(failure, reply::FAILED, lane);
+    lane.notify();
 }
 
 /// Reports that a task was slow: the one whose answer comes next, or the one at this place among those that the next
