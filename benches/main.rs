@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 mod jobs;
 mod peers;
+mod probe;
 mod rounds;
 
 use rounds::Session;

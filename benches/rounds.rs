@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::probe::round_trip_ns;
+
 /// One way to do the work. Each call is one round, and gives its figure.
 pub(crate) struct Contender<'a> {
     name: String,
@@ -34,6 +36,8 @@ struct Table {
     job: String,
     unit: String,
     rounds: usize,
+    /// The round trip between two cores right before each round.
+    round_trips_ns: Vec<f64>,
     rows: Vec<Row>,
 }
 
@@ -52,10 +56,14 @@ impl Default for Session {
 
 impl Session {
     /// Runs the contenders side by side, and prints their figures. The others are compared with the first one. A round
-    /// that is not counted comes before the others, to warm up.
+    /// that is not counted comes before the others, to warm up. Before each of the others, the cores are probed.
     pub(crate) fn compare(&mut self, job: &str, unit: &str, mut contenders: Vec<Contender<'_>>) {
         let mut figures = vec![Vec::new(); contenders.len()];
+        let mut round_trips_ns = Vec::new();
         for round in 0..=self.rounds {
+            if round > 0 {
+                round_trips_ns.extend(round_trip_ns());
+            }
             for (contender, figures) in contenders.iter_mut().zip(&mut figures) {
                 let figure = (contender.round)();
                 if round > 0 {
@@ -71,7 +79,8 @@ impl Session {
             most: figures.iter().copied().fold(0.0, f64::max),
             ratio: median(figures.iter().zip(&base).map(|(figure, base)| figure / base)),
         });
-        let table = Table { job: job.into(), unit: unit.into(), rounds: self.rounds, rows: rows.collect() };
+        let (job, unit, rows) = (job.into(), unit.into(), rows.collect());
+        let table = Table { job, unit, rounds: self.rounds, round_trips_ns, rows };
         table.print();
         self.tables.push(table);
     }
@@ -94,6 +103,10 @@ impl Table {
             // Zero has no ratio to zero.
             let ratio = if ratio.is_finite() { format!("  x {ratio:.2}") } else { String::new() };
             println!("  {contender:width$}  {median:>9}  ({least} to {most}){ratio}");
+        }
+        if !self.round_trips_ns.is_empty() {
+            let figures: Vec<String> = self.round_trips_ns.iter().map(|ns| digits(*ns)).collect();
+            println!("  core to core and back in each round, in ns: {}", figures.join(" "));
         }
     }
 }
