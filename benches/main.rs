@@ -5,6 +5,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+mod apart;
 mod jobs;
 mod peers;
 mod probe;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     }
     procspawn::init();
     peers::serve_if_asked();
+    apart::measure_if_asked();
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

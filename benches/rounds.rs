@@ -1,8 +1,10 @@
 //! Interleaved rounds: each contender runs once a round, so that other load on the machine meets all of them alike.
 
+use std::cell::Cell;
 use std::error::Error;
 use std::fs::File;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use serde::Serialize;
 
@@ -18,6 +20,22 @@ impl<'a> Contender<'a> {
     pub(crate) fn new(name: impl Into<String>, round: impl FnMut() -> f64 + 'a) -> Self {
         Self { name: name.into(), round: Box::new(round) }
     }
+}
+
+/// Two contenders that are the two figures of one and the same round.
+pub(crate) fn pair<'a>(
+    names: [String; 2],
+    mut round: impl FnMut() -> [f64; 2] + 'a,
+) -> impl Iterator<Item = Contender<'a>> {
+    let second = Rc::new(Cell::new(f64::NAN));
+    let [first_name, second_name] = names;
+    let kept = Rc::clone(&second);
+    let first = move || {
+        let [first, second] = round();
+        kept.set(second);
+        first
+    };
+    [Contender::new(first_name, first), Contender::new(second_name, move || second.get())].into_iter()
 }
 
 /// The figures of one contender in all rounds.

@@ -90,8 +90,8 @@ fn used() -> Result<f64, Box<dyn Error>> {
     Ok(used * 1024.0)
 }
 
-/// The number behind this name.
-fn kib(text: &str, name: &str) -> Option<f64> {
+/// The number behind this name in a file of `/proc`.
+pub(super) fn kib(text: &str, name: &str) -> Option<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().trim_end_matches("kB").trim().parse().ok()
 }

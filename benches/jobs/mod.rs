@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
+use nix::time::{ClockId, clock_gettime};
 use pool::{StartMethod, WorkerPool, WorkerPoolBuilder, worker_task};
 use serde_bytes::ByteBuf;
 
@@ -11,13 +12,15 @@ use crate::rounds::Session;
 
 mod apply;
 mod broadcast;
+mod callers;
 mod chunks;
 mod death;
 mod million;
+mod parent;
 mod payload;
 mod programs;
-mod shapes;
 mod reduce;
+mod shapes;
 mod shared;
 mod start;
 mod watched;
@@ -35,6 +38,8 @@ pub(crate) const JOBS: &[(&str, Job)] = &[
     ("apply", apply::run),
     ("payload", payload::run),
     ("shapes", shapes::run),
+    ("callers", callers::run),
+    ("parent", parent::run),
     ("start", start::run),
     ("death", death::run),
     ("workers", workers::run),
@@ -52,6 +57,14 @@ pub(crate) const REMOTE: &[(&str, fn(&str))] = &[
     ("work::compute", |server| peers::serve(server, work::compute)),
     ("payload::ends", |server| peers::serve(server, |bytes: ByteBuf| payload::ends(&bytes))),
     ("payload::filled", |server| peers::serve(server, |byte| ByteBuf::from(payload::filled(byte)))),
+];
+
+/// What a process of its own can measure; see [`apart`](crate::apart).
+pub(crate) const APART: &[(&str, fn() -> f64)] = &[
+    (callers::CALLS_OF_POOL, callers::bytes_a_call_of_pool),
+    (callers::CALLS_OF_CHANNEL, callers::bytes_a_call_of_channel),
+    (callers::PAR_MAP, callers::mib_of_par_map),
+    (callers::MAP_ASYNC, callers::mib_of_map_async),
 ];
 
 /// The task that costs next to nothing.
@@ -81,4 +94,18 @@ fn time<R>(call: impl FnOnce() -> R) -> Duration {
     let start = Instant::now();
     std::hint::black_box(call());
     start.elapsed()
+}
+
+/// The CPU time of this process so far, without its children.
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).expect("every process has this clock").into()
+}
+
+/// How much CPU time of this process, without its children, one call takes until its result is there.
+fn own_time<R>(call: impl FnOnce() -> R) -> Duration {
+    let before = cpu_time();
+    let result = std::hint::black_box(call());
+    let took = cpu_time() - before;
+    drop(result);
+    took
 }

@@ -27,7 +27,7 @@ fn sum(#[chunk] numbers: &[u64]) -> u64 {
 }
 
 #[worker_task]
-fn add(a: u64, b: u64) -> u64 {
+pub(super) fn add(a: u64, b: u64) -> u64 {
     a ^ b
 }
 

@@ -14,7 +14,7 @@ use crate::peers::Channels;
 use crate::rounds::{Contender, Session};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Record {
+pub(super) struct Record {
     name: String,
     place: String,
     values: Vec<u32>,
@@ -46,7 +46,7 @@ fn checked(x: u64) -> Result<u64, String> {
 }
 
 #[worker_task]
-fn passed_on(record: Record) -> Record {
+pub(super) fn passed_on(record: Record) -> Record {
     record
 }
 
@@ -60,8 +60,16 @@ fn words(text: &str) -> HashMap<String, u32> {
 }
 
 #[worker_task]
-fn series(x: f64) -> Vec<f64> {
+pub(super) fn series(x: f64) -> Vec<f64> {
     vec![x; 1024]
+}
+
+pub(super) fn record(task: u64) -> Record {
+    Record {
+        name: format!("the name of {task}"),
+        place: format!("a place for {task}"),
+        values: (0..8).collect(),
+    }
 }
 
 const MILLION: u64 = 1_000_000;
@@ -71,11 +79,6 @@ pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
     let texts: Vec<String> = (0..1000).map(|x| format!("the text with the number {x}")).collect();
     let texts: &[&'static str] = &texts.leak().iter().map(|text| &**text).collect::<Vec<_>>();
     let some_texts = |tasks: u64| (0..tasks).map(|task| texts[task as usize % texts.len()]);
-    let record = |task: u64| Record {
-        name: format!("the name of {task}"),
-        place: format!("a place for {task}"),
-        values: (0..8).collect(),
-    };
 
     compare(session, "&str -> usize", some_texts(MILLION), length, |pool, items| {
         length::par_map(pool, items)

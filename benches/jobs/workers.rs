@@ -6,11 +6,10 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
 use pool::{StartMethod, WorkerPool};
 
 use super::work::{compute, ms, steps_per_us};
-use super::{METHODS, WORKERS, add_one, builder};
+use super::{METHODS, WORKERS, add_one, builder, own_time};
 use crate::rounds::{Contender, Session};
 
 /// Tasks of 100 µs.
@@ -35,18 +34,12 @@ pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
     for workers in [1, 2, 4, 8, 16, 32, 64] {
         let (pool, tasks) = (pool_of(workers)?, &tasks);
         contenders.push(Contender::new(format!("{workers} workers"), move || {
-            let before = cpu_time();
-            compute::par_map(&pool, tasks.iter().copied()).expect("no task fails");
-            (cpu_time() - before).as_secs_f64() * 1e6 / TASKS as f64
+            let own = own_time(|| compute::par_map(&pool, tasks.iter().copied()).expect("no task fails"));
+            own.as_secs_f64() * 1e6 / TASKS as f64
         }));
     }
     session.compare("the parent's own work for a task of 100 µs", "µs a task", contenders);
     Ok(())
-}
-
-/// The CPU time of this process so far, without its children.
-fn cpu_time() -> Duration {
-    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).expect("every process has this clock").into()
 }
 
 /// Pools that have worked, and are idle now.

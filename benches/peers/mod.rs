@@ -1,9 +1,9 @@
-//! The alternatives that people use or write, each behind a `map` that keeps the order.
+//! The alternatives that people use or write, behind a `map` that keeps the order, or behind a call.
 
 mod channels;
 mod ipc;
 mod spawned;
 
-pub(crate) use channels::Channels;
+pub(crate) use channels::{Channels, Requests};
 pub(crate) use ipc::{Ipc, serve, serve_if_asked};
 pub(crate) use spawned::Spawned;
