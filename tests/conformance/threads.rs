@@ -1,8 +1,10 @@
 //! Several threads call one pool, and one ends the calls of others.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
-use pool::shared::SharedCounter;
+use pool::shared::{SharedArray, SharedCounter};
 use pool::{Error, StartMethod, worker_task};
 
 use crate::harness::cases;
@@ -12,7 +14,8 @@ use crate::support::{
 };
 
 cases! {
-    All: share_the_workers, short_beside_long, cancel_from_another_thread, short_lived_callers;
+    All: share_the_workers, short_beside_long, beside_a_call_that_ends, cancel_from_another_thread,
+         short_lived_callers;
     BesideThreads: first_call_from_a_thread;
 }
 
@@ -34,6 +37,41 @@ fn share_the_workers(method: StartMethod) -> Result<(), Error> {
         }
     });
     assert_usable(&pool);
+    Ok(())
+}
+
+#[worker_task]
+fn nap(ms: u64) {
+    thread::sleep(Duration::from_millis(ms));
+}
+
+/// The first chunk fails at once, and the others take their time.
+#[worker_task]
+fn fail_or_nap(#[chunk] rows: &[u64]) -> Vec<u64> {
+    assert_ne!(rows[0], 0, "it fails");
+    nap(rows[0]);
+    rows.to_vec()
+}
+
+/// A call that has failed waits until no task uses the array that it has lent them. If it has watched the workers for
+/// all callers until then, another one does that from then on.
+fn beside_a_call_that_ends(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(3).build()?;
+    assert_usable(&pool);
+    for _ in 0..5 {
+        let (mut array, is_over) = (SharedArray::from_slice(&[0, 120])?, AtomicBool::new(false));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                fail_or_nap::job(&pool).chunk_size(1).map_slice(&mut array).unwrap_err();
+                is_over.store(true, Ordering::Relaxed);
+            });
+            while !is_over.load(Ordering::Relaxed) {
+                nap::apply(&pool, 40).unwrap();
+                // Long enough for the pool's own thread to end: no call is open.
+                nap(10);
+            }
+        });
+    }
     Ok(())
 }
 

@@ -367,7 +367,7 @@ impl LocalEngine {
         self.change(|state| state.cancel_all(error));
     }
 
-    /// Drives until the condition holds.
+    /// Drives until the condition holds. Then another caller leads.
     fn drive_until(&self, mut done: impl FnMut(&mut State) -> bool) {
         loop {
             let (over, awaits) = self.change(|state| {
@@ -375,7 +375,7 @@ impl LocalEngine {
                 (done(state), state.sleepers().next_change())
             });
             if over {
-                return;
+                return self.leave();
             }
             self.wait(awaits, None);
         }
