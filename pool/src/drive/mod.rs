@@ -72,11 +72,15 @@
 //!
 //! A wake-up may be left over from an earlier sleep. A sleeper may therefore return too early, never too late: each
 //! caller checks again in its next turn.
+//!
+//! A model checker goes through all this: see `models`. What is changed here is changed there.
 
 mod checks;
 mod clock;
 mod feed;
 mod jobs;
+#[cfg(all(loom, test))]
+mod models;
 mod poller;
 mod sleepers;
 mod spin;

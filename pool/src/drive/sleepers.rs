@@ -2,9 +2,10 @@
 //! [`drive`](super).
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::sync::{Arc, Condvar};
 
-use crate::ids::JobId;
+use crate::ids::{IdHasher, JobId};
 
 /// The reason to wake a sleeping caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub(super) struct Sleepers {
     /// The follower that was woken to take the lead, until it runs.
     successor: Option<Bell>,
     /// Followers that await something of their calls.
-    of_jobs: HashMap<JobId, (Awaits, Bell)>,
+    of_jobs: HashMap<JobId, (Awaits, Bell), BuildHasherDefault<IdHasher>>,
     /// Those that await anything else.
     others: Vec<(Awaits, Bell)>,
     /// When a caller last took a turn, or was woken to take one.

@@ -1,13 +1,13 @@
 //! All jobs, counted by what events ask for, so that none has to look at each of them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::ops::{Deref, DerefMut};
 
 use super::count_looks;
 use super::job::{Facts, Job};
 use super::queue::{Batch, OrderKind};
-use crate::ids::{JobId, ProfileId};
+use crate::ids::{IdHasher, JobId, ProfileId};
 
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
@@ -255,24 +255,6 @@ impl Multiset {
 
     fn min(&self) -> Option<u64> {
         self.0.first_key_value().map(|(number, _)| *number)
-    }
-}
-
-/// Hashes ids, which are numbered one after the other: a multiplication spreads them over all bits.
-#[derive(Debug, Default)]
-pub(super) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }
 
