@@ -93,8 +93,11 @@ impl Supervisor {
         let Some(job) = self.jobs.get(id).filter(|job| job.open) else { return };
         let has_it = |worker: &WorkerId| self.workers[*worker].queue.has(id, index);
         let Some(worker) = job.queued.workers().find(has_it) else { return };
-        self.jobs.edit(id).into_iter().for_each(|mut job| _ = job.dropped.insert(index));
-        if self.jobs.is_dropped(self.workers[worker].queue.head()) {
+        if !self.jobs.edit(id).is_some_and(|mut job| job.dropped.insert(index)) {
+            return;
+        }
+        let head = self.workers[worker].queue.head().map(|head| head.kind);
+        if matches!(head, Some(OrderKind::Tasks { job, first, .. }) if (job, first) == (id, index)) {
             let mut entry = self.workers.edit(worker);
             (entry.head_since, entry.head_began) = (self.now, true);
             drop(entry);

@@ -293,6 +293,29 @@ mod tests {
     }
 
     #[test]
+    fn a_dropped_task_has_half_a_second_whatever_else_is_dropped() {
+        let (worker, job, mut actions) = (WorkerId(0), JobId::new(1), Vec::new());
+        let mut supervisor = Supervisor::new(1, false, true);
+        let mut at = |supervisor: &mut Supervisor, ms: u64, event| {
+            actions.clear();
+            supervisor.handle(event, ms * 1_000_000, &mut actions);
+            actions.clone()
+        };
+        let drop = |index| Event::Dropped { job, index: TaskIndex::new(index) };
+        let plan = Box::new(Plan { total: Some(3), ..Plan::plain() });
+        at(&mut supervisor, 0, Event::Opened { job, plan });
+        at(&mut supervisor, 1, Event::Ready { worker });
+        at(&mut supervisor, 1, Event::Sent { job, worker, count: 3 });
+        assert_eq!(at(&mut supervisor, 1000, drop(0)), [], "it runs");
+        assert_eq!(at(&mut supervisor, 1400, drop(2)), [Action::Recall { worker }], "it waits");
+        at(&mut supervisor, 1400, Event::Recalled { worker, kept_up_to: Unit::new(1) });
+        assert_eq!(at(&mut supervisor, 1450, drop(0)), [], "again");
+        assert_eq!(supervisor.deadline(), Some(1_500_000_000));
+        assert_eq!(at(&mut supervisor, 1499, Event::Tick), []);
+        assert_eq!(at(&mut supervisor, 1500, Event::Tick), [Action::Kill { worker }]);
+    }
+
+    #[test]
     fn a_suspension_is_not_counted() {
         let suspension = Suspension { from: 100, until: 400 };
         assert_eq!(suspension.exclude_from(30), 330, "70 were over before it, and still are");
