@@ -1,6 +1,7 @@
-//! The supervisor under seeded schedules: callers feed, take and cancel; workers boot, run, fail and die at any time.
-//! After every step, each task has at most one outcome, none has run twice unless its worker died in it, and no job has
-//! more tasks under way than allowed. In the end, nothing is stuck.
+//! The supervisor under seeded schedules: callers feed, take, drop tasks, go away and cancel; workers boot, run, hang,
+//! fail and die at any time. After every step, each task has at most one outcome, none has run twice unless its worker
+//! died in it, no job has more tasks under way than allowed, and no worker was killed that had time left. In the end,
+//! nothing is stuck.
 //!
 //! `POOL_SIMULATION_EVENTS` is the least number of events (100,000), `POOL_SIMULATION_SECONDS` the least time (0), and
 //! `POOL_SIMULATION_SEED` the first seed. A broken promise names the seed of its schedule.
@@ -63,6 +64,8 @@ struct World {
     lifespan: Option<u64>,
     /// Whether chunk i goes to worker i.
     orders_tasks: bool,
+    /// Whether workers can be killed.
+    killable: bool,
     /// From now on nothing goes wrong.
     calm: bool,
 }
@@ -73,8 +76,9 @@ impl World {
         let workers = 1 + random.below(4) as usize;
         let order_tasks = random.one_in(4);
         let lifespan = random.pick(&[None, None, Some(1), Some(3), Some(20)]);
+        let killable = !random.one_in(5);
         Self {
-            supervisor: Supervisor::new(workers, order_tasks, !random.one_in(5)),
+            supervisor: Supervisor::new(workers, order_tasks, killable),
             random,
             now: 0,
             workers: PerWorker::new(workers, |_| None),
@@ -85,6 +89,7 @@ impl World {
             events: 0,
             lifespan,
             orders_tasks: order_tasks,
+            killable,
             calm: false,
         }
     }
@@ -109,7 +114,7 @@ impl World {
                 if let Action::Kill { worker } = action
                     && is_tick
                 {
-                    self.check_grace(worker);
+                    self.check_kill(worker);
                 }
                 self.act(action);
             }
@@ -117,14 +122,24 @@ impl World {
         self.check_bounds();
     }
 
-    /// Checks that a worker that is killed for its time was not in a task of a job that was left only just now.
-    fn check_grace(&self, worker: WorkerId) {
-        let Some(Head::Tasks { job, .. }) = self.supervisor.head(worker) else { return };
-        let Some(left) = self.left.get(&job) else { return };
+    /// Checks that a worker that is killed for its time has had it: a task of an open job has no limit but that of its
+    /// job, and one that nobody wants any more has a grace.
+    fn check_kill(&self, worker: WorkerId) {
+        let is_known = self.workers[worker].as_ref().is_some_and(|process| process.known);
+        let head = self.supervisor.head(worker).filter(|_| is_known);
+        let Some(Head::Tasks { job, first, .. }) = head else { return };
+        let since = match (self.left.get(&job), self.calls.get(&job)) {
+            (Some(left), _) => *left,
+            (None, Some(call)) if call.plan.task_limit_ns.is_some() => return,
+            (None, Some(call)) => *call.dropped.get(&first).unwrap_or_else(|| {
+                panic!("worker {worker} is killed in task {first} of job {job}, which has no limit")
+            }),
+            (None, None) => panic!("job {job} was left at some time"),
+        };
+        let had = self.now - since;
         assert!(
-            self.now >= left + GRACE_NS,
-            "worker {worker} is killed {} ns after job {job} was left",
-            self.now - left
+            had >= GRACE_NS,
+            "worker {worker} is killed {had} ns after task {first} of job {job} was left"
         );
     }
 
@@ -171,6 +186,8 @@ impl World {
                 if cause != Cause::Reported {
                     assert!(attempts > call.plan.retries, "task {index} of job {job} has retries left");
                 }
+                let retried = call.retried.get(&index).copied().unwrap_or(0);
+                assert_eq!(attempts, retried + 1, "task {index} of job {job} was retried {retried} times");
                 call.finish_if_done(job, index, Outcome::Lost, bytes);
                 if call.plan.fail_fast {
                     call.over = true;
@@ -183,7 +200,11 @@ impl World {
                     self.left.entry(job).or_insert(self.now);
                 }
             }
-            Action::Retry { .. } | Action::ExitLost { .. } => {}
+            Action::Retry { job, index, .. } => {
+                let Some(call) = self.calls.get_mut(&job) else { return };
+                *call.retried.entry(index).or_default() += 1;
+            }
+            Action::ExitLost { .. } => {}
             Action::Complete { job } => {
                 let Some(call) = self.calls.get_mut(&job) else { return };
                 assert!(call.input_ended, "job {job} is complete before its input has ended");
@@ -243,19 +264,26 @@ impl World {
             let Some(reply) = process.replies.pop_front() else { return };
             let head = self.supervisor.head(worker);
             match reply {
-                Reply::Ready => self.tell(Event::Ready { worker }),
+                Reply::Ready => {
+                    process.known = true;
+                    self.tell(Event::Ready { worker });
+                }
                 Reply::Value { job, index } => {
-                    let Some(Head::Tasks { job: of, first, .. }) = head else {
+                    let Some(Head::Tasks { job: of, first, count: of_head, .. }) = head else {
                         panic!("no task is expected: {head:?}")
                     };
                     assert_eq!((of, first), (job, index), "another task is expected");
-                    let mut bytes = 1;
+                    let count = self.take_run(worker, job, index, of_head);
+                    let mut bytes = count;
                     if let Some(call) = self.calls.get_mut(&job) {
-                        bytes = call.result_bytes;
-                        call.finish_if_done(job, index, Outcome::Value, bytes);
+                        bytes = count * call.result_bytes;
+                        let each = call.result_bytes;
+                        index
+                            .range(count)
+                            .for_each(|index| call.finish_if_done(job, index, Outcome::Value, each));
                     }
                     let pace_ns = self.random.pick(&[0, 10, 1000, 1_000_000]);
-                    self.tell(Event::Done { worker, count: 1, bytes, pace_ns });
+                    self.tell(Event::Done { worker, count, bytes, pace_ns });
                 }
                 Reply::Folded { job, first, count } => {
                     let Some(Head::Tasks { job: of, first: expected, count: most, .. }) = head else {
@@ -302,6 +330,22 @@ impl World {
         }
     }
 
+    /// Takes some of the values that follow this one, as far as they answer tasks of the same batch. Returns how many
+    /// there are with it.
+    fn take_run(&mut self, worker: WorkerId, job: JobId, first: TaskIndex, most: u64) -> u64 {
+        let Some(process) = &mut self.workers[worker] else { return 1 };
+        let most = 1 + self.random.below(most);
+        let mut count = 1;
+        while count < most
+            && let Some(Reply::Value { job: of, index }) = process.replies.front()
+            && (*of, *index) == (job, first + count)
+        {
+            process.replies.pop_front();
+            count += 1;
+        }
+        count
+    }
+
     // ---- time, and the checks after each step ----
 
     fn pass_time(&mut self) {
@@ -326,6 +370,11 @@ impl World {
             }
         }
         if self.supervisor.deadline().is_some_and(|deadline| deadline <= self.now) {
+            for (worker, _) in self.supervisor.overdue_heads(self.now) {
+                if !self.calm && self.random.one_in(4) {
+                    self.supervisor.head_panicked(worker);
+                }
+            }
             self.tell(Event::Tick);
         }
     }
@@ -374,7 +423,7 @@ impl World {
         let worker = WorkerId(self.random.below(self.workers.len() as u64) as usize);
         match self.random.below(16) {
             0 if self.calls.len() < 3 && !self.calm => self.open(),
-            0 if self.supervisor.is_idle() => self.tell(Event::ShutDown),
+            0 if self.calls.is_empty() => self.tell(Event::ShutDown),
             15 if !self.calm && self.random.one_in(20) => match self.random.below(3) {
                 0 => self.tell(Event::OverSoftLimit { worker }),
                 1 => self.suspend(),
@@ -387,19 +436,16 @@ impl World {
                     self.tell(recalled);
                 }
             }
-            3..=5 => self.drain(worker, 1 + worker.0 as u64),
+            3..=5 => {
+                self.drain(worker, 1 + worker.0 as u64);
+                // Its lane is full, or has space again.
+                let is_full = !self.calm && self.random.one_in(6);
+                self.supervisor.block(worker, is_full);
+            }
             6..=9 => {
+                self.send_again();
                 let jobs: Vec<JobId> = self.calls.keys().copied().collect();
-                for job in jobs {
-                    let Some(call) = self.calls.get(&job) else { continue };
-                    let gives_up = call.over || (!self.calm && self.random.one_in(200));
-                    if gives_up {
-                        self.close(job);
-                    } else {
-                        self.feed(job);
-                        self.take(job);
-                    }
-                }
+                jobs.into_iter().for_each(|job| self.turn(job));
             }
             _ => self.work(worker),
         }

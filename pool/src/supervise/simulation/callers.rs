@@ -1,4 +1,4 @@
-//! Callers: they open jobs, feed them, take results, and give up.
+//! Callers: they open jobs, feed them, take results, drop tasks, go away and come back, and give up.
 
 use super::*;
 use crate::ids::ProfileId;
@@ -9,12 +9,20 @@ pub(super) struct Call {
     pub(super) plan: Plan,
     /// The number of items left in its input.
     pub(super) left: u64,
+    /// How many of them its caller has at hand, so that they can be sent while it is away.
+    at_hand: u64,
+    /// Its caller neither pulls items nor takes results.
+    is_away: bool,
     pub(super) input_ended: bool,
     pub(super) handed_out: u64,
     pub(super) kept: HashSet<TaskIndex>,
     pub(super) outcomes: HashMap<TaskIndex, Outcome>,
     pub(super) runs: HashMap<TaskIndex, u64>,
     pub(super) deaths: HashMap<TaskIndex, u64>,
+    /// How often an attempt at a task was given up for another.
+    pub(super) retried: HashMap<TaskIndex, u32>,
+    /// The tasks that nobody wants any more, and since when.
+    pub(super) dropped: BTreeMap<TaskIndex, u64>,
     /// The bytes of each outcome that the caller has not taken, by its task.
     pub(super) held: BTreeMap<TaskIndex, u64>,
     /// Whether the caller takes them in task order.
@@ -81,12 +89,16 @@ impl World {
         let call = Call {
             plan: plan.clone(),
             left: len,
+            at_hand: 0,
+            is_away: false,
             input_ended: false,
             handed_out: 0,
             kept: HashSet::new(),
             outcomes: HashMap::new(),
             runs: HashMap::new(),
             deaths: HashMap::new(),
+            retried: HashMap::new(),
+            dropped: BTreeMap::new(),
             held: BTreeMap::new(),
             ordered: !plan.folds && self.random.one_in(2),
             next: TaskIndex::default(),
@@ -98,66 +110,136 @@ impl World {
         self.tell(Event::Opened { job: self.next_job, plan: Box::new(plan) });
     }
 
-    pub(super) fn feed(&mut self, job: JobId) {
+    /// What happens to a job while workers are looked after: its caller may be away, but what it has submitted is sent.
+    pub(super) fn turn(&mut self, job: JobId) {
+        let Some(call) = self.calls.get_mut(&job) else { return };
+        call.is_away ^= self.random.one_in(20);
+        call.is_away &= !self.calm;
+        let is_there = !call.is_away;
+        if is_there && (call.over || (!self.calm && self.random.one_in(200))) {
+            return self.close(job);
+        }
+        if is_there {
+            let more = self.random.below(call.left + 1);
+            let is_all = self.calm || self.random.one_in(2);
+            call.at_hand = if is_all { call.left } else { call.at_hand.max(more) };
+        }
+        if !self.calm && self.random.one_in(12) {
+            self.drop_task(job);
+        }
+        self.feed(job);
+        if is_there {
+            self.take(job);
+        }
+    }
+
+    /// Sends tasks again, whoever's they are.
+    pub(super) fn send_again(&mut self) {
+        while let Some((job, Grant { worker, work: Work::Again { index, .. } })) =
+            self.supervisor.grant_again()
+        {
+            self.send_kept(job, worker, index);
+        }
+    }
+
+    fn send_kept(&mut self, job: JobId, worker: WorkerId, index: TaskIndex) {
+        let Some(call) = self.calls.get_mut(&job) else { panic!("job {job} is forgotten") };
+        assert!(call.kept.remove(&index), "task {index} of job {job} was not kept");
+        if call.dropped.contains_key(&index) || (!self.calm && self.random.one_in(100)) {
+            return self.tell(Event::Unsendable { job, worker });
+        }
+        self.push_tasks(worker, job, index, 1);
+    }
+
+    fn push_tasks(&mut self, worker: WorkerId, job: JobId, first: TaskIndex, count: u64) {
+        let Some(process) = &mut self.workers[worker] else { panic!("worker {worker} is not there") };
+        assert!(!process.recall && !process.recall_wanted, "worker {worker} is being recalled");
+        process.begins.insert(process.next_unit);
+        first.range(count).for_each(|index| process.push(Order::Task { job, index }));
+        self.tell(Event::Sent { job, worker, count });
+    }
+
+    /// Sends what is at hand, as far as it is granted.
+    fn feed(&mut self, job: JobId) {
         let Some(call) = self.calls.get(&job) else { return };
-        let waiting = if self.calm { call.left } else { self.random.below(call.left + 1) };
-        // A caller that has no more items, or has sent all before, reports none.
-        if waiting > 0 && self.supervisor.set_waiting(job, waiting) {
+        if self.supervisor.set_waiting(job, call.at_hand) {
             self.tell(Event::Wanted);
         }
         while let Some(Grant { worker, work }) = self.supervisor.grant(job) {
             let Some(call) = self.calls.get_mut(&job) else { panic!("job {job} is forgotten") };
-            let Some(process) = &mut self.workers[worker] else { panic!("worker {worker} is not there") };
-            assert!(!process.recall && !process.recall_wanted, "worker {worker} is being recalled");
-            match work {
+            let (first, most, whole) = match work {
                 Work::Again { index, .. } => {
-                    assert!(call.kept.remove(&index), "task {index} of job {job} was not kept");
-                    if self.random.one_in(100) && !self.calm {
-                        self.tell(Event::Unsendable { job, worker });
-                        continue;
-                    }
-                    process.begins.insert(process.next_unit);
-                    process.push(Order::Task { job, index });
-                    self.tell(Event::Sent { job, worker, count: 1 });
+                    self.send_kept(job, worker, index);
+                    continue;
                 }
-                Work::Fresh { first, most, whole } => {
-                    assert_eq!(first.number(), call.handed_out);
-                    let held = call.held_bytes();
-                    assert!(
-                        call.plan.max_held_bytes.is_none_or(|most| held < most),
-                        "job {job} gets more while {held} bytes are held"
-                    );
-                    let last = self.random.one_in(2) || self.calm;
-                    let buffered = if last { call.left } else { call.left.min(self.random.below(50)) };
-                    let is_last = buffered == call.left;
-                    if buffered == 0 || (buffered < whole && !is_last) {
-                        break;
-                    }
-                    if self.random.one_in(100) && !self.calm {
-                        (call.left, call.handed_out) = (call.left - 1, call.handed_out + 1);
-                        self.tell(Event::Unsendable { job, worker });
-                        continue;
-                    }
-                    let count = if self.random.one_in(4) { 1 } else { most.min(buffered) };
-                    (call.left, call.handed_out) = (call.left - count, call.handed_out + count);
-                    if !call.outcomes.values().any(|outcome| *outcome == Outcome::Value) {
-                        call.blind = call.handed_out;
-                    }
-                    process.begins.insert(process.next_unit);
-                    for index in first.range(count) {
-                        process.push(Order::Task { job, index });
-                    }
-                    self.tell(Event::Sent { job, worker, count });
-                }
+                Work::Fresh { first, most, whole } => (first, most, whole),
+            };
+            assert_eq!(first.number(), call.handed_out);
+            let held = call.held_bytes();
+            assert!(
+                call.plan.max_held_bytes.is_none_or(|most| held < most),
+                "job {job} gets more while {held} bytes are held"
+            );
+            if call.at_hand == 0 || (call.at_hand < whole && call.at_hand < call.left) {
+                break;
             }
+            let dropped = call.dropped.range(first..).next().map(|(index, _)| *index);
+            let is_unsendable = dropped == Some(first) || (!self.calm && self.random.one_in(100));
+            let most = dropped.map_or(most, |next| most.min(next - first)).min(call.at_hand);
+            let count = if is_unsendable || self.random.one_in(4) { 1 } else { most };
+            call.left -= count;
+            call.at_hand -= count;
+            call.handed_out += count;
+            if is_unsendable {
+                self.tell(Event::Unsendable { job, worker });
+                continue;
+            }
+            if !call.outcomes.values().any(|outcome| *outcome == Outcome::Value) {
+                call.blind = call.handed_out;
+            }
+            self.push_tasks(worker, job, first, count);
         }
-        if let Some(call) = self.calls.get_mut(&job).filter(|call| call.left == 0 && !call.input_ended) {
+        let Some(call) = self.calls.get_mut(&job) else { return };
+        let _ = self.supervisor.set_waiting(job, call.at_hand);
+        if call.left == 0 && !call.input_ended {
             call.input_ended = true;
             self.tell(Event::InputEnded { job });
         }
     }
 
-    pub(super) fn take(&mut self, job: JobId) {
+    /// Drops any task of the job: one to come, one that waits or runs, or one that is done. Checks that it does not
+    /// wait behind others.
+    fn drop_task(&mut self, job: JobId) {
+        let Some(call) = self.calls.get_mut(&job).filter(|call| !call.plan.folds) else { return };
+        let len = call.left + call.handed_out;
+        if len == 0 {
+            return;
+        }
+        let index = TaskIndex::new(self.random.below(len));
+        call.dropped.entry(index).or_insert(self.now);
+        let is_over = call.over;
+        self.tell(Event::Dropped { job, index });
+        for worker in self.workers.ids().filter(|_| !is_over) {
+            let may_hang = self.killable && self.random.one_in(3);
+            let Some(process) = &mut self.workers[worker] else { continue };
+            let is_it = |(_, order): &(u32, Order)| *order == Order::Task { job, index };
+            process.hangs |= may_hang && process.running && process.orders.front().is_some_and(is_it);
+            let is_head = match self.supervisor.head(worker) {
+                Some(Head::Tasks { job: of, first, .. }) => (of, first) == (job, index),
+                _ => false,
+            };
+            assert!(
+                is_head
+                    || process.killed
+                    || process.recall
+                    || process.recall_wanted
+                    || !process.orders.iter().any(is_it),
+                "task {index} of job {job} was dropped, and waits at worker {worker}"
+            );
+        }
+    }
+
+    fn take(&mut self, job: JobId) {
         let Some(call) = self.calls.get_mut(&job) else { return };
         let held = call.held.len() as u64;
         let most = if self.calm { held } else { self.random.below(held + 1) };
@@ -173,7 +255,7 @@ impl World {
         self.tell(Event::Taken { job, count, bytes });
     }
 
-    pub(super) fn close(&mut self, job: JobId) {
+    fn close(&mut self, job: JobId) {
         self.calls.remove(&job);
         self.tell(Event::Closed { job });
     }

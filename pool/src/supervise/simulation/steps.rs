@@ -62,6 +62,29 @@ impl Counted {
         grant.worker
     }
 
+    /// A call of two tasks that both go wrong: one fails, and the other one was folded with it, or nobody wants it.
+    /// What comes back is not sent again.
+    fn lose(&mut self, folds: bool) {
+        let job = self.open("opened", Plan { total: Some(2), folds, ..Plan::plain() });
+        let worker = self.ask("grant", |supervisor| supervisor.grant(job)).expect("a worker is idle").worker;
+        self.tell("sent", Event::Sent { job, worker, count: 2 });
+        self.tell("input_ended", Event::InputEnded { job });
+        if folds {
+            self.tell("unfolded", Event::Unfolded { worker, count: 1 });
+            self.tell("failed", Event::Failed { worker, bytes: 1 });
+        } else {
+            let unit = self.supervisor.head(worker).expect("it has both").unit();
+            self.tell("dropped", Event::Dropped { job, index: TaskIndex::new(1) });
+            self.tell("recalled", Event::Recalled { worker, kept_up_to: unit + 1 });
+            self.tell("failed", Event::Failed { worker, bytes: 1 });
+            self.tell("order_done", Event::OrderDone { worker });
+        }
+        self.ask("again", |supervisor| supervisor.grant(job)).expect("a task came back");
+        self.tell("unsendable", Event::Unsendable { job, worker });
+        self.tell("taken", Event::Taken { job, count: 2, bytes: 2 });
+        self.tell("closed", Event::Closed { job });
+    }
+
     /// A whole short call.
     fn call(&mut self) {
         let plan = Plan { task_limit_ns: Some(1_000_000), lifespan: Some(1 << 40), ..Plan::plain() };
@@ -104,6 +127,8 @@ fn most_looks(workers: usize, jobs: usize) -> BTreeMap<&'static str, u64> {
         counted.tell("taken", Event::Taken { job, count: 1, bytes: 1 });
         counted.tell("closed", Event::Closed { job });
     }
+    // Tasks that fail, are dropped, or are to be sent again.
+    (0..100).for_each(|round| counted.lose(round % 2 == 0));
     // Jobs that are given up, idle or at work.
     for job in idle {
         counted.tell("closed", Event::Closed { job });

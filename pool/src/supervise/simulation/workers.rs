@@ -42,12 +42,16 @@ pub(super) struct Process {
     /// Whether its start is over.
     pub(super) there: bool,
     pub(super) up: bool,
+    /// Whether the parent knows that.
+    pub(super) known: bool,
     /// How many of the orders have run, with results that are folded and not handed over.
     pub(super) folded: usize,
     /// The units that begin a chunk. Results are folded within one.
     pub(super) begins: HashSet<u32>,
     /// Whether it has started the order after those.
     pub(super) running: bool,
+    /// That order never ends.
+    pub(super) hangs: bool,
     /// Units before this one are claimed.
     pub(super) claimed: u32,
     pub(super) recall: bool,
@@ -107,6 +111,9 @@ impl World {
         if process.killed || (!calm && random.one_in(60)) {
             return self.die(worker);
         }
+        if process.hangs {
+            return;
+        }
         if !process.there {
             if !calm && random.one_in(20) {
                 let is_final = random.one_in(4);
@@ -147,6 +154,14 @@ impl World {
                     self.lifespan.is_none_or(|lifespan| process.served <= lifespan),
                     "worker {worker} is too old"
                 );
+                // Only what has a limit ends then.
+                let is_limited = |call: &Call| {
+                    call.plan.task_limit_ns.is_some() || call.over || call.dropped.contains_key(&index)
+                };
+                process.hangs = self.killable
+                    && !calm
+                    && random.one_in(40)
+                    && self.calls.get(&job).is_none_or(is_limited);
                 if let Some(call) = self.calls.get_mut(&job) {
                     let (runs, deaths) = (call.runs.entry(index).or_default(), call.deaths.get(&index));
                     *runs += 1;
