@@ -15,6 +15,7 @@ mod limits;
 mod orphans;
 mod signals;
 mod victim;
+mod held;
 // Attacks of a worker on its parent.
 mod forged;
 mod scribble;

@@ -4,16 +4,18 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use nix::libc::pid_t;
 use nix::sys::signal::{Signal, kill};
 use pool::{Error, StartMethod, worker_task};
 
 use crate::harness::cases;
+use crate::held::with_held_reads;
 use crate::support::{Tokens, assert_usable, builder, pool, square, squares, wait_for_token};
 use crate::victim::{Scene, Victim};
 
 cases! {
     Processes: idle, busy, in_init, in_exit, nested, starting, from_a_thread, ended_by_sigterm, server_killed,
-               server_killed_under_tasks, grandchildren, beside_children_of_the_program, detached, in_namespaces;
+               server_killed_under_tasks, grandchildren, beside_children_of_the_program, released_too_late, detached, in_namespaces;
 }
 
 fn killed(scene: Scene, times: usize, method: StartMethod) {
@@ -66,6 +68,32 @@ fn beside_children_of_the_program(method: StartMethod) -> Result<(), Error> {
     killed(Scene::BusyWithRawChild, 2, method);
     killed(Scene::BusyWithChild, 2, method);
     killed(Scene::NestedWithChild, 4, method);
+    Ok(())
+}
+
+/// A process that was told who its parent is, and reads that when the parent is gone. Its lifeline does not show it: a
+/// child of the program keeps that.
+fn released_too_late(method: StartMethod) -> Result<(), Error> {
+    // The server that forks workers, if there is one, and a worker.
+    let processes = if method == StartMethod::Spawn { 1 } else { 2 };
+    for before in 0..processes {
+        let start = || Victim::new(Scene::StartingWithRawChild, method);
+        let checked = with_held_reads(size_of::<pid_t>() as u32, start, |hold, mut victim| {
+            for _ in 0..before {
+                hold.next().unwrap().go_on().unwrap();
+            }
+            let held = hold.next().unwrap();
+            victim.tell();
+            victim.wait(1);
+            held.wait_for_bytes().unwrap();
+            let ended = victim.kill();
+            held.go_on().unwrap();
+            ended.assert_all_gone();
+        });
+        if let Err(error) = checked {
+            println!("nothing is checked: no system call can be held up here: {error}");
+        }
+    }
     Ok(())
 }
 

@@ -23,7 +23,7 @@ cases! {
 }
 
 /// The denied calls: those of this number, or only those with this argument at this position.
-struct Denied {
+pub(super) struct Denied {
     name: &'static str,
     call: libc::c_long,
     argument: Option<(u32, u32)>,
@@ -59,9 +59,18 @@ const DENIED: [Denied; 10] = [
 const ERRNOS: [(i32, &str); 2] =
     [(libc::EPERM, "Operation not permitted"), (libc::ENOSYS, "Function not implemented")];
 
+/// Without this, only privileged processes may install a filter.
+pub(super) fn forbid_new_privileges() -> std::io::Result<()> {
+    nix::sys::prctl::set_no_new_privs().map_err(Into::into)
+}
+
 impl Denied {
-    /// Denies the call, to this process and all that it starts, for good.
-    fn install(&self, errno: i32) -> std::io::Result<()> {
+    pub(super) const fn call(call: libc::c_long, argument: Option<(u32, u32)>) -> Self {
+        Self { name: "", call, argument, promise: Promise::Works }
+    }
+
+    /// The filter that answers these calls in this way.
+    pub(super) fn answered(&self, answer: u32) -> Vec<libc::sock_filter> {
         const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
         const IS: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
         const ANSWER: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
@@ -77,16 +86,22 @@ impl Denied {
                 steps.extend([step(IS, self.call as u32, 3), load, step(IS, value, 1)]);
             }
         }
-        steps.push(step(ANSWER, libc::SECCOMP_RET_ERRNO | errno.cast_unsigned(), 0));
+        steps.push(step(ANSWER, answer, 0));
         steps.push(step(ANSWER, libc::SECCOMP_RET_ALLOW, 0));
+        steps
+    }
+
+    /// Denies the call, to this process and all that it starts, for good.
+    fn install(&self, errno: i32) -> std::io::Result<()> {
+        let mut steps = self.answered(libc::SECCOMP_RET_ERRNO | errno.cast_unsigned());
         let filter = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
+        forbid_new_privileges()?;
         // SAFETY: the kernel reads the steps that the filter points to, which outlive the call.
         #[expect(unsafe_code)]
-        let installed = unsafe {
-            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-                && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) == 0
-        };
-        if installed { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+        match unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) } {
+            -1 => Err(std::io::Error::last_os_error()),
+            _ => Ok(()),
+        }
     }
 }
 

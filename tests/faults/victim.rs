@@ -1,7 +1,7 @@
 //! Another process with a pool, which its trial ends in the middle of something.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::thread;
@@ -40,6 +40,8 @@ pub(super) enum Scene {
     /// The same with a child of which the C library does not know.
     IdleWithRawChild,
     BusyWithRawChild,
+    /// It forks that child when it is told to, while its only worker starts.
+    StartingWithRawChild,
     /// In tasks that have left their process group.
     Elsewhere,
     /// In tasks that have closed all descriptors.
@@ -56,7 +58,7 @@ pub(super) enum Scene {
     Limited,
 }
 
-const SCENES: [Scene; 19] = [
+const SCENES: [Scene; 20] = [
     Scene::Idle,
     Scene::Busy,
     Scene::InInit,
@@ -67,6 +69,7 @@ const SCENES: [Scene; 19] = [
     Scene::IdleWithChild,
     Scene::IdleWithRawChild,
     Scene::BusyWithRawChild,
+    Scene::StartingWithRawChild,
     Scene::BusyWithChild,
     Scene::NestedWithChild,
     Scene::Elsewhere,
@@ -145,6 +148,14 @@ fn stage(scene: Scene, method: StartMethod) -> Result<(), Error> {
                 Scene::IdleWithRawChild => ready(),
                 _ => spin::par_map(&pool, [(), ()]).map(drop)?,
             }
+        }
+        Scene::StartingWithRawChild => {
+            let pool = builder(method).workers(1).build()?;
+            let call = square::job(&pool).map_async(0..10);
+            std::io::stdin().read_line(&mut String::new()).unwrap();
+            leave_a_child(true);
+            ready();
+            call.get()?;
         }
         Scene::Elsewhere => misbehave::par_map(&pool, [(true, false, false); 2]).map(drop)?,
         Scene::Closed => misbehave::par_map(&pool, [(false, true, false); 2]).map(drop)?,
@@ -299,6 +310,7 @@ impl Victim {
         let mut child = Command::new("/proc/self/exe")
             .env(SCENE, format!("{scene:?} {method:?}"))
             .env(name, value)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .process_group(0)
             .spawn()
@@ -314,6 +326,11 @@ impl Victim {
             self.output.read_line(&mut line).unwrap();
             assert_eq!(line, "ready\n");
         }
+    }
+
+    /// Tells the victim to go on.
+    pub(super) fn tell(&self) {
+        self.child.stdin.as_ref().unwrap().write_all(b"\n").unwrap();
     }
 
     pub(super) fn signal(&self, signal: Signal) {
@@ -345,6 +362,13 @@ impl Victim {
             .collect();
         found.sort();
         found
+    }
+
+    /// Kills the victim, and waits until it is gone.
+    pub(super) fn kill(mut self) -> Self {
+        self.signal(Signal::SIGKILL);
+        self.child.wait().unwrap();
+        self
     }
 
     /// Ends the victim, then measures how long the others outlive it.
