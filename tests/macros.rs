@@ -274,6 +274,35 @@ mod places {
         assert_eq!(r#match::apply(&pool, 4).unwrap(), 8);
     }
 
+    pub(crate) mod generic {
+        use super::*;
+
+        /// Is generic.
+        #[worker_task(for T in [u8, u16])]
+        #[deprecated]
+        pub(in crate::places) fn kept<T>(x: T) -> T {
+            x
+        }
+
+        #[worker_task(for T in [NoSuchType])]
+        #[cfg(not(test))]
+        pub(crate) fn kept<T>(x: T) -> T {
+            x
+        }
+    }
+
+    #[test]
+    #[expect(deprecated, reason = "calls the deprecated function by its name")]
+    fn generic_in_modules_and_functions() {
+        #[worker_task(for T in [u8, u16])]
+        fn twice<T: Copy + std::ops::Add<Output = T>>(x: T) -> T {
+            x + x
+        }
+        let pool = pool_of_one();
+        assert_eq!(generic::kept::<u8>::apply(&pool, 1).unwrap(), generic::kept(1));
+        assert_eq!(twice::<u16>::par_map(&pool, [1, 2]).unwrap(), [2, 4]);
+    }
+
     macro_rules! squares {
         ($($name:ident: $ty:ty),*) => {$(
             #[worker_task]
@@ -404,8 +433,8 @@ mod attributes {
 
 mod crates {
     use super::*;
-    use pool_tests_renamed::bare::{add, close};
-    use pool_tests_renamed::{first, greet, length};
+    use pool_tests_renamed::bare::{add, close, convert};
+    use pool_tests_renamed::{count, first, greet, length};
 
     #[test]
     fn renamed_and_without_unsafe_code() {
@@ -413,6 +442,7 @@ mod crates {
         assert_eq!(greet::apply(&pool, "!").unwrap(), "0!");
         assert_eq!(first::apply(&pool, "!").unwrap(), '!');
         assert!(first::apply(&pool, "").unwrap_err().to_string().contains("it is empty"));
+        assert_eq!(count::<String>::apply(&pool, &[String::new()]).unwrap(), 1);
         assert_eq!(pool.join().unwrap().exit_results::<length>().unwrap(), [2]);
     }
 
@@ -420,6 +450,7 @@ mod crates {
     fn without_prelude() {
         let pool = WorkerPool::builder().workers(1).shared(10u64).build().unwrap();
         assert_eq!(add::apply(&pool, (1, 2)).unwrap(), 24);
+        assert_eq!(convert::<u16, u64>::apply(&pool, 300).unwrap(), 300);
         assert_eq!(pool.join().unwrap().exit_results::<close>().unwrap(), [11]);
     }
 }

@@ -88,5 +88,5 @@ const _: () = {
             };
         }
     }
-    ::pool::__private::array_calls!(halve arrays);
+    ::pool::__private::array_calls!(arrays[] halve;);
 };

@@ -122,10 +122,13 @@ const _: () = {
                 LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
                 ProbeFallback as _,
             };
-            (&&&&parallel::__private::Reference::<'item, str>::ASKED).check();
+            parallel::__private::borrowed_argument::<
+                &'item str,
+                _,
+            >((&&&&parallel::__private::Reference::<'item, str>::ASKED).answer());
             parallel::__private::argument::<(usize, usize)>();
             parallel::__private::argument::<Cow<'item, [&'item str]>>();
         }
     }
-    parallel::__private::task_calls!(words);
+    parallel::__private::task_calls!([] words;);
 };

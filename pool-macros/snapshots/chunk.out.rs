@@ -101,5 +101,5 @@ const _: () = {
             ::pool::__private::element::<f32>();
         }
     }
-    ::pool::__private::chunk_calls!(scale slices_mut f32);
+    ::pool::__private::chunk_calls!(slices_mut[] scale; f32);
 };

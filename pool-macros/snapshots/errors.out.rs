@@ -10,7 +10,7 @@ const _: () = {
     impl ::pool::__private::Task for predict {
         type Item<'item> = [(); {
             ::core::compile_error! {
-                "unknown option, expected one of: `fallible`, `init`, `exit`, `name`, `crate`"
+                "unknown option, expected one of: `for`, `fallible`, `init`, `exit`, `name`, `crate`"
             }
             ::core::compile_error! {
                 "worker task `predict` must be a plain `fn`"
@@ -60,5 +60,5 @@ const _: () = {
         }
     }
     impl<__Given> ::pool::__private::RunsOn<__Given> for predict {}
-    ::pool::__private::task_calls!(predict);
+    ::pool::__private::task_calls!([] predict;);
 };

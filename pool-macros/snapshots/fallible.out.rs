@@ -110,8 +110,11 @@ const _: () = {
                 LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
                 ProbeFallback as _,
             };
-            (&&&&::pool::__private::Reference::<'item, Path>::ASKED).check();
+            ::pool::__private::borrowed_argument::<
+                &'item Path,
+                _,
+            >((&&&&::pool::__private::Reference::<'item, Path>::ASKED).answer());
         }
     }
-    ::pool::__private::task_calls!(load);
+    ::pool::__private::task_calls!([] load;);
 };

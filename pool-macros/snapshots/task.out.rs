@@ -123,8 +123,11 @@ const _: () = {
                 LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
                 ProbeFallback as _,
             };
-            (&&&&::pool::__private::Reference::<'item, str>::ASKED).check();
+            ::pool::__private::borrowed_argument::<
+                &'item str,
+                _,
+            >((&&&&::pool::__private::Reference::<'item, str>::ASKED).answer());
         }
     }
-    ::pool::__private::task_calls!(predict);
+    ::pool::__private::task_calls!([] predict;);
 };

@@ -14,6 +14,11 @@ impl Errors {
         self.push(Error::new_spanned(tokens, message));
     }
 
+    /// How many were noted.
+    pub(crate) fn count(&self) -> usize {
+        self.0.iter().flatten().count()
+    }
+
     pub(crate) fn push(&mut self, error: Error) {
         match &mut self.0 {
             Some(errors) => errors.combine(error),

@@ -39,8 +39,8 @@ impl Kind {
     /// The options of its attribute.
     pub(crate) fn options(self) -> &'static str {
         match self {
-            Self::Task => "`fallible`, `init`, `exit`, `name`, `crate`",
-            Self::Init | Self::Exit => "`fallible`, `name`, `crate`",
+            Self::Task => "`for`, `fallible`, `init`, `exit`, `name`, `crate`",
+            Self::Init | Self::Exit => "`for`, `fallible`, `name`, `crate`",
         }
     }
 }

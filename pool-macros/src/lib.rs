@@ -8,6 +8,7 @@
 mod errors;
 mod expand;
 mod function;
+mod instances;
 mod kind;
 mod lifetimes;
 mod model;
@@ -72,10 +73,19 @@ use kind::Kind;
 /// those of its sources as text, so `E` needs `Display`, and no serde. Without the option a `Result` is a value like
 /// any other.
 ///
+/// # Generic tasks
+///
+/// Workers look a task up by its name, so a generic function lists the types for which it is a task:
+/// `#[worker_task(for T in [f32, f64])] fn norm<T: Float>(v: Vec<T>) -> T`. Each is a task of its own,
+/// `norm::<f32>::par_map(..)` or `pool.map::<norm<f32>>(..)`, and has its own name. Several parameters, constants
+/// too, are listed together: `for (T, N) in [(f32, 2), (f64, 3)]`. The functions that it names may use them:
+/// `init = load::<T>`.
+///
 /// # Options
 ///
 /// | option | sets |
 /// |---|---|
+/// | `for T in [..]` | the types of a generic function |
 /// | `fallible` | that an `Err` fails the task, instead of being its output |
 /// | `init = f` | the [`macro@worker_init`] function that makes the state; without it, the state's `Default` does |
 /// | `exit = f` | the [`macro@worker_exit`] function that runs when the worker ends |
@@ -94,8 +104,8 @@ pub fn worker_task(attr: TokenStream, item: TokenStream) -> TokenStream {
 /// Makes a free function an init function: it makes a worker's state, before the worker's first task.
 ///
 /// It returns the state, or a `Result` with the state. Its parameters must be marked `#[worker_id]` or `#[shared]`.
-/// Options: `fallible`, for a `Result` that has another name, `name = ".."` and `crate = path`, as for
-/// [`macro@worker_task`].
+/// Options: `fallible`, for a `Result` that has another name, and `for T in [..]`, `name = ".."` and `crate = path`, as
+/// for [`macro@worker_task`].
 #[proc_macro_attribute]
 pub fn worker_init(attr: TokenStream, item: TokenStream) -> TokenStream {
     shown(pipeline::run(Kind::Init, attr.into(), &item.into()))
@@ -105,7 +115,7 @@ pub fn worker_init(attr: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// It returns its value, or a `Result` with the value: an `Err` fails the worker's end, `TaskErrorKind::Exit`. Its
 /// parameters must be marked `#[worker_id]`, `#[shared]` or `#[state]`. Options: `fallible`, for a `Result` that has
-/// another name, `name = ".."` and `crate = path`, as for [`macro@worker_task`].
+/// another name, and `for T in [..]`, `name = ".."` and `crate = path`, as for [`macro@worker_task`].
 #[proc_macro_attribute]
 pub fn worker_exit(attr: TokenStream, item: TokenStream) -> TokenStream {
     shown(pipeline::run(Kind::Exit, attr.into(), &item.into()))

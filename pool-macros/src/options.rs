@@ -7,6 +7,7 @@ use syn::parse::{Parse, Parser};
 use syn::{Expr, LitStr, Path, Result, Token};
 
 use crate::errors::Errors;
+use crate::instances::Listed;
 use crate::kind::Kind;
 
 #[derive(Default)]
@@ -15,6 +16,7 @@ pub(crate) struct Options {
     pub(crate) exit: Option<Path>,
     pub(crate) name: Option<LitStr>,
     pub(crate) fallible: bool,
+    pub(crate) instances: Option<Listed>,
     krate: Option<Path>,
 }
 
@@ -27,6 +29,7 @@ impl Options {
                 "init" if kind == Kind::Task => set(&mut options.init, &option, errors),
                 "exit" if kind == Kind::Task => set(&mut options.exit, &option, errors),
                 "name" => set(&mut options.name, &option, errors),
+                "for" => list(&mut options.instances, &option, errors),
                 "fallible" => set_flag(&mut options.fallible, &option, errors),
                 "crate" => set(&mut options.krate, &option, errors),
                 _ => {
@@ -51,14 +54,6 @@ impl Options {
             None => quote!(::pool),
         }
     }
-
-    /// The function's name for the registry: the given one, or none for its path.
-    pub(crate) fn registered_name(&self) -> TokenStream {
-        match &self.name {
-            Some(name) => quote!(::core::option::Option::Some(|| #name)),
-            None => quote!(::core::option::Option::None),
-        }
-    }
 }
 
 fn set<T: Parse>(slot: &mut Option<T>, option: &ParseNestedMeta<'_>, errors: &mut Errors) -> Result<()> {
@@ -72,6 +67,27 @@ fn set<T: Parse>(slot: &mut Option<T>, option: &ParseNestedMeta<'_>, errors: &mu
         errors.at(name, format_args!("option `{name}` is given twice"));
     }
     Ok(())
+}
+
+fn list(slot: &mut Option<Listed>, option: &ParseNestedMeta<'_>, errors: &mut Errors) -> Result<()> {
+    match option.input.parse() {
+        Ok(listed) => {
+            if slot.replace(listed).is_some() {
+                errors.at(
+                    &option.path,
+                    "there is a list already\n= help: list several parameters together: `for (T, U) in [(..), (..)]`",
+                );
+                slot.iter_mut().for_each(|listed| listed.is_wrong = true);
+            }
+            Ok(())
+        }
+        Err(error) => {
+            errors.push(error);
+            *slot = Some(Listed::unreadable());
+            // What follows can't be told apart.
+            option.input.parse::<TokenStream>().map(drop)
+        }
+    }
 }
 
 fn set_flag(flag: &mut bool, option: &ParseNestedMeta<'_>, errors: &mut Errors) -> Result<()> {

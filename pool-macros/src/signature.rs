@@ -2,10 +2,9 @@
 
 use proc_macro2::Span;
 use quote::ToTokens;
-use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
-use syn::{GenericParam, Ident, Path, Receiver, ReturnType, Safety, Signature, Token, Type, TypeImplTrait};
+use syn::{Ident, Path, Receiver, ReturnType, Safety, Signature, Type, TypeImplTrait};
 
 use crate::errors::Errors;
 use crate::kind::Kind;
@@ -41,8 +40,7 @@ pub(crate) fn check(kind: Kind, is_fallible: bool, sig: &Signature, errors: &mut
         );
         errors.push(syn::Error::new(span, message));
     }
-    generics(kind, sig, errors);
-    let mut impl_trait = ImplTrait { kind, sig, errors };
+    let mut impl_trait = ImplTrait { kind, sig, errors, in_result: false };
     impl_trait.visit_signature(sig);
     result(kind, is_fallible, sig, errors);
     if is_fallible {
@@ -68,33 +66,31 @@ pub(crate) fn self_type(sig: &Signature) -> Option<Span> {
     found.0
 }
 
-fn generics(kind: Kind, sig: &Signature, errors: &mut Errors) {
-    let generic: Punctuated<&GenericParam, Token![,]> =
-        sig.generics.params.iter().filter(|param| !matches!(param, GenericParam::Lifetime(_))).collect();
-    if !generic.is_empty() {
-        errors.at(
-            generic,
-            format_args!(
-                "{} `{}` must name concrete types\n= note: workers look functions up by name, and one name is one \
-                 function",
-                kind.noun(),
-                sig.ident
-            ),
-        );
-    }
-}
-
 struct ImplTrait<'a> {
     kind: Kind,
     sig: &'a Signature,
     errors: &'a mut Errors,
+    in_result: bool,
 }
 
 impl<'ast> Visit<'ast> for ImplTrait<'_> {
+    fn visit_return_type(&mut self, ty: &'ast ReturnType) {
+        self.in_result = true;
+        visit::visit_return_type(self, ty);
+    }
+
     fn visit_type_impl_trait(&mut self, ty: &'ast TypeImplTrait) {
-        let (noun, name) = (self.kind.noun(), &self.sig.ident);
-        self.errors
-            .at(ty, format_args!("{noun} `{name}` must name concrete types: this must be a named type"));
+        let (attribute, noun, name) = (self.kind.name(), self.kind.noun(), &self.sig.ident);
+        let help = match self.in_result {
+            true => String::new(),
+            false => format!(
+                "\n= help: or a parameter with a list of its types: `#[{attribute}(for T in [f32, f64])] fn {name}<T>`"
+            ),
+        };
+        self.errors.at(
+            ty,
+            format_args!("{noun} `{name}` must name concrete types: this must be a named type{help}"),
+        );
         visit::visit_type_impl_trait(self, ty);
     }
 }

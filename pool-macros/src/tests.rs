@@ -73,6 +73,11 @@ fn a_task_with_a_view_of_an_array() {
 }
 
 #[test]
+fn a_generic_task() {
+    check("generic");
+}
+
+#[test]
 fn a_task_that_can_fail() {
     check("fallible");
 }
@@ -132,6 +137,8 @@ fn stubs_implement_what_good_functions_do() {
     for attribute in ["worker_task", "worker_init", "worker_exit"] {
         let good = impls(&expansion_of(&format!("#[{attribute}] pub fn f() -> u64 {{ 0 }}")));
         let stub = impls(&expansion_of(&format!("#[{attribute}] pub fn f<T>() -> u64 {{ 0 }}")));
+        let generic = format!("#[{attribute}(for T in [u8])] pub async fn f<T>() -> u64 {{ 0 }}");
+        assert_eq!(good, impls(&expansion_of(&generic)), "{attribute} with a list");
         assert!(good.contains_key("Registered") && good.len() >= 3, "{good:?}");
         assert_eq!(good, stub, "{attribute}");
     }

@@ -187,6 +187,28 @@ pub use options::{CpuIds, StartMethod};
 /// }
 /// ```
 ///
+/// A generic task, for a list of types:
+///
+/// ```
+/// use std::iter::Sum;
+///
+/// use pool::{WorkerPool, worker_task};
+///
+/// #[worker_task(for T in [f32, f64])]
+/// fn mean<T: Copy + Sum<T> + std::ops::Div<Output = T> + From<u8>>(values: &[T]) -> T {
+///     let count: T = values.iter().map(|_| T::from(1)).sum();
+///     values.iter().copied().sum::<T>() / count
+/// }
+///
+/// #[pool::main]
+/// fn main() -> Result<(), pool::Error> {
+///     let pool = WorkerPool::new(2)?;
+///     assert_eq!(mean::<f32>::par_map(&pool, [&[1.0, 2.0][..], &[3.0]])?, [1.5, 3.0]);
+///     assert_eq!(mean::<f64>::apply(&pool, &[0.5, 1.0])?, 0.75);
+///     Ok(())
+/// }
+/// ```
+///
 /// [`guide::a_task`] shows the calls of such a task in full.
 #[doc(alias(
     "par_map",

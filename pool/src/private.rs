@@ -11,10 +11,10 @@ pub use crate::task::chunk::{
 pub use crate::task::registry::POOL_REGISTRY_0_1;
 pub use crate::task::{
     Argument, BorrowedArgument, ByDefault, DecodeShared, Entry, ExitContext, ExitOf, Fallible, InitContext,
-    InitOf, Lends, LentByOwner, LentByValue, LentInPlace, Named, NoExit, NoShared, NotLent, Output, Package,
-    Pair, PairFallback, PairProbe, Probe, ProbeFallback, Public, ReadyFor, Reduces, Reference, Registered,
-    RunsOn, SharedAny, Task, TaskContext, ViewArgument, WorkerExit, WorkerId, WorkerInit, argument,
-    borrowed_argument, exit_of, init_of, public, view_argument,
+    InitOf, InstanceName, Lends, LentByOwner, LentByValue, LentInPlace, Named, NoExit, NoShared, NotLent,
+    Output, Package, Pair, PairFallback, PairProbe, Probe, ProbeFallback, Public, ReadyFor, Reduces,
+    Reference, Registered, RunsOn, SharedAny, Task, TaskContext, ViewArgument, WorkerExit, WorkerId,
+    WorkerInit, argument, borrowed_argument, exit_of, init_of, public, view_argument,
 };
 pub use crate::text::told;
 #[cfg(feature = "ndarray")]

@@ -44,6 +44,7 @@ mod daemon;
 mod exit;
 mod init;
 mod injection;
+mod instances;
 mod pinning;
 mod seeds;
 mod shared;
@@ -100,6 +101,7 @@ const TOPICS: &[&[harness::Case]] = &[
     chunks_mut::CASES,
     arrays::CASES,
     injection::CASES,
+    instances::CASES,
     shared::CASES,
     shared_memory::CASES,
     shared_exclusive::CASES,

@@ -2,17 +2,17 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
-use syn::Ident;
 use syn::spanned::Spanned;
 
-use super::{cx, stub_of_any};
+use super::{Stubbed, cx};
 use crate::model::Annotated;
 
 pub(crate) fn expand(function: &Annotated) -> TokenStream {
-    let Annotated { name, params, result, private, .. } = function;
+    let Annotated { params, result, private, .. } = function;
+    let this = function.this();
     let (state, exit_of) = match params.state() {
-        Some(state) => (state.into_token_stream(), quote!(impl #private::ExitOf<#state> for #name {})),
-        None => (quote!(()), quote!(impl<State: 'static> #private::ExitOf<State> for #name {})),
+        Some(state) => (state.into_token_stream(), quote!(impl #private::ExitOf<#state> for #this {})),
+        None => (quote!(()), quote!(impl<__State: 'static> #private::ExitOf<__State> for #this {})),
     };
     let state_type = quote_spanned!(state.span()=> type State = #state;);
     let value = function.value();
@@ -24,7 +24,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
     let registered = function.registered("exit");
     let call = function.call();
     quote! {
-        impl #private::WorkerExit for #name {
+        impl #private::WorkerExit for #this {
             #state_type
             type Shared = #shared;
             #output_type
@@ -42,10 +42,11 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
 }
 
 /// The stub for an exit function that has errors.
-pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) -> TokenStream {
-    let rest = stub_of_any(name, private);
+pub(crate) fn stub(stubbed: &Stubbed, private: &TokenStream, bad_type: &TokenStream) -> TokenStream {
+    let rest = stubbed.rest(private);
+    let Stubbed { this, params } = stubbed;
     quote! {
-        impl #private::WorkerExit for #name {
+        impl<#params> #private::WorkerExit for #this {
             type State = ();
             type Shared = #private::NoShared;
             type Output = #bad_type;
@@ -55,8 +56,8 @@ pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) 
                 loop {}
             }
         }
-        impl<State: 'static> #private::ExitOf<State> for #name {}
-        impl #private::Public for #name {}
+        impl<#params __State: 'static> #private::ExitOf<__State> for #this {}
+        impl<#params> #private::Public for #this {}
         #rest
     }
 }

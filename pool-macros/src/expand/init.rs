@@ -2,14 +2,14 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
-use syn::Ident;
 use syn::spanned::Spanned;
 
-use super::{cx, stub_of_any};
+use super::{Stubbed, cx};
 use crate::model::Annotated;
 
 pub(crate) fn expand(function: &Annotated) -> TokenStream {
-    let Annotated { name, params, result, private, .. } = function;
+    let Annotated { params, result, private, .. } = function;
+    let this = function.this();
     let (state, call) = (function.value(), function.call());
     let state_type = quote_spanned!(result.span()=> type State = #state;);
     let shared = function.shared();
@@ -18,7 +18,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
     let cx = if params.iter().next().is_some() { cx().into_token_stream() } else { quote!(_) };
     let registered = function.registered("init");
     quote! {
-        impl #private::WorkerInit for #name {
+        impl #private::WorkerInit for #this {
             #state_type
             type Shared = #shared;
             fn call(
@@ -27,7 +27,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
                 #call
             }
         }
-        impl #private::InitOf<#state> for #name {}
+        impl #private::InitOf<#state> for #this {}
         #public
         #registered
         #runs_on
@@ -35,10 +35,11 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
 }
 
 /// The stub for an init function that has errors.
-pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) -> TokenStream {
-    let rest = stub_of_any(name, private);
+pub(crate) fn stub(stubbed: &Stubbed, private: &TokenStream, bad_type: &TokenStream) -> TokenStream {
+    let rest = stubbed.rest(private);
+    let Stubbed { this, params } = stubbed;
     quote! {
-        impl #private::WorkerInit for #name {
+        impl<#params> #private::WorkerInit for #this {
             type State = #bad_type;
             type Shared = #private::NoShared;
             fn call(
@@ -47,8 +48,8 @@ pub(crate) fn stub(name: &Ident, private: &TokenStream, bad_type: &TokenStream) 
                 loop {}
             }
         }
-        impl<State> #private::InitOf<State> for #name {}
-        impl #private::Public for #name {}
+        impl<#params __State> #private::InitOf<__State> for #this {}
+        impl<#params> #private::Public for #this {}
         #rest
     }
 }

@@ -5,10 +5,11 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::Ident;
 use syn::spanned::Spanned;
+use syn::{Ident, Signature};
 
 use crate::function::Function;
+use crate::instances;
 use crate::kind::Kind;
 use crate::model::Annotated;
 use crate::params::{Chunk, Param, Pass};
@@ -19,7 +20,12 @@ pub(crate) mod main;
 pub(crate) mod task;
 
 /// The function, the type of the same name, and the impls of that type.
-pub(crate) fn companion(kind: Kind, function: &Function, output: &TokenStream) -> TokenStream {
+pub(crate) fn companion(
+    kind: Kind,
+    function: &Function,
+    is_generic: bool,
+    output: &TokenStream,
+) -> TokenStream {
     let (vis, name) = (&function.vis, &function.sig.ident);
     let cfgs: Vec<_> = function.cfgs().collect();
     let deprecations = function.deprecations();
@@ -29,7 +35,18 @@ pub(crate) fn companion(kind: Kind, function: &Function, output: &TokenStream) -
     let place = Span::call_site().located_at(name.span());
     let mut type_name = name.clone();
     type_name.set_span(place);
-    let companion = quote_spanned!(place=> #vis enum #type_name {});
+    let companion = if is_generic {
+        let (params, fields) = instances::declared(&function.sig.generics);
+        quote_spanned! {place=>
+            #vis enum #type_name<#params> {
+                #[doc(hidden)]
+                #[allow(dead_code)]
+                __Never(::core::convert::Infallible, #fields),
+            }
+        }
+    } else {
+        quote_spanned!(place=> #vis enum #type_name {})
+    };
     let summary = format!(" The {} `{name}`, as a type.", kind.noun());
     quote! {
         // Injected values are borrowed as the exact type that the worker holds.
@@ -49,6 +66,18 @@ pub(crate) fn companion(kind: Kind, function: &Function, output: &TokenStream) -
 }
 
 impl Annotated {
+    /// The companion type.
+    pub(crate) fn this(&self) -> TokenStream {
+        let name = &self.name;
+        match &self.instance {
+            None => name.into_token_stream(),
+            Some(instance) => {
+                let arguments = instance.arguments();
+                quote!(#name<#(#arguments),*>)
+            }
+        }
+    }
+
     /// The arguments of the call, one for each parameter, in order.
     pub(crate) fn arguments(&self) -> Vec<TokenStream> {
         let private = &self.private;
@@ -90,7 +119,11 @@ impl Annotated {
     pub(crate) fn call(&self) -> TokenStream {
         let Self { name, result, private, .. } = self;
         let arguments = self.arguments();
-        let call = quote!(#name(#(#arguments),*));
+        let turbofish = self.instance.as_ref().map(|instance| {
+            let arguments = instance.arguments();
+            quote!(::<#(#arguments),*>)
+        });
+        let call = quote!(#name #turbofish(#(#arguments),*));
         if !self.is_fallible {
             return quote!(::core::result::Result::Ok(#call));
         }
@@ -109,27 +142,46 @@ impl Annotated {
 
     /// The impl that lets a `pub` task name the function, which must be `pub` too.
     pub(crate) fn public(&self) -> Option<TokenStream> {
-        let Self { name, private, .. } = self;
-        self.is_public.then(|| quote!(impl #private::Public for #name {}))
+        let (this, private) = (self.this(), &self.private);
+        self.is_public.then(|| quote!(impl #private::Public for #this {}))
     }
 
     /// The pools on which the function can run: all of them, or those that share the value that it borrows.
     pub(crate) fn runs_on(&self) -> TokenStream {
-        let Self { name, params, private, .. } = self;
+        let Self { params, private, .. } = self;
+        let this = self.this();
         match params.shared() {
             // An impl for the shared type itself would let the compiler infer the pool's type from the function.
             Some(shared) => {
-                quote!(impl<__Given: #private::Lends<#shared, #name>> #private::RunsOn<__Given> for #name {})
+                quote!(impl<__Given: #private::Lends<#shared, #this>> #private::RunsOn<__Given> for #this {})
             }
-            None => quote!(impl<__Given> #private::RunsOn<__Given> for #name {}),
+            None => quote!(impl<__Given> #private::RunsOn<__Given> for #this {}),
+        }
+    }
+
+    /// The function's name for the registry: none for the path of its type, as long as that is its own.
+    fn registered_name(&self) -> TokenStream {
+        let (this, private) = (self.this(), &self.private);
+        match (&self.given_name, &self.instance) {
+            (None, None) => quote!(::core::option::Option::None),
+            (Some(name), None) => quote!(::core::option::Option::Some(|| #name)),
+            (Some(name), Some(instance)) => {
+                let arguments = instance.arguments();
+                let arguments = quote!(::core::stringify!(#(#arguments),*));
+                quote!(::core::option::Option::Some(|| ::core::concat!(#name, "::<", #arguments, ">")))
+            }
+            (None, Some(_)) => quote!(::core::option::Option::Some(|| {
+                static NAME: #private::InstanceName = #private::InstanceName::new();
+                NAME.of::<#this>()
+            })),
         }
     }
 
     /// Puts the function into the registry, and implements the way from the type to its entry.
     pub(crate) fn registered(&self, constructor: &str) -> TokenStream {
-        let Self { name, options, private, .. } = self;
+        let (this, private) = (self.this(), &self.private);
         let constructor = format_ident!("{constructor}");
-        let registered_name = options.registered_name();
+        let registered_name = self.registered_name();
         let decode = match self.params.shared() {
             None => quote!(::core::option::Option::None),
             Some(shared) => quote!({
@@ -138,11 +190,11 @@ impl Annotated {
             }),
         };
         quote! {
-            impl #private::Registered for #name {
+            impl #private::Registered for #this {
                 fn entry() -> ::core::option::Option<&'static #private::Entry> {
                     #[#private::linkme::distributed_slice(#private::POOL_REGISTRY_0_1)]
                     #[linkme(crate = #private::linkme)]
-                    static ENTRY: #private::Entry = #private::Entry::#constructor::<#name>(
+                    static ENTRY: #private::Entry = #private::Entry::#constructor::<#this>(
                         #private::Package {
                             name: ::core::option_env!("CARGO_PKG_NAME"),
                             version: ::core::option_env!("CARGO_PKG_VERSION"),
@@ -157,15 +209,34 @@ impl Annotated {
     }
 }
 
-/// The parts that all three stubs share: they are in no registry, and fit every pool.
-fn stub_of_any(name: &Ident, private: &TokenStream) -> TokenStream {
-    quote! {
-        impl #private::Registered for #name {
-            fn entry() -> ::core::option::Option<&'static #private::Entry> {
-                ::core::option::Option::None
-            }
+/// The companion type of a function that has errors, whatever its parameters.
+pub(crate) struct Stubbed {
+    this: TokenStream,
+    /// The parameters of an impl.
+    params: TokenStream,
+}
+
+impl Stubbed {
+    pub(crate) fn new(sig: &Signature, is_generic: bool) -> Self {
+        let name = &sig.ident;
+        if !is_generic {
+            return Self { this: name.into_token_stream(), params: TokenStream::new() };
         }
-        impl<__Given> #private::RunsOn<__Given> for #name {}
+        let (params, arguments) = (instances::declared(&sig.generics).0, instances::named(&sig.generics));
+        Self { this: quote!(#name<#arguments>), params: quote!(#params,) }
+    }
+
+    /// The parts that all three stubs share: they are in no registry, and fit every pool.
+    fn rest(&self, private: &TokenStream) -> TokenStream {
+        let Self { this, params } = self;
+        quote! {
+            impl<#params> #private::Registered for #this {
+                fn entry() -> ::core::option::Option<&'static #private::Entry> {
+                    ::core::option::Option::None
+                }
+            }
+            impl<#params __Given> #private::RunsOn<__Given> for #this {}
+        }
     }
 }
 

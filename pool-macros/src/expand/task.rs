@@ -3,33 +3,34 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Ident, Path, Type, TypeReference};
+use syn::{Path, Type, TypeReference};
 
-use super::{cx, item, stub_of_any};
+use super::{Stubbed, cx, item};
 use crate::lifetimes::{for_one_item, inferred};
 use crate::model::Annotated;
 use crate::params::{Chunk, is_view};
 
 pub(crate) fn expand(function: &Annotated) -> TokenStream {
-    let Annotated { name, params, result, options, list, private, .. } = function;
+    let Annotated { params, result, list, private, .. } = function;
+    let this = function.this();
     let items: Vec<_> = params.items().cloned().map(for_one_item).collect();
     let Carried { item: item_type, debug, encode, decode, calls } = match params.chunk() {
-        Some(chunk) => Carried::chunk(chunk, name, private),
-        None => Carried::items(&items, *list, name, private),
+        Some(chunk) => Carried::chunk(chunk, &this, private),
+        None => Carried::items(&items, *list, &this, private),
     };
     let item_pattern = match (&*items, params.chunk()) {
         ([], None) => quote!(()),
         _ => item().into_token_stream(),
     };
-    let state = match (params.state(), &options.init) {
+    let state = match (params.state(), &function.init) {
         (Some(state), _) => state.into_token_stream(),
         (None, Some(init)) => quote!(<#init as #private::WorkerInit>::State),
         (None, None) => quote!(()),
     };
     let shared = function.shared();
     let named = |path: &Path| quote_spanned!(path.span()=> #private::Named<#path>);
-    let init = options.init.as_ref().map_or_else(|| quote!(#private::ByDefault), named);
-    let exit = options.exit.as_ref().map_or_else(|| quote!(#private::NoExit), named);
+    let init = function.init.as_ref().map_or_else(|| quote!(#private::ByDefault), named);
+    let exit = function.exit.as_ref().map_or_else(|| quote!(#private::NoExit), named);
     let injected = params.iter().count() - items.len() - usize::from(params.chunk().is_some());
     let cx = if injected > 0 { cx().into_token_stream() } else { quote!(_) };
     let registered = function.registered("task");
@@ -45,10 +46,10 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
     let item_type = quote_spanned!(item_span(&items, *list)=> type Item<'item> = #item_type;);
     let output_type = quote_spanned!(result.span()=> type Output = #value;);
     let place = |path: &Option<Path>| path.as_ref().map_or_else(Span::call_site, Spanned::span);
-    let state_place = params.state().map_or_else(|| place(&options.init), Spanned::span);
+    let state_place = params.state().map_or_else(|| place(&function.init), Spanned::span);
     let state_type = quote_spanned!(state_place=> type State = #state;);
-    let init_type = quote_spanned!(place(&options.init)=> type Init = #init;);
-    let exit_type = quote_spanned!(place(&options.exit)=> type Exit = #exit;);
+    let init_type = quote_spanned!(place(&function.init)=> type Init = #init;);
+    let exit_type = quote_spanned!(place(&function.exit)=> type Exit = #exit;);
     // Each parameter is checked on its own, so that the compiler points to the guilty one.
     let arguments_cross = items.iter().map(|item| check(item, private));
     let uses = uses(private);
@@ -60,7 +61,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
     let elements_cross =
         elements.iter().map(|element| quote_spanned!(element.span()=> #private::element::<#element>();));
     quote! {
-        impl #private::Task for #name {
+        impl #private::Task for #this {
             #item_type
             #output_type
             type Failure = #failure;
@@ -131,7 +132,7 @@ struct Carried {
 
 impl Carried {
     /// Arguments, encoded by the codec.
-    fn items(items: &[Type], list: Span, name: &Ident, private: &TokenStream) -> Self {
+    fn items(items: &[Type], list: Span, this: &TokenStream, private: &TokenStream) -> Self {
         let item = match items {
             [] => quote!(()),
             [one] => one.into_token_stream(),
@@ -193,15 +194,15 @@ impl Carried {
                 #private::all_read(rest)?;
                 ::core::result::Result::Ok(then(#lent))
             },
-            calls: quote!(#private::task_calls!(#name);),
+            calls: quote!(#private::task_calls!([] #this;);),
         }
     }
 
     /// A chunk, which is the whole item.
-    fn chunk(chunk: &Chunk, name: &Ident, private: &TokenStream) -> Self {
+    fn chunk(chunk: &Chunk, this: &TokenStream, private: &TokenStream) -> Self {
         let (element, is_mut) = match chunk {
             Chunk::Slice { element, is_mut } => (element, is_mut),
-            Chunk::Array { view, is_mut } => return Self::array(view, *is_mut, name, private),
+            Chunk::Array { view, is_mut } => return Self::array(view, *is_mut, this, private),
         };
         let (item, kind) = if *is_mut {
             (quote!(#private::ChunkMut<'item, #element>), quote!(slices_mut))
@@ -222,12 +223,12 @@ impl Carried {
                 let chunk = #private::Elements::<#element>::decode(bytes)?;
                 ::core::result::Result::Ok(then(chunk))
             },
-            calls: quote!(#private::chunk_calls!(#name #kind #element);),
+            calls: quote!(#private::chunk_calls!(#kind [] #this; #element);),
         }
     }
 
     /// A view of an array, which is the whole item.
-    fn array(view: &Type, is_mut: bool, name: &Ident, private: &TokenStream) -> Self {
+    fn array(view: &Type, is_mut: bool, this: &TokenStream, private: &TokenStream) -> Self {
         let view = for_one_item(view.clone());
         let kind = if is_mut { quote!(arrays_mut) } else { quote!(arrays) };
         Self {
@@ -242,7 +243,7 @@ impl Carried {
                 let chunk = #private::ChunkItem::decode(bytes)?;
                 ::core::result::Result::Ok(then(chunk))
             },
-            calls: quote!(#private::array_calls!(#name #kind);),
+            calls: quote!(#private::array_calls!(#kind [] #this;);),
         }
     }
 }
@@ -250,11 +251,11 @@ impl Carried {
 /// Checks that the named init makes the task's state, and that the named exit takes it. Without `init` there is nothing
 /// to check here, because a job may name one. The same goes for the values that they borrow from the pool.
 fn checks(function: &Annotated, state: &TokenStream) -> TokenStream {
-    let Annotated { options, private, .. } = function;
-    let init = options.init.iter().map(|init| quote!(#private::init_of::<#init, #state>();));
-    let exit = options.exit.iter().map(|exit| quote!(#private::exit_of::<#exit, #state>();));
-    let named = function.is_public.then(|| options.init.iter().chain(&options.exit)).into_iter().flatten();
+    let Annotated { init, exit, private, .. } = function;
+    let named = function.is_public.then(|| init.iter().chain(exit)).into_iter().flatten();
     let public = named.map(|named| quote_spanned!(named.span()=> #private::public::<#named>();));
+    let init = init.iter().map(|init| quote!(#private::init_of::<#init, #state>();));
+    let exit = exit.iter().map(|exit| quote!(#private::exit_of::<#exit, #state>();));
     quote!(#(#public)* #(#init)* #(#exit)*)
 }
 
@@ -290,19 +291,20 @@ fn uses(private: &TokenStream) -> TokenStream {
 
 /// The stub for a task that has errors, so that its calls raise no others.
 pub(crate) fn stub(
-    name: &Ident,
+    stubbed: &Stubbed,
     private: &TokenStream,
     bad_type: &TokenStream,
     wants_chunk: bool,
 ) -> TokenStream {
+    let rest = stubbed.rest(private);
+    let Stubbed { this, params } = stubbed;
     let calls = if wants_chunk {
-        quote!(#private::chunk_calls!(#name stub);)
+        quote!(#private::chunk_calls!(stub [#params] #this;);)
     } else {
-        quote!(#private::task_calls!(#name);)
+        quote!(#private::task_calls!([#params] #this;);)
     };
-    let rest = stub_of_any(name, private);
     quote! {
-        impl #private::Task for #name {
+        impl<#params> #private::Task for #this {
             type Item<'item> = #bad_type;
             type Output = Self::Item<'static>;
             type Failure = ::core::convert::Infallible;

@@ -169,16 +169,16 @@ macro_rules! lazy_call {
     )*};
 }
 
-/// Writes the calls on a task's type.
+/// Writes the calls on a task's type, which may have parameters.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! task_calls {
-    ($task:ident) => {
-        $crate::task_calls! { $task $crate::calls! { task } }
+    ([$($params:tt)*] $task:ty;) => {
+        $crate::task_calls! { [$($params)*] $task; $crate::calls! { task } }
     };
-    ($task:ident $($call:tt)+) => {
+    ([$($params:tt)*] $task:ty; $($call:tt)+) => {
         #[allow(dead_code)]
-        impl $task {
+        impl<$($params)*> $task {
             /// A job of this task: options first, then one of its calls.
             pub fn job<S: 'static>(pool: &$crate::WorkerPool<S>) -> $crate::Job<'_, Self, S>
             where
@@ -197,9 +197,9 @@ macro_rules! task_calls {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! chunk_calls {
-    ($task:ident slices $element:ty) => {
+    (slices [$($params:tt)*] $task:ty; $element:ty) => {
         $crate::task_calls! {
-            $task
+            [$($params)*] $task;
             /// Cuts the input into chunks and runs the task over them; the outputs are concatenated, in input order.
             pub fn par_map_slice<'rows, S: 'static, R: $crate::Concatenate>(
                 pool: &$crate::WorkerPool<S>,
@@ -212,9 +212,9 @@ macro_rules! chunk_calls {
             }
         }
     };
-    ($task:ident slices_mut $element:ty) => {
+    (slices_mut [$($params:tt)*] $task:ty; $element:ty) => {
         $crate::task_calls! {
-            $task
+            [$($params)*] $task;
             /// Runs the task over chunks of this many elements, each in place; gives one output a chunk.
             pub fn par_chunks_mut<S: 'static>(
                 pool: &$crate::WorkerPool<S>,
@@ -231,9 +231,9 @@ macro_rules! chunk_calls {
             }
         }
     };
-    ($task:ident stub) => {
+    (stub [$($params:tt)*] $task:ty;) => {
         $crate::task_calls! {
-            $task
+            [$($params)*] $task;
             /// There is an error in the task.
             pub fn par_map_slice<S: 'static, D>(
                 _: &$crate::WorkerPool<S>,
@@ -259,9 +259,9 @@ macro_rules! chunk_calls {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! array_calls {
-    ($task:ident arrays) => {
+    (arrays [$($params:tt)*] $task:ty;) => {
         $crate::task_calls! {
-            $task
+            [$($params)*] $task;
             /// Cuts the array into chunks along the axis and runs the task over them; the outputs are concatenated
             /// along it.
             pub fn par_map_array<'rows, S: 'static, R, A, D>(
@@ -280,9 +280,9 @@ macro_rules! array_calls {
             }
         }
     };
-    ($task:ident arrays_mut) => {
+    (arrays_mut [$($params:tt)*] $task:ty;) => {
         $crate::task_calls! {
-            $task
+            [$($params)*] $task;
             /// Runs the task over chunks of this many rows of an array of this shape, each in place; gives one output
             /// a chunk.
             pub fn par_array_chunks_mut<S: 'static, A, Sh: $crate::__private::ndarray::IntoDimension>(
@@ -309,5 +309,5 @@ macro_rules! array_calls {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! array_calls {
-    ($task:ident $kind:ident) => {};
+    ($($task:tt)*) => {};
 }

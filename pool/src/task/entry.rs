@@ -1,6 +1,7 @@
 //! The registry's entry for an annotated function, and the trait that leads from the function's type to its entry.
 
 use std::any::{TypeId, type_name};
+use std::sync::OnceLock;
 
 use super::run::glue::{Glue, SharedAny};
 use crate::codec::Codec;
@@ -14,6 +15,42 @@ pub trait Registered {
     #[must_use]
     fn name() -> &'static str {
         Self::entry().map_or_else(type_name::<Self>, Entry::name)
+    }
+}
+
+/// The name of an instance of a generic function, as a call would write it: `crate::module::function::<f32>`.
+#[derive(Debug, Default)]
+pub struct InstanceName(OnceLock<String>);
+
+impl InstanceName {
+    /// Not looked up yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    /// The name of this instance's type.
+    #[must_use]
+    pub fn of<F>(&'static self) -> &'static str {
+        self.0.get_or_init(|| turbofish(type_name::<F>()))
+    }
+}
+
+/// The path of a type with its arguments, as an expression would write it.
+fn turbofish(path: &str) -> String {
+    let mut depth = 0;
+    let opening = path.rmatch_indices(['<', '>']).find(|(at, bracket)| {
+        match *bracket {
+            // The arrow of a function's type.
+            ">" if path[..*at].ends_with('-') => {}
+            ">" => depth += 1,
+            _ => depth -= 1,
+        }
+        depth == 0
+    });
+    match opening {
+        Some((at, _)) if path.ends_with('>') => format!("{}::{}", &path[..at], &path[at..]),
+        _ => path.to_owned(),
     }
 }
 
@@ -87,5 +124,23 @@ impl Entry {
 
     pub(crate) fn glue(&self) -> Glue {
         self.glue
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_an_instance_is_what_a_call_writes() {
+        for (path, name) in [
+            ("app::norm<f32>", "app::norm::<f32>"),
+            ("app::norm<alloc::vec::Vec<f32>>", "app::norm::<alloc::vec::Vec<f32>>"),
+            ("app::<impl app::Shape>::area::norm<u8, 3>", "app::<impl app::Shape>::area::norm::<u8, 3>"),
+            ("app::norm<fn(u8) -> app::X<u8>>", "app::norm::<fn(u8) -> app::X<u8>>"),
+            ("app::plain", "app::plain"),
+        ] {
+            assert_eq!(turbofish(path), name);
+        }
     }
 }

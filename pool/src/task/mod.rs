@@ -24,7 +24,7 @@ use crate::unwind;
 
 pub use crate::ids::WorkerId;
 pub use context::{ExitContext, InitContext, TaskContext};
-pub use entry::{DecodeShared, Entry, Package, Registered};
+pub use entry::{DecodeShared, Entry, InstanceName, Package, Registered};
 pub use fallible::Fallible;
 pub use fold::Reduces;
 pub use probe::{PairFallback, PairProbe, Probe, ProbeFallback};
@@ -107,7 +107,8 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Output for T {
 /// A function that workers run; implemented by `#[worker_task]`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no worker task",
-    label = "a worker task has the attribute `#[worker_task]`"
+    label = "a worker task has the attribute `#[worker_task]`",
+    note = "one that is generic lists its types: `#[worker_task(for T in [f32, f64])]`"
 )]
 pub trait Task: Registered + Sized + 'static {
     /// One item: the value of the one parameter, the tuple of several, or `()`.

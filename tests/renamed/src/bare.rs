@@ -43,3 +43,9 @@ pub fn add(#[shared] shared: &u64, #[state] state: &mut u64, a: u64, b: u64) -> 
     *state += 1;
     *shared + *state + a + b
 }
+
+/// Has parameters of the names that the macros' output has.
+#[worker_task(crate = ::parallel, for (Item, Output) in [(u8, u64), (u16, u64)])]
+pub fn convert<Item: ::core::convert::Into<Output>, Output>(item: Item) -> Output {
+    item.into()
+}

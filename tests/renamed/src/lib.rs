@@ -30,6 +30,13 @@ pub fn first(error: &str) -> Result<char, String> {
     error.chars().next().ok_or_else(|| "it is empty".to_owned())
 }
 
+/// Counts, for each type of a list.
+#[worker_task(crate = parallel, for T in [u8, String])]
+#[must_use]
+pub fn count<T>(values: &[T]) -> usize {
+    values.len()
+}
+
 /// Takes parameters by the names that generated code likes.
 #[worker_task(crate = parallel, init = greeting, exit = length, name = "renamed greet")]
 #[must_use]
