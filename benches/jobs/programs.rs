@@ -19,7 +19,7 @@ pub(crate) fn run(session: &mut Session) -> Result<(), Box<dyn Error>> {
     for times in [1, 10, 100] {
         let rounds = session.rounds;
         // Long programs vary less.
-        session.rounds = rounds.min(if times == 1 { rounds } else { 30_usize.div_ceil(times) });
+        session.rounds = rounds.min(if times == 1 { rounds } else { 3 });
         numbers(session, times)?;
         prefixes(session, times)?;
         model(session, times);
