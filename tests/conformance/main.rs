@@ -23,6 +23,7 @@ mod callbacks;
 mod chunks;
 mod chunks_mut;
 mod codecs;
+mod decoding;
 mod combinations;
 mod iterators;
 mod gathered;
@@ -96,6 +97,7 @@ const TOPICS: &[&[harness::Case]] = &[
     references::CASES,
     spare_memory::CASES,
     codecs::CASES,
+    decoding::CASES,
     untrusted_values::CASES,
     chunks::CASES,
     chunks_mut::CASES,

@@ -177,7 +177,7 @@ fn exit_values_are_not_believed(method: StartMethod) -> Result<(), Error> {
 
 /// A chain, which takes stack for each link when it is encoded, decoded or shown.
 #[derive(Debug, Serialize, Deserialize)]
-struct Chain {
+pub(super) struct Chain {
     next: Option<Box<Chain>>,
 }
 
@@ -190,7 +190,7 @@ impl Chain {
         Self { next }
     }
 
-    fn links(&self) -> usize {
+    pub(super) fn links(&self) -> usize {
         std::iter::successors(self.next.as_deref(), |link| link.next.as_deref()).count()
     }
 }
@@ -205,7 +205,7 @@ impl Drop for Chain {
 }
 
 /// Runs it on a thread with a stack of this size.
-fn on_a_stack(size: usize, run: impl FnOnce() + Send) {
+pub(super) fn on_a_stack(size: usize, run: impl FnOnce() + Send) {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(size).spawn_scoped(scope, run);
         thread.expect("a thread starts").join().expect("it does not panic");
@@ -213,12 +213,12 @@ fn on_a_stack(size: usize, run: impl FnOnce() + Send) {
 }
 
 #[track_caller]
-fn assert_too_deep(error: &TaskError) {
+pub(super) fn assert_too_deep(error: &TaskError) {
     assert!(error.to_string().contains("nested too deeply"), "{error}");
 }
 
 #[worker_task]
-fn make_chain(links: usize) -> Chain {
+pub(super) fn make_chain(links: usize) -> Chain {
     Chain::new(links)
 }
 

@@ -21,9 +21,10 @@
 //! # Standing by
 //!
 //! The first call that runs code of the user's while tasks of it may be under way starts the background driver; it ends
-//! when no call is open. It looks whether any caller has taken a turn within the last millisecond, and then sleeps for
-//! a while as a follower that nobody wakes. If none has, it leads. A caller that goes away wakes a follower to lead in
-//! its place, and so does the background driver once callers are back.
+//! when no call is open. Decoding does so only once it has taken long (`job/decode/paced.rs`). The driver looks whether
+//! any caller has taken a turn within the last millisecond, and then sleeps for a while as a follower that nobody wakes.
+//! If none has, it leads. A caller that goes away wakes a follower to lead in its place, and so does the background
+//! driver once callers are back.
 //!
 //! While it waits it *rests* ([`threads`]), so the program can be forked. It does not fork the
 //! program itself while a caller is away, since that caller's thread may hold anything: the start waits for a turn of

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::codec::Codec;
 use crate::engine::{Awaits, Engine};
 use crate::error::{Error, TaskError};
 use crate::ids::{JobId, TaskIndex};
@@ -12,7 +11,7 @@ use crate::task::Task;
 use crate::work::Inbox;
 
 use super::PoolHandle;
-use super::decode::News;
+use super::decode::{News, Pace};
 use super::input::InputBuffer;
 
 pub(super) struct Call<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
@@ -22,7 +21,6 @@ pub(super) struct Call<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     pub(super) input: InputBuffer<'i, T, I>,
     /// How many buffered items make a whole chunk.
     chunk: u64,
-    codec: Codec,
     inbox: Inbox,
     /// The results of one arrival; kept between turns for its allocation.
     values: Vec<T::Output>,
@@ -38,6 +36,8 @@ pub(super) struct Call<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     pub(super) consumed_bytes: u64,
     /// When the engine last checked the workers, in nanoseconds; `None` if the user's code has run since.
     pub(super) last_check: Option<u64>,
+    /// How fast the results are decoded.
+    pace: Pace,
     /// The engine may have tasks of it.
     is_under_way: bool,
     /// Whether to wait, at the end, until no worker is at work on the call.
@@ -51,7 +51,6 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
         job: JobId,
         input: InputBuffer<'i, T, I>,
         (chunk, bound): (u64, Option<u64>),
-        codec: Codec,
         quiesces: bool,
         progress: Option<Progress>,
     ) -> Self {
@@ -61,7 +60,6 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
             job,
             input,
             chunk,
-            codec,
             inbox: Inbox::default(),
             values: Vec::new(),
             bound,
@@ -71,6 +69,7 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
             consumed: 0,
             consumed_bytes: 0,
             last_check: None,
+            pace: Pace::default(),
             is_under_way: false,
             quiesces,
             progress,
@@ -78,7 +77,7 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
     }
 }
 
-impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
+impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
     /// An error in a fork of the caller.
     #[inline]
     pub(super) fn check(&self) -> Result<(), Error> {
@@ -93,8 +92,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
     /// Lets the background thread, or another caller, drive while this caller runs code of the user's that may take
     /// long.
     pub(super) fn leave(&self) {
-        self.pool.background().stand_by(self.pool.engine());
-        self.engine.leave();
+        self.pool.leave();
     }
 
     /// How many items may be pulled from the input.
@@ -149,7 +147,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
     /// Sleeps until results come, or an item of a channel may be there. Not at all if an iterator must be asked first.
     fn sleep(&mut self) {
         match (self.needs_input(), self.input.is_channel()) {
-            (false, _) => self.last_check = Some(self.engine.wait(self.awaits(), None)),
+            (false, _) => self.wait(self.awaits(), None),
             (true, true) => {
                 let lull = self.input.next_lull();
                 if self.is_any_under_way() {
@@ -169,7 +167,11 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
 
     /// Waits for results, at most this long, and not for the input. May return early.
     pub(super) fn wait_for_results(&mut self, limit: Duration) {
-        self.last_check = Some(self.engine.wait(Awaits::Results(self.job), Some(limit)));
+        self.wait(Awaits::Results(self.job), Some(limit));
+    }
+
+    fn wait(&mut self, awaits: Awaits, limit: Option<Duration>) {
+        self.last_check = Some(self.engine.wait(awaits, limit));
     }
 
     /// Takes one turn without a look at the input, which has just taken `pull_time`.
@@ -201,7 +203,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'_, 'i, T, I> {
             return None;
         }
         let mut inbox = std::mem::take(&mut self.inbox);
-        let mut news = News::new(&inbox, self.codec, &mut self.values);
+        let mut news = News::new(self.pool, &mut inbox, &mut self.values, &mut self.pace);
         let taken = take(&mut news);
         let (done, failed) = news.outcomes();
         let over = taken.err().map(Err).or(inbox.end.take());

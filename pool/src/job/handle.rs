@@ -4,6 +4,7 @@ use std::any::TypeId;
 use std::sync::Arc;
 
 use super::background::BackgroundDriver;
+use super::helpers::Helpers;
 use crate::codec::type_key;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -18,6 +19,7 @@ use crate::work::{FunctionRef, Plan, ProfileSpec};
 pub(crate) struct PoolHandle {
     engine: Arc<Engine>,
     background: Arc<BackgroundDriver>,
+    helpers: Arc<Helpers>,
     config: PoolConfig,
     seeds: Seeds,
 }
@@ -25,7 +27,8 @@ pub(crate) struct PoolHandle {
 impl PoolHandle {
     pub(crate) fn new(engine: Engine, config: PoolConfig, seeds: Seeds) -> Self {
         let background = Arc::new(BackgroundDriver::new(config.max_queue));
-        Self { engine: Arc::new(engine), background, config, seeds }
+        let helpers = Arc::new(Helpers::new(config.decode_threads));
+        Self { engine: Arc::new(engine), background, helpers, config, seeds }
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
@@ -34,6 +37,17 @@ impl PoolHandle {
 
     pub(crate) fn background(&self) -> &Arc<BackgroundDriver> {
         &self.background
+    }
+
+    /// Lets the background thread, or another caller, drive while this caller runs code of the user's that may take
+    /// long.
+    pub(super) fn leave(&self) {
+        self.background.stand_by(&self.engine);
+        self.engine.leave();
+    }
+
+    pub(crate) fn helpers(&self) -> &Arc<Helpers> {
+        &self.helpers
     }
 
     pub(crate) fn config(&self) -> &PoolConfig {

@@ -27,6 +27,7 @@ mod chunks;
 mod completion;
 mod decode;
 mod handle;
+mod helpers;
 mod imap;
 mod input;
 mod options;
@@ -476,7 +477,7 @@ where
         }
         let progress = self.options.progress.take().and_then(|request| Progress::new(request, tasks));
         let input = InputBuffer::new(items, self.options.max_items(), codec);
-        Ok(Call::new(self.pool, job, input, (chunk, bound), codec, self.options.quiesces, progress))
+        Ok(Call::new(self.pool, job, input, (chunk, bound), self.options.quiesces, progress))
     }
 
     /// An error if the call was cancelled before it is made.

@@ -12,6 +12,8 @@ pub(crate) struct PoolConfig {
     pub(crate) order_tasks: bool,
     /// How many tasks may be outstanding in the background.
     pub(crate) max_queue: Option<usize>,
+    /// At most this many threads help callers decode.
+    pub(crate) decode_threads: usize,
     pub(crate) policy: WorkerPolicy,
 }
 

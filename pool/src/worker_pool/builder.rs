@@ -37,6 +37,7 @@ pub struct WorkerPoolBuilder<S = ()> {
     keep_alive: bool,
     order_tasks: bool,
     max_queue: Option<usize>,
+    decode_threads: Option<usize>,
     insights: bool,
     raw_stderr: bool,
     memory_limit: Option<u64>,
@@ -45,6 +46,10 @@ pub struct WorkerPoolBuilder<S = ()> {
     /// Encodes the shared value; `None` for a value that workers can only inherit.
     encode: Option<Encode<S>>,
 }
+
+/// The most helpers without the option: what a caller does alone, between two rounds of decoding, limits their use.
+const DEFAULT_DECODE_THREADS: usize = 4;
+const MOST_DECODE_THREADS: usize = 64;
 
 impl<S> std::fmt::Debug for WorkerPoolBuilder<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -87,6 +92,7 @@ impl WorkerPoolBuilder {
             keep_alive: true,
             order_tasks: false,
             max_queue: None,
+            decode_threads: None,
             insights: false,
             raw_stderr: false,
             memory_limit: None,
@@ -182,6 +188,37 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
         self
     }
 
+    /// Limits how many threads may help callers decode results, up to 64. Default: one for each CPU that this process
+    /// may use beyond the number of workers, at most 4. With 0, each caller decodes its results alone.
+    ///
+    /// A caller decodes its own results. Where that takes it long, as with a `Deserialize` that parses or checks much,
+    /// workers wait for it. Then helpers decode some of the results, and the caller gets all of them in the same order.
+    /// They start on demand, end soon after nobody needs them, and cost nothing before. So `Deserialize` of a result may
+    /// run on another thread than the caller's. What takes little more than a copy, as vectors of numbers do, is not
+    /// shared; neither are the results of [`map_into`](crate::Job::map_into) and of asynchronous calls.
+    ///
+    /// ```
+    /// use pool::{WorkerPool, worker_task};
+    ///
+    /// #[worker_task]
+    /// fn neighbors(x: u32) -> Vec<Option<String>> {
+    ///     (0..x % 10).map(|i| Some(format!("{x} and {}", x + i))).collect()
+    /// }
+    ///
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     // Two workers, and two threads for what they return.
+    ///     let pool = WorkerPool::builder().workers(2).decode_threads(2).build()?;
+    ///     let all = neighbors::par_map(&pool, 0..10_000)?;
+    ///     assert_eq!(all[9_999], neighbors(9_999));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn decode_threads(mut self, threads: usize) -> Self {
+        self.decode_threads = Some(threads);
+        self
+    }
+
     /// Limits how many bytes a worker may grow by, counted from what it held after its init, before its first task.
     /// Default: no limit.
     ///
@@ -244,6 +281,7 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
             keep_alive: self.keep_alive,
             order_tasks: self.order_tasks,
             max_queue: self.max_queue,
+            decode_threads: self.decode_threads,
             insights: self.insights,
             raw_stderr: self.raw_stderr,
             memory_limit: self.memory_limit,
@@ -296,6 +334,14 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
         if self.max_queue == Some(0) {
             return Err(Error::option("max_queue", 0, "it must be at least 1"));
         }
+        let decode_threads = match self.decode_threads {
+            Some(threads) if threads > MOST_DECODE_THREADS => {
+                let allowed = format!("at most {MOST_DECODE_THREADS}");
+                return Err(Error::option("decode_threads", threads, allowed));
+            }
+            Some(threads) => threads,
+            None => crate::cpu_count().saturating_sub(workers).min(DEFAULT_DECODE_THREADS),
+        };
         let cpus = match &self.cpu_ids {
             Some(sets) => cpus::check_sets(sets.clone(), workers)?,
             None => vec![cpu::unless_this_thread_has_all(); workers],
@@ -312,6 +358,7 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
             codec: self.codec,
             order_tasks: self.order_tasks,
             max_queue: self.max_queue,
+            decode_threads,
             policy: WorkerPolicy {
                 keep_alive: self.keep_alive,
                 memory_limit: self.memory_limit,

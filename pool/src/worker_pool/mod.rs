@@ -143,6 +143,7 @@ impl<S> WorkerPool<S> {
         engine.shut_down();
         engine.wait_stopped()?;
         self.handle.background().join();
+        self.handle.helpers().end();
         let exits = engine.take_exits();
         Ok(ExitResults { exits: exits.into_values(), codec: self.handle.config().codec })
     }
@@ -220,14 +221,16 @@ impl<S: 'static> WorkerPool<S> {
 
 impl<S> Drop for WorkerPool<S> {
     fn drop(&mut self) {
-        let (engine, background) = (self.handle.engine(), self.handle.background());
+        let (engine, background, helpers) =
+            (self.handle.engine(), self.handle.background(), self.handle.helpers());
         if !engine.is_here() {
-            // In a fork the lanes are not mapped, the background thread does not exist, and descriptor numbers may
-            // belong to other files by now. Dropping the engine would close those: leak it instead.
-            std::mem::forget((Arc::clone(engine), Arc::clone(background)));
+            // In a fork the lanes are not mapped, the pool's threads do not exist, and descriptor numbers may belong to
+            // other files by now. Dropping the engine would close those: leak it instead.
+            std::mem::forget((Arc::clone(engine), Arc::clone(background), Arc::clone(helpers)));
             return;
         }
         engine.terminate();
         background.finish();
+        helpers.end();
     }
 }

@@ -52,12 +52,39 @@ impl Floor {
         }
         let here = pointer();
         self.is_found = true;
-        let (low, high) = STACK.get();
-        let low = if (low..high).contains(&here) { low } else { look(here) };
-        let low = low.max(here.saturating_sub(MOST));
+        let low = end_of(here);
         self.place = low + (here - low) / 8 * self.kept;
         here < self.place
     }
+}
+
+/// How much of this thread's stack is left.
+pub(crate) fn left() -> usize {
+    let here = pointer();
+    here - end_of(here)
+}
+
+/// Runs this as if no more than `most` were left of this thread's stack; not at all if less is left.
+pub(crate) fn with_at_most(most: usize, run: impl FnOnce()) {
+    struct Restore((usize, usize));
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            STACK.set(self.0);
+        }
+    }
+    let here = pointer();
+    if here - end_of(here) >= most {
+        let _restore = Restore(STACK.get());
+        STACK.set((here - most, here + 1));
+        run();
+    }
+}
+
+/// The end of the stack that contains this address, or that of the part which may be used.
+fn end_of(here: usize) -> usize {
+    let (low, high) = STACK.get();
+    let low = if (low..high).contains(&here) { low } else { look(here) };
+    low.max(here.saturating_sub(MOST))
 }
 
 /// The end of the stack that contains this address.
@@ -143,6 +170,24 @@ mod tests {
             assert!(half <= stack / 2 && most <= stack && most > half / 2 * 3, "{half} {most} of {stack}");
         }
         assert!(depth::<1024>(&mut Floor::keeping_eighths(4), 20) == 20);
+    }
+
+    #[test]
+    fn a_part_of_a_stack_is_used_like_a_whole_one() {
+        let depth = || depth::<1024>(&mut Floor::keeping_eighths(4), usize::MAX) * 1024;
+        let on = |stack, run: fn(&dyn Fn() -> usize) -> usize| {
+            let thread = std::thread::Builder::new().stack_size(stack);
+            thread.spawn(move || run(&depth)).unwrap().join().unwrap()
+        };
+        let small = on(256 << 10, |depth| depth());
+        let part = on(2 << 20, |depth| {
+            let mut part = 0;
+            with_at_most(256 << 10, || part = depth());
+            with_at_most(left() + 1, || panic!("there is less"));
+            assert!(depth() > 2 * part, "it is restored");
+            part
+        });
+        assert!(part.abs_diff(small) < 16 << 10, "{part} {small}");
     }
 
     #[test]

@@ -134,17 +134,20 @@ impl Still {
     }
 }
 
+/// The size of a process's first stack. Only the part that is used takes memory.
+pub(crate) fn main_stack() -> usize {
+    /// The size if there is no limit.
+    const LARGE: u64 = 256 << 20;
+    getrlimit(Resource::RLIMIT_STACK).map_or(LARGE, |(soft, _)| soft).clamp(1 << 20, LARGE) as usize
+}
+
 /// Runs a function on a thread of its own, with as much stack as a process's first thread, and waits for its end.
 /// Returns the function if no thread can be started.
 pub(crate) fn on_own_thread<F: FnOnce() -> T + Send, T: Send>(run: F) -> Result<T, F> {
-    /// The stack size if there is no limit. Only the part that is used takes memory.
-    const LARGE: u64 = 256 << 20;
-    let limit = getrlimit(Resource::RLIMIT_STACK).map_or(LARGE, |(soft, _)| soft).clamp(1 << 20, LARGE);
     let run = Mutex::new(Some(run));
     let take = || run.lock().unwrap_or_else(PoisonError::into_inner).take();
     let outcome = thread::scope(|scope| {
-        let thread =
-            Builder::new().stack_size(limit as usize).spawn_scoped(scope, || take().map(|run| run()));
+        let thread = Builder::new().stack_size(main_stack()).spawn_scoped(scope, || take().map(|run| run()));
         thread.ok().and_then(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
     outcome.ok_or_else(|| take().expect("a thread that never was has taken nothing"))
