@@ -1,7 +1,8 @@
 //! Ids, each a type of its own, so that one kind cannot be passed for another.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::hash::Hasher;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::{Add, AddAssign, Index, IndexMut, Sub};
 
 /// The number of a worker in its pool, counted from 0. A restarted worker keeps its number.
@@ -32,6 +33,27 @@ pub(crate) mod worker_id {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<WorkerId, D::Error> {
         usize::deserialize(deserializer).map(WorkerId)
+    }
+}
+
+/// One value for each of some jobs.
+pub(crate) type PerJob<T> = HashMap<JobId, T, BuildHasherDefault<JobIdHasher>>;
+
+/// Hashes the ids of jobs, which are numbered one after the other: a multiplication spreads them over all bits.
+#[derive(Debug, Default)]
+pub(crate) struct JobIdHasher(u64);
+
+impl Hasher for JobIdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }
 
@@ -246,24 +268,6 @@ impl Sub for Unit {
     #[inline]
     fn sub(self, earlier: Self) -> u32 {
         self.0.wrapping_sub(earlier.0)
-    }
-}
-
-/// Hashes ids, which are numbered one after the other: a multiplication spreads them over all bits.
-#[derive(Debug, Default)]
-pub(crate) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }
 

@@ -18,9 +18,12 @@ impl State {
     /// Takes over items of the call, and sends what workers can take. `is_last` if no more will follow.
     pub(super) fn submit(&mut self, job: JobId, items: &mut Items, is_last: bool) {
         let Some(open) = self.job_mut(job) else { return items.clear() };
+        let had_all = open.has_all_items;
         open.items.append(items);
         open.has_all_items |= is_last && items.is_empty();
-        self.feed(job);
+        if !(had_all && open.items.is_empty()) {
+            self.feed(job);
+        }
     }
 
     /// Sends items of the call while the supervisor grants chunks and there are items.

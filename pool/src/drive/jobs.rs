@@ -1,17 +1,17 @@
 //! The open calls, with the driver's data on each.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 
 use crate::error::{Error, TaskErrorKind};
-use crate::ids::{JobId, ProfileId, TaskIndex};
+use crate::ids::{JobId, PerJob, ProfileId, TaskIndex};
 use crate::wire::{ChunkHead, ExecFlags, Folding, Packing};
 use crate::work::{FunctionRef, Inbox, Items, JobSpec, Plan, ProfileSpec};
 
 /// The open calls by id, and the profiles of all calls so far.
 #[derive(Default)]
 pub(super) struct Jobs {
-    open: BTreeMap<JobId, Box<Job>>,
+    open: PerJob<Box<Job>>,
     last: JobId,
     /// How many open calls show their progress.
     shown: usize,
@@ -127,10 +127,10 @@ impl Jobs {
     /// Closes a call; false if it was not open.
     pub(super) fn close(&mut self, job: JobId) -> bool {
         self.note_items(job, false);
-        let closed = self.open.remove(&job);
-        self.shown -= usize::from(closed.as_ref().is_some_and(|job| job.is_shown));
-        self.with_caller -= usize::from(closed.as_ref().is_some_and(|job| !job.is_background));
-        closed.is_some()
+        let Some(closed) = self.open.remove(&job) else { return false };
+        self.shown -= usize::from(closed.is_shown);
+        self.with_caller -= usize::from(!closed.is_background);
+        true
     }
 
     /// Whether this call is open, and a caller drives it when it is there.
@@ -160,8 +160,11 @@ impl Jobs {
         self.open.len()
     }
 
+    /// The open calls, oldest first.
     pub(super) fn ids(&self) -> Vec<JobId> {
-        self.open.keys().copied().collect()
+        let mut ids: Vec<JobId> = self.open.keys().copied().collect();
+        ids.sort_unstable();
+        ids
     }
 
     pub(super) fn get(&self, job: JobId) -> Option<&Job> {
@@ -227,6 +230,9 @@ impl Jobs {
     }
 
     fn note_items(&mut self, job: JobId, has_items: bool) {
+        if !has_items && self.with_items.is_empty() {
+            return;
+        }
         let is_background = self.get(job).is_some_and(|open| open.is_background);
         if has_items && self.with_items.insert(job) {
             self.background_with_items += usize::from(is_background);

@@ -198,7 +198,7 @@ impl LocalEngine {
         }
         let events = reports.then(|| state.take_events());
         drop(state);
-        followers.into_iter().for_each(|bell| bell.notify_one());
+        followers.iter().for_each(|bell| bell.notify_one());
         events.unwrap_or_default().emit();
         result
     }
@@ -224,7 +224,7 @@ impl LocalEngine {
     }
 
     /// One turn: takes in replies, handles deaths and deadlines, takes over new items and sends what workers can take.
-    /// `is_last` if no items will follow. `taken` is the count and the bytes of the results that the caller has taken
+    /// Closes the call if `inbox` gets its end. `is_last` if no items will follow. `taken` is the count and the bytes of the results that the caller has taken
     /// since its last turn. `watched` is the end of that turn, if the caller has run no code of the user's since.
     pub(crate) fn turn(
         &self,

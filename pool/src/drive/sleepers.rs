@@ -1,11 +1,9 @@
 //! The notes of sleeping callers: the leader and its followers, and what each of them awaits. See the docs of
 //! [`drive`](super).
 
-use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
 use std::sync::{Arc, Condvar};
 
-use crate::ids::{IdHasher, JobId};
+use crate::ids::{JobId, PerJob};
 
 /// The reason to wake a sleeping caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +38,7 @@ pub(super) struct Sleepers {
     /// The follower that was woken to take the lead, until it runs.
     successor: Option<Bell>,
     /// Followers that await something of their calls.
-    of_jobs: HashMap<JobId, (Awaits, Bell), BuildHasherDefault<IdHasher>>,
+    of_jobs: PerJob<(Awaits, Bell)>,
     /// Those that await anything else.
     others: Vec<(Awaits, Bell)>,
     /// When a caller last took a turn, or was woken to take one.
@@ -137,6 +135,11 @@ impl Sleepers {
                 self.others.retain(|(_, other)| !Arc::ptr_eq(other, bell));
             }
         }
+    }
+
+    /// Whether there is any follower.
+    pub(super) fn any_follow(&self) -> bool {
+        self.any_of_jobs() || !self.others.is_empty()
     }
 
     /// Whether any follower awaits something of its call.

@@ -242,7 +242,7 @@ impl State {
 
     /// Starts the workers that the call's items want.
     pub(super) fn set_waiting(&mut self, job: JobId) {
-        let items = self.jobs.count_items(job);
+        let items = self.jobs.get(job).map_or(0, |open| open.items.len());
         if self.supervisor.set_waiting(job, items) {
             self.handle(Event::Wanted);
         }
@@ -261,14 +261,14 @@ impl State {
         self.stop_holding();
     }
 
-    /// Swaps the call's inbox with an empty one.
+    /// Swaps the call's inbox with an empty one, and closes the call if it has ended.
     pub(super) fn take_inbox(&mut self, job: JobId, empty: &mut Inbox) {
-        let is_open = self.jobs.get(job).is_some();
         self.jobs.take_inbox(job, empty);
-        if is_open && empty.end.is_some() {
-            self.flush_output();
+        if empty.end.is_some() {
+            self.close(job);
         }
     }
+
     pub(super) fn is_idle(&self) -> bool {
         self.supervisor.is_idle()
     }

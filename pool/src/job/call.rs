@@ -40,6 +40,8 @@ pub(super) struct Call<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     pace: Pace,
     /// The engine may have tasks of it.
     is_under_way: bool,
+    /// The engine has closed it, because it has ended.
+    is_closed: bool,
     /// Whether to wait, at the end, until no worker is at work on the call.
     quiesces: bool,
     progress: Option<Progress>,
@@ -71,6 +73,7 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
             last_check: None,
             pace: Pace::default(),
             is_under_way: false,
+            is_closed: false,
             quiesces,
             progress,
         }
@@ -203,6 +206,7 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
             return None;
         }
         let mut inbox = std::mem::take(&mut self.inbox);
+        self.is_closed = inbox.end.is_some();
         let mut news = News::new(self.pool, &mut inbox, &mut self.values, &mut self.pace);
         let taken = take(&mut news);
         let (done, failed) = news.outcomes();
@@ -261,7 +265,9 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Drop for Call<'_, 'i, T, I> {
             return;
         }
         self.end_progress(End::Interrupted);
-        self.engine.close(self.job);
+        if !self.is_closed {
+            self.engine.close(self.job);
+        }
         if self.quiesces {
             self.engine.quiesce(self.job);
         }

@@ -1,17 +1,16 @@
 //! All jobs, counted by what events ask for, so that none has to look at each of them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::BuildHasherDefault;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, DerefMut};
 
 use super::count_looks;
 use super::job::{Facts, Job};
 use super::queue::{Batch, OrderKind};
-use crate::ids::{IdHasher, JobId, ProfileId};
+use crate::ids::{JobId, PerJob, ProfileId};
 
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
-    by_id: HashMap<JobId, Job, BuildHasherDefault<IdHasher>>,
+    by_id: PerJob<Job>,
     counts: Counts,
     /// The lifespans that open jobs ask for.
     lifespans: Multiset,

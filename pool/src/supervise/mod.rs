@@ -6,6 +6,7 @@
 mod job;
 mod jobs;
 mod queue;
+mod ranking;
 #[cfg(test)]
 mod simulation;
 mod supervisor;

@@ -1,9 +1,9 @@
 //! All workers, filed under what events ask for, so that none has to look at each of them.
 
-use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut, Index};
 
 use super::count_looks;
+use super::ranking::Ranking;
 use super::worker::{Facts, Worker};
 use crate::ids::{PerWorker, WorkerId};
 
@@ -13,13 +13,13 @@ pub(super) struct Workers {
     /// What each is filed under.
     filed: PerWorker<Facts>,
     /// Those that take tasks now, by load.
-    ranks: BTreeSet<(u64, WorkerId)>,
+    ranks: Ranking<u64>,
     /// Those with a deadline of their own.
-    deadlines: BTreeSet<(u64, WorkerId)>,
+    deadlines: Ranking<u64>,
     /// Those with tasks that another could take over, by the time at which the head has lasted too long.
-    movable: BTreeSet<(u64, WorkerId)>,
+    movable: Ranking<u64>,
     /// Those that are absent, by the time of their next start; first those that wait for nothing but a job.
-    absent: BTreeSet<(Option<u64>, WorkerId)>,
+    absent: Ranking<Option<u64>>,
     /// Those that something is expected from.
     active: Vec<WorkerId>,
     /// The place of each in that list.
@@ -38,9 +38,9 @@ impl Workers {
             filed: PerWorker::new(workers, |worker| Facts::of(&by_id[worker])),
             absent: by_id.ids().map(|worker| (None, worker)).collect(),
             by_id,
-            ranks: BTreeSet::new(),
-            deadlines: BTreeSet::new(),
-            movable: BTreeSet::new(),
+            ranks: Ranking::default(),
+            deadlines: Ranking::default(),
+            movable: Ranking::default(),
             active: Vec::new(),
             places: PerWorker::new(workers, |_| 0),
             taking: 0,
@@ -66,38 +66,38 @@ impl Workers {
 
     /// The workers that take tasks now: first the one with the fewest tasks, and of several one that is up.
     pub(super) fn by_load(&self) -> impl Iterator<Item = WorkerId> {
-        self.ranks.iter().map(|(_, worker)| *worker)
+        self.ranks.workers()
     }
 
     /// The earliest deadline of a worker.
     pub(super) fn deadline(&self) -> Option<u64> {
-        Some(self.deadlines.first()?.0)
+        self.deadlines.least()
     }
 
     /// The workers whose deadline has come.
     pub(super) fn due(&self, now: u64) -> Vec<WorkerId> {
-        self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, worker)| *worker).collect()
+        self.deadlines.up_to(now).collect()
     }
 
     /// When the first task will have lasted too long that has tasks behind it that another worker could take over.
     pub(super) fn first_movable(&self) -> Option<u64> {
-        Some(self.movable.first()?.0)
+        self.movable.least()
     }
 
     /// The workers with such a task at this time.
     pub(super) fn movable(&self, now: u64) -> Vec<WorkerId> {
-        self.movable.iter().take_while(|(at, _)| *at <= now).map(|(_, worker)| *worker).collect()
+        self.movable.up_to(now).collect()
     }
 
     /// The absent workers whose next start is due at this time, with when it was due.
     pub(super) fn retries(&self, now: u64) -> impl Iterator<Item = (u64, WorkerId)> {
-        let retries = self.absent.range((Some(0), WorkerId(0))..=(Some(now), WorkerId(usize::MAX)));
-        retries.filter_map(|(at, worker)| Some(((*at)?, *worker)))
+        let retries = self.absent.between(Some(0), Some(now));
+        retries.filter_map(|(at, worker)| Some((at?, worker)))
     }
 
     /// The absent workers that may be started now.
     pub(super) fn startable(&self, now: u64) -> impl Iterator<Item = WorkerId> {
-        self.absent.range(..=(Some(now), WorkerId(usize::MAX))).map(|(_, worker)| *worker)
+        self.absent.up_to(Some(now))
     }
 
     /// Whether every worker has ended.
@@ -141,10 +141,10 @@ impl Workers {
         if was == now {
             return;
         }
-        refile(&mut self.ranks, worker, was.rank, now.rank);
-        refile(&mut self.deadlines, worker, was.deadline, now.deadline);
-        refile(&mut self.movable, worker, was.movable_at, now.movable_at);
-        refile(&mut self.absent, worker, was.absent, now.absent);
+        self.ranks.refile(worker, was.rank, now.rank);
+        self.deadlines.refile(worker, was.deadline, now.deadline);
+        self.movable.refile(worker, was.movable_at, now.movable_at);
+        self.absent.refile(worker, was.absent, now.absent);
         self.taking = self.taking + usize::from(now.takes_orders) - usize::from(was.takes_orders);
         self.busy = self.busy + usize::from(now.is_busy) - usize::from(was.is_busy);
         self.idle = self.idle + usize::from(now.is_idle) - usize::from(was.is_idle);
@@ -164,19 +164,6 @@ impl Workers {
             _ => {}
         }
     }
-}
-
-fn refile<K: Ord + Copy>(
-    set: &mut BTreeSet<(K, WorkerId)>,
-    worker: WorkerId,
-    was: Option<K>,
-    now: Option<K>,
-) {
-    if was == now {
-        return;
-    }
-    was.into_iter().for_each(|key| _ = set.remove(&(key, worker)));
-    set.extend(now.map(|key| (key, worker)));
 }
 
 impl Index<WorkerId> for Workers {
@@ -218,7 +205,7 @@ impl Drop for Edit<'_> {
 impl Workers {
     /// Compares what is filed with a look at each worker.
     pub(super) fn check(&self) {
-        fn keys<K: Ord>(of: impl Iterator<Item = (Option<K>, WorkerId)>) -> BTreeSet<(K, WorkerId)> {
+        fn keys<K: Ord>(of: impl Iterator<Item = (Option<K>, WorkerId)>) -> Ranking<K> {
             of.filter_map(|(key, worker)| Some((key?, worker))).collect()
         }
         let facts: Vec<_> = self.by_id.numbered().map(|(id, worker)| (Facts::of(worker), id)).collect();

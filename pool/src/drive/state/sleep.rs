@@ -48,6 +48,10 @@ impl State {
         if must_wake_leader {
             self.sleepers.mark_leader_woken();
         }
+        if !self.sleepers.any_follow() {
+            self.jobs.clear_news();
+            return (must_wake_leader, Vec::new());
+        }
         let mut due: Vec<Awaits> =
             self.sleepers.awaited_by_others().filter(|awaits| self.is_news(*awaits)).collect();
         if self.sleepers.any_of_jobs() {

@@ -11,11 +11,8 @@ impl Supervisor {
         let entry = &self.workers[worker];
         // A pace that comes with the first result of a job may be that of the job before.
         let is_its_pace = pace_ns > 0 && (entry.last_job == Some(id) || count > 1);
-        if entry.failed_starts > 0 || entry.last_job != Some(id) {
-            let mut entry = self.workers.edit(worker);
-            (entry.failed_starts, entry.last_job) = (0, Some(id));
-        }
-        self.pop_tasks(worker, id, count, |job| {
+        if let Some(mut job) = self.jobs.edit(id) {
+            job.unload(worker, count);
             job.done += count;
             job.recalls = 0;
             // One value for many tasks: what is left for the caller does not grow with their number.
@@ -27,7 +24,12 @@ impl Supervisor {
                 let last = job.pace_ns.unwrap_or(pace_ns);
                 job.pace_ns = Some(last.midpoint(pace_ns).max(1));
             }
-        });
+        }
+        let (workers, heads) = self.split();
+        let mut entry = workers.edit(worker);
+        (entry.failed_starts, entry.last_job) = (0, Some(id));
+        heads.pop(&mut entry, count);
+        drop(entry);
         self.finish_if_done(id);
     }
 
@@ -85,27 +87,11 @@ impl Supervisor {
 
     /// Removes the answered head of the queue: `count` tasks, or one order of another kind.
     pub(super) fn pop_head(&mut self, worker: WorkerId, count: u64) {
-        match self.workers[worker].queue.head().map(|head| head.kind) {
-            Some(OrderKind::Tasks { job, .. }) => self.pop_tasks(worker, job, count, |_| ()),
-            _ => self.pop(worker, count),
+        if let Some(OrderKind::Tasks { job, .. }) = self.workers[worker].queue.head().map(|head| head.kind) {
+            self.unload(worker, job, count);
         }
-    }
-
-    /// Removes `count` tasks of this job from the head of the queue, and changes the job.
-    fn pop_tasks(&mut self, worker: WorkerId, id: JobId, count: u64, change: impl FnOnce(&mut Job)) {
-        if let Some(mut job) = self.jobs.edit(id) {
-            job.unload(worker, count);
-            change(&mut job);
-        }
-        self.pop(worker, count);
-    }
-
-    fn pop(&mut self, worker: WorkerId, count: u64) {
         let (workers, heads) = self.split();
-        let mut entry = workers.edit(worker);
-        let head = entry.queue.head();
-        entry.queue.pop(count);
-        heads.next(&mut entry, head);
+        heads.pop(&mut workers.edit(worker), count);
     }
 
     #[expect(clippy::too_many_arguments, reason = "they are the action's")]

@@ -42,10 +42,11 @@ impl Suspension {
 impl Supervisor {
     /// The latest time for the next [`Event::Tick`].
     pub(crate) fn deadline(&self) -> Option<u64> {
+        let mut retries = self.workers.retries(u64::MAX);
         let retry = if self.order_tasks {
-            self.workers.retries(u64::MAX).find(|(_, worker)| self.is_wanted(*worker))
+            retries.find(|(_, worker)| self.is_wanted(*worker))
         } else {
-            self.workers.retries(u64::MAX).next().filter(|(_, worker)| self.is_wanted(*worker))
+            retries.next().filter(|(_, worker)| self.is_wanted(*worker))
         };
         let retry = retry.map(|(at, _)| at);
         let stall = self.workers.first_movable().filter(|_| self.rebalances());
@@ -249,6 +250,13 @@ impl Heads<'_> {
             worker.head_began = next.is_some() || self.jobs.is_dropped(worker.queue.head());
             self.renew_limits(worker);
         }
+    }
+
+    /// Removes the answered head of the worker's queue: `count` tasks, or one order of another kind.
+    pub(super) fn pop(&self, worker: &mut Worker, count: u64) {
+        let head = worker.queue.head();
+        worker.queue.pop(count);
+        self.next(worker, head);
     }
 
     /// Adds an order to the worker's queue.
