@@ -6,7 +6,8 @@ use crate::harness::cases;
 use crate::support::{assert_usable, builder, pool};
 
 cases! {
-    All: sizes_around_every_limit, huge_argument, huge_result, both_ways_at_once, sizes_mixed, giant, with_codecs;
+    All: sizes_around_every_limit, huge_argument, huge_result, both_ways_at_once, sizes_mixed, giant, with_codecs,
+         lent_by_their_caller;
 }
 
 const MIB: usize = 1 << 20;
@@ -90,6 +91,40 @@ fn sizes_mixed(method: StartMethod) -> Result<(), Error> {
     assert!(flip::par_map(&pool, bodies.iter().map(Vec::as_slice))? == serial);
     let imap: Result<Vec<_>, _> = flip::par_imap(&pool, bodies.iter().map(Vec::as_slice)).collect();
     assert!(imap? == serial);
+    Ok(())
+}
+
+#[worker_task]
+fn ends_of(seed: u64, text: &str, numbers: Vec<f64>) -> (u64, usize, f64) {
+    (seed, text.len(), numbers[0] + numbers[numbers.len() - 1])
+}
+
+#[worker_task]
+fn len_of(text: String) -> usize {
+    text.len()
+}
+
+/// More large arguments than all lanes hold, which are sent straight from the caller's memory where options allow it.
+fn lent_by_their_caller(method: StartMethod) -> Result<(), Error> {
+    let texts: Vec<String> = (0..40).map(|i| "x".repeat(if i % 7 == 3 { 5 } else { 200_000 + i })).collect();
+    let numbers: Vec<Vec<f64>> = (0..40).map(|i| vec![f64::from(i); 90_000]).collect();
+    let items =
+        || (0..).zip(&texts).zip(&numbers).map(|((seed, text), numbers)| (seed, &**text, numbers.clone()));
+    let serial: Vec<_> = items().map(|(seed, text, numbers)| ends_of(seed, text, numbers)).collect();
+    let lens: Vec<usize> = texts.iter().map(String::len).collect();
+    for codec in [Codec::Bincode, Codec::Postcard, Codec::MessagePack] {
+        let pool = builder(method).codec(codec).build()?;
+        let job = || ends_of::job(&pool);
+        assert_eq!(job().map(items())?, serial);
+        for job in
+            [job().chunk_size(3), job().max_tasks_active(1), job().n_splits(5), job().worker_lifespan(3)]
+        {
+            assert_eq!(job.iterable_len(40).map(items())?, serial);
+        }
+        assert_eq!(job().imap(items()).collect::<Result<Vec<_>, _>>()?, serial);
+        assert_eq!(len_of::par_map(&pool, texts.clone())?, lens);
+        assert_eq!(len_of::job(&pool).map_outcomes(texts.clone())?.len(), lens.len());
+    }
     Ok(())
 }
 

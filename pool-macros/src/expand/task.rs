@@ -14,7 +14,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
     let Annotated { params, result, list, private, .. } = function;
     let this = function.this();
     let items: Vec<_> = params.items().cloned().map(for_one_item).collect();
-    let Carried { item: item_type, debug, encode, decode, calls } = match params.chunk() {
+    let Carried { item: item_type, debug, plain_len, encode, decode, calls } = match params.chunk() {
         Some(chunk) => Carried::chunk(chunk, &this, private),
         None => Carried::items(&items, *list, &this, private),
     };
@@ -79,6 +79,13 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
                 #private::PairProbe::<Self::Item<'static>, Self::Output>::PAIR
             };
             #[inline]
+            fn plain_len<'item>(
+                codec: #private::Codec,
+                item: &Self::Item<'item>,
+            ) -> ::core::option::Option<::core::primitive::usize> {
+                #plain_len
+            }
+            #[inline]
             fn encode<'item>(
                 codec: #private::Codec,
                 item: &Self::Item<'item>,
@@ -125,6 +132,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
 struct Carried {
     item: TokenStream,
     debug: TokenStream,
+    plain_len: TokenStream,
     encode: TokenStream,
     decode: TokenStream,
     calls: TokenStream,
@@ -182,6 +190,9 @@ impl Carried {
                     ::core::option::Option::None
                 }
             }),
+            plain_len: quote! {
+                ::core::option::Option::Some(0 #(+ #private::Probe::<#items>::plain_len(codec, #places)?)*)
+            },
             encode: quote! {
                 #uses
                 #encode
@@ -212,6 +223,11 @@ impl Carried {
         Self {
             item,
             debug: quote!(::core::option::Option::None),
+            plain_len: quote! {
+                use #private::ElementsFallback as _;
+                let _ = codec;
+                #private::Elements::<#element>::plain_len(item)
+            },
             encode: quote! {
                 use #private::ElementsFallback as _;
                 let _ = codec;
@@ -234,6 +250,10 @@ impl Carried {
         Self {
             item: quote_spanned!(view.span()=> <#view as #private::ArrayParam>::Item<'item>),
             debug: quote!(::core::option::Option::None),
+            plain_len: quote! {
+                let _ = codec;
+                #private::ChunkItem::plain_len(item)
+            },
             encode: quote! {
                 let _ = codec;
                 #private::ChunkItem::encode(item, out)

@@ -47,6 +47,13 @@ pub(super) fn numbers_in<T: ?Sized>(value: &T) -> Option<(usize, &[u8])> {
     ask_each!(slice_of::<T>(value))
 }
 
+/// The text, if `value` is one.
+#[inline]
+pub(super) fn text_in<T: ?Sized>(value: &T) -> Option<&str> {
+    let string = || as_type::<T, String>(value).or_else(|| as_type::<T, &String>(value).copied());
+    as_type::<T, &str>(value).copied().or_else(|| string().map(String::as_str))
+}
+
 /// The bytes of `value`, if it is a `Vec`, slice or boxed slice of bytes.
 #[cfg(feature = "messagepack")]
 #[inline]

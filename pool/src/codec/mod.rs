@@ -133,6 +133,20 @@ impl Codec {
         if self.is_plain() { bulk::all_numbers(values) } else { None }
     }
 
+    /// How many bytes the value's encoding has, if it is a number, a text, or a `Vec` or slice of numbers, and copied as
+    /// it is: then no code of the user's runs to encode it.
+    #[inline]
+    pub(crate) fn plain_len<T: ?Sized>(self, value: &T) -> Option<usize> {
+        if !self.is_plain() {
+            return None;
+        }
+        let number = bulk::number_in(value).map(<[u8]>::len);
+        let counted = || {
+            bulk::numbers_in(value).map(|(_, numbers)| numbers).or(bulk::text_in(value).map(str::as_bytes))
+        };
+        number.or_else(|| counted().map(|bytes| size_of::<u64>() + bytes.len()))
+    }
+
     /// Appends the value's bytes to `out`.
     #[inline]
     pub(crate) fn encode<T: Serialize + ?Sized>(self, value: &T, out: &mut impl Write) -> Result<(), String> {
@@ -264,6 +278,12 @@ pub(crate) fn decode_record<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T
 pub trait ItemWriter: Write {
     /// The address of the next byte, given that `len` bytes follow. Only its alignment is meaningful.
     fn address_of_next(&self, len: usize) -> usize;
+}
+
+impl<W: ItemWriter + ?Sized> ItemWriter for &mut W {
+    fn address_of_next(&self, len: usize) -> usize {
+        (**self).address_of_next(len)
+    }
 }
 
 impl ItemWriter for Vec<u8> {

@@ -1,10 +1,11 @@
 //! Sends the items of calls: copies them from the calls' memory into the workers' lanes.
 
 use super::state::{DROPPED, State};
+use super::worker::SentLent;
 use crate::ids::{JobId, TaskIndex, WorkerId};
-use crate::supervise::Work;
+use crate::supervise::{Grant, Work};
 use crate::wire::{ChunkHead, ITEM_HEAD};
-use crate::work::{Apart, Items, MUCH};
+use crate::work::{Apart, Items, LentItem, MUCH};
 
 /// An order that reaches this size is sent at once, and the rest of its chunk goes into the next order. So the worker
 /// decodes and runs the first items while the parent copies more.
@@ -14,16 +15,68 @@ const LARGE_ORDER_BYTES: usize = 256 << 10;
 /// several fit.
 const LARGE_FOLD_BYTES: usize = 1 << 20;
 
+/// Items that a caller hands to the engine in one turn.
+pub(crate) struct Submission<'a> {
+    /// What the engine takes over. It may leave some, if there is no memory.
+    pub(crate) items: &'a mut Items,
+    /// The item after these, if it is large and was not encoded. None once the engine has it.
+    pub(crate) lent: Option<LentItem<'a>>,
+    /// No items will follow.
+    pub(crate) is_last: bool,
+}
+
 impl State {
-    /// Takes over items of the call, and sends what workers can take. `is_last` if no more will follow.
-    pub(super) fn submit(&mut self, job: JobId, items: &mut Items, is_last: bool) {
-        let Some(open) = self.job_mut(job) else { return items.clear() };
+    /// Takes over items of the call, and sends what workers can take.
+    pub(super) fn submit(&mut self, job: JobId, submission: &mut Submission<'_>) {
+        let Submission { items, lent, is_last } = submission;
+        let Some(open) = self.job_mut(job) else {
+            *lent = None;
+            return items.clear();
+        };
         let had_all = open.has_all_items;
         open.items.append(items);
-        open.has_all_items |= is_last && items.is_empty();
-        if !(had_all && open.items.is_empty()) {
+        open.has_lent = lent.is_some();
+        open.has_all_items |= *is_last && items.is_empty() && !open.has_lent;
+        if had_all && open.items.is_empty() {
+            return;
+        }
+        self.feed(job);
+        if items.is_empty()
+            && let Some(item) = lent
+            && self.submit_lent(job, item)
+        {
+            *lent = None;
+            if let Some(open) = self.job_mut(job) {
+                open.has_lent = false;
+                open.has_all_items = *is_last;
+            }
             self.feed(job);
         }
+    }
+
+    /// Sends a lent item straight from its caller's memory. False if it must wait for space in a lane, or for a worker.
+    /// Takes the item over if it can't be sent in this way.
+    fn submit_lent(&mut self, job: JobId, item: &LentItem<'_>) -> bool {
+        while let Some(Grant { worker, work: Work::Fresh { first, .. } }) = self.grant(job) {
+            let Some((handle, open)) = self.parts_to_send(worker, job) else { return false };
+            if !open.items.is_empty() {
+                return false;
+            }
+            let sent = match open.is_dropped(first) {
+                true => SentLent::Never,
+                false => handle.send_lent(open.head(first, 1), item),
+            };
+            match sent {
+                SentLent::Now => self.report_sent(job, worker, 1),
+                SentLent::Later => {
+                    self.block(worker);
+                    continue;
+                }
+                SentLent::Never => open.items.add_lent(item),
+            }
+            return true;
+        }
+        false
     }
 
     /// Sends items of the call while the supervisor grants chunks and there are items.

@@ -40,6 +40,8 @@ pub(super) struct Job {
     flags: ExecFlags,
     /// New items to send.
     pub(super) items: Items,
+    /// The item after these waits with its caller.
+    pub(super) has_lent: bool,
     /// No items will follow these.
     pub(super) has_all_items: bool,
     pub(super) inbox: Inbox,
@@ -71,6 +73,7 @@ impl Jobs {
             task,
             profile: plan.profile,
             flags,
+            has_lent: false,
             has_all_items: items.is_some(),
             items: items.unwrap_or_default(),
             inbox: Inbox::default(),
@@ -222,11 +225,10 @@ impl Jobs {
         self.with_items.range(after).next().copied()
     }
 
-    /// Notes whether the call has new items to send, and returns how many.
-    pub(super) fn count_items(&mut self, job: JobId) -> u64 {
-        let items = self.get(job).map_or(0, |open| open.items.len());
-        self.note_items(job, items > 0);
-        items
+    /// Notes whether the call has new items to send.
+    pub(super) fn count_items(&mut self, job: JobId) {
+        let has_items = self.get(job).is_some_and(|open| !open.items.is_empty());
+        self.note_items(job, has_items);
     }
 
     fn note_items(&mut self, job: JobId, has_items: bool) {
@@ -278,6 +280,11 @@ impl Jobs {
 impl Job {
     pub(super) fn task(&self) -> FunctionRef {
         self.task
+    }
+
+    /// How many new items wait, here or with the caller.
+    pub(super) fn waiting(&self) -> u64 {
+        self.items.len() + u64::from(self.has_lent)
     }
 
     /// Whether the results of its tasks are folded.

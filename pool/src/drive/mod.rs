@@ -105,8 +105,9 @@ use crate::supervise::Supervisor;
 use crate::sys::clock::now_ns;
 use crate::sys::identity::Owner;
 use crate::sys::threads;
-use crate::work::{ExitValue, Exits, Inbox, Items, JobSpec, Unsent};
+use crate::work::{ExitValue, Exits, Inbox, JobSpec, Unsent};
 
+pub(crate) use feed::Submission;
 use poller::Poller;
 pub(crate) use sleepers::Awaits;
 use state::State;
@@ -224,14 +225,14 @@ impl LocalEngine {
     }
 
     /// One turn: takes in replies, handles deaths and deadlines, takes over new items and sends what workers can take.
-    /// Closes the call if `inbox` gets its end. `is_last` if no items will follow. `taken` is the count and the bytes of the results that the caller has taken
+    /// Closes the call if `inbox` gets its end. `taken` is the count and the bytes of the results that the caller has taken
     /// since its last turn. `watched` is the end of that turn, if the caller has run no code of the user's since.
     pub(crate) fn turn(
         &self,
         job: JobId,
         taken: (u64, u64),
         watched: Option<u64>,
-        (items, is_last): (&mut Items, bool),
+        submission: &mut Submission<'_>,
         inbox: &mut Inbox,
     ) -> Turn {
         // Read before the lock: while this caller waits for the lock, its holder watches the workers.
@@ -243,7 +244,7 @@ impl LocalEngine {
             state.exclude_suspension(gap);
             state.report_taken(job, taken.0, taken.1);
             state.drive();
-            state.submit(job, items, is_last);
+            state.submit(job, submission);
             state.take_inbox(job, inbox);
             if !inbox.is_empty() {
                 // What follows is code of the user's, for as long as it likes.
@@ -547,8 +548,8 @@ impl LocalEngine {
 pub(crate) struct Turn {
     /// When the workers were last watched.
     pub(crate) watched_until: u64,
-    /// How much of what the call has submitted was not sent yet.
-    pub(crate) unsent: Unsent,
+    /// How much of what the call has submitted was not sent yet. None if the call is closed.
+    pub(crate) unsent: Option<Unsent>,
 }
 
 /// A time in which no caller watched the workers, and how long it should have lasted at most.

@@ -234,15 +234,15 @@ impl State {
         }
     }
 
-    /// How much of what the call has submitted was not sent yet.
-    pub(super) fn unsent(&self, job: JobId) -> Unsent {
+    /// How much of what the call has submitted was not sent yet. None if it is closed.
+    pub(super) fn unsent(&self, job: JobId) -> Option<Unsent> {
         let of = |job: &Job| Unsent { items: job.items.len(), bytes: job.items.bytes() };
-        self.jobs.get(job).map(of).unwrap_or_default()
+        self.jobs.get(job).map(of)
     }
 
     /// Starts the workers that the call's items want.
     pub(super) fn set_waiting(&mut self, job: JobId) {
-        let items = self.jobs.get(job).map_or(0, |open| open.items.len());
+        let items = self.jobs.get(job).map_or(0, Job::waiting);
         if self.supervisor.set_waiting(job, items) {
             self.handle(Event::Wanted);
         }
@@ -255,16 +255,18 @@ impl State {
 
     /// Notes how many items the call has left to send.
     pub(super) fn note_items(&mut self, job: JobId) {
-        let items = self.jobs.count_items(job);
+        self.jobs.count_items(job);
+        let items = self.jobs.get(job).map_or(0, Job::waiting);
         // These want no more workers than they did before some of them were sent.
         let _ = self.supervisor.set_waiting(job, items);
         self.stop_holding();
     }
 
-    /// Swaps the call's inbox with an empty one, and closes the call if it has ended.
+    /// Swaps the call's inbox with an empty one, and closes the call if it has ended. But one whose results are folded
+    /// is closed by its caller, because workers go on to fold them.
     pub(super) fn take_inbox(&mut self, job: JobId, empty: &mut Inbox) {
         self.jobs.take_inbox(job, empty);
-        if empty.end.is_some() {
+        if empty.end.is_some() && !self.supervisor.folds(job) {
             self.close(job);
         }
     }

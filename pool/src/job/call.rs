@@ -190,10 +190,11 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
         let last_check = self.last_check.take().map(|at| at.saturating_add(pull_time));
         let consumed = (std::mem::take(&mut self.consumed), std::mem::take(&mut self.consumed_bytes));
         self.taken += consumed.0;
-        let is_over = self.input.is_over();
-        let items = (&mut self.input.encoded, is_over);
-        let turn = self.engine.turn(self.job, consumed, last_check, items, &mut self.inbox);
-        self.input.unsent = turn.unsent;
+        let turn = self.input.submit(|submission| {
+            self.engine.turn(self.job, consumed, last_check, submission, &mut self.inbox)
+        });
+        self.input.unsent = turn.unsent.unwrap_or_default();
+        self.is_closed = turn.unsent.is_none();
         self.is_under_way = true;
         if let (Some(progress), Some(tasks)) = (&self.progress, self.input.total()) {
             progress.set_total(tasks);
@@ -206,7 +207,6 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
             return None;
         }
         let mut inbox = std::mem::take(&mut self.inbox);
-        self.is_closed = inbox.end.is_some();
         let mut news = News::new(self.pool, &mut inbox, &mut self.values, &mut self.pace);
         let taken = take(&mut news);
         let (done, failed) = news.outcomes();
@@ -235,6 +235,7 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
         &mut self,
         mut on_outcome: impl FnMut(TaskIndex, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        self.lend();
         loop {
             let over = self.turn(true, |news| news.decode(|index, _, outcome| on_outcome(index, outcome)));
             self.consumed += std::mem::take(&mut self.received);
@@ -244,8 +245,17 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
         }
     }
 
+    /// Lets large items be lent: this caller does nothing else until the call is over. One that waits with others for a
+    /// whole chunk is encoded meanwhile.
+    fn lend(&mut self) {
+        if self.chunk <= 1 {
+            self.input.lend();
+        }
+    }
+
     /// Takes turns until the call is over. The result of each task goes into its slot.
     pub(super) fn run_into(&mut self, slots: &mut [T::Output]) -> Result<(), Error> {
+        self.lend();
         loop {
             let over = self.turn(true, |news| news.decode_into(slots));
             self.consumed += std::mem::take(&mut self.received);

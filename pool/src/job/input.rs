@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::patience::Patience;
 use super::source::Source;
-use crate::codec::Codec;
+use crate::codec::{Codec, ItemWriter};
+use crate::engine::Submission;
 use crate::error::Error;
 use crate::task::Task;
 use crate::unwind;
-use crate::work::{Items, MUCH, Unsent};
+use crate::work::{Items, LentItem, MUCH, Unsent};
 
 /// At most this many items are pulled ahead, unless a chunk needs more.
 const MOST_AHEAD: usize = 2048;
@@ -23,10 +24,13 @@ const LONGEST_LULL: Duration = Duration::from_millis(8);
 
 pub(super) struct InputBuffer<'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     source: Source<I>,
-    /// Items that were pulled and not encoded yet; kept between pulls for its memory.
+    /// Items that were pulled and not encoded yet: none after a pull, or a large one that is to be lent. Kept between
+    /// pulls for its memory.
     raw: Vec<T::Item<'i>>,
     /// Items for the engine.
-    pub(super) encoded: Items,
+    encoded: Items,
+    /// Whether large items are lent: the caller waits for the engine to send them.
+    lends: bool,
     /// What the engine had not sent yet after the last turn.
     pub(super) unsent: Unsent,
     /// How many items to pull ahead at the next pull: grows while the input is fast.
@@ -51,6 +55,7 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> InputBuffer<'i, T, I> {
             source,
             raw: Vec::new(),
             encoded: Items::default(),
+            lends: false,
             unsent: Unsent::default(),
             batch: 1,
             patience: None,
@@ -78,6 +83,11 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> InputBuffer<'i, T, I> {
             Some(slots) if self.has_excess => Err(Error::TooFewSlots { slots }),
             _ => Ok(()),
         }
+    }
+
+    /// Lends large items to the engine. For a caller that does nothing else until the call is over.
+    pub(super) fn lend(&mut self) {
+        self.lends = true;
     }
 
     /// Makes an iterator of results wait for those before the input is asked.
@@ -108,14 +118,15 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> InputBuffer<'i, T, I> {
             (false, false) => chunk.max(self.batch as u64),
         };
         let enough = enough.min(most);
-        if self.last || self.ahead() >= enough {
+        if self.last || self.ahead() >= enough || !self.raw.is_empty() {
             return Duration::ZERO;
         }
         let began = Instant::now();
         // Batches are large only while the input is fast: then one look at the clock does for several items.
         let step = if is_slow { 1 } else { (self.batch as u64 / 32).max(1) };
         let mut took = Duration::ZERO;
-        while !self.last && self.ahead() < enough && (took <= PULL_TIME || is_slow) && !self.is_much() {
+        let goes_on = |input: &Self| !input.last && input.ahead() < enough && input.raw.is_empty();
+        while goes_on(self) && (took <= PULL_TIME || is_slow) && !self.is_much() {
             let asked = self.patience.as_ref().filter(|_| is_slow).map(Patience::ask);
             let before = self.pulled;
             self.pull_at_most(step.min(enough - self.ahead()));
@@ -129,9 +140,27 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> InputBuffer<'i, T, I> {
                 (None, _) => {}
             }
         }
-        self.batch =
-            if took < PULL_TIME { (self.batch * 2).min(MOST_AHEAD) } else { (self.batch / 2).max(1) };
+        self.batch = match took < PULL_TIME {
+            // The next one is likely to be lent, too, and only the last item of a step is.
+            _ if !self.raw.is_empty() => 1,
+            true => (self.batch * 2).min(MOST_AHEAD),
+            false => (self.batch / 2).max(1),
+        };
         took
+    }
+
+    /// Hands what was pulled to the engine in this turn.
+    pub(super) fn submit<R>(&mut self, turn: impl FnOnce(&mut Submission<'_>) -> R) -> R {
+        let Self { raw, encoded, codec, last, .. } = self;
+        let lent = raw.last().and_then(|item| Some((item, T::plain_len(*codec, item)?)));
+        let encode = lent.map(|(item, _)| |mut out: &mut dyn ItemWriter| T::encode(*codec, item, &mut out));
+        let lent = lent.zip(encode.as_ref()).map(|((_, most), encode)| LentItem::new(most, encode));
+        let mut submission = Submission { items: encoded, lent, is_last: *last };
+        let result = turn(&mut submission);
+        if submission.lent.is_none() {
+            raw.clear();
+        }
+        result
     }
 
     /// Pulls and encodes all items, and returns them.
@@ -185,20 +214,25 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> InputBuffer<'i, T, I> {
         self.last = self.left == 0;
     }
 
-    /// Encodes the items that were pulled. A panic of `Serialize` costs the item only.
+    /// Encodes the items that were pulled. A panic of `Serialize` costs the item only. A large one stays as it is, to be
+    /// lent.
     fn encode(&mut self) {
-        let Self { raw, encoded, codec, .. } = self;
+        let Self { raw, encoded, codec, lends, .. } = self;
         if let Some(numbers) = codec.plain_all(raw) {
             encoded.add_numbers(size_of::<T::Item<'i>>() as u8, numbers);
-        } else {
-            add_all::<T>(*codec, raw, encoded);
+            return raw.clear();
         }
+        let is_large = |item| T::plain_len(*codec, item).is_some_and(|len| LentItem::LENGTHS.contains(&len));
+        let lends = *lends && raw.last().is_some_and(is_large);
+        let kept = if lends { raw.pop() } else { None };
+        add_all::<T>(*codec, raw, encoded);
         raw.clear();
+        raw.extend(kept);
     }
 
     /// How many items were pulled and not sent.
     fn ahead(&self) -> u64 {
-        self.unsent.items + self.encoded.len()
+        self.unsent.items + self.encoded.len() + self.raw.len() as u64
     }
 
     /// Whether these take so many bytes that no more are pulled.
@@ -216,9 +250,9 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> InputBuffer<'i, T, I> {
         self.last.then_some(self.pulled)
     }
 
-    /// Whether the input has no more items.
+    /// Whether the engine has all items.
     pub(super) fn is_over(&self) -> bool {
-        self.last
+        self.last && self.raw.is_empty()
     }
 
     /// Returns whether no item is at hand and another pull may bring some.

@@ -136,6 +136,11 @@ pub trait Task: Registered + Sized + 'static {
     /// How to make an item of two results, if the function is one of two of its own results: then it can reduce.
     const PAIR: Option<Pair<Self>>;
 
+    /// How many bytes [`encode`](Self::encode) appends at most, if that is known and no code of the user's runs in it.
+    fn plain_len(codec: Codec, item: &Self::Item<'_>) -> Option<usize> {
+        let _ = (codec, item);
+        None
+    }
     /// Appends the item's bytes to `out`.
     fn encode(codec: Codec, item: &Self::Item<'_>, out: &mut impl ItemWriter) -> Result<(), String>;
     /// Decodes an item from exactly these bytes, in place where its type allows that, and lends it to `then`.

@@ -67,6 +67,14 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Probe<T> {
         Some(|codec, bytes| codec.decode::<T>(bytes).map(|value| Arc::new(value) as _));
 }
 
+impl<T> Probe<T> {
+    /// How many bytes are appended for it, if that runs no code of the user's.
+    #[inline]
+    pub fn plain_len(codec: Codec, item: &T) -> Option<usize> {
+        codec.plain_len(item)
+    }
+}
+
 impl<'a, T: Argument<'a>> Probe<T> {
     /// Appends its bytes to `out`.
     #[inline]

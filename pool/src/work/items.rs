@@ -8,9 +8,11 @@ use std::io::{self, Write};
 use crate::codec::{ItemWriter, try_grow};
 use crate::wire::{ChunkHead, ITEM_HEAD, Packing};
 
+use super::lent::LentItem;
+
 /// An item longer than this is kept in a vector of its own and sent alone. A copy of it between vectors would cost more
 /// than the order.
-const LARGE_ITEM: usize = 64 << 10;
+pub(super) const LARGE_ITEM: usize = 64 << 10;
 /// From this many bytes on, a call waits with more items: enough for several large orders to each of many workers.
 pub(crate) const MUCH: usize = 4 << 20;
 /// At most this much memory is kept for later items once all are sent.
@@ -121,6 +123,11 @@ impl Items {
             out.finish(written)
         });
         self.add_apart(item.map(Option::unwrap_or_default));
+    }
+
+    /// Adds a lent item.
+    pub(crate) fn add_lent(&mut self, item: &LentItem<'_>) {
+        self.add_apart(item.encode_apart());
     }
 
     fn add_apart(&mut self, item: Result<Vec<u8>, String>) {

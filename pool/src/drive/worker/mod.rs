@@ -21,10 +21,11 @@ use crate::sys::handle::Handle;
 use crate::sys::memory::{Killed, Meter};
 use crate::sys::named;
 use crate::wire::{ChunkHead, Failure, InitOrder};
-use crate::work::{FunctionRef, ProfileSpec};
+use crate::work::{FunctionRef, LentItem, ProfileSpec};
 
 use exits::ExitFunctions;
 use outbox::Outbox;
+pub(super) use outbox::SentLent;
 use parts::Parts;
 pub(super) use replies::{Answers, ExitReply, Expected, OrderReply};
 
@@ -179,6 +180,11 @@ impl WorkerHandle {
     /// Sends a chunk of one encoded item, now or once there is space.
     pub(super) fn send_item(&mut self, head: ChunkHead, item: Vec<u8>) {
         self.outbox.send_item(&mut self.lane, head, item);
+    }
+
+    /// Sends a chunk of one lent item.
+    pub(super) fn send_lent(&mut self, head: ChunkHead, item: &LentItem<'_>) -> SentLent {
+        self.outbox.send_lent(&mut self.lane, head, item)
     }
 
     /// Sends as many of the waiting orders as there is space for.

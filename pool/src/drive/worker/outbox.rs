@@ -8,6 +8,7 @@ use crate::ids::Unit;
 use crate::lane::{Corrupt, LEAST_PART, PART_BYTES, ParentEnd, Position, order};
 use crate::observe::insights::WorkerInsights;
 use crate::wire::{ChunkHead, ITEM_HEAD, Packing};
+use crate::work::LentItem;
 
 /// The orders on their way to one worker.
 #[derive(Default)]
@@ -50,6 +51,15 @@ enum Waiting {
     },
 }
 
+/// Whether a lent item was sent.
+pub(in crate::drive) enum SentLent {
+    Now,
+    /// There is no space in the lane now.
+    Later,
+    /// It can't be sent in one piece.
+    Never,
+}
+
 impl Outbox {
     /// The first unit that is not answered.
     pub(super) fn answered(&self) -> Unit {
@@ -86,6 +96,30 @@ impl Outbox {
     pub(super) fn send_item(&mut self, lane: &mut ParentEnd, head: ChunkHead, item: Vec<u8>) {
         self.waiting.push_back(Waiting::Chunk { head, item, out: 0 });
         self.flush(lane);
+    }
+
+    /// Sends a chunk of one lent item.
+    pub(super) fn send_lent(
+        &mut self,
+        lane: &mut ParentEnd,
+        head: ChunkHead,
+        item: &LentItem<'_>,
+    ) -> SentLent {
+        if !goes_in_one_piece(lane, item.most()) {
+            return SentLent::Never;
+        }
+        if !self.is_clear() {
+            return SentLent::Later;
+        }
+        let Some(mut reservation) = lane.reserve(ITEM_START + item.most()) else { return SentLent::Later };
+        let (start, place) = reservation.bytes().split_at_mut(ITEM_START);
+        let Ok(len) = item.encode_into(place) else { return SentLent::Never };
+        start[..ChunkHead::BYTES].copy_from_slice(&head.to_bytes());
+        start[ChunkHead::BYTES..].copy_from_slice(&(len as u32).to_le_bytes());
+        let record = reservation.position();
+        let end = reservation.commit(order::CHUNK, ITEM_START + len, 1);
+        self.record_chunk(lane, record, ITEM_START + len, end, 1);
+        SentLent::Now
     }
 
     /// Sends as many of the waiting orders as there is space for.

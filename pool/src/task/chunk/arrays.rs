@@ -66,6 +66,16 @@ impl<'a, A: Plain, D: Dimension> super::ArrayParam for ArrayViewMut<'a, A, D> {
 }
 
 impl<'i, A: Plain, D: Dimension> ChunkItem<'i> for ArrayChunk<'i, A, D> {
+    fn plain_len(&self) -> Option<usize> {
+        match &self.0 {
+            Part::View(view) => {
+                let elements = Chunk::from(view.as_slice()?).plain_len()?;
+                Some(shape_len(&view.raw_dim()) + elements)
+            }
+            Part::Flat { .. } => None,
+        }
+    }
+
     fn encode(&self, out: &mut impl ItemWriter) -> Result<(), String> {
         match &self.0 {
             Part::Flat { shape, elements } => {
@@ -131,6 +141,10 @@ impl<A: Plain, D: Dimension> Lend for ArrayChunkMut<'_, A, D> {
     fn lend(&mut self) -> ArrayViewMut<'_, A, D> {
         ArrayViewMut::from_shape(self.shape.clone(), self.elements.lend()).expect(FITS)
     }
+}
+
+fn shape_len<D: Dimension>(shape: &D) -> usize {
+    1 + size_of::<u64>() * shape.ndim()
 }
 
 fn write_shape<D: Dimension>(shape: &D, out: &mut impl ItemWriter) -> Result<(), String> {

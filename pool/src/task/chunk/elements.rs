@@ -28,6 +28,10 @@ pub struct Elements<T>(PhantomData<T>);
 /// Stands in for elements that are not plain, for which [`element`] is a compile error.
 pub trait ElementsFallback<T> {
     /// Not there.
+    fn plain_len<C>(_: &C) -> Option<usize> {
+        unreachable!("an element is not `Plain`")
+    }
+    /// Not there.
     fn encode<C>(_: &C, _: &mut impl ItemWriter) -> Result<(), String> {
         unreachable!("an element is not `Plain`")
     }
@@ -43,6 +47,10 @@ pub trait ElementsFallback<T> {
 impl<T> ElementsFallback<T> for Elements<T> {}
 
 impl<T: Plain> Elements<T> {
+    /// How many bytes `encode` appends at most, if it copies elements.
+    pub fn plain_len<'i>(chunk: &impl ChunkItem<'i>) -> Option<usize> {
+        chunk.plain_len()
+    }
     /// Appends the chunk's bytes to `out`.
     pub fn encode<'i>(chunk: &impl ChunkItem<'i>, out: &mut impl ItemWriter) -> Result<(), String> {
         chunk.encode(out)

@@ -96,6 +96,10 @@ impl<T> ChunkMut<'_, T> {
 
 /// The item of a task that takes a chunk.
 pub trait ChunkItem<'i>: Sized {
+    /// How many bytes `encode` appends at most, if it copies elements.
+    fn plain_len(&self) -> Option<usize> {
+        None
+    }
     /// Appends its bytes to `out`.
     fn encode(&self, out: &mut impl ItemWriter) -> Result<(), String>;
     /// Decodes a chunk from exactly these bytes.
@@ -158,6 +162,13 @@ const THERE: u8 = 1;
 const HEAD: usize = 2;
 
 impl<'i, T: Plain> ChunkItem<'i> for Chunk<'i, T> {
+    fn plain_len(&self) -> Option<usize> {
+        match &self.0 {
+            Rows::Here(rows) => Some(HEAD + align_of::<T>() + size_of_val(*rows)),
+            Rows::Copied(_) | Rows::Shared(_) | Rows::There(_) => None,
+        }
+    }
+
     fn encode(&self, out: &mut impl ItemWriter) -> Result<(), String> {
         match &self.0 {
             Rows::Here(rows) => encode_here(rows, out),
