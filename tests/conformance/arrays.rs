@@ -90,7 +90,7 @@ fn flat(#[chunk] rows: ArrayView2<'_, f64>) -> Vec<f64> {
     rows.iter().copied().collect()
 }
 
-/// Results that are no arrays come as they do with slices.
+/// Results that are not arrays are collected as they are for slices.
 fn outputs(method: StartMethod) -> Result<(), Error> {
     let (pool, data) = (builder(method).shared(2.0f64).build()?, table(4, 2));
     let totals = total::job(&pool).n_splits(2).concatenate(false).map_array(&data, Axis(0))?;
@@ -210,7 +210,7 @@ fn fail_or_linger(#[chunk] rows: ArrayView1<'_, f64>, #[shared] (started, ended)
     rows[0]
 }
 
-/// A failed call over a shared array leaves no task that reads it.
+/// After a failed call over a shared array, no task reads the array any more.
 fn over_when_nobody_reads(method: StartMethod) -> Result<(), Error> {
     let (started, ended) = (Tokens::new(), Tokens::new());
     let pool = builder(method).order_tasks(true).shared((started.path(), ended.path())).build()?;

@@ -30,7 +30,7 @@ cases! {
     Processes: death_leaves_the_others, timeout_leaves_the_others;
 }
 
-/// More than any trial takes: a wait that needs it has failed.
+/// Longer than any trial takes: a wait that lasts so long has failed.
 const LONG: Duration = Duration::from_secs(50);
 
 #[worker_task]
@@ -95,7 +95,7 @@ fn callbacks(method: StartMethod) -> Result<(), Error> {
     assert!(calls.recv().unwrap().unwrap_err().contains("never 5"));
     assert!(good.get().is_ok() && bad.get().is_err());
     drop((on_success, on_error, good, bad));
-    // Each callback is called once or dropped: nothing else comes, and the channel's senders are gone.
+    // Each callback is called once or dropped, so nothing more comes and all senders of the channel are gone.
     assert_eq!(calls.iter().count(), 0);
     Ok(())
 }
@@ -119,7 +119,7 @@ fn callback_after_the_result(method: StartMethod) -> Result<(), Error> {
     result.get()?;
     let (send, called) = mpsc::channel();
     let result = result.on_success(|_| panic!("in a late callback"));
-    // Needs no binding: the callback learns how the call went.
+    // The result need not be kept: the callback still runs.
     result.on_success(move |value| send.send(*value).unwrap());
     assert_eq!(called.recv(), Ok(25));
     Ok(())
@@ -173,7 +173,7 @@ fn a_future_that_is_given_up(method: StartMethod) -> Result<(), Error> {
         let mut result = wait_for_token::apply_async(&pool, item(1));
         let in_time = tokio::time::timeout(Duration::from_millis(1), &mut result).await;
         assert!(in_time.is_err() && !result.ready());
-        // One of two is let go.
+        // Each token lets one of the two calls end.
         let other = wait_for_token::apply_async(&pool, item(2));
         started.take(2);
         go_on.put(1);
@@ -210,7 +210,7 @@ fn a_waker_panics(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// The user's code that the pool's thread calls.
+/// Code of the user's that the pool's thread calls.
 #[derive(Debug, Clone, Copy)]
 enum Called {
     OnSuccess,
@@ -220,7 +220,7 @@ enum Called {
     Bar,
 }
 
-/// Panics wherever it is called, with a payload that panics as it is dropped.
+/// Panics when it is called, with a payload that panics when it is dropped.
 #[derive(Debug)]
 struct Explodes;
 
@@ -230,7 +230,7 @@ impl std::task::Wake for Explodes {
     }
 }
 
-/// Each is followed by calls that need the pool's thread.
+/// After each panic, calls that need the pool's thread still work.
 fn panics_in_the_background(method: StartMethod) -> Result<(), Error> {
     for called in [Called::OnSuccess, Called::OnError, Called::Waker, Called::StreamsWaker, Called::Bar] {
         let pool = pool(method)?;
@@ -275,7 +275,7 @@ fn panics_in_the_background(method: StartMethod) -> Result<(), Error> {
                 go_on.put(1);
                 assert_eq!(result.get()?, squares(100));
                 assert_eq!(beside.get()?, 1);
-                // Dropping the bar would panic in this thread, which is the caller's own affair.
+                // Dropping the bar would panic in this thread, and that panic would be the caller's own.
                 std::mem::forget(bar);
             }
         }
@@ -297,7 +297,7 @@ fn nobody_polls_beside_an_iterator(method: StartMethod) -> Result<(), Error> {
     let mut results = square::par_imap(&pool, 0..100);
     let waits = wait_for_token::apply_async(&pool, (&started.path(), &go_on.path(), 1));
     started.take(1);
-    // Results of the iterator lie there, and that is no news for whoever waits for the other call.
+    // Results of the iterator have come. They must not wake the thread that waits for the other call.
     wait_until_the_background_sleeps();
     assert_eq!(results.next().transpose()?, Some(0));
     go_on.put(1);
@@ -332,7 +332,7 @@ fn pool_dropped(method: StartMethod) -> Result<(), Error> {
     for result in &results {
         assert_fails!(result.get(), Error::Closed);
     }
-    // Threads can't be killed; these are let go.
+    // Threads can't be killed, so let them end.
     go_on.put(10);
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! The caller is away, in code of the user's: in its input, in what it does with results, in `Serialize`. The pool goes
-//! on without it.
+//! The caller is busy in code of the user's: in its input, with a result, or in `Serialize`. The pool goes on without
+//! it.
 
 use std::cell::Cell;
 use std::iter;
@@ -25,8 +25,8 @@ cases! {
                a_lost_waker_beside_an_idle_call;
 }
 
-/// The other side gives an item once it has the result of the one before. After a long time it gives up on that, so
-/// that nothing hangs.
+/// The other side sends an item once it has the result of the item before. If that takes too long, it sends the item
+/// all the same, so that nothing hangs.
 fn answers_before_the_next_item(method: StartMethod) -> Result<(), Error> {
     const ITEMS: u64 = 10;
     let pool = ready(method)?;
@@ -36,14 +36,14 @@ fn answers_before_the_next_item(method: StartMethod) -> Result<(), Error> {
             let is_late = |x| {
                 give.send(x).unwrap();
                 let end = Instant::now() + Duration::from_secs(2);
-                // Answers to earlier items may come before it.
+                // Answers to earlier items may come first.
                 let left = iter::repeat_with(|| end.saturating_duration_since(Instant::now()));
                 !left.map_while(|left| answers.recv_timeout(left).ok()).any(|answer| answer == square(x))
             };
             (0..ITEMS).filter(|x| is_late(*x)).count()
         });
         for result in square::par_imap(&pool, items.into_iter().filter(|_| true)) {
-            // It may have given up.
+            // The other side may have ended.
             let _ = answer.send(result?);
         }
         Ok::<_, Error>(other.join().unwrap())
@@ -75,7 +75,7 @@ fn count(#[shared] counter: &SharedCounter, x: u64) -> u64 {
     x
 }
 
-/// Between two results the caller may do anything for any time.
+/// A caller that takes its time between two results does not hold up the tasks.
 fn a_busy_consumer(method: StartMethod) -> Result<(), Error> {
     const TASKS: u64 = 200;
     let counter = SharedCounter::new(0)?;
@@ -102,7 +102,7 @@ fn a_channel_that_is_cancelled(method: StartMethod) -> Result<(), Error> {
         (0..sent).for_each(|x| give.send(x).unwrap());
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
-            // The first times may come before the call.
+            // The first cancellations may come before the call.
             scope.spawn(|| {
                 while !is_over.load(Ordering::Relaxed) {
                     cancel.cancel();
@@ -140,7 +140,7 @@ fn a_channel_with_pauses(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Nobody asks such an iterator any more, so the pool does not wait for it.
+/// An iterator that was forgotten is never asked again, so the pool does not wait for it.
 fn forgotten(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     let mut results = square::par_imap(&pool, 0..);
@@ -157,7 +157,7 @@ fn lock() -> MutexGuard<'static, ()> {
     LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Is encoded under a lock.
+/// Takes a lock while it is encoded.
 #[derive(Debug, Deserialize)]
 struct Locks(u64);
 
@@ -169,7 +169,7 @@ impl Serialize for Locks {
     }
 }
 
-/// Is told when encoding begins.
+/// Gets a message when encoding begins.
 static ENCODES: Mutex<Option<Sender<()>>> = Mutex::new(None);
 
 #[worker_task]
@@ -177,7 +177,7 @@ fn unlocked(item: Locks) -> u64 {
     item.0
 }
 
-/// A caller may hold a lock for which the `Serialize` of another call waits.
+/// A caller may use the pool while it holds a lock that the `Serialize` of another call waits for.
 fn serialize_that_locks(method: StartMethod) -> Result<(), Error> {
     let pool = ready(method)?;
     let (tell, begins) = channel();
@@ -210,7 +210,7 @@ fn the_bound_is_exact(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Ends its worker at the first attempt.
+/// Kills its worker at the first attempt.
 #[worker_task]
 fn die_once(#[shared] attempts: &SharedCounter, x: u64) -> u64 {
     if x == 0 && attempts.fetch_add(1) == 0 {
@@ -253,7 +253,7 @@ fn a_limit_while_the_consumer_is_busy(method: StartMethod) -> Result<(), Error> 
     Ok(())
 }
 
-/// Holds much memory until it is killed for that.
+/// Holds too much memory until it is killed for that.
 #[worker_task]
 fn hold_too_much(bytes: usize) {
     let _held = std::hint::black_box(vec![1u8; bytes]);
@@ -262,8 +262,9 @@ fn hold_too_much(bytes: usize) {
     }
 }
 
-/// Does this twice beside a call whose caller is away and whose tasks are done: while the pool's thread has just fallen
-/// asleep, and when only news wakes it. The thread must not sleep on when it gets something to check.
+/// Runs `act` twice beside a call whose tasks are done and whose caller is busy elsewhere: once when the pool's thread
+/// has just fallen asleep, and once when only news would wake it. The thread must wake when there is something to
+/// check.
 fn beside_an_idle_call(pool: &WorkerPool, act: impl Fn() -> Result<(), Error>) -> Result<(), Error> {
     for wait in [wait_until_the_background_sleeps, wait_until_the_background_sleeps_deeply] {
         let idle = square::par_imap(pool, 0..2);

@@ -1,4 +1,4 @@
-//! A panic is told with its backtrace where backtraces are wanted, however long it takes to find what stands in it.
+//! Where backtraces are enabled, the error of a panic has one, however long it takes to resolve.
 
 use std::path::Path;
 use std::time::Duration;
@@ -66,7 +66,7 @@ fn with_backtraces(method: StartMethod) -> Result<(), Error> {
     let shown = format!("{error:?}");
     assert!(shown.contains("\n  backtrace:\n") && shown.contains("backtraces::deepest\n"), "{shown}");
     assert!(!error.to_string().contains("backtraces::deepest"), "{error}");
-    // A handled one does not lend its own.
+    // A panic without a backtrace does not get that of an earlier panic that was handled.
     let pool = builder(method).workers(1).build()?;
     let error = task_error(panics::apply(&pool, (vec![(How::Here, 1)], Some(How::Made), 2)));
     assert_eq!((panic_of(&error).location(), panic_of(&error).backtrace()), (UNKNOWN, None));
@@ -97,11 +97,11 @@ fn time_of_a_backtrace(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// To find what stands in a backtrace takes longer than this limit, for init as for a task.
+/// Resolving a backtrace takes longer than these time limits of a task and an init function, and does not count.
 fn with_limits(method: StartMethod) -> Result<(), Error> {
     let limit = Duration::from_millis(8);
     let told = |call: &dyn Fn(&WorkerPool) -> TaskError| {
-        // On a busy machine the task itself may take that long.
+        // On a busy machine, the task itself may exceed the limit.
         let mut errors = (0..50).map(|_| {
             let pool = builder(method).workers(1).build().unwrap();
             assert_usable(&pool);

@@ -1,4 +1,4 @@
-//! Callbacks, wakers and bars of calls in the background run beside the pool: it goes on whatever they wait for.
+//! Callbacks, wakers and bars of calls in the background do not hold up the pool, whatever they wait for.
 
 use std::fs;
 use std::pin::Pin;
@@ -70,7 +70,7 @@ fn waits_for_the_callback_of_another_call(method: StartMethod) -> Result<(), Err
     Ok(())
 }
 
-/// Calls the pool, and waits for that, as an executor does that runs its tasks wherever they are woken.
+/// Calls the pool and waits for the result, like an executor that runs tasks in the thread that wakes them.
 struct Inline(Mutex<Option<(Arc<WorkerPool>, Sender<u64>)>>);
 
 impl Wake for Inline {
@@ -81,7 +81,7 @@ impl Wake for Inline {
     }
 }
 
-/// A result of a call that waits for a token, polled once with this waker.
+/// The result of a call that waits for a token, polled once with this waker.
 fn pending(pool: &WorkerPool, tokens: [&str; 2], waker: &Waker) -> AsyncResult<u64> {
     let mut result = wait_for_token::apply_async(pool, (tokens[0], tokens[1], 1));
     assert!(Future::poll(Pin::new(&mut result), &mut Context::from_waker(waker)).is_pending());
@@ -101,7 +101,7 @@ fn a_waker_waits_for_a_call(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// A call that ends when it is told to, so that its callbacks are there before its result.
+/// Calls that do not end before they are told to, so that their callbacks are registered in time.
 struct Held {
     started: Tokens,
     go_on: Tokens,
@@ -121,7 +121,7 @@ impl Held {
     }
 }
 
-/// A callback that says when it runs, and then waits until it is let go.
+/// A callback that reports when it runs, and then blocks until it is released.
 fn blocker() -> (impl FnOnce(&u64) + Send + 'static, Receiver<()>, Sender<()>) {
     let ((tell, runs), (release, released)) = (channel(), channel::<()>());
     let run = move |_: &u64| {
@@ -143,7 +143,7 @@ fn the_pool_goes_on_meanwhile(method: StartMethod) -> Result<(), Error> {
     }
     assert_eq!(square::job(&pool).map_async(0..1000).get()?, squares(1000));
     assert_usable(&pool);
-    // The callback of another call runs, too, in a while.
+    // The callback of another call runs too, if a little later.
     let (tell, told) = channel();
     let other = held.call(&pool, 16).on_success(move |value| tell.send(*value).unwrap());
     held.go_on();
@@ -201,7 +201,7 @@ fn each_runs_once_and_in_order(method: StartMethod) -> Result<(), Error> {
         values.sort_unstable();
         assert_eq!(values, squares(200), "{calls:?}");
     }
-    // Those of one call come in the order in which they were given.
+    // Callbacks of one call run in the order in which they were registered.
     let place = |call| calls.iter().position(|other| *other == call);
     assert!(squares(200).into_iter().all(|value| place((value, 1)) < place((value, 2))), "{calls:?}");
     Ok(())
@@ -245,9 +245,9 @@ fn drops_the_pool(method: StartMethod) -> Result<(), Error> {
     told.recv().unwrap();
     assert_eq!(result.get()?, 9);
     assert_fails!(unfinished.get(), Error::Closed);
-    // Its callback runs after the one that has ended the pool.
+    // Its callback runs after the callback that ended the pool.
     assert!(matches!(was_closed.recv(), Ok(Error::Closed)));
-    // Threads can't be killed; this one is let go.
+    // A thread can't be killed, so let it end.
     go_on.put(1);
     Ok(())
 }
@@ -277,7 +277,7 @@ fn dropped_while_it_runs(method: StartMethod) -> Result<(), Error> {
     let result = held.call(&pool, 9).on_success(run).on_success(move |_| tell.send(()).unwrap());
     held.go_on();
     runs.recv().unwrap();
-    // It is never waited for without end.
+    // Dropping the pool does not wait for the callback for ever.
     drop(pool);
     drop(release);
     told.recv().unwrap();
@@ -331,7 +331,7 @@ fn threads_of_its_own(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// How many threads run callbacks.
+/// The number of threads that run callbacks.
 fn callback_threads() -> usize {
     let tasks = fs::read_dir("/proc/self/task").expect("/proc is mounted");
     let names = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());

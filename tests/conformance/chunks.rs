@@ -56,7 +56,7 @@ fn every_source(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// As in MPIRE, where a chunk is a part of the numpy array.
+/// As in MPIRE, where a chunk is a slice of the numpy array.
 fn cuts(method: StartMethod) -> Result<(), Error> {
     let (pool, data) = (pool(method)?, numbers(10));
     let job = || lengths::job(&pool);
@@ -74,7 +74,7 @@ fn outputs(method: StartMethod) -> Result<(), Error> {
     let apart = halve::job(&pool).chunk_size(4).concatenate(false).map_slice(&data)?;
     assert_eq!(apart, [vec![0.0, 0.5, 1.0, 1.5], vec![2.0, 2.5]]);
     assert_eq!(text::job(&pool).chunk_size(2).map_slice(b"abcde")?, "abcde");
-    // Results that are not one a row are not concatenated.
+    // Results that are not one per row can't be concatenated.
     let sums = sum::job(&pool).concatenate(false).n_splits(2).map_slice(&data)?;
     assert_eq!(sums, [3.0, 12.0]);
     Ok(())
@@ -163,7 +163,7 @@ fn in_other_calls(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Chunks that no lane holds as a whole.
+/// Chunks that are too large for a lane.
 fn large(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     let data: Vec<f64> = (0..3_000_000).map(f64::from).collect();
@@ -245,7 +245,7 @@ fn place(#[chunk] rows: &[u64]) -> Vec<usize> {
     vec![rows.as_ptr().addr()]
 }
 
-/// Chunks lie behind each other for the tasks too.
+/// Tasks find the chunks of a shared array one after the other in memory.
 fn read_in_place(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).workers(1).build()?;
     let places = place::job(&pool).chunk_size(10).map_slice(&mut SharedArray::zeroed(100)?)?;
@@ -259,7 +259,7 @@ fn overwrite(#[chunk] rows: &[u64], #[shared] array: &SharedArray<u64>) -> Vec<u
     rows.to_vec()
 }
 
-/// The task does not see what others write while it runs.
+/// A task does not see what others write to the array while it runs.
 fn copied_from_writers(method: StartMethod) -> Result<(), Error> {
     let array = SharedArray::from_slice(&[1, 2, 3])?;
     let pool = builder(method).shared(array.clone()).build()?;
@@ -268,11 +268,11 @@ fn copied_from_writers(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Of two tasks side by side: fails when the other is at it, or is at it for a while.
+/// One of two tasks side by side: either fails once the other has begun, or goes on for a while.
 pub(crate) fn fail_or_linger_beside(fails: bool, started: &str, ended: &str) {
     if fails {
         take_token(started);
-        // Without a backtrace, which may take longer than the other task.
+        // Without a backtrace: resolving it may take longer than the other task.
         resume_unwind(Box::new("beside another"));
     }
     put_token(started);
@@ -280,7 +280,7 @@ pub(crate) fn fail_or_linger_beside(fails: bool, started: &str, ended: &str) {
     put_token(ended);
 }
 
-/// After the call that failed so, the other task has ended or is dead.
+/// Asserts that the other task has ended, or is dead, once the call has failed.
 pub(crate) fn assert_over(error: &TaskError, ended: &Tokens) {
     assert!(matches!(error.kind(), TaskErrorKind::Panicked(_)), "{error}");
     take_all_tokens(&ended.path());
@@ -294,7 +294,7 @@ fn fail_or_linger(#[chunk] rows: &[f32], #[shared] (started, ended): &(String, S
     rows.to_vec()
 }
 
-/// A failed call over an array leaves no task that reads it.
+/// After a failed call over an array, no task reads the array any more.
 fn over_when_nobody_reads(method: StartMethod) -> Result<(), Error> {
     let (started, ended) = (Tokens::new(), Tokens::new());
     let pool = builder(method).order_tasks(true).shared((started.path(), ended.path())).build()?;

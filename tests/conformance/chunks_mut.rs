@@ -1,4 +1,4 @@
-//! Shared arrays worked on in place, chunk by chunk.
+//! Tasks that change a shared array in place, chunk by chunk.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -35,7 +35,7 @@ fn every_element_once(method: StartMethod) -> Result<(), Error> {
         assert!(array.iter().eq((0..10_001).map(|x| x + round as u32 + 1)));
     }
     add_one::par_chunks_mut(&pool, &mut SharedArray::zeroed(0)?, 5)?;
-    // The array is as any other.
+    // Afterwards the array is like any other.
     array.as_mut_slice()?.fill(3);
     add_one::job(&pool).iterable_len(2).chunks_mut(&mut array, 1)?;
     assert_eq!(array.to_vec()[..4], [4, 4, 3, 3]);
@@ -85,17 +85,17 @@ fn outputs(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// The pool starts while it has the array: with `Fork` its workers are copies of a process that lends it.
+/// The workers start while the array is lent: with `Fork` they are copies of the process that lends it.
 fn first_call(method: StartMethod) -> Result<(), Error> {
     let mut array = SharedArray::zeroed(10_000)?;
     let pool = pool(method)?;
     for round in 1..4 {
         add_one::par_chunks_mut(&pool, &mut array, 100)?;
         assert_eq!(array.to_vec(), [round; 10_000]);
-        // Nobody has a part in it afterwards.
+        // Afterwards nobody else uses the array.
         array.as_mut_slice()?[0] = round;
     }
-    // Not even to have it as an argument is against that.
+    // Neither does a worker that had it as an argument.
     assert_eq!(get::apply(&pool, (array.clone(), 9))?, 3);
     add_one::par_chunks_mut(&pool, &mut array, 100)?;
     Ok(())
@@ -114,7 +114,7 @@ fn fail_at_five(#[chunk] rows: &mut [u32]) {
     }
 }
 
-/// The failed chunk is torn, all others are done.
+/// The failed chunk is torn; all others are done.
 fn panics(method: StartMethod) -> Result<(), Error> {
     let (pool, mut array) = (ready(method)?, SharedArray::from_fn(12, |x| x as u32)?);
     let error = task_error(fail_at_five::job(&pool).chunks_mut(&mut array, 4));
@@ -145,7 +145,7 @@ fn deaths(method: StartMethod) -> Result<(), Error> {
     }
     assert_eq!(array.to_vec()[..7], [100, 101, 102, 103, 104, 5, 6]);
     assert!(array.iter().enumerate().skip(10).all(|(index, x)| x == index as u32 + 100));
-    // The dead have no part in it.
+    // Workers that died do not use the array any more.
     array.as_mut_slice()?.fill(1);
     die_at_five::par_chunks_mut(&pool, &mut array, 10)?;
     assert_eq!(array.to_vec(), [101; 1000]);
@@ -182,7 +182,7 @@ fn timeouts(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// The next attempt finds what the last one has left.
+/// Each attempt finds the chunk as the one before left it.
 fn retries(method: StartMethod) -> Result<(), Error> {
     let (pool, mut array) = (ready(method)?, SharedArray::<u32>::zeroed(4)?);
     count_and_die::job(&pool).retries(3).chunks_mut(&mut array, 2)?;
@@ -209,7 +209,7 @@ fn scribble(#[chunk] rows: &mut [u64], #[shared] started: &String) {
     }
 }
 
-/// However the call ends, its tasks have ended by then.
+/// However a call ends, its tasks have ended by then.
 fn nobody_writes_after_an_end(method: StartMethod) -> Result<(), Error> {
     let started = Tokens::new();
     let pool = builder(method).shared(started.path()).build()?;
@@ -223,7 +223,7 @@ fn nobody_writes_after_an_end(method: StartMethod) -> Result<(), Error> {
 
 #[track_caller]
 fn assert_still(array: &mut SharedArray<u64>) -> Result<(), Error> {
-    // No other use is left, and nothing writes.
+    // Nobody else uses the array, and nothing writes to it.
     let before = array.as_mut_slice()?.to_vec();
     std::thread::sleep(Duration::from_millis(30));
     assert!(array.as_mut_slice()?.to_vec() == before, "someone writes to the array still");
@@ -244,7 +244,7 @@ fn scribble_until_told(#[chunk] rows: &mut [u64], #[shared] (started, limit): &(
 
 fn nobody_writes_after_a_cancelled_call(method: StartMethod) -> Result<(), Error> {
     let mut started = Tokens::new();
-    // A process is killed, a thread is waited for.
+    // A process is killed, but a thread has to end by itself.
     let limit = Duration::from_secs(if method.is_process() { 1000 } else { 1 });
     let pool = builder(method).shared((started.path(), limit)).build()?;
     let mut array = SharedArray::<u64>::zeroed(10_000)?;
@@ -269,7 +269,7 @@ fn write_one_then_wait(
 ) -> u64 {
     let number = rows[0];
     rows.fill(100 + number);
-    // The first worker goes on to its second chunk when the other has begun.
+    // The first worker begins its second chunk only when the other worker has begun.
     match number {
         0 => take_token(other),
         1 => put_token(other),
@@ -320,7 +320,7 @@ fn alone(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// No handle gets anyone in while the array is lent.
+/// While the array is lent, no handle opens it.
 #[worker_task]
 fn attach(#[chunk] _: &mut [u32], #[shared] handle: &String) -> String {
     serde_json::from_str::<SharedArray<u32>>(handle)
@@ -337,7 +337,7 @@ fn not_alone(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// A copy of a worker would have its slice too.
+/// A fork of the worker would have its slice too.
 #[worker_task]
 fn nest(#[chunk] rows: &mut [u32]) -> String {
     rows[0] = 1;
@@ -383,7 +383,7 @@ fn kept() -> Option<Vec<u32>> {
     KEPT.lock().unwrap().take().map(|array| array.to_vec())
 }
 
-/// The memory outlives the call that lent it, if a worker still has it.
+/// The memory outlives the array for as long as a worker uses it.
 fn memory_stays_with_its_users(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).workers(1).build()?;
     assert_usable(&pool);
@@ -404,7 +404,7 @@ fn mapped() -> usize {
 /// A worker keeps a few arrays mapped, not all that it ever worked on.
 fn few_stay_mapped(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).workers(1).build()?;
-    // With `Fork` a worker has for good what the process had that started it.
+    // With `Fork`, a worker keeps whatever its parent had mapped when it started.
     assert_usable(&pool);
     for _ in 0..20 {
         add_one::par_chunks_mut(&pool, &mut SharedArray::zeroed(4)?, 4)?;
@@ -421,7 +421,7 @@ fn square_in_a_copy(x: u64) -> Result<u64, String> {
     squared.map_err(|error| error.to_string())
 }
 
-/// A process that has worked on a piece may fork afterwards.
+/// A worker may fork once it has finished with its chunk.
 fn fork_after_a_task(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).workers(1).daemon(false).build()?;
     add_one::par_chunks_mut(&pool, &mut SharedArray::zeroed(4)?, 2)?;
@@ -429,7 +429,7 @@ fn fork_after_a_task(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// An opening of the array's file, by which to see how much memory it has.
+/// Opens the array's file, which shows how much memory the array has.
 fn file_of_the_array() -> File {
     let numbers = fs::read_dir("/proc/self/fd").expect("the kernel tells");
     let paths = numbers.map(|entry| entry.expect("the kernel tells").path());
@@ -443,7 +443,7 @@ fn bytes_of(file: &File) -> u64 {
     file.metadata().expect("it is open").blocks() * 512
 }
 
-/// Workers keep the mapping, not the memory.
+/// Workers keep the mapping of an array that is gone, but not its memory.
 fn memory_goes_with_the_array(method: StartMethod) -> Result<(), Error> {
     const BYTES: usize = 8 << 20;
     let pool = ready(method)?;

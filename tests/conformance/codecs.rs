@@ -124,8 +124,8 @@ enum Kind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Wrapped(Option<Box<Wrapped>>);
 
-/// Values of each kind as one enum, so that one task carries them all: a task of its own for each kind, compiled for
-/// each codec, took minutes to compile.
+/// All kinds of values in one enum, so that one task carries them all: a task for each kind took minutes to compile,
+/// because each is compiled for each codec.
 macro_rules! each_kind {
     ($($name:ident: $kind:ty = [$($value:expr),+];)+) => {
         #[expect(non_camel_case_types, reason = "a variant has the name of its kind, with which a failure is told")]
@@ -221,7 +221,7 @@ fn all_carry_each_kind(method: StartMethod) -> Result<(), Error> {
                 Err(error) => panic!("{codec:?}: {name}: {error}"),
             }
         }
-        // Those that go another way where they are the whole item: in bulk, without any bytes, or behind no length.
+        // Kinds that are encoded in another way if they are the whole item: in bulk, as nothing, or without a length.
         let bytes = [vec![], vec![0, 127, 128, 255], vec![200; 100_000]];
         assert_eq!(same_bytes::par_map(&pool, bytes.clone())?, bytes, "{codec:?}");
         let numbers = [vec![], vec![f64::MAX, -0.0, f64::INFINITY, 1e-310]];

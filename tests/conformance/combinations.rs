@@ -1,4 +1,5 @@
-//! Every combination of the options that decide who gets what when gives what a serial loop gives.
+//! With every combination of the options that spread tasks over workers and time, the maps return what a serial loop
+//! returns.
 
 use pool::{Codec, Error, StartMethod, WorkerPool, worker_task};
 
@@ -28,7 +29,7 @@ enum Chunks {
     Splits(usize),
 }
 
-/// The options of a job, by row.
+/// A row of the table: the options of a job.
 #[derive(Debug, Clone, Copy)]
 struct Row {
     chunks: Chunks,
@@ -70,7 +71,7 @@ fn assert_maps_equal_serial(pool: &WorkerPool, row: Row) -> Result<(), Error> {
 }
 
 fn chunking_and_lifespan(method: StartMethod) -> Result<(), Error> {
-    // Starting a program again for each task is slow.
+    // It is slow to execute the program again for each task.
     let quick = |row: &Row| method != StartMethod::Spawn || row.lifespan.is_none_or(|lifespan| lifespan > 2);
     let pool = builder(method).build()?;
     rows().filter(quick).try_for_each(|row| assert_maps_equal_serial(&pool, row))

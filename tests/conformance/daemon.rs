@@ -9,7 +9,7 @@ cases! {
     All: refused, allowed, inner_errors, deep, after_a_restart;
 }
 
-/// A start method, as it crosses to a worker: its place here.
+/// Start methods, which cross to a worker as places in this list.
 const INNER: [StartMethod; 3] = [StartMethod::ForkServer, StartMethod::Spawn, StartMethod::Threads];
 
 #[worker_task]

@@ -1,4 +1,4 @@
-//! Panics that cannot unwind, and stacks that overflow, end the worker; what they print is told.
+//! Panics that cannot unwind, and stack overflows, end the worker. The error quotes what they print.
 
 use std::panic::catch_unwind;
 
@@ -16,7 +16,7 @@ extern "C" fn called_by_c(row: i32) {
     panic!("cannot compare row {row}");
 }
 
-/// Panics as another panic unwinds.
+/// Panics while another panic unwinds.
 struct Loud;
 
 impl Drop for Loud {
@@ -38,7 +38,7 @@ fn ends(kind: u8, in_thread: bool) {
     if in_thread { std::thread::spawn(end).join().unwrap() } else { end() }
 }
 
-/// Texts that the error of each end must contain.
+/// The texts that the error of each end must contain.
 const OF_THE_ENDS: [&[&str]; 2] = [
     &["cannot compare row 17", "deadly_panics.rs:"],
     &["first: disk full", "second: flush failed", "deadly_panics.rs:"],
@@ -78,7 +78,7 @@ fn recurse(in_thread: bool) -> u64 {
     std::thread::Builder::new().name("deep".into()).spawn(|| down(0)).unwrap().join().unwrap()
 }
 
-/// std's handler of stack overflows is left in place, and what it prints is told.
+/// std's handler of stack overflows stays in place, and the error quotes what it prints.
 fn out_of_stack(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).workers(1).build()?;
     for in_thread in [false, true] {

@@ -1,4 +1,4 @@
-//! A worker's death costs the one task that it ran, and says what it was.
+//! A worker's death costs only the task that it ran, and the error tells how the worker died.
 
 use std::collections::BTreeSet;
 use std::process;
@@ -20,7 +20,7 @@ cases! {
                stderr_tail_of_init_and_exit;
 }
 
-/// How a task ends its process; none: it does not.
+/// Ends the process in this way, if any is given.
 #[worker_task]
 fn end(how: Option<u8>, value: u64) -> u64 {
     match how {
@@ -114,7 +114,7 @@ fn each_way_to_die(method: StartMethod) -> Result<(), Error> {
         let error = task_error(end::apply(&pool, (Some(how), 0)));
         let death = death(&error);
         let ended = (death.signal(), death.exit_code());
-        // The standard library tells of an overflow and aborts; without its handler it is a plain fault.
+        // On an overflow, the standard library prints a message and aborts. Without its handler, it is a plain SIGSEGV.
         let overflowed = how == 6 && ended == signal(Signal::SIGSEGV);
         assert!(ended == expected || overflowed, "{how}: {error}");
         assert_usable(&pool);
@@ -163,7 +163,7 @@ fn every_task_dies(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Dies if there is no token, and leaves one.
+/// Dies if there is no token yet, and leaves one.
 #[worker_task]
 fn dies_at_first(#[shared] died: &String, x: u64) -> u64 {
     if x == 5 && take_all_tokens(died) == 0 {
@@ -289,7 +289,8 @@ fn large_then_end(dies: bool) -> Vec<u8> {
 
 fn dies_with_a_large_result(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
-    // The results before the death are larger than any buffer, so some are still on their way then.
+    // The results before the death are larger than any buffer, so that some are still on their way when the worker
+    // dies.
     let outcomes = large_then_end::job(&pool).chunk_size(5).map_outcomes((0..20).map(|x| x % 5 == 4))?;
     for (x, outcome) in outcomes.iter().enumerate() {
         match outcome {
@@ -310,7 +311,7 @@ fn with_lifespan_and_chunks(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Prints, and ends as it is told.
+/// Prints the words, and ends the process in this way.
 #[worker_task]
 fn say(words: &str, how: Option<u8>) {
     eprintln!("{words}");
@@ -343,7 +344,7 @@ fn stderr_tail(method: StartMethod) -> Result<(), Error> {
         "{text}"
     );
 
-    // The C library's own; and of all that was said only the end.
+    // First the words of the C library, then the end of a long text.
     let error = task_error(free_what_is_not_allocated::apply(&pool, ()));
     assert!(error.stderr_tail().is_some_and(|words| words.ends_with("free(): invalid pointer")), "{error}");
     let error = task_error(say::apply(&pool, (&"x".repeat(5000), Some(2))));

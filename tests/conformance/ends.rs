@@ -1,4 +1,4 @@
-//! Ends of single calls, and of pools that several owners share.
+//! How single calls end, and pools that have several owners.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ fn one_blocking_call_of_two(method: StartMethod) -> Result<(), Error> {
         started.take(1);
         handle.cancel();
         assert_fails!(cancelled.join().unwrap(), Error::Cancelled);
-        // One token for the task that was cancelled, if it still lives, and one for the other.
+        // One token for the cancelled task, if it still runs, and one for the other.
         go_on.put(2);
         assert_eq!(other.join().unwrap()?, 2);
         Ok::<_, Error>(())
@@ -51,7 +51,7 @@ fn before_the_call(method: StartMethod) -> Result<(), Error> {
     let cancelled = || {
         let job = square::job(&pool);
         job.cancel_handle().cancel();
-        // A clone, and every other handle of the job, is about the same call.
+        // All handles of a job, and their clones, stand for the same call.
         let (_, _) = (job.cancel_handle().clone(), job.cancel_handle());
         job.chunk_size(1)
     };
@@ -72,14 +72,14 @@ fn before_the_call(method: StartMethod) -> Result<(), Error> {
 fn each_kind_of_call(method: StartMethod) -> Result<(), Error> {
     let pool = ready(method)?;
     for kind in 0..3 {
-        // Of its own, because threads go on with what was cancelled: only this lets them go.
+        // New ones for each call: with threads, cancelled tasks go on, and would take tokens of the next call.
         let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
         let (started_path, go_on_path) = (started.path(), go_on.path());
         let items = (0..2).map(|x| (&*started_path, &*go_on_path, x));
         let job = wait_for_token::job(&pool);
         let handle = job.cancel_handle();
         let mut cancel_begun = || {
-            // The other task may wait for its worker, which starts only while somebody asks for results.
+            // The second task may not have begun: its worker starts only while somebody asks for results.
             started.take(1);
             handle.cancel();
         };
@@ -130,7 +130,7 @@ fn of_an_asynchronous_call(method: StartMethod) -> Result<(), Error> {
     thread::scope(|scope| scope.spawn(move || handle.cancel()).join()).unwrap();
     assert_fails!(first.get(), Error::Cancelled);
     assert!(!second.ready());
-    // Two, because the task that was cancelled may have taken one before its worker ended.
+    // Two tokens, because the cancelled task may have taken one before its worker ended.
     go_on.put(2);
     assert_eq!(second.get()?, 2);
     Ok(())
@@ -154,7 +154,7 @@ fn on_drop(method: StartMethod) -> Result<(), Error> {
         assert!(tokio::time::timeout(Duration::from_millis(1), second).await.is_err());
     });
     assert!(matches!(told.recv(), Ok(Error::Cancelled)));
-    // Threads can't be killed; these are let go.
+    // Threads can't be killed, so let them end.
     go_on.put(2);
     assert_usable(&pool);
     Ok(())
@@ -195,7 +195,7 @@ fn the_worker_is_free_again(method: StartMethod) -> Result<(), Error> {
     let given_up = wait_for_token::apply_async(&pool, (&started.path(), &never.path(), 1)).cancel_on_drop();
     started.take(1);
     drop(given_up);
-    // Its only worker would be busy for ever.
+    // Otherwise the only worker would be busy for ever.
     assert_eq!(square::apply(&pool, 3)?, 9);
     Ok(())
 }
@@ -264,7 +264,7 @@ fn shut_down_twice(method: StartMethod) -> Result<(), Error> {
     })?;
     pool.shutdown()?;
     pool.terminate();
-    // Before the first call, there is nothing to end.
+    // Before the first call, a pool has nothing to shut down.
     let unused = crate::support::pool(method)?;
     unused.shutdown()?;
     assert_fails!(square::apply(&unused, 1), Error::Closed);
@@ -280,11 +280,11 @@ fn shut_down_beside_calls(method: StartMethod) -> Result<(), Error> {
         let call = scope.spawn(|| wait_for_token::par_map(&pool, items(10)));
         started.take(2);
         let ends = scope.spawn(|| pool.shutdown().map(|_| ()));
-        // All workers are busy, so this is a call without items.
+        // A call without items, because all workers are busy.
         while square::par_map(&pool, []).is_ok() {
             thread::yield_now();
         }
-        // Calls that are open already go on.
+        // Calls that are already open go on.
         go_on.put(10);
         assert_eq!(call.join().unwrap()?, (0..10).collect::<Vec<_>>());
         ends.join().unwrap()

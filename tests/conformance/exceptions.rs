@@ -1,4 +1,5 @@
-//! A task that panics, or whose argument or result cannot cross, is an error that says so; the pool lives on.
+//! A task fails with an error that says why if it panics, or if its argument or result cannot be sent. The pool goes
+//! on.
 
 use std::panic::{self, AssertUnwindSafe, catch_unwind, panic_any};
 
@@ -178,7 +179,7 @@ fn not_retried(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Crosses as a number, unless the number says where to fail.
+/// Is sent as a number, unless the number says where that fails.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Traveller(u8);
 
@@ -255,7 +256,7 @@ fn argument_not_decodable(method: StartMethod) -> Result<(), Error> {
     let outcomes =
         receive::par_map_outcomes(&pool, [Traveller::FINE, Traveller::NOT_DECODABLE, Traveller::FINE])?;
     if method == StartMethod::Threads && outcomes[1].is_ok() {
-        // Threads may hand values over as they are.
+        // Threads may pass values on without encoding them.
         return Ok(());
     }
     let error = outcomes[1].as_ref().unwrap_err();
@@ -283,7 +284,7 @@ fn result_not_encodable(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Some of these panic when they are dropped by the worker that made them.
+/// If it sticks, panics when the worker that made it drops it.
 #[derive(Serialize, Deserialize)]
 struct Sticky {
     number: u64,
@@ -302,7 +303,7 @@ fn make_sticky(number: u64) -> Sticky {
     Sticky { number, sticks: number % 7 == 3 }
 }
 
-/// A task has one answer, also if its result is encoded by the time that it turns out bad.
+/// A task has only one outcome, even if its result is already encoded when its drop panics.
 fn result_not_droppable(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     let outcomes = make_sticky::par_map_outcomes(&pool, 0..1000)?;
@@ -321,7 +322,7 @@ fn take_sticky(item: Sticky) -> u64 {
     item.number
 }
 
-/// An item that panics as it is dropped panics in its caller.
+/// An item whose drop panics does so in the caller.
 fn item_not_droppable(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     for bad in [0, 42, 99] {
@@ -348,7 +349,7 @@ fn result_not_decodable(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Its user's code panics where it says so, with a payload that panics as it is dropped.
+/// The place where a value panics, with a payload that panics when it is dropped.
 #[derive(Clone, Copy, PartialEq)]
 enum Explosive {
     Inert = 0,
@@ -362,7 +363,8 @@ impl Explosive {
     const ALL: [Self; 5] = [Self::Inert, Self::InEncode, Self::InDecode, Self::InDebug, Self::InDrop];
 }
 
-/// Goes off once it has crossed, but never before: what a caller's own item does as it is dropped is the caller's.
+/// Panics once it has been sent, not before: if the drop of the caller's own item panicked, that would be the caller's
+/// affair.
 struct Explodes(Explosive, bool);
 
 impl Serialize for Explodes {
@@ -407,12 +409,12 @@ fn explosive(number: u8) -> Explodes {
 
 #[worker_task]
 fn refuse(item: Explodes) {
-    // One that goes off while a panic unwinds would end the process.
+    // If its drop panicked while this panic unwinds, the process would end.
     std::mem::forget(item);
     panic!("not here");
 }
 
-/// The error of the bad item, beside others and alone, in each kind of call.
+/// The errors of the bad item in each kind of call, among other items and alone.
 macro_rules! errors_of {
     ($task:ident, $pool:expr, $item:expr, $bad:expr) => {{
         let (pool, items) = ($pool, || [$item(0), $item($bad), $item(0)]);

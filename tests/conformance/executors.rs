@@ -1,4 +1,4 @@
-//! Pollers of futures: executors on this thread only, so that a fork can follow, and wakers that report each call.
+//! Executors that use only this thread, so that it can still fork, and wakers that report each call.
 
 use std::fs;
 use std::future::{Future, poll_fn};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use futures::stream::Stream;
 
-/// Runs the future in each executor.
+/// Runs the future on each executor.
 pub(crate) fn in_each<F: Future<Output = Result<(), pool::Error>>>(
     future: impl Fn() -> F,
 ) -> Result<(), pool::Error> {
@@ -20,7 +20,7 @@ pub(crate) fn in_each<F: Future<Output = Result<(), pool::Error>>>(
     tokio().block_on(future())
 }
 
-/// A runtime with clocks and no other threads.
+/// A runtime with timers and without other threads.
 pub(crate) fn tokio() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().build().expect("there is memory for it")
 }
@@ -29,18 +29,18 @@ struct Told(Sender<()>);
 
 impl Wake for Told {
     fn wake(self: Arc<Self>) {
-        // A receiver that is gone need not be woken.
+        // The receiver may be gone.
         let _ = self.0.send(());
     }
 }
 
-/// A waker, and where its calls come.
+/// A waker, and the receiver of its calls.
 pub(crate) fn waker() -> (Waker, Receiver<()>) {
     let (tell, calls) = channel();
     (Waker::from(Arc::new(Told(tell))), calls)
 }
 
-/// Waits until the pool's thread sleeps, and goes on sleeping for so long that whoever polls is found out.
+/// Waits until the pool's thread sleeps, and has slept for a while: long enough to notice a thread that polls.
 pub(crate) fn wait_until_the_background_sleeps() {
     let mut asleep = 0;
     while asleep < 1000 {
@@ -49,7 +49,7 @@ pub(crate) fn wait_until_the_background_sleeps() {
     }
 }
 
-/// Waits until the pool's thread sleeps for longer than it does while it expects anything of a worker.
+/// Waits until the pool's thread sleeps for longer than it would if it expected anything from a worker.
 pub(crate) fn wait_until_the_background_sleeps_deeply() {
     const LONGEST_CHECK: Duration = Duration::from_millis(250);
     let (mut last, mut since) = (None, Instant::now());
@@ -68,7 +68,7 @@ fn sleeps_of(task: &Path) -> Option<u64> {
     status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse().ok()
 }
 
-/// The thread that drives pools in the background.
+/// The pool's background thread.
 fn background() -> Option<PathBuf> {
     let tasks = fs::read_dir("/proc/self/task").expect("/proc is mounted").flatten().map(|task| task.path());
     let name = |task: &PathBuf| fs::read_to_string(task.join("comm")).unwrap_or_default();
@@ -101,7 +101,7 @@ pub(crate) async fn yield_now() {
     .await;
 }
 
-/// The result that comes next, if it is there.
+/// The next result, if it has come.
 pub(crate) fn poll<R>(stream: &mut (impl Stream<Item = R> + Unpin), waker: &Waker) -> Poll<Option<R>> {
     Pin::new(stream).poll_next(&mut Context::from_waker(waker))
 }

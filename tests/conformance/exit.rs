@@ -40,7 +40,7 @@ fn exit_results_count(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Panics when it has come back, with a payload that panics as it is dropped.
+/// Panics when the caller decodes it, with a payload that panics when it is dropped.
 #[derive(Debug, Serialize)]
 struct Explodes;
 
@@ -64,7 +64,7 @@ fn exit_results_that_panic(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     assert_eq!(leaves_an_explosive::job(&pool).worker_lifespan(1).map(0..3)?, [0, 1, 2]);
     let so_far = pool.exit_results::<explode>();
-    // None is taken that cannot be decoded.
+    // Values that cannot be decoded are not taken out.
     let taken = [pool.take_exit_results::<explode>(), pool.take_exit_results::<explode>()];
     let all = pool.join()?.exit_results::<explode>();
     for results in taken.into_iter().chain([so_far, all]) {
@@ -86,7 +86,7 @@ fn exit_results_so_far(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Each result is given once, and only for its exit function.
+/// Each result is given only once, and only for its own exit function.
 fn exit_results_taken(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).keep_alive(false).build()?;
     assert!(pool.take_exit_results::<tasks_done>()?.is_empty());
@@ -109,7 +109,7 @@ fn exit_results_taken(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// A worker's exit gives as many bytes as it did tasks, of a MiB each.
+/// A mebibyte for each task of the worker.
 #[worker_exit]
 fn megabytes(#[state] tasks: u64) -> Vec<u8> {
     vec![tasks as u8; (tasks as usize) << 20]
@@ -121,7 +121,7 @@ fn grows(#[state] tasks: &mut u64, x: u64) -> u64 {
     x
 }
 
-/// Exit values that were not taken yet do not stay in the parent's memory.
+/// Exit values that nobody has taken yet do not fill the parent's memory.
 fn exit_results_kept_in_files(method: StartMethod) -> Result<(), Error> {
     const VALUES: usize = 80;
     let pool = builder(method).workers(1).build()?;

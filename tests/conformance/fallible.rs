@@ -1,4 +1,4 @@
-//! Functions that can fail: what is in the `Ok` is their value, and an `Err` is their failure, with its sources.
+//! Functions that can fail: the value in the `Ok` is their result, and an `Err` is their failure, with its sources.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -79,7 +79,7 @@ fn outcomes_and_iterators_go_on(method: StartMethod) -> Result<(), Error> {
         let results = parse::job(&pool).chunk_size(chunk).imap_unordered(TEXTS);
         assert_eq!(results.filter(Result::is_ok).count(), 3);
     }
-    // A pool on which many fail goes on with all others.
+    // Even if many tasks fail, the pool runs all others.
     let texts: Vec<String> = (0..2000).map(|i| if i % 3 == 0 { "x".into() } else { i.to_string() }).collect();
     let outcomes = parse::par_map_outcomes(&pool, texts.iter().map(String::as_str))?;
     for (index, outcome) in outcomes.iter().enumerate() {
@@ -105,7 +105,7 @@ fn not_retried(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Displays, and is no error.
+/// Implements `Display`, but not `Error`.
 struct Displayed;
 
 impl fmt::Display for Displayed {
@@ -375,7 +375,7 @@ fn count(#[state] tasks: &mut u32) {
     *tasks += 1;
 }
 
-/// Asserts that an exit function returned an error of this beginning.
+/// Asserts that an exit function returned an error that begins like this.
 #[track_caller]
 fn assert_exit_failed<T: fmt::Debug>(result: Result<T, Error>, function: &str, why: &str) {
     let error = task_error(result);

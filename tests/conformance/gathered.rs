@@ -1,4 +1,5 @@
-//! Asynchronous calls that follow each other so closely that they are carried out together. Each is still its own.
+//! Asynchronous calls that follow each other so closely that the pool carries them out together. Each still has its own
+//! result.
 
 use std::collections::HashSet;
 use std::sync::mpsc::channel;
@@ -20,7 +21,7 @@ cases! {
     Processes: each_dies_alone, a_cancelled_one_is_ended, time_limits;
 }
 
-/// Enough to be gathered, more than are sent at once, and with many turns.
+/// Enough calls to be gathered, more than are sent at once, over many turns.
 const MANY: u64 = 3000;
 
 fn each_has_its_own_result(method: StartMethod) -> Result<(), Error> {
@@ -71,7 +72,7 @@ fn each_is_cancelled_alone(method: StartMethod) -> Result<(), Error> {
     for (x, result) in results.iter().enumerate() {
         match result.get() {
             Ok(value) => assert_eq!(value, square(x as u64)),
-            // Others were done before that.
+            // The others were done before they could be cancelled.
             Err(Error::Cancelled) if x % 3 == 0 => {}
             other => panic!("{x}: {other:?}"),
         }
@@ -103,8 +104,7 @@ fn those_that_wait_are_cancelled(method: StartMethod) -> Result<(), Error> {
     }
     assert!(busy.iter().all(|result| result.get().is_ok()));
     pool.wait_idle()?;
-    // Each task that runs puts one token and takes one; of those that were cancelled, at most a few had been taken by
-    // workers already.
+    // Each task that runs puts one token and takes one. Workers had begun only a few of the cancelled tasks.
     ran.take(1000);
     Ok(())
 }
@@ -115,12 +115,12 @@ fn all_are_cancelled(method: StartMethod) -> Result<(), Error> {
     let (started_path, go_on_path) = (started.path(), go_on.path());
     let results: Vec<_> =
         (0..500).map(|x| wait_for_token::apply_async(&pool, (&*started_path, &*go_on_path, x))).collect();
-    // Also the last ones, which nobody has had the time to open.
+    // This cancels the last calls, too, although they are not open yet.
     pool.cancel_handle().cancel();
     for result in &results {
         assert_fails!(result.get(), Error::Cancelled);
     }
-    // Threads can't be killed; what they have begun is let go.
+    // Threads can't be killed, so let the tasks end that have begun.
     go_on.put(500);
     drop(started.path());
     started.put(1);
@@ -307,7 +307,7 @@ fn a_cancelled_one_is_ended(method: StartMethod) -> Result<(), Error> {
     let results: Vec<_> = (0..10).map(call).collect();
     started.take(2);
     let after: Vec<_> = (0..10).map(|x| square::apply_async(&pool, x)).collect();
-    // Both workers would be busy for ever.
+    // Otherwise both workers would be busy for ever.
     results.iter().for_each(|result| result.cancel());
     for (x, result) in after.iter().enumerate() {
         assert_eq!(result.get()?, square(x as u64));

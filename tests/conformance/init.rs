@@ -1,4 +1,4 @@
-//! Init runs before a worker's first task; its failures reach the caller.
+//! Init runs before a worker's first task, and the caller gets its failures.
 
 use std::error::Error as StdError;
 
@@ -113,7 +113,7 @@ fn second_exit(#[state] _: u64) -> u64 {
     panic!("second exit went wrong")
 }
 
-/// The function that failed, and what is said of it; no item is.
+/// The function that failed, and the error's text. The error blames no item.
 fn blamed<T: std::fmt::Debug>(result: Result<T, Error>) -> (String, String) {
     let error = task_error(result);
     assert_eq!((error.task_index(), error.attempts()), (usize::MAX, 1), "{error}");
@@ -130,14 +130,14 @@ fn failed_functions_are_named(method: StartMethod) -> Result<(), Error> {
     let (task, text) = blamed(has_no_default::apply(&pool, ()));
     assert!(task.ends_with("init::has_no_default"), "{task}");
     assert!(text.contains("has_no_default` failed: the state's `Default` panicked at "), "{text}");
-    // Workers with several states: the second of the states that were made is the one whose exit function fails last.
+    // A worker with two states whose exit functions fail: the error is that of the state that was made first.
     for (exits_first, name, why) in
         [(true, "the first exit", "first exit"), (false, "the second exit", "second exit")]
     {
         let pool = builder(method).workers(1).build()?;
         let first = || keeps_count::job(&pool).worker_exit::<first_exit>().apply(1);
         let second = || keeps_count::job(&pool).worker_exit::<second_exit>().apply(1);
-        // A state that was not made has no exit.
+        // A state that was never made has no exit.
         blamed(refused::apply(&pool, 1));
         if exits_first { first().and_then(|_| second()) } else { second().and_then(|_| first()) }?;
         let (exit, text) = blamed(pool.join());
@@ -154,7 +154,7 @@ fn keeps_count(#[state] count: &mut u64, x: u64) -> u64 {
     *count
 }
 
-/// Cannot load something, for a reason that has a reason.
+/// An error with a source.
 #[derive(Debug)]
 struct NotLoaded(std::io::Error);
 
@@ -216,7 +216,7 @@ fn init_errors_have_sources(method: StartMethod) -> Result<(), Error> {
     let error = with_number::apply(&pool, ()).unwrap_err();
     assert!(error.to_string().ends_with("returned an error: 7"), "{error}");
     assert_eq!(chain(&error), ["7"]);
-    // Only an error that a function returned has sources.
+    // Only errors that a function returned have sources.
     assert_eq!(chain(&panicked::apply(&pool, 1).unwrap_err()), [""; 0]);
     assert_usable(&pool);
     Ok(())

@@ -1,4 +1,4 @@
-//! Worker id, shared value and state come in, in any order and number.
+//! Tasks get the worker id, the shared value and the state, in any order and combination.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,7 +41,7 @@ fn every_worker_works(method: StartMethod) -> Result<(), Error> {
     let (mut here, mut go_on) = (Tokens::new(), Tokens::new());
     let (here_path, go_on_path) = (here.path(), go_on.path());
     let calls: Vec<_> = (0..WORKERS).map(|_| meet::apply_async(&pool, (&here_path, &go_on_path))).collect();
-    // None goes on before all are there, so each is in another worker.
+    // No task goes on before all have begun, so each has a worker of its own.
     here.take(WORKERS);
     go_on.put(WORKERS);
     let ids: Result<Vec<usize>, _> = calls.iter().map(pool::AsyncResult::get).collect();
@@ -66,7 +66,7 @@ fn state_counts(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// The sum over workers of the highest count that each has told.
+/// The highest count that each worker has reported, summed over all workers.
 fn sum_of_most(counts: &[(usize, u64)]) -> u64 {
     let mut most = BTreeMap::new();
     for (id, count) in counts {

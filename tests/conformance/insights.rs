@@ -63,7 +63,7 @@ fn live(method: StartMethod) -> Result<(), Error> {
         assert!(pool.insights().workers.iter().map(|worker| worker.tasks).sum::<u64>() >= taken);
     }
     drop(results);
-    // Between calls a worker waits, sooner or later.
+    // Between calls, some worker waits sooner or later.
     while pool.insights().workers.iter().all(|worker| worker.waiting.is_zero()) {
         square::apply(&pool, 1)?;
     }
@@ -109,7 +109,7 @@ fn dies_at(x: u64, at: u64) -> u64 {
 fn deaths(method: StartMethod) -> Result<(), Error> {
     let pool = with(method)?;
     dies_at::par_map_outcomes(&pool, (0..20).map(|x| (x, 7)))?;
-    // The other worker may have done all the rest: the next call needs both again.
+    // The other worker may have done the rest alone; the next call needs both again.
     assert_usable(&pool);
     let told = pool.insights();
     assert_eq!(told.workers.iter().map(|worker| worker.deaths).sum::<u32>(), 1, "{told}");
@@ -134,7 +134,7 @@ fn slowest_tasks(method: StartMethod) -> Result<(), Error> {
         assert_eq!(slow.argument.as_deref(), Some(&*format!("({}, \"a nap\")", naps[slow.index])));
         assert!(slow.took >= Duration::from_millis(naps[slow.index]) * 9 / 10, "{slow:?}");
     }
-    // A machine that stands still makes any of them slow; but none took longer than those that are told of.
+    // If the machine stands still, any task may be slow; but no other task took longer than those that are listed.
     for (index, nap) in naps.into_iter().enumerate() {
         let is_told = told.slowest.iter().any(|slow| slow.index == index);
         assert!(is_told || told.slowest[4].took >= Duration::from_millis(nap) * 9 / 10, "{index}: {told}");
@@ -150,7 +150,7 @@ fn chunks_and_bytes(method: StartMethod) -> Result<(), Error> {
     let pool = with(method)?;
     square::job(&pool).chunk_size(10).map(0..100)?;
     let total = pool.insights().total();
-    // A chunk that a worker did not come to is taken back, and goes out task by task.
+    // A chunk that waits behind a busy worker may be taken back and sent out task by task.
     assert!((1..=110).contains(&total.chunks) && (10..=100).contains(&total.largest_chunk), "{total:?}");
     assert_eq!(total.bytes_received, 800, "a hundred numbers");
     assert!((800..10_000).contains(&total.bytes_sent), "{total:?}");

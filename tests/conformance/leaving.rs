@@ -1,4 +1,5 @@
-//! Workers that end in order run what their tasks have registered for that, and write out what they have printed.
+//! A worker that ends in order runs the exit handlers that its tasks have registered, and writes out what they have
+//! printed.
 
 use std::cell::RefCell;
 use std::fs::OpenOptions;
@@ -35,7 +36,7 @@ impl Notes {
         self.0.path().to_str().expect("the path of the target directory is text")
     }
 
-    /// All notes so far, sorted; from here on there are none.
+    /// Takes all notes so far, sorted.
     fn take(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.0.path()).unwrap_or_default();
         let _ = std::fs::remove_file(self.0.path());
@@ -72,7 +73,7 @@ impl Drop for NotesItsEnd {
     }
 }
 
-/// Registers once in each worker; says which process it is.
+/// Registers handlers once in each worker, and returns the worker's process ID.
 #[worker_task]
 fn register_once(file: &str, _x: u64) -> u32 {
     thread_local! {
@@ -107,7 +108,7 @@ fn handlers_run(method: StartMethod) -> Result<(), Error> {
     let processes = register_once::job(&short).chunk_size(1).worker_lifespan(2).map(items())?;
     short.join()?;
     assert_eq!(notes.take(), notes_of(&processes), "at the end of their lives");
-    // A pool that is dropped gives them half a second, in which a busy machine may not let each of them run.
+    // A pool that is dropped gives its workers half a second, which may be too short on a busy machine.
     loop {
         let dropped = pool(method)?;
         let processes = register_once::job(&dropped).chunk_size(1).map(items())?;
@@ -124,7 +125,7 @@ extern "C" fn note_program() {
     note("program");
 }
 
-/// By its name the crate calls what measures a process; this program has one that notes it.
+/// Code coverage defines a function of this name, which the crate calls. This one makes a note.
 #[unsafe(no_mangle)]
 #[expect(unsafe_code, reason = "has a name that C knows")]
 extern "C" fn __gcov_dump() {
@@ -147,7 +148,7 @@ fn has_a_handler(method: StartMethod) -> Result<(), Error> {
 /// Names the file for a part's notes.
 const NOTES: &str = "POOL_CONFORMANCE_NOTES";
 
-/// As a library does that is there before `main`.
+/// Registers a handler before `main`, as some libraries do.
 mod before_main {
     extern "C" fn register() {
         if let Some(file) = std::env::var_os(super::EARLY) {
@@ -189,11 +190,11 @@ fn handlers_from_before_main(method: StartMethod) -> Result<(), Error> {
     let processes = register_once::job(&pool).chunk_size(1).map((0..8).map(|x| (notes.path(), x)))?;
     pool.join()?;
     if method == StartMethod::Fork {
-        // They would be the program's, which had none.
+        // With `Fork`, workers would inherit the program's handlers, and it had none.
         assert_eq!(notes.take(), notes_of(&processes));
         return Ok(());
     }
-    // Of both workers, whether they had tasks or not.
+    // Both workers make notes, whether or not they had tasks.
     let noted = notes.take();
     assert!(
         noted.len() == 2 && processes.iter().all(|process| noted.contains(&format!("handler {process}"))),
@@ -222,7 +223,7 @@ fn handlers_that_hang(method: StartMethod) -> Result<(), Error> {
     assert!(matches!(&**cause, TaskErrorKind::TimedOut(after) if *after == limit), "{error}");
     let dropped = pool(method)?;
     register_what_hangs::job(&dropped).chunk_size(1).map([(); 4])?;
-    // The look behind the trial shows that they were killed.
+    // The harness checks that they are gone.
     drop(dropped);
     Ok(())
 }
@@ -258,7 +259,7 @@ fn prints_and_drops(method: StartMethod) -> Result<(), Error> {
     let (mut started, go_on) = (Tokens::new(), Tokens::new());
     let pool = pool(method)?;
     print_in_two_ways::job(&pool).chunk_size(1).map(0..6)?;
-    // One of them has something to do, and is not waited for.
+    // One worker is busy, and nothing waits for it.
     let (path, other) = (started.path(), go_on.path());
     let _waiting = wait_for_token::apply_async(&pool, (path.as_str(), other.as_str(), 7));
     started.take(1);
@@ -278,7 +279,7 @@ fn output_of_a_dropped_pool(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes a call at the end of its thread, after this crate's own thread-local values would have been dropped.
+/// Makes a call when its thread ends, after this crate's own thread-local values have been dropped.
 struct CallsAtTheEnd(Arc<WorkerPool<bool>>, mpsc::Sender<(usize, usize)>);
 
 impl Drop for CallsAtTheEnd {
@@ -293,7 +294,7 @@ thread_local! {
     static AT_THE_END: RefCell<Option<CallsAtTheEnd>> = const { RefCell::new(None) };
 }
 
-/// Ends a worker process at one item, so that another has to be started.
+/// Kills its worker process at one item, so that another has to start.
 #[worker_task]
 fn square_or_end(x: u64, #[shared] is_process: &bool) -> u64 {
     if x == 7 && *is_process {
@@ -307,7 +308,7 @@ fn a_call_from_a_destructor(method: StartMethod) -> Result<(), Error> {
     let (send, outcomes) = mpsc::channel();
     let in_thread = Arc::clone(&pool);
     let thread = std::thread::spawn(move || {
-        // Dropped last, because it is registered first.
+        // Registered first, so it is dropped last.
         AT_THE_END.set(Some(CallsAtTheEnd(Arc::clone(&in_thread), send)));
         square_or_end::par_map(&in_thread, 10..20).map(|squares| squares.len())
     });

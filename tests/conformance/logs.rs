@@ -1,4 +1,4 @@
-//! Logging: the parent's events of its workers' lives, and the workers' own records, which reach the parent's
+//! Logging: events about the lives of workers, and the workers' own records, all of which reach the parent's
 //! subscriber.
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ cases! {
     Processes: logged_before_a_crash, lives_and_deaths;
 }
 
-/// An event, as the parent's subscriber has it.
+/// An event that the parent's subscriber got.
 #[derive(Debug, Clone)]
 struct Told {
     level: Level,
@@ -44,7 +44,7 @@ impl Told {
     }
 }
 
-/// Keeps what it is told.
+/// Keeps all events.
 #[derive(Clone, Default)]
 struct Keeper(Arc<Mutex<Vec<Told>>>);
 
@@ -72,7 +72,7 @@ impl<S: Subscriber> Layer<S> for Keeper {
 }
 
 impl Keeper {
-    /// Listens to what is as important as this, while `run` runs on this thread.
+    /// Collects the events of this level or above while `run` runs on this thread.
     fn hear<R>(level: LevelFilter, run: impl FnOnce() -> R) -> (R, Vec<Told>) {
         let keeper = Self::default();
         let subscriber = tracing_subscriber::registry().with(keeper.clone()).with(level);
@@ -191,7 +191,7 @@ fn log_the_old_way(x: u64) {
 }
 
 fn log_records_too(method: StartMethod) -> Result<(), Error> {
-    // Threads and forks have the parent's logger.
+    // With threads and forks, workers use the parent's logger directly.
     tracing_log::LogTracer::init().unwrap();
     let (result, told) = Keeper::hear(LevelFilter::INFO, || log_the_old_way::par_map(&pool(method)?, 0..10));
     result?;
@@ -268,7 +268,7 @@ fn without_a_subscriber(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Does this when it is told of a worker.
+/// Does this at each event.
 struct Acts<F>(F);
 
 impl<S: Subscriber, F: Fn() + Send + Sync + 'static> Layer<S> for Acts<F> {
@@ -286,13 +286,13 @@ fn a_subscriber_that_calls_the_pool(method: StartMethod) -> Result<(), Error> {
         // The subscriber lives as long as the program.
         let (pool, asked) = (Arc::downgrade(&pool), Arc::clone(&asked));
         move || {
-            // It is told of what its own calls bring about, too.
+            // Its own calls cause events, too.
             if let Some(pool) = pool.upgrade()
                 && !busy.swap(true, Ordering::Relaxed)
             {
                 assert_eq!(pool.insights().workers.len(), 2);
                 assert_eq!(square::apply(&pool, 3).unwrap(), 9);
-                // Not waited for: it may be the thread that delivers them which tells this.
+                // Nobody waits for the result: this may run on the thread that would bring it.
                 drop(square::apply_async(&pool, 4));
                 asked.fetch_add(1, Ordering::Relaxed);
                 busy.store(false, Ordering::Relaxed);

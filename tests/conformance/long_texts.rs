@@ -1,5 +1,5 @@
-//! Texts of any length: what a panic or an error says is cut in its middle, what an argument is shown as at its end,
-//! and the worker and its state stay.
+//! Texts of any length: a long message of a panic or an error is cut in the middle, a long argument at the end, and the
+//! worker and its state live on.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ cases! {
 /// The limit that the docs state.
 const LONGEST: usize = 256 << 10;
 
-/// One text of each length around what a message and a record hold, and far beyond.
+/// Lengths around the limits of a message and of a record, and far beyond.
 const LENGTHS: [usize; 7] = [0, LONGEST, LONGEST + 1, 1 << 20, (1 << 20) + 4096, (1 << 20) + 4097, 9 << 20];
 
 fn text(len: usize) -> String {
@@ -133,7 +133,7 @@ fn panics_of_exit(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Can be encoded or decoded, or not.
+/// A value that cannot be encoded, or cannot be decoded.
 #[derive(Debug, Clone, Copy)]
 struct Picky {
     can_encode: bool,
@@ -189,7 +189,7 @@ fn what_codecs_say(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Ends only when nothing reads it any more.
+/// A text that goes on until nobody reads it any more.
 #[derive(Debug)]
 struct Endless;
 
@@ -215,7 +215,7 @@ fn error_without_end(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// A number that may be shown a few times, in the process that does so.
+/// A number that can be shown only a few times in each process.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Shy(u8);
 
@@ -263,7 +263,7 @@ fn arguments(method: StartMethod) -> Result<(), Error> {
 fn arguments_of_the_dead(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     assert_begins(task_error(ends_badly::apply(&pool, (many(), 1))).argument());
-    // Long enough for the argument to be decoded, also where other programs have the cores.
+    // Long enough to decode the argument even on a busy machine.
     let job = ends_badly::job(&pool).task_timeout(Duration::from_secs(4));
     let error = task_error(job.apply((many(), 2)));
     assert!(matches!(error.kind(), TaskErrorKind::TimedOut(_)), "{error}");

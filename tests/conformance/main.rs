@@ -1,7 +1,7 @@
 //! The behaviour that all start methods share: one suite of cases, each of which runs for each start method.
 //!
-//! A trial, which is a case on a start method, runs in a process of its own, on its main thread. So it may fork, it
-//! starts from a known number of descriptors and threads, and what it leaves behind is its own.
+//! A trial, which is a case with a start method, runs on the main thread of a process of its own. So it may fork, it
+//! begins with a known number of descriptors and threads, and whatever it leaves behind is its own.
 #![expect(
     clippy::needless_pass_by_value,
     reason = "a task takes its argument, an exit function its state, by value"
@@ -9,13 +9,13 @@
 
 use std::process::ExitCode;
 
-// As if they were modules of this program, for its topics.
+// So that topics can use them like modules of this program.
 use pool_tests::{harness, support};
 
 mod executors;
 mod terminal;
 
-// How work gets through.
+// How tasks and results get through.
 mod arrays;
 mod async_results;
 mod away;
@@ -40,7 +40,7 @@ mod streams;
 mod threads;
 mod twins;
 mod untrusted_values;
-// Input of workers.
+// Init, exit, and shared values.
 mod daemon;
 mod exit;
 mod init;
@@ -54,7 +54,7 @@ mod shared_hammer;
 mod shared_memory;
 mod shared_mutex;
 mod shared_waits;
-// How long they live, and who gets what.
+// How long workers live, and which of them gets which task.
 mod insights;
 mod ends;
 mod keep_alive;
@@ -138,7 +138,7 @@ const TOPICS: &[&[harness::Case]] = &[
 ];
 
 fn main() -> ExitCode {
-    // Workers go no further: they execute this program again, like any user's program.
+    // Workers execute this program again, like any user's program, and go no further than this.
     pool::init();
     harness::main(TOPICS)
 }

@@ -1,4 +1,4 @@
-//! The maps give what a serial loop gives, in the order that they promise.
+//! The maps return what a serial loop returns, in the order that they promise.
 
 use std::borrow::Cow;
 use std::iter;
@@ -32,7 +32,7 @@ fn equals_serial(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Counts itself; the one task of all that waits does so until the others have.
+/// Counts itself, or waits until all others have done so.
 #[worker_task]
 fn count_or_wait(#[shared] done: &SharedCounter, waits: bool, others: u64) {
     if !waits {
@@ -43,7 +43,7 @@ fn count_or_wait(#[shared] done: &SharedCounter, waits: bool, others: u64) {
     }
 }
 
-/// Chunks of one task are handed over together, but none is bound to the fate of another.
+/// A worker gets several chunks of one task at once, but a slow task does not hold up those behind it.
 fn nobody_waits_behind_one(method: StartMethod) -> Result<(), Error> {
     const OTHERS: u64 = 4999;
     let done = SharedCounter::new(0)?;
@@ -62,7 +62,7 @@ fn lengths_of_input(method: StartMethod) -> Result<(), Error> {
         assert_eq!(square::par_imap(&pool, 0..n).collect::<Result<Vec<_>, _>>()?, squares(n));
         assert_eq!(square::par_imap_unordered(&pool, 0..n).count() as u64, n);
         assert_eq!(square::par_map_outcomes(&pool, 0..n)?.len() as u64, n);
-        // An iterator that knows nothing of its length.
+        // An iterator that does not know its length.
         let mut left = 0..n;
         assert_eq!(square::par_map(&pool, iter::from_fn(|| left.next()))?, squares(n));
         let mut left = 0..n;

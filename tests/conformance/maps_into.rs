@@ -59,7 +59,7 @@ fn words(number: u64) -> (String, Vec<String>) {
 fn reuses_memory(method: StartMethod) -> Result<(), Error> {
     for codec in [Codec::Bincode, Codec::Postcard, Codec::MessagePack] {
         let pool = builder(method).codec(codec).build()?;
-        // The clones of a vector have no spare room.
+        // Built one by one, because clones of a vector have no spare capacity.
         let mut rows: Vec<_> = (0..30).map(|_| Vec::with_capacity(1024)).collect();
         let mut blobs: Vec<_> = (0..4).map(|_| Vec::with_capacity(1 << 20)).collect();
         let mut texts: Vec<_> =
@@ -92,7 +92,7 @@ fn more_slots_than_items(method: StartMethod) -> Result<(), Error> {
     fn name(x: u32) -> String {
         format!("new {x}")
     }
-    // An iterator that knows nothing of its length.
+    // An iterator that does not know its length.
     let mut left = 0..30;
     assert_eq!(name::par_map_into(&pool, iter::from_fn(|| left.next()), &mut slots)?, 30);
     assert!(slots[..30].iter().zip(0..).all(|(slot, x)| *slot == name(x)));
@@ -124,7 +124,7 @@ fn known_to_be_too_long(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Tells which items it got, by the bits of their numbers.
+/// Sets the bit of each item that it got.
 #[worker_task]
 fn note(#[shared] got: &SharedCounter, x: u64) -> u64 {
     got.fetch_add(1 << x);
@@ -145,7 +145,7 @@ fn too_long_as_it_shows(method: StartMethod) -> Result<(), Error> {
             assert!(places.iter().zip(0..).all(|(place, x)| *place == x || *place == u64::MAX));
         }
         pool.wait_idle()?;
-        // Two calls may have given it each item that has a slot, and none has given it another.
+        // Both calls may have run the items that have a slot, but none beyond.
         assert!(got.get() < 2 << slots, "{:b}", got.get());
         assert_usable(&pool);
     }
@@ -156,7 +156,7 @@ fn too_long_on_a_channel(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     let mut slots = [0; 3];
     let (send, receive) = mpsc::channel();
-    // Its other end stays open: the call does not wait for that.
+    // The other end stays open, and the call does not wait for more items.
     (0..4).for_each(|x| send.send(x).unwrap());
     assert_fails!(square::par_map_into(&pool, receive, &mut slots), Error::TooFewSlots { slots: 3 });
     let (send, receive) = mpsc::channel();
@@ -174,7 +174,7 @@ fn length_is_cut(method: StartMethod) -> Result<(), Error> {
     assert_eq!(slots, *squares(10));
     let (send, receive) = mpsc::channel();
     (0..9).for_each(|x| send.send(x + 1).unwrap());
-    // What is beyond that is not asked for, though the channel is open.
+    // Although the channel stays open, no further item is asked for.
     assert_eq!(square::job(&pool).iterable_len(9).map_into(receive, &mut slots)?, 9);
     assert_eq!(slots[8..], [81, 81]);
     Ok(())
@@ -253,7 +253,7 @@ fn results_do_not_decode(method: StartMethod) -> Result<(), Error> {
 
 static ALIVE: AtomicIsize = AtomicIsize::new(0);
 
-/// Counts how many of it there are.
+/// Counts how many of these values exist.
 #[derive(Debug, PartialEq, Serialize)]
 struct Counted(u64);
 

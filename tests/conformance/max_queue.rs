@@ -46,7 +46,7 @@ fn busy_at_once(method: StartMethod) -> Result<(), Error> {
 fn room_after_a_result(method: StartMethod) -> Result<(), Error> {
     let pool = bounded(method, 1)?;
     for x in 0..200 {
-        // Once a result is there, its task no longer takes a place.
+        // Once its result has come, a task no longer takes a place.
         assert_eq!(square::apply_async(&pool, x).get()?, square(x));
     }
     assert_eq!(square::job(&pool).map_async([5]).get()?, [25]);
@@ -123,7 +123,7 @@ fn a_wait_that_is_given_up(method: StartMethod) -> Result<(), Error> {
         }
         go_on.put(1);
         woken.recv().unwrap();
-        // It was its turn. The next one gets its place.
+        // The first one has got the place. If it is dropped, the next one gets it.
         drop(first);
         assert_eq!(block_on(async { second.await.await })?, 9);
     }
@@ -141,7 +141,7 @@ fn cancelled(method: StartMethod) -> Result<(), Error> {
     running.cancel();
     assert_fails!(running.get(), Error::Cancelled);
     assert_eq!(square::apply_async(&pool, 4).get()?, 16);
-    // A thread can't be killed; this one is let go.
+    // A thread can't be killed, so let it end.
     go_on.put(1);
     Ok(())
 }
@@ -163,7 +163,7 @@ fn the_pool_ends(method: StartMethod) -> Result<(), Error> {
                 ends.join().unwrap()
             })
         });
-        // Both get through: the wait ends with the task before, and its call is refused.
+        // Both end: the wait ends with the task before, and then the call is refused.
         let (ends, waits) = match select(waits, ends).await {
             futures::future::Either::Left((waits, ends)) => (ends.await, waits),
             futures::future::Either::Right((ends, waits)) => (ends, waits.await),

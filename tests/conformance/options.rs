@@ -99,7 +99,7 @@ fn limits_beyond_reason(method: StartMethod) -> Result<(), Error> {
         assert_eq!(job().retries(u32::MAX).worker_lifespan(1).chunk_size(1).map(0..3)?, [0, 1, 4]);
     }
     pool.join()?;
-    // One that is too short is no error, but ends what it is for.
+    // A limit that is too low is not an error, but it ends what it limits.
     let pool = builder(method).memory_limit(1).build()?;
     assert_eq!(square::job(&pool).worker_lifespan(usize::MAX).apply(3)?, 9);
     let short = square::job(&pool).task_timeout(Duration::from_nanos(1)).map_outcomes(0..3)?;

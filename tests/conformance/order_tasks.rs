@@ -20,7 +20,8 @@ fn tasks_of_each_worker(method: StartMethod) -> Result<(), Error> {
         for keep_alive in [true, false] {
             let pool = builder(method).workers(workers).order_tasks(true).keep_alive(keep_alive).build()?;
             for chunk in [1, 3] {
-                // A length that ends in the middle of the workers, so that a counter that goes on would show.
+                // A number of tasks that does not divide by the workers: a counter that goes on with the next call
+                // would show.
                 for _ in 0..2 {
                     let expected: Vec<_> = (0..19).map(|task| task / chunk % workers).collect();
                     let job = || who::job(&pool).chunk_size(chunk);

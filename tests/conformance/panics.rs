@@ -32,13 +32,13 @@ pub(super) enum How {
     ThreadLiteral,
     /// Handled, then passed on.
     Again,
-    /// Never begun: the hook is not called.
+    /// Raised without the hook, by `resume_unwind`.
     Made,
     MadeOfALiteral,
-    /// No text.
+    /// With a payload that is not text.
     Number,
     MadeOfANumber,
-    /// Passed on while another is handled in a drop.
+    /// Passed on while a drop handles another panic.
     OverADrop,
 }
 
@@ -57,12 +57,13 @@ const ALL: [How; 12] = [
     How::OverADrop,
 ];
 
-/// All that can be tried with the method: in this process a thread pool would leave its threads behind.
+/// All ways that can be tried with this start method: with threads, rayon would leave its own threads behind in this
+/// process.
 fn ways(method: StartMethod) -> impl Iterator<Item = How> {
     ALL.into_iter().filter(move |how| method.is_process() || *how != How::Rayon)
 }
 
-/// Handles a panic of its own as it is dropped.
+/// Catches a panic of its own when it is dropped.
 struct Copes;
 
 impl Drop for Copes {
@@ -98,7 +99,7 @@ fn begin(how: How, x: u64) -> ! {
     }
 }
 
-/// The panic's message, and a part of the line of this file that it names; none where the place cannot be known.
+/// The panic's message, and part of the line of this file where it began, if that can be known.
 fn expected(how: How, x: u64) -> (String, Option<&'static str>) {
     match how {
         How::Here => (format!("row {x} is bad"), Some("How::Here => panic!")),
@@ -128,7 +129,7 @@ pub(super) fn panic_of(error: &TaskError) -> &PanicInfo {
     }
 }
 
-/// Asserts that the place is a line of this file that says so.
+/// Asserts that the location is a line of this file that contains the text.
 #[track_caller]
 fn assert_is_at(info: &PanicInfo, text: &str) {
     let mut place = info.location().rsplitn(3, ':').skip(1);
@@ -149,7 +150,7 @@ fn assert_is(error: &TaskError, how: How, x: u64) {
     }
 }
 
-/// Handles panics of its own, if it is to, and then has one that it does not handle.
+/// Catches these panics, and then panics in this way without catching it.
 #[worker_task]
 pub(super) fn panics(handled: Vec<(How, u64)>, how: Option<How>, x: u64) -> u64 {
     for (how, x) in handled {
@@ -170,7 +171,7 @@ fn passed_on(method: StartMethod) -> Result<(), Error> {
 fn after_a_handled_one(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).workers(1).build()?;
     for how in ways(method) {
-        // In a task before, and in the task itself.
+        // Handled in an earlier task, and in the task itself.
         for handled in ways(method) {
             panics::apply(&pool, (vec![(handled, 1)], None, 1))?;
             assert_is(&task_error(panics::apply(&pool, (vec![], Some(how), 2))), how, 2);
@@ -181,7 +182,7 @@ fn after_a_handled_one(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Panics as something is done with it.
+/// Panics when it is encoded, or when it is decoded.
 #[derive(Debug, PartialEq)]
 struct Fragile(Way);
 
@@ -207,7 +208,7 @@ impl<'de> Deserialize<'de> for Fragile {
     }
 }
 
-/// Something that panics as it is dropped, made in a worker only.
+/// Panics when it is dropped, if a worker made it.
 #[derive(Default, Serialize, Deserialize)]
 struct Brittle(bool);
 
@@ -292,10 +293,11 @@ fn replaces_the_hook(quiet: bool, x: u64) -> u64 {
     panic!("told by nobody, {x}")
 }
 
-/// A hook of the user's leaves the message; if it calls the one before it, also the place.
+/// With a panic hook of the user's, the message is still known; if the hook calls the one before it, so is the
+/// location.
 fn hook_of_the_users(method: StartMethod) -> Result<(), Error> {
     if method == StartMethod::Threads {
-        // It is the hook of this whole program.
+        // With threads, it would be the hook of the whole program.
         return Ok(());
     }
     let pool = builder(method).workers(1).build()?;
@@ -313,7 +315,7 @@ fn hook_of_the_users(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Panics that are caught, or become errors, are not printed as well.
+/// A panic that is caught or becomes an error is not printed as well.
 fn handled_panics_are_silent(method: StartMethod) -> Result<(), Error> {
     let output = apart(Path::new("/proc/self/exe"), prints_nothing, method).output().unwrap();
     assert!(output.status.success(), "{output:?}");

@@ -12,9 +12,9 @@ cases! {
 
 const MIB: usize = 1 << 20;
 
-// This program is not optimized, so what looks at megabytes looks at more than one byte at a time.
+// This program is not optimized, so functions that go over megabytes take more than one byte at a time.
 
-/// A body that tells where a byte was lost or swapped.
+/// A body in which a lost or swapped byte shows.
 fn body(len: usize, seed: usize) -> Vec<u8> {
     const PERIOD: usize = 1 << 11;
     let period: Vec<u8> = (0..PERIOD).map(|i| ((i * 31) >> 3 ^ seed) as u8).collect();
@@ -46,7 +46,7 @@ fn grow(len: usize, seed: usize) -> Vec<u8> {
 
 fn sizes_around_every_limit(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
-    // Powers of two and their neighbours: whatever the sizes of rings, slabs and parts are, these are at their edges.
+    // Powers of two and their neighbours: whatever the sizes of rings and parts are, some of these are at their edges.
     let sizes = (0..=21).flat_map(|bit| [(1usize << bit) - 1, 1 << bit, (1 << bit) + 1]);
     for size in sizes {
         let bodies = [body(size, 1), body(size, 2), body(size, 3)];
@@ -73,7 +73,7 @@ fn huge_result(method: StartMethod) -> Result<(), Error> {
 
 fn both_ways_at_once(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
-    // More than any buffer holds, in chunks: results come back while arguments still go out.
+    // More than any buffer holds, so results come back while arguments still go out.
     let bodies: Vec<_> = (0..12).map(|seed| body(5 * MIB + seed, seed)).collect();
     for chunk in [1, 4] {
         let flipped = flip::job(&pool).chunk_size(chunk).map(bodies.iter().map(Vec::as_slice))?;

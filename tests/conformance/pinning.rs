@@ -1,4 +1,4 @@
-//! Workers run on the CPUs that they were given: read back where they run.
+//! Workers run on the CPUs that they were given, as they report themselves.
 
 use core_affinity::CoreId;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -35,7 +35,7 @@ fn cpus_of_workers(pool: &WorkerPool) -> Result<Vec<Vec<usize>>, Error> {
     let (here_path, go_on_path) = (here.path(), go_on.path());
     let asked: Vec<_> =
         (0..WORKERS).map(|_| where_am_i::apply_async(pool, (&here_path, &go_on_path))).collect();
-    // None answers before all are there, so each is another worker.
+    // No task goes on before all have begun, so each has a worker of its own.
     here.take(WORKERS);
     go_on.put(WORKERS);
     let mut answers = asked.iter().map(pool::AsyncResult::get).collect::<Result<Vec<_>, _>>()?;
@@ -43,7 +43,7 @@ fn cpus_of_workers(pool: &WorkerPool) -> Result<Vec<Vec<usize>>, Error> {
     Ok(answers.into_iter().map(|(_, cpus)| cpus).collect())
 }
 
-/// A first and a last allowed CPU; the same where only one is allowed.
+/// The first and the last allowed CPU, which are the same if only one is allowed.
 fn first_and_last() -> (usize, usize) {
     let cpus = cpus();
     (cpus[0], cpus[cpus.len() - 1])
@@ -140,7 +140,7 @@ fn kept_at_restart(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Building with these CPUs is an error that names the option and the CPUs that are allowed.
+/// Asserts that the pool refuses these CPUs, with an error that names the option and the allowed CPUs.
 #[track_caller]
 fn assert_refused(method: StartMethod, cpu_ids: Vec<Vec<usize>>) {
     let pool = builder(method).cpu_ids(cpu_ids).build();
@@ -168,7 +168,7 @@ fn empty_set(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// CPUs from core_affinity are accepted wherever numbers are.
+/// CPUs of core_affinity are accepted wherever numbers are.
 fn core_ids(method: StartMethod) -> Result<(), Error> {
     let all = core_affinity::get_core_ids().unwrap();
     let (first, last) = first_and_last();
@@ -184,7 +184,7 @@ fn core_ids(method: StartMethod) -> Result<(), Error> {
     assert_eq!(seen(builder(method).cpu_ids([[one, other]]))?, both);
     assert_eq!(seen(builder(method).cpu_ids([vec![one, other], vec![other, one]]))?, both);
     assert_eq!(seen(builder(method).cpu_ids([&all]))?, [cpus(), cpus()]);
-    // One worker for each CPU, as it comes.
+    // One worker for each CPU, from the list as it is.
     let builder = builder(method).workers(all.len()).order_tasks(true);
     let pool = builder.cpu_ids(core_affinity::get_core_ids().unwrap()).build()?;
     for (id, cpus) in cpus_here::job(&pool).chunk_size(1).map(vec![(); all.len()])? {

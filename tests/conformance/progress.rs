@@ -76,11 +76,12 @@ fn bars_of_a_multi_progress(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// From the sixth on, tasks wait for the gate.
+/// Tasks from the sixth on wait for the gate.
 #[worker_task]
 pub(super) fn gated(#[shared] gate: &SharedValue<u8>, x: u64) -> u64 {
     while x >= 5 && gate.get() == 0 {
-        // A thread of the kernel carries what is written to a terminal; a loop that only yields can keep it waiting.
+        // A thread of the kernel carries output to the terminal, and a loop that only yields could keep it from
+        // running.
         std::thread::sleep(Duration::from_millis(1));
     }
     x
@@ -137,7 +138,7 @@ fn it_ends_at_what_came(method: StartMethod) -> Result<(), Error> {
         check(&outcomes, came);
         assert_eq!(job(&imap).imap(unknown()).count() as u64, came);
         check(&imap, came);
-        // It has a length from elsewhere, which other calls may fill.
+        // The bar's length was set elsewhere, so other calls may fill the rest.
         both.set_length(100);
         job(&both).map(unknown())?;
         assert_eq!((both.position(), both.length(), both.is_finished()), (came, Some(100), false));

@@ -1,4 +1,4 @@
-//! The line of a call with a progress bar: what it shows, on which terminals, and what stands around it.
+//! The line of a progress bar: what it shows, on which terminals, and beside which other output.
 
 use std::io;
 use std::path::Path;
@@ -107,7 +107,7 @@ fn nothing_is_shown_elsewhere(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Prints a line to stderr when the bar is there.
+/// Prints a line to stderr after the bar has appeared.
 #[worker_task]
 fn print(x: u64) -> u64 {
     std::thread::sleep(Duration::from_millis(120));
@@ -130,7 +130,7 @@ fn what_workers_print_stands_above(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Logs a warning when the bar is there.
+/// Logs a warning after the bar has appeared.
 #[worker_task]
 fn warn(x: u64) -> u64 {
     std::thread::sleep(Duration::from_millis(120));
@@ -183,7 +183,7 @@ fn slow(x: u64) -> u64 {
 fn a_terminal_that_is_stopped(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).build()?;
     let terminal = Terminal::open();
-    // As by Ctrl-S.
+    // As Ctrl-S does.
     tcflow(io::stderr(), FlowArg::TCOOFF).unwrap();
     assert_eq!(slow::job(&pool).progress_bar(true).chunk_size(1).map(0..6)?.len(), 6);
     assert_eq!(slow::job(&pool).progress_bar(true).map_async(0..3).get()?.len(), 3);
@@ -198,7 +198,7 @@ fn a_terminal_that_is_stopped(method: StartMethod) -> Result<(), Error> {
 }
 
 fn a_terminal_that_hangs_up(method: StartMethod) -> Result<(), Error> {
-    // Its workers are there before the terminal, and have nothing of it.
+    // The workers start before the terminal, so they do not hold it open.
     let pool = builder(method).build()?;
     square::par_map(&pool, 0..10)?;
     let terminal = Terminal::open();
@@ -214,7 +214,7 @@ fn a_terminal_that_hangs_up(method: StartMethod) -> Result<(), Error> {
 fn a_line_for_each_call(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).build()?;
     let shown = screen(|| {
-        // Of so few at once that they are not all done before it is left.
+        // So few tasks at once that the iterator is dropped before all are done.
         let job = square::job(&pool).progress_bar(true).chunk_size(1).max_tasks_active(2);
         let results = job.imap(0..100);
         let with_one_more: u64 = results
@@ -228,8 +228,8 @@ fn a_line_for_each_call(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes a call with a bar on a pool of its own, whose tasks wait for the gate from the sixth on. Between are `depth`
-/// more pools, each in a worker of the one before.
+/// Makes a call with a bar on a pool that is nested `depth` levels deeper. Its tasks from the sixth on wait for the
+/// gate.
 #[worker_task]
 fn nesting(#[shared] gate: &SharedValue<u8>, depth: u64, tasks: u64) -> u64 {
     let builder = WorkerPool::builder().workers(1).shared(gate.clone());
@@ -256,7 +256,7 @@ fn nested_calls_have_a_line_each(method: StartMethod) -> Result<(), Error> {
     gate.set(1);
     assert_eq!(outer.get()?, [10, 10]);
     let shown = terminal.close();
-    // Those that are done are gone.
+    // The lines of calls that are over are gone.
     assert!(lines(&shown).len() == 1 && shown.contains(" 2/2 [") && shown.ends_with("] done"), "{shown}");
     Ok(())
 }
@@ -267,7 +267,7 @@ fn workers_of_workers_have_lines(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).workers(1).shared(gate.clone()).daemon(false).build()?;
     let outer = nesting::job(&pool).map_async([(2, 10)]);
     let shown = terminal.wait_for(|screen| screen.contains(" 5/10 ["));
-    // Threads are no level of their own.
+    // Threads do not count as a level.
     let whose = if method.is_process() { "0/0/0" } else { "0/0" };
     assert!(shown.starts_with(&format!("worker {whose}:  50% ")), "{shown}");
     gate.set(1);
@@ -276,7 +276,7 @@ fn workers_of_workers_have_lines(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Ends badly within a call of a pool of its own, or that call does.
+/// Ends badly during a call on a pool of its own: that call fails, or this task dies or panics before it is over.
 #[worker_task]
 fn failing_within(how: u8) {
     let inner = WorkerPool::builder().workers(1).start_method(StartMethod::Threads).build().unwrap();

@@ -58,7 +58,7 @@ fn lengths_of_input(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     for n in [0, 1, 2, 3, 7, 64, 65] {
         assert_eq!(spell::job(&pool).reduce::<join>(0..n)?, spelled(n));
-        // An iterator that knows nothing of its length.
+        // An iterator that does not know its length.
         let mut left = 0..n;
         assert_eq!(spell::job(&pool).reduce::<join>(iter::from_fn(|| left.next()))?, spelled(n));
         assert_eq!(spell::job(&pool).iterable_len(n as usize).reduce::<join>(0..)?, spelled(n));
@@ -137,7 +137,7 @@ fn append(mut a: Vec<u8>, mut b: Vec<u8>) -> Vec<u8> {
     a
 }
 
-/// Values that travel in parts, alone and together.
+/// Values that are sent in parts, one by one and folded.
 fn large_values(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     let serial = (0..2).map(fill_more).reduce(append);
@@ -149,7 +149,7 @@ fn large_values(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Single values are folded further while the call goes on.
+/// Values that come back one by one are folded further while the call goes on.
 fn more_values_than_are_kept(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).workers(3).build()?;
     let serial = spelled(20_000);

@@ -1,4 +1,4 @@
-//! Failures while results are folded: each costs one task, and each other result counts exactly once.
+//! Failures while results are folded: each costs one task, and every other result counts exactly once.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ fn same(x: u64) -> u64 {
 }
 
 fn the_reducer_panics(method: StartMethod) -> Result<(), Error> {
-    // Of two workers, an idle one may take over a part of the chunk.
+    // One worker: if there were two, the idle one could take over a part of the chunk.
     let pool = builder(method).workers(1).build()?;
     for chunk in [50, 100] {
         let error = task_error(same::job(&pool).chunk_size(chunk).reduce::<add_unless_70>(0..100));
@@ -152,7 +152,7 @@ fn the_reducer_dies_among_values(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// None of the results that die with a worker is lost, and none counts twice.
+/// No result that dies with a worker is lost, and none counts twice.
 fn retried(method: StartMethod) -> Result<(), Error> {
     for (chunk, at, deaths) in [(1, 7, 1), (50, 0, 2), (50, 71, 3), (100, 99, 1)] {
         let pool = dying(method, deaths)?;
@@ -169,14 +169,14 @@ fn retried(method: StartMethod) -> Result<(), Error> {
 #[worker_task]
 fn count_run(#[shared] runs: &SharedCounter, at: u64, x: u64) -> u64 {
     let before = runs.fetch_add(1);
-    // At the first run of the last task in the chunk.
+    // This is the first run of the last task in the chunk.
     if x == at && before == at {
         die(Signal::SIGKILL);
     }
     x
 }
 
-/// The tasks that were folded with the one that died run again, and only those.
+/// Only the tasks that were folded with the one that died run again.
 fn lost_folds_run_again(method: StartMethod) -> Result<(), Error> {
     let runs = SharedCounter::new(0)?;
     let pool = builder(method).workers(1).shared(runs.clone()).build()?;
@@ -204,12 +204,12 @@ fn times_out(method: StartMethod) -> Result<(), Error> {
 
 #[worker_task]
 fn nap(x: u64) -> u64 {
-    // Not to wait for anything: it is time that must pass.
+    // Here the time itself matters, not an event.
     std::thread::sleep(Duration::from_millis(10));
     x
 }
 
-/// A chunk may take longer than the limit, if no task does.
+/// A chunk may take longer than the limit as long as no task does.
 fn time_counts_for_each_task(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     let job = nap::job(&pool).task_timeout(Duration::from_secs(1)).chunk_size(60);

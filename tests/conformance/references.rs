@@ -177,7 +177,7 @@ fn from_each_call(method: StartMethod) -> Result<(), Error> {
     assert_eq!(number::par_imap_unordered(&pool, &numbers).count(), 1000);
     assert!(number::par_map_outcomes(&pool, &numbers)?.iter().all(Result::is_ok));
     assert_eq!(number::job(&pool).reduce::<add>(&numbers)?, Some(plus_one.iter().sum()));
-    // What is lent to a call in the background is encoded before the call returns.
+    // A call in the background encodes what it was lent before it returns.
     let pending = {
         let gone = 41;
         number::apply_async(&pool, &gone)

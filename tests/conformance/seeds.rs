@@ -1,4 +1,4 @@
-//! Random numbers in workers: seeds of tasks, and what std makes its random keys from.
+//! Random numbers in workers: seeds of tasks, and std's random keys.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -29,7 +29,7 @@ fn of_tasks(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     let seeds = seed_of::job(&pool).seed(7).map(0..1000)?;
     assert_eq!(seeds.iter().collect::<HashSet<_>>().len(), 1000);
-    // The same in every run of the program, on any machine.
+    // Seeds are the same in every run of the program and on any machine.
     assert_eq!(seeds[..2], [0xb8b4_c297_7eab_ce45, 0xa653_05fd_338e_c8fe]);
     let job = || seed_of::job(&pool).seed(7);
     assert_eq!(job().chunk_size(1).map(0..1000)?, seeds);
@@ -80,7 +80,7 @@ fn none_outside_of_tasks(method: StartMethod) -> Result<(), Error> {
     let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
     assert!(text.is_some_and(|text| text.contains("outside of a task")), "{text:?}");
     let pool = pool(method)?;
-    // Also when the thread has run tasks before.
+    // There is no seed outside of a task even if the thread has run tasks before.
     seed_of::par_map(&pool, 0..10)?;
     let error = task_error(state_of::apply(&pool, ()));
     let TaskErrorKind::Init(cause) = error.kind() else { panic!("{error}") };
@@ -95,7 +95,7 @@ fn seeds_around_a_pool(method: u8) -> Result<[u64; 2], String> {
     let before = task_seed();
     let method = [StartMethod::Fork, StartMethod::Spawn, StartMethod::ForkServer, StartMethod::Threads]
         [method as usize];
-    // A worker by threads has threads beside it.
+    // A worker that is a thread has other threads beside it, so it can't fork.
     let method = if method == StartMethod::Fork { StartMethod::Spawn } else { method };
     let inner = builder(method).build().and_then(|pool| seed_of::job(&pool).seed(1).map(0..10));
     inner.map_err(|error| error.to_string())?;
@@ -136,7 +136,7 @@ fn the_same_when_tried_again(method: StartMethod) -> Result<(), Error> {
 
 type Shared = (SharedBarrier, HashMap<String, u32>);
 
-/// Random keys, as somebody draws them who wants random numbers from std.
+/// Draws random keys, as programs do to get random numbers from std.
 #[worker_task]
 fn draw(#[shared] shared: &Shared, _x: u64) -> (u32, Vec<u64>) {
     shared.0.wait().unwrap();
@@ -148,7 +148,7 @@ fn random_keys(method: StartMethod) -> Result<(), Error> {
     for map in [HashMap::new(), HashMap::from([("a".to_owned(), 1)])] {
         let barrier = SharedBarrier::new(4)?;
         let pool = builder(method).workers(4).shared((barrier, map)).build()?;
-        // Twice: workers that come later differ from those before as well.
+        // Twice, because later workers must differ from earlier ones, too.
         for _ in 0..2 {
             let drawn = draw::job(&pool).chunk_size(1).worker_lifespan(1).map(0..4)?;
             assert_eq!(drawn.iter().map(|(process, _)| process).collect::<HashSet<_>>().len(), 4);

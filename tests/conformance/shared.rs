@@ -1,4 +1,4 @@
-//! The shared value: how it gets to workers, and what may be shared.
+//! The shared value: how workers get it, and what may be shared.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -89,14 +89,14 @@ fn with_stubborn(#[shared] _stubborn: &Stubborn) -> u8 {
 
 fn not_encodable(method: StartMethod) -> Result<(), Error> {
     match (method, builder(method).shared(Stubborn).build()) {
-        // Workers that inherit it need no bytes.
+        // Workers that inherit the value need no bytes.
         (StartMethod::Fork | StartMethod::Threads, pool) => assert_eq!(with_stubborn::apply(&pool?, ())?, 1),
         (_, pool) => assert_fails!(pool, Error::Shared(why) if why.contains("stays at home")),
     }
     Ok(())
 }
 
-/// Panics where it says so, with a payload that panics as it is dropped.
+/// Panics when it is encoded or decoded, with a payload that panics when it is dropped.
 struct Explosive {
     in_encode: bool,
 }
@@ -134,7 +134,7 @@ fn panics_on_its_way(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Nothing that serde knows.
+/// Has no serde implementation.
 struct Local {
     file: Mutex<File>,
     function: fn(u64) -> u64,
@@ -149,7 +149,7 @@ fn with_local(#[shared] local: &Local, x: u64) -> u64 {
 fn inherited(method: StartMethod) -> Result<(), Error> {
     let file =
         File::from(nix::sys::memfd::memfd_create("local", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap());
-    // Two workers write at once, and the kernel keeps their places apart only at the end.
+    // Two workers write at once. Only with O_APPEND does the kernel keep their writes apart.
     fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND)).unwrap();
     let written = file.try_clone().unwrap();
     let local = Local { file: Mutex::new(file), function: |x| x + 1 };

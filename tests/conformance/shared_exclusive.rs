@@ -1,4 +1,4 @@
-//! Shared arrays as plain slices: only for who has them alone.
+//! Shared arrays as plain slices, while nobody else uses them.
 
 use std::sync::Mutex;
 
@@ -24,7 +24,7 @@ fn negate(#[shared] numbers: &SharedArray<f32>, index: usize) {
     numbers.set(index, -numbers.get(index));
 }
 
-/// With `Fork`, workers are copies of this process, and have its arrays.
+/// With `Fork`, workers are copies of this process and have its arrays.
 fn after_a_fork(method: StartMethod) -> Result<(), Error> {
     let mut numbers = SharedArray::<u64>::zeroed(10)?;
     numbers.as_mut_slice()?.fill(1);
@@ -41,7 +41,7 @@ fn after_a_fork(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// A task has its argument until it has ended; then the owner may have the array alone, with the pool alive.
+/// A task uses its argument until it ends. After that, the owner may use the array alone although the pool is alive.
 fn between_calls(method: StartMethod) -> Result<(), Error> {
     let (pool, mut numbers) = (ready(method)?, SharedArray::from_fn(100, |index| index as u64)?);
     let mut expected = numbers.to_vec();
@@ -65,7 +65,7 @@ fn while_shared(method: StartMethod) -> Result<(), Error> {
     pool.join()?;
     squares.as_mut_slice()?.sort_by(|a, b| b.total_cmp(a));
     assert_eq!(squares.get(0), 81.0);
-    // Held by workers alone: a state, or what they keep of their arguments.
+    // Now only workers hold on to the array, in a state or in arguments that they keep.
     let pool = self::pool(method)?;
     assert_eq!(keep::apply(&pool, squares.clone())?, 81.0);
     let refused = squares.as_mut_slice().map(drop);
@@ -96,13 +96,13 @@ fn nobody_gets_in(method: StartMethod) -> Result<(), Error> {
     let (pool, mut numbers) = (ready(method)?, SharedArray::<u64>::zeroed(10)?);
     let encoded = serde_json::to_string(&numbers).unwrap();
     let slice = numbers.as_mut_slice()?;
-    // No handle gets anyone in: not here, and not there.
+    // No handle opens the array, neither here nor in a worker.
     let here = serde_json::from_str::<SharedArray<u64>>(&encoded).unwrap_err();
     assert!(here.to_string().contains("borrowed exclusively"), "{here}");
     let there = get_decoded::apply(&pool, &encoded)?.unwrap_err();
     assert!(there.contains("borrowed exclusively"), "{there}");
     if method == StartMethod::Fork {
-        // A new copy of this process would have the slice too.
+        // A new fork of this process would have the slice too.
         assert_fails!(
             get_decoded::apply(&self::pool(method)?, &encoded),
             Error::Start { reason, .. } if reason.contains("borrowed exclusively")
@@ -130,7 +130,7 @@ fn after_a_death(method: StartMethod) -> Result<(), Error> {
     let (pool, mut numbers) = (ready(method)?, SharedArray::zeroed(2)?);
     let error = task_error(set_and_die::apply(&pool, numbers.clone()));
     assert!(matches!(error.kind(), TaskErrorKind::Died(death) if death.signal() == Some(9)));
-    // The dead have no lease.
+    // A worker that died does not use the array any more.
     numbers.as_mut_slice()?[0] = 1;
     assert_eq!(numbers.to_vec(), [1, 5]);
     Ok(())

@@ -1,7 +1,7 @@
-//! All shared types under load: two workers at each, then workers that are killed in the midst of it, and workers that
-//! write over what they share.
+//! All shared types under load: first by two workers, then by workers that are killed meanwhile, then with workers that
+//! overwrite the shared memory.
 //!
-//! `POOL_HAMMER_SECONDS` says for how long each case goes on (0.5).
+//! `POOL_HAMMER_SECONDS` sets how long each case takes (default: 0.5).
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -27,20 +27,20 @@ cases! {
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(30);
 
-/// How long a case goes on.
+/// How long a case takes.
 fn duration() -> Duration {
     let seconds = std::env::var("POOL_HAMMER_SECONDS").ok().and_then(|text| text.parse().ok());
     Duration::from_secs_f64(seconds.unwrap_or(0.5))
 }
 
-/// One of each.
+/// One object of each type.
 #[derive(Clone, Serialize, Deserialize)]
 struct Anvil {
     integers: SharedArray<u16>,
     floats: SharedArray<f64>,
     largest: SharedValue<i64>,
     strokes: SharedCounter,
-    /// A count, and three times it.
+    /// A count, and three times that.
     pair: SharedMutex<[u64; 2]>,
     semaphore: SharedSemaphore,
     inside: SharedValue<u32>,
@@ -64,7 +64,7 @@ impl Anvil {
         })
     }
 
-    /// A stroke at everything that needs no company.
+    /// Uses everything that works without a partner.
     fn strike(&self, stroke: u64) {
         self.integers.fetch_add((stroke % 16) as usize, 1);
         self.floats.fetch_add((stroke % 16) as usize, 0.5);
@@ -73,7 +73,7 @@ impl Anvil {
         {
             let mut pair = self.pair.lock().unwrap_or_else(|poisoned| {
                 let mut pair = poisoned.into_inner();
-                // Half changed at most.
+                // A dead holder has left at most one change unfinished.
                 assert!(pair[1].abs_diff(pair[0] * 3) <= 3, "{pair:?}");
                 pair[1] = pair[0] * 3;
                 self.pair.clear_poison();
@@ -84,7 +84,7 @@ impl Anvil {
             pair[1] += 3;
         }
         let _permit = self.semaphore.acquire();
-        // A worker that died here left its mark, and no living worker is inside.
+        // A worker that died here has left its number, but no living worker is inside.
         let before = self.inside.swap(std::process::id());
         assert!(before == 0 || is_dead(before), "process {before} is inside too");
         self.inside.set(0);
@@ -110,7 +110,7 @@ fn hammer(#[shared] anvil: &Anvil, millis: u64) -> Result<u64, BarrierError> {
         }
     }
     anvil.barrier.wait_timeout(LONG)?;
-    // For a while in step.
+    // Both workers stay in step for a while.
     for _ in 0..100 {
         anvil.barrier.wait_timeout(LONG)?;
     }
@@ -134,7 +134,7 @@ fn together(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Strikes until it is killed, or time is up.
+/// Strikes until it is killed or time is up.
 #[worker_task]
 fn strike_until(#[shared] anvil: &Anvil, #[worker_id] id: usize, millis: u64) -> u64 {
     let end = Instant::now() + Duration::from_millis(millis);
@@ -170,10 +170,10 @@ fn killed_at_random(method: StartMethod) -> Result<(), Error> {
             }
         }
         for task in tasks {
-            // Killed, or done.
+            // The worker may have been killed.
             let _ = task.get_timeout(LONG);
         }
-        // However they died, the next one finds everything in order.
+        // However they died, everything still works.
         anvil.strike(0);
     }
     println!("{kills} workers were killed");
@@ -185,14 +185,14 @@ fn killed_at_random(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes noise over the first bytes of a shared object: its words.
+/// Overwrites the first bytes of a shared object with noise.
 #[worker_task]
 fn scribble(#[shared] anvil: &Anvil, what: &str, seed: u64) {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let memory = OpenOptions::new().write(true).open("/proc/self/mem").unwrap();
     let mut random = Random::new(seed);
     let name = format!("/memfd:pool {what} ");
-    // Those that can be written; the other pages of the file carry its locks.
+    // The pages that are writable; the others hold the locks.
     for line in maps.lines().filter(|line| line.contains(&name) && line.contains(" rw-s ")) {
         let start = u64::from_str_radix(line.split_once('-').unwrap().0, 16).unwrap();
         let noise: Vec<u8> = (0..128).map(|_| random.next() as u8).collect();

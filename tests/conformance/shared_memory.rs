@@ -1,4 +1,5 @@
-//! Shared arrays, values and counters: what one process writes, all see; and who has the memory for how long.
+//! Shared arrays, values and counters: all processes see what one writes, and the memory lives as long as anyone uses
+//! it.
 
 use std::thread;
 use std::time::Duration;
@@ -123,7 +124,7 @@ fn as_arguments(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// The pool keeps what nobody else does.
+/// The pool keeps an array that nobody else keeps.
 fn moved_into_the_pool(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).shared(SharedArray::<f32>::zeroed(10)?).build()?;
     square::job(&pool).worker_lifespan(1).map(0..10)?;
@@ -195,7 +196,7 @@ fn through_every_codec(method: StartMethod) -> Result<(), Error> {
 
 fn dropped_too_early(method: StartMethod) -> Result<(), Error> {
     let pool = ready(method)?;
-    // Encoded, and then dropped, before a worker decodes it.
+    // The array is encoded and then dropped before a worker decodes it.
     let error = task_error(double::apply(&pool, (SharedArray::zeroed(10)?, 3)));
     let owner = format!("process {}", std::process::id());
     match error.kind() {
@@ -219,14 +220,14 @@ fn of_another_type(_: StartMethod) -> Result<(), Error> {
     assert_eq!(array.get(3), 7);
     let error = serde_json::from_str::<SharedArray<f32>>(&handle).unwrap_err();
     assert!(error.to_string().contains("another type"), "{error}");
-    // A handle that this crate did not write may say anything.
+    // A handle that this crate did not write may contain anything.
     for (field, lies) in
         [("count", "5"), ("count", "18446744073709551615"), ("process", "1"), ("id", "[1,2]")]
     {
         let mut lie: serde_json::Value = serde_json::from_str(&handle).unwrap();
         lie[field] = serde_json::from_str(lies).unwrap();
         let decoded = serde_json::from_value::<SharedArray<u32>>(lie);
-        // Where the owner is does not matter to who has it already.
+        // The owner's process does not matter to one that already has the array.
         assert_eq!(decoded.is_ok(), field == "process", "{field}");
     }
     Ok(())
@@ -241,7 +242,7 @@ fn too_large(_: StartMethod) -> Result<(), Error> {
     let array = SharedArray::<u8>::zeroed(1 << 13);
     setrlimit(Resource::RLIMIT_FSIZE, limit, most).unwrap();
     assert_fails!(array, Error::SharedMemory { reason, .. } if reason.contains("RLIMIT_FSIZE"));
-    // Room for the file, and none for its mapping.
+    // There is room for the file, but not for its mapping.
     let (limit, most) = getrlimit(Resource::RLIMIT_AS).unwrap();
     setrlimit(Resource::RLIMIT_AS, 1 << 20, most).unwrap();
     let array = SharedArray::<u8>::zeroed(1 << 21);
@@ -285,7 +286,7 @@ fn no_descriptors_left(method: StartMethod) -> Result<(), Error> {
 
 type Table = (SharedValue<u32>, SharedBarrier);
 
-/// Lays down what it has in hand and takes what lies there, again and again.
+/// Swaps the number that it holds with the shared one, again and again.
 #[worker_task]
 fn exchange(#[shared] (place, both): &Table, hand: u32) -> u32 {
     both.wait().expect("both come");
@@ -305,7 +306,7 @@ fn swaps(method: StartMethod) -> Result<(), Error> {
 fn draw(#[shared] (next, both): &Table, times: u32) -> u64 {
     both.wait().expect("both come");
     let change = |number| {
-        // The other comes in between.
+        // Let the other one come in between.
         thread::yield_now();
         number + 1
     };

@@ -1,4 +1,4 @@
-//! The shared mutex, and what becomes of it when its holder panics, is killed or stopped.
+//! The shared mutex, also when its holder panics, is killed or is stopped.
 
 use std::sync::{PoisonError, TryLockError};
 use std::thread;
@@ -144,7 +144,7 @@ fn holder_killed_under_waiters(method: StartMethod) -> Result<(), Error> {
     let waiters: Vec<_> = (0..3).map(|_| is_poisoned::apply_async(&pool, &started_path)).collect();
     started.take(3);
     assert!(matches!(pair.try_lock(), Err(TryLockError::WouldBlock)));
-    // They may wait already; let them.
+    // Give them time to wait for the lock.
     thread::sleep(Duration::from_millis(30));
     go_on.put(1);
     assert!(pair.lock().is_err());
@@ -210,7 +210,7 @@ fn fork_with_a_lock(method: StartMethod) -> Result<(), Error> {
         StartMethod::Fork => {
             assert_fails!(done, Error::Start { reason, .. } if reason.contains("locked here"));
         }
-        // The argument is dropped when it is encoded.
+        // The argument is dropped once it is encoded.
         _ => assert!(matches!(task_error(done).kind(), TaskErrorKind::Decode(_))),
     }
     drop(guard);
@@ -232,7 +232,7 @@ fn panic_beside_lock(#[shared] pair: &Pair) {
     panic!("without the lock");
 }
 
-/// As with `std`: taken and given back while its thread unwinds, the value is whole.
+/// As with `std`, a lock that is taken and released during a panic is not poisoned: the value is whole.
 fn not_poisoned_beside_a_panic(method: StartMethod) -> Result<(), Error> {
     let pair = Pair::new([0, 0])?;
     let pool = builder(method).shared(pair.clone()).build()?;
@@ -250,7 +250,7 @@ fn take_in_time(#[shared] pair: &Pair, started: &str) -> bool {
 fn waited_for(method: StartMethod) -> Result<(), Error> {
     let pair = Pair::new([0, 0])?;
     let pool = builder(method).shared(pair.clone()).build()?;
-    // With `Fork` the workers start before there is a lock.
+    // With `Fork`, the workers have to start before the lock is taken.
     count_pair::apply(&pool, 1)?;
     let mut started = Tokens::new();
     let guard = pair.lock().unwrap();
@@ -274,7 +274,7 @@ fn death_is_noticed_soon(method: StartMethod) -> Result<(), Error> {
     thread::sleep(Duration::from_millis(50));
     go_on.put(1);
     task_error(dies.get());
-    // 20 ms on an idle machine.
+    // This takes 20 ms on an idle machine.
     assert!(waits.get_timeout(Duration::from_secs(2))?, "the dead are waited for");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The shared semaphore and barrier: a wait never lasts because of a process that was killed.
+//! The shared semaphore and barrier: nobody waits for a process that was killed.
 
 use std::thread;
 use std::time::Duration;
@@ -112,7 +112,7 @@ fn waiter_killed_at_barrier(method: StartMethod) -> Result<(), Error> {
     let killed = wait_to_be_killed::apply_async(&pool, &path);
     let others: Vec<_> = (0..2).map(|_| wait_at::apply_async(&pool, &path)).collect();
     started.take(3);
-    // They are on their way into the wait; whether they are there can be seen from outside only by the time it takes.
+    // They are about to wait. From outside, only time can tell whether they do.
     thread::sleep(Duration::from_millis(200));
     kill(Pid::from_raw(pid.get(0)), Signal::SIGKILL).unwrap();
     task_error(killed.get());
@@ -141,7 +141,7 @@ fn barrier_gives_up(method: StartMethod) -> Result<(), Error> {
     assert_eq!(waits.get_timeout(LONG)?, Err(BarrierError::Broken));
     assert_eq!(barrier.wait(), Err(BarrierError::Broken));
     barrier.reset();
-    // A reset ends the waits that there are.
+    // A reset ends the waits that have begun.
     let waits = wait_at::apply_async(&pool, &started.path());
     started.take(1);
     thread::sleep(Duration::from_millis(50));
@@ -180,7 +180,7 @@ fn refusals(#[shared] semaphore: &SharedSemaphore, times: usize) -> usize {
     (0..times).filter(|_| semaphore.try_acquire().is_none()).count()
 }
 
-/// Where there is one for each, nobody is refused, however many come at once.
+/// If there is a permit for each, nobody is refused, however many ask at once.
 fn permit_for_each(method: StartMethod) -> Result<(), Error> {
     let semaphore = SharedSemaphore::new(2)?;
     let pool = builder(method).order_tasks(true).shared(semaphore).build()?;
@@ -188,7 +188,7 @@ fn permit_for_each(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Those who wait notice it by themselves.
+/// The waiters notice a death by themselves.
 fn waiters_notice_a_death(method: StartMethod) -> Result<(), Error> {
     let rounds: Rounds = (SharedBarrier::new(3)?, SharedArray::zeroed(1)?);
     let pid = rounds.1.clone();
@@ -204,7 +204,7 @@ fn waiters_notice_a_death(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// The last to arrive at a barrier notices that another has died there.
+/// The last one to arrive at a barrier notices that another one has died there.
 fn last_comer_notices_a_death(method: StartMethod) -> Result<(), Error> {
     let rounds: Rounds = (SharedBarrier::new(2)?, SharedArray::zeroed(1)?);
     let (barrier, pid) = rounds.clone();

@@ -1,4 +1,5 @@
-//! Workers and their lanes give memory back: after large values, or many small ones, they keep little while they rest.
+//! Workers and their lanes give memory back: after large values or many small ones, they keep little while they are
+//! idle.
 
 use std::fs;
 use std::thread;
@@ -16,12 +17,12 @@ cases! {
 
 const MIB: u64 = 1 << 20;
 
-/// The most that the lane of a worker keeps for orders, which the system cannot take back.
+/// The most memory that a lane keeps for orders, which can't be given back.
 const ORDERS: u64 = 4 * MIB;
-/// The same for replies: the part that many small ones use.
+/// The most that a lane keeps for replies: the part that small ones go round in.
 const REPLIES: u64 = MIB / 4;
 
-/// The memory of the lanes that this process maps, in bytes: for orders, and for replies.
+/// The memory of all lanes that this process maps, in bytes: for orders, and for replies.
 fn lanes() -> (u64, u64) {
     let maps = fs::read_to_string("/proc/self/smaps").expect("/proc is mounted");
     let (mut orders, mut replies, mut name) = (0, 0, "");
@@ -40,9 +41,9 @@ fn lanes() -> (u64, u64) {
     (orders, replies)
 }
 
-/// Waits until the lanes of this many workers keep no more than they may.
+/// Waits until the lanes of this many workers keep no more than that.
 fn wait_until_lanes_are_small(method: StartMethod, workers: u64) {
-    // Both ends of a thread's lane are mapped here.
+    // If workers are threads, this process maps both ends of their lanes.
     let ends = if method == StartMethod::Threads { 2 * workers } else { workers };
     while {
         let (orders, replies) = lanes();
@@ -67,11 +68,11 @@ fn filled(len: usize) -> Vec<u8> {
     vec![7; len]
 }
 
-/// Each codec, with the length of an item of several parts: of more than a ring, where bytes are not encoded one by
-/// one.
+/// Each codec, with the length of an item that takes several parts. It is longer than a ring where the codec does not
+/// encode bytes one by one.
 const CODECS: [(Codec, usize); 3] =
     [(Codec::Bincode, 9 << 20), (Codec::Postcard, 3 << 19), (Codec::MessagePack, 3 << 19)];
-/// The length of an item of one record.
+/// The length of an item that fits into one record.
 const ONE_RECORD: usize = 900_000;
 
 fn after_large_items(method: StartMethod) -> Result<(), Error> {
@@ -93,7 +94,7 @@ fn after_large_results(method: StartMethod) -> Result<(), Error> {
         for len in [ONE_RECORD, several_parts] {
             assert!(filled::par_map(&pool, [len; 4])? == vec![vec![7; len]; 4]);
             wait_until_lanes_are_small(method, 2);
-            // Now the ring is short, and may wrap wherever the last result has ended.
+            // Now the ring is short, and wraps at the place where the last result ended.
             assert!(filled::par_map(&pool, [1, len, 2])?.concat() == vec![7; len + 3]);
         }
         wait_until_lanes_are_small(method, 2);
@@ -134,7 +135,7 @@ fn after_lazy_results(method: StartMethod) -> Result<(), Error> {
 fn after_asynchronous_calls(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).workers(1).build()?;
     if method == StartMethod::Fork {
-        // The workers must be there before there is another thread.
+        // The workers have to start before there is another thread.
         assert_usable(&pool);
     }
     let calls = [3 << 20, 900_000, 9 << 20].map(|len| (len, echo::apply_async(&pool, vec![3; len])));
@@ -146,7 +147,7 @@ fn after_asynchronous_calls(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// They go round in the first part of the ring, if the parent is late now and then, too.
+/// Small results go round in the first part of the ring, even if the parent is late now and then.
 fn after_many_small_results(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).build()?;
     for _ in 0..3 {
@@ -159,7 +160,7 @@ fn after_many_small_results(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// The worker cannot give back what the parent has not read.
+/// The worker can't give back memory of results that the parent has not read.
 fn after_results_that_wait(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).workers(1).build()?;
     let mut results = filled::par_imap(&pool, [900_000; 4]);
@@ -170,7 +171,7 @@ fn after_results_that_wait(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// The memory of this process that belongs to no file, in bytes.
+/// This process's memory that belongs to no file, in bytes.
 #[worker_task]
 fn held() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("/proc is mounted");
@@ -189,11 +190,11 @@ fn has_large_exit() {}
 fn heaps_of_workers(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).workers(1).build()?;
     let before = held::apply(&pool, ())?;
-    // glibc keeps as much as the largest vector that was freed, and twice that.
+    // glibc keeps as much memory as the largest vector that was freed, and up to twice that.
     for len in [12 << 20, 20 << 20, 20 << 20, 30 << 20] {
         assert_eq!(echo::apply(&pool, vec![9; len])?.len(), len);
     }
-    // Small tasks meanwhile do not keep it from giving back.
+    // Small tasks meanwhile do not keep the worker from giving memory back.
     while held::apply(&pool, ())? > before + 3 * MIB {
         thread::yield_now();
     }

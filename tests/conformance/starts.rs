@@ -101,7 +101,7 @@ fn one_more_for_each_that_is_busy(method: StartMethod) -> Result<(), Error> {
     begun.take(1);
     let second = wait_for_token::apply_async(&pool, (&begun_path, &go_on_path, 2));
     begun.take(1);
-    // Both are busy, and nothing but a third can run these.
+    // Both workers are busy, so a third has to start.
     assert_eq!(square::par_map(&pool, 0..20)?, squares(20));
     go_on.put(2);
     assert_eq!((first.get()?, second.get()?), (1, 2));
@@ -121,7 +121,7 @@ fn those_whose_chunks_there_are(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Can be decoded once there is a token. Says that its decoding has begun.
+/// Reports that its decoding has begun, and waits for a token in it.
 struct Late {
     begun: String,
     go_on: String,
@@ -147,14 +147,14 @@ fn after_late(#[shared] _late: &Late, x: u64) -> u64 {
     x
 }
 
-/// A pool whose workers, or whose server, start once there is a token; and the tokens.
+/// A pool whose workers, or whose server, are not up before there is a token; and the tokens.
 fn late(method: StartMethod) -> Result<(WorkerPool<Late>, Tokens, Tokens), Error> {
     let (begun, go_on) = (Tokens::new(), Tokens::new());
     let shared = Late { begun: begun.path(), go_on: go_on.path() };
     Ok((builder(method).shared(shared).build()?, begun, go_on))
 }
 
-/// With `Fork`, nothing is decoded.
+/// Whether the value is decoded at all: with `Fork`, it is not.
 fn decodes(method: StartMethod) -> bool {
     method != StartMethod::Fork
 }
@@ -166,7 +166,7 @@ fn not_waited_for(method: StartMethod) -> Result<(), Error> {
     let (pool, mut begun, mut go_on) = late(method)?;
     let (first, second) = (after_late::apply_async(&pool, 1), after_late::apply_async(&pool, 2));
     begun.take(1);
-    // The lock is free, and so is every other call.
+    // Nothing else has to wait for the start, neither these calls nor others.
     assert!(!first.ready() && !second.ready());
     assert!(matches!(first.get_timeout(Duration::from_millis(1)), Err(Error::NotReady(_))));
     let third = after_late::apply_async(&pool, 3);
@@ -178,14 +178,14 @@ fn not_waited_for(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// With `Spawn`, the value is decoded in each worker, and here in one only.
+/// With `Spawn`, each worker decodes the value, and here only one has a token for that.
 fn one_that_is_late(method: StartMethod) -> Result<(), Error> {
     let (pool, _begun, mut go_on) = late(method)?;
     go_on.put(1);
     assert_eq!(after_late::par_map(&pool, 0..20)?, (0..20).collect::<Vec<_>>());
     assert_eq!(after_late::job(&pool).chunk_size(3).map(0..20)?, (0..20).collect::<Vec<_>>());
     assert_eq!(after_late::par_map(&pool, (0..20).filter(|_| true))?, (0..20).collect::<Vec<_>>());
-    // It still starts when the pool is dropped.
+    // The late one is still starting when the pool is dropped.
     Ok(())
 }
 
@@ -232,7 +232,7 @@ fn server_lost_before_it_is_up(method: StartMethod) -> Result<(), Error> {
     for child in children() {
         kill(child, Signal::SIGKILL).expect("it is there");
     }
-    // Another is started.
+    // Another one starts.
     begun.take(1);
     go_on.put(1);
     assert_eq!(result.get()?, 1);
@@ -250,7 +250,7 @@ fn after_init(#[state] state: &mut u8, x: u64) -> u64 {
     x + u64::from(*state)
 }
 
-/// Another worker takes over the task that waits for it.
+/// Another worker takes over the task that waits for a worker's init.
 fn one_whose_init_is_late(method: StartMethod) -> Result<(), Error> {
     let mut go_on = Tokens::new();
     let pool = builder(method).shared(go_on.path()).build()?;

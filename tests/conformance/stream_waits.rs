@@ -1,4 +1,4 @@
-//! Behaviour while a stream waits: which tasks are woken when, and that nothing else waits for it.
+//! While a stream waits: which tasks are woken and when, and that nothing else is held up.
 
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Mutex};
@@ -52,7 +52,7 @@ fn time_limits_hold_while_nobody_polls(method: StartMethod) -> Result<(), Error>
     let mut results = wait_for_token::job(&pool).chunk_size(1).task_timeout(limit).stream(input);
     let (waker, calls) = waker();
     assert!(poll(&mut results, &waker).is_pending());
-    // The second starts when the first is out of its way, and no poll has helped.
+    // The second task starts once the first is out of the way, without a poll.
     started.take(2);
     calls.recv().unwrap();
     let results: Vec<_> = block_on(results.collect());
@@ -113,10 +113,10 @@ fn others_run_while_it_waits(method: StartMethod) -> Result<(), Error> {
     let (started, go_on) = (Tokens::new(), RefCell::new(Tokens::new()));
     let (started_path, go_on_path) = (started.path(), go_on.borrow().path());
     in_each(async || {
-        // So often that a trial has no time for waits that end when the pool looks around.
+        // So many rounds that a trial has no time for waits that end only at the pool's next check.
         for i in 0..40 {
             let mut results = wait_for_token::par_stream(&pool, [(&*started_path, &*go_on_path, i)]);
-            // The task ends only by what the other future does, on the same thread.
+            // The task ends only through the other future, on the same thread.
             let other = async {
                 while take_all_tokens(&started_path) == 0 {
                     yield_now().await;
@@ -140,7 +140,7 @@ fn nobody_polls_while_it_waits(method: StartMethod) -> Result<(), Error> {
     let (waker, calls) = waker();
     assert!(poll(&mut results, &waker).is_pending());
     started.take(2);
-    // There may be results behind the first. That they were told of is enough, whether they are taken or not.
+    // There may be results behind the first. One wake-up for these is enough, even if nobody takes them.
     wait_until_the_background_sleeps();
     assert!(poll(&mut results, &waker).is_pending());
     wait_until_the_background_sleeps();
@@ -169,7 +169,7 @@ fn the_last_waker_is_called(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Calls the pool when it is woken, then wakes another.
+/// Calls the pool when it is woken, then wakes another waker.
 struct Calls {
     pool: WorkerPool,
     then: Mutex<Option<Waker>>,
@@ -199,7 +199,7 @@ fn a_waker_that_calls_the_pool(method: StartMethod) -> Result<(), Error> {
     calls.recv().unwrap();
     assert_eq!(block_on(results.next()).transpose()?, Some(7));
     drop(results);
-    // The thread that has called the waker may hold it for a moment more.
+    // The thread that called the waker may hold it for another moment.
     while Arc::strong_count(&caller) > 1 {
         thread::yield_now();
     }
@@ -211,7 +211,7 @@ fn a_waker_panics(method: StartMethod) -> Result<(), Error> {
     impl Wake for Panics {
         fn wake(self: Arc<Self>) {
             self.0.send(()).unwrap();
-            // A poll that has taken long calls it, too.
+            // A poll that takes long calls it, too.
             assert_ne!(thread::current().name(), Some("pool background"));
         }
     }
@@ -241,7 +241,7 @@ fn moved_between_threads(method: StartMethod) -> Result<(), Error> {
     is_send(&results);
     let mut values = Vec::new();
     for _ in 0..20 {
-        // It is pending here, and its result comes when it is polled there.
+        // It is polled here first, and its result comes while another thread polls it.
         assert!(poll(&mut results, &waker().0).is_pending());
         thread::scope(|scope| {
             let there = scope.spawn(|| block_on(results.next()));
@@ -279,7 +279,7 @@ fn one_waits_the_other_goes_on(method: StartMethod) -> Result<(), Error> {
 fn beside_calls_of_another_thread(method: StartMethod) -> Result<(), Error> {
     let pool = ready(method)?;
     thread::scope(|scope| {
-        // Now this thread leads and now that, and now the pool's own.
+        // Either of these threads may lead, or the pool's own.
         let other = scope.spawn(|| (0..200).for_each(|_| assert_usable(&pool)));
         while !other.is_finished() {
             let results = square::job(&pool).max_tasks_active(8).stream(0..200);
@@ -296,7 +296,7 @@ fn given_up_in_time(method: StartMethod) -> Result<(), Error> {
     let mut results = wait_for_token::par_stream(&pool, [(&*started_path, &*go_on_path, 1)]);
     started.take(1);
     tokio().block_on(async {
-        // Only the wait for the result is given up, not the result.
+        // The timeout gives up the wait, not the result.
         assert!(tokio::time::timeout(Duration::from_millis(1), results.next()).await.is_err());
         go_on.put(1);
         assert_eq!(results.next().await.transpose()?, Some(1));
@@ -314,17 +314,17 @@ fn dropped_while_it_waits(method: StartMethod) -> Result<(), Error> {
     let (waker, calls) = waker();
     loop {
         assert!(poll(&mut results, &waker).is_pending());
-        // A poll that has taken long lets others run: then it has said itself that it goes on.
+        // A poll that takes long returns early to let others run, and calls the waker itself.
         if calls.try_recv().is_err() {
             break;
         }
     }
     drop(results);
     drop(waker);
-    // Nobody has been woken, nobody will be, and nobody drives any more.
+    // Nobody was woken, nobody will be, and the pool's thread ends.
     assert_eq!(calls.iter().count(), 0);
     wait_until_the_background_is_gone();
-    // The tasks that run are let go; those behind them must not run any more.
+    // Let the running tasks end; those behind them must not begin any more.
     go_on.put(2);
     assert_usable(&pool);
     Ok(())

@@ -1,4 +1,4 @@
-//! A terminal in the place of this process's stderr, and what it shows.
+//! Replaces this process's stderr by a terminal, and reads what it shows.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -9,7 +9,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::pty::{Winsize, openpty};
 use nix::unistd::{dup, dup2_stderr, pipe};
 
-/// Something else in the place of stderr.
+/// Something that replaces stderr.
 pub(crate) struct Stderr {
     before: OwnedFd,
     reader: File,
@@ -23,9 +23,9 @@ impl Stderr {
         Self { before, reader: reader.into() }
     }
 
-    /// The output that was not read yet.
+    /// Puts stderr back, and returns the output that was not read yet.
     pub(crate) fn restore(mut self) -> Vec<u8> {
-        // A terminal hands over what is written in its own time, and others may still have it open: this is the last.
+        // A terminal passes output on with a delay, and others may still have it open. So this marks the end.
         io::stderr().write_all(END).unwrap();
         dup2_stderr(&self.before).unwrap();
         let (mut written, mut bytes) = (Vec::new(), [0; 4096]);
@@ -38,14 +38,14 @@ impl Stderr {
     }
 }
 
-/// Nobody else writes this, and a terminal shows nothing of it.
+/// Nothing else writes this, and a terminal does not show it.
 const END: &[u8] = b"\x1b]0;the end\x07";
 
-/// A terminal in the place of stderr.
+/// A terminal that replaces stderr.
 pub(crate) struct Terminal {
     stderr: Stderr,
     parser: vt100::Parser,
-    /// Reads from it what it has: a terminal itself has little room, and this process no thread to spare.
+    /// Reads its output: a terminal buffers little, and this process has no thread to spare.
     cat: Child,
 }
 
@@ -64,7 +64,7 @@ impl Terminal {
         Self { stderr: Stderr::replace((reader, ends.slave)), parser, cat }
     }
 
-    /// Waits until it shows what is wanted.
+    /// Waits until it shows what is wanted, and returns the screen.
     pub(crate) fn wait_for(&mut self, is_wanted: impl Fn(&str) -> bool) -> String {
         let mut bytes = [0; 4096];
         loop {
@@ -77,7 +77,7 @@ impl Terminal {
         }
     }
 
-    /// The output written to it.
+    /// All output that was written to it.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.end().0
     }
@@ -93,7 +93,7 @@ impl Terminal {
         shown
     }
 
-    /// Puts stderr back, and gives what was written and not read yet.
+    /// Puts stderr back, and returns the output that was not read yet.
     fn end(self) -> (Vec<u8>, vt100::Parser) {
         let Self { stderr, parser, mut cat } = self;
         let written = stderr.restore();
@@ -102,7 +102,7 @@ impl Terminal {
         (written, parser)
     }
 
-    /// Hangs up, as where its window is closed and the program goes on; gives what was stderr before.
+    /// Hangs up, as if its window was closed while the program goes on. Returns the former stderr.
     pub(crate) fn hang_up(mut self) -> OwnedFd {
         self.cat.kill().unwrap();
         self.cat.wait().unwrap();
@@ -111,7 +111,7 @@ impl Terminal {
 }
 
 fn text_of(terminal: &vt100::Parser) -> String {
-    // A row that is filled to its end would be joined with the next.
+    // Row by row, because a full row would be joined with the next.
     let rows = terminal.screen().rows(0, COLUMNS).map(|row| row.trim_end().to_owned());
     rows.collect::<Vec<_>>().join("\n").trim_end().to_owned()
 }

@@ -1,4 +1,4 @@
-//! Several threads call one pool, and one ends the calls of others.
+//! Several threads call one pool, and one thread cancels the calls of others.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -45,7 +45,7 @@ fn nap(ms: u64) {
     thread::sleep(Duration::from_millis(ms));
 }
 
-/// The first chunk fails at once, and the others take their time.
+/// Fails at once in the first chunk, and takes a while in the others.
 #[worker_task]
 fn fail_or_nap(#[chunk] rows: &[u64]) -> Vec<u64> {
     assert_ne!(rows[0], 0, "it fails");
@@ -53,8 +53,8 @@ fn fail_or_nap(#[chunk] rows: &[u64]) -> Vec<u64> {
     rows.to_vec()
 }
 
-/// A call that has failed waits until no task uses the array that it has lent them. If it has watched the workers for
-/// all callers until then, another one does that from then on.
+/// A failed call waits until no task uses the array that it lent. If it was the one that watched the workers for all
+/// callers, another caller takes over.
 fn beside_a_call_that_ends(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).workers(3).build()?;
     assert_usable(&pool);
@@ -89,7 +89,7 @@ fn begun_so_far(#[shared] begun: &SharedCounter, _: ()) -> u64 {
     begun.get()
 }
 
-/// A call of one task waits for the task that runs, not for all those that its worker has got from another call.
+/// A call of one task waits for the task that is running, not for all tasks that its worker has got from another call.
 fn short_beside_long(method: StartMethod) -> Result<(), Error> {
     const TASKS: u64 = 50;
     for chunk_size in [None, Some(TASKS as usize)] {
@@ -108,7 +108,7 @@ fn short_beside_long(method: StartMethod) -> Result<(), Error> {
                 }
             });
             started.take(1);
-            // The main thread may also sleep because another has the lock that it needs.
+            // The main thread may also be asleep because another thread has the lock that it needs.
             scope.spawn(|| {
                 for _ in 0..TASKS {
                     wait_until_the_main_thread_sleeps();

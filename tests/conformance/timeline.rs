@@ -33,13 +33,14 @@ fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
 }
 
-/// How many tasks of the functions of this name are told of.
+/// How many tasks of functions of this name the timeline shows.
 fn tasks(events: &[Value], name: &str) -> u64 {
     let of_it = |event: &&&Value| event["name"].as_str().unwrap().split(' ').next() == Some(name);
     slices(events).iter().filter(of_it).map(|event| event["args"]["tasks"].as_u64().unwrap()).sum()
 }
 
-/// On each track none begins before the one before has ended, and all have times. Start-ups overlap with none.
+/// Asserts that all slices have times, and that no slice of a track begins before the one before it has ended,
+/// start-ups included.
 #[track_caller]
 fn assert_in_order(events: &[Value]) {
     let mut tracks: BTreeMap<u64, Vec<(f64, f64)>> = BTreeMap::new();
@@ -67,7 +68,7 @@ fn every_task_is_there(method: StartMethod) -> Result<(), Error> {
         assert_eq!(square::job(&pool).chunk_size(size).map(0..5000)?, squares(5000));
         square::apply(&pool, 1)?;
         let events = events(&pool);
-        // The notes of the last claim may come after its results.
+        // The records of the last claim may come after its results.
         assert!((before + 4000..=before + 5001).contains(&tasks(&events, "square")), "{events:?}");
         assert_in_order(&events);
     }
@@ -149,7 +150,7 @@ fn what_runs_is_there(method: StartMethod) -> Result<(), Error> {
 
 fn bounded_whatever_comes(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).workers(1).insights(true).build()?;
-    // Each begins anew, so that no two of them are one slice at first.
+    // Separate calls, so that no two tasks share a slice at first.
     for _ in 0..6000 {
         square::apply(&pool, 7)?;
     }
@@ -204,7 +205,7 @@ fn deaths_are_marked(method: StartMethod) -> Result<(), Error> {
     assert_eq!(marks.len(), 2, "{events:?}");
     assert!(marks.iter().all(|mark| mark["name"] == "died: exited with code 7" && mark["tid"] == 1));
     assert_eq!(events.iter().filter(|event| event["name"] == "start-up").count(), 3);
-    // The task in which it died is there, up to the death.
+    // The task in which the worker died is there, and lasts until the death.
     let ends_there = |slice: &&&Value| {
         let end = number(&slice["ts"]) + number(&slice["dur"]);
         marks.iter().any(|mark| (number(&mark["ts"]) - end).abs() < 1.0) && number(&slice["dur"]) > 2900.0

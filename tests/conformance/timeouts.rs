@@ -1,5 +1,5 @@
-//! A task, init or exit function that takes too long is ended from outside. Those that must time out wait for what
-//! never comes; those that must not have more time than any trial.
+//! A task, init or exit function that takes too long is ended from outside. Those that must time out wait for ever;
+//! those that must not have more time than any trial.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ cases! {
 }
 
 pub(super) const SHORT: Duration = Duration::from_millis(50);
-/// More than any trial takes.
+/// Longer than any trial takes.
 const LONG: Duration = Duration::from_secs(50);
 
 /// Waits forever if told to.
@@ -110,7 +110,7 @@ fn odd_ones_time_out(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).shared(never.path()).build()?;
     let job = |x| {
         let hangs = x % 2 == 1;
-        // Even ones have time for the slowest machine.
+        // Tasks with even numbers have time enough on the slowest machine.
         let limit = if hangs { SHORT } else { LONG };
         hang_if::job(&pool).task_timeout(limit).apply_async((hangs, x))
     };
@@ -235,7 +235,7 @@ fn retried(method: StartMethod) -> Result<(), Error> {
     let error = task_error(hang_if::job(&pool).task_timeout(SHORT).retries(2).apply((true, 1)));
     assert_eq!(error.attempts(), 3);
     assert_timed_out(&error);
-    // A single token lets one attempt through.
+    // The only token lets one attempt through.
     let mut once = Tokens::new();
     once.put(1);
     let pool = builder(method).shared(once.path()).build()?;
@@ -244,7 +244,7 @@ fn retried(method: StartMethod) -> Result<(), Error> {
 }
 
 fn not_for_waiting_tasks(method: StartMethod) -> Result<(), Error> {
-    // Tasks that wait in a chunk behind one that takes its time do not run yet, so their time does not count.
+    // Tasks that wait in a chunk behind a slow one do not run yet, so their time does not count.
     let never = Tokens::new();
     let pool = builder(method).workers(1).shared(never.path()).build()?;
     let outcomes = hang_if::job(&pool)

@@ -1,5 +1,5 @@
-//! Functions of one path, or one name: two versions of a library in one program, two libraries of one name, functions
-//! inside functions, and names that their author has given twice.
+//! Functions with the same path or name: two versions of a library in one program, two libraries of one name, functions
+//! inside functions, and names that their author gave twice.
 
 use pool::{Error, StartMethod};
 
@@ -11,7 +11,7 @@ cases! {
         a_registry_of_the_programs_own;
 }
 
-/// A registry that the linker fills, under the name that it has in many a program.
+/// Another registry that the linker fills, with a name that is common in programs.
 mod plugins {
     use pool::__private::linkme;
 

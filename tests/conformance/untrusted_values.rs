@@ -1,4 +1,4 @@
-//! The fate of bytes that no codec writes, and of values that are nested too deeply for a stack.
+//! Bytes that no codec writes, and values that are nested too deeply for the stack.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::CString;
@@ -18,13 +18,13 @@ cases! {
         arguments_are_as_deep_as_the_stack, shared_values_are_as_deep_as_the_stack;
 }
 
-/// Goes out as these bytes, and comes back as a value of this type, if one can be made of them.
+/// Is encoded as these bytes, and decoded as a value of this type.
 #[derive(Debug)]
 struct Bytes<T>(Vec<u8>, PhantomData<T>);
 
 impl<T> Serialize for Bytes<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // A tuple has no length before it, where the codec names nothing.
+        // Codecs that are not self-describing write no length before a tuple.
         let mut bytes = serializer.serialize_tuple(self.0.len())?;
         for byte in &self.0 {
             bytes.serialize_element(byte)?;
@@ -42,7 +42,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Bytes<T> {
 #[derive(Debug, Deserialize)]
 struct Unit;
 
-/// Values of each kind as one enum, in whose place a task answers with bytes.
+/// All kinds of values in one enum, instead of which a task returns bytes.
 macro_rules! each_lie {
     ($($name:ident: $kind:ty;)+) => {
         #[expect(non_camel_case_types, reason = "a variant has the name of its kind, with which a failure is told")]
@@ -52,7 +52,7 @@ macro_rules! each_lie {
             $($name($kind),)+
         }
 
-        /// The names of the kinds, in the order of the numbers by which the codecs know them.
+        /// The names of the kinds, in the order of their numbers in the codecs.
         const LIES: &[&str] = &[$(stringify!($name)),+];
     };
 }
@@ -104,7 +104,7 @@ fn lengths_are_not_believed(method: StartMethod) -> Result<(), Error> {
     for codec in [Codec::Bincode, Codec::Postcard] {
         let head = |len: u64| match codec {
             Codec::Bincode => len.to_le_bytes().to_vec(),
-            // Seven bits in each byte, all but the last of which say that there are more.
+            // Seven bits in each byte; all but the last byte say that more follow.
             _ => (0..10).map(|at| (len >> (7 * at)) as u8 & 0x7f | if at < 9 { 0x80 } else { 0 }).collect(),
         };
         let kind = |number: u8| match codec {
@@ -119,7 +119,7 @@ fn lengths_are_not_believed(method: StartMethod) -> Result<(), Error> {
         let check = |name: &str, error: Option<TaskError>| {
             let error = error.unwrap_or_else(|| panic!("{codec:?}: {name}: it was believed"));
             assert!(matches!(error.kind(), TaskErrorKind::Decode(_)), "{codec:?}: {name}: {error}");
-            // The value is at fault, not the number of its variant.
+            // The error is about the value, not about the number of its variant.
             assert!(!error.to_string().contains("variant"), "{codec:?}: {name}: {error}");
         };
         for (number, name) in (0..).zip(LIES) {
@@ -128,7 +128,7 @@ fn lengths_are_not_believed(method: StartMethod) -> Result<(), Error> {
                 check(name, outcome.err());
             }
         }
-        // Where they are the whole answer.
+        // Now the bytes are the whole answer.
         for outcome in lie_of_text::par_map_outcomes(&pool, lies.clone())? {
             check("text alone", outcome.err());
         }
@@ -175,7 +175,7 @@ fn exit_values_are_not_believed(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// A chain, which takes stack for each link when it is encoded, decoded or shown.
+/// A chain that takes stack for each link when it is encoded, decoded or shown.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Chain {
     next: Option<Box<Chain>>,
@@ -204,7 +204,7 @@ impl Drop for Chain {
     }
 }
 
-/// Runs it on a thread with a stack of this size.
+/// Runs this on a thread with a stack of this size.
 pub(super) fn on_a_stack(size: usize, run: impl FnOnce() + Send) {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(size).spawn_scoped(scope, run);
@@ -265,7 +265,7 @@ fn arguments_are_as_deep_as_the_stack(method: StartMethod) -> Result<(), Error> 
     for codec in CODECS {
         let pool = builder(method).codec(codec).build()?;
         assert_eq!(count_links::apply(&pool, (Chain::new(50), false))?, 50);
-        // The worker may have a larger stack than the thread that is told of the failure, and shows the argument.
+        // The worker may have a larger stack than the thread that gets the error and shows the argument.
         for stack in [512 << 10, 64 << 20] {
             for links in [50, 1000, 20_000] {
                 on_a_stack(stack, || {
@@ -304,7 +304,7 @@ fn shared_values_are_as_deep_as_the_stack(method: StartMethod) -> Result<(), Err
         assert_eq!(shared_links::apply(&pool, ())?, 50);
     }
     if matches!(method, StartMethod::Spawn | StartMethod::ForkServer) {
-        // Other workers have the value itself.
+        // Under the other start methods, workers have the value itself.
         let pool = builder(method).shared(chain_of_bytes(10_000_000)).build()?;
         let error = shared_bytes::apply(&pool, ()).expect_err("no stack holds that");
         assert!(error.to_string().contains("nested too deeply"), "{error}");

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-// As if they were modules of this program, for its topics.
+// So that topics can use them like modules of this program.
 use pool_tests::{harness, support};
 
 // A fault, wherever the worker is.
