@@ -49,7 +49,7 @@ impl Arrivals {
             }
         };
         for arrival in arrivals {
-            decode::<T>(arrival, tape, codec, &mut values, |_, _, values| {
+            decode::<T>(arrival, 0..arrival.outcomes(), tape, codec, &mut values, |_, _, values| {
                 results.append(values?);
                 Ok(())
             })?;

@@ -4,6 +4,8 @@
 mod paced;
 mod together;
 
+use std::ops::Range;
+
 use super::PoolHandle;
 use crate::codec::Codec;
 use crate::error::{Error, TaskError, TaskErrorKind};
@@ -56,7 +58,7 @@ impl<'n, T: Task> News<'n, T> {
         match &inbox.arrivals[..] {
             // Nothing waits for the caller any more, and the clock would be a part of the time of a short call.
             [only] if inbox.end.is_some() => {
-                decode::<T>(only, &inbox.tape, pool.config().codec, values, on_outcome)
+                decode::<T>(only, 0..only.outcomes(), &inbox.tape, pool.config().codec, values, on_outcome)
             }
             _ => paced::decode::<T>(pool, inbox, values, pace, &mut on_outcome),
         }
@@ -72,7 +74,7 @@ impl<'n, T: Task> News<'n, T> {
         for arrival in &inbox.arrivals {
             let error = match &arrival.what {
                 Outcome::Values { start, len, stride, count } => {
-                    let encoded = encoded(&inbox.tape, *start, *len, *stride, *count);
+                    let encoded = encoded(&inbox.tape, (*start, *len, *stride), 0..*count);
                     let slots = &mut slots[arrival.index.as_usize()..][..*count];
                     let mut decoded = 0;
                     let why = decode_each_into(codec, encoded, slots, &mut decoded);
@@ -89,20 +91,21 @@ impl<'n, T: Task> News<'n, T> {
     }
 }
 
-/// Decodes what arrived and hands it to `on_outcome`: the index of a task, the bytes that each of its outcomes counts
-/// as, and either the results of this task and those that follow it, or its error. Results that `on_outcome` leaves in
-/// the vector are dropped.
+/// Decodes these outcomes of an arrival and hands them to `on_outcome`: the index of a task, the bytes that each of its
+/// outcomes counts as, and either the results of this task and those that follow it, or its error. Results that
+/// `on_outcome` leaves in the vector are dropped.
 pub(super) fn decode<T: Task>(
     arrival: &Arrival,
+    outcomes: Range<usize>,
     tape: &[u8],
     codec: Codec,
     values: &mut Vec<T::Output>,
     mut on_outcome: impl FnMut(TaskIndex, u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let mut index = arrival.index;
+    let mut index = arrival.index + outcomes.start as u64;
     match &arrival.what {
-        Outcome::Values { start, len, stride, count } => {
-            let mut encoded = encoded(tape, *start, *len, *stride, *count);
+        Outcome::Values { start, len, stride, .. } => {
+            let mut encoded = encoded(tape, (*start, *len, *stride), outcomes);
             loop {
                 values.clear();
                 let failed = decode_each(codec, &mut encoded, values);
@@ -120,15 +123,14 @@ pub(super) fn decode<T: Task>(
     }
 }
 
-/// The encoded values of an arrival.
+/// These encoded values of an arrival, of which the first one begins at `start`.
 fn encoded(
     tape: &[u8],
-    start: usize,
-    len: usize,
-    stride: usize,
-    count: usize,
+    (start, len, stride): (usize, usize, usize),
+    outcomes: Range<usize>,
 ) -> impl ExactSizeIterator<Item = &[u8]> {
-    tape[start..][..count * stride].chunks_exact(stride).map(move |value| &value[..len])
+    let values = &tape[start + outcomes.start * stride..][..outcomes.len() * stride];
+    values.chunks_exact(stride).map(move |value| &value[..len])
 }
 
 /// Decodes values up to the first that cannot be decoded, and returns why not. A worker may have written anything:

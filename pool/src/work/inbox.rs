@@ -180,17 +180,6 @@ pub(crate) fn no_memory(bytes: usize) -> String {
 }
 
 impl Arrival {
-    /// So many of its outcomes, from this one on.
-    pub(crate) fn part(&self, from: usize, count: usize) -> Self {
-        let mut part = self.clone();
-        if let Outcome::Values { start, stride, count: all, .. } = &mut part.what {
-            part.index += from as u64;
-            *start += from * *stride;
-            *all = count;
-        }
-        part
-    }
-
     /// How many outcomes it has.
     pub(crate) fn outcomes(&self) -> usize {
         match self.what {

@@ -1,5 +1,6 @@
 //! Decoding in pieces, with a look at the clock after each: what takes long must not keep anybody waiting.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::together;
@@ -104,9 +105,10 @@ pub(super) fn decode_piece<T: Task>(
     values: &mut Vec<T::Output>,
     on_outcome: &mut impl FnMut(TaskIndex, u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    piece
-        .parts(&inbox.arrivals)
-        .try_for_each(|part| super::decode::<T>(&part, &inbox.tape, codec, values, &mut *on_outcome))
+    piece.parts(&inbox.arrivals).try_for_each(|(arrival, outcomes)| {
+        let arrival = &inbox.arrivals[arrival];
+        super::decode::<T>(arrival, outcomes, &inbox.tape, codec, values, &mut *on_outcome)
+    })
 }
 
 /// Cuts arrivals into pieces.
@@ -148,14 +150,14 @@ impl Pieces {
 }
 
 impl Piece {
-    /// The arrivals that it is made of, or what is in it of them.
-    pub(super) fn parts(self, arrivals: &[Arrival]) -> impl Iterator<Item = Arrival> {
+    /// The numbers of the arrivals that it is made of, and what is in it of them.
+    pub(super) fn parts(self, arrivals: &[Arrival]) -> impl Iterator<Item = (usize, Range<usize>)> {
         let Self { arrival, mut from, mut count } = self;
-        arrivals[arrival..].iter().map_while(move |of| {
-            let taken = (of.outcomes() - from).min(count);
-            count -= taken;
-            let from = std::mem::take(&mut from);
-            (taken > 0).then(|| of.part(from, taken))
+        (arrival..).zip(&arrivals[arrival..]).map_while(move |(number, of)| {
+            let outcomes = from..of.outcomes().min(from.saturating_add(count));
+            count -= outcomes.len();
+            from = 0;
+            (!outcomes.is_empty()).then_some((number, outcomes))
         })
     }
 }
@@ -186,15 +188,14 @@ mod tests {
             let mut seen = Vec::new();
             while let Some(next) = pieces.next(&inbox.arrivals, piece) {
                 let before = seen.len();
-                for part in next.parts(&inbox.arrivals) {
-                    let len = match part.what {
-                        Outcome::Values { start, len, stride, count } => {
-                            assert!(start + count * stride <= inbox.tape.len());
-                            len
-                        }
+                for (arrival, outcomes) in next.parts(&inbox.arrivals) {
+                    let arrival = &inbox.arrivals[arrival];
+                    assert!(outcomes.end <= arrival.outcomes());
+                    let len = match arrival.what {
+                        Outcome::Values { len, .. } => len,
                         Outcome::Failed(_) => 0,
                     };
-                    seen.extend((0..part.outcomes() as u64).map(|place| (part.index + place, len)));
+                    seen.extend(outcomes.map(|place| (arrival.index + place as u64, len)));
                 }
                 assert_eq!(seen.len() - before, next.count);
                 assert!(next.count == piece || pieces.left(&inbox) == 0);

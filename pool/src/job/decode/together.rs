@@ -7,6 +7,7 @@
 //! Each value is decoded once. If a helper has left a piece undecoded, the caller does that in the end.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,7 +19,7 @@ use crate::ids::TaskIndex;
 use crate::job::PoolHandle;
 use crate::job::helpers::Work;
 use crate::task::{Output, Task};
-use crate::work::{Arrival, Inbox, Outcome};
+use crate::work::{Inbox, Outcome};
 
 /// The values of a piece, and where they belong.
 struct Decoded<R> {
@@ -28,9 +29,8 @@ struct Decoded<R> {
 
 /// Values of an arrival that follow each other.
 struct Run {
-    part: Arrival,
-    index: TaskIndex,
-    count: usize,
+    arrival: usize,
+    outcomes: Range<usize>,
     /// Why the value after them cannot be decoded.
     failed: Option<String>,
 }
@@ -91,21 +91,21 @@ impl<T: Task> Work for Shared<T> {
 impl<R: Output> Decoded<R> {
     fn of(piece: Piece, inbox: &Inbox, codec: Codec) -> Self {
         let mut decoded = Self { values: Vec::with_capacity(piece.count), runs: Vec::new() };
-        for part in piece.parts(&inbox.arrivals) {
-            let Outcome::Values { start, len, stride, count } = part.what else {
+        for (number, outcomes) in piece.parts(&inbox.arrivals) {
+            let Outcome::Values { start, len, stride, .. } = inbox.arrivals[number].what else {
                 // The caller makes its error.
-                decoded.runs.push(Run { index: part.index, part, count: 0, failed: None });
+                decoded.runs.push(Run { arrival: number, outcomes, failed: None });
                 continue;
             };
-            let mut encoded = encoded(&inbox.tape, start, len, stride, count);
-            let mut index = part.index;
+            let mut from = outcomes.start;
+            let mut encoded = encoded(&inbox.tape, (start, len, stride), outcomes);
             loop {
                 let before = decoded.values.len();
                 let failed = decode_each(codec, &mut encoded, &mut decoded.values);
-                let count = decoded.values.len() - before;
+                let to = from + decoded.values.len() - before;
                 let is_over = failed.is_none();
-                decoded.runs.push(Run { part: part.clone(), index, count, failed });
-                index += count as u64 + 1;
+                decoded.runs.push(Run { arrival: number, outcomes: from..to, failed });
+                from = to + 1;
                 if is_over {
                     break;
                 }
@@ -123,17 +123,18 @@ impl<R: Output> Decoded<R> {
         on_outcome: &mut impl FnMut(TaskIndex, u64, Result<&mut Vec<R>, TaskError>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut all = self.values.into_iter();
-        for Run { part, index, count, failed } in self.runs {
-            let Outcome::Values { len, .. } = part.what else {
-                super::decode::<T>(&part, &inbox.tape, codec, values, &mut *on_outcome)?;
+        for Run { arrival, outcomes, failed } in self.runs {
+            let arrival = &inbox.arrivals[arrival];
+            let Outcome::Values { len, .. } = arrival.what else {
+                super::decode::<T>(arrival, outcomes, &inbox.tape, codec, values, &mut *on_outcome)?;
                 continue;
             };
             values.clear();
-            values.extend(all.by_ref().take(count));
-            on_outcome(index, len as u64, Ok(values))?;
+            values.extend(all.by_ref().take(outcomes.len()));
+            on_outcome(arrival.index + outcomes.start as u64, len as u64, Ok(values))?;
             if let Some(why) = failed {
-                let index = index + count as u64;
-                on_outcome(index, len as u64, Err(undecodable::<T>(&part, index, why)))?;
+                let index = arrival.index + outcomes.end as u64;
+                on_outcome(index, len as u64, Err(undecodable::<T>(arrival, index, why)))?;
             }
         }
         Ok(())
