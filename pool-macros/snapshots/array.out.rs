@@ -30,6 +30,14 @@ const _: () = {
             ::pool::__private::PairProbe::<Self::Item<'static>, Self::Output>::PAIR
         };
         #[inline]
+        fn plain_len<'item>(
+            codec: ::pool::__private::Codec,
+            item: &Self::Item<'item>,
+        ) -> ::core::option::Option<::core::primitive::usize> {
+            let _ = codec;
+            ::pool::__private::ChunkItem::plain_len(item)
+        }
+        #[inline]
         fn encode<'item>(
             codec: ::pool::__private::Codec,
             item: &Self::Item<'item>,

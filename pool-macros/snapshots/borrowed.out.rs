@@ -41,6 +41,21 @@ const _: () = {
             parallel::__private::PairProbe::<Self::Item<'static>, Self::Output>::PAIR
         };
         #[inline]
+        fn plain_len<'item>(
+            codec: parallel::__private::Codec,
+            item: &Self::Item<'item>,
+        ) -> ::core::option::Option<::core::primitive::usize> {
+            ::core::option::Option::Some(
+                0 + parallel::__private::Probe::<&'item str>::plain_len(codec, &item.0)?
+                    + parallel::__private::Probe::<
+                        (usize, usize),
+                    >::plain_len(codec, &item.1)?
+                    + parallel::__private::Probe::<
+                        Cow<'item, [&'item str]>,
+                    >::plain_len(codec, &item.2)?,
+            )
+        }
+        #[inline]
         fn encode<'item>(
             codec: parallel::__private::Codec,
             item: &Self::Item<'item>,

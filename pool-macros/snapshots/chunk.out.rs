@@ -28,6 +28,15 @@ const _: () = {
             ::pool::__private::PairProbe::<Self::Item<'static>, Self::Output>::PAIR
         };
         #[inline]
+        fn plain_len<'item>(
+            codec: ::pool::__private::Codec,
+            item: &Self::Item<'item>,
+        ) -> ::core::option::Option<::core::primitive::usize> {
+            use ::pool::__private::ElementsFallback as _;
+            let _ = codec;
+            ::pool::__private::Elements::<f32>::plain_len(item)
+        }
+        #[inline]
         fn encode<'item>(
             codec: ::pool::__private::Codec,
             item: &Self::Item<'item>,

@@ -33,6 +33,12 @@ const _: () = {
             fn(&Self::Item<'_>) -> ::std::string::String,
         > = ::core::option::Option::None;
         const PAIR: ::core::option::Option<::pool::__private::Pair<Self>> = ::core::option::Option::None;
+        fn plain_len(
+            _: ::pool::__private::Codec,
+            _: &Self::Item<'_>,
+        ) -> ::core::option::Option<::core::primitive::usize> {
+            loop {}
+        }
         fn encode(
             _: ::pool::__private::Codec,
             _: &Self::Item<'_>,

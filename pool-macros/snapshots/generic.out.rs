@@ -48,6 +48,21 @@ const _: () = {
             ::pool::__private::PairProbe::<Self::Item<'static>, Self::Output>::PAIR
         };
         #[inline]
+        fn plain_len<'item>(
+            codec: ::pool::__private::Codec,
+            item: &Self::Item<'item>,
+        ) -> ::core::option::Option<::core::primitive::usize> {
+            ::core::option::Option::Some(
+                0
+                    + ::pool::__private::Probe::<
+                        &'item [[f32; 2]],
+                    >::plain_len(codec, &item.0)?
+                    + ::pool::__private::Probe::<
+                        Grid<f32, 2>,
+                    >::plain_len(codec, &item.1)?,
+            )
+        }
+        #[inline]
         fn encode<'item>(
             codec: ::pool::__private::Codec,
             item: &Self::Item<'item>,
@@ -161,6 +176,21 @@ const _: () = {
             use ::pool::__private::PairFallback as _;
             ::pool::__private::PairProbe::<Self::Item<'static>, Self::Output>::PAIR
         };
+        #[inline]
+        fn plain_len<'item>(
+            codec: ::pool::__private::Codec,
+            item: &Self::Item<'item>,
+        ) -> ::core::option::Option<::core::primitive::usize> {
+            ::core::option::Option::Some(
+                0
+                    + ::pool::__private::Probe::<
+                        &'item [[Vec<u8>; 3]],
+                    >::plain_len(codec, &item.0)?
+                    + ::pool::__private::Probe::<
+                        Grid<Vec<u8>, 3>,
+                    >::plain_len(codec, &item.1)?,
+            )
+        }
         #[inline]
         fn encode<'item>(
             codec: ::pool::__private::Codec,

@@ -40,6 +40,15 @@ const _: () = {
             ::pool::__private::PairProbe::<Self::Item<'static>, Self::Output>::PAIR
         };
         #[inline]
+        fn plain_len<'item>(
+            codec: ::pool::__private::Codec,
+            item: &Self::Item<'item>,
+        ) -> ::core::option::Option<::core::primitive::usize> {
+            ::core::option::Option::Some(
+                0 + ::pool::__private::Probe::<&'item str>::plain_len(codec, item)?,
+            )
+        }
+        #[inline]
         fn encode<'item>(
             codec: ::pool::__private::Codec,
             item: &Self::Item<'item>,

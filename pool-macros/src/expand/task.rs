@@ -336,6 +336,12 @@ pub(crate) fn stub(
             const DEBUG_ITEM: ::core::option::Option<fn(&Self::Item<'_>) -> ::std::string::String> =
                 ::core::option::Option::None;
             const PAIR: ::core::option::Option<#private::Pair<Self>> = ::core::option::Option::None;
+            fn plain_len(
+                _: #private::Codec,
+                _: &Self::Item<'_>,
+            ) -> ::core::option::Option<::core::primitive::usize> {
+                loop {}
+            }
             fn encode(
                 _: #private::Codec,
                 _: &Self::Item<'_>,
