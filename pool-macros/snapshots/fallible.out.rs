@@ -85,7 +85,7 @@ const _: () = {
             ::pool::__private::Fallible::or_failed(
                 load(item),
                 |error| ::pool::__private::ReturnedError::new(
-                    ::pool::__private::told(::core::format_args!("{}", error)),
+                    ::pool::__private::displayed(::core::format_args!("{}", error)),
                     ::pool::__private::sources!(& error),
                 ),
             )

@@ -16,7 +16,7 @@ const _: () = {
             ::pool::__private::Fallible::or_failed(
                 load_model(cx.shared),
                 |error| ::pool::__private::ReturnedError::new(
-                    ::pool::__private::told(::core::format_args!("{}", error)),
+                    ::pool::__private::displayed(::core::format_args!("{}", error)),
                     ::pool::__private::sources!(& error),
                 ),
             )

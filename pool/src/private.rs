@@ -16,7 +16,7 @@ pub use crate::task::{
     Reference, Registered, RunsOn, SharedAny, Task, TaskContext, ViewArgument, WorkerExit, WorkerId,
     WorkerInit, argument, borrowed_argument, exit_of, init_of, public, view_argument,
 };
-pub use crate::text::told;
+pub use crate::text::displayed;
 #[cfg(feature = "ndarray")]
 pub use ndarray;
 

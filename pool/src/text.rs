@@ -36,7 +36,7 @@ pub(crate) fn cut_to(text: String, most: usize) -> String {
 
 /// A value's `Display`, cut in the middle if it is too long.
 #[must_use]
-pub fn told(value: impl fmt::Display) -> String {
+pub fn displayed(value: impl fmt::Display) -> String {
     let mut message = Message::new(LONGEST_MESSAGE);
     // An error comes from the value, or means that enough was left out. The text before it counts.
     let _ = write!(message, "{value}");
@@ -200,9 +200,9 @@ mod tests {
     #[test]
     fn a_message_without_end_is_cut() {
         let endless = Repeats("what an error says ", usize::MAX, Cell::default());
-        let told = told(&endless);
-        assert!(told.len() <= LONGEST_MESSAGE && told.contains("at least"), "{} bytes", told.len());
-        assert!(told.starts_with("what an") && told.ends_with("says "));
+        let text = displayed(&endless);
+        assert!(text.len() <= LONGEST_MESSAGE && text.contains("at least"), "{} bytes", text.len());
+        assert!(text.starts_with("what an") && text.ends_with("says "));
     }
 
     #[test]

@@ -130,7 +130,7 @@ impl Annotated {
         let error = Ident::new("error", Span::mixed_site());
         let told = quote_spanned!(result.span()=> ::core::format_args!("{}", #error));
         let returned =
-            quote!(#private::ReturnedError::new(#private::told(#told), #private::sources!(&#error)));
+            quote!(#private::ReturnedError::new(#private::displayed(#told), #private::sources!(&#error)));
         quote!(#private::Fallible::or_failed(#call, |#error| #returned))
     }
 

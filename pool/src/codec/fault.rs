@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 
 use super::{MESSAGEPACK, MOST_EMPTY};
-use crate::text::told;
+use crate::text::displayed;
 
 /// The error of the codecs. It is created where something is wrong, and becomes a message where the type is known.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl From<std::io::Error> for Fault {
 impl Fault {
     /// The message for the user, with the names of the type and the codec.
     #[cold]
-    pub(super) fn told(self, codec: &str, of: &str) -> String {
+    pub(super) fn message(self, codec: &str, of: &str) -> String {
         let only = format!(
             "`{of}` needs `Codec::MessagePack`, which does: `WorkerPool::builder().codec(..)`{}",
             if cfg!(feature = "messagepack") { "" } else { ", and the feature `messagepack` of pool" }
@@ -149,7 +149,7 @@ impl serde::ser::Error for Fault {
     #[cold]
     fn custom<T: Display>(why: T) -> Self {
         // The message may quote text from a worker, so it is cut.
-        Kind::Said(told(why)).into()
+        Kind::Said(displayed(why)).into()
     }
 }
 
@@ -157,6 +157,6 @@ impl serde::de::Error for Fault {
     #[cold]
     fn custom<T: Display>(why: T) -> Self {
         // The message may quote text from a worker, so it is cut.
-        Kind::Said(told(why)).into()
+        Kind::Said(displayed(why)).into()
     }
 }

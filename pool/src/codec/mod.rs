@@ -171,7 +171,7 @@ impl Codec {
             #[cfg(feature = "messagepack")]
             Self::MessagePack => messagepack::encode(value, out),
         };
-        encoded.map_err(|fault| fault.told(self.name(), type_name::<T>()))
+        encoded.map_err(|fault| fault.message(self.name(), type_name::<T>()))
     }
 
     /// Decodes a value from exactly these bytes. It may borrow from them.
@@ -189,7 +189,7 @@ impl Codec {
         if rest.is_empty() {
             return Ok(());
         }
-        Err(Fault::from(Kind::LeftOver(rest.len())).told(self.name(), type_name::<T>()))
+        Err(Fault::from(Kind::LeftOver(rest.len())).message(self.name(), type_name::<T>()))
     }
 
     /// Decodes a value from the front of these bytes, and moves past it.
@@ -221,7 +221,7 @@ impl Codec {
             #[cfg(feature = "messagepack")]
             Self::MessagePack => messagepack::decode(bytes),
         };
-        let (value, rest) = decoded.map_err(|fault| fault.told(self.name(), type_name::<T>()))?;
+        let (value, rest) = decoded.map_err(|fault| fault.message(self.name(), type_name::<T>()))?;
         *bytes = rest;
         Ok(value)
     }
@@ -254,14 +254,14 @@ impl Codec {
             #[cfg(feature = "messagepack")]
             Self::MessagePack => messagepack::decode_into(bytes, place),
         };
-        self.expect_end::<T>(decoded.map_err(|fault| fault.told(self.name(), type_name::<T>()))?)
+        self.expect_end::<T>(decoded.map_err(|fault| fault.message(self.name(), type_name::<T>()))?)
     }
 }
 
 /// Appends the bytes of a record: a report between parent and worker, encoded the same way whatever the codec.
 pub(crate) fn encode_record<T: Serialize + ?Sized>(record: &T, out: &mut impl Write) -> Result<(), String> {
     let encoded = positional::encode::<positional::Records, T>(record, out);
-    encoded.map_err(|fault| fault.told(RECORD, type_name::<T>()))
+    encoded.map_err(|fault| fault.message(RECORD, type_name::<T>()))
 }
 
 /// Decodes a record from exactly these bytes.
@@ -271,7 +271,7 @@ pub(crate) fn decode_record<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T
         Ok((_, rest)) => Err(Kind::LeftOver(rest.len()).into()),
         Err(fault) => Err(fault),
     };
-    decoded.map_err(|fault: Fault| fault.told(RECORD, type_name::<T>()))
+    decoded.map_err(|fault: Fault| fault.message(RECORD, type_name::<T>()))
 }
 
 /// The destination of an item's bytes.

@@ -182,7 +182,7 @@ impl<E> NoSources for Asked<'_, E> {
 }
 
 fn sources_of(first: Option<&(dyn StdError + 'static)>) -> Vec<String> {
-    std::iter::successors(first, |&error| error.source()).take(MOST_SOURCES).map(text::told).collect()
+    std::iter::successors(first, |&error| error.source()).take(MOST_SOURCES).map(text::displayed).collect()
 }
 
 /// The messages of the sources of an error of any type.

@@ -325,10 +325,10 @@ impl Started {
 
     /// Its output, as it follows the reason for its end; empty if it has printed nothing.
     fn what_it_printed(&self) -> String {
-        let told = self.printed.told();
-        let gap = if told.contains('\n') { "\n    " } else { " " };
-        let lines = told.lines().map(|line| format!("{gap}{line}"));
-        if told.is_empty() { told } else { format!(". It printed:{}", lines.collect::<String>()) }
+        let output = self.printed.output();
+        let gap = if output.contains('\n') { "\n    " } else { " " };
+        let lines = output.lines().map(|line| format!("{gap}{line}"));
+        if output.is_empty() { output } else { format!(". It printed:{}", lines.collect::<String>()) }
     }
 }
 

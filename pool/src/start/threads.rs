@@ -56,13 +56,13 @@ impl Starter for Threads {
 type Opened = Result<(), String>;
 
 fn start(kit: WorkerKit, context: PoolContext) -> io::Result<(Thread, Receiver<Opened>)> {
-    let last = LastWords { waker: Guarded::new(kit.lane.waker()?)?, ended: Arc::default() };
-    let ended = last.ended.clone();
+    let notice = EndNotice { waker: Guarded::new(kit.lane.waker()?)?, ended: Arc::default() };
+    let ended = notice.ended.clone();
     let (tell, opened) = mpsc::channel();
     crate::sys::threads::expect_own();
     let handle = Builder::new().name(format!("pool worker {}", kit.id)).spawn(move || {
         // The first of these is dropped last.
-        let (_last, context) = (last, context);
+        let (_notice, context) = (notice, context);
         let (id, worker) = (kit.id, open(kit, &context));
         let _ = tell.send(worker.as_ref().map(|_| ()).map_err(String::clone));
         if let Ok(Err(why)) = worker.map(Worker::run) {
@@ -125,12 +125,12 @@ impl Drop for Thread {
 }
 
 /// Tells the parent that a thread has ended, even by a panic. A thread has no descriptor that would tell.
-struct LastWords {
+struct EndNotice {
     waker: Guarded,
     ended: Arc<AtomicBool>,
 }
 
-impl Drop for LastWords {
+impl Drop for EndNotice {
     fn drop(&mut self) {
         // SYNC: thread ended
         self.ended.store(true, Ordering::Release);

@@ -139,8 +139,8 @@ impl Tie {
 
     /// Calls `otherwise` if the kernel can send no signal.
     fn hold_or(self, otherwise: impl FnOnce(&Self) -> io::Result<()>) -> io::Result<Tied> {
-        let mut told = [0; size_of::<libc::pid_t>()];
-        if retry(|| read(&self.0, &mut told))? < told.len() {
+        let mut message = [0; size_of::<libc::pid_t>()];
+        if retry(|| read(&self.0, &mut message))? < message.len() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let (own, group) = (getpid().as_raw(), -getpid().as_raw());
@@ -151,7 +151,7 @@ impl Tie {
             otherwise(&self)?;
         }
         // A parent outside this process's PID namespace has the number 0 here.
-        let told = libc::pid_t::from_ne_bytes(told);
+        let told = libc::pid_t::from_ne_bytes(message);
         let parent = if getppid().as_raw() == 0 { 0 } else { told };
         let mut pipe = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
         match retry(|| poll(&mut pipe, PollTimeout::ZERO))? {

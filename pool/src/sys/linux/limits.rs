@@ -108,7 +108,7 @@ fn soft(resource: Resource) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn told(files: &[(&str, &str)], of_user: Option<u64>) -> String {
+    fn named_limit(files: &[(&str, &str)], of_user: Option<u64>) -> String {
         let find = |path: &Path| files.iter().find(|(name, _)| Path::new(name) == path);
         reached(|path| Some(find(path)?.1.to_owned()), of_user)
     }
@@ -122,21 +122,21 @@ mod tests {
             ("/sys/fs/cgroup/jobs/pids.max", "20\n"),
             ("/sys/fs/cgroup/jobs/pids.current", "20\n"),
         ];
-        let text = told(&second, Some(70));
+        let text = named_limit(&second, Some(70));
         assert!(text.contains("`pids.max`") && text.contains("group /jobs may have, is 20:"), "{text}");
         let first = [
             ("/proc/self/cgroup", "8:pids:/job\n4:memory:/other\n0::/\n"),
             ("/sys/fs/cgroup/pids/job/pids.max", "7\n"),
             ("/sys/fs/cgroup/pids/job/pids.current", "7\n"),
         ];
-        let text = told(&first, None);
+        let text = named_limit(&first, None);
         assert!(text.contains("group /job may have, is 7:"), "{text}");
-        let text = told(&second[..3], Some(70));
+        let text = named_limit(&second[..3], Some(70));
         assert!(
             text.contains("RLIMIT_NPROC") && text.contains("is 70:") && text.contains("ulimit -u"),
             "{text}"
         );
-        assert!(told(&[], None).contains("kernel.threads-max"));
+        assert!(named_limit(&[], None).contains("kernel.threads-max"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::fork::flush;
 use super::{memfile, named};
 
 /// How many bytes of the output go into an error message: about a screenful.
-const TOLD_BYTES: u64 = 2 << 10;
+const TAIL_BYTES: u64 = 2 << 10;
 
 /// The memory files, on the side of the process that starts the other.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Printed {
     }
 
     /// The output that says most about its end: stderr, or stdout if that is empty.
-    pub(crate) fn told(&self) -> String {
+    pub(crate) fn output(&self) -> String {
         let text = |file| String::from_utf8_lossy(&tail(file)).trim().to_owned();
         Some(text(&self.err)).filter(|text| !text.is_empty()).unwrap_or_else(|| text(&self.out))
     }
@@ -55,9 +55,9 @@ fn tail(file: &Fd) -> Vec<u8> {
     let read = || -> io::Result<Vec<u8>> {
         let file = File::from(file.as_fd().try_clone_to_owned()?);
         let len = file.metadata()?.len();
-        let told = len.min(TOLD_BYTES);
-        let mut bytes = vec![0; told as usize];
-        file.read_exact_at(&mut bytes, len - told)?;
+        let tail = len.min(TAIL_BYTES);
+        let mut bytes = vec![0; tail as usize];
+        file.read_exact_at(&mut bytes, len - tail)?;
         Ok(bytes)
     };
     // The other process may still run, and make the file shorter.

@@ -183,8 +183,8 @@ fn fail_fold(tasks: u32, failure: Failure, lane: &mut Responder<'_>) {
         failure = failure.cut_short();
     }
     let report = FoldFailure { tasks, failure };
-    let told = lane.reply(reply::FOLD_FAILED, reply::FOLD_FAILED, |out| encode_record(&report, out));
-    debug_assert!(told.is_ok());
+    let sent = lane.reply(reply::FOLD_FAILED, reply::FOLD_FAILED, |out| encode_record(&report, out));
+    debug_assert!(sent.is_ok());
     lane.notify();
 }
 

@@ -150,8 +150,8 @@ fn run_task<T: Task>(
 #[cold]
 fn tell_slow<T: Task>(codec: Codec, item: &[u8], took_ns: u64, place: u32, lane: &mut Responder<'_>) {
     let slow = Slow { took_ns, place, argument: show::<T>(codec, item) };
-    let told = lane.reply(reply::SLOW, reply::SLOW, |out| encode_record(&slow, out));
-    debug_assert!(told.is_ok());
+    let sent = lane.reply(reply::SLOW, reply::SLOW, |out| encode_record(&slow, out));
+    debug_assert!(sent.is_ok());
 }
 
 /// Answers every task of a chunk that cannot run.
@@ -172,8 +172,8 @@ pub(crate) fn reply_failed(failure: Failure, tag: u8, lane: &mut Responder<'_>) 
     if !lane.takes(failure.longest()) {
         failure = failure.cut_short();
     }
-    let told = lane.reply(tag, tag, |out| encode_record(&failure, out));
-    debug_assert!(told.is_ok());
+    let sent = lane.reply(tag, tag, |out| encode_record(&failure, out));
+    debug_assert!(sent.is_ok());
 }
 
 /// Describes a panic. Looking up its backtrace is not user code and does not count against the task's time limit.
