@@ -31,7 +31,7 @@ const RING: u64 = 4096;
 const RING_BYTES: u64 = 3 << 20;
 
 /// Writes records into the lane of the process that it is in, from the first that the worker has not written.
-struct Forger {
+pub(super) struct Forger {
     memory: File,
     replies: u64,
     orders: u64,
@@ -48,7 +48,7 @@ fn start_of(mapping: &str) -> u64 {
 
 impl Forger {
     /// For a worker that has written this many records, none of which was long.
-    fn after(records: u32) -> Self {
+    pub(super) fn after(records: u32) -> Self {
         let memory = OpenOptions::new().read(true).write(true).open("/proc/self/mem").unwrap();
         let (replies, orders) = (start_of("pool replies"), start_of("pool orders"));
         let mut forger = Self { memory, replies, orders, lap: 0, at: 0, number: 0 };
@@ -77,8 +77,17 @@ impl Forger {
         self.number += 1;
     }
 
+    /// Claims to have sent a record of this length, and waits for what comes of it.
+    pub(super) fn claim(&mut self, tag: u8, len: u32) -> ! {
+        self.publish(len as usize, tag, 0);
+        wake_the_parent();
+        loop {
+            std::thread::park();
+        }
+    }
+
     /// Sends a record, and waits until the parent has taken it.
-    fn send(&mut self, tag: u8, payload: &[u8]) {
+    pub(super) fn send(&mut self, tag: u8, payload: &[u8]) {
         let total = 8 + payload.len().next_multiple_of(8) as u64;
         if self.at + total + 8 > RING_BYTES {
             self.write(0, &[0; 8]);

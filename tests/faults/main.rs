@@ -18,6 +18,7 @@ mod victim;
 mod held;
 // Attacks of a worker on its parent.
 mod forged;
+mod forged_folds;
 mod scribble;
 // The environment of a program: its streams, its file, its terminal, its kernel.
 mod builds;
@@ -45,6 +46,7 @@ const TOPICS: &[&[harness::Case]] = &[
     orphans::CASES,
     signals::CASES,
     forged::CASES,
+    forged_folds::CASES,
     scribble::CASES,
     builds::CASES,
     entry::CASES,
