@@ -140,7 +140,6 @@ impl<'c> Caller<'c> {
             (results..results + count).for_each(&mut on_result);
             results += count;
             if is_over {
-                engine.close(job);
                 return results;
             }
             if count == 0 {

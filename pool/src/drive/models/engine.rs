@@ -122,12 +122,16 @@ impl Engine {
         self.change(|state| state.deadline = Some((at, job)));
     }
 
+    /// Takes results, and closes the call if it is over.
     pub(super) fn turn(&self, job: JobId) -> Turn {
         let mut successor = None;
         let turn = self.change(|state| {
             state.note_caller();
             state.drive();
             let turn = state.take_inbox(job);
+            if turn.1 {
+                state.calls.remove(&job);
+            }
             if turn != (0, false) {
                 successor = state.take_successor(self.flaw);
             }
