@@ -24,6 +24,7 @@ pub(in crate::codec) fn decode<'de, F: Format, T: serde::Deserialize<'de>>(
 }
 
 /// Decodes the value at the front of these bytes into `place`, whose memory it may reuse. Returns the bytes after it.
+#[cfg(any(feature = "bincode", feature = "postcard"))]
 pub(in crate::codec) fn decode_into<'de, F: Format, T: serde::Deserialize<'de>>(
     bytes: &'de [u8],
     place: &mut T,

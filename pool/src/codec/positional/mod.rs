@@ -22,7 +22,9 @@ mod ser;
 #[cfg(feature = "bincode")]
 pub(super) use bincode::Bincode;
 
-pub(super) use de::{decode, decode_into};
+pub(super) use de::decode;
+#[cfg(any(feature = "bincode", feature = "postcard"))]
+pub(super) use de::decode_into;
 #[cfg(feature = "postcard")]
 pub(super) use postcard::Postcard;
 pub(super) use records::Records;
