@@ -15,7 +15,8 @@ use crate::victim::{Scene, Victim};
 
 cases! {
     Processes: idle, busy, in_init, in_exit, nested, starting, from_a_thread, ended_by_sigterm, server_killed,
-               server_killed_under_tasks, grandchildren, beside_children_of_the_program, released_too_late, detached, in_namespaces;
+               server_killed_under_tasks, grandchildren, beside_children_of_the_program, released_too_late, detached,
+               in_namespaces;
 }
 
 fn killed(scene: Scene, times: usize, method: StartMethod) {

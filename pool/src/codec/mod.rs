@@ -133,8 +133,8 @@ impl Codec {
         if self.is_plain() { bulk::all_numbers(values) } else { None }
     }
 
-    /// How many bytes the value's encoding has, if it is a number, a text, or a `Vec` or slice of numbers, and copied as
-    /// it is: then no code of the user's runs to encode it.
+    /// How many bytes the value's encoding has, if it is a number, a text, or a `Vec` or slice of numbers, and copied
+    /// as it is: then no code of the user's runs to encode it.
     #[inline]
     pub(crate) fn plain_len<T: ?Sized>(self, value: &T) -> Option<usize> {
         if !self.is_plain() {

@@ -1,10 +1,10 @@
 //! The driver: it carries out the supervisor's decisions and reports events to it. The data plane (lanes, bytes of
 //! items and results) and the control plane (starts, deaths, deadlines) meet here.
 //!
-//! **Whoever waits, drives.** All state is behind one mutex. A caller takes the lock, moves items, replies and events as
-//! far as they go (a *turn*), and releases the lock before it runs user code or sleeps. So a call that waits needs no
-//! other thread. A caller that is away, in code of the user's, is not waited for: the *background driver*, a thread of
-//! the pool, stands by and drives then. It also carries out the calls that have no caller, and open streams.
+//! **Whoever waits, drives.** All state is behind one mutex. A caller takes the lock, moves items, replies and events
+//! as far as they go (a *turn*), and releases the lock before it runs user code or sleeps. So a call that waits needs
+//! no other thread. A caller that is away, in code of the user's, is not waited for: the *background driver*, a thread
+//! of the pool, stands by and drives then. It also carries out the calls that have no caller, and open streams.
 //!
 //! # States of a caller
 //!
@@ -22,9 +22,9 @@
 //!
 //! The first call that runs code of the user's while tasks of it may be under way starts the background driver; it ends
 //! when no call is open. Decoding does so only once it has taken long (`job/decode/paced.rs`). The driver looks whether
-//! any caller has taken a turn within the last millisecond, and then sleeps for a while as a follower that nobody wakes.
-//! If none has, it leads. A caller that goes away wakes a follower to lead in its place, and so does the background
-//! driver once callers are back.
+//! any caller has taken a turn within the last millisecond, and then sleeps for a while as a follower that nobody
+//! wakes. If none has, it leads. A caller that goes away wakes a follower to lead in its place, and so does the
+//! background driver once callers are back.
 //!
 //! While it waits it *rests* ([`threads`]), so the program can be forked. It does not fork the
 //! program itself while a caller is away, since that caller's thread may hold anything: the start waits for a turn of
@@ -225,8 +225,8 @@ impl LocalEngine {
     }
 
     /// One turn: takes in replies, handles deaths and deadlines, takes over new items and sends what workers can take.
-    /// Closes the call if `inbox` gets its end. `taken` is the count and the bytes of the results that the caller has taken
-    /// since its last turn. `watched` is the end of that turn, if the caller has run no code of the user's since.
+    /// Closes the call if `inbox` gets its end. `taken` is the count and the bytes of the results that the caller has
+    /// taken since its last turn. `watched` is the end of that turn, if the caller has run no code of the user's since.
     pub(crate) fn turn(
         &self,
         job: JobId,

@@ -25,8 +25,8 @@ impl Spin {
         self.allowed_ns
     }
 
-    /// Lets the workers spin if fewer than all CPUs are busy. Tells only those that have something to do, and the others
-    /// with their next order.
+    /// Lets the workers spin if fewer than all CPUs are busy. Tells only those that have something to do, and the
+    /// others with their next order.
     pub(super) fn allow(&mut self, busy: usize, workers: &mut Workers, active: &[WorkerId]) {
         let spin_ns = if busy < self.cpus { SPIN_NS } else { 0 };
         if spin_ns != self.allowed_ns {

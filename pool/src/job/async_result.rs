@@ -176,10 +176,10 @@ impl<R: Send + 'static> AsyncResult<R> {
     /// Calls `then` with the result once it is there; never if the call fails.
     ///
     /// `then` runs in a thread of the pool that is there for callbacks, or at once in this one if the result is there
-    /// and earlier callbacks of it have run. It may take its time, and it may call the pool and wait for that: the pool goes on meanwhile. Callbacks
-    /// run one after another, in the order in which the results came. The next one waits for a tenth of a second at
-    /// most, and then runs beside those that still run; so a callback may wait for another one, but not for more than
-    /// 60 of them at a time. A panic of `then` is caught and ignored.
+    /// and earlier callbacks of it have run. It may take its time, and it may call the pool and wait for that: the pool
+    /// goes on meanwhile. Callbacks run one after another, in the order in which the results came. The next one waits
+    /// for a tenth of a second at most, and then runs beside those that still run; so a callback may wait for another
+    /// one, but not for more than 60 of them at a time. A panic of `then` is caught and ignored.
     ///
     /// [`join`](crate::WorkerPool::join) waits for all callbacks. The end of a pool that is dropped or terminated waits
     /// for half a second at most; a callback that takes longer ends by itself, and those that have not begun still run,

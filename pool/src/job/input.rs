@@ -214,8 +214,8 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> InputBuffer<'i, T, I> {
         self.last = self.left == 0;
     }
 
-    /// Encodes the items that were pulled. A panic of `Serialize` costs the item only. A large one stays as it is, to be
-    /// lent.
+    /// Encodes the items that were pulled. A panic of `Serialize` costs the item only. A large one stays as it is, to
+    /// be lent.
     fn encode(&mut self) {
         let Self { raw, encoded, codec, lends, .. } = self;
         if let Some(numbers) = codec.plain_all(raw) {

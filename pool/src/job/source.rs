@@ -21,8 +21,8 @@ impl<I: Iterator> Source<I> {
             return Self::asked(items);
         }
         let items = ManuallyDrop::new(items);
-        // SAFETY: `C` is `Receiver<X>` for some `X`, as the comparison shows for all but lifetimes. A `Receiver<X>` is an
-        // `IntoIterator` of `X`, so `X` is `C::Item`, lifetimes included. The original is not used or dropped.
+        // SAFETY: `C` is `Receiver<X>` for some `X`, as the comparison shows for all but lifetimes. A `Receiver<X>` is
+        // an `IntoIterator` of `X`, so `X` is `C::Item`, lifetimes included. The original is not used or dropped.
         Self::Channel(Mutex::new(unsafe { transmute_copy::<C, Receiver<C::Item>>(&items) }))
     }
 

@@ -82,7 +82,8 @@ pub(crate) mod reply {
     pub(crate) const SLOW: u8 = 10;
     /// The length of the large value whose parts follow. The reply to no order.
     pub(crate) const ANNOUNCED: u8 = 11;
-    /// A value into which the results of several tasks are folded: their number, then the value. It answers all of them.
+    /// A value into which the results of several tasks are folded: their number, then the value. It answers all of
+    /// them.
     pub(crate) const FOLDED: u8 = 12;
     /// The end of such a value that came in parts: the number of tasks.
     pub(crate) const LARGE_FOLDED: u8 = 13;

@@ -47,9 +47,9 @@ pub(super) fn is_sound(config: &WorkerConfig) -> bool {
 fn fork_server(context: &PoolContext, still: Still) -> io::Result<Server> {
     let (ours, theirs) = Channel::pair()?;
     let (lifeline, tie) = lifeline()?;
-    // SAFETY: besides this thread, this process has only such as rest, which hold nothing that a fork needs and are kept
-    // still, or the user has asserted the same of others. The child goes on from here with the two descriptors that it
-    // keeps, and never returns to a frame that owns others.
+    // SAFETY: besides this thread, this process has only such as rest, which hold nothing that a fork needs and are
+    // kept still, or the user has asserted the same of others. The child goes on from here with the two descriptors
+    // that it keeps, and never returns to a frame that owns others.
     match unsafe { fork::fork(&[theirs.fd(), tie.fd()])? } {
         Fork::Child => fork::live(|| {
             still.forget();

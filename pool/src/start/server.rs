@@ -145,8 +145,8 @@ impl Forking {
         self.make_server()
     }
 
-    /// Whether this thread may start a server. A thread that stands by does not fork this process while a caller runs the
-    /// user's code: that caller does it when it comes back.
+    /// Whether this thread may start a server. A thread that stands by does not fork this process while a caller runs
+    /// the user's code: that caller does it when it comes back.
     fn may_start_server(&self) -> bool {
         let is_caller_away = self.caller_comes && threads::rests();
         !self.inherits || !is_caller_away || self.config.allow_fork_with_threads

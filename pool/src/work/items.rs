@@ -83,8 +83,8 @@ impl Items {
         }
     }
 
-    /// Adds the item that `write` encodes. One that cannot be encoded is added, too, with the reason. If `write` panics,
-    /// nothing is added.
+    /// Adds the item that `write` encodes. One that cannot be encoded is added, too, with the reason. If `write`
+    /// panics, nothing is added.
     #[inline]
     pub(crate) fn add(&mut self, write: impl FnOnce(&mut ItemBuffer<'_>) -> Result<(), String>) {
         if self.are_large {

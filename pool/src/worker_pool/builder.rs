@@ -193,9 +193,9 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
     ///
     /// A caller decodes its own results. Where that takes it long, as with a `Deserialize` that parses or checks much,
     /// workers wait for it. Then helpers decode some of the results, and the caller gets all of them in the same order.
-    /// They start on demand, end soon after nobody needs them, and cost nothing before. So `Deserialize` of a result may
-    /// run on another thread than the caller's. What takes little more than a copy, as vectors of numbers do, is not
-    /// shared; neither are the results of [`map_into`](crate::Job::map_into) and of asynchronous calls.
+    /// They start on demand, end soon after nobody needs them, and cost nothing before. So `Deserialize` of a result
+    /// may run on another thread than the caller's. What takes little more than a copy, as vectors of numbers do, is
+    /// not shared; neither are the results of [`map_into`](crate::Job::map_into) and of asynchronous calls.
     ///
     /// ```
     /// use pool::{WorkerPool, worker_task};

@@ -68,7 +68,8 @@ impl Channel {
         self.receive_with(MsgFlags::empty())
     }
 
-    /// Like [`receive`](Self::receive), but does not wait: an error of the kind `WouldBlock` if there is no message yet.
+    /// Like [`receive`](Self::receive), but does not wait: an error of the kind `WouldBlock` if there is no message
+    /// yet.
     pub(crate) fn try_receive(&self) -> io::Result<Option<Received>> {
         self.receive_with(MsgFlags::MSG_DONTWAIT)
     }

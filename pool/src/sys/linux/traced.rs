@@ -6,8 +6,8 @@
 //!
 //! So the parent checks for traps from time to time, and lets the signal act as if the thread were not traced. The
 //! kernel allows that only to the tracer's thread, but any thread that waits may drive the pool. If it is another
-//! thread, the worker is killed, and the signal counts as the cause of its death. A thread of it that was traced is then
-//! reaped like a child, which any thread may do; before that the worker would not end.
+//! thread, the worker is killed, and the signal counts as the cause of its death. A thread of it that was traced is
+//! then reaped like a child, which any thread may do; before that the worker would not end.
 #![allow(unsafe_code, reason = "waitid for traps, and ptrace, which takes signals that nix has no name for")]
 
 use nix::errno::Errno;
