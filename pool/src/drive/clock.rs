@@ -1,5 +1,7 @@
 //! The driver's clock. It stands still while a caller holds the lock, so that all events of one turn have one time.
 
+use std::time::Duration;
+
 use crate::sys::clock::now_ns;
 
 pub(super) struct Clock {
@@ -35,5 +37,23 @@ impl Clock {
     /// Records that a caller watches the workers now.
     pub(super) fn mark_watched(&mut self) {
         self.watched_until = self.now;
+    }
+}
+
+/// A time in which no caller watched the workers, and how long it should have lasted at most.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gap {
+    pub(super) from: u64,
+    pub(super) limit: Duration,
+    pub(super) until: u64,
+}
+
+impl Gap {
+    /// A gap that is longer than its limit by this much shows that the process was suspended, as by Ctrl-Z. It is far
+    /// more than the scheduler delays a thread on a busy machine, and short beside any useful time limit.
+    const TOLERANCE: Duration = Duration::from_millis(500);
+
+    pub(super) fn was_suspension(&self) -> bool {
+        Duration::from_nanos(self.until.saturating_sub(self.from)) > self.limit + Self::TOLERANCE
     }
 }

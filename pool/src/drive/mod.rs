@@ -80,6 +80,7 @@ mod checks;
 mod clock;
 mod feed;
 mod jobs;
+mod lead;
 #[cfg(all(loom, test))]
 mod models;
 mod poller;
@@ -90,7 +91,7 @@ mod streams;
 mod worker;
 mod workers;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::Waker;
 use std::time::Duration;
@@ -107,6 +108,7 @@ use crate::sys::identity::Owner;
 use crate::sys::threads;
 use crate::work::{ExitValue, Exits, Inbox, JobSpec, Unsent};
 
+use clock::Gap;
 pub(crate) use feed::Submission;
 use poller::Poller;
 pub(crate) use sleepers::Awaits;
@@ -256,80 +258,9 @@ impl LocalEngine {
         turn
     }
 
-    /// Sleeps until anything awaited may be there, or the limit passes; see "Falling asleep" above. May return early.
-    /// Returns when the workers were last watched.
-    pub(crate) fn wait(&self, awaits: Awaits, limit: Option<Duration>) -> u64 {
-        let mut state = self.lock();
-        state.note_caller();
-        if state.is_news(awaits) {
-            return state.watched_until();
-        }
-        if state.sleepers().has_leader() {
-            self.follow(state, awaits, limit)
-        } else {
-            self.lead(state, awaits, limit)
-        }
-    }
-
-    /// The background thread's sleep: leads if callers are away, and otherwise looks again soon whether they are.
-    pub(crate) fn stand_by(&self) {
-        let mut state = self.lock();
-        if state.is_news(Awaits::Background) {
-            return;
-        }
-        match state.time_to_look() {
-            Some(limit) => {
-                state.sleepers().take_successor().into_iter().for_each(|bell| bell.notify_one());
-                self.follow(state, Awaits::Background, Some(limit))
-            }
-            None => self.lead(state, Awaits::Background, None),
-        };
-    }
-
-    fn follow(&self, mut state: MutexGuard<'_, State>, awaits: Awaits, limit: Option<Duration>) -> u64 {
-        let is_caller = usize::from(awaits != Awaits::Background);
-        self.followers.fetch_add(is_caller, Ordering::Relaxed);
-        let bell = state.sleepers().follow(awaits);
-        let mut state = threads::rest(|| match limit {
-            None => bell.wait(state).unwrap_or_else(PoisonError::into_inner),
-            Some(limit) => bell.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0,
-        });
-        state.sleepers().stop_following(awaits, &bell);
-        self.followers.fetch_sub(is_caller, Ordering::Relaxed);
-        state.watched_until()
-    }
-
-    fn lead(&self, mut state: MutexGuard<'_, State>, awaits: Awaits, limit: Option<Duration>) -> u64 {
-        let from = state.watched_until();
-        let sleep = state.lead(awaits);
-        drop(state);
-        let sleep = sleep.map(|sleep| sleep.within(limit));
-        let news = sleep.map(|sleep| self.poller.sleep(sleep)).unwrap_or_default();
-        let limit = sleep.map_or(Some(Duration::ZERO), |sleep| sleep.limit);
-        let now = now_ns();
-        let gap = limit.map(|limit| Gap { from, limit, until: now });
-        let mut state = self.lock_at(now);
-        state.stop_leading(news);
-        state.exclude_suspension(gap);
-        state.watched_until()
-    }
-
     /// Whether tasks of the call are on a worker that is still being started.
     pub(crate) fn awaits_start(&self, job: JobId) -> bool {
         self.lock().awaits_start(job)
-    }
-
-    /// Lets a follower take the lead, because this caller goes away for as long as it likes.
-    pub(crate) fn leave(&self) {
-        if self.followers.load(Ordering::Relaxed) > 0 {
-            self.hand_over();
-        }
-    }
-
-    #[cold]
-    fn hand_over(&self) {
-        let successor = self.lock().sleepers().take_successor();
-        successor.into_iter().for_each(|bell| bell.notify_one());
     }
 
     /// Whether any stream is open.
@@ -550,22 +481,4 @@ pub(crate) struct Turn {
     pub(crate) watched_until: u64,
     /// How much of what the call has submitted was not sent yet. None if the call is closed.
     pub(crate) unsent: Option<Unsent>,
-}
-
-/// A time in which no caller watched the workers, and how long it should have lasted at most.
-#[derive(Debug, Clone, Copy)]
-struct Gap {
-    from: u64,
-    limit: Duration,
-    until: u64,
-}
-
-impl Gap {
-    /// A gap that is longer than its limit by this much shows that the process was suspended, as by Ctrl-Z. It is far
-    /// more than the scheduler delays a thread on a busy machine, and short beside any useful time limit.
-    const TOLERANCE: Duration = Duration::from_millis(500);
-
-    fn was_suspension(&self) -> bool {
-        Duration::from_nanos(self.until.saturating_sub(self.from)) > self.limit + Self::TOLERANCE
-    }
 }

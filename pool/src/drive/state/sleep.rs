@@ -4,8 +4,8 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::*;
-use crate::drive::Gap;
 use crate::drive::checks::{MEMORY_CHECK_NS, SHOW_NS};
+use crate::drive::clock::Gap;
 use crate::drive::poller::{News, Sleep};
 use crate::drive::sleepers::{Awaits, Bell, MAX_SLEEP_NS};
 use crate::lane;

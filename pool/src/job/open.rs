@@ -1,0 +1,54 @@
+//! How a job becomes a call.
+
+use super::*;
+
+impl<'p, T, S, I, E, O> Job<'p, T, S, I, E, O>
+where
+    T: Task + RunsOn<S>,
+    I: InitOf<T::State> + RunsOn<S>,
+    E: ExitOf<T::State> + RunsOn<S>,
+    S: 'static,
+{
+    /// Opens the call; this starts the workers that its tasks want.
+    pub(super) fn open<'i, C: Iterator<Item = T::Item<'i>>>(
+        mut self,
+        items: Source<C>,
+        mode: Mode,
+    ) -> Result<Call<'p, 'i, T, C>, Error> {
+        let mut plan = self.options.plan(items.size_hint(), self.pool.config())?;
+        plan.fail_fast = mode == Mode::FailFast;
+        if mode == (Mode::Outcomes { bounded: true }) && plan.max_active.is_none() {
+            plan.max_active = self.pool.default_bound(&plan);
+            plan.max_held_bytes = Some(MOST_HELD_BYTES);
+        }
+        let (chunk, bound, tasks) = (plan.whole_chunk(), plan.max_active, plan.total);
+        let (codec, engine) = (self.pool.config().codec, self.pool.engine());
+        self.check_cancelled()?;
+        let job = engine.open(JobSpec { is_background: false, ..self.spec(plan)? })?;
+        if let Some(call) = self.options.cancel.get() {
+            call.made(&CallRef::Whole(Arc::downgrade(engine), job));
+        }
+        let progress = self.options.progress.take().and_then(|request| Progress::new(request, tasks));
+        let input = InputBuffer::new(items, self.options.max_items(), codec);
+        Ok(Call::new(self.pool, job, input, (chunk, bound), self.options.quiesces, progress))
+    }
+
+    /// An error if the call was cancelled before it is made.
+    pub(super) fn check_cancelled(&self) -> Result<(), Error> {
+        self.options.cancel.get().map_or(Ok(()), |call| call.check())
+    }
+
+    /// Describes the call for the engine.
+    pub(super) fn spec(&self, plan: Plan) -> Result<JobSpec, Error> {
+        let (task, profile) = self.pool.functions::<T, I, E>()?;
+        let flags = ExecFlags {
+            timed: plan.task_limit_ns.is_some(),
+            watched: self.pool.config().policy.insights,
+            claim: plan.most_claimed(),
+            seed: self.options.seed.unwrap_or_else(|| self.pool.next_seed()),
+            folding: self.options.folding,
+        };
+        let is_shown = self.options.progress.is_some();
+        Ok(JobSpec { task, profile, flags, plan, is_shown, is_background: true, items: None })
+    }
+}
