@@ -58,13 +58,12 @@ impl LocalEngine {
 
     fn lead(&self, mut state: MutexGuard<'_, State>, awaits: Awaits, limit: Option<Duration>) -> u64 {
         let from = state.watched_until();
-        let sleep = state.lead(awaits);
+        let Some(sleep) = state.lead(awaits) else { return state.watched_until() };
         drop(state);
-        let sleep = sleep.map(|sleep| sleep.within(limit));
-        let news = sleep.map(|sleep| self.poller.sleep(sleep)).unwrap_or_default();
-        let limit = sleep.map_or(Some(Duration::ZERO), |sleep| sleep.limit);
+        let sleep = sleep.within(limit);
+        let news = self.poller.sleep(sleep);
         let now = now_ns();
-        let gap = limit.map(|limit| Gap { from, limit, until: now });
+        let gap = sleep.limit.map(|limit| Gap { from, limit, until: now });
         let mut state = self.lock_at(now);
         state.stop_leading(news);
         state.exclude_suspension(gap);

@@ -85,10 +85,9 @@ impl Sleepers {
         self.leader.is_some()
     }
 
-    /// Makes the caller the leader, until this time at most. `sleeps` is false if it has found work and will return at
-    /// once.
-    pub(super) fn lead(&mut self, awaits: Awaits, until: Option<u64>, sleeps: bool) {
-        self.leader = Some(Leader { awaits, until, is_woken: !sleeps });
+    /// Makes the caller the leader, until this time at most.
+    pub(super) fn lead(&mut self, awaits: Awaits, until: Option<u64>) {
+        self.leader = Some(Leader { awaits, until, is_woken: false });
     }
 
     pub(super) fn stop_leading(&mut self) {

@@ -242,13 +242,15 @@ impl Engine {
     }
 
     fn lead(&self, mut state: MutexGuard<'_, State>, awaits: Awaits) {
+        if state.announce_sleep() && !self.has(Flaw::LanesAreNotLookedAt) {
+            return state.announce_awake();
+        }
         assert!(!std::mem::replace(&mut state.is_led, true), "two lead");
-        let sleeps = !state.announce_sleep() || self.has(Flaw::LanesAreNotLookedAt);
         let until = state.deadline.map(|(at, _)| at);
-        state.sleepers.lead(awaits, until, sleeps);
+        state.sleepers.lead(awaits, until);
         drop(state);
         // A sleep with a limit may always take all of it.
-        if sleeps && until.is_none() {
+        if until.is_none() {
             self.poll.sleep();
         }
         let mut state = self.lock();

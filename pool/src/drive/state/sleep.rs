@@ -82,13 +82,16 @@ impl State {
         self.sleepers.time_to_look(self.clock.now(), has_calls).map(Duration::from_nanos)
     }
 
-    /// Makes the caller the leader. Returns the sleep to begin, or nothing if a reply is there already.
+    /// Makes the caller the leader and returns the sleep to begin. Neither if a reply is there already.
     pub(in crate::drive) fn lead(&mut self, awaits: Awaits) -> Option<Sleep> {
-        let sleep = self.prepare_sleep(awaits);
-        let limit = sleep.and_then(|sleep| sleep.limit);
-        let until = limit.map(|limit| self.clock.now() + limit.as_nanos() as u64);
-        self.sleepers.lead(awaits, until, sleep.is_some());
-        sleep
+        let Some(sleep) = self.prepare_sleep(awaits) else {
+            self.clock.mark_watched();
+            self.workers.announce_awake();
+            return None;
+        };
+        let until = sleep.limit.map(|limit| self.clock.now() + limit.as_nanos() as u64);
+        self.sleepers.lead(awaits, until);
+        Some(sleep)
     }
 
     /// Ends the sleep of the leader, and records what the poll set has reported.
