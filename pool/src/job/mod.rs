@@ -12,7 +12,7 @@ use crate::observe::progress::Progress;
 use crate::task::chunk::Concatenated;
 use crate::task::{ExitOf, InitOf, RunsOn, Task};
 use crate::wire::ExecFlags;
-use crate::work::{JobSpec, Plan};
+use crate::work::{HeldBytes, JobSpec, Plan};
 
 #[cfg(feature = "ndarray")]
 mod arrays;
@@ -262,6 +262,10 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
 /// At most this many bytes of results, as encoded, wait in an iterator or stream before tasks stop beginning: enough
 /// for 64 results of one MiB, so that no worker waits while one result is late by as many task times.
 const MOST_HELD_BYTES: u64 = 64 << 20;
+
+/// About this many bytes of results, as encoded, wait for a caller that collects all of them: enough that workers need
+/// not wait for it, and few enough that their memory stays in the caches and is used again.
+const AHEAD_BYTES: u64 = 8 << 20;
 
 /// At most this much memory is reserved for results before they arrive: the length that an iterator claims may be
 /// wrong.

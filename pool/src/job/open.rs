@@ -17,9 +17,12 @@ where
     ) -> Result<Call<'p, 'i, T, C>, Error> {
         let mut plan = self.options.plan(items.size_hint(), self.pool.config())?;
         plan.fail_fast = mode == Mode::FailFast;
-        if mode == (Mode::Outcomes { bounded: true }) && plan.max_active.is_none() {
+        let is_bounded = mode == (Mode::Outcomes { bounded: true });
+        if plan.max_active.is_none() && is_bounded {
             plan.max_active = self.pool.default_bound(&plan);
-            plan.max_held_bytes = Some(MOST_HELD_BYTES);
+            plan.held = HeldBytes::AtMost(MOST_HELD_BYTES);
+        } else if !is_bounded && !plan.folds {
+            plan.held = HeldBytes::About(AHEAD_BYTES);
         }
         let (chunk, bound, tasks) = (plan.whole_chunk(), plan.max_active, plan.total);
         let (codec, engine) = (self.pool.config().codec, self.pool.engine());

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::observe::progress::BarRequest;
 use crate::options::PoolConfig;
 use crate::wire::Folding;
-use crate::work::{Chunking, Plan};
+use crate::work::{Chunking, HeldBytes, Plan};
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Options {
@@ -81,7 +81,7 @@ impl Options {
             profile: None,
             chunking,
             max_active: self.max_tasks_active.map(|most| most as u64),
-            max_held_bytes: None,
+            held: HeldBytes::Any,
             lifespan: self.worker_lifespan.map(|tasks| tasks as u64),
             retries: self.retries,
             fail_fast: false,

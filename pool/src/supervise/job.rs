@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::ids::{TaskIndex, WorkerId};
-use crate::work::{Chunking, Plan, splits};
+use crate::work::{Chunking, HeldBytes, Plan, splits};
 
 /// How much work a worker should have queued. Measured: with 2 ms, the parent wakes a fifth as often as with 400 µs. A
 /// queue that turns out to be too long is recalled when another worker is idle.
@@ -197,14 +197,19 @@ impl Job {
     /// their results when they first went out. While the caller waits for a task that was never handed out, no results
     /// are held, because it has taken everything before.
     pub(super) fn within_bytes(&self, tasks: u64, whole: u64, idle: bool, workers: u64) -> u64 {
-        let Some(space) = self.plan.max_held_bytes.map(|most| most.saturating_sub(self.held_bytes)) else {
-            return tasks;
+        let beyond = workers.saturating_mul(whole);
+        let space = match self.plan.held {
+            HeldBytes::Any => return tasks,
+            HeldBytes::About(most) => {
+                let active = (most / self.result_bytes.max(1)).max(beyond.saturating_mul(2));
+                return tasks.min(active.saturating_sub(self.in_flight + self.held));
+            }
+            HeldBytes::AtMost(most) => most.saturating_sub(self.held_bytes),
         };
         if space == 0 {
             return 0;
         }
         let fitting = space / self.result_bytes.max(1);
-        let beyond = workers.saturating_mul(whole);
         let may_exceed = idle && self.in_flight.saturating_add(whole) <= fitting.saturating_add(beyond);
         tasks.min(fitting.saturating_sub(self.in_flight).max(if may_exceed { whole } else { 0 }))
     }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use super::supervisor::{Grant, Head, Supervisor, Work};
 use super::{Action, Cause, Event, JobId, Plan};
 use crate::ids::{PerWorker, TaskIndex, Unit, WorkerId};
-use crate::work::Chunking;
+use crate::work::{Chunking, HeldBytes};
 
 /// xorshift64*: <https://doi.org/10.1145/2845077>.
 struct Random(u64);
@@ -407,13 +407,17 @@ impl World {
             let most = call.plan.max_active.unwrap_or(u64::MAX);
             let held = call.held.len() as u64;
             assert!(in_lanes as u64 + held <= most, "job {job} has {in_lanes} + {held} under way");
-            // The maximum is the bound, plus a chunk for each worker, plus the tasks that went out before a result's
-            // size was known.
-            let chunks = self.workers.len() as u64 * call.plan.whole_chunk() + call.blind;
+            // The maximum is the bound, or so many chunks for each worker, plus the tasks that went out before a
+            // result's size was known.
+            let chunks = self.workers.len() as u64 * call.plan.whole_chunk();
             let may_come = call.held_bytes() + in_lanes as u64 * call.result_bytes;
-            let most = call.plan.max_held_bytes.unwrap_or(u64::MAX);
+            let most = match call.plan.held {
+                HeldBytes::Any => u64::MAX,
+                HeldBytes::About(most) => most.max(2 * chunks * call.result_bytes),
+                HeldBytes::AtMost(most) => most + chunks * call.result_bytes,
+            };
             assert!(
-                may_come <= most.saturating_add(chunks * call.result_bytes),
+                may_come <= most.saturating_add(call.blind * call.result_bytes),
                 "job {job} has {in_lanes} under way, {may_come} bytes with those that are held, of {most}"
             );
         }

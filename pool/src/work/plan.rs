@@ -10,8 +10,8 @@ pub(crate) struct Plan {
     pub(crate) chunking: Chunking,
     /// At most this many tasks are active: sent to workers, or done with results that the caller has not taken.
     pub(crate) max_active: Option<u64>,
-    /// No more tasks are sent while the results not taken by the caller hold this many bytes.
-    pub(crate) max_held_bytes: Option<u64>,
+    /// How many bytes of results the caller may leave before no more tasks are sent.
+    pub(crate) held: HeldBytes,
     /// How many tasks a worker runs before it is replaced.
     pub(crate) lifespan: Option<u64>,
     /// How often a task is retried after its worker died running it.
@@ -25,6 +25,17 @@ pub(crate) struct Plan {
     pub(crate) exit_limit_ns: Option<u64>,
     /// The number of items in the input, if known.
     pub(crate) total: Option<u64>,
+}
+
+/// How many bytes of results, as encoded, may wait for the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HeldBytes {
+    Any,
+    /// Workers are not to run further ahead of the caller than this, but none waits for the caller without having two
+    /// chunks of its own. For a caller that keeps all results anyway: what is encoded beyond that is only in the way.
+    About(u64),
+    /// No more tasks are sent while so many wait.
+    AtMost(u64),
 }
 
 /// How tasks are cut into chunks.
@@ -66,7 +77,7 @@ impl Plan {
             profile: None,
             chunking: Chunking::Adaptive,
             max_active: None,
-            max_held_bytes: None,
+            held: HeldBytes::Any,
             lifespan: None,
             retries: 0,
             fail_fast: false,

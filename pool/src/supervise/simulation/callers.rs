@@ -74,8 +74,13 @@ impl World {
             profile: ProfileId::from_wire(random.below(3) as u32),
             chunking,
             max_active: random.pick(&[None, None, Some(1), Some(2), Some(11)]),
-            // Only lazy calls bound them, and those do not fold.
-            max_held_bytes: random.pick(&[None, Some(1), Some(40), Some(500)]).filter(|_| !folds),
+            held: match random.below(3) {
+                // Calls that fold do not bound them.
+                _ if folds => HeldBytes::Any,
+                0 => HeldBytes::Any,
+                1 => HeldBytes::About(random.pick(&[1, 40, 500])),
+                _ => HeldBytes::AtMost(random.pick(&[1, 40, 500])),
+            },
             lifespan: self.lifespan,
             retries: random.pick(&[0, 0, 1, 3]),
             fail_fast: random.one_in(2),
@@ -177,7 +182,7 @@ impl World {
             assert_eq!(first.number(), call.handed_out);
             let held = call.held_bytes();
             assert!(
-                call.plan.max_held_bytes.is_none_or(|most| held < most),
+                !matches!(call.plan.held, HeldBytes::AtMost(most) if held >= most),
                 "job {job} gets more while {held} bytes are held"
             );
             if call.at_hand == 0 || (call.at_hand < whole && call.at_hand < call.left) {
