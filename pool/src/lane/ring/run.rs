@@ -86,7 +86,7 @@ impl Digest {
 ///
 /// # Safety
 /// The place must be [`padded`] bytes long, and nothing else may use it.
-#[inline]
+#[inline(always)]
 unsafe fn put(value: &[u8], place: *mut u8, digest_so_far: Digest) -> Digest {
     let mut place = place.cast::<[u8; WORD as usize]>();
     let mut digest_now = digest_so_far;
@@ -143,7 +143,9 @@ impl OpenRun {
 impl Producer {
     /// Commits a value. False if there is no space for it now, or if the producer should learn first what is free. As
     /// in [`Reservation::send`], the digest is made from `value`, not from the ring.
-    #[inline]
+    ///
+    /// Always inlined, with all that it calls: where the length is known, as that of a number is, most of it goes away.
+    #[inline(always)]
     pub(in crate::lane) fn push(&mut self, value: &[u8]) -> bool {
         let slot = padded(value.len()) as u32;
         // An open run has space for at least one more value.

@@ -74,14 +74,22 @@ impl Responder<'_> {
         self.state.replies.takes(len + 2 * WORD as usize)
     }
 
-    /// Sends a task's value of at most [`PART_BYTES`] from this process's private memory.
-    #[inline]
+    /// Sends a task's value of at most [`PART_BYTES`] from this process's private memory. Always inlined, as
+    /// [`Producer::push`](crate::lane::ring::Producer::push) is.
+    #[inline(always)]
     pub(crate) fn push(&mut self, value: &[u8]) {
         if !self.state.replies.push(value) {
-            self.wait_for_space(WORD as usize + padded(value.len()));
-            let pushed = self.state.replies.push(value);
-            assert!(pushed, "space was there, and only this side fills it");
+            self.push_later(value);
         }
+    }
+
+    /// Sends it once there is space.
+    #[cold]
+    #[inline(never)]
+    fn push_later(&mut self, value: &[u8]) {
+        self.wait_for_space(WORD as usize + padded(value.len()));
+        let pushed = self.state.replies.push(value);
+        assert!(pushed, "space was there, and only this side fills it");
     }
 
     #[inline]
