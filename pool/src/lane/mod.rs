@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 mod memory;
 #[cfg(all(loom, test))]
 mod models;
+mod pace;
 mod parent;
 mod ring;
 mod spin;
@@ -140,7 +141,7 @@ struct WorkerControlBlock {
     decoded: AtomicU32,
     /// When the worker last started a unit, if the chunk asks for that: CLOCK_MONOTONIC in nanoseconds.
     started_at: AtomicU64,
-    /// The recent duration of a task, in nanoseconds.
+    /// The recent duration of a task, and of which function it was: see [`pace`].
     pace: AtomicU64,
     _line2: [u64; 5],
     spent: TimeSpent,
@@ -222,7 +223,7 @@ pub fn read_any(half: &[u8]) {
         parent.publish_read();
     }
     let unit = parent.next_unit();
-    let _ = (parent.has_reply(), parent.pace_ns(), parent.started_at(), parent.growth(), parent.baseline());
+    let _ = (parent.has_reply(), parent.pace_ns(7), parent.started_at(), parent.growth(), parent.baseline());
     let _ = (parent.is_running(unit), parent.has_started(unit), parent.has_decoded(unit));
     let _ = parent.has_panicked(unit);
     let _ =

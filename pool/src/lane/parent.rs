@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::ring::{Checks, Consumer, Corrupt, Position, Producer, Received, Reservation, padded};
 use super::sync::{Half, futex};
-use super::{Activity, ParentControlBlock, RECALL, WorkerControlBlock, asleep, full_fence, order, reply};
+use super::{
+    Activity, ParentControlBlock, RECALL, WorkerControlBlock, asleep, full_fence, order, pace, reply,
+};
 use crate::ids::Unit;
 
 /// The space that other orders leave for a `RESUME` order, in bytes: its header.
@@ -301,9 +303,10 @@ impl ParentEnd {
         self.worker_control().started_at.load(Ordering::Relaxed)
     }
 
-    /// The recent duration of a task, as the worker reports it; 0 before it reports any.
-    pub(crate) fn pace_ns(&self) -> u64 {
-        self.worker_control().pace.load(Ordering::Relaxed)
+    /// The recent duration of a task of this function, as the worker reports it; 0 if it reports none, or has run
+    /// another function since.
+    pub(crate) fn pace_ns(&self, task: u32) -> u64 {
+        pace::of(task, self.worker_control().pace.load(Ordering::Relaxed))
     }
 
     /// Sets by how many bytes the worker may have grown since its init when it is between tasks.

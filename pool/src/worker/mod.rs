@@ -161,7 +161,7 @@ impl Runner {
             return run::refuse(head.count, answer, "the task is not registered in the worker");
         };
         if self.last_task.replace(head.task) != Some(head.task) {
-            answer.forget_pace();
+            answer.measure(head.task);
         }
         let mut none = ();
         let state: &mut dyn Any =

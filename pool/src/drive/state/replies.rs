@@ -121,7 +121,8 @@ impl State {
             }
         }
         if done > 0 {
-            let pace_ns = self.workers.get(worker).map_or(0, WorkerHandle::pace_ns);
+            let task = self.jobs.get(job).map(|job| job.task().index);
+            let pace_ns = self.workers.get(worker).zip(task).map_or(0, |(handle, task)| handle.pace_ns(task));
             self.handle(Event::Done { worker, count: done, bytes, pace_ns });
         }
         if unfolded > 0 {

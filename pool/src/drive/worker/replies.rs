@@ -336,9 +336,9 @@ impl WorkerHandle {
         }
     }
 
-    /// The recent duration of its tasks, as it reports it.
-    pub(in crate::drive) fn pace_ns(&self) -> u64 {
-        self.lane.pace_ns()
+    /// The recent duration of its tasks of this function, as it reports it; 0 if it does not.
+    pub(in crate::drive) fn pace_ns(&self, task: u32) -> u64 {
+        self.lane.pace_ns(task)
     }
 }
 

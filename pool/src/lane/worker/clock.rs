@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::lane::{Activity, WorkerControlBlock};
+use crate::lane::{Activity, WorkerControlBlock, pace};
 use crate::sys::clock::now_ns;
 
 /// How long a worker works before it reads the clock again. A reading costs as much as a small task; at once in 50 µs,
@@ -17,11 +17,13 @@ pub(super) struct Clock {
     tasks: u32,
     /// The recent duration of a task; 0 before it is known.
     pace_ns: u64,
+    /// The function of these tasks, by its index in the registry.
+    task: u32,
 }
 
 impl Clock {
     pub(super) fn new() -> Self {
-        Self { read_at: now_ns(), tasks: 0, pace_ns: 0 }
+        Self { read_at: now_ns(), tasks: 0, pace_ns: 0, task: 0 }
     }
 
     pub(super) fn read_at(&self) -> u64 {
@@ -32,8 +34,14 @@ impl Clock {
         self.pace_ns
     }
 
-    pub(super) fn forget_pace(&mut self) {
-        self.pace_ns = 0;
+    /// Whether tasks were done since the clock was read.
+    pub(super) fn is_behind(&self) -> bool {
+        self.tasks > 0
+    }
+
+    /// Measures tasks of another function from now on.
+    pub(super) fn measure(&mut self, task: u32) {
+        (self.task, self.pace_ns) = (task, 0);
     }
 
     /// Counts tasks that are done. True if it is time to read the clock.
@@ -53,7 +61,7 @@ impl Clock {
         word.store(word.load(Ordering::Relaxed).wrapping_add(took), Ordering::Relaxed);
         if let Some(pace_ns) = took.checked_div(u64::from(std::mem::take(&mut self.tasks))) {
             self.pace_ns = pace_ns.max(1);
-            own.pace.store(self.pace_ns, Ordering::Relaxed);
+            own.pace.store(pace::pack(self.task, self.pace_ns), Ordering::Relaxed);
         }
     }
 }

@@ -143,9 +143,12 @@ impl Responder<'_> {
         self.state.clock.spend(what, self.state.control.own());
     }
 
-    /// Forgets the duration of recent tasks: those that follow are others.
-    pub(crate) fn forget_pace(&mut self) {
-        self.state.clock.forget_pace();
+    /// Forgets the duration of recent tasks: those that follow are of this function, and not of the same.
+    pub(crate) fn measure(&mut self, task: u32) {
+        if self.state.clock.is_behind() {
+            self.spend(Activity::Working);
+        }
+        self.state.clock.measure(task);
     }
 
     /// The recent duration of a task, in nanoseconds; 0 before it is known.
