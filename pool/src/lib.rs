@@ -17,7 +17,8 @@
 //! }
 //! ```
 //!
-//! [`worker_task`] lists the calls that the attribute adds; [`guide::a_task`] is one such task with its calls in full.
+//! [`worker_task`] lists the calls that the attribute adds; [`guide::a_task`] is one such task with its calls in full,
+//! and [`Task`] the trait of them all, for libraries over this crate.
 //! The [guide] has a page for each question:
 //!
 //! | to | read |
@@ -231,12 +232,12 @@ pub use options::{CpuIds, StartMethod};
 pub use pool_macros::worker_task;
 pub use pool_macros::{main, worker_exit, worker_init};
 pub use sys::cpu::cpu_count;
-pub use task::WorkerId;
 #[cfg(feature = "ndarray")]
 #[cfg_attr(docsrs, doc(cfg(feature = "ndarray")))]
 pub use task::chunk::{ArrayChunk, ArrayChunkMut, Arrays};
 pub use task::chunk::{Chunk, ChunkMut, Concatenate, Concatenated, OneAChunk, Outputs, Slices};
 pub use task::seed::task_seed;
+pub use task::{ExitOf, InitOf, ReadyFor, Reduces, RunsOn, Task, WorkerExit, WorkerId, WorkerInit};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use wire::read_any as read_any_record;

@@ -10,9 +10,9 @@ pub use crate::task::chunk::{
 };
 pub use crate::task::registry::POOL_REGISTRY_0_1;
 pub use crate::task::{
-    Argument, BorrowedArgument, ByDefault, DecodeShared, Entry, ExitContext, ExitOf, Fallible, InitContext,
-    InitOf, InstanceName, Lends, LentByOwner, LentByValue, LentInPlace, Named, NoExit, NoShared, NotLent,
-    Output, Package, Pair, PairFallback, PairProbe, Probe, ProbeFallback, Public, ReadyFor, Reduces,
+    Argument, BorrowedArgument, ByDefault, CalledOn, DecodeShared, Entry, ExitContext, ExitOf, Fallible,
+    InitContext, InitOf, InstanceName, Lends, LentByOwner, LentByValue, LentInPlace, Named, NoExit, NoShared,
+    NotLent, Output, Package, Pair, PairFallback, PairProbe, Probe, ProbeFallback, Public, Reduces,
     Reference, Registered, RunsOn, SharedAny, Task, TaskContext, ViewArgument, WorkerExit, WorkerId,
     WorkerInit, argument, borrowed_argument, exit_of, init_of, public, view_argument,
 };

@@ -6,7 +6,7 @@ use std::ops::{Add, Mul};
 use std::str::FromStr;
 
 use pool::shared::{Pod, SharedArray};
-use pool::{Error, StartMethod, WorkerPool, worker_exit, worker_init, worker_task};
+use pool::{Error, ReadyFor, StartMethod, Task, WorkerPool, worker_exit, worker_init, worker_task};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -48,7 +48,7 @@ fn each_instance_runs(method: StartMethod) -> Result<(), Error> {
 /// A function that is generic over the task.
 fn totals<T: Copy + Sum<T> + Debug>(pool: &WorkerPool, one: T) -> Result<Vec<T>, Error>
 where
-    total<T>: for<'a> pool::__private::Task<Item<'a> = Vec<T>, Output = T> + pool::__private::ReadyFor<()>,
+    total<T>: for<'a> Task<Item<'a> = Vec<T>, Output = T> + ReadyFor<()>,
 {
     pool.map::<total<T>>(vec![vec![one]; 3])
 }

@@ -27,6 +27,7 @@ mod decoding;
 mod combinations;
 mod iterators;
 mod gathered;
+mod libraries;
 mod maps;
 mod maps_into;
 mod max_queue;
@@ -78,6 +79,7 @@ mod panics;
 mod timeouts;
 
 const TOPICS: &[&[harness::Case]] = &[
+    libraries::CASES,
     maps::CASES,
     maps_into::CASES,
     combinations::CASES,

@@ -116,8 +116,8 @@ macro_rules! call {
         $(#[$attribute])*
         ///
         #[doc = ::core::concat!("See [`Job::", ::core::stringify!($name), "`] for errors, and for options.")]
-        pub fn $name<'item, T: $crate::__private::ReadyFor<S>>(&self, $($input: $Input),+) -> $Result {
-            self.own_job::<T>().$name($($input),+)
+        pub fn $name<'item, T: $crate::ReadyFor<S>>(&self, $($input: $Input),+) -> $Result {
+            self.job::<T>().$name($($input),+)
         }
     )*};
     (task $(
@@ -130,9 +130,9 @@ macro_rules! call {
         $(#[must_use = $why])?
         pub fn $par<'item, S: 'static>(pool: &$crate::WorkerPool<S>, $($input: $Input),+) -> $Result
         where
-            Self: $crate::__private::ReadyFor<S>,
+            Self: $crate::__private::CalledOn<S>,
         {
-            pool.$name::<Self>($($input),+)
+            pool.own_job::<Self>().$name($($input),+)
         }
     )*};
 }
@@ -161,7 +161,7 @@ macro_rules! lazy_call {
             items: I,
         ) -> $crate::$Results<'pool, 'item, Self, I::IntoIter>
         where
-            Self: $crate::__private::ReadyFor<S>,
+            Self: $crate::__private::CalledOn<S>,
             I: ::core::iter::IntoIterator<Item = $Item>,
         {
             pool.own_job::<Self>().$name(items)
@@ -206,7 +206,7 @@ macro_rules! chunk_calls {
                 rows: impl $crate::Slices<'rows, $element>,
             ) -> ::core::result::Result<R, $crate::Error>
             where
-                Self: $crate::__private::ReadyFor<S> + $crate::__private::Task<Output = R>,
+                Self: $crate::__private::CalledOn<S> + $crate::__private::Task<Output = R>,
             {
                 pool.own_job::<Self>().map_slice(rows)
             }
@@ -225,7 +225,7 @@ macro_rules! chunk_calls {
                 $crate::Error,
             >
             where
-                Self: $crate::__private::ReadyFor<S>,
+                Self: $crate::__private::CalledOn<S>,
             {
                 pool.own_job::<Self>().chunks_mut(array, rows_per_chunk)
             }
@@ -270,7 +270,7 @@ macro_rules! array_calls {
                 axis: $crate::__private::ndarray::Axis,
             ) -> ::core::result::Result<R, $crate::Error>
             where
-                Self: $crate::__private::ReadyFor<S>
+                Self: $crate::__private::CalledOn<S>
                     + for<'x> $crate::__private::Task<Item<'x> = $crate::ArrayChunk<'x, A, D>, Output = R>,
                 R: $crate::Concatenate,
                 A: 'rows,
@@ -295,7 +295,7 @@ macro_rules! array_calls {
                 $crate::Error,
             >
             where
-                Self: $crate::__private::ReadyFor<S>
+                Self: $crate::__private::CalledOn<S>
                     + for<'x> $crate::__private::Task<Item<'x> = $crate::ArrayChunkMut<'x, A, Sh::Dim>>,
             {
                 pool.own_job::<Self>().array_chunks_mut(array, shape, rows_per_chunk)

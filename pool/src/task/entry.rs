@@ -7,6 +7,10 @@ use super::run::glue::{Glue, SharedAny};
 use crate::codec::Codec;
 
 /// Gives a function's entry in the registry. The attributes of tasks, inits and exits implement it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not made by an attribute of `pool`",
+    label = "only `#[worker_task]`, `#[worker_init]` and `#[worker_exit]` implement this trait"
+)]
 pub trait Registered {
     /// Its entry; none for [`ByDefault`](super::ByDefault) and [`NoExit`](super::NoExit), which stand for no function.
     fn entry() -> Option<&'static Entry>;

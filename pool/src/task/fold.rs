@@ -9,7 +9,9 @@ use super::{ByDefault, Entry, NoExit, Pair, Registered, RunsOn, Task, TaskContex
 use crate::codec::{Codec, ItemWriter};
 use crate::task::Output;
 
-/// `g: Reduces<R>`: the task makes one `R` of two.
+/// `g: Reduces<R>`: the task makes one `R` of two, as [`Job::reduce`](crate::Job::reduce) wants it.
+///
+/// Sealed: every [`Task`] that fits has it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot reduce results of type `{R}`",
     label = "a task reduces if it takes two of these results and returns one",

@@ -7,6 +7,7 @@ mod entry;
 mod fallible;
 pub(crate) mod fold;
 mod probe;
+mod ready;
 mod reference;
 pub(crate) mod registry;
 pub(crate) mod run;
@@ -28,6 +29,7 @@ pub use entry::{DecodeShared, Entry, InstanceName, Package, Registered};
 pub use fallible::Fallible;
 pub use fold::Reduces;
 pub use probe::{PairFallback, PairProbe, Probe, ProbeFallback};
+pub use ready::{CalledOn, ReadyFor};
 pub use reference::{
     BorrowedArgument, LentByOwner, LentByValue, LentInPlace, NotLent, Reference, borrowed_argument,
 };
@@ -104,7 +106,49 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Output for T {
     }
 }
 
-/// A function that workers run; implemented by `#[worker_task]`.
+/// A worker task, as a type: what [`#[worker_task]`](crate::worker_task) adds to a function. With it a library can be
+/// generic over tasks:
+///
+/// ```
+/// use pool::{Error, ReadyFor, Task, WorkerPool, worker_task};
+///
+/// /// Runs the task over the items, and leaves out those that fail.
+/// fn map_what_works<'i, T, S: 'static>(
+///     pool: &WorkerPool<S>,
+///     items: impl IntoIterator<Item = T::Item<'i>>,
+/// ) -> Result<Vec<T::Output>, Error>
+/// where
+///     T: Task + ReadyFor<S>,
+/// {
+///     let outcomes = pool.job::<T>().retries(1).map_outcomes(items)?;
+///     let failed = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+///     eprintln!("{failed} tasks of {} have failed", T::name());
+///     Ok(outcomes.into_iter().flatten().collect())
+/// }
+///
+/// #[worker_task]
+/// fn reciprocal(x: u32) -> u32 {
+///     60 / x
+/// }
+///
+/// #[pool::main]
+/// fn main() -> Result<(), Error> {
+///     let pool = WorkerPool::new(2)?;
+///     assert_eq!(map_what_works::<reciprocal, _>(&pool, [1, 0, 3])?, [60, 20]);
+///     Ok(())
+/// }
+/// ```
+///
+/// What calls return can be named with it, and kept in structs: [`Job<'p, T, S>`](crate::Job),
+/// [`AsyncResult<T::Output>`](crate::AsyncResult), [`Imap<'p, 'i, T, I>`](crate::Imap) of `job.imap(..)`, and
+/// `ResultStream`.
+///
+/// Sealed: only the attribute implements it, and what it hides may change.
+///
+/// ```compile_fail
+/// struct Own;
+/// impl<S> pool::RunsOn<S> for Own {} // `Own` is not made by an attribute of `pool`.
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no worker task",
     label = "a worker task has the attribute `#[worker_task]`",
@@ -121,19 +165,22 @@ pub trait Task: Registered + Sized + 'static {
     type Failure: Into<ReturnedError>;
     /// What `#[state]` borrows; `()` without it.
     type State: 'static;
-    /// What `#[shared]` borrows; [`NoShared`] without it.
+    /// What `#[shared]` borrows; a type of this crate without it.
     type Shared: 'static;
-    /// The init function, which makes the state; [`ByDefault`] without `init = ..`.
+    /// The init function, which makes the state; a type of this crate without `init = ..`.
     type Init: WorkerInit;
-    /// The exit function; [`NoExit`] without `exit = ..`.
+    /// The exit function; a type of this crate without `exit = ..`.
     type Exit: WorkerExit;
 
     /// How to make a state without an init function, if its type has a `Default`.
+    #[doc(hidden)]
     const DEFAULT_STATE: Option<fn() -> Self::State>;
     /// How to show an item, if its type is `Debug`. Formats only as much as is shown.
+    #[doc(hidden)]
     const DEBUG_ITEM: Option<fn(&Self::Item<'_>) -> String>;
 
     /// How to make an item of two results, if the function is one of two of its own results: then it can reduce.
+    #[doc(hidden)]
     const PAIR: Option<Pair<Self>>;
 
     /// How many bytes [`encode`](Self::encode) appends at most, if that is known and no code of the user's runs in it.
@@ -142,10 +189,13 @@ pub trait Task: Registered + Sized + 'static {
         None
     }
     /// Appends the item's bytes to `out`.
+    #[doc(hidden)]
     fn encode(codec: Codec, item: &Self::Item<'_>, out: &mut impl ItemWriter) -> Result<(), String>;
     /// Decodes an item from exactly these bytes, in place where its type allows that, and lends it to `then`.
+    #[doc(hidden)]
     fn decode<R>(codec: Codec, bytes: &[u8], then: impl FnOnce(Self::Item<'_>) -> R) -> Result<R, String>;
     /// Calls the function.
+    #[doc(hidden)]
     fn call(cx: TaskContext<'_, Self>, item: Self::Item<'_>) -> Result<Self::Output, Self::Failure>;
 }
 
@@ -166,7 +216,10 @@ pub(crate) fn show<T: Task>(codec: Codec, item: &[u8]) -> Option<String> {
     unwind::catch(shown).ok()?
 }
 
-/// A function that makes a worker's state; implemented by `#[worker_init]`.
+/// An init function, as a type: what [`#[worker_init]`](crate::worker_init) adds to a function that makes a worker's
+/// state.
+///
+/// Sealed: only the attribute implements it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no init function",
     label = "an init function has the attribute `#[worker_init]`"
@@ -174,13 +227,17 @@ pub(crate) fn show<T: Task>(codec: Codec, item: &[u8]) -> Option<String> {
 pub trait WorkerInit: Registered + Sized + 'static {
     /// The state that it makes: the return type, or the `T` of a returned `Result<T, E>`.
     type State: 'static;
-    /// What `#[shared]` borrows; [`NoShared`] without it.
+    /// What `#[shared]` borrows; a type of this crate without it.
     type Shared: 'static;
     /// Calls the function. An error that it returns becomes text: its `Display`, and that of each source.
+    #[doc(hidden)]
     fn call(cx: InitContext<'_, Self>) -> Result<Self::State, ReturnedError>;
 }
 
-/// A function that runs when a worker ends; implemented by `#[worker_exit]`.
+/// An exit function, as a type: what [`#[worker_exit]`](crate::worker_exit) adds to a function that runs when a worker
+/// ends.
+///
+/// Sealed: only the attribute implements it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no exit function",
     label = "an exit function has the attribute `#[worker_exit]`"
@@ -188,11 +245,12 @@ pub trait WorkerInit: Registered + Sized + 'static {
 pub trait WorkerExit: Registered + Sized + 'static {
     /// What `#[state]` takes; `()` without it.
     type State: 'static;
-    /// What `#[shared]` borrows; [`NoShared`] without it.
+    /// What `#[shared]` borrows; a type of this crate without it.
     type Shared: 'static;
     /// What the function returns, or the `T` of a returned `Result<T, E>`; collected as exit results.
     type Output: Output;
     /// Calls the function. An error that it returns becomes text, as that of an init function does.
+    #[doc(hidden)]
     fn call(cx: ExitContext<'_, Self>) -> Result<Self::Output, ReturnedError>;
 }
 
@@ -245,13 +303,16 @@ impl WorkerExit for NoExit {
     }
 }
 
-/// `f: RunsOn<S>`: the function can run on a `WorkerPool<S>`. Without `#[shared]` that is every pool.
+/// `f: RunsOn<S>`: the function can run on a `WorkerPool<S>`. Without `#[shared]` that is every pool. [`ReadyFor`] says
+/// the same of a task together with its own init and exit functions.
+///
+/// Sealed: only the attributes implement it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot run on a pool that shares `{S}`",
     label = "its `#[shared]` parameter has another type than this pool's shared value",
     note = "give the pool the value that it borrows: `WorkerPool::builder().shared(..)`"
 )]
-pub trait RunsOn<S> {}
+pub trait RunsOn<S>: Registered {}
 
 /// `S: Lends<T, f>`: a pool that shares an `S` has the value that the function `f` borrows. Unlike an equality of
 /// types, this bound does not let the compiler infer the pool's type from the function's.
@@ -266,7 +327,9 @@ impl<T, F> Lends<T, F> for T {}
 impl<S> RunsOn<S> for ByDefault {}
 impl<S> RunsOn<S> for NoExit {}
 
-/// `i: InitOf<State>`: the init function makes this state.
+/// `i: InitOf<State>`: the init function makes this state, as [`Job::worker_init`](crate::Job::worker_init) wants it.
+///
+/// Sealed: only the attribute implements it.
 #[diagnostic::on_unimplemented(
     message = "init `{Self}` does not make the worker state `{State}`",
     label = "the init function's return type and the task's `#[state]` type differ",
@@ -285,7 +348,9 @@ pub trait DefaultState: 'static {}
 #[diagnostic::do_not_recommend]
 impl<State: Default + 'static> DefaultState for State {}
 
-/// `e: ExitOf<State>`: the exit function takes this state.
+/// `e: ExitOf<State>`: the exit function takes this state, as [`Job::worker_exit`](crate::Job::worker_exit) wants it.
+///
+/// Sealed: only the attribute implements it.
 #[diagnostic::on_unimplemented(
     message = "exit `{Self}` does not take the worker state `{State}`",
     label = "the exit function's `#[state]` type and the task's differ",
@@ -325,29 +390,6 @@ impl<E: WorkerExit> WorkerExit for Named<E> {
 impl<I: WorkerInit, State> InitOf<State> for Named<I> {}
 impl<E: WorkerExit, State> ExitOf<State> for Named<E> {}
 impl<F: RunsOn<S>, S> RunsOn<S> for Named<F> {}
-
-/// `f: ReadyFor<S>`: the task can run on a `WorkerPool<S>` with its own init and exit functions. A job that overrides
-/// those asks less.
-#[diagnostic::on_unimplemented(
-    message = "task `{Self}` cannot run on a pool that shares `{S}`",
-    label = "its `#[shared]` parameter has another type than this pool's shared value",
-    note = "give the pool the value that it borrows: `WorkerPool::builder().shared(..)`"
-)]
-// The bounds on init and exit are on associated types: as supertraits they would have to hold for every task, called or
-// not.
-pub trait ReadyFor<S>: Task + RunsOn<S> {
-    /// [`Task::Init`], known to fit.
-    type OwnInit: InitOf<Self::State> + RunsOn<S>;
-    /// [`Task::Exit`], known to fit.
-    type OwnExit: ExitOf<Self::State> + RunsOn<S>;
-}
-impl<T, S> ReadyFor<S> for T
-where
-    T: Task<Init: InitOf<T::State> + RunsOn<S>, Exit: ExitOf<T::State> + RunsOn<S>> + RunsOn<S>,
-{
-    type OwnInit = T::Init;
-    type OwnExit = T::Exit;
-}
 
 /// Asks that this parameter's type be an [`Argument`].
 pub const fn argument<'a, T: Argument<'a>>() {}

@@ -16,7 +16,7 @@ use crate::options::{PoolConfig, StartMethod};
 use crate::shared;
 use crate::start::WorkerConfig;
 use crate::task::seed::Seeds;
-use crate::task::{ReadyFor, RunsOn, Task};
+use crate::task::{CalledOn, ReadyFor, RunsOn, Task};
 
 pub use builder::WorkerPoolBuilder;
 pub use exits::ExitResults;
@@ -198,9 +198,9 @@ impl<S: 'static> WorkerPool<S> {
         Job::new(&self.handle)
     }
 
-    /// Starts a job with the task's own init and exit functions, which fit the pool's shared value by their type.
+    /// Starts a job with the task's own init and exit functions, which are known to fit.
     #[doc(hidden)]
-    pub fn own_job<T: ReadyFor<S>>(&self) -> Job<'_, T, S, T::OwnInit, T::OwnExit> {
+    pub fn own_job<T: CalledOn<S>>(&self) -> Job<'_, T, S, T::OwnInit, T::OwnExit> {
         self.job::<T>().worker_init().worker_exit()
     }
 
@@ -215,7 +215,7 @@ impl<S: 'static> WorkerPool<S> {
     where
         T: ReadyFor<S>,
     {
-        self.own_job::<T>().map_async(items)
+        self.job::<T>().map_async(items)
     }
 }
 
