@@ -36,8 +36,8 @@
 //! 2. If there is a leader, become a follower: leave a note and sleep on the bell, which releases the lock. After
 //!    waking, remove the note and return.
 //! 3. Otherwise spin for a reply if a core is free. Announce the sleep on the lanes of all *active* workers, from which
-//!    something is expected, fence, and look at these lanes once more, as [`lane`](crate::lane) describes. If there is a
-//!    reply, announce that the parent is awake and return. Otherwise become the leader: leave a note, with the time
+//!    something is expected, fence, and look at these lanes once more, as [`lane`](crate::lane) describes. If there is
+//!    a reply, announce that the parent is awake and return. Otherwise become the leader: leave a note, with the time
 //!    until which the sleep may last. Unlock.
 //! 4. Sleep on the poll set.
 //! 5. Lock. Stop leading, record the news from the poll set, and announce on these lanes that the parent is awake.
