@@ -76,6 +76,7 @@ mod exceptions;
 mod fallible;
 mod long_texts;
 mod panics;
+mod stored_errors;
 mod timeouts;
 
 const TOPICS: &[&[harness::Case]] = &[
@@ -136,6 +137,7 @@ const TOPICS: &[&[harness::Case]] = &[
     deadly_panics::CASES,
     backtraces::CASES,
     deaths::CASES,
+    stored_errors::CASES,
     timeouts::CASES,
 ];
 

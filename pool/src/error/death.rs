@@ -1,25 +1,38 @@
 //! How workers end.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::sys::handle::ExitStatus;
 
-/// How a worker process ended. `Debug` says what `Display` says.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// How a worker process ended. `Debug` says what `Display` says. It can be serialized: see
+/// [`TaskError`](crate::TaskError#in-a-log-or-a-report).
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Death {
     pub(crate) cause: DeathCause,
+    #[serde(default)]
     pub(crate) core_dumped: bool,
+    #[serde(default)]
     pub(crate) out_of_memory: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum DeathCause {
     /// It exited with this code.
     Exited(i32),
     /// This signal killed it.
-    Signaled(i32),
+    Signaled(#[serde(with = "named")] i32),
     /// It held more than twice the memory limit in a task, and was killed for that.
-    MemoryLimit { limit: u64, held: u64 },
+    MemoryLimit {
+        #[serde(rename = "limit_bytes")]
+        limit: u64,
+        #[serde(rename = "held_bytes")]
+        held: u64,
+    },
     /// It wrote something to its lane that a sound worker never writes, and was killed for that.
     Corrupt,
     /// It was killed, but has not ended.
@@ -30,7 +43,8 @@ pub(crate) enum DeathCause {
 
 impl Death {
     pub(crate) const fn new(cause: DeathCause) -> Self {
-        Self { cause, core_dumped: false, out_of_memory: false }
+        let out_of_memory = matches!(cause, DeathCause::MemoryLimit { .. });
+        Self { cause, core_dumped: false, out_of_memory }
     }
 
     /// The signal that killed the worker.
@@ -73,6 +87,31 @@ impl Death {
     }
 }
 
+/// The signal's name; real-time signals have none.
+fn name_of(signal: i32) -> Option<&'static str> {
+    Signal::try_from(signal).ok().map(Signal::as_str)
+}
+
+/// A signal, serialized with its name beside its number. When it is read, the number counts.
+mod named {
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    struct Named {
+        number: i32,
+        #[serde(default)]
+        name: Option<Cow<'static, str>>,
+    }
+
+    pub(super) fn serialize<S: Serializer>(signal: &i32, out: S) -> Result<S::Ok, S::Error> {
+        Named { number: *signal, name: name_of(*signal).map(Cow::Borrowed) }.serialize(out)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<i32, D::Error> {
+        Ok(Named::deserialize(from)?.number)
+    }
+}
+
 impl From<ExitStatus> for Death {
     fn from(status: ExitStatus) -> Self {
         match status {
@@ -90,9 +129,9 @@ impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.cause {
             DeathCause::Exited(code) => write!(f, "exited with code {code}")?,
-            DeathCause::Signaled(number) => match nix::sys::signal::Signal::try_from(number) {
-                Ok(signal) => write!(f, "was killed by {} (signal {number})", signal.as_str())?,
-                Err(_) => write!(f, "was killed by signal {number}")?,
+            DeathCause::Signaled(number) => match name_of(number) {
+                Some(name) => write!(f, "was killed by {name} (signal {number})")?,
+                None => write!(f, "was killed by signal {number}")?,
             },
             DeathCause::MemoryLimit { limit, held } => {
                 write!(
@@ -111,7 +150,7 @@ impl fmt::Display for Death {
         if self.core_dumped {
             write!(f, ", core dumped")?;
         }
-        if self.out_of_memory {
+        if self.out_of_memory && self.over_limit().is_none() {
             write!(f, ", out of memory")?;
         }
         Ok(())

@@ -7,6 +7,8 @@ pub(crate) mod plain;
 pub(crate) mod returned;
 mod task;
 #[cfg(test)]
+mod stored;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;

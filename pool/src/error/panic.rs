@@ -10,7 +10,7 @@ use crate::text;
 const LONGEST_PLACE: usize = 4 << 10;
 
 /// A panic in a worker.
-#[derive(Clone, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PanicInfo {
     message: String,
     location: Option<String>,

@@ -5,6 +5,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::ops::Deref;
 
+use serde::{Deserialize, Serialize};
+
 use crate::text::{self, LONGEST_MESSAGE};
 
 /// How many sources of an error are reported, and how long each may be, so that they fit into a record beside the error
@@ -14,7 +16,8 @@ const LONGEST_SOURCE: usize = LONGEST_MESSAGE / MOST_SOURCES;
 
 /// An error that a function returned, with its [sources](std::error::Error::source). It displays as, and derefs to, one
 /// text: `cannot load the model: No such file or directory (os error 2)`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Chain", into = "Chain")]
 pub struct ReturnedError {
     /// Its message and those of its sources.
     text: String,
@@ -26,6 +29,28 @@ pub struct ReturnedError {
 struct Link {
     says: String,
     source: Option<Box<Self>>,
+}
+
+/// How it is stored.
+#[derive(Serialize, Deserialize)]
+struct Chain {
+    message: String,
+    #[serde(default)]
+    sources: Vec<String>,
+}
+
+impl From<ReturnedError> for Chain {
+    fn from(error: ReturnedError) -> Self {
+        let mut texts = error.into_chain();
+        let sources = texts.split_off(1);
+        Self { message: texts.remove(0), sources }
+    }
+}
+
+impl From<Chain> for ReturnedError {
+    fn from(Chain { message, sources }: Chain) -> Self {
+        Self::new(message, sources)
+    }
 }
 
 impl ReturnedError {
@@ -49,11 +74,16 @@ impl ReturnedError {
 
     /// The texts that cross to the parent: the error's message, and that of each source.
     pub(crate) fn into_texts(self) -> Vec<String> {
-        let mut texts = Vec::new();
-        let mut next = Some(Box::new(self.first));
+        let most = std::iter::once(LONGEST_MESSAGE).chain(std::iter::repeat(LONGEST_SOURCE));
+        self.into_chain().into_iter().zip(most).map(|(text, most)| text::cut_to(text, most)).collect()
+    }
+
+    /// The error's message, and that of each source.
+    fn into_chain(self) -> Vec<String> {
+        let Link { says, source: mut next } = self.first;
+        let mut texts = vec![says];
         while let Some(link) = next {
-            let most = if texts.is_empty() { LONGEST_MESSAGE } else { LONGEST_SOURCE };
-            texts.push(text::cut_to(link.says, most));
+            texts.push(link.says);
             next = link.source;
         }
         texts

@@ -1,49 +1,151 @@
 //! The errors of tasks.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::plain::Plain;
 use super::{Death, PanicInfo, ReturnedError};
 
 /// Why one task has no result. `Debug` says the same as `Display`, over several lines.
-#[derive(Clone)]
+///
+/// # In a log or a report
+///
+/// An error can be serialized in any format, also as a task's argument or result, and comes back equal:
+///
+/// ```
+/// use pool::{TaskError, WorkerPool, worker_task};
+///
+/// #[worker_task]
+/// fn convert(file: &str) -> usize {
+///     match file {
+///         "broken" => std::process::exit(3),
+///         _ => file.len(),
+///     }
+/// }
+///
+/// #[pool::main]
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let pool = WorkerPool::new(2)?;
+///     let outcomes = convert::par_map_outcomes(&pool, ["good", "broken"])?;
+///     let failed: Vec<&TaskError> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
+///     let report = serde_json::to_string(&failed)?;
+///     assert!(report.contains(r#""kind":{"died":{"cause":{"exited":3}"#));
+///
+///     let read: Vec<TaskError> = serde_json::from_str(&report)?;
+///     assert_eq!(read[0], *failed[0]);
+///     assert_eq!(read[0].argument(), Some("\"broken\""));
+///     Ok(())
+/// }
+/// ```
+///
+/// The JSON form is stable: later versions may add fields and kinds, and leave those that there are as they are. Fields
+/// that a version does not know are ignored, and those below that may be absent may also be missing or `null`; a kind
+/// that it does not know is an error of reading. Formats that write no names (bincode, postcard) are for the same
+/// version only. What is read is not cut or changed, and what is shown of it is escaped as always.
+///
+/// | field | holds |
+/// |---|---|
+/// | `work` | what failed: see below |
+/// | `worker` | the [worker's](Self::worker_id) number; may be absent |
+/// | `attempts` | [how many times](Self::attempts) it was started |
+/// | `argument` | the [argument's](Self::argument) `Debug`; may be absent |
+/// | `kind` | the [kind](TaskErrorKind#in-a-log-or-a-report) of failure |
+/// | `earlier` | the kinds of failure of earlier attempts; may be missing |
+/// | `rows` | the elements that it worked on in place: `{"start": .., "end": ..}`; may be absent |
+/// | `worker_end.stderr_tail` | the [end of its stderr](Self::stderr_tail); may be absent |
+/// | `worker_end.kill_refused` | the `errno` of the signal that was to kill it; may be absent |
+///
+/// Its `work` is one of these, where a `function` may be absent:
+///
+/// | work | JSON |
+/// |---|---|
+/// | a task | `{"task": {"name": "app::convert", "index": 2}}` |
+/// | an init function | `{"init": {"function": "app::load", "task": "app::predict"}}` |
+/// | an exit function | `{"exit": {"function": "app::count"}}` |
+#[derive(Clone, PartialEq, Eq)]
 pub struct TaskError(pub(super) Arc<Failure>);
 
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Failure {
     work: FailedWork,
-    worker: usize,
+    /// None for work that had no worker, or several.
+    worker: Option<usize>,
     pub(super) attempts: u32,
     argument: Option<String>,
     kind: TaskErrorKind,
+    #[serde(default)]
     earlier: Vec<TaskErrorKind>,
     /// The elements of an array that the task worked on in place.
     rows: Option<Range<usize>>,
+    #[serde(default, rename = "worker_end")]
     end: EndNotes,
 }
 
+impl Serialize for TaskError {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(out)
+    }
+}
+
+impl<'de> Deserialize<'de> for TaskError {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Ok(Self(Arc::new(Failure::deserialize(from)?)))
+    }
+}
+
 /// Notes on the end of a task's worker, besides how it ended.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EndNotes {
     /// The end of what it printed to stderr.
     pub(crate) stderr_tail: Option<String>,
     /// Why the signal to kill it was refused, so that cutting its lifeline had to end it.
+    #[serde(default, with = "errno")]
     pub(crate) kill_refused: Option<Errno>,
 }
 
+/// An error of the system, serialized as its number.
+mod errno {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(error: &Option<Errno>, out: S) -> Result<S::Ok, S::Error> {
+        error.map(|error| error as i32).serialize(out)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Errno>, D::Error> {
+        Ok(Option::<i32>::deserialize(from)?.map(Errno::from_raw))
+    }
+}
+
+/// The registered name of a function.
+type Name = Cow<'static, str>;
+
 /// The work that failed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum FailedWork {
     /// The task on the item at this position in the input.
-    Item { task: &'static str, index: usize },
+    #[serde(rename = "task")]
+    Item {
+        #[serde(rename = "name")]
+        task: Name,
+        index: usize,
+    },
     /// A worker's init function, before its first task; `None` if the state's `Default` failed.
-    Init { function: Option<&'static str>, task: &'static str },
+    Init { function: Option<Name>, task: Name },
     /// A worker's exit function; `None` if the failure came after the exit functions, in the end of the worker.
-    Exit { function: Option<&'static str> },
+    Exit { function: Option<Name> },
+}
+
+impl FailedWork {
+    fn item(task: &'static str, index: usize) -> Self {
+        Self::Item { task: task.into(), index }
+    }
 }
 
 /// Stands for the index of an item or worker that does not exist.
@@ -58,17 +160,17 @@ impl TaskError {
         argument: Option<String>,
         kind: TaskErrorKind,
     ) -> Self {
-        Self::of(FailedWork::Item { task, index }, worker, attempts, argument, kind)
+        Self::of(FailedWork::item(task, index), Some(worker), attempts, argument, kind)
     }
 
     /// The call was cancelled before this task had an outcome.
     pub(crate) fn cancelled(task: &'static str, index: usize) -> Self {
-        Self::new(task, index, NONE, 0, None, TaskErrorKind::Cancelled)
+        Self::of(FailedWork::item(task, index), None, 0, None, TaskErrorKind::Cancelled)
     }
 
     /// A result that came from several workers.
     pub(crate) fn on_no_worker(task: &'static str, index: usize, kind: TaskErrorKind) -> Self {
-        Self::new(task, index, NONE, 1, None, kind)
+        Self::of(FailedWork::item(task, index), None, 1, None, kind)
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
@@ -83,18 +185,20 @@ impl TaskError {
         cause: TaskErrorKind,
     ) -> Self {
         let kind = TaskErrorKind::Init(Box::new(cause));
-        Self::of(FailedWork::Init { function, task }, worker, 1, None, kind)
+        let work = FailedWork::Init { function: function.map(Cow::Borrowed), task: task.into() };
+        Self::of(work, Some(worker), 1, None, kind)
     }
 
     /// A worker's exit function failed, or the end of the worker after its exit functions.
     pub(crate) fn in_exit(function: Option<&'static str>, worker: usize, cause: TaskErrorKind) -> Self {
         let kind = TaskErrorKind::Exit(Box::new(cause));
-        Self::of(FailedWork::Exit { function }, worker, 1, None, kind)
+        let work = FailedWork::Exit { function: function.map(Cow::Borrowed) };
+        Self::of(work, Some(worker), 1, None, kind)
     }
 
     fn of(
         work: FailedWork,
-        worker: usize,
+        worker: Option<usize>,
         attempts: u32,
         argument: Option<String>,
         kind: TaskErrorKind,
@@ -140,11 +244,11 @@ impl TaskError {
     /// name of the task that needed the state. Empty if the worker was killed because it did not end after its exit
     /// functions.
     #[must_use]
-    pub fn task_name(&self) -> &'static str {
-        match self.0.work {
+    pub fn task_name(&self) -> &str {
+        match &self.0.work {
             FailedWork::Item { task, .. } => task,
-            FailedWork::Init { function, task } => function.unwrap_or(task),
-            FailedWork::Exit { function } => function.unwrap_or(""),
+            FailedWork::Init { function, task } => function.as_deref().unwrap_or(task),
+            FailedWork::Exit { function } => function.as_deref().unwrap_or(""),
         }
     }
 
@@ -162,7 +266,7 @@ impl TaskError {
     /// [`TaskErrorKind::Cancelled`], because a cancelled task may never have had a worker.
     #[must_use]
     pub fn worker_id(&self) -> usize {
-        self.0.worker
+        self.0.worker.unwrap_or(NONE)
     }
 
     /// How many times the task was started: 1 without retries, and 0 for [`TaskErrorKind::Cancelled`], where the number
@@ -251,24 +355,29 @@ impl TaskError {
     fn say(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Failure { work, worker, kind, .. } = &*self.0;
         let cause = kind.cause();
-        match *work {
-            FailedWork::Item { task, index } if *worker == NONE => {
-                write!(f, "task {index} of `{task}` {kind}")
-            }
+        let of_worker = |f: &mut fmt::Formatter<'_>, of: &str| {
+            worker.map_or(Ok(()), |worker| write!(f, " {of} worker {worker}"))
+        };
+        let function = |f: &mut fmt::Formatter<'_>, name: &Option<Name>, other: &str| match name {
+            Some(name) => write!(f, " failed: `{}` {cause}", Plain(name)),
+            None => write!(f, " failed: {other} {cause}"),
+        };
+        match work {
             FailedWork::Item { task, index } => {
-                write!(f, "task {index} of `{task}` on worker {worker} {kind}")
+                write!(f, "task {index} of `{}`", Plain(task))?;
+                of_worker(f, "on")?;
+                write!(f, " {kind}")
             }
-            FailedWork::Init { function: Some(function), task } => {
-                write!(f, "init of worker {worker} for task `{task}` failed: `{function}` {cause}")
+            FailedWork::Init { function: name, task } => {
+                f.write_str("init")?;
+                of_worker(f, "of")?;
+                write!(f, " for task `{}`", Plain(task))?;
+                function(f, name, "the state's `Default`")
             }
-            FailedWork::Init { function: None, task } => {
-                write!(f, "init of worker {worker} for task `{task}` failed: the state's `Default` {cause}")
-            }
-            FailedWork::Exit { function: Some(function) } => {
-                write!(f, "exit of worker {worker} failed: `{function}` {cause}")
-            }
-            FailedWork::Exit { function: None } => {
-                write!(f, "exit of worker {worker} failed: the worker's end {cause}")
+            FailedWork::Exit { function: name } => {
+                f.write_str("exit")?;
+                of_worker(f, "of")?;
+                function(f, name, "the worker's end")
             }
         }
     }
@@ -332,7 +441,33 @@ impl fmt::Display for Indented<'_> {
 }
 
 /// How a task failed. `Debug` says the same as `Display`, with the backtrace of a panic.
-#[derive(Clone)]
+///
+/// # In a log or a report
+///
+/// Its JSON form is stable as [that of `TaskError`](TaskError#in-a-log-or-a-report) is:
+///
+/// | kind | JSON |
+/// |---|---|
+/// | `Panicked` | `{"panicked": {"message": .., "location": .., "backtrace": ..}}`; the last two may be absent |
+/// | `Died` | `{"died": {"cause": .., "core_dumped": .., "out_of_memory": ..}}` |
+/// | `TimedOut` | `{"timed_out": {"secs": 1, "nanos": 500000000}}`: whole seconds, and nanoseconds beyond them |
+/// | `Encode`, `Decode` | `{"encode": "why"}`, `{"decode": "why"}` |
+/// | `Init`, `Exit` | `{"init": ..}`, `{"exit": ..}`, with the kind of the function's failure |
+/// | `Failed` | `{"failed": {"message": .., "sources": [..]}}` |
+/// | `Cancelled` | `"cancelled"` |
+///
+/// The `cause` of a death is one of these:
+///
+/// | cause | JSON |
+/// |---|---|
+/// | an exit code | `{"exited": 3}` |
+/// | a signal | `{"signaled": {"number": 9, "name": "SIGKILL"}}`; the name may be absent, and the number counts |
+/// | it was killed for the memory that it held | `{"memory_limit": {"limit_bytes": .., "held_bytes": ..}}` |
+/// | it wrote what no sound worker writes | `"corrupt"` |
+/// | it was killed and does not end | `"stuck"` |
+/// | somebody else took its exit status | `"unknown"` |
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TaskErrorKind {
     /// The task panicked. Its worker lives on.
