@@ -15,7 +15,7 @@ use crate::support::{assert_fails, assert_usable, builder, panic_message, pool, 
 cases! {
     All: as_shared_value, all_elements, in_tuples, in_structs, as_arguments, moved_into_the_pool, in_nested_pools,
         as_results, through_every_codec, dropped_too_early, of_another_type, too_large, out_of_range,
-        swaps, updates, of_another_type_there, of_another_length;
+        swaps, updates, of_another_type_there, of_another_length, in_ranges, out_of_the_range, torn_by_nobody;
     Processes: made_by_a_worker, no_descriptors_left;
 }
 
@@ -352,5 +352,62 @@ fn of_another_length(method: StartMethod) -> Result<(), Error> {
         assert!(panic_message(&error).contains("its own length"), "{error}");
     }
     assert_eq!(numbers.to_vec(), [1, 2, 3]);
+    Ok(())
+}
+
+#[worker_task]
+fn square_row(#[shared] rows: &SharedArray<i32>, row: usize) -> Vec<i32> {
+    let range = 10 * row..10 * (row + 1);
+    let mut values = [0; 10];
+    rows.read_into(range.clone(), &mut values);
+    rows.write(range, &values.map(|value| value * value));
+    rows.read(..3)
+}
+
+fn in_ranges(method: StartMethod) -> Result<(), Error> {
+    let rows = SharedArray::from_fn(50, |index| index as i32)?;
+    let pool = builder(method).workers(1).shared(rows.clone()).build()?;
+    let heads = square_row::par_map(&pool, [4, 1, 0])?;
+    assert_eq!(heads, [[0, 1, 2], [0, 1, 2], [0, 1, 4]]);
+    assert_eq!(rows.read(8..=11), [64, 81, 100, 121]);
+    assert_eq!((rows.read(48..), rows.read(..0), rows.read(50..)), (vec![2304, 2401], vec![], vec![]));
+    Ok(())
+}
+
+#[worker_task]
+fn read_two(numbers: SharedArray<u64>, from: usize, to: usize) -> Vec<u64> {
+    numbers.read(from..to)
+}
+
+#[worker_task]
+fn write_two(numbers: SharedArray<u64>, from: usize) {
+    numbers.write(from..from + 2, &[7; 3]);
+}
+
+fn out_of_the_range(method: StartMethod) -> Result<(), Error> {
+    let (pool, numbers) = (pool(method)?, SharedArray::<u64>::zeroed(3)?);
+    for (from, to) in [(2, 4), (4, 4), (0, usize::MAX), (2, 1)] {
+        let error = task_error(read_two::apply(&pool, (numbers.clone(), from, to)));
+        let expected = format!("range {from}..{to} is out of range for a SharedArray of length 3");
+        assert_eq!(panic_message(&error), expected);
+    }
+    let error = task_error(write_two::apply(&pool, (numbers.clone(), 1)));
+    assert!(panic_message(&error).contains("own length"), "{error}");
+    assert_eq!(numbers.read(..), [0; 3]);
+    Ok(())
+}
+
+#[worker_task]
+fn rewrite(#[shared] pairs: &SharedArray<[u32; 2]>, number: u32) -> bool {
+    pairs.write(1..9, &[[number; 2]; 8]);
+    pairs.read(..).iter().all(|[one, other]| one == other)
+}
+
+/// Ranges that several tasks write at once: no element is half of one and half of another.
+fn torn_by_nobody(method: StartMethod) -> Result<(), Error> {
+    let pairs = SharedArray::zeroed(10)?;
+    let pool = builder(method).workers(4).shared(pairs.clone()).build()?;
+    assert!(rewrite::par_map(&pool, 1..=2000)?.into_iter().all(|is_whole| is_whole));
+    assert_eq!((pairs.get(0), pairs.get(9)), ([0; 2], [0; 2]));
     Ok(())
 }

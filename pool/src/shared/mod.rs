@@ -54,7 +54,7 @@ pub use sync::semaphore::{SharedPermit, SharedSemaphore};
 pub use values::array::SharedArray;
 pub use values::element::Number;
 pub(crate) use values::loan::{Loan, Piece, ToRead, ToWrite};
-pub use values::slice_mut::SliceMut;
+pub use values::slices::{SliceMut, SliceRef};
 pub use values::value::{SharedCounter, SharedValue};
 
 #[doc(no_inline)]

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "knows where in shared memory its elements lie")]
 
 use std::fmt;
+use std::ops::{Bound, Range, RangeBounds};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::element::{Element, Number};
-use super::slice_mut::SliceMut;
+use super::slices::{SliceMut, SliceRef};
 use crate::error::Error;
 use crate::shared::memory::{Handle, Holder, Kind, Region};
 use crate::shared::type_key;
@@ -147,7 +148,33 @@ impl<T: Pod> SharedArray<T> {
     }
 
     fn elements(&self) -> impl ExactSizeIterator<Item = Element<'_, T>> {
-        (0..self.len).map(|index| self.element(index))
+        self.elements_in(..)
+    }
+
+    #[track_caller]
+    fn elements_in(&self, range: impl RangeBounds<usize>) -> impl ExactSizeIterator<Item = Element<'_, T>> {
+        self.indices(&range).map(|index| self.element(index))
+    }
+
+    #[track_caller]
+    fn indices(&self, range: &impl RangeBounds<usize>) -> Range<usize> {
+        let after = |index: &usize| index.saturating_add(1);
+        let start = match range.start_bound() {
+            Bound::Included(index) => *index,
+            Bound::Excluded(index) => after(index),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(index) => after(index),
+            Bound::Excluded(index) => *index,
+            Bound::Unbounded => self.len,
+        };
+        assert!(
+            start <= end && end <= self.len,
+            "range {start}..{end} is out of range for a SharedArray of length {}",
+            self.len
+        );
+        start..end
     }
 
     /// The element's value.
@@ -204,14 +231,54 @@ impl<T: Pod> SharedArray<T> {
         self.iter().collect()
     }
 
+    /// A copy of the values in this range, each read atomically.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), pool::Error> {
+    /// let array = pool::shared::SharedArray::from_slice(&[1, 2, 3, 4])?;
+    /// array.write(2.., &[30, 40]);
+    /// assert_eq!(array.read(1..3), [2, 30]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// If the array ends before the range does.
+    #[must_use]
+    #[track_caller]
+    pub fn read(&self, range: impl RangeBounds<usize>) -> Vec<T> {
+        self.elements_in(range).map(Element::load).collect()
+    }
+
+    /// Copies the values in this range into the slice, each read atomically.
+    ///
+    /// # Panics
+    /// If the array ends before the range does, or the slice has another length.
+    #[track_caller]
+    pub fn read_into(&self, range: impl RangeBounds<usize>, values: &mut [T]) {
+        let elements = self.elements_in(range);
+        check_lengths(elements.len(), values.len());
+        elements.zip(values).for_each(|(element, value)| *value = element.load());
+    }
+
+    /// Writes the elements in this range, each atomically.
+    ///
+    /// # Panics
+    /// If the array ends before the range does, or the slice has another length.
+    #[track_caller]
+    pub fn write(&self, range: impl RangeBounds<usize>, values: &[T]) {
+        let elements = self.elements_in(range);
+        check_lengths(elements.len(), values.len());
+        elements.zip(values).for_each(|(element, value)| element.store(*value));
+    }
+
     /// Writes all elements, each atomically.
     ///
     /// # Panics
     /// If the slice and the array have different lengths.
     #[track_caller]
     pub fn copy_from_slice(&self, values: &[T]) {
-        assert_eq!(values.len(), self.len, "a SharedArray is filled from a slice of its own length");
-        self.elements().zip(values).for_each(|(element, value)| element.store(*value));
+        self.write(.., values);
     }
 
     /// Sets all elements to this value.
@@ -246,6 +313,41 @@ impl<T: Pod> SharedArray<T> {
         let slice = unsafe { std::slice::from_raw_parts_mut(self.first.as_ptr(), self.len) };
         Ok(SliceMut::new(slice, excluded))
     }
+
+    /// The whole array as a plain slice to read, without a copy, once others have filled it. It is for this process
+    /// alone, as with [`as_mut_slice`](Self::as_mut_slice). [`read`](Self::read) copies what others may change
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// As for [`as_mut_slice`](Self::as_mut_slice).
+    ///
+    /// ```
+    /// use pool::shared::SharedArray;
+    /// use pool::{WorkerPool, worker_task};
+    ///
+    /// #[worker_task]
+    /// fn square(#[shared] squares: &SharedArray<u64>, index: usize) {
+    ///     squares.set(index, (index * index) as u64);
+    /// }
+    ///
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     let mut squares = SharedArray::zeroed(100)?;
+    ///     let pool = WorkerPool::builder().workers(2).shared(squares.clone()).build()?;
+    ///     square::par_map(&pool, 0..100)?;
+    ///     pool.join()?;
+    ///     assert_eq!(squares.as_slice()?.iter().sum::<u64>(), 328_350);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn as_slice(&mut self) -> Result<SliceRef<'_, T>, Error> {
+        self.as_mut_slice().map(SliceRef::new)
+    }
+}
+
+#[track_caller]
+fn check_lengths(elements: usize, values: usize) {
+    assert_eq!(elements, values, "a range of a SharedArray is copied from or to a slice of its own length");
 }
 
 #[cold]
