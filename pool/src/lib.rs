@@ -121,7 +121,7 @@ pub use observe::timeline::Timeline;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use observe::timeline::read_any as read_any_track;
-pub use options::{CpuIds, StartMethod};
+pub use options::{CpuIds, Resource, StartMethod};
 /// ```
 /// use pool::{WorkerPool, worker_task};
 ///

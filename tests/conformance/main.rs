@@ -48,6 +48,7 @@ mod init;
 mod injection;
 mod instances;
 mod pinning;
+mod process_options;
 mod seeds;
 mod shared;
 mod shared_exclusive;
@@ -116,6 +117,7 @@ const TOPICS: &[&[harness::Case]] = &[
     init::CASES,
     exit::CASES,
     pinning::CASES,
+    process_options::CASES,
     seeds::CASES,
     daemon::CASES,
     ends::CASES,

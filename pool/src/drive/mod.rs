@@ -101,7 +101,7 @@ use crate::error::Error;
 use crate::ids::{JobId, TaskIndex};
 use crate::observe::insights::Insights;
 use crate::observe::timeline::Timeline;
-use crate::options::PoolConfig;
+use crate::options::{PoolConfig, limits_as_reason};
 use crate::start::{self, WorkerConfig};
 use crate::supervise::Supervisor;
 use crate::sys::clock::now_ns;
@@ -136,8 +136,10 @@ impl LocalEngine {
         let PoolConfig { method, order_tasks, policy, .. } = *config;
         let poller = Arc::new(Poller::new().map_err(|error| Error::start("the pool", error))?);
         let supervisor = Supervisor::new(cpus.len(), order_tasks, method.is_process());
+        let limits = limits_as_reason(&workers.process.limits);
         let starter = start::starter(method, workers);
-        let workers = Workers::new(starter, Arc::clone(&poller), cpus.into(), policy, method.is_process());
+        let are_processes = method.is_process();
+        let workers = Workers::new(starter, Arc::clone(&poller), cpus.into(), policy, are_processes, limits);
         let state = Mutex::new(State::new(supervisor, workers, Arc::clone(&poller)));
         Ok(Self { state, followers: AtomicUsize::new(0), poller, owner: Owner::here() })
     }

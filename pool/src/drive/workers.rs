@@ -38,6 +38,8 @@ pub(super) struct Workers {
     cpus: PerWorker<Vec<usize>>,
     policy: WorkerPolicy,
     are_processes: bool,
+    /// The option `rlimit`, as the reason may be for a worker that could not start.
+    limits: String,
     /// The last failure to start a worker since a call was opened.
     start_error: Option<Error>,
     /// A failure that every other start in the same batch would share, so none is tried.
@@ -60,6 +62,7 @@ impl Workers {
         cpus: PerWorker<Vec<usize>>,
         policy: WorkerPolicy,
         are_processes: bool,
+        limits: String,
     ) -> Self {
         Self {
             handles: PerWorker::new(cpus.len(), |_| None),
@@ -70,6 +73,7 @@ impl Workers {
             cpus,
             policy,
             are_processes,
+            limits,
             start_error: None,
             final_error: None,
             last_end: None,

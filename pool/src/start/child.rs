@@ -14,6 +14,7 @@ use super::protocol::{
 };
 use super::{SharedSource, WorkerConfig};
 use crate::codec::{Codec, decode_record};
+use crate::options::{Limit, ProcessSettings, limits_as_reason};
 use crate::role::{MARKER, WorkerKind};
 use crate::shared;
 use crate::sys::credentials::is_dumpable;
@@ -52,24 +53,31 @@ pub(crate) fn live() -> ! {
         // Looked up now, because it is found from the arguments, which are about to be overwritten.
         let _ = Launch::get();
         inherit::clean("pool-server").map_err(why)?;
-        let Some((tie, kind, context)) = meet(&channel)? else { return Ok(()) };
+        let Some((tie, kind, prepared)) = meet(&channel)? else { return Ok(()) };
         match kind {
             ProcessKind::Server => {
                 program::show_as_arguments("pool fork server");
-                serve(channel, tie, &context, Ancestry::Anew)
+                serve(channel, tie, prepared, Ancestry::Anew)
             }
             ProcessKind::Worker => {
                 let Some(kit) = protocol::receive(&channel).map_err(why)? else { return Ok(()) };
                 drop(channel);
-                work(kit, &context, Ancestry::Anew)
+                work(kit, prepared, Ancestry::Anew)
             }
         }
     })
 }
 
+/// What a new process has for its workers, or as one.
+pub(super) struct Prepared {
+    pub(super) context: PoolContext,
+    /// The shared value, if each worker decodes it for itself.
+    pub(super) undecoded: Option<SharedBytes<Passed>>,
+}
+
 /// Receives the parent's handshake and replies to it. None if the parent is gone, or if the reply is that this process
 /// is not fit.
-fn meet(channel: &Channel) -> Result<Option<(Tied, ProcessKind, PoolContext)>, String> {
+fn meet(channel: &Channel) -> Result<Option<(Tied, ProcessKind, Prepared)>, String> {
     let fit = match protocol::receive(channel) {
         Ok(None) => return Ok(None),
         Ok(Some(handshake)) => fit(handshake),
@@ -85,8 +93,8 @@ fn meet(channel: &Channel) -> Result<Option<(Tied, ProcessKind, PoolContext)>, S
     Ok(if protocol::send(channel, &answer).is_ok() { fit } else { None })
 }
 
-fn fit(handshake: Handshake<Passed>) -> Result<(Tied, ProcessKind, PoolContext), String> {
-    let Handshake { codec, daemon, kind, tie, shared, streams, inherited, .. } = handshake;
+fn fit(handshake: Handshake<Passed>) -> Result<(Tied, ProcessKind, Prepared), String> {
+    let Handshake { codec, daemon, kind, tie, shared, streams, inherited, settings, .. } = handshake;
     if fingerprint() != handshake.fingerprint {
         return Err(ANOTHER_BUILD.into());
     }
@@ -101,31 +109,48 @@ fn fit(handshake: Handshake<Passed>) -> Result<(Tied, ProcessKind, PoolContext),
         close_inherited(&list)
             .map_err(|why| format!("the list of its descriptors could not be read: {why}"))?;
     }
+    let settings = read_settings(settings.map(Passed::into_owned))?;
+    settings.set_place()?;
     let mut has_random_keys = false;
-    let shared = match shared {
-        Some(SharedBytes { key, len, file, objects }) => {
-            let objects = objects.into_iter().map(Passed::into_owned).collect();
-            let decode = || {
-                shared::with_granted(objects, || decode_shared(codec, key, len, &file))
-                    .unwrap_or_else(|error| Err(why(error)))
-            };
-            match kind {
-                ProcessKind::Worker => decode()?,
-                // If it contains a hash map, decoding it makes std choose random keys for the decoding thread, which
-                // count up from then on. All workers will be forks of this thread, and each should choose keys of its
-                // own.
-                ProcessKind::Server => threads::on_own_thread(decode).unwrap_or_else(|decode| {
-                    has_random_keys = true;
-                    decode()
-                })?,
-            }
-        }
-        None => Arc::new(()),
-    };
+    let (mut undecoded, mut decoded) = (shared, Arc::new(()) as SharedAny);
+    if !handshake.each_decodes
+        && let Some(shared) = undecoded.take()
+    {
+        let decode = || decode_within(&settings, codec, shared);
+        decoded = match kind {
+            ProcessKind::Worker => decode()?,
+            // If it contains a hash map, decoding it makes std choose random keys for the decoding thread, which count
+            // up from then on. All workers will be forks of this thread, and each should choose keys of its own.
+            ProcessKind::Server => threads::on_own_thread(decode).unwrap_or_else(|decode| {
+                has_random_keys = true;
+                decode()
+            })?,
+        };
+    }
     if kind == ProcessKind::Server && !handshake.fork_with_threads {
         refuse_threads()?;
     }
-    Ok((tied, kind, PoolContext { codec, daemon, shared, has_random_keys }))
+    let context = PoolContext { codec, daemon, shared: decoded, has_random_keys };
+    Ok((tied, kind, Prepared { context, undecoded }))
+}
+
+/// What this process is to set for itself.
+fn read_settings(file: Option<impl AsFd>) -> Result<ProcessSettings, String> {
+    let Some(file) = file else { return Ok(ProcessSettings::default()) };
+    decode_record(&Sealed::open(&file).map_err(why)?)
+}
+
+/// Decodes the shared value with the soft limits that hold for the user's code.
+fn decode_within(
+    settings: &ProcessSettings,
+    codec: Codec,
+    shared: SharedBytes<Passed>,
+) -> Result<SharedAny, String> {
+    let SharedBytes { key, len, file, objects } = shared;
+    let objects = objects.into_iter().map(Passed::into_owned).collect();
+    let decode = || settings.within_limits(|| decode_shared(codec, key, len, &file)).flatten();
+    let decoded = shared::with_granted(objects, decode).unwrap_or_else(|error| Err(why(error)));
+    decoded.map_err(|why| why + &limits_as_reason(settings.limits()))
 }
 
 /// Closes the descriptors that the program has let this process inherit.
@@ -193,10 +218,10 @@ fn decode_shared(codec: Codec, key: u64, len: u64, bytes: &impl AsFd) -> Result<
 pub(super) fn serve(
     channel: Channel,
     tied: Tied,
-    context: &PoolContext,
+    prepared: Prepared,
     ancestry: Ancestry,
 ) -> Result<(), String> {
-    let Some((kit, own_tie)) = fork_workers(&channel, context.has_random_keys)? else {
+    let Some((kit, own_tie)) = fork_workers(&channel, prepared.context.has_random_keys)? else {
         // While the process is tied: this may block, if nothing reads its output.
         fork::flush();
         return Ok(());
@@ -204,7 +229,7 @@ pub(super) fn serve(
     // Only new workers get here, each with copies of the server's descriptors.
     drop((channel, tied));
     match own_tie.hold() {
-        Ok(_tied) => work(kit, context, ancestry),
+        Ok(_tied) => work(kit, prepared, ancestry),
         // The parent gave up on this worker before it knew of it.
         Err(_) => Ok(()),
     }
@@ -273,21 +298,41 @@ fn refuse_threads() -> Result<(), String> {
 }
 
 /// The rest of a worker process's life.
-fn work(mut kit: WorkerKit, context: &PoolContext, ancestry: Ancestry) -> Result<(), String> {
+fn work(mut kit: WorkerKit, mut prepared: Prepared, ancestry: Ancestry) -> Result<(), String> {
     inherit::set_name(&format!("pool-worker-{}", kit.id));
     match ancestry {
         Ancestry::Anew => program::show_as_arguments(&format!("pool worker {}", kit.id)),
         Ancestry::OfProgram => leave::forget_handlers(),
     }
     inherit::raise_worker_oom_score();
-    leave::rename_profile();
-    inherit::unblock_signals().map_err(why)?;
     if let Some(stderr) = kit.probes.stderr.take() {
         dup2_stderr(&stderr).map_err(why)?;
     }
-    Worker::open(kit, context, WorkerKind::Process)?.run()?;
+    if let Some(file) = kit.settings.take() {
+        kit.limits = settle(file, &mut prepared).map_err(|why| format!("worker {}: {why}", kit.id))?;
+    }
+    leave::rename_profile();
+    inherit::unblock_signals().map_err(why)?;
+    Worker::open(kit, &prepared.context, WorkerKind::Process)?.run()?;
     // While the process is still tied: the code that runs now may take long.
     leave::leave()
+}
+
+/// Sets what this worker is to set for itself, and decodes the shared value if its server has left that to it. Returns
+/// the limits, which hold once it is ready.
+#[expect(unsafe_code, reason = "changes the environment")]
+fn settle(file: Passed, prepared: &mut Prepared) -> Result<Vec<Limit>, String> {
+    let mut settings = read_settings(Some(file))?;
+    // SAFETY: only a fork has variables to set: a process that executes the program has them from its start. The fork
+    // has one thread, whatever its parent has: it has run only the code of this crate since, which starts none. std's
+    // lock of the environment, and the C library's, are free: either no other thread of the parent could hold them at
+    // the fork, or the user has asserted that none held what a worker needs.
+    unsafe { settings.set_env() };
+    settings.set_place()?;
+    if let Some(shared) = prepared.undecoded.take() {
+        prepared.context.shared = decode_within(&settings, prepared.context.codec, shared)?;
+    }
+    Ok(settings.into_limits())
 }
 
 /// Advances the state from which std makes this thread's random keys. A fork copies it, and it counts up by one for
@@ -339,6 +384,8 @@ mod tests {
             shared: None,
             streams: [None; 2],
             inherited: None,
+            settings: None,
+            each_decodes: false,
         }
     }
 

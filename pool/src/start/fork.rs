@@ -4,7 +4,7 @@
 
 use std::io;
 
-use super::child::{Ancestry, refuse_work, serve};
+use super::child::{Ancestry, Prepared, refuse_work, serve};
 use super::server::{NewServer, Server};
 use super::{Unstarted, WorkerConfig};
 use crate::error::Error;
@@ -33,7 +33,7 @@ pub(super) fn start_server(config: &WorkerConfig) -> Result<NewServer, Unstarted
         fork::flush();
     }
     let context = PoolContext::of(config).map_err(|why| Error::start(WHAT, why))?;
-    let server = fork_server(&context, still).map_err(|error| Error::start(WHAT, error))?;
+    let server = fork_server(context, still).map_err(|error| Error::start(WHAT, error))?;
     Ok(NewServer::IsUp(server))
 }
 
@@ -44,7 +44,7 @@ pub(super) fn is_sound(config: &WorkerConfig) -> bool {
 }
 
 #[expect(unsafe_code, reason = "forks")]
-fn fork_server(context: &PoolContext, still: Still) -> io::Result<Server> {
+fn fork_server(context: PoolContext, still: Still) -> io::Result<Server> {
     let (ours, theirs) = Channel::pair()?;
     let (lifeline, tie) = lifeline()?;
     // SAFETY: besides this thread, this process has only such as rest, which hold nothing that a fork needs and are
@@ -57,7 +57,10 @@ fn fork_server(context: &PoolContext, still: Still) -> io::Result<Server> {
             let prepared = shared::leave_lent().and_then(|()| clean());
             match tie.hold_as_server() {
                 Ok(tied) => match prepared {
-                    Ok(()) => serve(theirs, tied, context, Ancestry::OfProgram),
+                    Ok(()) => {
+                        let prepared = Prepared { context, undecoded: None };
+                        serve(theirs, tied, prepared, Ancestry::OfProgram)
+                    }
                     Err(why) => {
                         refuse_work(&theirs, why);
                         Ok(())

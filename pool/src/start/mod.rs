@@ -29,17 +29,19 @@
 //! statuses.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::codec::Codec;
+use crate::codec::{Codec, encode_record};
 use crate::error::Error;
 use crate::ids::WorkerId;
-use crate::options::StartMethod;
+use crate::options::{ProcessOptions, ProcessSettings, StartMethod};
 use crate::shared::Retained;
 use crate::sys::clock::now_ns;
 use crate::sys::fd::Guarded;
+use crate::sys::memfile;
+use crate::sys::passed::Passed;
 pub(crate) use crate::sys::process::Process;
 use crate::task::SharedAny;
 use crate::worker::WorkerKit;
@@ -63,6 +65,7 @@ pub(crate) struct WorkerConfig {
     pub(crate) daemon: bool,
     pub(crate) shared: SharedSource,
     pub(crate) allow_fork_with_threads: bool,
+    pub(crate) process: Arc<ProcessOptions>,
 }
 
 /// The shared value, as the parent keeps it for its workers.
@@ -164,6 +167,23 @@ pub(crate) fn starter(method: StartMethod, config: WorkerConfig) -> Box<dyn Star
         StartMethod::ForkServer => Box::new(server::Forking::fork_server(config)),
         StartMethod::Threads => Box::new(threads::Threads::new(config)),
     }
+}
+
+/// A file with what a process is to set for itself; none if that is nothing.
+fn file_of(settings: &ProcessSettings) -> io::Result<Option<OwnedFd>> {
+    if settings.is_empty() {
+        return Ok(None);
+    }
+    let write = |out: &mut _| encode_record(settings, out).map_err(io::Error::other);
+    Ok(Some(memfile::sealed("pool settings", write)?.0))
+}
+
+/// Puts into its kit what this worker is to set for itself.
+fn add_settings(config: &WorkerConfig, method: StartMethod, kit: &mut WorkerKit) -> Result<(), Error> {
+    let settings = config.process.of_worker(kit.id.0, method);
+    let file = file_of(&settings).and_then(|file| file.map(Passed::new).transpose());
+    kit.settings = file.map_err(|error| Error::start(kit.name(), error))?;
+    Ok(())
 }
 
 /// How long a new process may take to answer.

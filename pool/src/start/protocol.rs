@@ -48,6 +48,10 @@ pub(super) struct Handshake<F> {
     pub(super) streams: [Option<F>; 2],
     /// The list of the parent's other descriptors that the process has inherited.
     pub(super) inherited: Option<F>,
+    /// A file with what the process sets for itself.
+    pub(super) settings: Option<F>,
+    /// The shared value is decoded by each worker, after it has set its variables, and not by their server.
+    pub(super) each_decodes: bool,
 }
 
 /// The kind of process to become.

@@ -12,10 +12,11 @@ use super::killed::{Children, Killed};
 use super::protocol::{self, ForkReply, ForkRequest, Heard};
 use super::spawn::Started;
 use super::{
-    BOOT_LIMIT, Child, StartOutcome, Starter, Unstarted, Watch, WorkerConfig, due_in, fork, forkserver,
-    is_over,
+    BOOT_LIMIT, Child, StartOutcome, Starter, Unstarted, Watch, WorkerConfig, add_settings, due_in, fork,
+    forkserver, is_over,
 };
 use crate::error::Error;
+use crate::options::StartMethod;
 use crate::sys::credentials::Credentials;
 use crate::sys::fd::Fd;
 use crate::sys::lifeline::{Lifeline, Tie, lifeline};
@@ -331,7 +332,9 @@ fn refused(kit: &WorkerKit, why: impl Display) -> StartOutcome {
 }
 
 impl Starter for Forking {
-    fn start(&mut self, kit: WorkerKit, _: &dyn Watch) -> Result<(), Unstarted> {
+    fn start(&mut self, mut kit: WorkerKit, _: &dyn Watch) -> Result<(), Unstarted> {
+        let method = if self.inherits { StartMethod::Fork } else { StartMethod::ForkServer };
+        add_settings(&self.config, method, &mut kit)?;
         self.end_unlike();
         if self.server.is_none() && self.may_start_server() {
             self.start_server(kit.start)?;

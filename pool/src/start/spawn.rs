@@ -1,6 +1,7 @@
 //! `Spawn`, and how the fork server is started: both execute this program again.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -8,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::libc;
 use nix::unistd::Pid;
 
 use super::killed::{Children, Killed};
@@ -15,12 +17,13 @@ use super::protocol::{
     self, ARRIVED, Arrived, Handshake, HandshakeReply, Heard, ProcessKind, SharedBytes, fingerprint,
 };
 use super::{
-    BOOT_LIMIT, Child, StartOutcome, Starter, Unstarted, Watch, WorkerConfig, boot_limit, due_in, is_over,
+    BOOT_LIMIT, Child, StartOutcome, Starter, Unstarted, Watch, WorkerConfig, add_settings, boot_limit,
+    due_in, file_of, is_over,
 };
 use crate::codec::encode_record;
 use crate::error::{Death, Error};
 use crate::ids::WorkerId;
-use crate::options::StartMethod;
+use crate::options::{StartMethod, limits_as_reason};
 use crate::role;
 use crate::sys::lifeline::lifeline;
 use crate::sys::limits::named_start;
@@ -53,12 +56,14 @@ impl Spawn {
         !HAS_ARRIVED.load(Ordering::Relaxed) && !self.begun.is_empty()
     }
 
-    fn begin(&mut self, kit: &WorkerKit, watch: &dyn Watch) -> Result<(), Unstarted> {
+    fn begin(&mut self, mut kit: WorkerKit, watch: &dyn Watch) -> Result<(), Unstarted> {
+        add_settings(&self.config, StartMethod::Spawn, &mut kit)?;
         let limit = boot_limit(&self.config.shared);
-        let started = start_anew(&self.config, ProcessKind::Worker, &kit.name(), &kit.cpus, limit)?;
+        let env = self.config.process.env_of(kit.id.0);
+        let started = start_anew(&self.config, ProcessKind::Worker, &kit.name(), &kit.cpus, env, limit)?;
         // It gets its kit before it has said that it is fit, so that neither side waits twice. If it is gone already,
         // the missing answer tells more than the failed send.
-        let _ = protocol::send(&started.channel, kit);
+        let _ = protocol::send(&started.channel, &kit);
         started.watch(watch)?;
         self.begun.push((kit.id, started));
         Ok(())
@@ -71,7 +76,7 @@ impl Starter for Spawn {
             self.held.push_back(kit);
             return Ok(());
         }
-        self.begin(&kit, watch)
+        self.begin(kit, watch)
     }
 
     fn settle(&mut self, _: &dyn Watch, _: &mut Vec<StartOutcome>) {}
@@ -100,8 +105,9 @@ impl Starter for Spawn {
         while !self.must_hold()
             && let Some(kit) = self.held.pop_front()
         {
-            if let Err(unstarted) = self.begin(&kit, watch) {
-                outcomes.push((kit.id, Err(unstarted)));
+            let worker = kit.id;
+            if let Err(unstarted) = self.begin(kit, watch) {
+                outcomes.push((worker, Err(unstarted)));
             }
         }
     }
@@ -129,6 +135,8 @@ pub(super) struct Started {
     pub(super) process: Process,
     pub(super) channel: Channel,
     printed: Printed,
+    /// Its limits, as the reason may be if it does not get ready.
+    limits: String,
     /// How long it may take from its arrival until it is fit.
     limit: Duration,
     stage: Stage,
@@ -151,12 +159,13 @@ enum Stage {
 const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Executes this program again and sends it the handshake. [`Started::advance`] takes the answer, for which it has this
-/// limit.
+/// limit. It has these variables besides those of this process.
 pub(super) fn start_anew(
     config: &WorkerConfig,
     kind: ProcessKind,
     what: &str,
     cpus: &[usize],
+    env: &[(OsString, OsString)],
     limit: Duration,
 ) -> Result<Started, Error> {
     if !role::initialized() {
@@ -173,7 +182,8 @@ pub(super) fn start_anew(
         let (lifeline, tie) = lifeline()?;
         let printed = Printed::new()?;
         let inherited = list_of_inheritable()?;
-        let pid = exec(theirs, &printed)?;
+        let settings = file_of(&config.process.of_new_process())?;
+        let pid = exec(theirs, &printed, env)?;
         let process = Process::adopt(pid, pidfd_of(pid)?, lifeline, tie, cpus)?;
         let handshake = Handshake {
             fingerprint,
@@ -185,6 +195,8 @@ pub(super) fn start_anew(
             shared,
             streams: standard::own().map(|stream| stream.map(Lent::from)),
             inherited: inherited.as_ref().map(Lent::new),
+            settings: settings.as_ref().map(Lent::new),
+            each_decodes: kind == ProcessKind::Server && config.process.common_env().is_none(),
         };
         match protocol::send(&ours, &handshake) {
             // It is gone already. The missing answer tells more.
@@ -192,7 +204,8 @@ pub(super) fn start_anew(
             sent => sent?,
         }
         let (stage, due) = (Stage::Arriving, due_in(BOOT_LIMIT));
-        Ok(Started { what: what.to_owned(), process, channel: ours, printed, limit, stage, due })
+        let limits = limits_as_reason(&config.process.limits);
+        Ok(Started { what: what.to_owned(), process, channel: ours, printed, limits, limit, stage, due })
     };
     start().map_err(|error| Error::start(what, error))
 }
@@ -210,7 +223,7 @@ fn list_of_inheritable() -> io::Result<Option<OwnedFd>> {
 }
 
 /// Executes this program's own image, even if its file was replaced, with the socket as stdin.
-fn exec(socket: Channel, printed: &Printed) -> io::Result<Pid> {
+fn exec(socket: Channel, printed: &Printed, env: &[(OsString, OsString)]) -> io::Result<Pid> {
     let launch = Launch::get()?;
     let mut command = Command::new(&launch.image);
     if let Some(name) = std::env::args_os().next().filter(|_| launch.is_direct) {
@@ -218,13 +231,20 @@ fn exec(socket: Channel, printed: &Printed) -> io::Result<Pid> {
         command.arg0(name);
     }
     printed.catch(&mut command)?;
+    let too_large = |error: &io::Error| !env.is_empty() && error.raw_os_error() == Some(libc::E2BIG);
     let child = command
+        .envs(env.iter().map(|(name, value)| (name, value)))
         .args(&launch.before)
         .args([role::MARKER, role::ROOM_FOR_A_TITLE])
         .stdin(Stdio::from(socket.into_fd().into_owned()))
         .process_group(0)
         .spawn()
-        .map_err(named_start(&launch.image.to_string_lossy()))?;
+        .map_err(|error| match too_large(&error) {
+            true => io::Error::other(format!(
+                "option `env` gives more than a program may be started with: {error}"
+            )),
+            false => named_start(&launch.image.to_string_lossy())(error),
+        })?;
     // The ID is enough: std neither waits for a child nor ends it when it is dropped.
     Ok(Pid::from_raw(child.id().cast_signed()))
 }
@@ -315,7 +335,7 @@ impl Started {
 
     fn unfit(&self, why: String) -> Unstarted {
         // Until it has the program's streams, its output is not shown anywhere else.
-        Error::start(self.what.clone(), why + &self.what_it_printed()).into()
+        Error::start(self.what.clone(), why + &self.limits + &self.what_it_printed()).into()
     }
 
     fn not_reached(&self, reason: String, is_final: bool) -> Unstarted {

@@ -177,6 +177,7 @@ mod tests {
             daemon: true,
             shared,
             allow_fork_with_threads: false,
+            process: Arc::default(),
         });
         for worker in (0..100).map(WorkerId) {
             let (mut parent, lane) = lane::open(EventFd::new().unwrap().into()).unwrap();

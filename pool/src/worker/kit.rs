@@ -8,6 +8,8 @@ use crate::codec::Codec;
 use crate::ids::{WorkerId, worker_id};
 use crate::lane;
 use crate::observe::ProbeEnds;
+use crate::options::Limit;
+use crate::sys::passed::Passed;
 use crate::task::SharedAny;
 
 /// Everything that is one worker's own. It goes to a thread as a value, and to a process in a message. A new field
@@ -24,12 +26,18 @@ pub(crate) struct WorkerKit {
     pub(crate) cpus: Vec<usize>,
     pub(crate) lane: lane::WorkerSide,
     pub(crate) probes: ProbeEnds,
+    /// A file with what a process sets for itself; none if that is nothing.
+    pub(crate) settings: Option<Passed>,
+    /// The limits that a process sets for itself once it is ready. Not sent: the file has them.
+    #[serde(skip)]
+    pub(crate) limits: Vec<Limit>,
 }
 
 impl WorkerKit {
     pub(crate) fn new(id: WorkerId, cpus: Vec<usize>, lane: lane::WorkerSide, probes: ProbeEnds) -> Self {
         static STARTS: AtomicU64 = AtomicU64::new(1);
-        Self { id, start: STARTS.fetch_add(1, Ordering::Relaxed), cpus, lane, probes }
+        let start = STARTS.fetch_add(1, Ordering::Relaxed);
+        Self { id, start, cpus, lane, probes, settings: None, limits: Vec::new() }
     }
 
     /// The worker's name in messages.

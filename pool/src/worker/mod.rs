@@ -10,6 +10,7 @@ use crate::lane::{Activity, Order, Responder, WorkerEnd, order, reply};
 use crate::observe::logs::LogSender;
 use crate::observe::progress;
 use crate::observe::timeline::{EXIT, INIT, Recorder};
+use crate::options::{Limit, set_limits};
 use crate::role::{self, WorkerKind};
 use crate::sys::cpu;
 use crate::sys::fork::flush;
@@ -29,6 +30,7 @@ pub(crate) use kit::{PoolContext, WorkerKit};
 pub(crate) struct Worker {
     lane: WorkerEnd,
     runner: Runner,
+    limits: Vec<Limit>,
 }
 
 impl Worker {
@@ -56,14 +58,16 @@ impl Worker {
             log,
             kind,
         };
-        Ok(Self { lane, runner })
+        Ok(Self { lane, runner, limits: kit.limits })
     }
 
     /// Works until it has carried out the exit order.
     pub(crate) fn run(self) -> Result<(), String> {
-        let Self { mut lane, mut runner } = self;
+        let Self { mut lane, mut runner, limits } = self;
         let mut answer = lane.responder();
         runner.memory.open(&answer)?;
+        // All that needs descriptors, or much memory, is there: from now on limits harm only the user's own code.
+        set_limits(&limits).map_err(|why| format!("worker {}: {why}", runner.id))?;
         let Ok(()) = answer.reply::<std::convert::Infallible>(reply::READY, reply::READY, |_| Ok(()));
         answer.notify();
         loop {

@@ -147,7 +147,7 @@ impl Workers {
         let Some(Ended { death, stderr_tail, .. }) = &self.last_end else {
             return Error::start("workers", "none could be started");
         };
-        let mut reason = format!("the last one that was started {death}");
+        let mut reason = format!("the last one that was started {death}{}", self.limits);
         let written = stderr_tail.as_deref().map_or(Ok(()), |tail| write_stderr_tail(&mut reason, tail));
         debug_assert!(written.is_ok());
         Error::start("workers", reason)

@@ -23,6 +23,7 @@ pub(crate) mod pidfd;
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod program;
+pub(crate) mod settings;
 pub(crate) mod socket;
 pub(crate) mod stack;
 pub(crate) mod standard;
