@@ -72,6 +72,7 @@ mod timeline;
 // Failures.
 mod backtraces;
 mod deadly_panics;
+mod deadlines;
 mod deaths;
 mod exceptions;
 mod fallible;
@@ -138,6 +139,7 @@ const TOPICS: &[&[harness::Case]] = &[
     panics::CASES,
     deadly_panics::CASES,
     backtraces::CASES,
+    deadlines::CASES,
     deaths::CASES,
     stored_errors::CASES,
     timeouts::CASES,

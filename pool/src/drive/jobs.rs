@@ -21,6 +21,8 @@ pub(super) struct Jobs {
     news: Vec<JobId>,
     /// Calls in the background that may have new results since the background driver has looked.
     background_news: Vec<JobId>,
+    /// The calls that end at a time, by that time.
+    deadlines: BTreeSet<(u64, JobId)>,
     /// Calls with new items to send.
     with_items: BTreeSet<JobId>,
     /// How many of those are in the background.
@@ -49,6 +51,8 @@ pub(super) struct Job {
     retained: HashMap<TaskIndex, Vec<u8>>,
     /// The errors of earlier attempts, for tasks that are retried.
     earlier: HashMap<TaskIndex, Vec<TaskErrorKind>>,
+    /// When it ends at the latest.
+    deadline_ns: Option<u64>,
     /// It has ended with an error. Further results are discarded.
     is_cancelled: bool,
     /// Its progress is shown.
@@ -67,7 +71,7 @@ impl Jobs {
         if self.closed || self.refuses {
             return Err(Error::Closed);
         }
-        let JobSpec { task, profile, flags, mut plan, is_shown, is_background, items } = spec;
+        let JobSpec { task, profile, flags, mut plan, deadline_ns, is_shown, is_background, items } = spec;
         plan.profile = profile.map(|profile| self.id_of(profile));
         let job = Job {
             task,
@@ -79,6 +83,7 @@ impl Jobs {
             inbox: Inbox::default(),
             retained: HashMap::new(),
             earlier: HashMap::new(),
+            deadline_ns,
             is_cancelled: false,
             is_shown,
             is_background,
@@ -88,6 +93,7 @@ impl Jobs {
         self.shown += usize::from(is_shown);
         self.with_caller += usize::from(!is_background);
         self.last = self.last.next();
+        self.deadlines.extend(deadline_ns.map(|at| (at, self.last)));
         self.open.insert(self.last, Box::new(job));
         self.count_items(self.last);
         Ok((self.last, plan))
@@ -131,6 +137,7 @@ impl Jobs {
     pub(super) fn close(&mut self, job: JobId) -> bool {
         self.note_items(job, false);
         let Some(closed) = self.open.remove(&job) else { return false };
+        closed.deadline_ns.into_iter().for_each(|at| _ = self.deadlines.remove(&(at, job)));
         self.shown -= usize::from(closed.is_shown);
         self.with_caller -= usize::from(!closed.is_background);
         true
@@ -208,6 +215,21 @@ impl Jobs {
         let Some(job) = self.get_for_news(job).filter(|job| job.inbox.end.is_none()) else { return false };
         job.fail(error);
         true
+    }
+
+    /// When the next call ends that has a deadline.
+    pub(super) fn next_deadline(&self) -> Option<u64> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// The calls whose deadline has come, each once.
+    pub(super) fn take_overdue(&mut self, now: u64) -> Vec<JobId> {
+        let mut overdue = Vec::new();
+        while let Some((_, job)) = self.deadlines.first().filter(|(at, _)| *at <= now) {
+            overdue.push(*job);
+            self.deadlines.pop_first();
+        }
+        overdue
     }
 
     /// Swaps the call's inbox with an empty one.

@@ -368,6 +368,9 @@ impl State {
             self.check_panicked();
             self.handle(Event::Tick);
         }
+        for job in self.jobs.take_overdue(self.clock.now()) {
+            self.cancel(job, Error::DeadlineExceeded);
+        }
         for worker in active.drain(..) {
             let Some(handle) = self.workers.get_mut(worker) else { continue };
             handle.flush();

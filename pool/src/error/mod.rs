@@ -139,6 +139,11 @@ pub enum Error {
     /// The call was cancelled.
     #[error("the call was cancelled")]
     Cancelled,
+    /// The [deadline](crate::Job::deadline) of the call came before all of its tasks had an outcome.
+    #[error(
+        "the call was not over by its deadline: give it more time, or keep what is done with `map_outcomes`"
+    )]
+    DeadlineExceeded,
     /// The pool was closed, by `join`, `terminate` or drop, before this work ended.
     #[error("the pool is closed: the work was not finished")]
     Closed,

@@ -3,7 +3,7 @@
 use ndarray::{Axis, IntoDimension};
 
 use super::Job;
-use super::chunks::all_done;
+use super::chunks::{Ended, all_done};
 use crate::error::{Error, TaskError};
 use crate::shared::SharedArray;
 use crate::task::chunk::{ArrayChunk, ArrayChunkMut, Arrays, Outputs, rows_of};
@@ -96,7 +96,7 @@ where
     where
         T: for<'x> Task<Item<'x> = ArrayChunkMut<'x, A, Sh::Dim>>,
     {
-        all_done(self.array_chunks_mut_outcomes(array, shape, rows_per_chunk)?)
+        all_done(self.array_chunks_in_place(array, shape, rows_per_chunk)?)
     }
 
     /// Like [`array_chunks_mut`](Self::array_chunks_mut), but returns one outcome for each chunk. A failed chunk is an
@@ -110,6 +110,18 @@ where
         shape: Sh,
         rows_per_chunk: usize,
     ) -> Result<Vec<Result<T::Output, TaskError>>, Error>
+    where
+        T: for<'x> Task<Item<'x> = ArrayChunkMut<'x, A, Sh::Dim>>,
+    {
+        Ok(self.array_chunks_in_place(array, shape, rows_per_chunk)?.0)
+    }
+
+    fn array_chunks_in_place<A, Sh: IntoDimension>(
+        self,
+        array: &mut SharedArray<A>,
+        shape: Sh,
+        rows_per_chunk: usize,
+    ) -> Result<Ended<T::Output>, Error>
     where
         T: for<'x> Task<Item<'x> = ArrayChunkMut<'x, A, Sh::Dim>>,
     {

@@ -370,8 +370,8 @@ where
             return Ok(AsyncResult::new(completion, read, CallRef::Over));
         }
         let (engine, background) = (self.pool.engine(), self.pool.background());
-        let is_shared = is_single && self.options.seed.is_none() && progress.is_none();
-        let call = if is_shared && !self.pool.config().order_tasks {
+        let is_alike = self.options.seed.is_none() && self.options.deadline.is_none() && progress.is_none();
+        let call = if is_single && is_alike && !self.pool.config().order_tasks {
             completion.keep_places(places);
             background.submit_single(engine, Batch::new(spec, items, Arc::clone(&completion)))?;
             CallRef::Single(Arc::downgrade(engine), Arc::downgrade(background), Arc::clone(&completion))

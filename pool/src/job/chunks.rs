@@ -126,20 +126,32 @@ where
     where
         T: for<'x> Task<Item<'x> = ChunkMut<'x, X>>,
     {
-        all_done(self.chunks_mut_outcomes(array, rows_per_chunk)?)
+        all_done(self.chunks_in_place(array, rows_per_chunk)?)
     }
 
     /// Like [`chunks_mut`](Self::chunks_mut), but returns one outcome for each chunk. A failed chunk is an error in its
-    /// own place. So it is when the call is cancelled: a chunk without an outcome gets
-    /// [`TaskErrorKind::Cancelled`](crate::TaskErrorKind::Cancelled), and counts as [torn](TaskError::torn).
+    /// own place. So it is when the call is cancelled or exceeds its [deadline](Self::deadline): a chunk without an
+    /// outcome gets [`TaskErrorKind::Cancelled`](crate::TaskErrorKind::Cancelled), and counts as
+    /// [torn](TaskError::torn).
     ///
     /// # Errors
-    /// Only what ends the whole call, as for [`chunks_mut`](Self::chunks_mut), other than a cancel.
+    /// Only what ends the whole call, as for [`chunks_mut`](Self::chunks_mut), other than a cancel or a deadline.
     pub fn chunks_mut_outcomes<X>(
         self,
         array: &mut SharedArray<X>,
         rows_per_chunk: usize,
     ) -> Result<Vec<Result<T::Output, TaskError>>, Error>
+    where
+        T: for<'x> Task<Item<'x> = ChunkMut<'x, X>>,
+    {
+        Ok(self.chunks_in_place(array, rows_per_chunk)?.0)
+    }
+
+    fn chunks_in_place<X>(
+        self,
+        array: &mut SharedArray<X>,
+        rows_per_chunk: usize,
+    ) -> Result<Ended<T::Output>, Error>
     where
         T: for<'x> Task<Item<'x> = ChunkMut<'x, X>>,
     {
@@ -155,7 +167,7 @@ where
         (rows, row): (usize, usize),
         rows_per_chunk: usize,
         item: impl Fn(Piece, usize) -> T::Item<'i>,
-    ) -> Result<Vec<Result<T::Output, TaskError>>, Error> {
+    ) -> Result<Ended<T::Output>, Error> {
         self.pool.engine().check()?;
         let allowed = "the call itself says how many elements a chunk has: leave the option out";
         if let Some(size) = self.options.chunk_size {
@@ -173,19 +185,19 @@ where
         let ranges = self.chunk_ranges(rows)?;
         let elements = |rows: &Range<usize>| rows.start * row..rows.end * row;
         let items = ranges.clone().map(|rows| item(loan.piece(&elements(&rows)), rows.len()));
-        let outcomes = self.outcomes_of(items, ranges.size_hint().0)?;
+        let (outcomes, over) = self.outcomes_of(items, ranges.size_hint().0)?;
         let on_rows = |(outcome, rows): (Result<_, TaskError>, _)| {
             outcome.map_err(|error| error.on_rows(elements(&rows)))
         };
-        Ok(outcomes.into_iter().zip(ranges).map(on_rows).collect())
+        Ok((outcomes.into_iter().zip(ranges).map(on_rows).collect(), over))
     }
 
-    /// Runs the task over this many items. Each has an outcome, even if the call is cancelled.
+    /// Runs the task over this many items. Each has an outcome, even if the call is cancelled or exceeds its deadline.
     fn outcomes_of<'i>(
         self,
         items: impl Iterator<Item = T::Item<'i>>,
         count: usize,
-    ) -> Result<Vec<Result<T::Output, TaskError>>, Error> {
+    ) -> Result<Ended<T::Output>, Error> {
         let mut outcomes: Vec<Option<_>> = std::iter::repeat_with(|| None).take(count).collect();
         let pool = self.pool;
         let mut call = self.open(Source::asked(items), Mode::Outcomes { bounded: false })?;
@@ -201,9 +213,9 @@ where
         });
         // After this no task is at work on the array.
         drop(call);
-        match over {
-            Err(Error::Cancelled) => {}
-            Err(error) => return Err(error),
+        match &over {
+            Err(Error::Cancelled | Error::DeadlineExceeded) => {}
+            Err(error) => return Err(error.clone()),
             Ok(()) => {
                 assert!(outcomes.iter().all(Option::is_some), "every task has an outcome");
                 pool.after_call()?;
@@ -211,7 +223,7 @@ where
         }
         let cancelled = |index| Err(TaskError::cancelled(T::name(), index));
         let outcomes = outcomes.into_iter().enumerate();
-        Ok(outcomes.map(|(index, outcome)| outcome.unwrap_or_else(|| cancelled(index))).collect())
+        Ok((outcomes.map(|(index, outcome)| outcome.unwrap_or_else(|| cancelled(index))).collect(), over))
     }
 
     /// Rejects `concatenate(true)`.
@@ -236,11 +248,14 @@ where
     }
 }
 
+/// One outcome for each task, and how the call ended: an error if it was cancelled or exceeded its deadline.
+pub(super) type Ended<R> = (Vec<Result<R, TaskError>>, Result<(), Error>);
+
 /// The results, if every task has one.
-pub(super) fn all_done<R>(outcomes: Vec<Result<R, TaskError>>) -> Result<Vec<R>, Error> {
+pub(super) fn all_done<R>((outcomes, over): Ended<R>) -> Result<Vec<R>, Error> {
     let is_cancelled = |outcome: &Result<R, TaskError>| matches!(outcome, Err(error) if error.is_cancelled());
     if outcomes.iter().any(is_cancelled) {
-        return Err(Error::Cancelled);
+        over?;
     }
     outcomes.into_iter().collect::<Result<_, _>>().map_err(Error::Task)
 }

@@ -25,6 +25,7 @@ mod calls;
 mod cancel;
 mod chunks;
 mod completion;
+mod deadline;
 mod decode;
 mod handle;
 mod helpers;
@@ -45,6 +46,7 @@ pub use async_result::AsyncResult;
 use call::Call;
 pub use cancel::CancelHandle;
 use cancel::{CallRef, CallSlot};
+pub use deadline::Deadline;
 pub(crate) use handle::PoolHandle;
 pub use imap::Imap;
 use input::InputBuffer;
@@ -300,10 +302,17 @@ where
     /// When `items` panics, with that panic: the call is cancelled, and the pool stays usable.
     #[doc(alias = "par_map")]
     pub fn map<'i>(self, items: impl IntoIterator<Item = T::Item<'i>>) -> Result<Vec<T::Output>, Error> {
-        self.collect(items, Mode::FailFast, |results, values| {
-            results.append(values?);
+        let pool = self.pool;
+        let items = Source::of(items);
+        let mut results = ReorderBuffer::with_capacity(reserved::<T::Output>(&items));
+        let mut call = self.open(items, Mode::FailFast)?;
+        call.run(|index, values| {
+            results.at(index).append(values?);
             Ok(())
-        })
+        })?;
+        drop(call);
+        pool.after_call()?;
+        Ok(results.into_results())
     }
 
     /// Like [`map`](Self::map), but the results come in the order in which tasks finish. Panics in the same cases.
@@ -338,13 +347,25 @@ where
         self,
         items: impl IntoIterator<Item = T::Item<'i>>,
     ) -> Result<Vec<Result<T::Output, TaskError>>, Error> {
-        self.collect(items, Mode::Outcomes { bounded: false }, |outcomes, values| {
+        let pool = self.pool;
+        let items = Source::of(items);
+        let mut outcomes = ReorderBuffer::with_capacity(reserved::<Result<T::Output, TaskError>>(&items));
+        let mut call = self.open(items, Mode::Outcomes { bounded: false })?;
+        let over = call.run(|index, values| {
             match values {
-                Ok(values) => outcomes.extend(values.drain(..).map(Ok)),
-                Err(error) => outcomes.push(Err(error)),
+                Ok(values) => outcomes.at(index).extend(values.drain(..).map(Ok)),
+                Err(error) => outcomes.at(index).push(Err(error)),
             }
             Ok(())
-        })
+        });
+        let pulled = call.input.pulled() as usize;
+        drop(call);
+        if let Err(Error::DeadlineExceeded) = over {
+            return Ok(outcomes.into_filled(pulled, |index| Err(TaskError::cancelled(T::name(), index))));
+        }
+        over?;
+        pool.after_call()?;
+        Ok(outcomes.into_results())
     }
 
     /// Runs the task over the items; returns an iterator that gives the results one by one, in input order, while the
@@ -443,21 +464,9 @@ where
         pool.after_call()?;
         Ok(results)
     }
+}
 
-    fn collect<'i, R>(
-        self,
-        items: impl IntoIterator<Item = T::Item<'i>>,
-        mode: Mode,
-        append: impl Fn(&mut Vec<R>, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
-    ) -> Result<Vec<R>, Error> {
-        let pool = self.pool;
-        let items = Source::of(items);
-        let most = RESERVED_BYTES / size_of::<R>().max(1);
-        let mut results = ReorderBuffer::with_capacity(items.size_hint().0.min(most));
-        let mut call = self.open(items, mode)?;
-        call.run(|index, values| append(results.at(index), values))?;
-        drop(call);
-        pool.after_call()?;
-        Ok(results.into_results())
-    }
+/// For how many results to reserve memory.
+fn reserved<R>(items: &Source<impl Iterator>) -> usize {
+    items.size_hint().0.min(RESERVED_BYTES / size_of::<R>().max(1))
 }

@@ -52,6 +52,7 @@ where
             folding: self.options.folding,
         };
         let is_shown = self.options.progress.is_some();
-        Ok(JobSpec { task, profile, flags, plan, is_shown, is_background: true, items: None })
+        let deadline_ns = self.options.deadline.map(Deadline::in_ns);
+        Ok(JobSpec { task, profile, flags, plan, deadline_ns, is_shown, is_background: true, items: None })
     }
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::cancel::CallSlot;
+use super::deadline::Deadline;
 use crate::error::Error;
 use crate::observe::progress::BarRequest;
 use crate::options::PoolConfig;
@@ -21,6 +22,7 @@ pub(crate) struct Options {
     pub(super) worker_init_timeout: Option<Duration>,
     pub(super) worker_exit_timeout: Option<Duration>,
     pub(super) retries: u32,
+    pub(super) deadline: Option<Deadline>,
     /// The number from which the seeds of tasks are derived.
     pub(super) seed: Option<u64>,
     pub(super) progress: Option<BarRequest>,

@@ -57,6 +57,18 @@ impl<R> ReorderBuffer<R> {
         }
     }
 
+    /// Returns this many results in order, and `missing` in place of each that is missing.
+    pub(super) fn into_filled(mut self, count: usize, missing: impl Fn(usize) -> R) -> Vec<R> {
+        self.store_run();
+        let mut results = Vec::with_capacity(count);
+        for (first, mut run) in self.others {
+            results.extend((results.len()..first.as_usize()).map(&missing));
+            results.append(&mut run);
+        }
+        results.extend((results.len()..count).map(missing));
+        results
+    }
+
     /// Returns all results in order. Panics when one is missing.
     pub(super) fn into_results(mut self) -> Vec<R> {
         if self.first == TaskIndex::default() && self.others.is_empty() {

@@ -24,7 +24,7 @@ pub(crate) use probes::{ProbeEnds, Probes};
 pub(crate) enum End {
     Done,
     Failed,
-    /// It was cancelled or dropped, or its pool was closed.
+    /// It was cancelled or dropped, exceeded its deadline, or its pool was closed.
     Interrupted,
 }
 
@@ -32,7 +32,7 @@ impl End {
     pub(crate) fn of(result: &Result<(), Error>) -> Self {
         match result {
             Ok(()) => Self::Done,
-            Err(Error::Cancelled | Error::Closed) => Self::Interrupted,
+            Err(Error::Cancelled | Error::DeadlineExceeded | Error::Closed) => Self::Interrupted,
             Err(_) => Self::Failed,
         }
     }

@@ -10,6 +10,8 @@ pub(crate) struct JobSpec {
     pub(crate) profile: Option<ProfileSpec>,
     pub(crate) flags: ExecFlags,
     pub(crate) plan: Plan,
+    /// When it ends at the latest, in nanoseconds.
+    pub(crate) deadline_ns: Option<u64>,
     /// Its progress is shown.
     pub(crate) is_shown: bool,
     /// No caller waits for it: the background driver takes its results.

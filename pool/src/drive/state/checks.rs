@@ -82,7 +82,8 @@ impl State {
 
     /// The next time at which something must happen.
     pub(super) fn deadline(&self) -> Option<u64> {
-        self.supervisor.deadline().into_iter().chain(self.workers.starts_deadline()).min()
+        let starts = self.workers.starts_deadline();
+        self.supervisor.deadline().into_iter().chain(starts).chain(self.jobs.next_deadline()).min()
     }
 
     pub(super) fn poll_news(&mut self) {
