@@ -163,7 +163,7 @@ impl TaskError {
         Self::of(FailedWork::item(task, index), Some(worker), attempts, argument, kind)
     }
 
-    /// The call was cancelled before this task had an outcome.
+    /// The call ended before this task had an outcome.
     pub(crate) fn cancelled(task: &'static str, index: usize) -> Self {
         Self::of(FailedWork::item(task, index), None, 0, None, TaskErrorKind::Cancelled)
     }
@@ -487,10 +487,10 @@ pub enum TaskErrorKind {
     /// A function returned this error: a task that is [`fallible`](crate::worker_task#tasks-that-can-fail), or an init
     /// or exit function.
     Failed(ReturnedError),
-    /// The call ended before the task had an outcome: at its [deadline](crate::Job::deadline), where the call keeps what
-    /// is done; or because it was cancelled, and works on an array in place
-    /// ([`Job::chunks_mut_outcomes`](crate::Job::chunks_mut_outcomes)), which outlives the call. Any other cancelled call
-    /// ends with [`Error::Cancelled`](crate::Error::Cancelled).
+    /// The call ended before the task had an outcome: at its [deadline](crate::Job::deadline), where the call keeps
+    /// what is done; or because it was cancelled, and works on an array in place
+    /// ([`Job::chunks_mut_outcomes`](crate::Job::chunks_mut_outcomes)), which outlives the call. Any other cancelled
+    /// call ends with [`Error::Cancelled`](crate::Error::Cancelled).
     Cancelled,
 }
 
