@@ -176,7 +176,10 @@ fn while_nobody_asks(method: StartMethod) -> Result<(), Error> {
     match method {
         StartMethod::Threads => gate.open(),
         _ => {
-            assert_eq!(step::job(&pool).map((0..4).map(|value| (value, false, &*started, &*go_on)))?.len(), 4)
+            assert_eq!(
+                step::job(&pool).map((0..4).map(|value| (value, false, &*started, &*go_on)))?.len(),
+                4
+            );
         }
     }
     assert!(results.by_ref().any(|result| matches!(result, Err(Error::DeadlineExceeded) | Ok(1))));

@@ -364,7 +364,7 @@ fn lives_and_deaths(method: StartMethod) -> Result<(), Error> {
         let pool = builder(method).workers(1).memory_limit(16 << 20).build()?;
         assert_usable(&pool);
         task_error(stderr_tail::apply(&pool, ()));
-        task_error(hang::job(&pool).task_timeout(Duration::from_millis(50)).apply(()));
+        task_error(hang::job(&pool).label("sleep\n").task_timeout(Duration::from_millis(50)).apply(()));
         task_error(burst::apply(&pool, ()));
         assert_usable(&pool);
         pool.join().map(drop)
@@ -381,6 +381,9 @@ fn lives_and_deaths(method: StartMethod) -> Result<(), Error> {
             if let Some(pid) = fields.remove("pid") {
                 assert!(pid.parse::<u32>().is_ok(), "{pid}");
             }
+            let is_of_task = fields.contains_key("task");
+            let called_at = fields.remove("called_at");
+            assert!(called_at.map_or(!is_of_task, |at| at.starts_with(file!())), "{fields:?}");
             format!("{level} {}", fields.into_values().collect::<Vec<_>>().join(", "))
         })
         .collect();
@@ -391,7 +394,7 @@ fn lives_and_deaths(method: StartMethod) -> Result<(), Error> {
         "DEBUG worker started",
         died,
         &restarted(2),
-        "WARN 50ms, task timed out, conformance::logs::hang, 0",
+        "WARN sleep\\u{a}, 50ms, task timed out, conformance::logs::hang, 0",
         killed,
         &restarted(3),
         "WARN 16777216, task over memory limit, conformance::logs::burst, 0",

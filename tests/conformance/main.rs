@@ -71,6 +71,7 @@ mod starts;
 mod timeline;
 // Failures.
 mod backtraces;
+mod call_sites;
 mod deadly_panics;
 mod deadlines;
 mod deaths;
@@ -142,6 +143,7 @@ const TOPICS: &[&[harness::Case]] = &[
     deadlines::CASES,
     deaths::CASES,
     stored_errors::CASES,
+    call_sites::CASES,
     timeouts::CASES,
 ];
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 
-use crate::error::{Error, TaskErrorKind};
+use crate::error::{CallSite, Error, TaskErrorKind};
 use crate::ids::{JobId, PerJob, ProfileId, TaskIndex};
 use crate::wire::{ChunkHead, ExecFlags, Folding, Packing};
 use crate::work::{FunctionRef, Inbox, Items, JobSpec, Plan, ProfileSpec};
@@ -40,6 +40,8 @@ pub(super) struct Job {
     task: FunctionRef,
     profile: Option<ProfileId>,
     flags: ExecFlags,
+    /// Where it was made.
+    site: CallSite,
     /// New items to send.
     pub(super) items: Items,
     /// The item after these waits with its caller.
@@ -71,12 +73,14 @@ impl Jobs {
         if self.closed || self.refuses {
             return Err(Error::Closed);
         }
-        let JobSpec { task, profile, flags, mut plan, deadline_ns, is_shown, is_background, items } = spec;
+        let JobSpec { task, profile, flags, mut plan, deadline_ns, site, is_shown, is_background, items } =
+            spec;
         plan.profile = profile.map(|profile| self.id_of(profile));
         let job = Job {
             task,
             profile: plan.profile,
             flags,
+            site,
             has_lent: false,
             has_all_items: items.is_some(),
             items: items.unwrap_or_default(),
@@ -302,6 +306,10 @@ impl Jobs {
 impl Job {
     pub(super) fn task(&self) -> FunctionRef {
         self.task
+    }
+
+    pub(super) fn site(&self) -> &CallSite {
+        &self.site
     }
 
     /// How many new items wait, here or with the caller.

@@ -142,11 +142,12 @@ impl State {
         if self.checks.lost_descriptors() && !self.jobs.is_closed_for_good() {
             return Err(Error::DescriptorsClosed);
         }
-        let task = spec.task;
         let (job, plan) = self.jobs.open(spec)?;
         self.workers.prepare(self.supervisor.all_ended());
         self.is_shutting_down = false;
-        self.observer.job_opened(job, task, self.clock.now());
+        if let Some(open) = self.jobs.get(job) {
+            self.observer.job_opened(job, open.task(), open.site(), self.clock.now());
+        }
         self.handle(Event::Opened { job, plan: Box::new(plan) });
         Ok(job)
     }
@@ -448,7 +449,7 @@ impl State {
                     job.inbox.push_failure(index, worker, TaskFailure::of(kind, bytes));
                     return None;
                 }
-                self.observer.attempt_lost(worker, job.task(), index, &kind);
+                self.observer.attempt_lost(worker, job.task(), job.site(), index, &kind);
                 let handle = self.workers.get_mut(worker);
                 let item = handle.and_then(|handle| handle.take_item_for_error(unit, cause, &kind));
                 let earlier = job.take_attempts(index);
@@ -459,13 +460,17 @@ impl State {
                 let kind = self.workers.kind_of(worker, cause);
                 self.workers.get_mut(worker).into_iter().for_each(WorkerHandle::count_retry);
                 let job = self.jobs.get_mut(job)?;
-                self.observer.attempt_lost(worker, job.task(), index, &kind);
+                self.observer.attempt_lost(worker, job.task(), job.site(), index, &kind);
                 job.add_attempt(index, kind);
             }
             Action::Fail { job, worker, cause } => {
                 let init = self.jobs.init_of(job);
                 let job = self.jobs.get_for_news(job)?;
-                job.fail(self.workers.why_failed(worker, cause, job.task(), init));
+                let error = self.workers.why_failed(worker, cause, job.task(), init);
+                job.fail(match error {
+                    Error::Task(error) => Error::Task(error.called(job.site())),
+                    error => error,
+                });
             }
             Action::ExitLost { worker, cause } => self.workers.lose_exit(worker, cause),
             Action::Complete { job } => self.jobs.get_for_news(job).into_iter().for_each(Job::complete),

@@ -1,6 +1,7 @@
 //! The errors of pools and calls. Each says what became of the work.
 
 pub(crate) mod backtrace;
+mod call_site;
 mod death;
 mod panic;
 pub(crate) mod plain;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use crate::sys::identity::Forked;
 use crate::text;
 
+pub(crate) use call_site::{CallSite, Called, ShownLabel};
 pub use death::Death;
 pub(crate) use death::DeathCause;
 pub use panic::PanicInfo;

@@ -7,15 +7,33 @@ pub(crate) struct Plain<T>(pub(crate) T);
 
 impl<T: AsRef<str>> fmt::Display for Plain<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.as_ref();
-        let mut shown = 0;
-        for (at, found) in text.match_indices(controls) {
-            f.write_str(&text[shown..at])?;
-            found.chars().try_for_each(|control| write!(f, "{}", control.escape_unicode()))?;
-            shown = at + found.len();
-        }
-        f.write_str(&text[shown..])
+        write_escaped(f, self.0.as_ref(), controls)
     }
+}
+
+/// Shows a text in one line, whatever is in it: the rest of it as [`Plain`] does. What XML does not allow is escaped,
+/// too.
+pub(crate) struct OneLine<T>(pub(crate) T);
+
+impl<T: AsRef<str>> fmt::Display for OneLine<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let others = ['\n', '\t', '\u{2028}', '\u{2029}', '\u{fffe}', '\u{ffff}'];
+        write_escaped(f, self.0.as_ref(), |c| controls(c) || others.contains(&c))
+    }
+}
+
+fn write_escaped(
+    f: &mut fmt::Formatter<'_>,
+    text: &str,
+    is_escaped: impl FnMut(char) -> bool,
+) -> fmt::Result {
+    let mut shown = 0;
+    for (at, found) in text.match_indices(is_escaped) {
+        f.write_str(&text[shown..at])?;
+        found.chars().try_for_each(|control| write!(f, "{}", control.escape_unicode()))?;
+        shown = at + found.len();
+    }
+    f.write_str(&text[shown..])
 }
 
 /// Whether the character makes a terminal do more than show it: control characters, and those that change the direction
@@ -58,6 +76,8 @@ mod tests {
             ("\u{9b}31m and \u{202e}back", "\\u{9b}31m and \\u{202e}back"),
         ] {
             assert_eq!(Plain(text).to_string(), shown);
+            let shown_in_line = shown.replace('\n', "\\u{a}").replace('\t', "\\u{9}");
+            assert_eq!(OneLine(text).to_string(), shown_in_line);
             let mut bytes = b"> ".to_vec();
             push_plain(&mut bytes, text.as_bytes());
             assert_eq!(bytes, [b"> ", shown.as_bytes()].concat());

@@ -1,6 +1,7 @@
 //! Tests of errors that are stored and read back. Their JSON form is stable: what is written out here may not change.
 
 use std::fmt::Debug;
+use std::panic::Location;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -58,7 +59,11 @@ fn kinds() -> Vec<(TaskErrorKind, Value)> {
 
 /// Every cause of a death, with its JSON form.
 fn deaths() -> Vec<(Death, Value)> {
-    let form = |cause, dumped: bool, memory: bool| json!({"cause": cause, "core_dumped": dumped, "out_of_memory": memory});
+    let form = |cause, dumped: bool, memory: bool| {
+        json!({
+            "cause": cause, "core_dumped": dumped, "out_of_memory": memory,
+        })
+    };
     let of = Death::new;
     vec![
         (of(DeathCause::Exited(3)), form(json!({"exited": 3}), false, false)),
@@ -88,17 +93,20 @@ fn errors() -> Vec<(TaskError, Value)> {
         let worker_end = json!({"stderr_tail": null, "kill_refused": null});
         json!({
             "work": work, "worker": worker, "attempts": attempts, "argument": null, "kind": kind, "earlier": [],
-            "rows": null, "worker_end": worker_end,
+            "rows": null, "label": null, "called_at": null, "worker_end": worker_end,
         })
     };
     let notes = EndNotes { stderr_tail: Some(text("so far\nso good")), kill_refused: Some(Errno::EPERM) };
+    let site = CallSite { at: Location::caller(), label: Some("half\n".into()) };
     let full = TaskError::new("app::halve", 2, 1, 3, Some(text("7")), TaskErrorKind::Cancelled)
         .after(vec![TaskErrorKind::Cancelled, TaskErrorKind::Encode(text("no"))])
         .on_rows(20..30)
+        .called(&site)
         .with_end_notes(notes);
     let full_form = json!({
         "work": {"task": {"name": "app::halve", "index": 2}}, "worker": 1, "attempts": 3, "argument": "7",
         "kind": "cancelled", "earlier": ["cancelled", {"encode": "no"}], "rows": {"start": 20, "end": 30},
+        "label": "half\n", "called_at": site.at.to_string(),
         "worker_end": {"stderr_tail": "so far\nso good", "kill_refused": 1},
     });
     let task = |index: usize| json!({"task": {"name": "app::f", "index": index}});

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::plain::Plain;
-use super::{Death, PanicInfo, ReturnedError};
+use super::{CallSite, Called, Death, PanicInfo, ReturnedError};
 
 /// Why one task has no result. `Debug` says the same as `Display`, over several lines.
 ///
@@ -58,6 +58,8 @@ use super::{Death, PanicInfo, ReturnedError};
 /// | `kind` | the [kind](TaskErrorKind#in-a-log-or-a-report) of failure |
 /// | `earlier` | the kinds of failure of earlier attempts; may be missing |
 /// | `rows` | the elements that it worked on in place: `{"start": .., "end": ..}`; may be absent |
+/// | `label` | the call's [label](Self::label); may be absent |
+/// | `called_at` | [where the call was made](Self::called_at), `"src/main.rs:7:5"`; may be absent |
 /// | `worker_end.stderr_tail` | the [end of its stderr](Self::stderr_tail); may be absent |
 /// | `worker_end.kill_refused` | the `errno` of the signal that was to kill it; may be absent |
 ///
@@ -83,6 +85,9 @@ pub(super) struct Failure {
     earlier: Vec<TaskErrorKind>,
     /// The elements of an array that the task worked on in place.
     rows: Option<Range<usize>>,
+    #[serde(default, with = "shared_text")]
+    label: Option<Arc<str>>,
+    called_at: Option<String>,
     #[serde(default, rename = "worker_end")]
     end: EndNotes,
 }
@@ -119,6 +124,19 @@ mod errno {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Errno>, D::Error> {
         Ok(Option::<i32>::deserialize(from)?.map(Errno::from_raw))
+    }
+}
+
+/// A text that errors of a call share. It is serialized like any other.
+mod shared_text {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(text: &Option<Arc<str>>, out: S) -> Result<S::Ok, S::Error> {
+        text.as_deref().serialize(out)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Arc<str>>, D::Error> {
+        Ok(Option::<String>::deserialize(from)?.map(Into::into))
     }
 }
 
@@ -203,8 +221,18 @@ impl TaskError {
         argument: Option<String>,
         kind: TaskErrorKind,
     ) -> Self {
-        let (earlier, rows, end) = (Vec::new(), None, EndNotes::default());
-        Self(Arc::new(Failure { work, worker, attempts, argument, kind, earlier, rows, end }))
+        Self(Arc::new(Failure {
+            work,
+            worker,
+            attempts,
+            argument,
+            kind,
+            earlier: Vec::new(),
+            rows: None,
+            label: None,
+            called_at: None,
+            end: EndNotes::default(),
+        }))
     }
 
     /// Adds the errors of the attempts before the last.
@@ -219,6 +247,15 @@ impl TaskError {
     pub(crate) fn at_first_of(mut self, first: impl FnOnce(usize) -> usize) -> Self {
         if let Some(Failure { work: FailedWork::Item { index, .. }, .. }) = Arc::get_mut(&mut self.0) {
             *index = first(*index);
+        }
+        self
+    }
+
+    /// Adds where the call was made, and its label.
+    #[cold]
+    pub(crate) fn called(mut self, CallSite { at, label }: &CallSite) -> Self {
+        if let Some(failure) = Arc::get_mut(&mut self.0) {
+            (failure.called_at, failure.label) = (Some(at.to_string()), label.clone());
         }
         self
     }
@@ -274,6 +311,19 @@ impl TaskError {
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.0.attempts
+    }
+
+    /// The label of the call, as [`Job::label`](crate::Job::label) was given it. None for an exit function, which
+    /// belongs to no call.
+    #[must_use]
+    pub fn label(&self) -> Option<&str> {
+        self.0.label.as_deref()
+    }
+
+    /// Where the call was made, as `file:line:column`. None for an exit function, which belongs to no call.
+    #[must_use]
+    pub fn called_at(&self) -> Option<&str> {
+        self.0.called_at.as_deref()
     }
 
     /// The first 200 characters of the item, if its type is `Debug` and the item was still available. For an item of
@@ -384,7 +434,7 @@ impl TaskError {
 
     /// Calls `say` for each further detail.
     fn say_more(&self, mut say: impl FnMut(fmt::Arguments<'_>) -> fmt::Result) -> fmt::Result {
-        let Failure { attempts, argument, earlier, end, .. } = &*self.0;
+        let Failure { attempts, argument, earlier, end, label, called_at, .. } = &*self.0;
         if let Some(error) = end.kill_refused {
             say(format_args!(
                 "the signal to kill the worker was refused ({error}), and it was ended by cutting its lifeline: a \
@@ -401,7 +451,12 @@ impl TaskError {
         if *attempts > 1 {
             say(format_args!("this was attempt {attempts}"))?;
         }
-        (1..).zip(earlier).try_for_each(|(attempt, kind)| say(format_args!("attempt {attempt} {kind}")))
+        (1..).zip(earlier).try_for_each(|(attempt, kind)| say(format_args!("attempt {attempt} {kind}")))?;
+        if called_at.is_some() || label.is_some() {
+            let (label, at) = (self.label(), self.called_at());
+            say(format_args!("{}", Called { label, at }))?;
+        }
+        Ok(())
     }
 }
 

@@ -42,6 +42,7 @@ where
     /// # Errors
     /// As for [`map_slice`](Self::map_slice); [`Error::Option`] for an axis or a shape that the array does not have.
     #[doc(alias = "par_map_array")]
+    #[track_caller]
     pub fn map_array<'i, A: 'i, D: ndarray::Dimension + 'i>(
         mut self,
         array: impl Arrays<'i, A, D>,
@@ -87,6 +88,7 @@ where
     /// As for [`chunks_mut`](Self::chunks_mut); [`Error::Option`] for a shape whose number of elements is not that of
     /// the array.
     #[doc(alias = "par_array_chunks_mut")]
+    #[track_caller]
     pub fn array_chunks_mut<A, Sh: IntoDimension>(
         self,
         array: &mut SharedArray<A>,
@@ -104,6 +106,7 @@ where
     ///
     /// # Errors
     /// As for [`chunks_mut_outcomes`](Self::chunks_mut_outcomes).
+    #[track_caller]
     pub fn array_chunks_mut_outcomes<A, Sh: IntoDimension>(
         self,
         array: &mut SharedArray<A>,
@@ -116,6 +119,7 @@ where
         Ok(self.array_chunks_in_place(array, shape, rows_per_chunk)?.0)
     }
 
+    #[track_caller]
     fn array_chunks_in_place<A, Sh: IntoDimension>(
         self,
         array: &mut SharedArray<A>,

@@ -1,6 +1,7 @@
 //! Calls that return at once, and the [`AsyncResult`] that receives their result.
 
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -257,6 +258,7 @@ where
     /// the [`AsyncResult`], also those of options, and [`Error::Busy`] where
     /// [`max_queue`](crate::WorkerPoolBuilder::max_queue) allows no more tasks.
     #[must_use = "without it nobody learns how the call went"]
+    #[track_caller]
     pub fn apply_async(self, item: T::Item<'_>) -> AsyncResult<T::Output> {
         self.apply_async_in(None, item)
     }
@@ -295,18 +297,28 @@ where
     ///     Ok(())
     /// }
     /// ```
-    pub async fn apply_async_when_ready(self, item: T::Item<'_>) -> AsyncResult<T::Output> {
-        let places = match self.pool.background().room() {
-            Some(room) if self.pool.engine().is_here() => Some(room.wait().await),
-            _ => None,
-        };
-        self.apply_async_in(places, item)
+    #[expect(clippy::async_yields_async, reason = "who waits for room need not wait for the result")]
+    #[track_caller]
+    pub fn apply_async_when_ready(
+        mut self,
+        item: T::Item<'_>,
+    ) -> impl Future<Output = AsyncResult<T::Output>> {
+        // Whoever polls the future did not make the call.
+        self.options.called_at = Some(Location::caller());
+        async move {
+            let places = match self.pool.background().room() {
+                Some(room) if self.pool.engine().is_here() => Some(room.wait().await),
+                _ => None,
+            };
+            self.apply_async_in(places, item)
+        }
     }
 
+    #[track_caller]
     fn apply_async_in(self, places: Option<Places>, item: T::Item<'_>) -> AsyncResult<T::Output> {
-        let codec = self.pool.config().codec;
+        let (codec, site) = (self.pool.config().codec, self.site());
         self.submit(true, places, std::iter::once(item), move |arrivals| {
-            arrivals.decode::<T>(codec)?.pop().ok_or(Error::Closed)
+            arrivals.decode::<T>(codec, &site)?.pop().ok_or(Error::Closed)
         })
     }
 
@@ -316,11 +328,13 @@ where
     /// If [`max_queue`](crate::WorkerPoolBuilder::max_queue) allows fewer tasks than there are items, the result is
     /// [`Error::Busy`], and the rest of them is not pulled.
     #[must_use = "without it nobody learns how the call went"]
+    #[track_caller]
     pub fn map_async<'i>(self, items: impl IntoIterator<Item = T::Item<'i>>) -> AsyncResult<Vec<T::Output>> {
-        let codec = self.pool.config().codec;
-        self.submit(false, None, items.into_iter(), move |arrivals| arrivals.decode::<T>(codec))
+        let (codec, site) = (self.pool.config().codec, self.site());
+        self.submit(false, None, items.into_iter(), move |arrivals| arrivals.decode::<T>(codec, &site))
     }
 
+    #[track_caller]
     fn submit<'i, R>(
         self,
         is_single: bool,
@@ -331,6 +345,7 @@ where
         self.try_submit(is_single, places, items, Arc::new(read)).unwrap_or_else(AsyncResult::failed)
     }
 
+    #[track_caller]
     fn try_submit<'i, R>(
         mut self,
         is_single: bool,
@@ -361,7 +376,9 @@ where
             Some(room) => Some(room.take(tasks as usize)?),
             None => places,
         };
-        let progress = self.options.progress.take().and_then(|request| Progress::new(request, Some(tasks)));
+        let label = self.options.label.as_deref();
+        let progress = self.options.progress.take();
+        let progress = progress.and_then(|request| Progress::new(request, Some(tasks), label));
         let completion = Arc::new(Completion::default());
         if tasks == 0 {
             progress.iter().for_each(|progress| progress.end(End::Done));

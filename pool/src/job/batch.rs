@@ -14,6 +14,9 @@ use crate::work::{Arrival, Chunking, Inbox, Items, JobSpec, Outcome};
 /// calls one by one.
 const CLOSE_NS: u64 = 20_000;
 
+/// A call is compared with the last few batches only: each of thousands may have a label of its own.
+const MOST_COMPARED: usize = 8;
+
 /// The calls that are gathered, and not opened yet.
 #[derive(Default)]
 pub(super) struct Gathering {
@@ -41,7 +44,8 @@ impl Gathering {
     /// Adds a call. Returns whether it is the first, so that the background driver must be told.
     pub(super) fn add(&mut self, mut call: Batch) -> bool {
         let is_first = self.batches.is_empty();
-        let Some(batch) = self.batches.iter_mut().rev().find(|batch| batch.is_like(&call)) else {
+        let mut last = self.batches.iter_mut().rev().take(MOST_COMPARED);
+        let Some(batch) = last.find(|batch| batch.is_like(&call)) else {
             self.batches.push(call);
             return is_first;
         };
@@ -91,7 +95,8 @@ impl Batch {
             let limits = (plan.task_limit_ns, plan.init_limit_ns, plan.exit_limit_ns);
             (limits, plan.lifespan, plan.retries)
         };
-        spec.task == of.task && is_same_state && flags(spec) == flags(of) && limits(spec) == limits(of)
+        let is_same_call = spec.task == of.task && spec.site == of.site;
+        is_same_call && is_same_state && flags(spec) == flags(of) && limits(spec) == limits(of)
     }
 
     /// What the engine gets, and who gets the results.

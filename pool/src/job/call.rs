@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::{Awaits, Engine};
-use crate::error::{Error, TaskError};
+use crate::error::{CallSite, Error, TaskError};
 use crate::ids::{JobId, TaskIndex};
 use crate::observe::End;
 use crate::observe::progress::Progress;
@@ -18,6 +18,8 @@ pub(super) struct Call<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     pool: &'p PoolHandle,
     engine: &'p Engine,
     pub(super) job: JobId,
+    /// Where it was made.
+    pub(super) site: CallSite,
     pub(super) input: InputBuffer<'i, T, I>,
     /// How many buffered items make a whole chunk.
     chunk: u64,
@@ -51,6 +53,7 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
     pub(super) fn new(
         pool: &'p PoolHandle,
         job: JobId,
+        site: CallSite,
         input: InputBuffer<'i, T, I>,
         (chunk, bound): (u64, Option<u64>),
         quiesces: bool,
@@ -60,6 +63,7 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
             pool,
             engine: pool.engine(),
             job,
+            site,
             input,
             chunk,
             inbox: Inbox::default(),
@@ -207,7 +211,7 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
             return None;
         }
         let mut inbox = std::mem::take(&mut self.inbox);
-        let mut news = News::new(self.pool, &mut inbox, &mut self.values, &mut self.pace);
+        let mut news = News::new(self.pool, &self.site, &mut inbox, &mut self.values, &mut self.pace);
         let taken = take(&mut news);
         let (done, failed) = news.outcomes();
         let over = taken.err().map(Err).or(inbox.end.take());

@@ -116,6 +116,7 @@ macro_rules! call {
         $(#[$attribute])*
         ///
         #[doc = ::core::concat!("See [`Job::", ::core::stringify!($name), "`] for errors, and for options.")]
+        #[track_caller]
         pub fn $name<'item, T: $crate::ReadyFor<S>>(&self, $($input: $Input),+) -> $Result {
             self.job::<T>().$name($($input),+)
         }
@@ -128,6 +129,7 @@ macro_rules! call {
     )*) => {$(
         $(#[doc = $doc])*
         $(#[must_use = $why])?
+        #[track_caller]
         pub fn $par<'item, S: 'static>(pool: &$crate::WorkerPool<S>, $($input: $Input),+) -> $Result
         where
             Self: $crate::__private::CalledOn<S>,
@@ -156,6 +158,7 @@ macro_rules! lazy_call {
             -> $Results:ident or $Unnamed:ty;
     )*) => {$(
         $(#[doc = $doc])*
+        #[track_caller]
         pub fn $par<'pool, 'item, S: 'static, I>(
             pool: &'pool $crate::WorkerPool<S>,
             items: I,
@@ -201,6 +204,7 @@ macro_rules! chunk_calls {
         $crate::task_calls! {
             [$($params)*] $task;
             /// Cuts the input into chunks and runs the task over them; the outputs are concatenated, in input order.
+            #[track_caller]
             pub fn par_map_slice<'rows, S: 'static, R: $crate::Concatenate>(
                 pool: &$crate::WorkerPool<S>,
                 rows: impl $crate::Slices<'rows, $element>,
@@ -216,6 +220,7 @@ macro_rules! chunk_calls {
         $crate::task_calls! {
             [$($params)*] $task;
             /// Runs the task over chunks of this many elements, each in place; gives one output a chunk.
+            #[track_caller]
             pub fn par_chunks_mut<S: 'static>(
                 pool: &$crate::WorkerPool<S>,
                 array: &mut $crate::shared::SharedArray<$element>,
@@ -235,6 +240,7 @@ macro_rules! chunk_calls {
         $crate::task_calls! {
             [$($params)*] $task;
             /// There is an error in the task.
+            #[track_caller]
             pub fn par_map_slice<S: 'static, D>(
                 _: &$crate::WorkerPool<S>,
                 _: D,
@@ -243,6 +249,7 @@ macro_rules! chunk_calls {
             }
 
             /// There is an error in the task.
+            #[track_caller]
             pub fn par_chunks_mut<S: 'static, D>(
                 _: &$crate::WorkerPool<S>,
                 _: D,
@@ -264,6 +271,7 @@ macro_rules! array_calls {
             [$($params)*] $task;
             /// Cuts the array into chunks along the axis and runs the task over them; the outputs are concatenated
             /// along it.
+            #[track_caller]
             pub fn par_map_array<'rows, S: 'static, R, A, D>(
                 pool: &$crate::WorkerPool<S>,
                 array: impl $crate::Arrays<'rows, A, D>,
@@ -285,6 +293,7 @@ macro_rules! array_calls {
             [$($params)*] $task;
             /// Runs the task over chunks of this many rows of an array of this shape, each in place; gives one output
             /// a chunk.
+            #[track_caller]
             pub fn par_array_chunks_mut<S: 'static, A, Sh: $crate::__private::ndarray::IntoDimension>(
                 pool: &$crate::WorkerPool<S>,
                 array: &mut $crate::shared::SharedArray<A>,

@@ -64,6 +64,7 @@ where
     /// - [`Error::SharedMemory`] for a `&mut SharedArray` that is in use elsewhere; see [`Slices`].
     /// - [`Error::Concatenate`] when the outputs do not fit together.
     #[doc(alias = "par_map_slice")]
+    #[track_caller]
     pub fn map_slice<'i, X: 'i>(mut self, rows: impl Slices<'i, X>) -> Result<O::All, Error>
     where
         T: for<'x> Task<Item<'x> = Chunk<'x, X>>,
@@ -118,6 +119,7 @@ where
     /// - [`Error::Option`] for 0 `rows_per_chunk`, or when `chunk_size` or `n_splits` is set.
     /// - Others as for [`map`](Job::map).
     #[doc(alias = "par_chunks_mut")]
+    #[track_caller]
     pub fn chunks_mut<X>(
         self,
         array: &mut SharedArray<X>,
@@ -136,6 +138,7 @@ where
     ///
     /// # Errors
     /// Only what ends the whole call, as for [`chunks_mut`](Self::chunks_mut), other than a cancel or a deadline.
+    #[track_caller]
     pub fn chunks_mut_outcomes<X>(
         self,
         array: &mut SharedArray<X>,
@@ -147,6 +150,7 @@ where
         Ok(self.chunks_in_place(array, rows_per_chunk)?.0)
     }
 
+    #[track_caller]
     fn chunks_in_place<X>(
         self,
         array: &mut SharedArray<X>,
@@ -161,6 +165,7 @@ where
 
     /// Lends the array to tasks. `(rows, row)` is the number of rows, and the number of elements in each row. `item`
     /// makes the item of a chunk from its piece and its number of rows.
+    #[track_caller]
     pub(super) fn map_in_place<'i, X>(
         mut self,
         array: &mut SharedArray<X>,
@@ -193,6 +198,7 @@ where
     }
 
     /// Runs the task over this many items. Each has an outcome, even if the call is cancelled or exceeds its deadline.
+    #[track_caller]
     fn outcomes_of<'i>(
         self,
         items: impl Iterator<Item = T::Item<'i>>,
@@ -211,6 +217,7 @@ where
             }
             Ok(())
         });
+        let site = call.site.clone();
         // After this no task is at work on the array.
         drop(call);
         match &over {
@@ -221,7 +228,7 @@ where
                 pool.after_call()?;
             }
         }
-        let cancelled = |index| Err(TaskError::cancelled(T::name(), index));
+        let cancelled = |index| Err(TaskError::cancelled(T::name(), index).called(&site));
         let outcomes = outcomes.into_iter().enumerate();
         Ok((outcomes.map(|(index, outcome)| outcome.unwrap_or_else(|| cancelled(index))).collect(), over))
     }

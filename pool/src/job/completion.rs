@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::decode::decode;
 use super::room::Places;
 use crate::codec::Codec;
-use crate::error::Error;
+use crate::error::{CallSite, Error};
 use crate::ids::{JobId, TaskIndex, WorkerId};
 use crate::sys::identity::Owner;
 use crate::task::Task;
@@ -36,8 +36,8 @@ impl Arrivals {
         Self::One { worker, value, len }
     }
 
-    /// Decodes the results, up to the first failure.
-    pub(super) fn decode<T: Task>(&self, codec: Codec) -> Result<Vec<T::Output>, Error> {
+    /// Decodes the results of the call that was made there, up to the first failure.
+    pub(super) fn decode<T: Task>(&self, codec: Codec, site: &CallSite) -> Result<Vec<T::Output>, Error> {
         let (mut results, mut values) = (Vec::new(), Vec::new());
         let only;
         let (arrivals, tape) = match self {
@@ -50,7 +50,7 @@ impl Arrivals {
         };
         for arrival in arrivals {
             decode::<T>(arrival, 0..arrival.outcomes(), tape, codec, &mut values, |_, _, values| {
-                results.append(values?);
+                results.append(values.map_err(|error| error.called(site))?);
                 Ok(())
             })?;
         }

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::PoolHandle;
 use crate::codec::Codec;
-use crate::error::{Error, TaskError, TaskErrorKind};
+use crate::error::{CallSite, Error, TaskError, TaskErrorKind};
 use crate::ids::TaskIndex;
 use crate::task::{Output, Task, show};
 use crate::work::{Arrival, Inbox, Outcome, TaskFailure};
@@ -18,6 +18,8 @@ pub(super) use paced::Pace;
 /// What a turn has brought to a call.
 pub(super) struct News<'n, T: Task> {
     pool: &'n PoolHandle,
+    /// Where the call was made.
+    site: &'n CallSite,
     inbox: &'n mut Inbox,
     /// The results of one arrival; kept between turns for its allocation.
     values: &'n mut Vec<T::Output>,
@@ -30,11 +32,12 @@ pub(super) struct News<'n, T: Task> {
 impl<'n, T: Task> News<'n, T> {
     pub(super) fn new(
         pool: &'n PoolHandle,
+        site: &'n CallSite,
         inbox: &'n mut Inbox,
         values: &'n mut Vec<T::Output>,
         pace: &'n mut Pace,
     ) -> Self {
-        Self { pool, inbox, values, pace, done: 0, failed: 0 }
+        Self { pool, site, inbox, values, pace, done: 0, failed: 0 }
     }
 
     /// How many tasks have a result, and how many have failed, of those that were decoded.
@@ -47,13 +50,13 @@ impl<'n, T: Task> News<'n, T> {
         &mut self,
         mut on_outcome: impl FnMut(TaskIndex, u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let Self { pool, inbox, values, pace, done, failed } = self;
+        let Self { pool, site, inbox, values, pace, done, failed } = self;
         let mut on_outcome = |index, bytes, outcome: Result<&mut Vec<T::Output>, _>| {
             match &outcome {
                 Ok(values) => *done += Output::tasks(values),
                 Err(_) => *failed += 1,
             }
-            on_outcome(index, bytes, outcome)
+            on_outcome(index, bytes, outcome.map_err(|error: TaskError| error.called(site)))
         };
         match &inbox.arrivals[..] {
             // Nothing waits for the caller any more, and the clock would be a part of the time of a short call.
@@ -85,7 +88,7 @@ impl<'n, T: Task> News<'n, T> {
                 Outcome::Failed(failure) => failed::<T>(arrival, failure, codec),
             };
             self.failed += 1;
-            return Err(error.into());
+            return Err(error.called(self.site).into());
         }
         Ok(())
     }

@@ -112,8 +112,8 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
         if let Some(Err(Error::DeadlineExceeded)) = over {
             // What is done behind those that are missing is not lost.
             for (index, slot) in (0..).map(|place| *next + place).zip(ready) {
-                let cancelled = || Error::Task(TaskError::cancelled(T::name(), index.as_usize()));
-                slot.get_or_insert_with(|| Buffered { result: Err(cancelled()), bytes: 0 });
+                let cancelled = || TaskError::cancelled(T::name(), index.as_usize()).called(&call.site);
+                slot.get_or_insert_with(|| Buffered { result: Err(cancelled().into()), bytes: 0 });
             }
         }
         over.is_some() || call.has_received()

@@ -172,6 +172,38 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
         self
     }
 
+    /// Gives the call a name of its own, which tells it from other calls of the same task: its errors, its progress
+    /// bar, insights, timelines and the events for `tracing` have it, beside the place where the call was made.
+    /// Default: none; an empty one is none.
+    ///
+    /// It may be any text. Where it is shown, it is one line of at most 80 characters, with control characters escaped.
+    ///
+    /// ```
+    /// use pool::{WorkerPool, worker_task};
+    ///
+    /// #[worker_task]
+    /// fn shrink(photo: &str) -> usize {
+    ///     assert!(!photo.is_empty(), "there is no photo");
+    ///     photo.len() / 2
+    /// }
+    ///
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     let pool = WorkerPool::new(2)?;
+    ///     let error = shrink::job(&pool).label("thumbnails").map(["a.png", ""]).unwrap_err();
+    ///     let task = error.task().unwrap();
+    ///     assert_eq!(task.label(), Some("thumbnails"));
+    ///     assert!(task.called_at().unwrap().contains(".rs:"));
+    ///     assert!(error.to_string().contains("called as `thumbnails` at "));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        let label = label.into();
+        self.options.label = if label.is_empty() { None } else { Some(label.into()) };
+        self
+    }
+
     /// Shows progress on stderr: how many tasks are over, how many of those failed, the elapsed and the remaining time,
     /// and in the end how the call ended. Default: `false`.
     ///
@@ -301,6 +333,7 @@ where
     /// # Panics
     /// When `items` panics, with that panic: the call is cancelled, and the pool stays usable.
     #[doc(alias = "par_map")]
+    #[track_caller]
     pub fn map<'i>(self, items: impl IntoIterator<Item = T::Item<'i>>) -> Result<Vec<T::Output>, Error> {
         let pool = self.pool;
         let items = Source::of(items);
@@ -320,6 +353,7 @@ where
     /// # Errors
     /// As for [`map`](Self::map).
     #[doc(alias = "par_map_unordered")]
+    #[track_caller]
     pub fn map_unordered<'i>(
         self,
         items: impl IntoIterator<Item = T::Item<'i>>,
@@ -343,6 +377,7 @@ where
     /// Only what ends the whole call, as for [`map`](Self::map); never [`Error::Task`], unless the init function
     /// failed.
     #[doc(alias = "par_map_outcomes")]
+    #[track_caller]
     pub fn map_outcomes<'i>(
         self,
         items: impl IntoIterator<Item = T::Item<'i>>,
@@ -358,10 +393,11 @@ where
             }
             Ok(())
         });
-        let pulled = call.input.pulled() as usize;
+        let (pulled, site) = (call.input.pulled() as usize, call.site.clone());
         drop(call);
         if let Err(Error::DeadlineExceeded) = over {
-            return Ok(outcomes.into_filled(pulled, |index| Err(TaskError::cancelled(T::name(), index))));
+            let cancelled = |index| Err(TaskError::cancelled(T::name(), index).called(&site));
+            return Ok(outcomes.into_filled(pulled, cancelled));
         }
         over?;
         pool.after_call()?;
@@ -375,6 +411,7 @@ where
     /// When `items` panics, with that panic, in this call or in [`next`](Iterator::next): the call is cancelled, and
     /// the pool stays usable.
     #[doc(alias = "par_imap")]
+    #[track_caller]
     pub fn imap<'i, C>(self, items: C) -> Imap<'p, 'i, T, C::IntoIter>
     where
         C: IntoIterator<Item = T::Item<'i>>,
@@ -386,6 +423,7 @@ where
 
     /// Like [`imap`](Self::imap), but the results come in the order in which tasks finish.
     #[doc(alias = "par_imap_unordered")]
+    #[track_caller]
     pub fn imap_unordered<'i, C>(self, items: C) -> Imap<'p, 'i, T, C::IntoIter>
     where
         C: IntoIterator<Item = T::Item<'i>>,
@@ -399,6 +437,7 @@ where
     ///
     /// # Errors
     /// As for [`map`](Self::map).
+    #[track_caller]
     pub fn apply(mut self, item: T::Item<'_>) -> Result<T::Output, Error> {
         self.options.iterable_len = Some(1);
         let result = self.map(std::iter::once(item))?.pop();
@@ -446,6 +485,7 @@ where
     /// # Panics
     /// When `items` panics, as [`map`](Self::map) does.
     #[doc(alias = "par_map_into")]
+    #[track_caller]
     pub fn map_into<'i>(
         self,
         items: impl IntoIterator<Item = T::Item<'i>>,

@@ -1,6 +1,9 @@
 //! How a job becomes a call.
 
+use std::panic::Location;
+
 use super::*;
+use crate::error::CallSite;
 
 impl<'p, T, S, I, E, O> Job<'p, T, S, I, E, O>
 where
@@ -9,7 +12,20 @@ where
     E: ExitOf<T::State> + RunsOn<S>,
     S: 'static,
 {
+    /// Where the call is made: from the public method that this is called in, all the way `#[track_caller]`.
+    #[track_caller]
+    pub(super) fn site(&self) -> CallSite {
+        let Options { label, called_at, .. } = &self.options;
+        // Not by `unwrap_or_else`: only a direct call knows its caller.
+        let at = match called_at {
+            Some(at) => at,
+            None => Location::caller(),
+        };
+        CallSite { at, label: label.clone() }
+    }
+
     /// Opens the call; this starts the workers that its tasks want.
+    #[track_caller]
     pub(super) fn open<'i, C: Iterator<Item = T::Item<'i>>>(
         mut self,
         items: Source<C>,
@@ -27,13 +43,19 @@ where
         let (chunk, bound, tasks) = (plan.whole_chunk(), plan.max_active, plan.total);
         let (codec, engine) = (self.pool.config().codec, self.pool.engine());
         self.check_cancelled()?;
-        let job = engine.open(JobSpec { is_background: false, ..self.spec(plan)? })?;
+        let spec = self.spec(plan)?;
+        let site = spec.site.clone();
+        let job = engine.open(JobSpec { is_background: false, ..spec })?;
         if let Some(call) = self.options.cancel.get() {
             call.made(&CallRef::Whole(Arc::downgrade(engine), job));
         }
-        let progress = self.options.progress.take().and_then(|request| Progress::new(request, tasks));
+        let progress = self
+            .options
+            .progress
+            .take()
+            .and_then(|request| Progress::new(request, tasks, site.label.as_deref()));
         let input = InputBuffer::new(items, self.options.max_items(), codec);
-        Ok(Call::new(self.pool, job, input, (chunk, bound), self.options.quiesces, progress))
+        Ok(Call::new(self.pool, job, site, input, (chunk, bound), self.options.quiesces, progress))
     }
 
     /// An error if the call was cancelled before it is made.
@@ -42,6 +64,7 @@ where
     }
 
     /// Describes the call for the engine.
+    #[track_caller]
     pub(super) fn spec(&self, plan: Plan) -> Result<JobSpec, Error> {
         let (task, profile) = self.pool.functions::<T, I, E>()?;
         let flags = ExecFlags {
@@ -51,8 +74,18 @@ where
             seed: self.options.seed.unwrap_or_else(|| self.pool.next_seed()),
             folding: self.options.folding,
         };
-        let is_shown = self.options.progress.is_some();
+        let (site, is_shown) = (self.site(), self.options.progress.is_some());
         let deadline_ns = self.options.deadline.map(Deadline::in_ns);
-        Ok(JobSpec { task, profile, flags, plan, deadline_ns, is_shown, is_background: true, items: None })
+        Ok(JobSpec {
+            task,
+            profile,
+            flags,
+            plan,
+            deadline_ns,
+            site,
+            is_shown,
+            is_background: true,
+            items: None,
+        })
     }
 }

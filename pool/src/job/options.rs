@@ -1,5 +1,6 @@
 //! The options of a job, and the plan that follows from them.
 
+use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -26,6 +27,10 @@ pub(crate) struct Options {
     /// The number from which the seeds of tasks are derived.
     pub(super) seed: Option<u64>,
     pub(super) progress: Option<BarRequest>,
+    /// What the caller calls the call.
+    pub(super) label: Option<Arc<str>>,
+    /// Where the call was made, if its method does not run there.
+    pub(super) called_at: Option<&'static Location<'static>>,
     /// Whether `concatenate` was called with `true`, which is an error.
     pub(super) concatenate: bool,
     /// Whether the results are folded, and with which task.

@@ -76,6 +76,7 @@ where
     ///
     /// # Panics
     /// When `items` panics, as [`map`](Self::map) does.
+    #[track_caller]
     pub fn reduce<'i, G>(
         mut self,
         items: impl IntoIterator<Item = T::Item<'i>>,
@@ -86,11 +87,14 @@ where
         let pool = self.pool;
         let reducer = pool.functions::<G, ByDefault, NoExit>()?.0;
         self.options.folding = Folding::Results(reducer.index);
+        let site = self.site();
         let rounds = Options {
             folding: Folding::Values,
             task_timeout: self.options.task_timeout,
             retries: self.options.retries,
             chunk_size: Some(1),
+            label: site.label.clone(),
+            called_at: Some(site.at),
             ..Options::default()
         };
         let fold = |values: &[Partial], runs: usize| {
@@ -117,7 +121,8 @@ where
             let decoded = decoded.unwrap_or_else(|_| Err("its `Deserialize` implementation panicked".into()));
             decoded.map_err(|why| {
                 let kind = TaskErrorKind::Decode(text::cut(why));
-                Error::Task(TaskError::on_no_worker(T::name(), value.first.as_usize(), kind))
+                let error = TaskError::on_no_worker(T::name(), value.first.as_usize(), kind);
+                Error::Task(error.called(&site))
             })
         };
         values.pop().map(decode).transpose()
@@ -150,6 +155,7 @@ where
     ///
     /// # Errors
     /// As for [`map_slice`](Self::map_slice) and [`reduce`](Self::reduce).
+    #[track_caller]
     pub fn reduce_slice<'i, G, X: 'i>(mut self, rows: impl Slices<'i, X>) -> Result<Option<T::Output>, Error>
     where
         T: for<'x> Task<Item<'x> = Chunk<'x, X>>,

@@ -202,6 +202,7 @@ where
     /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "stream")))]
     #[doc(alias = "par_stream")]
+    #[track_caller]
     pub fn stream<'i, C>(self, items: C) -> ResultStream<'p, 'i, T, C::IntoIter>
     where
         C: IntoIterator<Item = T::Item<'i>>,
@@ -231,6 +232,7 @@ where
     /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "stream")))]
     #[doc(alias = "par_stream_unordered")]
+    #[track_caller]
     pub fn stream_unordered<'i, C>(self, items: C) -> ResultStream<'p, 'i, T, C::IntoIter>
     where
         C: IntoIterator<Item = T::Item<'i>>,

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::{logs, progress};
-use crate::error::Death;
+use crate::error::{CallSite, Death};
 use crate::ids::{TaskIndex, WorkerId};
 use crate::unwind;
 
@@ -28,12 +28,14 @@ pub(super) enum Event {
     },
     TimedOut {
         task: &'static str,
+        site: CallSite,
         index: TaskIndex,
         limit: Duration,
     },
     /// It held this many bytes, more than twice the limit.
     OverMemoryLimit {
         task: &'static str,
+        site: CallSite,
         index: TaskIndex,
         held: u64,
         limit: u64,
@@ -89,13 +91,18 @@ impl Event {
             Self::NotStarted { error } => {
                 tracing::error!(target: "pool", worker, error, "worker could not be started");
             }
-            Self::TimedOut { task, index, limit } => {
-                let index = index.number();
-                tracing::warn!(target: "pool", worker, task, task_index = index, ?limit, "task timed out");
+            Self::TimedOut { task, site, index, limit } => {
+                let (index, label, called_at) = (index.number(), site.shown_label(), site.at);
+                tracing::warn!(
+                    target: "pool", worker, task, task_index = index, ?limit, label, %called_at, "task timed out"
+                );
             }
-            Self::OverMemoryLimit { task, index, held, limit } => {
-                let index = index.number();
-                tracing::warn!(target: "pool", worker, task, task_index = index, held, limit, "task over memory limit");
+            Self::OverMemoryLimit { task, site, index, held, limit } => {
+                let (index, label, called_at) = (index.number(), site.shown_label(), site.at);
+                tracing::warn!(
+                    target: "pool", worker, task, task_index = index, held, limit, label, %called_at,
+                    "task over memory limit"
+                );
             }
             Self::Died { death, stderr_tail } => {
                 tracing::warn!(target: "pool", worker, %death, stderr_tail, "worker died");

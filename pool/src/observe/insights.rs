@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Called;
+
 /// The number of slowest tasks that are kept.
 pub(crate) const MAX_SLOWEST: usize = 5;
 
@@ -35,6 +37,12 @@ pub struct SlowTask {
     pub took: Duration,
     /// The argument's `Debug`, where its type has one; up to 200 characters.
     pub argument: Option<String>,
+    /// The label of its [call](crate::Job::label), as it is shown.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// Where the call was made, as `file:line:column`.
+    #[serde(default)]
+    pub called_at: Option<String>,
 }
 
 /// Adds a task, and keeps the slowest ones.
@@ -190,11 +198,16 @@ impl fmt::Display for Insights {
         line("  mean", &|time| short(self.mean_and_deviation(time).0))?;
         line("  standard deviation", &|time| short(self.mean_and_deviation(time).1))?;
         line("  share of the time", &|time| format!("{:.1}%", total.ratio(time(&total)) * 100.0))?;
-        for (place, SlowTask { task, index, worker, took, argument }) in self.slowest.iter().enumerate() {
+        for (place, slow) in self.slowest.iter().enumerate() {
+            let SlowTask { task, index, worker, took, argument, label, called_at } = slow;
             let head = if place == 0 { "\nslowest tasks" } else { "" };
             write!(f, "{head}\n{:>10}  {task} {index} on worker {worker}", short(*took))?;
             if let Some(argument) = argument {
                 write!(f, ": {argument}")?;
+            }
+            if label.is_some() || called_at.is_some() {
+                let (label, at) = (label.as_deref(), called_at.as_deref());
+                write!(f, "; {}", Called { label, at })?;
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ use super::insights::{Insights, SlowTask, WorkerInsights, note_slow};
 use super::probes::{ProbeEnds, Probes};
 use super::stderr::StderrBuffer;
 use super::timeline::{History, Timeline};
-use crate::error::{Death, Error, TaskErrorKind};
+use crate::error::{CallSite, Death, Error, TaskErrorKind};
 use crate::ids::{JobId, PerWorker, TaskIndex, WorkerId};
 use crate::options::WorkerPolicy;
 use crate::sys::clock::now_ns;
@@ -110,9 +110,9 @@ impl Observer {
 
     // ---- calls ----
 
-    pub(crate) fn job_opened(&mut self, job: JobId, task: FunctionRef, now: u64) {
+    pub(crate) fn job_opened(&mut self, job: JobId, task: FunctionRef, site: &CallSite, now: u64) {
         if let Some(history) = &mut self.history {
-            history.job_opened(job, task.index, task.name, now);
+            history.job_opened(job, (task.index, task.name), site, now);
         }
     }
 
@@ -127,6 +127,7 @@ impl Observer {
         &mut self,
         worker: WorkerId,
         task: FunctionRef,
+        site: &CallSite,
         index: TaskIndex,
         why: &TaskErrorKind,
     ) {
@@ -135,11 +136,13 @@ impl Observer {
         let task = task.name;
         match why {
             TaskErrorKind::TimedOut(limit) => {
-                self.events.record(worker, Event::TimedOut { task, index, limit: *limit });
+                self.events
+                    .record(worker, Event::TimedOut { task, site: site.clone(), index, limit: *limit });
             }
             TaskErrorKind::Died(death) => {
                 if let Some((held, limit)) = death.over_limit() {
-                    self.events.record(worker, Event::OverMemoryLimit { task, index, held, limit });
+                    let site = site.clone();
+                    self.events.record(worker, Event::OverMemoryLimit { task, site, index, held, limit });
                 }
             }
             _ => {}

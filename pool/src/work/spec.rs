@@ -1,6 +1,7 @@
 //! The description of a call, which the engine gets to carry it out.
 
 use super::{Items, Plan};
+use crate::error::CallSite;
 use crate::wire::ExecFlags;
 
 /// A call, before it is opened.
@@ -12,6 +13,8 @@ pub(crate) struct JobSpec {
     pub(crate) plan: Plan,
     /// When it ends at the latest, in nanoseconds.
     pub(crate) deadline_ns: Option<u64>,
+    /// Where it was made.
+    pub(crate) site: CallSite,
     /// Its progress is shown.
     pub(crate) is_shown: bool,
     /// No caller waits for it: the background driver takes its results.

@@ -111,12 +111,15 @@ impl State {
         if let Some(job) = self.jobs.get(job) {
             for (index, Slow { took_ns, argument, .. }) in slow {
                 let (task, took) = (job.task().name.into(), Duration::from_nanos(took_ns));
+                let site = job.site();
                 self.observer.ran_slowly(SlowTask {
                     task,
                     index: index.as_usize(),
                     worker: worker.0,
                     took,
                     argument,
+                    label: site.shown_label(),
+                    called_at: Some(site.at.to_string()),
                 });
             }
         }

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use indicatif::{HumanCount, ProgressBar};
 
+use crate::error::ShownLabel;
 use crate::ids::WorkerId;
 use crate::observe::End;
 use crate::role;
@@ -86,6 +87,9 @@ struct Counts {
 
 const UNSET: u64 = u64::MAX;
 
+/// How many characters of a label a bar shows: they take the place of the bar's own in a narrow terminal.
+const LONGEST_LABEL: usize = 24;
+
 impl Default for Counts {
     fn default() -> Self {
         let [over, failed, ticked_at_ns] = [0; 3].map(AtomicU64::new);
@@ -98,10 +102,13 @@ const TICK_NS: u64 = 40_000_000;
 
 impl Progress {
     /// None where nobody would see it.
-    pub(crate) fn new(request: BarRequest, total: Option<u64>) -> Option<Self> {
+    pub(crate) fn new(request: BarRequest, total: Option<u64>, label: Option<&str>) -> Option<Self> {
         let output = match request {
             BarRequest::Given(bar) => Output::Given(bar),
-            BarRequest::Own => Output::new(THIS_WORKER.get())?,
+            BarRequest::Own => {
+                let label = label.map(|label| ShownLabel(label).cut_to(LONGEST_LABEL));
+                Output::new(THIS_WORKER.get(), label.as_deref())?
+            }
         };
         let progress = Self { output, counts: Arc::default() };
         if let Some(total) = total {
@@ -186,12 +193,13 @@ impl Progress {
 }
 
 impl Output {
-    /// For a call of this worker's, or of the main process. None where nobody would see it.
-    fn new(worker: WorkerPath) -> Option<Self> {
+    /// For a call of this worker's, or of the main process, with its label as it is shown. None where nobody would
+    /// see it.
+    fn new(worker: WorkerPath, label: Option<&str>) -> Option<Self> {
         if role::is_worker_process() {
-            ProgressSlot::take(worker).map(Self::Parent)
+            ProgressSlot::take(worker, label).map(Self::Parent)
         } else {
-            Some(Self::Screen(Bar::new(worker)))
+            Some(Self::Screen(Bar::new(worker, label)))
         }
     }
 }

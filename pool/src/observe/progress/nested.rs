@@ -2,15 +2,18 @@
 //! a call, in which it writes how far its calls are. The parent reads them while it drives, and trusts them no more
 //! than anything else that a worker writes.
 
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use super::worker_path::WorkerPath;
-use super::{Counts, Output, Progress, screen};
+use super::{Counts, LONGEST_LABEL, Output, Progress, screen};
 use crate::codec::{decode_record, encode_record};
+use crate::error::ShownLabel;
 use crate::ids::WorkerId;
 use crate::observe::End;
 use crate::role;
 use crate::shared::SharedArray;
+use crate::text::AND_SO_ON;
 
 /// The number of calls that are shown at a time.
 const SLOTS: usize = 16;
@@ -23,12 +26,32 @@ const OVER: usize = 2;
 const FAILED: usize = 3;
 /// The number of tasks, or [`UNKNOWN`].
 const TOTAL: usize = 4;
-/// Five words, rounded up to the size of a cache line.
-const SLOT_WORDS: usize = 8;
+/// The call's label, in UTF-8. Zeros follow it.
+const LABEL: Range<usize> = 5..SLOT_WORDS;
+/// Two cache lines.
+const SLOT_WORDS: usize = 16;
 
 const UNKNOWN: u64 = u64::MAX;
 /// The phase of a call that has not ended.
 const RUNNING: u64 = 0;
+
+/// A label as the words of a slot; without its end, if that is not shown.
+fn label_words(label: &str) -> impl Iterator<Item = u64> {
+    let bytes = &label.as_bytes()[..label.floor_char_boundary(size_of::<u64>() * LABEL.len())];
+    let words = bytes.chunks(size_of::<u64>()).map(|chunk| {
+        let mut word = [0; size_of::<u64>()];
+        word[..chunk.len()].copy_from_slice(chunk);
+        u64::from_le_bytes(word)
+    });
+    words.chain(std::iter::repeat(0)).take(LABEL.len())
+}
+
+/// The label that these words are, whatever a worker wrote. None if it is empty.
+fn label_of(words: impl Iterator<Item = u64>) -> Option<String> {
+    let bytes: Vec<u8> = words.flat_map(u64::to_le_bytes).take_while(|byte| *byte != 0).collect();
+    let label = ShownLabel(&String::from_utf8_lossy(&bytes)).cut_to(LONGEST_LABEL + AND_SO_ON.len());
+    Some(label).filter(|label| !label.is_empty())
+}
 
 fn phase_of(how: End) -> u64 {
     match how {
@@ -82,10 +105,13 @@ impl NestedProgress {
             let word = |word| self.words.get(SLOT_WORDS * slot + word);
             let state = word(STATE);
             let (path, over, failed, total) = (word(PATH), word(OVER), word(FAILED), word(TOTAL));
+            let label = || label_of(LABEL.map(word));
+            let label = if state >> 2 == shown.generation { None } else { label() };
             // Another call may have taken the slot meanwhile.
             if word(STATE) == state {
                 let (generation, end) = (state >> 2, end_of(state & 3));
-                shown.switch_to(generation, WorkerPath::from_word(path).of_worker(worker), end);
+                let path = WorkerPath::from_word(path).of_worker(worker);
+                shown.switch_to(generation, path, label.as_deref(), end);
                 shown.update(over, failed, Some(total).filter(|total| *total != UNKNOWN), end);
             }
         }
@@ -103,12 +129,12 @@ impl Drop for NestedProgress {
 
 impl ShownSlot {
     /// Shows the call of this generation from here on. One that was done before anyone saw it is not shown at all.
-    fn switch_to(&mut self, generation: u64, path: WorkerPath, end: Option<End>) {
+    fn switch_to(&mut self, generation: u64, path: WorkerPath, label: Option<&str>, end: Option<End>) {
         if generation != self.generation {
             // How the call before this one ended is overwritten.
             self.end(End::Done);
             self.generation = generation;
-            let output = if end == Some(End::Done) { None } else { Output::new(path) };
+            let output = if end == Some(End::Done) { None } else { Output::new(path, label) };
             self.progress = output.map(|output| Progress { output, counts: Counts::default().into() });
         }
     }
@@ -152,7 +178,7 @@ pub(super) struct ProgressSlot {
 impl ProgressSlot {
     /// Takes a slot, if one is free and the parent shows them. Of the free ones it is the one whose call began first,
     /// so that the parent has time to see how the others ended.
-    pub(super) fn take(path: WorkerPath) -> Option<Self> {
+    pub(super) fn take(path: WorkerPath, label: Option<&str>) -> Option<Self> {
         let own = OWN_SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
         let words = own.as_ref()?;
         let state = |slot: usize| words.get(SLOT_WORDS * slot + STATE);
@@ -161,6 +187,7 @@ impl ProgressSlot {
         let generation = (0..SLOTS).map(state).max().map_or(0, |state| state >> 2) + 1;
         let taken = Self { words: words.clone(), slot, generation };
         taken.set(PATH, path.word());
+        LABEL.zip(label_words(label.unwrap_or_default())).for_each(|(word, value)| taken.set(word, value));
         taken.set(OVER, 0);
         taken.set(FAILED, 0);
         taken.set(TOTAL, UNKNOWN);
@@ -190,6 +217,7 @@ impl ProgressSlot {
 mod tests {
     use std::sync::atomic::Ordering;
 
+    use super::super::Bar;
     use super::*;
 
     /// Slots of this process, which is its own parent here. No other test has them while the guard lives.
@@ -212,12 +240,12 @@ mod tests {
     #[test]
     fn the_parent_shows_running_calls() {
         let (mut nested, _guard) = own_slots();
-        let call = ProgressSlot::take(WorkerPath::HERE).unwrap();
+        let call = ProgressSlot::take(WorkerPath::HERE, None).unwrap();
         call.set_total(10);
         call.set_counts(3, 1);
         nested.update(WorkerId(0));
         assert_eq!(shown(&nested), [(3, 1)]);
-        let unseen = ProgressSlot::take(WorkerPath::HERE).unwrap();
+        let unseen = ProgressSlot::take(WorkerPath::HERE, None).unwrap();
         unseen.end(End::Done);
         call.set_counts(10, 2);
         nested.update(WorkerId(0));
@@ -226,10 +254,10 @@ mod tests {
         nested.update(WorkerId(0));
         assert_eq!(shown(&nested), []);
         // Nobody sees how this one ends.
-        ProgressSlot::take(WorkerPath::HERE).unwrap().set_counts(5, 0);
+        ProgressSlot::take(WorkerPath::HERE, None).unwrap().set_counts(5, 0);
         nested.update(WorkerId(0));
         for _ in 0..SLOTS {
-            ProgressSlot::take(WorkerPath::HERE).unwrap().end(End::Done);
+            ProgressSlot::take(WorkerPath::HERE, None).unwrap().end(End::Done);
         }
         nested.update(WorkerId(0));
         assert_eq!(shown(&nested), [(5, 0)]);
@@ -239,12 +267,12 @@ mod tests {
     fn the_slot_of_the_first_call_is_taken_first() {
         let (nested, _guard) = own_slots();
         let calls: Vec<ProgressSlot> =
-            (0..SLOTS).map(|_| ProgressSlot::take(WorkerPath::HERE).unwrap()).collect();
-        assert!(ProgressSlot::take(WorkerPath::HERE).is_none(), "all slots are taken");
+            (0..SLOTS).map(|_| ProgressSlot::take(WorkerPath::HERE, None).unwrap()).collect();
+        assert!(ProgressSlot::take(WorkerPath::HERE, None).is_none(), "all slots are taken");
         for slot in [7, 3, 11] {
             calls[slot].end(End::Interrupted);
         }
-        let next = [0; 4].map(|_| ProgressSlot::take(WorkerPath::HERE));
+        let next = [0; 4].map(|_| ProgressSlot::take(WorkerPath::HERE, None));
         let slots = |calls: &[Option<ProgressSlot>]| -> Vec<_> {
             calls.iter().map(|call| call.as_ref().map(|call| call.slot)).collect()
         };
@@ -253,14 +281,42 @@ mod tests {
         next[0].as_ref().unwrap().end(End::Done);
         calls[5].end(End::Done);
         assert_eq!(
-            slots(&[0; 2].map(|_| ProgressSlot::take(WorkerPath::HERE))),
+            slots(&[0; 2].map(|_| ProgressSlot::take(WorkerPath::HERE, None))),
             [Some(5), Some(3)],
             "{nested:?}"
         );
         enter_worker(None);
-        assert!(ProgressSlot::take(WorkerPath::HERE).is_none());
+        assert!(ProgressSlot::take(WorkerPath::HERE, None).is_none());
         enter_worker(Some(b"nonsense"));
-        assert!(ProgressSlot::take(WorkerPath::HERE).is_none());
+        assert!(ProgressSlot::take(WorkerPath::HERE, None).is_none());
+    }
+
+    #[test]
+    fn labels_come_through() {
+        for (label, comes) in [
+            ("", None),
+            ("thumbnails", Some("thumbnails".to_owned())),
+            ("8 letters", Some("8 letters".to_owned())),
+            (&"語".repeat(24), Some("語".repeat(24))),
+            (&"語".repeat(100), Some(format!("{}...", "語".repeat(27)))),
+        ] {
+            assert_eq!(label_of(label_words(label)), comes);
+            assert_eq!(label_words(label).count(), LABEL.len());
+        }
+        let forged = u64::from_le_bytes(*b"\x1b[2J\xff\n\xe8\xaa");
+        let shown = label_of(std::iter::repeat_n(forged, LABEL.len())).unwrap();
+        assert!(shown.starts_with("\\u{1b}[2J\u{fffd}\\u{a}\u{fffd}"), "{shown:?}");
+        let (mut nested, _guard) = own_slots();
+        let _call = ProgressSlot::take(WorkerPath::HERE, Some("thumbnails")).unwrap();
+        nested.update(WorkerId(0));
+        let bars = nested.shown.iter().filter_map(|shown| shown.progress.as_ref());
+        let prefixes: Vec<_> = bars
+            .map(|progress| match &progress.output {
+                Output::Screen(Bar { bar, .. }) => bar.prefix(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(prefixes, ["worker 0: thumbnails: "]);
     }
 
     #[test]

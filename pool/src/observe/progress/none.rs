@@ -34,7 +34,7 @@ impl NestedProgress {
 pub(crate) enum Progress {}
 
 impl Progress {
-    pub(crate) fn new(request: BarRequest, _: Option<u64>) -> Option<Self> {
+    pub(crate) fn new(request: BarRequest, _: Option<u64>, _: Option<&str>) -> Option<Self> {
         match request {}
     }
 

@@ -74,7 +74,7 @@ pub(super) struct Bar {
 }
 
 impl Bar {
-    pub(super) fn new(worker: WorkerPath) -> Self {
+    pub(super) fn new(worker: WorkerPath, label: Option<&str>) -> Self {
         let _change = CHANGE.lock().unwrap_or_else(PoisonError::into_inner);
         if RUNNING.fetch_add(1, Ordering::Relaxed) == 0 {
             // A terminal that cannot redraw only gets the last text.
@@ -84,7 +84,8 @@ impl Bar {
                 ProgressDrawTarget::hidden()
             });
         }
-        let bar = BARS.add(ProgressBar::no_length().with_prefix(worker.to_string()));
+        let label = label.map_or(String::new(), |label| format!("{label}: "));
+        let bar = BARS.add(ProgressBar::no_length().with_prefix(format!("{worker}{label}")));
         let bar = Self { bar, nested: worker != WorkerPath::HERE };
         bar.set_template(UNKNOWN_TOTAL);
         bar
@@ -163,13 +164,13 @@ mod tests {
         const MOST: u64 = u64::MAX;
         for (total, over, failed) in [(0, 0, 0), (0, MOST, MOST), (MOST, MOST, 0), (MOST, 1, MOST), (1, 2, 3)]
         {
-            let bar = Bar::new(WorkerPath::HERE.of_worker(WorkerId(3)));
+            let bar = Bar::new(WorkerPath::HERE.of_worker(WorkerId(3)), Some("photos"));
             bar.set_total(total);
             bar.bar.inc(over);
             bar.bar.inc(over);
             for how in [End::Done, End::Failed, End::Interrupted] {
                 let text = bar.text(how, failed);
-                assert!(text.starts_with("worker 3: ") && text.contains('%'), "{text}");
+                assert!(text.starts_with("worker 3: photos: ") && text.contains('%'), "{text}");
             }
             bar.end(End::Done, failed);
         }

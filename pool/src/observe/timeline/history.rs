@@ -1,10 +1,12 @@
 //! What the parent keeps for a timeline: the lives of workers, calls, and what ended workers had recorded.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::Location;
 
 use super::slices::{Slice, Slices};
 use super::track::Recording;
 use super::{Timeline, WorkerLine};
+use crate::error::{CallSite, Called};
 use crate::ids::{JobId, PerWorker, WorkerId};
 
 /// The most lives, and the most calls, that are kept.
@@ -51,9 +53,25 @@ impl Life {
 #[derive(Debug, Clone)]
 pub(super) struct Call {
     pub(super) task: &'static str,
+    /// As it is shown, so that its memory is bounded.
+    pub(super) label: Option<String>,
+    pub(super) at: &'static Location<'static>,
     pub(super) start: u64,
     /// None while it is open.
     pub(super) end: Option<u64>,
+}
+
+impl Call {
+    /// Its label, or else the name of its task.
+    pub(super) fn name(&self) -> &str {
+        self.label.as_deref().unwrap_or_else(|| super::short(self.task))
+    }
+
+    /// What it is, in one line.
+    pub(super) fn description(&self) -> String {
+        let (label, at) = (self.label.as_deref(), self.at.to_string());
+        format!("call of {}, {}", self.task, Called { label, at: Some(&at) })
+    }
 }
 
 /// Adds an item, in place of the oldest if there are enough.
@@ -107,9 +125,16 @@ impl History {
     }
 
     /// `entry` is the index of the task's function in the registry.
-    pub(crate) fn job_opened(&mut self, job: JobId, entry: u32, task: &'static str, now: u64) {
+    pub(crate) fn job_opened(
+        &mut self,
+        job: JobId,
+        (entry, task): (u32, &'static str),
+        site: &CallSite,
+        now: u64,
+    ) {
         self.names.insert(entry, task);
-        self.open.insert(job, Call { task, start: now, end: None });
+        let label = site.shown_label();
+        self.open.insert(job, Call { task, label, at: site.at, start: now, end: None });
     }
 
     pub(crate) fn job_closed(&mut self, job: JobId, now: u64) {

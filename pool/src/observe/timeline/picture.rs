@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::Timeline;
 use super::history::{Call, Life};
 use super::slices::{EXIT, Slice};
-use super::{Timeline, short};
 
 /// Sizes in pixels.
 const WIDTH: f64 = 1200.0;
@@ -135,9 +135,9 @@ impl Canvas<'_> {
             if place == 0 {
                 self.row_name("calls");
             }
-            for Call { task, start, end } in row {
-                let span = (*start, end.unwrap_or(self.timeline.end));
-                self.span(span, "#444", &format!("call of {task}"), short(task));
+            for call in row {
+                let span = (call.start, call.end.unwrap_or(self.timeline.end));
+                self.span(span, "#444", &call.description(), call.name());
             }
             self.next_row();
         }
@@ -233,6 +233,8 @@ pub(super) fn draw(timeline: &Timeline) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::Location;
+
     use super::*;
     use crate::ids::WorkerId;
     use crate::observe::timeline::WorkerLine;
@@ -255,7 +257,7 @@ mod tests {
 
     #[test]
     fn calls_at_once_have_rows_of_their_own() {
-        let call = |start, end| Call { task: "x::f", start, end };
+        let call = |start, end| Call { task: "x::f", label: None, at: Location::caller(), start, end };
         let calls = [call(0, Some(5)), call(3, Some(8)), call(5, None), call(9, None)];
         let starts: Vec<Vec<u64>> = rows(&calls, 20)
             .into_iter()
@@ -284,8 +286,14 @@ mod tests {
         let timeline = Timeline {
             workers: Vec::from(lines).into(),
             calls: vec![
-                Call { task: "x::f", start: 50, end: Some(900) },
-                Call { task: "x::<g>", start: 60, end: None },
+                Call {
+                    task: "x::f",
+                    label: Some("a < b".into()),
+                    at: Location::caller(),
+                    start: 50,
+                    end: Some(900),
+                },
+                Call { task: "x::<g>", label: None, at: Location::caller(), start: 60, end: None },
             ],
             names: [(3, "x::f"), (4, "x::<g>")].into(),
             start: 0,
@@ -297,7 +305,11 @@ mod tests {
             ">worker 0<",
             ">worker 1<",
             ">calls<",
-            "call of x::f: 850.0ns",
+            "call of x::f, called as `a &lt; b` at ",
+            "picture.rs:",
+            ": 850.0ns",
+            ">a &lt; b<",
+            "call of x::&lt;g&gt;, called at ",
             "start-up: 100.0ns",
             "init: 100.0ns",
             "f 7: 500.0ns",

@@ -5,9 +5,9 @@
 
 use std::fmt::{self, Write};
 
-use super::history::{Call, Life};
+use super::Timeline;
+use super::history::Life;
 use super::slices::Slice;
-use super::{Timeline, short};
 
 /// A trace being written.
 struct Trace<'t> {
@@ -86,16 +86,13 @@ pub(super) fn format(timeline: &Timeline) -> String {
             }
         }
     }
-    for (id, Call { task, start, end }) in timeline.calls.iter().enumerate() {
-        for (kind, time) in [("b", *start), ("e", end.unwrap_or(timeline.end))] {
+    for (id, call) in timeline.calls.iter().enumerate() {
+        let (task, at) = (quoted(call.task), quoted(&call.at.to_string()));
+        let args = format!(",\"args\":{{\"task\":{task},\"called_at\":{at}}}");
+        for (kind, time, args) in [("b", call.start, &*args), ("e", call.end.unwrap_or(timeline.end), "")] {
             let ts = trace.at(time);
-            trace.event(
-                kind,
-                "call",
-                short(task),
-                0,
-                format_args!("\"id2\":{{\"local\":\"{id}\"}},\"ts\":{ts:.3}"),
-            );
+            let more = format_args!("\"id2\":{{\"local\":\"{id}\"}},\"ts\":{ts:.3}{args}");
+            trace.event(kind, "call", call.name(), 0, more);
         }
     }
     trace.json.push_str("\n],\"displayTimeUnit\":\"ms\"}\n");
