@@ -25,6 +25,7 @@ mod chunks_mut;
 mod codecs;
 mod decoding;
 mod combinations;
+mod each_worker;
 mod iterators;
 mod gathered;
 mod libraries;
@@ -69,6 +70,7 @@ mod progress;
 mod progress_lines;
 mod starts;
 mod timeline;
+mod warm_up;
 // Failures.
 mod backtraces;
 mod call_sites;
@@ -87,6 +89,7 @@ const TOPICS: &[&[harness::Case]] = &[
     maps::CASES,
     maps_into::CASES,
     combinations::CASES,
+    each_worker::CASES,
     iterators::CASES,
     async_results::CASES,
     away::CASES,
@@ -133,6 +136,7 @@ const TOPICS: &[&[harness::Case]] = &[
     logs::CASES,
     starts::CASES,
     timeline::CASES,
+    warm_up::CASES,
     progress::CASES,
     progress_lines::CASES,
     exceptions::CASES,

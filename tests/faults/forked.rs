@@ -105,6 +105,9 @@ fn calls(method: StartMethod) -> Result<(), Error> {
                 assert_forked(square::par_map_unordered(pool, 0..10));
                 assert_forked(square::par_map_outcomes(pool, 0..10));
                 assert_forked(square::apply(pool, 1));
+                assert_forked(square::on_each_worker(pool, 1));
+                assert_forked(pool.warm_up::<square>());
+                assert_forked(pool.wait_idle());
                 assert_forked(square::job(pool).chunk_size(2).retries(1).map(0..0));
                 assert_forked(square::apply_async(pool, 1).get());
                 assert_forked(square::job(pool).map_async(0..10).get_timeout(Duration::MAX));

@@ -17,7 +17,7 @@ use crate::support::{
 
 cases! {
     Processes: poison, causes_are_kept, init_storm, idle_storm, kill_race, killed_while_idle, killed_as_they_start,
-               deadly_argument;
+               killed_under_a_task_for_each, deadly_argument;
 }
 
 #[worker_task]
@@ -208,6 +208,52 @@ fn killed_as_they_start(method: StartMethod) -> Result<(), Error> {
         let outcomes = kill_it::job(&pool).worker_lifespan(1).chunk_size(1).map_outcomes(ids)?;
         assert_eq!(outcomes.len(), 4);
         assert_usable(&pool);
+    }
+    Ok(())
+}
+
+/// Kills one of these processes, perhaps itself, unless all are to live. Returns which worker has done so, and where.
+#[worker_task]
+fn kill_one(#[worker_id] id: usize, victims: &[i32], seed: usize) -> (usize, i32) {
+    if let Some(victim) = victims.get((id * 31 + seed * 17) % victims.len().max(1) * 2) {
+        let _ = kill(Pid::from_raw(*victim), Signal::SIGKILL);
+    }
+    (id, std::process::id().cast_signed())
+}
+
+/// Workers are killed before, in and after tasks that are for them alone: each of these is theirs, or lost in its place.
+fn killed_under_a_task_for_each(method: StartMethod) -> Result<(), Error> {
+    for (workers, rounds) in [(1, 5), (2, 10), (13, 10), (64, 8)] {
+        let pool = builder(method).workers(workers).build()?;
+        pool.warm_up::<kill_one>()?;
+        let mut ids = Vec::new();
+        for round in 0..rounds {
+            let victims = std::mem::take(&mut ids);
+            let is_short_lived = round % 3 == 2;
+            let job = kill_one::job(&pool).retries((round % 2) as u32);
+            let job = if is_short_lived { job.worker_lifespan(1) } else { job };
+            let outcomes = job.on_each_worker((&*victims, round))?;
+            assert_eq!(outcomes.len(), workers);
+            for (place, outcome) in outcomes.into_iter().enumerate() {
+                match outcome {
+                    Ok((worker, id)) => {
+                        assert_eq!(worker, place);
+                        ids.push(id);
+                    }
+                    Err(error) => {
+                        let died =
+                            matches!(error.kind(), TaskErrorKind::Died(death) if death.signal() == Some(9));
+                        assert!(died && (error.worker_id(), error.task_index()) == (place, place), "{error}");
+                    }
+                }
+            }
+            if is_short_lived {
+                pool.warm_up::<square>()?;
+            }
+            assert_usable(&pool);
+        }
+        let outcomes = kill_one::job(&pool).retries(1000).on_each_worker((&[][..], 0))?;
+        assert!(outcomes.into_iter().enumerate().all(|(place, outcome)| outcome.unwrap().0 == place));
     }
     Ok(())
 }

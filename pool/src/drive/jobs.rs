@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 
+use crate::codec::try_grow;
 use crate::error::{CallSite, Error, TaskErrorKind};
 use crate::ids::{JobId, PerJob, ProfileId, TaskIndex};
 use crate::wire::{ChunkHead, ExecFlags, Folding, Packing};
@@ -48,6 +49,8 @@ pub(super) struct Job {
     pub(super) has_lent: bool,
     /// No items will follow these.
     pub(super) has_all_items: bool,
+    /// The one item of all tasks, if each worker gets a task; or why it could not be encoded.
+    each_item: Option<Result<Vec<u8>, String>>,
     pub(super) inbox: Inbox,
     /// Items that were taken back from a worker, to send them again.
     retained: HashMap<TaskIndex, Vec<u8>>,
@@ -73,8 +76,18 @@ impl Jobs {
         if self.closed || self.refuses {
             return Err(Error::Closed);
         }
-        let JobSpec { task, profile, flags, mut plan, deadline_ns, site, is_shown, is_background, items } =
-            spec;
+        let JobSpec {
+            task,
+            profile,
+            flags,
+            mut plan,
+            deadline_ns,
+            site,
+            is_shown,
+            is_background,
+            items,
+            each_item,
+        } = spec;
         plan.profile = profile.map(|profile| self.id_of(profile));
         let job = Job {
             task,
@@ -84,6 +97,7 @@ impl Jobs {
             has_lent: false,
             has_all_items: items.is_some(),
             items: items.unwrap_or_default(),
+            each_item,
             inbox: Inbox::default(),
             retained: HashMap::new(),
             earlier: HashMap::new(),
@@ -328,6 +342,11 @@ impl Job {
         ChunkHead { task, profile, first, count, flags, packing: Packing::Prefixed }
     }
 
+    /// Whether encoded items that are taken back from a worker are to be retained, to send them again.
+    pub(super) fn retains(&self) -> bool {
+        self.each_item.is_none()
+    }
+
     /// Keeps an encoded item that was taken back from a worker, to send it again, if there is memory to list it.
     pub(super) fn retain(&mut self, index: TaskIndex, item: Vec<u8>) {
         if self.retained.try_reserve(1).is_ok() {
@@ -335,14 +354,25 @@ impl Job {
         }
     }
 
-    /// The length of a retained item; 0 if there was no memory to keep it.
+    /// The length of a retained item; 0 if there is none.
     pub(super) fn retained_len(&self, index: TaskIndex) -> usize {
-        self.retained.get(&index).map_or(0, Vec::len)
+        match &self.each_item {
+            Some(item) => item.as_ref().map_or(0, Vec::len),
+            None => self.retained.get(&index).map_or(0, Vec::len),
+        }
     }
 
-    /// Removes and returns a retained item; nothing if there was no memory to keep it.
-    pub(super) fn take_retained(&mut self, index: TaskIndex) -> Option<Vec<u8>> {
-        self.retained.remove(&index)
+    /// Removes and returns a retained item, or a copy of the one item of all tasks. If there is none, returns why.
+    pub(super) fn take_retained(&mut self, index: TaskIndex) -> Result<Vec<u8>, String> {
+        let Some(item) = &self.each_item else {
+            let why = "there was no memory to keep it when its worker gave it back";
+            return self.retained.remove(&index).ok_or_else(|| why.into());
+        };
+        let item = item.as_ref().map_err(String::clone)?;
+        let mut copy = Vec::new();
+        try_grow(&mut copy, item.len())?;
+        copy.extend_from_slice(item);
+        Ok(copy)
     }
 
     /// Notes that nobody wants this task any more.

@@ -161,6 +161,15 @@ impl LocalEngine {
         self.owner.is_here()
     }
 
+    /// Checks that no task of this pool makes this call, in a thread of this process: it would wait for that task.
+    ///
+    /// # Errors
+    /// [`Error::Forked`] in a fork of the process that built the pool, [`Error::OwnTask`] in such a task.
+    pub(crate) fn check_outside_tasks(&self, call: &'static str) -> Result<(), Error> {
+        self.check()?;
+        if self.lock().is_own_thread() { Err(Error::OwnTask { call }) } else { Ok(()) }
+    }
+
     /// Locks the state. No user code runs under this lock, and what panics under it is a bug of the crate's own; then
     /// the state may still serve to end everything.
     fn lock(&self) -> MutexGuard<'_, State> {

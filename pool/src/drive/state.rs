@@ -276,6 +276,11 @@ impl State {
         self.supervisor.is_idle()
     }
 
+    /// Whether this thread is one of the workers.
+    pub(super) fn is_own_thread(&self) -> bool {
+        self.workers.iter().any(WorkerHandle::is_this_thread)
+    }
+
     /// Whether the call is open, or a worker may still run a task of it, even one that is stuck in the kernel.
     pub(super) fn is_at_work_on(&self, job: JobId) -> bool {
         self.supervisor.knows(job) || self.workers.is_stuck_on(job)
@@ -288,7 +293,7 @@ impl State {
         self.handle(Event::Sent { job, worker, count });
     }
 
-    /// Sends a task whose encoded item was retained.
+    /// Sends a task whose encoded item was retained, or that is assigned to this worker.
     pub(super) fn send_retained(&mut self, job: JobId, worker: WorkerId, index: TaskIndex) {
         let Some((handle, slot)) = self.parts_to_send(worker, job) else { return };
         if slot.is_dropped(index) {
@@ -300,11 +305,8 @@ impl State {
         }
         let head = slot.head(index, 1);
         match slot.take_retained(index) {
-            Some(item) => self.send_alone(job, worker, head, item),
-            None => {
-                let why = "there was no memory to keep it when its worker gave it back";
-                self.report_unsendable(job, worker, why.into());
-            }
+            Ok(item) => self.send_alone(job, worker, head, item),
+            Err(why) => self.report_unsendable(job, worker, why),
         }
     }
 
@@ -439,7 +441,9 @@ impl State {
             Action::Kill { worker } => self.workers.get_mut(worker).into_iter().for_each(WorkerHandle::kill),
             Action::Requeue { worker, unit, job, first, count } => {
                 let (handle, job) = (self.workers.get_mut(worker)?, self.jobs.get_mut(job)?);
-                handle.take_items(unit, count, |place, item| job.retain(first + place, item));
+                if job.retains() {
+                    handle.take_items(unit, count, |place, item| job.retain(first + place, item));
+                }
             }
             Action::FailTask { bytes, worker, unit, job, index, attempts, cause } => {
                 let kind = self.workers.kind_of(worker, cause);

@@ -64,6 +64,15 @@ pub enum Error {
     /// A worker of a daemonic pool tried to build a pool.
     #[error("a worker of a daemonic pool cannot build a pool: build the outer pool with `daemon(false)`")]
     Daemonic,
+    /// A task that runs in a thread of the pool has made a call that would wait for the task itself.
+    #[error(
+        "`{call}` in a task of the same pool would wait for that task to return: call it outside of the pool's tasks, \
+         or build another pool for them"
+    )]
+    OwnTask {
+        /// The name of the call.
+        call: &'static str,
+    },
     /// `Fork` was refused because the process has other threads, which a fork does not copy.
     #[error(
         "start method Fork in a process with {threads} threads is not sound: use `StartMethod::ForkServer`, \

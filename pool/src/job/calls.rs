@@ -50,6 +50,13 @@ macro_rules! calls {
             /// Runs the task once and waits for its result.
             fn apply as apply(item: $Item) -> ::core::result::Result<$Output, $crate::Error>;
 
+            /// Runs the task once on every worker, each with this item; one outcome for each worker, in their order.
+            fn on_each_worker as on_each_worker(item: $Item)
+                -> ::core::result::Result<
+                    ::std::vec::Vec<::core::result::Result<$Output, $crate::TaskError>>,
+                    $crate::Error,
+                >;
+
             /// Runs the task once, without waiting.
             #[must_use = "without it nobody learns how the call went"]
             fn apply_async as apply_async(item: $Item) -> $crate::AsyncResult<$Output>;
@@ -188,6 +195,17 @@ macro_rules! task_calls {
                 Self: $crate::__private::RunsOn<S>,
             {
                 pool.job::<Self>()
+            }
+
+            /// Starts all workers, and makes the state of this task in each of them that has not made it yet.
+            #[track_caller]
+            pub fn warm_up<S: 'static>(
+                pool: &$crate::WorkerPool<S>,
+            ) -> ::core::result::Result<(), $crate::Error>
+            where
+                Self: $crate::__private::CalledOn<S>,
+            {
+                pool.own_job::<Self>().warm_up()
             }
 
             $($call)+

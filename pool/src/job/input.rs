@@ -69,6 +69,11 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> InputBuffer<'i, T, I> {
         }
     }
 
+    /// The input of a call whose engine has all it needs for this many tasks.
+    pub(super) fn none(source: Source<I>, tasks: u64, codec: Codec) -> Self {
+        Self { pulled: tasks, ..Self::new(source, 0, codec) }
+    }
+
     /// Makes an item beyond these slots an error.
     pub(super) fn refuse_beyond(&mut self, slots: usize) {
         self.slots = Some(slots);

@@ -27,6 +27,7 @@ mod chunks;
 mod completion;
 mod deadline;
 mod decode;
+mod each;
 mod handle;
 mod helpers;
 mod imap;
@@ -61,6 +62,7 @@ pub use stream::ResultStream;
 ///
 /// Set options, then make one call:
 /// - `map`, `map_unordered`, `map_into`, `map_outcomes`, `apply`, which wait for all results;
+/// - `on_each_worker`, which waits for one result of each worker, and `warm_up`, which starts them all;
 /// - `imap`, `imap_unordered`, and with the feature `stream` also `stream` and `stream_unordered`, which give results
 ///   one by one;
 /// - `apply_async`, `map_async`, which return at once;
@@ -384,8 +386,18 @@ where
     ) -> Result<Vec<Result<T::Output, TaskError>>, Error> {
         let pool = self.pool;
         let items = Source::of(items);
-        let mut outcomes = ReorderBuffer::with_capacity(reserved::<Result<T::Output, TaskError>>(&items));
-        let mut call = self.open(items, Mode::Outcomes { bounded: false })?;
+        let most = reserved::<Result<T::Output, TaskError>>(&items);
+        let call = self.open(items, Mode::Outcomes { bounded: false })?;
+        Self::collect_outcomes(pool, call, most)
+    }
+
+    /// One outcome for each task of the call, in their order. Those that have none by its deadline are cancelled.
+    fn collect_outcomes<'i, C: Iterator<Item = T::Item<'i>>>(
+        pool: &PoolHandle,
+        mut call: Call<'p, 'i, T, C>,
+        expected: usize,
+    ) -> Result<Vec<Result<T::Output, TaskError>>, Error> {
+        let mut outcomes = ReorderBuffer::with_capacity(expected);
         let over = call.run(|index, values| {
             match values {
                 Ok(values) => outcomes.at(index).extend(values.drain(..).map(Ok)),

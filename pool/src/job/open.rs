@@ -27,7 +27,7 @@ where
     /// Opens the call; this starts the workers that its tasks want.
     #[track_caller]
     pub(super) fn open<'i, C: Iterator<Item = T::Item<'i>>>(
-        mut self,
+        self,
         items: Source<C>,
         mode: Mode,
     ) -> Result<Call<'p, 'i, T, C>, Error> {
@@ -40,12 +40,25 @@ where
         } else if !is_bounded && !plan.folds {
             plan.held = HeldBytes::About(AHEAD_BYTES);
         }
+        let input = InputBuffer::new(items, self.options.max_items(), self.pool.config().codec);
+        self.begin(plan, input, |_| {})
+    }
+
+    /// Opens the call with this input, if it was not cancelled before. `prepare` may change its description.
+    #[track_caller]
+    pub(super) fn begin<'i, C: Iterator<Item = T::Item<'i>>>(
+        mut self,
+        plan: Plan,
+        input: InputBuffer<'i, T, C>,
+        prepare: impl FnOnce(&mut JobSpec),
+    ) -> Result<Call<'p, 'i, T, C>, Error> {
         let (chunk, bound, tasks) = (plan.whole_chunk(), plan.max_active, plan.total);
-        let (codec, engine) = (self.pool.config().codec, self.pool.engine());
+        let engine = self.pool.engine();
         self.check_cancelled()?;
-        let spec = self.spec(plan)?;
+        let mut spec = JobSpec { is_background: false, ..self.spec(plan)? };
+        prepare(&mut spec);
         let site = spec.site.clone();
-        let job = engine.open(JobSpec { is_background: false, ..spec })?;
+        let job = engine.open(spec)?;
         if let Some(call) = self.options.cancel.get() {
             call.made(&CallRef::Whole(Arc::downgrade(engine), job));
         }
@@ -54,7 +67,6 @@ where
             .progress
             .take()
             .and_then(|request| Progress::new(request, tasks, site.label.as_deref()));
-        let input = InputBuffer::new(items, self.options.max_items(), codec);
         Ok(Call::new(self.pool, job, site, input, (chunk, bound), self.options.quiesces, progress))
     }
 
@@ -86,6 +98,7 @@ where
             is_shown,
             is_background: true,
             items: None,
+            each_item: None,
         })
     }
 }

@@ -87,6 +87,7 @@ impl Options {
         Ok(Plan {
             profile: None,
             chunking,
+            each_worker: None,
             max_active: self.max_tasks_active.map(|most| most as u64),
             held: HeldBytes::Any,
             lifespan: self.worker_lifespan.map(|tasks| tasks as u64),

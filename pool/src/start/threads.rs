@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
-use std::thread::{Builder, JoinHandle};
+use std::thread::{self, Builder, JoinHandle};
 
 use nix::unistd::write;
 
@@ -108,6 +108,11 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
+    /// Whether it is the thread that calls this.
+    pub(crate) fn is_current(&self) -> bool {
+        self.handle.as_ref().is_some_and(|handle| handle.thread().id() == thread::current().id())
+    }
+
     /// Whether it has left the code of the worker.
     pub(crate) fn is_finished(&self) -> bool {
         // SYNC: thread ended

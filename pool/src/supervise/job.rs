@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::ids::{TaskIndex, WorkerId};
+use super::workers::Edit;
+use crate::ids::{JobId, TaskIndex, WorkerId};
 use crate::work::{Chunking, HeldBytes, Plan, splits};
 
 /// How much work a worker should have queued. Measured: with 2 ms, the parent wakes a fifth as often as with 400 µs. A
@@ -53,6 +54,10 @@ pub(super) struct Job {
     pub(super) done: u64,
     /// The tasks to send again, each with the number of its next attempt.
     pub(super) backlog: VecDeque<(TaskIndex, u32)>,
+    /// If each worker has a task of it: the first that was not assigned, so that its worker does not get it yet.
+    next_assigned: TaskIndex,
+    /// How many workers it waits for: to send them their tasks, or until they are warm.
+    pub(super) awaiting: u64,
     /// Whether the caller waits for it. Otherwise its results are discarded.
     pub(super) open: bool,
     pub(super) chunks: u64,
@@ -68,11 +73,13 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn new(plan: Box<Plan>) -> Self {
+    /// Makes a job for a pool of this many workers. What is for each of them is known from the beginning.
+    pub(super) fn new(plan: Box<Plan>, workers: u64) -> Self {
+        let is_for_each = plan.each_worker.is_some();
         Self {
             plan,
-            next: TaskIndex::default(),
-            ended: false,
+            next: TaskIndex::new(if is_for_each { workers } else { 0 }),
+            ended: is_for_each,
             waiting: 0,
             in_flight: 0,
             queued: Queued::default(),
@@ -81,6 +88,8 @@ impl Job {
             result_bytes: 0,
             done: 0,
             backlog: VecDeque::new(),
+            next_assigned: TaskIndex::default(),
+            awaiting: 0,
             open: true,
             chunks: 0,
             dropped: BTreeSet::new(),
@@ -108,10 +117,26 @@ impl Job {
         self.open && (!self.ended || !self.backlog.is_empty())
     }
 
+    /// Whether it has something to do for each worker.
+    pub(super) fn is_for_each(&self) -> bool {
+        self.plan.each_worker.is_some()
+    }
+
+    /// Assigns the next task that is not assigned, if the job may have one more under way. Returns its worker.
+    pub(super) fn assign_next(&mut self) -> Option<WorkerId> {
+        if self.next_assigned == self.next || self.allowance() <= self.awaiting {
+            return None;
+        }
+        let worker = WorkerId(self.next_assigned.as_usize());
+        self.next_assigned += 1;
+        self.awaiting += 1;
+        Some(worker)
+    }
+
     /// How many workers it could keep busy: one for each task without an outcome, or for each chunk of them if the
-    /// caller chose how chunks are made.
+    /// caller chose how chunks are made. A task that waits for one worker cannot keep another one busy.
     pub(super) fn demand(&self) -> u64 {
-        if !self.open {
+        if !self.open || self.is_for_each() {
             return self.in_flight;
         }
         let most = self.plan.max_active.unwrap_or(u64::MAX);
@@ -183,6 +208,14 @@ impl Job {
             self.waiting = self.waiting.saturating_sub(count);
             (first, 1)
         })
+    }
+
+    /// The same for a task that was assigned to this worker.
+    pub(super) fn take_assigned(&mut self, of: &mut Edit<'_>, id: JobId) -> (TaskIndex, u32) {
+        let attempt = of.assigned.remove(&id);
+        debug_assert!(attempt.is_some(), "only what is assigned is sent");
+        self.awaiting -= u64::from(attempt.is_some());
+        (TaskIndex::new(of.worker.0 as u64), attempt.unwrap_or(1))
     }
 
     pub(super) fn record_result_bytes(&mut self, bytes: u64) {

@@ -7,6 +7,7 @@ use super::count_looks;
 use super::job::{Facts, Job};
 use super::queue::{Batch, OrderKind};
 use crate::ids::{JobId, PerJob, ProfileId};
+use crate::work::EachWorker;
 
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
@@ -75,11 +76,12 @@ impl Jobs {
         Some(Edit { id, job, counts: &mut self.counts })
     }
 
-    /// Counts outcomes that the caller has taken. What is counted over all jobs does not depend on them.
-    pub(super) fn release(&mut self, id: JobId, count: u64, bytes: u64) {
-        if let Some(job) = self.by_id.get_mut(&id) {
-            job.release(count, bytes);
-        }
+    /// Counts outcomes that the caller has taken. What is counted over all jobs does not depend on them. Returns whether
+    /// each worker gets a task of the job: then more of them may be assigned.
+    pub(super) fn release(&mut self, id: JobId, count: u64, bytes: u64) -> bool {
+        let Some(job) = self.by_id.get_mut(&id) else { return false };
+        job.release(count, bytes);
+        job.plan.each_worker == Some(EachWorker::RunsTask)
     }
 
     /// Adds an open job.
@@ -259,6 +261,12 @@ impl Multiset {
 
 #[cfg(test)]
 impl Jobs {
+    /// How many workers each job waits for.
+    pub(super) fn awaiting(&self) -> BTreeMap<JobId, u64> {
+        let counts = self.by_id.iter().map(|(id, job)| (*id, job.awaiting));
+        counts.filter(|(_, count)| *count > 0).collect()
+    }
+
     pub(super) fn profiles_everywhere(&self) -> impl Iterator<Item = ProfileId> {
         let known = self.profiles.iter().enumerate().filter(|(_, profile)| profile.is_everywhere);
         known.map(|(place, _)| ProfileId::at(place))

@@ -49,6 +49,12 @@ impl Queue {
         })
     }
 
+    /// Whether it has the order to make the state of this profile.
+    pub(super) fn has_init(&self, wanted: ProfileId) -> bool {
+        let is_it = |batch: &Batch| matches!(batch.kind, OrderKind::Init { profile } if profile == wanted);
+        self.batches.iter().any(is_it)
+    }
+
     pub(super) fn next_unit(&self) -> Unit {
         self.next_unit
     }

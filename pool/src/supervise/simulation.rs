@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use super::supervisor::{Grant, Head, Supervisor, Work};
 use super::{Action, Cause, Event, JobId, Plan};
-use crate::ids::{PerWorker, TaskIndex, Unit, WorkerId};
-use crate::work::{Chunking, HeldBytes};
+use crate::ids::{PerWorker, ProfileId, TaskIndex, Unit, WorkerId};
+use crate::work::{Chunking, EachWorker, HeldBytes};
 
 /// xorshift64*: <https://doi.org/10.1145/2845077>.
 struct Random(u64);
@@ -105,6 +105,7 @@ impl World {
                 self.left.entry(job).or_insert(self.now);
             }
             let is_tick = matches!(next, Event::Tick);
+            self.note_warmth();
             self.supervisor.handle(next, self.now, &mut actions);
             // It looks at all jobs and workers. What is wrong once stays wrong.
             if self.events.is_multiple_of(8) {
@@ -155,7 +156,7 @@ impl World {
                     self.workers[worker] = Some(Process::default());
                 }
             }
-            Action::SendInit { worker, .. } => self.push(worker, Order::Init),
+            Action::SendInit { worker, profile } => self.push(worker, Order::Init(profile)),
             Action::SendExit { worker } => self.push(worker, Order::Exit),
             Action::SendResume { worker } => self.push(worker, Order::Resume),
             Action::Recall { worker } => {
@@ -208,9 +209,27 @@ impl World {
             Action::Complete { job } => {
                 let Some(call) = self.calls.get_mut(&job) else { return };
                 assert!(call.input_ended, "job {job} is complete before its input has ended");
-                assert_eq!(call.outcomes.len() as u64, call.handed_out, "job {job} is complete");
+                let is_over = match call.plan.each_worker {
+                    Some(EachWorker::WarmsUp) => call.warm.len(),
+                    Some(EachWorker::RunsTask) | None => call.outcomes.len(),
+                };
+                assert_eq!(is_over as u64, call.handed_out, "job {job} is complete");
                 call.over = true;
             }
+        }
+    }
+
+    /// Notes for each call that waits for it which workers have been up with the state that it wants.
+    fn note_warmth(&mut self) {
+        let waits = |call: &&mut Call| call.plan.each_worker == Some(EachWorker::WarmsUp);
+        for call in self.calls.values_mut().filter(waits) {
+            let is_warm = |process: &Process| {
+                let has_made = |profile: ProfileId| process.made.contains(&profile);
+                process.known && !process.killed && !process.exits && call.plan.profile.is_none_or(has_made)
+            };
+            let all = self.workers.numbered();
+            call.warm
+                .extend(all.filter(|(_, process)| process.as_ref().is_some_and(is_warm)).map(|(id, _)| id));
         }
     }
 
@@ -240,7 +259,16 @@ impl World {
         };
         let occupying: u64 = self.workers.iter().flatten().map(occupying).sum();
         let tasks = self.calls.values().map(open).sum::<u64>() + occupying;
-        assert!(there < tasks || self.orders_tasks, "worker {worker} is started for {tasks} tasks");
+        let awaits = |call: &Call| match call.plan.each_worker {
+            Some(EachWorker::RunsTask) => call.kept.contains(&TaskIndex::new(worker.0 as u64)),
+            Some(EachWorker::WarmsUp) => !call.warm.contains(&worker),
+            None => false,
+        };
+        let is_awaited = self.calls.values().any(awaits);
+        assert!(
+            there < tasks || self.orders_tasks || is_awaited,
+            "worker {worker} is started for {tasks} tasks"
+        );
     }
 
     fn push(&mut self, worker: WorkerId, order: Order) {
@@ -316,7 +344,7 @@ impl World {
                         _ => 0,
                     };
                     self.tell(Event::Failed { worker, bytes });
-                    if order == Order::Init
+                    if matches!(order, Order::Init(_))
                         && let Some(process) = &mut self.workers[worker]
                     {
                         assert!(!process.killed || process.up);
@@ -324,6 +352,9 @@ impl World {
                 }
                 Reply::Done(order) => {
                     order.expect(head);
+                    if let Order::Init(profile) = order {
+                        process.made.push(profile);
+                    }
                     self.tell(Event::OrderDone { worker });
                 }
             }

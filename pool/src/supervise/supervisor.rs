@@ -1,6 +1,7 @@
 //! The state machine itself.
 
 mod answers;
+mod each;
 mod grant;
 mod jobs;
 mod life;
@@ -64,7 +65,9 @@ impl Supervisor {
             Event::Wanted => self.start_wanted(),
             Event::InputEnded { job } => self.input_ended(job),
             Event::Taken { job, count, bytes } => {
-                self.jobs.release(job, count, bytes);
+                if self.jobs.release(job, count, bytes) {
+                    self.assign(job);
+                }
             }
             Event::Unsendable { job, worker } => self.unsendable(job, worker),
             Event::Dropped { job, index } => self.dropped(job, index),
@@ -160,6 +163,7 @@ impl Supervisor {
         }
         self.jobs.check();
         self.workers.check();
+        self.check_awaiting();
         for id in self.workers.ids() {
             let worker = &self.workers[id];
             let mut queued = std::collections::BTreeMap::<JobId, u64>::new();

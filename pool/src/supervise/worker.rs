@@ -1,5 +1,7 @@
 //! The supervisor's view of a worker.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::Cause;
 use super::queue::{OrderKind, Queue};
 use crate::ids::{JobId, ProfileId, Unit};
@@ -58,9 +60,13 @@ pub(super) struct Worker {
     pub(super) killed_for: Option<(Unit, Cause)>,
     /// The job of the tasks that it did last.
     pub(super) last_job: Option<JobId>,
-    /// How often it has ended without a task that could be the cause, since it last did a task. The only field that is
-    /// kept from one process to the next.
+    /// How often it has ended without a task that could be the cause, since it last did a task. Kept from one process to
+    /// the next, like the two below.
     pub(super) failed_starts: u32,
+    /// The open jobs of which it is to get a task that no other worker may get, with the number of the next attempt.
+    pub(super) assigned: BTreeMap<JobId, u32>,
+    /// The open jobs that wait until it is up and has made their state.
+    pub(super) warming: BTreeSet<JobId>,
     /// When to start it again, after failed starts.
     pub(super) retry_at: Option<u64>,
 }
@@ -75,6 +81,10 @@ pub(super) struct Facts {
     pub(super) movable_at: Option<u64>,
     /// It is absent, and when it is to be started again.
     pub(super) absent: Option<Option<u64>>,
+    /// The same, if a job waits for this worker and no other one.
+    pub(super) awaited: Option<Option<u64>>,
+    /// It takes tasks now, and one is assigned to it.
+    pub(super) takes_assigned: bool,
     pub(super) takes_orders: bool,
     /// It has something to do.
     pub(super) is_busy: bool,
@@ -96,6 +106,8 @@ impl Facts {
             deadline: worker.deadline(),
             movable_at: worker.movable_at(),
             absent: is_absent.then_some(worker.retry_at),
+            awaited: (is_absent && worker.is_awaited()).then_some(worker.retry_at),
+            takes_assigned: takes_tasks && !worker.assigned.is_empty(),
             takes_orders,
             is_busy,
             is_idle: worker.is_up && takes_orders && !is_busy,
@@ -127,8 +139,27 @@ impl Worker {
             killed_for: None,
             last_job: None,
             failed_starts,
+            assigned: BTreeMap::new(),
+            warming: BTreeSet::new(),
             retry_at: None,
         }
+    }
+
+    /// The same worker before its next process or thread.
+    pub(super) fn renewed(&mut self) -> Self {
+        let (assigned, warming) = (std::mem::take(&mut self.assigned), std::mem::take(&mut self.warming));
+        Self { assigned, warming, ..Self::absent(self.failed_starts) }
+    }
+
+    /// Whether a job waits for this worker and no other one.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.assigned.is_empty() || !self.warming.is_empty()
+    }
+
+    /// Whether it is up and has made the state of this profile, if there is one.
+    pub(super) fn is_warm(&self, profile: Option<ProfileId>) -> bool {
+        let has_made = |profile| self.profiles.contains(&profile) && !self.queue.has_init(profile);
+        self.is_up && self.takes_orders() && profile.is_none_or(has_made)
     }
 
     /// Whether orders can be sent to it.

@@ -20,6 +20,10 @@ pub(super) struct Workers {
     movable: Ranking<u64>,
     /// Those that are absent, by the time of their next start; first those that wait for nothing but a job.
     absent: Ranking<Option<u64>>,
+    /// Those of them that a job waits for, which no other worker can serve.
+    awaited: Ranking<Option<u64>>,
+    /// Those that take tasks now and have some assigned.
+    assigned: Ranking<()>,
     /// Those that something is expected from.
     active: Vec<WorkerId>,
     /// The place of each in that list.
@@ -41,6 +45,8 @@ impl Workers {
             ranks: Ranking::default(),
             deadlines: Ranking::default(),
             movable: Ranking::default(),
+            awaited: Ranking::default(),
+            assigned: Ranking::default(),
             active: Vec::new(),
             places: PerWorker::new(workers, |_| 0),
             taking: 0,
@@ -100,6 +106,26 @@ impl Workers {
         self.absent.up_to(Some(now))
     }
 
+    /// Those of them that a job waits for, which no other worker can serve.
+    pub(super) fn awaited(&self, now: u64) -> impl Iterator<Item = WorkerId> {
+        self.awaited.up_to(Some(now))
+    }
+
+    /// Whether a job waits for this worker, which no other one can serve. As filed, so that it costs no look.
+    pub(super) fn is_awaited(&self, worker: WorkerId) -> bool {
+        self.filed[worker].awaited.is_some()
+    }
+
+    /// The earliest time at which such a worker may be started.
+    pub(super) fn first_awaited(&self) -> Option<u64> {
+        self.awaited.between(Some(0), Some(u64::MAX)).find_map(|(at, _)| at)
+    }
+
+    /// The first worker that takes tasks now and has some assigned.
+    pub(super) fn first_assigned(&self) -> Option<WorkerId> {
+        self.assigned.workers().next()
+    }
+
     /// Whether every worker has ended.
     pub(super) fn are_all_absent(&self) -> bool {
         self.absent.len() == self.len()
@@ -145,6 +171,9 @@ impl Workers {
         self.deadlines.refile(worker, was.deadline, now.deadline);
         self.movable.refile(worker, was.movable_at, now.movable_at);
         self.absent.refile(worker, was.absent, now.absent);
+        self.awaited.refile(worker, was.awaited, now.awaited);
+        let key = |takes_assigned: bool| takes_assigned.then_some(());
+        self.assigned.refile(worker, key(was.takes_assigned), key(now.takes_assigned));
         self.taking = self.taking + usize::from(now.takes_orders) - usize::from(was.takes_orders);
         self.busy = self.busy + usize::from(now.is_busy) - usize::from(was.is_busy);
         self.idle = self.idle + usize::from(now.is_idle) - usize::from(was.is_idle);
@@ -178,7 +207,7 @@ impl Index<WorkerId> for Workers {
 /// A worker that is being changed.
 pub(super) struct Edit<'w> {
     workers: &'w mut Workers,
-    worker: WorkerId,
+    pub(super) worker: WorkerId,
 }
 
 impl Deref for Edit<'_> {
@@ -214,6 +243,8 @@ impl Workers {
         assert_eq!(self.deadlines, keys(facts().map(|(facts, id)| (facts.deadline, id))));
         assert_eq!(self.movable, keys(facts().map(|(facts, id)| (facts.movable_at, id))));
         assert_eq!(self.absent, keys(facts().map(|(facts, id)| (facts.absent, id))));
+        assert_eq!(self.awaited, keys(facts().map(|(facts, id)| (facts.awaited, id))));
+        assert_eq!(self.assigned, keys(facts().map(|(facts, id)| (facts.takes_assigned.then_some(()), id))));
         let mut active = self.active.clone();
         active.sort_unstable();
         assert_eq!(

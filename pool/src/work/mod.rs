@@ -11,5 +11,5 @@ pub(crate) use exits::{ExitValue, Exits};
 pub(crate) use inbox::{Arrival, Inbox, Outcome, TaskFailure, no_memory};
 pub(crate) use items::{Apart, Items, MUCH, Unsent};
 pub(crate) use lent::LentItem;
-pub(crate) use plan::{Chunking, HeldBytes, Plan, splits};
+pub(crate) use plan::{Chunking, EachWorker, HeldBytes, Plan, splits};
 pub(crate) use spec::{FunctionRef, JobSpec, ProfileSpec};

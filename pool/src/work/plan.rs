@@ -8,6 +8,8 @@ pub(crate) struct Plan {
     /// The profile of the worker state that its tasks use. The engine fills it in.
     pub(crate) profile: Option<ProfileId>,
     pub(crate) chunking: Chunking,
+    /// What each worker has to do, if the job is one for each of them.
+    pub(crate) each_worker: Option<EachWorker>,
     /// At most this many tasks are active: sent to workers, or done with results that the caller has not taken.
     pub(crate) max_active: Option<u64>,
     /// How many bytes of results the caller may leave before no more tasks are sent.
@@ -25,6 +27,15 @@ pub(crate) struct Plan {
     pub(crate) exit_limit_ns: Option<u64>,
     /// The number of items in the input, if known.
     pub(crate) total: Option<u64>,
+}
+
+/// What each worker has to do for a job that concerns them all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EachWorker {
+    /// To run one task: that with the worker's number.
+    RunsTask,
+    /// To be up, and to have made the state of the job's profile. The job has no tasks; what counts as done is a worker.
+    WarmsUp,
 }
 
 /// How many bytes of results, as encoded, may wait for the caller.
@@ -76,6 +87,7 @@ impl Plan {
         Self {
             profile: None,
             chunking: Chunking::Adaptive,
+            each_worker: None,
             max_active: None,
             held: HeldBytes::Any,
             lifespan: None,

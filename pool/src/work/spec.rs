@@ -21,6 +21,8 @@ pub(crate) struct JobSpec {
     pub(crate) is_background: bool,
     /// The whole input, if it is encoded already.
     pub(crate) items: Option<Items>,
+    /// The one item of all tasks, encoded, if each worker gets a task; or why it could not be encoded.
+    pub(crate) each_item: Option<Result<Vec<u8>, String>>,
 }
 
 /// A function of the registry.

@@ -82,17 +82,36 @@ impl<S> WorkerPool<S> {
         CancelHandle::of_all(&self.handle)
     }
 
-    /// Waits until no call is open: each has its result, or was cancelled or dropped. The workers stay. Calls that
-    /// other threads make meanwhile are waited for, too; callbacks, and progress bars of calls in the background, are
-    /// not.
+    /// Waits until nothing is under way: each call has its result, or was cancelled or dropped, and no worker runs a
+    /// task that is left of one. The workers stay. Calls that other threads make meanwhile are waited for, too;
+    /// callbacks, and progress bars of calls in the background, are not.
     ///
     /// An iterator or a stream that the calling thread itself holds is an open call: this would wait for ever.
     ///
+    /// ```
+    /// use pool::{WorkerPool, worker_task};
+    ///
+    /// #[worker_task]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     let pool = WorkerPool::new(2)?;
+    ///     let results: Vec<_> = (0..10).map(|x| square::apply_async(&pool, x)).collect();
+    ///     pool.wait_idle()?;
+    ///     assert!(results.iter().all(|result| result.ready()));
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
-    /// [`Error::Forked`] in a fork of the process that built the pool.
+    /// [`Error::Forked`] in a fork of the process that built the pool; [`Error::OwnTask`] in a task that runs in a
+    /// thread of this pool, which it would wait for.
     pub fn wait_idle(&self) -> Result<(), Error> {
         let engine = self.handle.engine();
-        engine.check()?;
+        engine.check_outside_tasks("wait_idle")?;
         self.handle.background().open_gathered(engine);
         engine.wait_idle();
         self.handle.background().wait_delivered();
@@ -206,6 +225,32 @@ impl<S: 'static> WorkerPool<S> {
     }
 
     crate::calls! { pool }
+
+    /// Starts all workers, and makes the state of this task in each of them that has not made it yet.
+    ///
+    /// See [`Job::warm_up`] for errors, and for options.
+    ///
+    /// ```
+    /// use pool::{WorkerPool, worker_task};
+    ///
+    /// #[worker_task]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     let pool = WorkerPool::new(2)?;
+    ///     pool.warm_up::<square>()?;
+    ///     // No worker has to be started for this.
+    ///     assert_eq!(square::apply(&pool, 3)?, 9);
+    ///     Ok(())
+    /// }
+    /// ```
+    #[track_caller]
+    pub fn warm_up<T: ReadyFor<S>>(&self) -> Result<(), Error> {
+        self.job::<T>().warm_up()
+    }
 
     /// Runs the task over the items without waiting; the results come in input order.
     #[must_use = "without it nobody learns how the call went"]

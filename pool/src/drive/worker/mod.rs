@@ -111,6 +111,11 @@ impl WorkerHandle {
         self.child.is_some()
     }
 
+    /// Whether it is the thread that calls this.
+    pub(super) fn is_this_thread(&self) -> bool {
+        matches!(&self.child, Some(Child::Thread(thread)) if thread.is_current())
+    }
+
     fn process(&self) -> Option<&Process> {
         match &self.child {
             Some(Child::Process(process)) => Some(process),

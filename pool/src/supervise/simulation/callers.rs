@@ -1,7 +1,6 @@
 //! Callers: they open jobs, feed them, take results, drop tasks, go away and come back, and give up.
 
 use super::*;
-use crate::ids::ProfileId;
 
 /// A caller and its job.
 #[derive(Debug)]
@@ -16,6 +15,8 @@ pub(super) struct Call {
     pub(super) input_ended: bool,
     pub(super) handed_out: u64,
     pub(super) kept: HashSet<TaskIndex>,
+    /// The workers that have been up with the state that it wants, if it waits for that.
+    pub(super) warm: HashSet<WorkerId>,
     pub(super) outcomes: HashMap<TaskIndex, Outcome>,
     pub(super) runs: HashMap<TaskIndex, u64>,
     pub(super) deaths: HashMap<TaskIndex, u64>,
@@ -69,36 +70,43 @@ impl World {
             _ => Chunking::Adaptive,
         };
         let limit = |random: &mut Random| random.one_in(4).then_some(1_000_000);
-        let folds = random.one_in(3);
+        let each_worker = random.pick(&[None, None, Some(EachWorker::RunsTask), Some(EachWorker::WarmsUp)]);
+        let workers = self.workers.len() as u64;
+        let len = if each_worker.is_some() { workers } else { len };
+        let folds = random.one_in(3) && each_worker.is_none();
         let plan = Plan {
             profile: ProfileId::from_wire(random.below(3) as u32),
             chunking,
+            each_worker,
             max_active: random.pick(&[None, None, Some(1), Some(2), Some(11)]),
             held: match random.below(3) {
                 // Calls that fold do not bound them.
-                _ if folds => HeldBytes::Any,
+                _ if folds || each_worker.is_some() => HeldBytes::Any,
                 0 => HeldBytes::Any,
                 1 => HeldBytes::About(random.pick(&[1, 40, 500])),
                 _ => HeldBytes::AtMost(random.pick(&[1, 40, 500])),
             },
             lifespan: self.lifespan,
             retries: random.pick(&[0, 0, 1, 3]),
-            fail_fast: random.one_in(2),
+            fail_fast: each_worker.is_none() && random.one_in(2),
             folds,
             task_limit_ns: limit(random),
             init_limit_ns: limit(random),
             exit_limit_ns: limit(random),
-            total: random.one_in(2).then_some(len),
+            total: (each_worker.is_some() || random.one_in(2)).then_some(len),
         };
+        let handed_out = if each_worker.is_some() { len } else { 0 };
+        let has_tasks = each_worker == Some(EachWorker::RunsTask);
         self.next_job = self.next_job.next();
         let call = Call {
             plan: plan.clone(),
-            left: len,
+            left: len - handed_out,
             at_hand: 0,
             is_away: false,
-            input_ended: false,
-            handed_out: 0,
-            kept: HashSet::new(),
+            input_ended: handed_out > 0,
+            handed_out,
+            kept: TaskIndex::default().range(if has_tasks { len } else { 0 }).collect(),
+            warm: HashSet::new(),
             outcomes: HashMap::new(),
             runs: HashMap::new(),
             deaths: HashMap::new(),
@@ -215,7 +223,9 @@ impl World {
     /// Drops any task of the job: one to come, one that waits or runs, or one that is done. Checks that it does not
     /// wait behind others.
     fn drop_task(&mut self, job: JobId) {
-        let Some(call) = self.calls.get_mut(&job).filter(|call| !call.plan.folds) else { return };
+        let warms_up = |call: &Call| call.plan.each_worker == Some(EachWorker::WarmsUp);
+        let call = self.calls.get_mut(&job).filter(|call| !call.plan.folds && !warms_up(call));
+        let Some(call) = call else { return };
         let len = call.left + call.handed_out;
         if len == 0 {
             return;

@@ -136,7 +136,20 @@ fn most_looks(workers: usize, jobs: usize) -> BTreeMap<&'static str, u64> {
     for worker in busy {
         counted.tell("done", Event::Done { worker, count: 1, bytes: 1, pace_ns: 100 });
     }
-    counted.most.remove("first");
+    // While a job for each worker waits for one of them.
+    counted.supervisor.block(WorkerId(0), true);
+    let each_worker = Some(EachWorker::RunsTask);
+    let each = counted.open("each", Plan { each_worker, total: Some(workers as u64), ..Plan::plain() });
+    while let Some((job, grant)) = counted.ask("again", |supervisor| supervisor.grant_again()) {
+        counted.tell("each sent", Event::Sent { job, worker: grant.worker, count: 1 });
+        counted.tell("each done", Event::Done { worker: grant.worker, count: 1, bytes: 1, pace_ns: 100 });
+        counted.tell("each taken", Event::Taken { job, count: 1, bytes: 1 });
+    }
+    for _ in 0..100 {
+        counted.call();
+    }
+    counted.tell("each closed", Event::Closed { job: each });
+    ["first", "each", "each closed"].iter().for_each(|opens_or_ends| _ = counted.most.remove(opens_or_ends));
     counted.supervisor.check();
     counted.most
 }

@@ -6,7 +6,7 @@ use super::*;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     Task { job: JobId, index: TaskIndex },
-    Init,
+    Init(ProfileId),
     Exit,
     Resume,
 }
@@ -58,6 +58,8 @@ pub(super) struct Process {
     /// Whether a recall is waiting, as it must while a large order is half sent.
     pub(super) recall_wanted: bool,
     pub(super) replies: VecDeque<Reply>,
+    /// The profiles of which it has made the state, as the parent knows.
+    pub(super) made: Vec<ProfileId>,
     pub(super) killed: bool,
     /// Whether it was sent the exit order.
     pub(super) exits: bool,
@@ -94,7 +96,7 @@ impl Order {
             (Self::Task { job, index }, Some(Head::Tasks { job: of, first, .. })) => {
                 (job, index) == (of, first)
             }
-            (Self::Init, Some(Head::Init { .. }))
+            (Self::Init(_), Some(Head::Init { .. }))
             | (Self::Exit, Some(Head::Exit { .. }))
             | (Self::Resume, Some(Head::Resume { .. })) => true,
             _ => false,
@@ -163,6 +165,8 @@ impl World {
                     && random.one_in(40)
                     && self.calls.get(&job).is_none_or(is_limited);
                 if let Some(call) = self.calls.get_mut(&job) {
+                    let is_its_own = call.plan.each_worker.is_none() || index.as_usize() == worker.0;
+                    assert!(is_its_own, "task {index} of job {job} runs on worker {worker}");
                     let (runs, deaths) = (call.runs.entry(index).or_default(), call.deaths.get(&index));
                     *runs += 1;
                     assert!(
@@ -206,7 +210,7 @@ impl World {
             process.recall = false;
             process.claimed = unit + 1;
         }
-        let failed = order == Order::Init && !calm && random.one_in(30);
+        let failed = matches!(order, Order::Init(_)) && !calm && random.one_in(30);
         process.replies.push_back(if failed { Reply::Failed(order) } else { Reply::Done(order) });
         if order == Order::Exit {
             self.die(worker);

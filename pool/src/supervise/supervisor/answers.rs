@@ -81,7 +81,11 @@ impl Supervisor {
             OrderKind::Exit => {
                 (entry.head_since, entry.head_began) = (began.unwrap_or(entry.head_since), true);
             }
-            OrderKind::Tasks { .. } | OrderKind::Init { .. } => {}
+            OrderKind::Init { .. } => {
+                drop(entry);
+                self.note_warmth(worker);
+            }
+            OrderKind::Tasks { .. } => {}
         }
     }
 
@@ -131,6 +135,10 @@ impl Supervisor {
         let Some(mut job) = self.jobs.edit(id) else { return };
         if job.open {
             self.actions.push(Action::Requeue { worker, unit, job: id, first, count });
+            if job.is_for_each() {
+                drop(job);
+                return self.assign_again(id, worker, attempt);
+            }
             job.backlog.extend(first.range(count).map(|index| (index, attempt)));
         }
     }

@@ -8,13 +8,17 @@ impl Supervisor {
         let limits = self.limits_of_orders(profile);
         self.shutting_down = false;
         self.exit_limit_ns = plan.exit_limit_ns.or(self.exit_limit_ns);
-        self.jobs.insert(id, Job::new(plan));
+        let is_for_each = plan.each_worker.is_some();
+        self.jobs.insert(id, Job::new(plan, self.workers.len() as u64));
         self.retire_old();
         if let Some(profile) = profile {
             self.send_init_to_all(profile);
         }
         if limits != self.limits_of_orders(profile) {
             self.renew_limits();
+        }
+        if is_for_each {
+            self.begin_each(id);
         }
         self.start_wanted();
     }
@@ -27,9 +31,13 @@ impl Supervisor {
 
     pub(super) fn sent(&mut self, id: JobId, worker: WorkerId, count: u64) {
         let Some(mut job) = self.jobs.edit(id) else { return };
-        let (first, attempt) = job.take_next(count);
+        let (first, attempt) = if job.is_for_each() {
+            job.take_assigned(&mut self.workers.edit(worker), id)
+        } else {
+            job.take_next(count)
+        };
         job.chunks += 1;
-        let is_first = job.in_flight == 0;
+        let makes_way = job.in_flight == 0 || job.is_for_each();
         job.load(worker, count);
         drop(job);
         let (workers, heads) = self.split();
@@ -39,7 +47,7 @@ impl Supervisor {
         heads.push(&mut entry, OrderKind::Tasks { job: id, first, count, attempt });
         drop(entry);
         self.most_served = self.most_served.max(served);
-        if is_first && self.workers[worker].queue.len() > 1 {
+        if makes_way && self.workers[worker].queue.len() > 1 {
             self.make_way(worker, id);
         }
         self.retire_if_old(worker);
@@ -56,7 +64,11 @@ impl Supervisor {
     /// Fails the next item, which could not be encoded, or not be kept to be sent again.
     pub(super) fn unsendable(&mut self, id: JobId, worker: WorkerId) {
         let Some(mut job) = self.jobs.edit(id) else { return };
-        let (index, attempt) = job.take_next(1);
+        let (index, attempt) = if job.is_for_each() {
+            job.take_assigned(&mut self.workers.edit(worker), id)
+        } else {
+            job.take_next(1)
+        };
         drop(job);
         let unit = self.workers[worker].queue.next_unit();
         self.fail_task(worker, unit, id, index, attempt, Cause::Reported, 0);
@@ -73,9 +85,12 @@ impl Supervisor {
 
     pub(super) fn close(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(id) else { return };
-        let profile = job.plan.profile;
+        let (profile, is_awaiting) = (job.plan.profile, job.awaiting > 0);
         let limits = self.limits_of_orders(profile);
         if self.jobs.leave(id) {
+            if is_awaiting {
+                self.await_no_worker(id);
+            }
             if limits != self.limits_of_orders(profile) {
                 self.renew_limits();
             }

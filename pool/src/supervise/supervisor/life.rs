@@ -40,14 +40,20 @@ impl Supervisor {
 
     /// The workers that are not there, and for which there is work now.
     fn workers_to_start(&self) -> impl Iterator<Item = WorkerId> {
+        let awaited = || self.workers.awaited(self.now);
         let most = if self.order_tasks { self.workers.len() } else { self.missing() };
-        let is_wanted = |worker: &WorkerId| !self.order_tasks || self.is_next(*worker);
-        self.workers.startable(self.now).filter(is_wanted).take(most)
+        let is_wanted = |worker: &WorkerId| {
+            !self.workers.is_awaited(*worker) && (!self.order_tasks || self.is_next(*worker))
+        };
+        let others = self.workers.startable(self.now).filter(is_wanted);
+        // Those that are awaited can take tasks of other jobs, too.
+        awaited().chain(others.take(most.saturating_sub(awaited().count())))
     }
 
     /// Whether to start this worker, which is not there.
     pub(super) fn is_wanted(&self, worker: WorkerId) -> bool {
-        self.lacks_workers() && if self.order_tasks { self.is_next(worker) } else { self.missing() > 0 }
+        let is_wanted = || if self.order_tasks { self.is_next(worker) } else { self.missing() > 0 };
+        self.lacks_workers() && (self.workers.is_awaited(worker) || is_wanted())
     }
 
     fn lacks_workers(&self) -> bool {
@@ -77,7 +83,7 @@ impl Supervisor {
         }
         for &worker in workers {
             let mut entry = self.workers.edit(worker);
-            let life = Worker::absent(entry.failed_starts);
+            let life = entry.renewed();
             *entry = Worker { phase: Phase::Starting, head_since: self.now, ..life };
             self.actions.push(Action::Start { worker });
         }
@@ -156,6 +162,8 @@ impl Supervisor {
         if entry.phase == Phase::Starting {
             entry.phase = Phase::Up;
         }
+        drop(entry);
+        self.note_warmth(worker);
     }
 
     pub(super) fn not_started(&mut self, worker: WorkerId, is_final: bool) {
@@ -232,7 +240,7 @@ impl Supervisor {
     fn ended(&mut self, worker: WorkerId, failed_start: bool, is_final: bool) {
         self.requeue_from(worker, None);
         let mut entry = self.workers.edit(worker);
-        *entry = Worker::absent(entry.failed_starts);
+        *entry = entry.renewed();
         drop(entry);
         if !self.needs_workers() {
             return;
@@ -246,6 +254,9 @@ impl Supervisor {
             self.fail_jobs(worker, JobCause::NotStarted, |_| true);
             self.reset_backoff();
         } else {
+            if self.workers[worker].failed_starts >= MAX_FAILED_STARTS {
+                self.fail_awaiting(worker);
+            }
             let mut entry = self.workers.edit(worker);
             let wait = (BACK_OFF_NS << entry.failed_starts.min(10)).min(LONGEST_BACK_OFF_NS);
             entry.retry_at = Some(self.now + wait);

@@ -48,7 +48,8 @@ impl Supervisor {
         } else {
             retries.next().filter(|(_, worker)| self.is_wanted(*worker))
         };
-        let retry = retry.map(|(at, _)| at);
+        let awaited = self.workers.first_awaited().filter(|_| !self.shutting_down);
+        let retry = retry.map(|(at, _)| at).into_iter().chain(awaited);
         let stall = self.workers.first_movable().filter(|_| self.rebalances());
         self.workers.deadline().into_iter().chain(retry).chain(stall).min()
     }
