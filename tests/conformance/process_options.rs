@@ -4,24 +4,27 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::PathBuf;
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use nix::sys::resource::{Resource as SystemResource, getrlimit};
+use nix::sys::resource::{Resource as SystemResource, getrlimit, setrlimit};
+use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
 use pool::{Error, Resource, StartMethod, WorkerId, WorkerPool, WorkerPoolBuilder, worker_init, worker_task};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::harness::cases;
-use crate::support::{assert_usable, builder, square};
+use crate::support::{Scratch, assert_usable, builder, square};
 
 cases! {
     All: threads_refuse_them, what_is_wrong_is_refused, panics_of_the_function;
     Processes: held_before_init_and_decoding, kept_by_workers_that_are_started_anew, same_for_all,
         the_function_is_called_once_for_each_worker, given_several_times, inherited_by_programs_and_nested_pools,
         a_directory_that_has_gone, limits_that_leave_nothing, limits_too_low_to_start, limits_too_low_to_decode, a_limit_that_kills, with_other_options,
-        names_and_values_are_bytes, many_and_long, a_lower_nice_value;
+        names_and_values_are_bytes, many_and_long, a_lower_nice_value,
+        what_takes_privileges;
 }
 
 const VARIABLE: &str = "POOL_TESTS_GPU";
@@ -459,4 +462,43 @@ fn a_lower_nice_value(method: StartMethod) -> Result<(), Error> {
 #[worker_task]
 fn nice_here() -> i32 {
     nice()
+}
+
+/// Without privileges it is refused when the pool is built; if they were given up since, when workers start.
+fn what_takes_privileges(method: StartMethod) -> Result<(), Error> {
+    if !geteuid().is_root() {
+        println!("nothing is checked: this user has no privileges to give up");
+        return Ok(());
+    }
+    setrlimit(SystemResource::RLIMIT_NOFILE, 512, 1024).unwrap();
+    let closed = Scratch::new(elsewhere(), "pool-tests-closed");
+    let user = 1_000_000 + process::id();
+    // It is to be removed in the end, though not entered.
+    fs::DirBuilder::new().mode(0o000).create(closed.path()).unwrap();
+    chown(closed.path(), Some(user), None).unwrap();
+    let higher = || builder(method).rlimit(Resource::Nofile, 512, 2048).build();
+    let (raised, entered) = (higher(), builder(method).current_dir(closed.path()).build()?);
+    setgroups(&[]).unwrap();
+    setgid(Gid::from_raw(user)).unwrap();
+    setuid(Uid::from_raw(user)).unwrap();
+    assert_refused(higher(), "rlimit", "only a process with CAP_SYS_RESOURCE may have a higher one");
+    assert_refused(builder(method).nice(nice() - 1).build(), "nice", "CAP_SYS_NICE");
+    assert_refused(builder(method).current_dir(closed.path()).build(), "current_dir", "may not enter it");
+    let assert_named = |pool: WorkerPool, part: &str| {
+        let error = square::par_map(&pool, 0..3).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, Error::Start { .. }) && text.contains(part), "{text}");
+    };
+    assert_named(entered, "option `current_dir` is ");
+    match raised {
+        Ok(pool) => assert_named(pool, "option `rlimit` is (Nofile, 512, 2048), which the system refuses"),
+        // A container's root may have given up this capability.
+        refused => assert_refused(refused, "rlimit", "CAP_SYS_RESOURCE"),
+    }
+    // A lower hard limit, a higher nice value and an open directory take none.
+    let pool =
+        builder(method).rlimit(Resource::Nofile, 100, 200).nice(nice() + 1).current_dir("/").build()?;
+    assert_usable(&pool);
+    fs::remove_dir(closed.path()).unwrap();
+    Ok(())
 }
