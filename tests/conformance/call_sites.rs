@@ -76,6 +76,7 @@ fn each_call_tells_its_line(method: StartMethod) -> Result<(), Error> {
     assert_line(at!(pool.apply_async::<fails>(7).get()));
     assert_line(at!(block_on(job().apply_async(7))));
     assert_line(at!(job().map_async(0..3).get()));
+    assert_line(at!(pool.map_async::<fails>(0..3).get()));
     assert_line(at!(fails::par_imap(pool, 0..3).next().unwrap()));
     assert_line(at!(pool.imap::<fails>(0..3).nth(2).unwrap()));
     assert_line(at!(job().imap(0..3).next().unwrap()));
@@ -95,6 +96,9 @@ fn each_call_tells_its_line(method: StartMethod) -> Result<(), Error> {
         at!(fails::par_map_outcomes(pool, 0..3)),
         at!(pool.map_outcomes::<fails>(0..3)),
         at!(job().map_outcomes(0..3)),
+        at!(fails::on_each_worker(pool, 7)),
+        at!(pool.on_each_worker::<fails>(7)),
+        at!(job().on_each_worker(7)),
     ] {
         outcomes?.iter().for_each(|outcome| assert_called(line, None, outcome.as_ref().unwrap_err()));
     }
@@ -351,6 +355,9 @@ fn init_and_exit(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     let (line, result) = at!(predict::job(&pool).label("predictions").map(0..3));
     assert_called(line, Some("predictions"), &task_error(result));
+    assert_line(at!(predict::warm_up(&pool)));
+    assert_line(at!(pool.warm_up::<predict>()));
+    assert_line(at!(predict::job(&pool).warm_up()));
     assert_line(at!(predict::par_imap(&pool, 0..3).next().unwrap()));
     assert_line(at!(predict::apply_async(&pool, 3).get()));
     assert_eq!(count::job(&pool).label("counts").apply(())?, 1);

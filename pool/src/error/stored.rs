@@ -292,10 +292,14 @@ fn what_was_read_controls_no_terminal() {
     let names = json!({"name": "\u{1b}[2Jf\u{202e}", "index": 0});
     let init = json!({"function": "\u{1b}[2Ji", "task": "\u{9b}t"});
     for work in [json!({"task": names}), json!({"init": init}), json!({"exit": {"function": "\u{1b}e"}})] {
-        let form = json!({"work": work, "attempts": 1, "kind": {"exit": "cancelled"}});
+        let form = json!({
+            "work": work, "attempts": 1, "kind": {"exit": "cancelled"}, "label": "\u{1b}\n[2J",
+            "called_at": "\u{1b}\n.rs:1:2",
+        });
         let error: TaskError = serde_json::from_value(form).unwrap();
         for shown in [error.to_string(), format!("{error:?}")] {
-            assert!(!shown.contains(['\u{1b}', '\u{9b}', '\u{202e}']) && shown.contains("\\u{"), "{shown}");
+            assert!(!shown.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{shown}");
+            assert!(shown.ends_with("called as `\\u{1b}\\u{a}[2J` at \\u{1b}\\u{a}.rs:1:2"), "{shown}");
         }
     }
 }

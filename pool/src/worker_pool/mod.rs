@@ -254,6 +254,7 @@ impl<S: 'static> WorkerPool<S> {
 
     /// Runs the task over the items without waiting; the results come in input order.
     #[must_use = "without it nobody learns how the call went"]
+    #[track_caller]
     pub fn map_async<'i, T>(
         &self,
         items: impl IntoIterator<Item = T::Item<'i>>,
