@@ -18,8 +18,8 @@ use crate::harness::cases;
 use crate::support::{assert_usable, builder, task_error};
 
 cases! {
-    All: all_carry_plain_data, all_carry_each_kind, all_lend_bytes, all_carry_shared_and_exits,
-        message_pack_describes_itself, what_cannot_be_carried_is_refused;
+    All: all_carry_plain_data, all_carry_each_kind, all_carry_results_of_any_length, all_lend_bytes,
+        all_carry_shared_and_exits, message_pack_describes_itself, what_cannot_be_carried_is_refused;
 }
 
 pub(super) const CODECS: [Codec; 3] = [Codec::Bincode, Codec::Postcard, Codec::MessagePack];
@@ -232,6 +232,41 @@ fn all_carry_each_kind(method: StartMethod) -> Result<(), Error> {
         assert_eq!(same_units::par_map(&pool, units.clone())?, units, "{codec:?}");
         let maybes = [None, Some(None), Some(Some(1))];
         assert_eq!(same_maybe::par_map(&pool, maybes)?, maybes, "{codec:?}");
+    }
+    Ok(())
+}
+
+#[worker_task]
+fn halved(x: u64) -> Option<u64> {
+    x.is_multiple_of(2).then_some(x / 2)
+}
+
+#[worker_task]
+fn refused(x: u64) -> Result<u64, String> {
+    if x.is_multiple_of(3) { Err("it is a multiple of three".into()) } else { Ok(x) }
+}
+
+#[worker_task]
+fn lines(count: usize) -> String {
+    "-".repeat(count * 7919 % 100)
+}
+
+fn all_carry_results_of_any_length(method: StartMethod) -> Result<(), Error> {
+    const TASKS: u64 = 5000;
+    for codec in CODECS {
+        let pool = builder(method).codec(codec).build()?;
+        let expected: Vec<_> = (0..TASKS).map(halved).collect();
+        assert_eq!(halved::par_map(&pool, 0..TASKS)?, expected, "{codec:?}");
+        let expected: Vec<_> = (0..TASKS).map(refused).collect();
+        assert_eq!(refused::par_map(&pool, 0..TASKS)?, expected, "{codec:?}");
+        let expected: Vec<_> = (0..TASKS as usize).map(lines).collect();
+        assert_eq!(lines::par_map(&pool, 0..TASKS as usize)?, expected, "{codec:?}");
+        // Each counts against the bound of results that wait to be taken, and nothing stays counted.
+        let results: Result<Vec<_>, _> = lines::job(&pool).chunk_size(9).imap(0..TASKS as usize).collect();
+        assert_eq!(results?, expected, "{codec:?}");
+        let later: Vec<_> = (0..300).map(|count| lines::apply_async(&pool, count)).collect();
+        let results: Result<Vec<_>, _> = later.into_iter().map(|result| result.get()).collect();
+        assert_eq!(results?, expected[..300], "{codec:?}");
     }
     Ok(())
 }

@@ -133,12 +133,10 @@ impl PendingBatch {
         for arrival in &inbox.arrivals {
             let Arrival { index, worker, what } = arrival;
             match what {
-                Outcome::Values { start, len, stride, count } => {
+                Outcome::Values { start, slots, count } => {
                     for place in 0..*count {
-                        let from = start + place * stride;
-                        // A value without bytes still takes its stride.
-                        let value = &inbox.tape[from..from + stride];
-                        let content = || Arrivals::of_one(*worker, value.into(), *len);
+                        let slot = &inbox.tape[start + place * slots.stride()..][..slots.stride()];
+                        let content = || Arrivals::of_one(*worker, slot.into(), *slots);
                         self.complete(*index + place as u64, || Ok(content()), notices);
                     }
                 }

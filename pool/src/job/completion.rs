@@ -10,6 +10,7 @@ use super::room::Places;
 use crate::codec::Codec;
 use crate::error::{CallSite, Error};
 use crate::ids::{JobId, TaskIndex, WorkerId};
+use crate::lane::Slots;
 use crate::sys::identity::Owner;
 use crate::task::Task;
 use crate::unwind;
@@ -18,11 +19,11 @@ use crate::work::{Arrival, Outcome};
 /// The outcomes of a call, still encoded.
 pub(super) enum Arrivals {
     Of(Vec<Arrival>, Vec<u8>),
-    /// The result of the only task: the first `len` bytes.
+    /// The result of the only task.
     One {
         worker: WorkerId,
-        value: Box<[u8]>,
-        len: usize,
+        slot: Box<[u8]>,
+        slots: Slots,
     },
 }
 
@@ -31,9 +32,9 @@ impl Arrivals {
         Self::Of(arrivals, tape)
     }
 
-    /// The result of a call's only task. The value is at least one byte, of which `len` count.
-    pub(super) fn of_one(worker: WorkerId, value: Box<[u8]>, len: usize) -> Self {
-        Self::One { worker, value, len }
+    /// The result of a call's only task.
+    pub(super) fn of_one(worker: WorkerId, slot: Box<[u8]>, slots: Slots) -> Self {
+        Self::One { worker, slot, slots }
     }
 
     /// Decodes the results of the call that was made there, up to the first failure.
@@ -42,10 +43,10 @@ impl Arrivals {
         let only;
         let (arrivals, tape) = match self {
             Self::Of(arrivals, tape) => (&arrivals[..], &tape[..]),
-            Self::One { worker, value, len } => {
-                let what = Outcome::Values { start: 0, len: *len, stride: value.len(), count: 1 };
+            Self::One { worker, slot, slots } => {
+                let what = Outcome::Values { start: 0, slots: *slots, count: 1 };
                 only = [Arrival { index: TaskIndex::default(), worker: *worker, what }];
-                (&only[..], &value[..])
+                (&only[..], &slot[..])
             }
         };
         for arrival in arrivals {

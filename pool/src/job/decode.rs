@@ -10,6 +10,7 @@ use super::PoolHandle;
 use crate::codec::Codec;
 use crate::error::{CallSite, Error, TaskError, TaskErrorKind};
 use crate::ids::TaskIndex;
+use crate::lane::Slots;
 use crate::task::{Output, Task, show};
 use crate::work::{Arrival, Inbox, Outcome, TaskFailure};
 use crate::{text, unwind};
@@ -71,16 +72,16 @@ impl<'n, T: Task> News<'n, T> {
     ///
     /// # Errors
     /// That of this task.
-    pub(super) fn decode_into(&mut self, slots: &mut [T::Output]) -> Result<(), Error> {
+    pub(super) fn decode_into(&mut self, results: &mut [T::Output]) -> Result<(), Error> {
         let Self { inbox, done, .. } = self;
         let codec = self.pool.config().codec;
         for arrival in &inbox.arrivals {
             let error = match &arrival.what {
-                Outcome::Values { start, len, stride, count } => {
-                    let encoded = encoded(&inbox.tape, (*start, *len, *stride), 0..*count);
-                    let slots = &mut slots[arrival.index.as_usize()..][..*count];
+                Outcome::Values { start, slots, count } => {
+                    let encoded = encoded(&inbox.tape, *start, *slots, 0..*count);
+                    let results = &mut results[arrival.index.as_usize()..][..*count];
                     let mut decoded = 0;
-                    let why = decode_each_into(codec, encoded, slots, &mut decoded);
+                    let why = decode_each_into(codec, encoded, results, &mut decoded);
                     *done += decoded;
                     let Some(why) = why else { continue };
                     undecodable::<T>(arrival, arrival.index + decoded, why)
@@ -107,16 +108,17 @@ pub(super) fn decode<T: Task>(
 ) -> Result<(), Error> {
     let mut index = arrival.index + outcomes.start as u64;
     match &arrival.what {
-        Outcome::Values { start, len, stride, .. } => {
-            let mut encoded = encoded(tape, (*start, *len, *stride), outcomes);
+        Outcome::Values { start, slots, .. } => {
+            let mut encoded = encoded(tape, *start, *slots, outcomes);
+            let bytes_each = slots.bytes_each() as u64;
             loop {
                 values.clear();
                 let failed = decode_each(codec, &mut encoded, values);
                 let count = values.len() as u64;
-                on_outcome(index, *len as u64, Ok(values))?;
+                on_outcome(index, bytes_each, Ok(values))?;
                 let Some(why) = failed else { return Ok(()) };
                 index += count;
-                on_outcome(index, *len as u64, Err(undecodable::<T>(arrival, index, why)))?;
+                on_outcome(index, bytes_each, Err(undecodable::<T>(arrival, index, why)))?;
                 index += 1;
             }
         }
@@ -126,14 +128,16 @@ pub(super) fn decode<T: Task>(
     }
 }
 
-/// These encoded values of an arrival, of which the first one begins at `start`.
+/// These encoded values of an arrival, of which the first one is in a slot at `start`.
 fn encoded(
     tape: &[u8],
-    (start, len, stride): (usize, usize, usize),
+    start: usize,
+    slots: Slots,
     outcomes: Range<usize>,
 ) -> impl ExactSizeIterator<Item = &[u8]> {
+    let stride = slots.stride();
     let values = &tape[start + outcomes.start * stride..][..outcomes.len() * stride];
-    values.chunks_exact(stride).map(move |value| &value[..len])
+    values.chunks_exact(stride).map(move |slot| slots.value(slot))
 }
 
 /// Decodes values up to the first that cannot be decoded, and returns why not. A worker may have written anything:
@@ -153,17 +157,17 @@ fn decode_each<'v, R: Output>(
     })
 }
 
-/// The same, but each value goes into its slot. Counts in `decoded` how many did.
+/// The same, but each value goes into its place. Counts in `decoded` how many did.
 fn decode_each_into<'v, R: Output>(
     codec: Codec,
     encoded: impl Iterator<Item = &'v [u8]>,
-    slots: &mut [R],
+    results: &mut [R],
     decoded: &mut u64,
 ) -> Option<String> {
     until_undecodable(|| {
-        for (value, slot) in encoded.zip(slots) {
+        for (value, result) in encoded.zip(results) {
             check_memory(value.len())?;
-            R::decode_into(codec, value, slot)?;
+            R::decode_into(codec, value, result)?;
             *decoded += 1;
         }
         Ok(())

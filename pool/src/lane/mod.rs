@@ -17,7 +17,7 @@ mod sync;
 mod worker;
 
 pub(crate) use parent::{OrderReservation, ParentEnd, Reply};
-pub(crate) use ring::{Corrupt, Position, padded};
+pub(crate) use ring::{Corrupt, Position, Slots, padded};
 pub(crate) use spin::Spinner;
 pub(crate) use worker::{Order, Responder, WorkerEnd, WorkerSide};
 
@@ -218,7 +218,9 @@ pub fn read_any(half: &[u8]) {
         match reply {
             Reply::Record { len, .. } => assert!(len <= payloads.len()),
             Reply::DiscardedPart { .. } => {}
-            Reply::Values { count, len } => assert!(count <= 100 && count * padded(len) <= payloads.len()),
+            Reply::Values { count, slots } => {
+                assert!(count <= 100 && count * slots.stride() <= payloads.len());
+            }
         }
         parent.publish_read();
     }

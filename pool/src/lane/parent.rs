@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::ring::{Checks, Consumer, Corrupt, Position, Producer, Received, Reservation, padded};
+use super::ring::{Checks, Consumer, Corrupt, Position, Producer, Received, Reservation, Slots};
 use super::sync::{Half, futex};
 use super::{
     Activity, ParentControlBlock, RECALL, WorkerControlBlock, asleep, full_fence, order, pace, reply,
@@ -45,30 +45,32 @@ pub(crate) enum Reply {
     Record { tag: u8, len: usize },
     /// A part of this length, for which there was no memory.
     DiscardedPart { len: usize },
-    /// The results of `count` tasks, each `len` bytes long and [`padded`].
-    Values { count: usize, len: usize },
+    /// The results of `count` tasks, in these slots.
+    Values { count: usize, slots: Slots },
 }
 
-/// Padded values of length `len`, of which the next one begins at `at`.
-#[derive(Debug, Default)]
+/// Values in slots, of which the next one begins at `at`.
+#[derive(Debug)]
 struct Leftover {
     bytes: Vec<u8>,
     at: usize,
-    len: usize,
+    slots: Slots,
 }
 
 impl Leftover {
+    const NONE: Self = Self { bytes: Vec::new(), at: 0, slots: Slots::Alike(0) };
+
     fn is_empty(&self) -> bool {
         self.at == self.bytes.len()
     }
 
     /// Appends at most `at_most` of the values to `out`.
     fn take(&mut self, out: &mut Vec<u8>, at_most: usize) -> Reply {
-        let (slot, left) = (padded(self.len), &self.bytes[self.at..]);
+        let (slot, left) = (self.slots.stride(), &self.bytes[self.at..]);
         let count = at_most.min(left.len() / slot);
         out.extend_from_slice(&left[..count * slot]);
         self.at += count * slot;
-        Reply::Values { count, len: self.len }
+        Reply::Values { count, slots: self.slots }
     }
 }
 
@@ -89,7 +91,7 @@ impl ParentEnd {
         Self {
             orders,
             replies,
-            leftover: Leftover::default(),
+            leftover: Leftover::NONE,
             published: Position::default(),
             sent: Unit::default(),
             pending_wake: PendingWake::default(),
@@ -177,12 +179,12 @@ impl ParentEnd {
             Some(Received::Discarded { tag: reply::PART, len }) => Some(Reply::DiscardedPart { len }),
             // No other reply to a task is so long. A worker that loses another one is of no more use.
             Some(Received::Record { .. } | Received::Discarded { .. }) => return Err(Corrupt),
-            Some(Received::Values { count, len }) => {
+            Some(Received::Values { count, slots }) => {
                 if count > at_most {
-                    let at = start + at_most * padded(len);
-                    self.leftover = Leftover { bytes: out.split_off(at), at: 0, len };
+                    let at = start + at_most * slots.stride();
+                    self.leftover = Leftover { bytes: out.split_off(at), at: 0, slots };
                 }
-                Some(Reply::Values { count: count.min(at_most), len })
+                Some(Reply::Values { count: count.min(at_most), slots })
             }
         })
     }

@@ -22,6 +22,7 @@ mod consumer;
 mod digest;
 mod producer;
 mod run;
+mod slots;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
@@ -31,11 +32,12 @@ use std::sync::atomic::Ordering;
 
 use super::sync::Span;
 use digest::{digest, fold};
-use run::{OpenRun, RunProgress, is_run};
+use run::{Lengths, OpenRun, RunProgress, is_run};
+use slots::SHORT_BYTES;
 
 pub(super) use consumer::{Consumer, Received};
 pub(super) use producer::{Producer, Reservation};
-pub(crate) use run::padded;
+pub(crate) use slots::{Slots, padded};
 
 /// The part of a ring in which small records stay: it fits into a core's L2 cache beside the task's own data.
 pub(super) const HOT_BYTES: u32 = if cfg!(all(loom, test)) { 24 } else { 64 << 10 };

@@ -2,6 +2,7 @@
 
 use crate::error::{EndNotes, Error, TaskErrorKind};
 use crate::ids::{TaskIndex, WorkerId};
+use crate::lane::Slots;
 
 /// The results of one job that its caller has not taken. Encoded values follow each other on the tape. The caller
 /// decodes them, outside any lock.
@@ -24,12 +25,10 @@ pub(crate) struct Arrival {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
-    /// `count` values of length `len`. The first begins at `start` of the tape, each next one `stride` bytes further
-    /// on.
+    /// `count` values, in slots from `start` of the tape on.
     Values {
         start: usize,
-        len: usize,
-        stride: usize,
+        slots: Slots,
         count: usize,
     },
     Failed(Box<TaskFailure>),
@@ -76,23 +75,22 @@ impl Inbox {
         index: TaskIndex,
         worker: WorkerId,
         start: usize,
-        len: usize,
-        stride: usize,
+        slots: Slots,
         count: usize,
     ) {
         if let Some(Arrival {
             index: first,
             worker: by,
-            what: Outcome::Values { start: from, len: of, stride: _, count: so_far },
+            what: Outcome::Values { start: from, slots: of, count: so_far },
         }) = self.arrivals.last_mut()
-            && (*by, *of) == (worker, len)
+            && (*by, *of) == (worker, slots)
             && *first + *so_far as u64 == index
-            && *from + *so_far * stride == start
+            && *from + *so_far * slots.stride() == start
         {
             *so_far += count;
             return;
         }
-        self.arrivals.push(Arrival { index, worker, what: Outcome::Values { start, len, stride, count } });
+        self.arrivals.push(Arrival { index, worker, what: Outcome::Values { start, slots, count } });
     }
 
     /// Puts a large value on the tape, padded to `padded` bytes. False, and the tape is as it was, if there is no

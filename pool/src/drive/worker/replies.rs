@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::WorkerHandle;
 use crate::codec::decode_record;
 use crate::ids::{TaskIndex, Unit, WorkerId};
-use crate::lane::{Corrupt, Reply, padded, reply};
+use crate::lane::{Corrupt, Reply, Slots, padded, reply};
 use crate::sys::clock::now_ns;
 use crate::wire::{Failure, FoldFailure, Slow};
 use crate::work::{FunctionRef, Inbox, no_memory};
@@ -125,9 +125,9 @@ impl WorkerHandle {
             let at_most = usize::try_from(count - answers.done).unwrap_or(usize::MAX);
             let tag = match self.lane.next_reply(&mut inbox.tape, at_most)? {
                 Some(Reply::Values { .. }) if folds => return Err(Corrupt),
-                Some(Reply::Values { count, len }) => {
-                    answers.bytes += (count * len) as u64;
-                    inbox.push(first + answers.done, worker, start, len, padded(len), count);
+                Some(Reply::Values { count, slots }) => {
+                    answers.bytes += (count * slots.bytes_each()) as u64;
+                    inbox.push(first + answers.done, worker, start, slots, count);
                     answers.done += count as u64;
                     if self.lane.is_up_to_date() {
                         return Ok(());
@@ -162,7 +162,7 @@ impl WorkerHandle {
                     }
                 };
                 answers.bytes += len as u64;
-                inbox.push(first + answers.done, worker, start, len, padded(len), 1);
+                inbox.push(first + answers.done, worker, start, Slots::Alike(len), 1);
                 answers.done += 1;
                 continue;
             }
@@ -205,8 +205,9 @@ impl WorkerHandle {
             }
         }
         let len = inbox.tape.len() - start;
+        inbox.tape.resize(start + padded(len), 0);
         answers.bytes += len as u64;
-        inbox.push(first + answers.done, worker, start, len, len, 1);
+        inbox.push(first + answers.done, worker, start, Slots::Alike(len), 1);
         answers.done += tasks;
         Ok(())
     }

@@ -138,7 +138,7 @@ impl Pieces {
     /// How many bytes the values before the next piece have.
     fn bytes_so_far(&self, inbox: &Inbox) -> usize {
         match inbox.arrivals.get(self.arrival).map(|arrival| &arrival.what) {
-            Some(Outcome::Values { start, stride, .. }) => start + self.from * stride,
+            Some(Outcome::Values { start, slots, .. }) => start + self.from * slots.stride(),
             _ => inbox.tape.len(),
         }
     }
@@ -167,6 +167,7 @@ mod tests {
     use super::*;
     use crate::error::TaskErrorKind;
     use crate::ids::WorkerId;
+    use crate::lane::Slots;
     use crate::work::TaskFailure;
 
     #[test]
@@ -176,9 +177,9 @@ mod tests {
         for (count, len) in [(1, 8), (5, 8), (100, 3), (1, 0), (7, 90), (33, 8)] {
             // Results of another worker come between.
             index += 1000;
-            let (start, stride) = (inbox.tape.len(), crate::lane::padded(len));
-            inbox.tape.resize(start + count * stride, 0);
-            inbox.push(index, WorkerId(0), start, len, stride, count);
+            let (start, slots) = (inbox.tape.len(), Slots::Alike(len));
+            inbox.tape.resize(start + count * slots.stride(), 0);
+            inbox.push(index, WorkerId(0), start, slots, count);
             indices.extend((0..count as u64).map(|place| (index + place, len)));
             inbox.push_failure(index + 500, WorkerId(1), TaskFailure::of(TaskErrorKind::Cancelled, 0));
             indices.push((index + 500, 0));
@@ -192,7 +193,7 @@ mod tests {
                     let arrival = &inbox.arrivals[arrival];
                     assert!(outcomes.end <= arrival.outcomes());
                     let len = match arrival.what {
-                        Outcome::Values { len, .. } => len,
+                        Outcome::Values { slots, .. } => slots.bytes_each(),
                         Outcome::Failed(_) => 0,
                     };
                     seen.extend(outcomes.map(|place| (arrival.index + place as u64, len)));

@@ -92,13 +92,13 @@ impl<R: Output> Decoded<R> {
     fn of(piece: Piece, inbox: &Inbox, codec: Codec) -> Self {
         let mut decoded = Self { values: Vec::with_capacity(piece.count), runs: Vec::new() };
         for (number, outcomes) in piece.parts(&inbox.arrivals) {
-            let Outcome::Values { start, len, stride, .. } = inbox.arrivals[number].what else {
+            let Outcome::Values { start, slots, .. } = inbox.arrivals[number].what else {
                 // The caller makes its error.
                 decoded.runs.push(Run { arrival: number, outcomes, failed: None });
                 continue;
             };
             let mut from = outcomes.start;
-            let mut encoded = encoded(&inbox.tape, (start, len, stride), outcomes);
+            let mut encoded = encoded(&inbox.tape, start, slots, outcomes);
             loop {
                 let before = decoded.values.len();
                 let failed = decode_each(codec, &mut encoded, &mut decoded.values);
@@ -125,16 +125,17 @@ impl<R: Output> Decoded<R> {
         let mut all = self.values.into_iter();
         for Run { arrival, outcomes, failed } in self.runs {
             let arrival = &inbox.arrivals[arrival];
-            let Outcome::Values { len, .. } = arrival.what else {
+            let Outcome::Values { slots, .. } = arrival.what else {
                 super::decode::<T>(arrival, outcomes, &inbox.tape, codec, values, &mut *on_outcome)?;
                 continue;
             };
+            let bytes_each = slots.bytes_each() as u64;
             values.clear();
             values.extend(all.by_ref().take(outcomes.len()));
-            on_outcome(arrival.index + outcomes.start as u64, len as u64, Ok(values))?;
+            on_outcome(arrival.index + outcomes.start as u64, bytes_each, Ok(values))?;
             if let Some(why) = failed {
                 let index = arrival.index + outcomes.end as u64;
-                on_outcome(index, len as u64, Err(undecodable::<T>(arrival, index, why)))?;
+                on_outcome(index, bytes_each, Err(undecodable::<T>(arrival, index, why)))?;
             }
         }
         Ok(())

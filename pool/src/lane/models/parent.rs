@@ -74,12 +74,12 @@ impl Parent {
 
     /// Takes all replies that have arrived.
     pub(super) fn drain(&mut self) {
-        let mut padded = Vec::new();
-        while let Some(reply) = self.end.next_reply(&mut padded, 1).expect("no worker writes this") {
-            if let Reply::Values { count, len } = reply {
-                assert_eq!((count, len), (1, 1));
-                self.values.push(padded[0]);
-                padded.clear();
+        let mut slot = Vec::new();
+        while let Some(reply) = self.end.next_reply(&mut slot, 1).expect("no worker writes this") {
+            if let Reply::Values { count, slots } = reply {
+                assert_eq!((count, slots), (1, Slots::Alike(1)));
+                self.values.push(slot[0]);
+                slot.clear();
             }
             if let Some(recalled) = self.recalled.take_if(|recalled| recalled.start == self.answered) {
                 let done = Reply::Record { tag: reply::DONE, len: 0 };

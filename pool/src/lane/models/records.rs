@@ -5,7 +5,7 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::*;
-use crate::lane::ring::{Checks, Consumer, Producer, Received, WORD, padded};
+use crate::lane::ring::{Checks, Consumer, Producer, Received, WORD};
 use crate::lane::sync::{AtomicU64, Span};
 
 /// Sends a record if there is space; `read` tells how much is free.
@@ -53,9 +53,9 @@ pub(super) fn take_all(consumer: &mut Consumer, read: &AtomicU64) -> Vec<Vec<u8>
                 assert_eq!(taken, Received::Record { tag: 1, len: bytes.len() });
                 records.push(bytes);
             }
-            Received::Values { count, len } => {
-                assert_eq!(bytes.len(), count * padded(len));
-                records.extend(bytes.chunks(padded(len)).map(|value| value[..len].to_vec()));
+            Received::Values { count, slots } => {
+                assert_eq!(bytes.len(), count * slots.stride());
+                records.extend(bytes.chunks(slots.stride()).map(|slot| slots.value(slot).to_vec()));
             }
         }
         told = consumer.position();

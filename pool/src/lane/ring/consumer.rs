@@ -47,10 +47,10 @@ pub(in crate::lane) enum Received {
         tag: u8,
         len: usize,
     },
-    /// `count` values of length `len`, each [`padded`].
+    /// `count` values in these slots.
     Values {
         count: usize,
-        len: usize,
+        slots: Slots,
     },
 }
 
@@ -154,7 +154,7 @@ impl Consumer {
                 match self.take_run(header, out)? {
                     (0, _) if tag == run::RUN => continue,
                     (0, _) => return Ok(None),
-                    (count, len) => return Ok(Some(Received::Values { count, len })),
+                    (count, slots) => return Ok(Some(Received::Values { count, slots })),
                 }
             }
             let start = out.len();

@@ -14,6 +14,7 @@ pub(in crate::lane) struct Producer {
     pub(super) learned_at: Position,
     pub(super) number: u32,
     pub(super) run: Option<OpenRun>,
+    pub(super) lengths: Lengths,
     /// How much of the ring has memory. The producer uses no more.
     pub(super) backed: u32,
     /// Whether the system refused when it was last asked for more.
@@ -24,9 +25,9 @@ impl Producer {
     /// # Safety
     /// The span must be mapped for writing; no other producer may write there.
     pub(in crate::lane) unsafe fn new(span: Span, checks: Checks) -> Self {
-        let (at, freed, learned_at) = Default::default();
+        let (at, freed, learned_at, lengths) = Default::default();
         let backed = span.backed();
-        Self { span, checks, at, freed, learned_at, number: 0, run: None, backed, refused: false }
+        Self { span, checks, at, freed, learned_at, number: 0, run: None, lengths, backed, refused: false }
     }
 
     /// The longest payload that fits whenever the ring is empty.

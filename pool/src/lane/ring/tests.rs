@@ -243,7 +243,7 @@ fn a_long_ring_is_given_back_with_a_run_open() {
         pair.producer.free_up_to(pair.consumer.position());
         assert!(pair.producer.push(&value));
         let taken = pair.consumer.take(&mut bytes).unwrap();
-        assert_eq!(taken, Some(Received::Values { count: 1, len: value.len() }));
+        assert_eq!(taken, Some(Received::Values { count: 1, slots: Slots::Alike(value.len()) }));
         assert_eq!(bytes[..value.len()], value);
     }
 }

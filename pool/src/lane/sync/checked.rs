@@ -116,6 +116,13 @@ impl Span {
         unsafe { &*self.memory.words[(offset / ring::WORD) as usize].get() }
     }
 
+    pub(in crate::lane) fn put_word(&self, offset: u32, word: u64) {
+        self.note_write(offset, ring::WORD);
+        // SAFETY: the word lies within the bytes, and no other thread runs meanwhile; the checker fails if one is about
+        // to access it.
+        unsafe { *self.memory.bytes[(offset / ring::WORD) as usize].get() = word.to_le() };
+    }
+
     pub(in crate::lane) fn at(&self, offset: u32) -> *mut u8 {
         assert!(offset <= self.len);
         // SAFETY: the offset lies within the bytes.

@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::lane::memory::{Access, Mapping, populate, release};
 use crate::lane::{BACKED_BYTES, CONTROL_BYTES, FILE_BYTES, RING_BYTES, ring};
@@ -113,6 +113,7 @@ impl Span {
         }
     }
 
+    #[inline]
     pub(in crate::lane) fn header(&self, offset: u32) -> &AtomicU64 {
         debug_assert!(offset.is_multiple_of(ring::WORD) && offset + ring::WORD <= self.len);
         // SAFETY: the ring keeps its offsets to multiples of 8, a whole word or more before the end of the span, which
@@ -120,6 +121,13 @@ impl Span {
         unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(offset as usize).cast()) }
     }
 
+    /// Stores a word of a payload, which nothing else uses meanwhile.
+    #[inline]
+    pub(in crate::lane) fn put_word(&self, offset: u32, word: u64) {
+        self.header(offset).store(word.to_le(), Ordering::Relaxed);
+    }
+
+    #[inline]
     pub(in crate::lane) fn at(&self, offset: u32) -> *mut u8 {
         debug_assert!(offset <= self.len);
         // SAFETY: the ring keeps its offsets within the span, and `len` itself gives a pointer one past the end, which

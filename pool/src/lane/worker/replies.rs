@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::responder::Responder;
-use crate::lane::ring::{Position, WORD, padded};
+use crate::lane::ring::{Position, WORD};
 use crate::lane::{LEAST_PART, PART_BYTES, asleep, reply};
 
 impl Responder<'_> {
@@ -87,7 +87,7 @@ impl Responder<'_> {
     #[cold]
     #[inline(never)]
     fn push_later(&mut self, value: &[u8]) {
-        self.wait_for_space(WORD as usize + padded(value.len()));
+        self.wait_for_space(self.state.replies.least_run(value.len()));
         let pushed = self.state.replies.push(value);
         assert!(pushed, "space was there, and only this side fills it");
     }

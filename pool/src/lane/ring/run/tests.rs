@@ -20,9 +20,10 @@ fn take(pair: &mut Pair) -> Result<Vec<Came>, Corrupt> {
         match taken {
             Received::Discarded { .. } => panic!("there is memory for it"),
             Received::Record { tag, .. } => came.push(Came::Record(tag, bytes)),
-            Received::Values { count, len } => {
-                assert_eq!(bytes.len(), count * padded(len));
-                came.extend(bytes.chunks(padded(len)).map(|value| Came::Value(value[..len].to_vec())));
+            Received::Values { count, slots } => {
+                assert_eq!(bytes.len(), count * slots.stride());
+                let value = |slot| Came::Value(slots.value(slot).to_vec());
+                came.extend(bytes.chunks(slots.stride()).map(value));
             }
         }
     }
@@ -75,7 +76,7 @@ fn any_walk_of_values_and_records_arrives() {
         state % below
     };
     let mut expected = VecDeque::new();
-    let mut len = 0;
+    let (mut len, mut varies) = (0, false);
     for _ in 0..200_000 {
         match random(8) {
             0 => {
@@ -90,14 +91,98 @@ fn any_walk_of_values_and_records_arrives() {
                     expected.push_back(Came::Record(9, bytes));
                 }
             }
-            2 => len = random(70) as usize,
+            2 => (len, varies) = (random(70) as usize, random(2) == 0),
             _ => {
+                let len = if varies { random(len as u64 + 1) as usize } else { len };
                 let bytes = vec![random(256) as u8; len];
                 if pair.producer.push(&bytes) {
                     expected.push_back(Came::Value(bytes));
                 }
             }
         }
+    }
+}
+
+/// Values of alternating lengths, the longest of this length, and how many runs it took for the consumer to have them.
+fn alternate(longest: u8, values: u64) -> u64 {
+    let mut pair = pair(1 << 20);
+    let mut expected = Vec::new();
+    for number in 0..values {
+        let value = number.to_le_bytes().repeat(8)[..usize::from(longest) >> (number % 3)].to_vec();
+        assert!(pair.producer.push(&value));
+        expected.push(Came::Value(value));
+    }
+    assert_eq!(take(&mut pair), Ok(expected));
+    u64::from(pair.consumer.number)
+}
+
+#[test]
+fn values_of_alternating_lengths_share_runs() {
+    for longest in 0..SHORT_BYTES as u8 {
+        let runs = alternate(longest, 1000);
+        // A run ends when it is long, and each is followed by a few that find that lengths still alternate.
+        let most = 1000 * u64::from(Slots::varied(longest.into()).unwrap().stride() as u32)
+            / u64::from(LONGEST_RUN)
+            + 1;
+        assert!(
+            runs <= 4 * most + 4,
+            "{runs} runs, of which {most} are long, for values up to {longest} bytes"
+        );
+    }
+    // Long values have their own runs.
+    assert!(alternate(SHORT_BYTES as u8, 30) > 10);
+}
+
+#[test]
+fn a_value_of_another_length_now_and_then_leaves_the_others_alone() {
+    let mut pair = pair(1 << 20);
+    for number in 0..1000u32 {
+        let value = [1; 40];
+        assert!(pair.producer.push(if number % 20 == 19 { &value } else { &value[..8] }));
+        let slots = pair.producer.run.as_ref().and_then(|run| run.slots);
+        assert!(matches!(slots, Some(Slots::Alike(8 | 40))), "{slots:?}");
+    }
+    assert_eq!(take(&mut pair).map(|came| came.len()), Ok(1000));
+}
+
+/// A run of values that vary, and where its first slot of two words begins.
+fn varied() -> (Pair, u32) {
+    let mut pair = pair(4096);
+    for len in [1, 9, 1, 9, 2, 0] {
+        assert!(pair.producer.push(&[7; 9][..len]));
+    }
+    let at = pair.producer.at.offset + 2 * WORD;
+    assert!(pair.producer.run.as_ref().is_some_and(|run| run.slots == Slots::varied(9)));
+    (pair, at)
+}
+
+#[test]
+fn a_varied_run_that_was_overwritten_is_corrupt() {
+    for word in 0..6 {
+        for bit in 0..64 {
+            let (mut pair, at) = varied();
+            pair.consumer.span.header(at - 2 * WORD + word * WORD).fetch_xor(1 << bit, Ordering::Relaxed);
+            assert_eq!(take(&mut pair), Err(Corrupt), "bit {bit} of word {word}");
+        }
+    }
+}
+
+#[test]
+fn a_value_that_is_longer_than_its_slot_is_corrupt() {
+    for len in [15, 16, 17, u8::MAX] {
+        let (mut pair, at) = varied();
+        let mut digest = Digest::of_slots(Slots::Varied(16));
+        let last = pair.consumer.span.header(at + WORD);
+        last.fetch_or(u64::from(len) << 56, Ordering::Relaxed);
+        // With the digest of what is now there, as a worker would forge it.
+        let run = pair.producer.run.as_ref().unwrap();
+        for offset in (at..pair.producer.at.offset + WORD + run.len).step_by(WORD as usize) {
+            digest = digest.with_word(pair.consumer.span.header(offset).load(Ordering::Relaxed));
+        }
+        let header = Header { len: run.len, tag: OPEN_RUN, check: pair.producer.number ^ digest.check() };
+        pair.consumer.span.header(pair.producer.at.offset).store(header.pack(), Ordering::Relaxed);
+        let came = take(&mut pair);
+        assert_eq!(came.is_ok(), len == 15, "{came:?}");
     }
 }
 
