@@ -143,7 +143,7 @@ impl<R> AsyncResult<R> {
     ///     ms
     /// }
     ///
-    /// /// The answer that comes first. The worker that is at the other one is free again soon.
+    /// /// The answer that comes first. The worker that is at the other one is free again after half a second at most.
     /// async fn first(pool: &WorkerPool, a: u64, b: u64) -> Result<u64, Error> {
     ///     let (a, b) = (nap::apply_async(pool, a), nap::apply_async(pool, b));
     ///     match select(a.cancel_on_drop(), b.cancel_on_drop()).await {

@@ -197,7 +197,8 @@ fn insert_at<R>(ready: &mut VecDeque<Option<R>>, position: usize, result: R) {
 
 /// The results of a call, one by one, while it goes on; from `par_imap` and `par_imap_unordered`.
 ///
-/// The call moves on only while the iterator is asked for results. Results that were not taken yet are limited by
+/// The iterator takes items from the input when it is made and while it is asked for results. Workers go on with those
+/// that it has taken, whatever its owner does meanwhile. Results that were not taken yet are limited by
 /// `max_tasks_active`; without it, to 64 MiB as encoded, and by their number. Dropping the iterator cancels the rest of
 /// the call; the pool can be used again at once.
 ///

@@ -63,8 +63,8 @@ where
     /// }
     /// ```
     ///
-    /// As in [`map`](Self::map), the first failed task ends the call, and a death costs one task. But the results that
-    /// a worker has folded and not handed over die with it: with [`retries`](Self::retries), and when a worker dies of
+    /// As in [`map`](Self::map), the first failed task ends the call, also one whose worker died. The results that a
+    /// worker has folded and not handed over die with it: with [`retries`](Self::retries), and when a worker dies of
     /// anything but a task, the tasks that made them run again. Each result counts exactly once all the same. A worker
     /// hands over at the end of each chunk, and after 50 ms at the latest, or else after the task that it is in.
     ///

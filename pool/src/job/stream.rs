@@ -21,10 +21,11 @@ const LONG_POLL: Duration = Duration::from_micros(200);
 
 /// The results of a call as a [`Stream`], while it goes on; from `par_stream` and `par_stream_unordered`.
 ///
-/// It runs under any executor and never blocks its thread: a thread of the pool wakes the task when results arrive or
-/// there is room for more items, and enforces time limits and notices dead workers between polls. Only the input runs
-/// in the executor's thread: a poll asks its iterator for items. Opening a stream starts the pool's workers if there
-/// are none yet, and takes as long as that does.
+/// It runs under any executor and blocks its thread only if the input does: a thread of the pool wakes the task when
+/// results arrive or there is room for more items, and enforces time limits and notices dead workers between polls. The
+/// input runs in the executor's thread: opening the stream and each poll ask its iterator for items. For one that
+/// blocks, as a channel's does, use [`Imap`](crate::Imap) in a thread of its own. Opening a stream also starts the
+/// pool's workers if there are none yet, and takes as long as that does.
 ///
 /// As with [`Imap`](crate::Imap), a failed task is one item that is an error, results that were not taken yet are
 /// limited by `max_tasks_active`, and dropping the stream cancels the rest of the call; the pool can be used again at
