@@ -16,8 +16,8 @@ use crate::support::{
 
 cases! {
     All: in_worker_order, collects_the_state, its_own_error_in_each_place, encoded_once, cannot_be_encoded,
-         borrowed_and_large, beside_long_calls, several_at_once, with_options, some_at_a_time, by_a_deadline, init_fails, cancelled,
-         closed, shows_progress;
+         borrowed_and_large, beside_long_calls, several_at_once, with_options, some_at_a_time, by_a_deadline,
+         init_fails, cancelled, closed, shows_progress;
     Processes: deaths_stay_in_place, tried_again_on_its_worker, takes_too_long;
 }
 

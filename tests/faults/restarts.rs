@@ -221,7 +221,7 @@ fn kill_one(#[worker_id] id: usize, victims: &[i32], seed: usize) -> (usize, i32
     (id, std::process::id().cast_signed())
 }
 
-/// Workers are killed before, in and after tasks that are for them alone: each of these is theirs, or lost in its place.
+/// Workers are killed before, in and after tasks that are for them alone: each is done there, or lost in its place.
 fn killed_under_a_task_for_each(method: StartMethod) -> Result<(), Error> {
     for (workers, rounds) in [(1, 5), (2, 10), (13, 10), (64, 8)] {
         let pool = builder(method).workers(workers).build()?;

@@ -13,9 +13,9 @@ where
     E: ExitOf<T::State> + RunsOn<S>,
     S: 'static,
 {
-    /// Runs the task once on every worker, each with this item, and waits; returns one outcome for each worker, in their
-    /// order. For what belongs to workers and not to tasks: to look at their state, to flush or to clear it, in the
-    /// midst of a pool's life.
+    /// Runs the task once on every worker, each with this item, and waits; returns one outcome for each worker, in
+    /// their order. For what belongs to workers and not to tasks: to look at their state, to flush or to clear it, in
+    /// the midst of a pool's life.
     ///
     /// All workers are started for it. On each of them the task waits for the one that runs there, as any other would,
     /// and never goes to another worker: if its worker ends before the task has begun, or the task is tried again

@@ -76,8 +76,8 @@ impl Jobs {
         Some(Edit { id, job, counts: &mut self.counts })
     }
 
-    /// Counts outcomes that the caller has taken. What is counted over all jobs does not depend on them. Returns whether
-    /// each worker gets a task of the job: then more of them may be assigned.
+    /// Counts outcomes that the caller has taken. What is counted over all jobs does not depend on them. Returns
+    /// whether each worker gets a task of the job: then more of them may be assigned.
     pub(super) fn release(&mut self, id: JobId, count: u64, bytes: u64) -> bool {
         let Some(job) = self.by_id.get_mut(&id) else { return false };
         job.release(count, bytes);

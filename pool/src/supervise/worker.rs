@@ -60,8 +60,8 @@ pub(super) struct Worker {
     pub(super) killed_for: Option<(Unit, Cause)>,
     /// The job of the tasks that it did last.
     pub(super) last_job: Option<JobId>,
-    /// How often it has ended without a task that could be the cause, since it last did a task. Kept from one process to
-    /// the next, like the two below.
+    /// How often it has ended without a task that could be the cause, since it last did a task. Kept from one process
+    /// to the next, like the two below.
     pub(super) failed_starts: u32,
     /// The open jobs of which it is to get a task that no other worker may get, with the number of the next attempt.
     pub(super) assigned: BTreeMap<JobId, u32>,

@@ -34,7 +34,7 @@ pub(crate) struct Plan {
 pub(crate) enum EachWorker {
     /// To run one task: that with the worker's number.
     RunsTask,
-    /// To be up, and to have made the state of the job's profile. The job has no tasks; what counts as done is a worker.
+    /// To be up, and to have made the state of the job's profile. The job has no tasks: it is done with a worker then.
     WarmsUp,
 }
 

@@ -1,9 +1,9 @@
 //! Jobs that concern each worker: one task for each, or the state that each is to make.
 //!
-//! Such a job has `next` tasks from the beginning, one a worker. A task waits in the `assigned` list of its worker, which
-//! outlives the worker's process, until it can be sent there; it comes back to that list if it is recalled, if it is to
-//! be tried again, or if its worker ends before it began. So it never gets to another worker, and a worker that is not
-//! there is started for it.
+//! Such a job has `next` tasks from the beginning, one a worker. A task waits in the `assigned` list of its worker,
+//! which outlives the worker's process, until it can be sent there; it comes back to that list if it is recalled, if it
+//! is to be tried again, or if its worker ends before it began. So it never gets to another worker, and an absent
+//! worker is started for it.
 
 use super::*;
 use crate::work::EachWorker;

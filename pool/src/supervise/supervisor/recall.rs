@@ -16,8 +16,8 @@ pub(super) const MOST_RECALLS: u32 = 2;
 impl Supervisor {
     /// Lets the only task of a job that is under way, which was sent to this worker just now, wait for hardly more than
     /// the task that runs there: takes back the tasks before it if they take long. No worker is idle, or the task would
-    /// be there; the same holds for the only task that may go to this worker. Jobs with a single task on the worker have
-    /// no more than their share, and keep it.
+    /// be there. The same for a task that may go to no other worker. Jobs with a single task on the worker have no more
+    /// than their share, and keep it.
     pub(super) fn make_way(&mut self, worker: WorkerId, id: JobId) {
         let has_recalled = |job: &Job| !job.is_for_each() && job.recalls >= MOST_RECALLS;
         if self.order_tasks || self.jobs.get(id).is_none_or(has_recalled) {
