@@ -161,8 +161,8 @@ pub enum Error {
     /// As many tasks as [`max_queue`](crate::WorkerPoolBuilder::max_queue) allows are outstanding in the background, or
     /// fewer places are free than the call has tasks. It was not made.
     #[error(
-        "{queued} tasks wait or run in the background, and the pool takes at most {most}: try again later, or wait for \
-         room with `apply_async_when_ready`"
+        "{queued} tasks wait or run in the background, and the pool takes at most {most}: try again later, wait for \
+         room with `apply_async_when_ready`, or divide a call that has more tasks than that"
     )]
     Busy {
         /// How many tasks are outstanding.

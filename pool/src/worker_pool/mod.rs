@@ -122,6 +122,9 @@ impl<S> WorkerPool<S> {
     /// and their callbacks, runs the workers' exit functions, and ends the workers. Waits as long as that takes. Later
     /// calls return [`Error::Closed`].
     ///
+    /// An iterator of results that somebody still has keeps its call open, even one that was cancelled, so this waits
+    /// until it is dropped: for ever, if the calling thread has it itself, or if it was forgotten.
+    ///
     /// ```
     /// use std::sync::Arc;
     /// use pool::{Error, WorkerPool, worker_task};
@@ -146,10 +149,11 @@ impl<S> WorkerPool<S> {
     /// The exit results go to whoever asks first: if several threads shut the pool down, to one of them.
     ///
     /// # Errors
-    /// As for [`join`](Self::join).
+    /// As for [`join`](Self::join); [`Error::OwnTask`] in a task that runs in a thread of this pool, which it would
+    /// wait for.
     pub fn shutdown(&self) -> Result<ExitResults, Error> {
         let engine = self.handle.engine();
-        engine.check()?;
+        engine.check_outside_tasks("shutdown")?;
         self.handle.background().open_gathered(engine);
         engine.refuse_calls();
         self.finish()
@@ -170,8 +174,8 @@ impl<S> WorkerPool<S> {
 
     /// Finishes all calls and their callbacks, runs the workers' exit functions, and ends the workers. Waits as long as
     /// that takes. A call that was forgotten, as by [`mem::forget`](std::mem::forget) of its iterator, ends here. In a
-    /// callback it does not wait for callbacks. [`shutdown`](Self::shutdown) does the same for a pool
-    /// that is shared, as by an `Arc`.
+    /// callback it does not wait for callbacks. [`shutdown`](Self::shutdown) is for a pool that is shared, as by an
+    /// `Arc`.
     ///
     /// # Errors
     /// [`Error::Task`] of kind [`TaskErrorKind::Exit`](crate::TaskErrorKind::Exit) when an exit function failed;
