@@ -41,6 +41,13 @@ pub(super) fn number_from<T>(bytes: &[u8]) -> Option<Result<(T, &[u8]), String>>
     ask_each!(number_of::<T>(bytes))
 }
 
+/// Appends the numbers that lie in memory one every `stride` bytes, each `len` bytes long, to `values`; nothing if `T`
+/// is no number of that length.
+#[inline]
+pub(super) fn numbers_at<T>(bytes: &[u8], (len, stride): (usize, usize), values: &mut Vec<T>) -> Option<()> {
+    ask_each!(append::<T>((bytes, len, stride, &mut *values)))
+}
+
 /// The number of elements of `value`, and their bytes, if it is a `Vec`, slice or boxed slice of numbers.
 #[inline]
 pub(super) fn numbers_in<T: ?Sized>(value: &T) -> Option<(usize, &[u8])> {
@@ -95,6 +102,19 @@ fn number_of<T, N: Pod>(bytes: &[u8]) -> Option<Result<(T, &[u8]), String>> {
         Some((number, rest)) => Ok((same(bytemuck::pod_read_unaligned::<N>(number)), rest)),
         None => Err("the value ends before its last byte".into()),
     })
+}
+
+#[inline]
+fn append<T, N: Pod>((bytes, len, stride, values): (&[u8], usize, usize, &mut Vec<T>)) -> Option<()> {
+    let values = as_type_mut::<Vec<T>, Vec<N>>(values).filter(|_| len == size_of::<N>())?;
+    match bytemuck::try_cast_slice(bytes) {
+        Ok(numbers) if stride == len => values.extend_from_slice(numbers),
+        _ => {
+            let number = |at: &[u8]| bytemuck::pod_read_unaligned::<N>(&at[..len]);
+            values.extend(bytes.chunks_exact(stride).map(number));
+        }
+    }
+    Some(())
 }
 
 #[inline]

@@ -133,6 +133,13 @@ impl Codec {
         if self.is_plain() { bulk::all_numbers(values) } else { None }
     }
 
+    /// Decodes values that lie one every `stride` bytes, each `len` bytes long, and appends them, if each is
+    /// [`plain`](Self::plain) and that long. Returns whether they are.
+    #[inline]
+    pub(crate) fn decode_plain<T>(self, bytes: &[u8], at: (usize, usize), values: &mut Vec<T>) -> bool {
+        self.is_plain() && bulk::numbers_at(bytes, at, values).is_some()
+    }
+
     /// How many bytes the value's encoding has, if it is a number, a text, or a `Vec` or slice of numbers, and copied
     /// as it is: then no code of the user's runs to encode it.
     #[inline]

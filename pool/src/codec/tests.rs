@@ -182,3 +182,31 @@ fn bytes_of<T: Serialize + ?Sized>(codec: Codec, value: &T) -> Vec<u8> {
     codec.encode(value, &mut bytes).unwrap();
     bytes
 }
+
+#[test]
+fn numbers_side_by_side_are_decoded_at_once() {
+    fn all<N: Serialize + DeserializeOwned + Copy + PartialEq + Debug>(numbers: [N; 3]) {
+        for codec in CODECS {
+            for apart in [0, 1, 7] {
+                let mut bytes = Vec::new();
+                for number in &numbers {
+                    codec.encode(number, &mut bytes).unwrap();
+                    bytes.resize(bytes.len() + apart, 0xee);
+                }
+                let (len, stride) = (size_of::<N>(), size_of::<N>() + apart);
+                let mut decoded = vec![numbers[2]];
+                let is_plain = codec == Codec::Bincode;
+                assert_eq!(codec.decode_plain(&bytes, (len, stride), &mut decoded), is_plain);
+                assert_eq!(decoded[1..], numbers[..if is_plain { 3 } else { 0 }]);
+                // Results of another length are not numbers of this type.
+                assert!(!codec.decode_plain(&bytes, (len + 1, stride + 1), &mut decoded));
+            }
+        }
+    }
+    all([1u8, 2, u8::MAX]);
+    all([-1i16, 7, i16::MIN]);
+    all([0.5f32, -0.0, f32::INFINITY]);
+    all([1u64, u64::MAX, 7]);
+    let mut texts = vec![String::new()];
+    assert!(!Codec::Bincode.decode_plain(&[0; 16], (8, 8), &mut texts));
+}

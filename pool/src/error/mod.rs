@@ -18,7 +18,9 @@ use std::time::Duration;
 use crate::sys::identity::Forked;
 use crate::text;
 
-pub(crate) use call_site::{CallSite, Called, ShownLabel};
+#[cfg(feature = "progress")]
+pub(crate) use call_site::ShownLabel;
+pub(crate) use call_site::{CallSite, Called};
 pub use death::Death;
 pub(crate) use death::DeathCause;
 pub use panic::PanicInfo;

@@ -78,7 +78,8 @@ impl<'n, T: Task> News<'n, T> {
         for arrival in &inbox.arrivals {
             let error = match &arrival.what {
                 Outcome::Values { start, slots, count } => {
-                    let encoded = encoded(&inbox.tape, *start, *slots, 0..*count);
+                    let encoded = in_slots(&inbox.tape, *start, *slots, 0..*count);
+                    let encoded = encoded.chunks_exact(slots.stride()).map(|slot| slots.value(slot));
                     let results = &mut results[arrival.index.as_usize()..][..*count];
                     let mut decoded = 0;
                     let why = decode_each_into(codec, encoded, results, &mut decoded);
@@ -109,11 +110,11 @@ pub(super) fn decode<T: Task>(
     let mut index = arrival.index + outcomes.start as u64;
     match &arrival.what {
         Outcome::Values { start, slots, .. } => {
-            let mut encoded = encoded(tape, *start, *slots, outcomes);
+            let mut encoded = in_slots(tape, *start, *slots, outcomes);
             let bytes_each = slots.bytes_each() as u64;
             loop {
                 values.clear();
-                let failed = decode_each(codec, &mut encoded, values);
+                let failed = decode_each(codec, *slots, &mut encoded, values);
                 let count = values.len() as u64;
                 on_outcome(index, bytes_each, Ok(values))?;
                 let Some(why) = failed else { return Ok(()) };
@@ -128,28 +129,32 @@ pub(super) fn decode<T: Task>(
     }
 }
 
-/// These encoded values of an arrival, of which the first one is in a slot at `start`.
-fn encoded(
-    tape: &[u8],
-    start: usize,
-    slots: Slots,
-    outcomes: Range<usize>,
-) -> impl ExactSizeIterator<Item = &[u8]> {
+/// The slots of these encoded values of an arrival, of which the first one is at `start`.
+fn in_slots(tape: &[u8], start: usize, slots: Slots, outcomes: Range<usize>) -> &[u8] {
     let stride = slots.stride();
-    let values = &tape[start + outcomes.start * stride..][..outcomes.len() * stride];
-    values.chunks_exact(stride).map(move |slot| slots.value(slot))
+    &tape[start + outcomes.start * stride..][..outcomes.len() * stride]
 }
 
-/// Decodes values up to the first that cannot be decoded, and returns why not. A worker may have written anything:
-/// decoding can fail, or make a `Deserialize` impl panic.
-fn decode_each<'v, R: Output>(
+/// Decodes the values in these slots up to the first that cannot be decoded, and returns why not. A worker may have
+/// written anything: decoding can fail, or make a `Deserialize` impl panic. Leaves the slots after these.
+fn decode_each<R: Output>(
     codec: Codec,
-    encoded: &mut impl ExactSizeIterator<Item = &'v [u8]>,
+    slots: Slots,
+    encoded: &mut &[u8],
     values: &mut Vec<R>,
 ) -> Option<String> {
-    values.reserve(encoded.len());
+    let stride = slots.stride();
+    values.reserve(encoded.len() / stride);
+    if let Slots::Alike(len) = slots
+        && R::decode_plain(codec, encoded, (len, stride), values)
+    {
+        *encoded = &[];
+        return None;
+    }
     until_undecodable(|| {
-        for value in encoded {
+        while let Some((slot, rest)) = encoded.split_at_checked(stride) {
+            *encoded = rest;
+            let value = slots.value(slot);
             check_memory(value.len())?;
             values.push(R::decode(codec, value)?);
         }

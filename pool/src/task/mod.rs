@@ -73,6 +73,12 @@ pub trait Output: Send + Sized + 'static {
     fn plain(&self, codec: Codec) -> Option<&[u8]>;
     /// Appends its bytes to `out`.
     fn encode(&self, codec: Codec, out: &mut impl Write) -> Result<(), String>;
+    /// Decodes results that lie one every `stride` bytes, each `len` bytes long, and appends them, if they are
+    /// [`plain`](Self::plain). Returns whether they are.
+    #[inline]
+    fn decode_plain(_: Codec, _bytes: &[u8], (_len, _stride): (usize, usize), _: &mut Vec<Self>) -> bool {
+        false
+    }
     /// Decodes exactly these bytes.
     fn decode(codec: Codec, bytes: &[u8]) -> Result<Self, String>;
     /// Decodes exactly these bytes into `place`, whose memory it may reuse. After an error, any value may be there.
@@ -95,6 +101,10 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Output for T {
     #[inline]
     fn encode(&self, codec: Codec, out: &mut impl Write) -> Result<(), String> {
         codec.encode(self, out)
+    }
+    #[inline]
+    fn decode_plain(codec: Codec, bytes: &[u8], at: (usize, usize), values: &mut Vec<Self>) -> bool {
+        codec.decode_plain(bytes, at, values)
     }
     #[inline]
     fn decode(codec: Codec, bytes: &[u8]) -> Result<Self, String> {

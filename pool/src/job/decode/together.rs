@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::paced::{Piece, decode_piece};
-use super::{decode_each, encoded, undecodable};
+use super::{decode_each, in_slots, undecodable};
 use crate::codec::Codec;
 use crate::error::{Error, TaskError};
 use crate::ids::TaskIndex;
@@ -98,10 +98,10 @@ impl<R: Output> Decoded<R> {
                 continue;
             };
             let mut from = outcomes.start;
-            let mut encoded = encoded(&inbox.tape, start, slots, outcomes);
+            let mut encoded = in_slots(&inbox.tape, start, slots, outcomes);
             loop {
                 let before = decoded.values.len();
-                let failed = decode_each(codec, &mut encoded, &mut decoded.values);
+                let failed = decode_each(codec, slots, &mut encoded, &mut decoded.values);
                 let to = from + decoded.values.len() - before;
                 let is_over = failed.is_none();
                 decoded.runs.push(Run { arrival: number, outcomes: from..to, failed });
