@@ -77,6 +77,18 @@ fn open_numbers() -> BTreeSet<i32> {
     numbers.into_iter().filter(|number| fs::read_link(format!("/proc/self/fd/{number}")).is_ok()).collect()
 }
 
+/// Waits until the thread has ended that drives the pool while callers are away: it may be reading from a descriptor.
+fn wait_for_the_background_thread() {
+    let is_there = || {
+        let threads = fs::read_dir("/proc/self/task").unwrap().flatten();
+        let names = threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
+        names.into_iter().any(|name| name.trim_end() == "pool background")
+    };
+    while is_there() {
+        std::thread::yield_now();
+    }
+}
+
 #[worker_task]
 fn end_of(dies: bool, x: u64) -> u64 {
     eprintln!("task {x}");
@@ -98,6 +110,7 @@ fn each_closed_alone(method: StartMethod) -> Result<(), Error> {
     while which < count {
         let before = open_numbers();
         let pool = ready(method)?;
+        wait_for_the_background_thread();
         // Some may be open for a moment only.
         let lasting = (0..5).map(|_| open_numbers()).reduce(|all, now| &all & &now).unwrap();
         let own: Vec<i32> = lasting.difference(&before).copied().collect();
