@@ -16,8 +16,8 @@ use crate::terminal::{lines, screen};
 
 cases! {
     All: each_call_tells_its_line, chunks_tell_their_line, labels_are_in_errors, any_label,
-        gathered_calls_keep_theirs, waiting_for_room, late_calls, inner_calls_tell_theirs, cancelled_chunks, init_and_exit,
-        bars_have_labels, bars_of_inner_calls, insights_and_timelines;
+        gathered_calls_keep_theirs, waiting_for_room, late_calls, inner_calls_tell_theirs, cancelled_chunks,
+        init_and_exit, bars_have_labels, bars_of_inner_calls, insights_and_timelines;
     Processes: deaths_and_limits, in_a_fork;
 }
 

@@ -22,8 +22,8 @@ cases! {
     All: threads_refuse_them, what_is_wrong_is_refused, panics_of_the_function;
     Processes: held_before_init_and_decoding, kept_by_workers_that_are_started_anew, same_for_all,
         the_function_is_called_once_for_each_worker, given_several_times, inherited_by_programs_and_nested_pools,
-        a_directory_that_has_gone, limits_that_leave_nothing, limits_too_low_to_start, limits_too_low_to_decode, a_limit_that_kills, with_other_options,
-        names_and_values_are_bytes, many_and_long, a_lower_nice_value,
+        a_directory_that_has_gone, limits_that_leave_nothing, limits_too_low_to_start, limits_too_low_to_decode,
+        a_limit_that_kills, with_other_options, names_and_values_are_bytes, many_and_long, a_lower_nice_value,
         what_takes_privileges;
 }
 

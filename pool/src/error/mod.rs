@@ -3,6 +3,7 @@
 pub(crate) mod backtrace;
 mod call_site;
 mod death;
+mod kind;
 mod panic;
 pub(crate) mod plain;
 pub(crate) mod returned;
@@ -23,11 +24,12 @@ pub(crate) use call_site::ShownLabel;
 pub(crate) use call_site::{CallSite, Called};
 pub use death::Death;
 pub(crate) use death::DeathCause;
+pub use kind::TaskErrorKind;
 pub use panic::PanicInfo;
 use plain::Plain;
 pub use returned::ReturnedError;
+pub use task::TaskError;
 pub(crate) use task::{EndNotes, write_stderr_tail};
-pub use task::{TaskError, TaskErrorKind};
 
 /// Why a call on a pool, or the construction of one, failed.
 ///

@@ -62,6 +62,23 @@ pub(crate) fn push_plain(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(text.as_bytes());
 }
 
+/// A text that is shown with all lines but the first indented by this many spaces.
+pub(super) struct Indented<'t>(pub(super) &'t str, pub(super) usize);
+
+impl fmt::Display for Indented<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(text, spaces) = *self;
+        for (number, line) in text.split('\n').enumerate() {
+            if number > 0 {
+                f.write_str("\n")?;
+            }
+            let spaces = if number > 0 && !line.is_empty() { spaces } else { 0 };
+            write!(f, "{:spaces$}{line}", "")?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

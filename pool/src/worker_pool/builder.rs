@@ -184,8 +184,8 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
     /// }
     /// ```
     ///
-    /// [`build`](Self::build) calls the function once for each worker, in order, in the calling thread. A worker that is
-    /// started anew gets the same variables. They are there before the shared value is decoded and before init
+    /// [`build`](Self::build) calls the function once for each worker, in order, in the calling thread. A worker that
+    /// is started anew gets the same variables. They are there before the shared value is decoded and before init
     /// functions, and programs that a task runs inherit them. If workers have different ones, each worker of
     /// [`StartMethod::ForkServer`] decodes a shared value itself; otherwise the server does it once, for all.
     ///

@@ -1,8 +1,9 @@
 //! Runs: records that grow. A run holds values, and one store to the run's header commits each of them. So a producer
 //! that dies has committed everything that it pushed, and a small value costs little more than its bytes.
 //!
-//! The payload is a word that describes the [slots](Slots) of the values, then these slots. The header holds the current
-//! length of the run, and a digest of all of it. Once its tag is `RUN`, the run is over, and the next record follows.
+//! The payload is a word that describes the [slots](Slots) of the values, then these slots. The header holds the
+//! current length of the run, and a digest of all of it. Once its tag is `RUN`, the run is over, and the next record
+//! follows.
 //!
 //! The values of a run have one length, and a value of another one begins another run. This takes longer than a short
 //! value does by itself. So where the lengths of short values alternate, a run has slots in which they may vary.
