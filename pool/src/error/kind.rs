@@ -12,7 +12,7 @@ use super::{Death, PanicInfo, ReturnedError};
 ///
 /// # In a log or a report
 ///
-/// Its JSON form is stable as [that of `TaskError`](TaskError#in-a-log-or-a-report) is:
+/// Its JSON form is stable as [that of `TaskError`](crate::TaskError#in-a-log-or-a-report) is:
 ///
 /// | kind | JSON |
 /// |---|---|

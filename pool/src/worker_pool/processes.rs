@@ -1,4 +1,4 @@
-//! Checks the options of worker processes: variables, a directory, a nice value, limits.
+//! The options of worker processes, and their checks: variables, a directory, a nice value, limits.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use nix::unistd::{AccessFlags, eaccess};
 
+use super::WorkerPoolBuilder;
 use crate::error::Error;
 use crate::ids::WorkerId;
-use crate::options::{Limit, MOST_WORKERS, ProcessOptions, Variables};
+use crate::options::{Limit, MOST_WORKERS, ProcessOptions, Resource, Variables};
 use crate::sys::settings;
 use crate::text;
 use crate::unwind;
@@ -19,7 +20,7 @@ use crate::unwind;
 pub(super) type EnvOf = Arc<dyn Fn(WorkerId) -> Vec<(OsString, OsString)> + Send + Sync>;
 
 /// The most variables of a worker, and one more: a function may give an endless iterator.
-pub(super) const MOST_VARIABLES: usize = 1 << 16;
+const MOST_VARIABLES: usize = 1 << 16;
 
 /// The length of `NAME=value` with which the kernel starts no program: `MAX_ARG_STRLEN`, 32 pages.
 const TOO_LONG: usize = 32 * 4096;
@@ -31,6 +32,119 @@ pub(super) struct Processes {
     pub(super) dir: Option<PathBuf>,
     pub(super) nice: Option<i32>,
     pub(super) limits: Vec<Limit>,
+}
+
+impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
+    /// Gives workers variables of their own, besides those of this process: a function from a worker's id to pairs of a
+    /// name and a value. Default: none.
+    ///
+    /// ```
+    /// use pool::{WorkerPool, worker_task};
+    ///
+    /// #[worker_task]
+    /// fn device(#[worker_id] id: usize) -> (usize, String) {
+    ///     (id, std::env::var("CUDA_VISIBLE_DEVICES").unwrap())
+    /// }
+    ///
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     let pool = WorkerPool::builder()
+    ///         .workers(2)
+    ///         .env(|worker| [("CUDA_VISIBLE_DEVICES", worker.to_string())])
+    ///         .build()?;
+    ///     for (id, device) in device::par_map(&pool, vec![(); 8])? {
+    ///         assert_eq!(device, id.to_string());
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// [`build`](Self::build) calls the function once for each worker, in order, in the calling thread. A worker that
+    /// is started anew gets the same variables. They are there before the shared value is decoded and before init
+    /// functions, and programs that a task runs inherit them. If workers have different ones, each worker of
+    /// [`StartMethod::ForkServer`] decodes a shared value itself; otherwise the server does it once, for all.
+    ///
+    /// With [`StartMethod::Spawn`] variables are there from the program's start, also for what libraries do before
+    /// `main`. With [`StartMethod::ForkServer`] that is so if all workers have the same ones, and otherwise, as with
+    /// [`StartMethod::Fork`], libraries must read them afterwards: most do at their first use.
+    ///
+    /// Given several times, each function adds variables, and the last value of a name holds. An error with
+    /// [`StartMethod::Threads`], whose workers have the environment of this process.
+    ///
+    /// [`StartMethod::ForkServer`]: crate::StartMethod::ForkServer
+    /// [`StartMethod::Spawn`]: crate::StartMethod::Spawn
+    /// [`StartMethod::Fork`]: crate::StartMethod::Fork
+    /// [`StartMethod::Threads`]: crate::StartMethod::Threads
+    pub fn env<I, K, V>(mut self, env: impl Fn(WorkerId) -> I + Send + Sync + 'static) -> Self
+    where
+        I: IntoIterator<Item = (K, V)>,
+        K: AsRef<OsStr>,
+        V: AsRef<OsStr>,
+    {
+        let owned = |(name, value): (K, V)| (name.as_ref().to_owned(), value.as_ref().to_owned());
+        // One more than the most, which `build` refuses.
+        let all = move |worker| env(worker).into_iter().take(MOST_VARIABLES + 1).map(owned).collect();
+        self.processes.env.push(Arc::new(all));
+        self
+    }
+
+    /// Sets the directory in which workers run, and from which relative paths start. Default: that of this process, as
+    /// it is at the start of the worker (or its server). A relative path starts from the directory of this process at
+    /// the time of [`build`](Self::build). An error with [`StartMethod::Threads`].
+    ///
+    /// [`StartMethod::Threads`]: crate::StartMethod::Threads
+    pub fn current_dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.processes.dir = Some(dir.as_ref().to_owned());
+        self
+    }
+
+    /// Sets the nice value of workers, from -20 to 19: the higher, the more they leave the CPUs to other processes.
+    /// Default: that of the thread that starts them, usually 0. Values lower than that need privileges. An error with
+    /// [`StartMethod::Threads`].
+    ///
+    /// [`StartMethod::Threads`]: crate::StartMethod::Threads
+    pub fn nice(mut self, nice: i32) -> Self {
+        self.processes.nice = Some(nice);
+        self
+    }
+
+    /// Limits what each worker may use of a [`Resource`], as setrlimit(2) does; `u64::MAX` is no limit. Default: the
+    /// limits of this process.
+    ///
+    /// ```
+    /// use pool::{Resource, WorkerPool, worker_task};
+    ///
+    /// #[worker_task]
+    /// fn read(path: &str) -> bool {
+    ///     std::fs::read(path).is_ok()
+    /// }
+    ///
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     // No core files, and no more open files than standard input, output and error.
+    ///     let builder = WorkerPool::builder().workers(2).rlimit(Resource::Core, 0, 0);
+    ///     let pool = builder.rlimit(Resource::Nofile, 3, 3).build()?;
+    ///     assert_eq!(read::par_map(&pool, ["Cargo.toml"])?, [false]);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// The soft limit may not be above the hard one, and only privileged processes may have a higher hard limit than
+    /// this one has. Limits hold for init functions, tasks, exit functions and what those start; while the shared value
+    /// is decoded, only the soft ones. What the pool itself needs in a worker is there before. A limit so low that no
+    /// worker can run is an error of the call. What happens at a limit is the system's: an allocation fails, which
+    /// aborts the worker; a file can't be opened; a signal kills the worker. [`memory_limit`](Self::memory_limit) is
+    /// another limit, which counts resident memory from the first task on and replaces workers between tasks.
+    ///
+    /// Given several times, each resource has the limits that were given last. An error with [`StartMethod::Threads`].
+    ///
+    /// [`StartMethod::Threads`]: crate::StartMethod::Threads
+    pub fn rlimit(mut self, resource: Resource, soft: u64, hard: u64) -> Self {
+        let limits = &mut self.processes.limits;
+        limits.retain(|limit| limit.resource != resource);
+        limits.push(Limit { resource, soft, hard });
+        self
+    }
 }
 
 impl Processes {

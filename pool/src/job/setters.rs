@@ -1,0 +1,209 @@
+//! The methods of a job that set its options.
+
+use super::*;
+
+impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
+    /// Sets how many tasks a worker gets at once, at least 1. Default: adaptive, by how long the tasks take; or by
+    /// [`n_splits`](Self::n_splits), over which this wins.
+    ///
+    /// Large chunks cost less per task; small ones spread uneven tasks better over the workers.
+    pub fn chunk_size(mut self, tasks: usize) -> Self {
+        self.options.chunk_size = Some(tasks);
+        self
+    }
+
+    /// Sets into how many chunks the input is split, at least 1. Default: not set; see
+    /// [`chunk_size`](Self::chunk_size). An error for an input of unknown length, unless
+    /// [`iterable_len`](Self::iterable_len) is given.
+    pub fn n_splits(mut self, chunks: usize) -> Self {
+        self.options.n_splits = Some(chunks);
+        self
+    }
+
+    /// Sets how many items the input has; items beyond that are not read. Default: what the iterator knows, if its size
+    /// hint is exact. Needed for `n_splits` and for the length of a progress bar over iterators that do not know their
+    /// length.
+    pub fn iterable_len(mut self, items: usize) -> Self {
+        self.options.iterable_len = Some(items);
+        self
+    }
+
+    /// Limits how many tasks may be active: with workers, or finished with a result that the caller has not taken yet.
+    /// At least 1.
+    ///
+    /// Default: as many as keep the workers busy for a moment. Iterators and streams are also limited by the results
+    /// that were not taken yet: at most 64 MiB of them, as encoded, and at most 16,384 of them, or
+    /// `2 × workers × chunk_size` where the chunk size is given. At that limit no more tasks begin, even while an
+    /// ordered iterator waits for one late result. A number given here replaces all these limits: a low one may leave
+    /// workers idle, a high one takes memory.
+    pub fn max_tasks_active(mut self, tasks: usize) -> Self {
+        self.options.max_tasks_active = Some(tasks);
+        self
+    }
+
+    /// Sets after how many tasks a worker runs its exit function and is replaced by a fresh one, at least 1. Default:
+    /// never. Every replacement costs the start of a worker and its init function.
+    pub fn worker_lifespan(mut self, tasks: usize) -> Self {
+        self.options.worker_lifespan = Some(tasks);
+        self
+    }
+
+    /// Limits how long a task may take. Default: no limit.
+    ///
+    /// A task that takes longer fails as timed out, and its worker is killed and replaced, without its exit function.
+    /// Time during which this program waits for results but is itself stopped, as by Ctrl-Z, does not count. Must be
+    /// longer than zero; an error with `StartMethod::Threads`, because threads cannot be killed.
+    pub fn task_timeout(mut self, limit: Duration) -> Self {
+        self.options.task_timeout = Some(limit);
+        self
+    }
+
+    /// Limits how long the init function may take in a worker. Default: no limit. Must be longer than zero; an error
+    /// with `StartMethod::Threads`.
+    pub fn worker_init_timeout(mut self, limit: Duration) -> Self {
+        self.options.worker_init_timeout = Some(limit);
+        self
+    }
+
+    /// Limits how long the exit function may take in a worker. Default: no limit. Must be longer than zero; an error
+    /// with `StartMethod::Threads`.
+    pub fn worker_exit_timeout(mut self, limit: Duration) -> Self {
+        self.options.worker_exit_timeout = Some(limit);
+        self
+    }
+
+    /// Sets how many times a task is tried again after its worker died or it timed out. A panic is not retried.
+    /// Default: 0. A retry may kill another worker, along with that worker's state, and it repeats any side effects of
+    /// the task.
+    pub fn retries(mut self, times: u32) -> Self {
+        self.options.retries = times;
+        self
+    }
+
+    /// Sets the number from which [`task_seed`](crate::task_seed) derives the seeds of the tasks: calls with the same
+    /// number have the same seeds. Default: another number for each call.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.options.seed = Some(seed);
+        self
+    }
+
+    /// Gives the call a name of its own, which tells it from other calls of the same task: its errors, its progress
+    /// bar, insights, timelines and the events for `tracing` have it, beside the place where the call was made.
+    /// Default: none; an empty one is none.
+    ///
+    /// It may be any text. Where it is shown, it is one line of at most 80 characters, with control characters escaped.
+    ///
+    /// ```
+    /// use pool::{WorkerPool, worker_task};
+    ///
+    /// #[worker_task]
+    /// fn shrink(photo: &str) -> usize {
+    ///     assert!(!photo.is_empty(), "there is no photo");
+    ///     photo.len() / 2
+    /// }
+    ///
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     let pool = WorkerPool::new(2)?;
+    ///     let error = shrink::job(&pool).label("thumbnails").map(["a.png", ""]).unwrap_err();
+    ///     let task = error.task().unwrap();
+    ///     assert_eq!(task.label(), Some("thumbnails"));
+    ///     assert!(task.called_at().unwrap().contains(".rs:"));
+    ///     assert!(error.to_string().contains("called as `thumbnails` at "));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        let label = label.into();
+        self.options.label = if label.is_empty() { None } else { Some(label.into()) };
+        self
+    }
+
+    /// Shows progress on stderr: how many tasks are over, how many of those failed, the elapsed and the remaining time,
+    /// and in the end how the call ended. Default: `false`.
+    ///
+    /// Nothing is shown unless stderr is a terminal. If the length of the input is not known, there are only numbers,
+    /// no bar; if the input has fewer items than it promised, the bar ends at those that came. If `TERM` is `dumb` or
+    /// not set, there is only one line, at the end; if the locale is not UTF-8, the bar is in ASCII. Calls that a
+    /// worker makes on a pool of its own show lines that begin with the worker's number, and disappear when those calls
+    /// are done.
+    ///
+    /// ```
+    /// use pool::{WorkerPool, worker_task};
+    ///
+    /// #[worker_task]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     let pool = WorkerPool::new(2)?;
+    ///     let squares = square::job(&pool).progress_bar(true).map(0..1000)?;
+    /// #     assert_eq!(squares[999], 998_001);
+    ///     Ok(())
+    /// }
+    /// ```
+    #[cfg(feature = "progress")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "progress")))]
+    pub fn progress_bar(mut self, show: bool) -> Self {
+        self.options.progress = show.then_some(BarRequest::Own);
+        self
+    }
+
+    /// Shows progress on this bar, which each finished task advances by one; several calls may share it. Default: no
+    /// bar.
+    ///
+    /// The bar keeps its length if it has one; otherwise the call sets it, and corrects it if another number of tasks
+    /// comes than was promised. Its message is set only when tasks fail. The call that brings the bar to its length
+    /// finishes it, as its [`with_finish`](indicatif::ProgressBar::with_finish) says. The bar is drawn where its maker
+    /// decided: in a [`MultiProgress`](indicatif::MultiProgress), or on stderr. In a worker process stderr is no
+    /// terminal: use [`progress_bar`](Self::progress_bar) there.
+    #[cfg(feature = "progress")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "progress")))]
+    pub fn progress(mut self, bar: indicatif::ProgressBar) -> Self {
+        self.options.progress = Some(BarRequest::Given(bar));
+        self
+    }
+
+    /// Returns a handle that can cancel this job's call, and no other one, from another thread: also a call that has
+    /// not been made yet, and one that blocks.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use pool::{Error, WorkerPool, worker_task};
+    ///
+    /// #[worker_task]
+    /// fn nap(ms: u64) {
+    ///     std::thread::sleep(Duration::from_millis(ms));
+    /// }
+    ///
+    /// #[pool::main]
+    /// fn main() -> Result<(), Error> {
+    ///     let pool = WorkerPool::new(2)?;
+    ///     let job = nap::job(&pool);
+    ///     let handle = job.cancel_handle();
+    ///     std::thread::scope(|scope| {
+    ///         let call = scope.spawn(|| job.map([60_000; 100]));
+    ///         handle.cancel();
+    ///         assert!(matches!(call.join().unwrap(), Err(Error::Cancelled)));
+    ///     });
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn cancel_handle(&self) -> CancelHandle {
+        CancelHandle::of_one(Arc::clone(self.options.cancel.get_or_init(|| Arc::new(CallSlot::waiting()))))
+    }
+
+    /// Makes the workers' state with this init function instead of the task's own. Default: the task's own, from
+    /// `#[worker_task(init = ..)]`.
+    pub fn worker_init<J: InitOf<T::State>>(self) -> Job<'p, T, S, J, E, O> {
+        Job { pool: self.pool, options: self.options, functions: PhantomData }
+    }
+
+    /// Ends the workers with this exit function instead of the task's own. Default: the task's own, from
+    /// `#[worker_task(exit = ..)]`.
+    pub fn worker_exit<X: ExitOf<T::State>>(self) -> Job<'p, T, S, I, X, O> {
+        Job { pool: self.pool, options: self.options, functions: PhantomData }
+    }
+}
