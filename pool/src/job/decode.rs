@@ -135,6 +135,9 @@ fn in_slots(tape: &[u8], start: usize, slots: Slots, outcomes: Range<usize>) -> 
     &tape[start + outcomes.start * stride..][..outcomes.len() * stride]
 }
 
+/// So many values are worth the question whether they are numbers that can be decoded at once.
+const LEAST_AT_ONCE: usize = 16;
+
 /// Decodes the values in these slots up to the first that cannot be decoded, and returns why not. A worker may have
 /// written anything: decoding can fail, or make a `Deserialize` impl panic. Leaves the slots after these.
 fn decode_each<R: Output>(
@@ -144,8 +147,10 @@ fn decode_each<R: Output>(
     values: &mut Vec<R>,
 ) -> Option<String> {
     let stride = slots.stride();
-    values.reserve(encoded.len() / stride);
+    let count = encoded.len() / stride;
+    values.reserve(count);
     if let Slots::Alike(len) = slots
+        && count >= LEAST_AT_ONCE
         && R::decode_plain(codec, encoded, (len, stride), values)
     {
         *encoded = &[];
