@@ -3,6 +3,10 @@
 
 use super::*;
 
+/// How much may be unread when the memory of large messages is given back: more than the answers that come after the end
+/// of a call. The parent reads those with its next call, which may be long after.
+const LITTLE: u32 = if cfg!(all(loom, test)) { 24 } else { 4 << 10 };
+
 /// The writing side.
 #[derive(Debug)]
 pub(in crate::lane) struct Producer {
@@ -12,6 +16,8 @@ pub(in crate::lane) struct Producer {
     pub(super) freed: Position,
     /// Where it stood when it last learned what is free.
     pub(super) learned_at: Position,
+    /// Where its last lap ended.
+    pub(super) wrapped_at: u32,
     pub(super) number: u32,
     pub(super) run: Option<OpenRun>,
     pub(super) lengths: Lengths,
@@ -27,7 +33,8 @@ impl Producer {
     pub(in crate::lane) unsafe fn new(span: Span, checks: Checks) -> Self {
         let (at, freed, learned_at, lengths) = Default::default();
         let backed = span.backed();
-        Self { span, checks, at, freed, learned_at, number: 0, run: None, lengths, backed, refused: false }
+        let (wrapped_at, number, run, refused) = (0, 0, None, false);
+        Self { span, checks, at, freed, learned_at, wrapped_at, number, run, lengths, backed, refused }
     }
 
     /// The longest payload that fits whenever the ring is empty.
@@ -105,27 +112,34 @@ impl Producer {
         self.backed > HOT_BYTES
     }
 
-    /// Gives back the memory beyond the hot part, if the consumer has read everything, as far as this producer knows.
-    /// Writes nothing, because a consumer that waits for no message must find none. If both sides stand beyond the hot
-    /// part, the memory stays in which the consumer will find that the next record is at the start.
+    /// Gives back the memory beyond the hot part, if the consumer has read all but a [little](LITTLE), as far as this
+    /// producer knows. Writes nothing, because a consumer that waits for no message must find none. The memory stays in
+    /// which the consumer finds what it has not read, and where the next record is.
     #[cold]
     pub(in crate::lane) fn give_back(&mut self) {
-        if self.at != self.freed || !self.is_long() {
+        let has_wrapped = self.at.lap != self.freed.lap;
+        let unread = match has_wrapped {
+            true => self.wrapped_at - self.freed.offset + self.at.offset,
+            false => self.at.offset - self.freed.offset,
+        };
+        if unread > LITTLE || !self.is_long() {
             return;
         }
-        let start = self.at.offset;
-        let run_end = |run: &OpenRun| start + WORD + run.limit() + WORD;
-        let mut end = self.run.as_ref().map_or(start + WORD, run_end);
+        let run_end = |run: &OpenRun| self.at.offset + WORD + run.limit() + WORD;
+        let mut end = self.run.as_ref().map_or(self.at.offset + WORD, run_end);
         if end > HOT_BYTES {
-            if start == 0 {
-                // The next record can't be there.
+            if has_wrapped || self.at.offset == 0 {
+                // The next record can't be at the start, or not only what is unread would stay.
                 return;
             }
             if let Some(run) = &mut self.run {
-                end = start + Header::total(run.finish()) + WORD;
+                end = self.at.offset + Header::total(run.finish()) + WORD;
             }
         }
-        self.span.give_back(HOT_BYTES, start.max(HOT_BYTES));
+        if has_wrapped {
+            end = self.wrapped_at + WORD;
+        }
+        self.span.give_back(HOT_BYTES, self.freed.offset.max(HOT_BYTES));
         self.span.give_back(end.max(HOT_BYTES), self.backed);
         self.backed = HOT_BYTES;
     }
@@ -168,6 +182,7 @@ impl Producer {
     pub(super) fn wrap(&mut self) {
         self.span.header(0).store(0, Ordering::Relaxed);
         self.publish(Header { len: 0, tag: WRAP, check: self.number });
+        self.wrapped_at = self.at.offset;
         self.at = Position { lap: self.at.lap.wrapping_add(1), offset: 0 };
     }
 

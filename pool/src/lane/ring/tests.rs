@@ -210,6 +210,34 @@ fn a_long_ring_is_given_back_wherever_its_producer_stands() {
     }
 }
 
+#[test]
+fn a_long_ring_is_given_back_behind_a_late_answer() {
+    for (records, wraps) in [(1, true), (1, false), (5, true), (5, false), (40, true), (40, false)] {
+        let mut pair = pair_with_memory(4 << 20, 4 << 20);
+        let record = vec![7; 100_000];
+        assert!(pair.producer.takes(record.len()));
+        for _ in 0..records {
+            assert!(send(&mut pair.producer, 1, &record) || pair.producer.grow_for(record.len(), 0));
+        }
+        while receive(&mut pair.consumer).is_some() {}
+        if wraps {
+            pair.producer.free_up_to(pair.consumer.position());
+        } else {
+            // It does not know yet that the start is free.
+            pair.producer.learned_at = pair.producer.at;
+        }
+        assert!(send(&mut pair.producer, 2, b"late"));
+        assert_eq!(pair.producer.position().lap, u32::from(wraps));
+        pair.producer.free_up_to(pair.consumer.position());
+        pair.producer.give_back();
+        assert_eq!(pair.producer.backed, HOT_BYTES);
+        assert_eq!(receive(&mut pair.consumer), Some((2, b"late".to_vec())));
+        pair.producer.free_up_to(pair.consumer.position());
+        send_small(&mut pair);
+        assert!(pair.producer.position().offset < HOT_BYTES);
+    }
+}
+
 /// Pushes a value to a ring of which nothing more is freed.
 fn push_ahead(producer: &mut Producer, value: &[u8]) {
     let mut push = || {

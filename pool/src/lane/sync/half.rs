@@ -102,14 +102,19 @@ impl Span {
 
     /// Gives the memory of these bytes back, as far as they fill whole pages. Their contents are lost.
     pub(in crate::lane) fn give_back(&self, from: u32, to: u32) {
-        if from < to
-            && let Backing::Pages = self.backing
-        {
-            debug_assert!(to <= self.len);
+        if from >= to {
+            return;
+        }
+        debug_assert!(to <= self.len);
+        match self.backing {
+            Backing::Whole => {}
             // SAFETY: the range is within the span, as debug builds assert: the ring keeps its offsets within it. The
             // half is mapped for writing: a producer alone calls this. It holds the only access to these bytes, as it
             // knows them to be free.
-            unsafe { release(self.base.add(from as usize), (to - from) as usize) };
+            Backing::Pages => unsafe { release(self.base.add(from as usize), (to - from) as usize) },
+            // SAFETY: as above; tests use both ends in one thread.
+            #[cfg(test)]
+            Backing::UpTo(_) => unsafe { self.base.add(from as usize).write_bytes(0, (to - from) as usize) },
         }
     }
 
