@@ -49,6 +49,8 @@ use crate::worker::WorkerKit;
 mod fork;
 mod forkserver;
 pub(crate) mod child;
+#[cfg(test)]
+mod fakes;
 mod killed;
 mod protocol;
 mod server;

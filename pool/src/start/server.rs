@@ -188,7 +188,8 @@ impl Forking {
         }
     }
 
-    /// Goes on as far as the server's answers go.
+    /// Goes on as far as the server's answers go. After that, either an answer of the server's is awaited or nothing is
+    /// left to ask it.
     fn go_on(&mut self, watch: &dyn Watch) {
         loop {
             self.boot();
@@ -199,9 +200,19 @@ impl Forking {
                 // The end of a server that had nothing to do was reported and forgotten, so look whether it is there.
                 self.hear();
             }
-            if self.server.is_some() || self.waiting.is_empty() || self.awaits_caller() {
+            if self.awaits_server() || self.waiting.is_empty() || self.awaits_caller() {
                 return;
             }
+        }
+    }
+
+    /// Whether a message of the server's is to come, which ends a sleep.
+    fn awaits_server(&self) -> bool {
+        match self.server {
+            Some(NewServer::Boots(_)) => true,
+            // It may have answered everything while it was asked.
+            Some(NewServer::IsUp(_)) => !self.asked.is_empty(),
+            None => false,
         }
     }
 
@@ -394,5 +405,45 @@ impl Starter for Forking {
             // If that fails, so does the first start, which reports it.
             let _ = self.make_server();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::start::fakes::{Unwatched, config, kit};
+    use crate::sys::pidfd::pidfd_of;
+
+    /// A server that runs, of which this is the other end of the channel.
+    fn server() -> (Server, Channel) {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::from_raw(child.id() as i32);
+        let (lifeline, tie) = lifeline().unwrap();
+        let process = Process::adopt(pid, pidfd_of(pid).unwrap(), lifeline, tie, &[]).unwrap();
+        (Server::new(process, ours), theirs)
+    }
+
+    /// Nothing wakes a caller for answers that were taken already.
+    #[test]
+    fn workers_are_asked_for_after_all_answers_have_come_at_once() {
+        const WORKERS: usize = 3 * MOST_ASKED + 2;
+        let (server, theirs) = server();
+        let mut forking = Forking::fork_server(config());
+        (forking.server, forking.credentials) = (Some(NewServer::IsUp(server)), Some(Credentials::own()));
+        let mut lanes = Vec::new();
+        for worker in 0..WORKERS {
+            let refused: ForkReply<Passed> = Err("refused".into());
+            protocol::send(&theirs, &refused).unwrap();
+            let (parent, kit) = kit(worker);
+            lanes.push(parent);
+            forking.start(kit, &Unwatched).unwrap();
+        }
+        let mut outcomes = Vec::new();
+        forking.settle(&Unwatched, &mut outcomes);
+        assert!(forking.waiting.is_empty() && forking.asked.is_empty());
+        assert!(outcomes.iter().map(|(worker, _)| worker.0).eq(0..WORKERS));
     }
 }

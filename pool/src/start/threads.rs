@@ -149,25 +149,13 @@ impl Drop for EndNotice {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::fd::{BorrowedFd, RawFd};
+    use std::os::fd::RawFd;
     use std::os::unix::fs::MetadataExt;
 
-    use nix::sys::eventfd::EventFd;
-
     use super::*;
-    use crate::codec::{Codec, encode_record};
-    use crate::lane;
-    use crate::observe::ProbeEnds;
-    use crate::start::SharedSource;
+    use crate::codec::encode_record;
+    use crate::start::fakes::{Unwatched, config, kit};
     use crate::sys::passed;
-
-    struct Unwatched;
-
-    impl Watch for Unwatched {
-        fn watch_start(&self, _: BorrowedFd<'_>) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     fn inode(number: RawFd) -> Option<u64> {
         fs::metadata(format!("/proc/self/fd/{number}")).ok().map(|file| file.ino())
@@ -176,17 +164,9 @@ mod tests {
     /// User code may close any number once a worker counts as started.
     #[test]
     fn a_thread_that_is_started_has_closed_its_lanes_files() {
-        let shared = SharedSource::Here(Arc::new(()));
-        let mut threads = Threads::new(WorkerConfig {
-            codec: Codec::default(),
-            daemon: true,
-            shared,
-            allow_fork_with_threads: false,
-            process: Arc::default(),
-        });
-        for worker in (0..100).map(WorkerId) {
-            let (mut parent, lane) = lane::open(EventFd::new().unwrap().into()).unwrap();
-            let kit = WorkerKit::new(worker, Vec::new(), lane, ProbeEnds::default());
+        let mut threads = Threads::new(config());
+        for worker in 0..100 {
+            let (mut parent, kit) = kit(worker);
             let (_, numbers) = passed::noting(|| encode_record(&kit, &mut Vec::new()));
             let files: Vec<_> = numbers[..2].iter().map(|number| (*number, inode(*number))).collect();
             let mut outcomes = Vec::new();
