@@ -416,7 +416,8 @@ mod tests {
     use crate::start::fakes::{Unwatched, config, kit};
     use crate::sys::pidfd::pidfd_of;
 
-    /// A server that runs, of which this is the other end of the channel.
+    /// A server that runs, and the other end of its channel.
+    #[expect(clippy::zombie_processes, reason = "the server reaps it when it is dropped")]
     fn server() -> (Server, Channel) {
         let (ours, theirs) = Channel::pair().unwrap();
         let child = Command::new("sleep").arg("1000").spawn().unwrap();
