@@ -72,7 +72,7 @@ pub(super) struct Job {
 
 impl Jobs {
     /// Opens a call. Returns its id and its plan.
-    pub(super) fn open(&mut self, spec: JobSpec) -> Result<(JobId, Plan), Error> {
+    pub(super) fn open(&mut self, spec: JobSpec) -> Result<(JobId, Box<Plan>), Error> {
         if self.closed || self.refuses {
             return Err(Error::Closed);
         }

@@ -148,7 +148,7 @@ impl State {
         if let Some(open) = self.jobs.get(job) {
             self.observer.job_opened(job, open.task(), open.site(), self.clock.now());
         }
-        self.handle(Event::Opened { job, plan: Box::new(plan) });
+        self.handle(Event::Opened { job, plan });
         Ok(job)
     }
 

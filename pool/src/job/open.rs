@@ -48,14 +48,15 @@ where
     #[track_caller]
     pub(super) fn begin<'i, C: Iterator<Item = T::Item<'i>>>(
         mut self,
-        plan: Plan,
+        plan: Box<Plan>,
         input: InputBuffer<'i, T, C>,
         prepare: impl FnOnce(&mut JobSpec),
     ) -> Result<Call<'p, 'i, T, C>, Error> {
         let (chunk, bound, tasks) = (plan.whole_chunk(), plan.max_active, plan.total);
         let engine = self.pool.engine();
         self.check_cancelled()?;
-        let mut spec = JobSpec { is_background: false, ..self.spec(plan)? };
+        let mut spec = self.spec(plan)?;
+        spec.is_background = false;
         prepare(&mut spec);
         let site = spec.site.clone();
         let job = engine.open(spec)?;
@@ -77,7 +78,7 @@ where
 
     /// Describes the call for the engine.
     #[track_caller]
-    pub(super) fn spec(&self, plan: Plan) -> Result<JobSpec, Error> {
+    pub(super) fn spec(&self, plan: Box<Plan>) -> Result<JobSpec, Error> {
         let (task, profile) = self.pool.functions::<T, I, E>()?;
         let flags = ExecFlags {
             timed: plan.task_limit_ns.is_some(),

@@ -43,7 +43,7 @@ pub(crate) struct Options {
 
 impl Options {
     /// Makes the plan of a call over an input whose iterator gives this size hint.
-    pub(super) fn plan(&self, hint: (usize, Option<usize>), pool: &PoolConfig) -> Result<Plan, Error> {
+    pub(super) fn plan(&self, hint: (usize, Option<usize>), pool: &PoolConfig) -> Result<Box<Plan>, Error> {
         self.check()?;
         for (name, limit) in [
             ("task_timeout", self.task_timeout),
@@ -84,7 +84,7 @@ impl Options {
         };
         let nanos =
             |limit: Option<Duration>| limit.map(|limit| limit.as_nanos().min(u128::from(u64::MAX)) as u64);
-        Ok(Plan {
+        Ok(Box::new(Plan {
             profile: None,
             chunking,
             each_worker: None,
@@ -98,7 +98,7 @@ impl Options {
             init_limit_ns: nanos(self.worker_init_timeout),
             exit_limit_ns: nanos(self.worker_exit_timeout),
             total,
-        })
+        }))
     }
 
     /// Rejects counts of zero.

@@ -149,7 +149,7 @@ impl Job {
     }
 
     /// How many tasks it is known to have.
-    fn known(&self) -> u64 {
+    pub(super) fn known(&self) -> u64 {
         let next = self.next.number();
         let promised = self.plan.total.unwrap_or(0).max(next + self.waiting);
         if self.ended { next } else { promised }

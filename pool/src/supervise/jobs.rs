@@ -84,6 +84,17 @@ impl Jobs {
         job.plan.each_worker == Some(EachWorker::RunsTask)
     }
 
+    /// Notes how many items wait to be sent. What is counted over all jobs depends on that only where the job is not
+    /// known to have so many tasks anyway.
+    pub(super) fn set_waiting(&mut self, id: JobId, count: u64) {
+        let Some(job) = self.by_id.get_mut(&id) else { return };
+        let known = job.known();
+        job.waiting = count;
+        if job.known() != known {
+            self.counts.update(id, job);
+        }
+    }
+
     /// Adds an open job.
     pub(super) fn insert(&mut self, id: JobId, mut job: Job) {
         if let Some(lifespan) = job.plan.lifespan {

@@ -10,7 +10,7 @@ pub(crate) struct JobSpec {
     /// The profile of the worker state that its tasks use, if any.
     pub(crate) profile: Option<ProfileSpec>,
     pub(crate) flags: ExecFlags,
-    pub(crate) plan: Plan,
+    pub(crate) plan: Box<Plan>,
     /// When it ends at the latest, in nanoseconds.
     pub(crate) deadline_ns: Option<u64>,
     /// Where it was made.

@@ -14,11 +14,7 @@ const LONGEST_BACK_OFF_NS: u64 = 5_000_000_000;
 impl Supervisor {
     /// Notes how many items of the job wait to be sent. True if they want more workers: then report [`Event::Wanted`].
     pub(crate) fn set_waiting(&mut self, id: JobId, count: u64) -> bool {
-        if self.jobs.get(id).is_some_and(|job| job.waiting != count)
-            && let Some(mut job) = self.jobs.edit(id)
-        {
-            job.waiting = count;
-        }
+        self.jobs.set_waiting(id, count);
         self.lacks_workers() && self.workers_to_start().next().is_some()
     }
 
