@@ -247,7 +247,15 @@ where
     #[track_caller]
     pub fn apply(mut self, item: T::Item<'_>) -> Result<T::Output, Error> {
         self.options.iterable_len = Some(1);
-        let result = self.map(std::iter::once(item))?.pop();
+        let pool = self.pool;
+        let mut result = None;
+        let mut call = self.open(Source::of(std::iter::once(item)), Mode::FailFast)?;
+        call.run(|_, values| {
+            result = values?.pop();
+            Ok(())
+        })?;
+        drop(call);
+        pool.after_call()?;
         result.ok_or(Error::Closed)
     }
 
