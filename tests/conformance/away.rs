@@ -53,18 +53,26 @@ fn answers_before_the_next_item(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
+/// Also if that makes no whole chunk.
 fn an_answer_before_each_item_of_a_channel(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
-    let (give, items) = channel();
-    give.send(0).unwrap();
-    let mut results = square::par_imap(&pool, items);
-    for x in 0..50 {
-        assert_eq!(results.next().transpose()?, Some(square(x)));
-        give.send(x + 1).unwrap();
+    for job in [
+        square::job(&pool),
+        square::job(&pool).chunk_size(2),
+        square::job(&pool).chunk_size(1000).max_tasks_active(100),
+        square::job(&pool).iterable_len(51).n_splits(3),
+    ] {
+        let (give, items) = channel();
+        give.send(0).unwrap();
+        let mut results = job.imap(items);
+        for x in 0..50 {
+            assert_eq!(results.next().transpose()?, Some(square(x)));
+            give.send(x + 1).unwrap();
+        }
+        drop(give);
+        assert_eq!(results.next().transpose()?, Some(square(50)));
+        assert!(results.next().is_none());
     }
-    drop(give);
-    assert_eq!(results.next().transpose()?, Some(square(50)));
-    assert!(results.next().is_none());
     Ok(())
 }
 

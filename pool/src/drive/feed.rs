@@ -23,12 +23,14 @@ pub(crate) struct Submission<'a> {
     pub(crate) lent: Option<LentItem<'a>>,
     /// No items will follow.
     pub(crate) is_last: bool,
+    /// None has come for a while: what is there is sent though it makes no whole chunk.
+    pub(crate) is_silent: bool,
 }
 
 impl State {
     /// Takes over items of the call, and sends what workers can take.
     pub(super) fn submit(&mut self, job: JobId, submission: &mut Submission<'_>) {
-        let Submission { items, lent, is_last } = submission;
+        let Submission { items, lent, is_last, is_silent } = submission;
         let Some(open) = self.job_mut(job) else {
             *lent = None;
             return items.clear();
@@ -36,6 +38,7 @@ impl State {
         let had_all = open.has_all_items;
         open.items.append(items);
         open.has_lent = lent.is_some();
+        open.is_silent = *is_silent;
         open.has_all_items |= *is_last && items.is_empty() && !open.has_lent;
         if had_all && open.items.is_empty() {
             return;
@@ -92,7 +95,8 @@ impl State {
             };
             let Some(open) = self.job_mut(job) else { return };
             let (there, is_all) = (open.items.len(), open.has_all_items);
-            if there == 0 || (there < whole && !is_all && open.items.bytes() < MUCH) {
+            let may_be_short = is_all || open.is_silent || open.items.bytes() >= MUCH;
+            if there == 0 || (there < whole && !may_be_short) {
                 break;
             }
             let dropped = open.next_dropped(first);

@@ -49,6 +49,8 @@ pub(super) struct Job {
     pub(super) has_lent: bool,
     /// No items will follow these.
     pub(super) has_all_items: bool,
+    /// None will follow for a while.
+    pub(super) is_silent: bool,
     /// The one item of all tasks, if each worker gets a task; or why it could not be encoded.
     each_item: Option<Result<Vec<u8>, String>>,
     pub(super) inbox: Inbox,
@@ -96,6 +98,7 @@ impl Jobs {
             site,
             has_lent: false,
             has_all_items: items.is_some(),
+            is_silent: false,
             items: items.unwrap_or_default(),
             each_item,
             inbox: Inbox::default(),

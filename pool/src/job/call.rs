@@ -111,7 +111,7 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
 
     /// Whether only the input can bring the call further.
     pub(super) fn needs_input(&self) -> bool {
-        self.input.needs_pull() && self.room() > 0
+        self.input.lacks(1) && self.room() > 0
     }
 
     /// Whether the last turn brought outcomes.
@@ -153,17 +153,15 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
 
     /// Sleeps until results come, or an item of a channel may be there. Not at all if an iterator must be asked first.
     fn sleep(&mut self) {
-        match (self.needs_input(), self.input.is_channel()) {
-            (false, _) => self.wait(self.awaits(), None),
-            (true, true) => {
-                let lull = self.input.next_lull();
-                if self.is_any_under_way() {
-                    self.wait_for_results(lull);
-                } else {
-                    self.input.wait_for_item(lull);
-                }
+        if self.input.is_channel() && self.input.lacks(self.chunk) && self.room() > 0 {
+            let lull = self.input.next_lull();
+            if self.is_any_under_way() {
+                self.wait_for_results(lull);
+            } else {
+                self.input.wait_for_item(lull);
             }
-            (true, false) => {}
+        } else if !self.needs_input() {
+            self.wait(self.awaits(), None);
         }
     }
 

@@ -162,11 +162,12 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> InputBuffer<'i, T, I> {
 
     /// Hands what was pulled to the engine in this turn.
     pub(super) fn submit<R>(&mut self, turn: impl FnOnce(&mut Submission<'_>) -> R) -> R {
+        let is_silent = self.is_silent();
         let Self { raw, encoded, codec, last, .. } = self;
         let lent = raw.last().and_then(|item| Some((item, T::plain_len(*codec, item)?)));
         let encode = lent.map(|(item, _)| |mut out: &mut dyn ItemWriter| T::encode(*codec, item, &mut out));
         let lent = lent.zip(encode.as_ref()).map(|((_, most), encode)| LentItem::new(most, encode));
-        let mut submission = Submission { items: encoded, lent, is_last: *last };
+        let mut submission = Submission { items: encoded, lent, is_last: *last, is_silent };
         let result = turn(&mut submission);
         if submission.lent.is_none() {
             raw.clear();
@@ -207,6 +208,12 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> InputBuffer<'i, T, I> {
         let lull = self.lull;
         self.lull = (2 * lull).min(LONGEST_LULL);
         lull
+    }
+
+    /// Whether the input is a channel that has given nothing for a while. Its other end may wait for the results of the
+    /// items that are there.
+    fn is_silent(&self) -> bool {
+        self.lull > SHORTEST_LULL
     }
 
     /// Encodes the items that were pulled, and counts them.
@@ -266,9 +273,9 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> InputBuffer<'i, T, I> {
         self.last && self.raw.is_empty()
     }
 
-    /// Returns whether no item is at hand and another pull may bring some.
-    pub(super) fn needs_pull(&self) -> bool {
-        self.ahead() == 0 && !self.last
+    /// Returns whether fewer items are at hand, and another pull may bring some.
+    pub(super) fn lacks(&self, items: u64) -> bool {
+        self.ahead() < items && !self.last
     }
 }
 

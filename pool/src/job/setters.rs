@@ -6,7 +6,9 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     /// Sets how many tasks a worker gets at once, at least 1. Default: adaptive, by how long the tasks take; or by
     /// [`n_splits`](Self::n_splits), over which this wins.
     ///
-    /// Large chunks cost less per task; small ones spread uneven tasks better over the workers.
+    /// Large chunks cost less per task; small ones spread uneven tasks better over the workers. A chunk is shorter at
+    /// the end of the input, of very large items, and of what a [`Receiver`](std::sync::mpsc::Receiver) gives before it
+    /// is empty for a millisecond.
     pub fn chunk_size(mut self, tasks: usize) -> Self {
         self.options.chunk_size = Some(tasks);
         self
