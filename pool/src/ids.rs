@@ -71,7 +71,7 @@ impl<T> PerWorker<T> {
     }
 
     /// The ids of all workers, in order.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = WorkerId> + use<T> {
+    pub(crate) fn ids(&self) -> impl DoubleEndedIterator<Item = WorkerId> + use<T> {
         (0..self.0.len()).map(WorkerId)
     }
 

@@ -60,6 +60,7 @@ mod shared_waits;
 // How long workers live, and which of them gets which task.
 mod insights;
 mod ends;
+mod idle_workers;
 mod keep_alive;
 mod leaving;
 mod lifespan;
@@ -126,6 +127,7 @@ const TOPICS: &[&[harness::Case]] = &[
     seeds::CASES,
     daemon::CASES,
     ends::CASES,
+    idle_workers::CASES,
     keep_alive::CASES,
     leaving::CASES,
     lifespan::CASES,

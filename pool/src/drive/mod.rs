@@ -21,7 +21,7 @@
 //! # Standing by
 //!
 //! The first call that runs code of the user's while tasks of it may be under way starts the background driver; it ends
-//! when no call is open. Decoding does so only once it has taken long (`job/decode/paced.rs`). The driver looks whether
+//! when no call is open and no idle worker may leave. Decoding does so only once it has taken long (`job/decode/paced.rs`). The driver looks whether
 //! any caller has taken a turn within the last millisecond, and then sleeps for a while as a follower that nobody
 //! wakes. If none has, it leads. A caller that goes away wakes a follower to lead in its place, and so does the
 //! background driver once callers are back.
@@ -135,7 +135,8 @@ impl LocalEngine {
     ) -> Result<Self, Error> {
         let PoolConfig { method, order_tasks, policy, .. } = *config;
         let poller = Arc::new(Poller::new().map_err(|error| Error::start("the pool", error))?);
-        let supervisor = Supervisor::new(cpus.len(), order_tasks, method.is_process());
+        let supervisor =
+            Supervisor::new(cpus.len(), order_tasks, method.is_process()).with_idle_policy(policy.idle);
         let limits = limits_as_reason(&workers.process.limits);
         let starter = start::starter(method, workers);
         let are_processes = method.is_process();
@@ -280,7 +281,12 @@ impl LocalEngine {
         self.lock().has_streams()
     }
 
-    /// Whether the background thread has anything to do: a call is open.
+    /// Whether any call is open.
+    pub(crate) fn has_calls(&self) -> bool {
+        self.lock().has_calls()
+    }
+
+    /// Whether the background thread has anything to do: a call is open, or idle workers may leave.
     pub(crate) fn needs_background(&self) -> bool {
         self.lock().needs_background()
     }

@@ -248,7 +248,7 @@ impl BackgroundDriver {
         }
     }
 
-    /// Drives until no call and no stream is open.
+    /// Drives until no call and no stream is open, and no idle worker may leave.
     fn serve(&self, engine: &Engine) {
         // A subscriber may have forked: the copy of this thread, alone in the child, has nothing to serve.
         while engine.is_here() {
@@ -256,7 +256,7 @@ impl BackgroundDriver {
                 self.open_gathered(engine);
             }
             let (mut over, mut notices, mut arrived) = (Vec::new(), Vec::new(), Vec::new());
-            let (wakers, is_alone) = {
+            let (wakers, only_stands_by) = {
                 let mut state = self.lock();
                 self.note_delivered(&mut state);
                 if state.calls.is_empty() && !engine.needs_background() {
@@ -278,7 +278,7 @@ impl BackgroundDriver {
                     }
                 }
                 let State { calls, is_delivering, shown, .. } = &mut *state;
-                let is_alone = calls.is_empty() && !engine.has_streams();
+                let only_stands_by = calls.is_empty() && !engine.has_streams() && engine.has_calls();
                 if *shown > 0 {
                     // Their clocks go on.
                     notices.extend(calls.iter().filter_map(|(job, call)| call.tick(*job)));
@@ -304,13 +304,13 @@ impl BackgroundDriver {
                     }
                     is_over
                 });
-                (wakers, is_alone)
+                (wakers, only_stands_by)
             };
             let is_idle = over.is_empty() && wakers.is_empty() && arrived.is_empty();
             self.deliver(arrived, &mut notices);
             // Only now: this runs observers' code, and no lock of this driver may be held then. Where it only stands
             // by, callers do this: what their calls report is told by the time that they end.
-            if !is_alone {
+            if !only_stands_by {
                 engine.tell();
             }
             // Much may have happened meanwhile: take another turn before sleeping.

@@ -283,5 +283,6 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> Drop for Call<'_, 'i, T, I> {
         if self.quiesces {
             self.engine.quiesce(self.job);
         }
+        self.pool.see_to_idle();
     }
 }

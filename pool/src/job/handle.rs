@@ -46,6 +46,13 @@ impl PoolHandle {
         self.engine.leave();
     }
 
+    /// Lets the background thread see to the workers that a call leaves idle.
+    pub(super) fn see_to_idle(&self) {
+        if self.config.policy.idle.is_some() && self.engine.needs_background() {
+            self.background.stand_by(&self.engine);
+        }
+    }
+
     pub(crate) fn helpers(&self) -> &Arc<Helpers> {
         &self.helpers
     }

@@ -6,7 +6,7 @@ mod process;
 mod start_method;
 
 pub use cpus::CpuIds;
-pub(crate) use pool::{PoolConfig, WorkerPolicy};
+pub(crate) use pool::{IdlePolicy, PoolConfig, WorkerPolicy};
 pub use process::Resource;
 pub(crate) use process::{Limit, ProcessOptions, ProcessSettings, Variables, limits_as_reason, set_limits};
 pub use start_method::StartMethod;

@@ -22,6 +22,8 @@ pub(crate) struct PoolConfig {
 pub(crate) struct WorkerPolicy {
     /// Whether they stay when no job is open.
     pub(crate) keep_alive: bool,
+    /// When idle workers leave, if they do.
+    pub(crate) idle: Option<IdlePolicy>,
     /// How many bytes a worker may grow by, until it is replaced after its task.
     pub(crate) memory_limit: Option<u64>,
     /// Whether workers measure what they do.
@@ -30,4 +32,13 @@ pub(crate) struct WorkerPolicy {
     pub(crate) nests: bool,
     /// Whether control characters in their stderr output are passed on unchanged.
     pub(crate) raw_stderr: bool,
+}
+
+/// When idle workers leave.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IdlePolicy {
+    /// How long they have had nothing to do.
+    pub(crate) timeout_ns: u64,
+    /// How many stay in any case.
+    pub(crate) least: usize,
 }

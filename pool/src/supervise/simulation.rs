@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use super::supervisor::{Grant, Head, Supervisor, Work};
 use super::{Action, Cause, Event, JobId, Plan};
 use crate::ids::{PerWorker, ProfileId, TaskIndex, Unit, WorkerId};
+use crate::options::IdlePolicy;
 use crate::work::{Chunking, EachWorker, HeldBytes};
 
 /// xorshift64*: <https://doi.org/10.1145/2845077>.
@@ -64,6 +65,8 @@ struct World {
     lifespan: Option<u64>,
     /// Whether chunk i goes to worker i.
     orders_tasks: bool,
+    /// When idle workers leave.
+    idle: Option<IdlePolicy>,
     /// Whether workers can be killed.
     killable: bool,
     /// From now on nothing goes wrong.
@@ -77,8 +80,11 @@ impl World {
         let order_tasks = random.one_in(4);
         let lifespan = random.pick(&[None, None, Some(1), Some(3), Some(20)]);
         let killable = !random.one_in(5);
+        let timeout_ns = random.pick(&[100_000, 20_000_000]);
+        let least = random.below(workers as u64 + 1) as usize;
+        let idle = random.one_in(2).then_some(IdlePolicy { timeout_ns, least });
         Self {
-            supervisor: Supervisor::new(workers, order_tasks, killable),
+            supervisor: Supervisor::new(workers, order_tasks, killable).with_idle_policy(idle),
             random,
             now: 0,
             workers: PerWorker::new(workers, |_| None),
@@ -89,6 +95,7 @@ impl World {
             events: 0,
             lifespan,
             orders_tasks: order_tasks,
+            idle,
             killable,
             calm: false,
         }
@@ -117,8 +124,14 @@ impl World {
                 {
                     self.check_kill(worker);
                 }
+                if let Action::SendExit { worker } = action
+                    && is_tick
+                {
+                    self.check_leaves(worker);
+                }
                 self.act(action);
             }
+            self.note_idle();
         }
         self.check_bounds();
     }
@@ -141,6 +154,34 @@ impl World {
         assert!(
             had >= GRACE_NS,
             "worker {worker} is killed {had} ns after task {first} of job {job} was left"
+        );
+    }
+
+    /// Notes since when each worker has had nothing to do.
+    fn note_idle(&mut self) {
+        for (worker, process) in self.workers.numbered_mut() {
+            let Some(process) = process else { continue };
+            let is_idle = process.known && self.supervisor.head(worker).is_none();
+            process.idle_since = is_idle.then(|| process.idle_since.unwrap_or(self.now));
+        }
+    }
+
+    /// Checks that a worker that is told to leave, and not because of an answer, was idle for long, and that enough
+    /// others stay.
+    fn check_leaves(&self, worker: WorkerId) {
+        let Some(IdlePolicy { timeout_ns, least }) = self.idle else { panic!("worker {worker} is to leave") };
+        let process = self.workers[worker].as_ref().expect("it is there");
+        let since = process.idle_since.filter(|_| process.orders.is_empty());
+        assert!(
+            since.is_some_and(|since| self.now - since >= timeout_ns),
+            "worker {worker} was not idle: {since:?}"
+        );
+        let stays = |(other, process): &(WorkerId, &Option<Process>)| {
+            *other != worker && process.as_ref().is_some_and(|process| !process.killed && !process.exits)
+        };
+        assert!(
+            self.workers.numbered().filter(stays).count() >= least,
+            "worker {worker} leaves too few others"
         );
     }
 

@@ -3,6 +3,7 @@
 mod answers;
 mod each;
 mod grant;
+mod idle;
 mod jobs;
 mod life;
 mod recall;
@@ -18,6 +19,7 @@ use crate::ids::{JobId, ProfileId, TaskIndex, Unit, WorkerId};
 use crate::work::Plan;
 
 pub(crate) use grant::{Grant, Work};
+use idle::Idle;
 use time::Suspension;
 
 /// The state of a pool. The cost of an event depends neither on the number of jobs nor on that of workers; except for
@@ -32,6 +34,8 @@ pub(crate) struct Supervisor {
     shutting_down: bool,
     /// No worker was handed more tasks than this.
     most_served: u64,
+    /// When idle workers leave, if they do.
+    idle: Option<Idle>,
     /// How long an exit function may take: the limit of the last job that had one.
     exit_limit_ns: Option<u64>,
     /// The last suspension of the parent.
@@ -49,6 +53,7 @@ impl Supervisor {
             killable,
             shutting_down: false,
             most_served: 0,
+            idle: None,
             exit_limit_ns: None,
             suspension: Suspension::default(),
             now: 0,
@@ -164,6 +169,7 @@ impl Supervisor {
         self.jobs.check();
         self.workers.check();
         self.check_awaiting();
+        self.check_idle();
         for id in self.workers.ids() {
             let worker = &self.workers[id];
             let mut queued = std::collections::BTreeMap::<JobId, u64>::new();

@@ -110,7 +110,7 @@ impl Facts {
             takes_assigned: takes_tasks && !worker.assigned.is_empty(),
             takes_orders,
             is_busy,
-            is_idle: worker.is_up && takes_orders && !is_busy,
+            is_idle: worker.is_idle(),
             is_active: !is_settled,
             failed_starts: worker.failed_starts,
         }
@@ -165,6 +165,11 @@ impl Worker {
     /// Whether orders can be sent to it.
     pub(super) fn takes_orders(&self) -> bool {
         matches!(self.phase, Phase::Starting | Phase::Up) && self.killed_for.is_none()
+    }
+
+    /// Whether it is up and takes orders, and has nothing to do.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_up && self.takes_orders() && self.queue.is_empty()
     }
 
     /// Whether tasks can be sent to it now.

@@ -60,7 +60,7 @@ impl Workers {
         self.by_id.len()
     }
 
-    pub(super) fn ids(&self) -> impl Iterator<Item = WorkerId> + use<> {
+    pub(super) fn ids(&self) -> impl DoubleEndedIterator<Item = WorkerId> + use<> {
         self.by_id.ids()
     }
 

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::WorkerPool;
 use super::cpus;
+use super::idle::IdleOptions;
 use super::processes::Processes;
 use crate::codec::Codec;
 use crate::codec::type_key;
@@ -36,6 +37,7 @@ pub struct WorkerPoolBuilder<S = ()> {
     cpu_ids: Option<Vec<Vec<usize>>>,
     daemon: bool,
     keep_alive: bool,
+    pub(super) idle: IdleOptions,
     order_tasks: bool,
     max_queue: Option<usize>,
     decode_threads: Option<usize>,
@@ -92,6 +94,7 @@ impl WorkerPoolBuilder {
             cpu_ids: None,
             daemon: true,
             keep_alive: true,
+            idle: IdleOptions::default(),
             order_tasks: false,
             max_queue: None,
             decode_threads: None,
@@ -282,6 +285,7 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
             cpu_ids: self.cpu_ids,
             daemon: self.daemon,
             keep_alive: self.keep_alive,
+            idle: self.idle,
             order_tasks: self.order_tasks,
             max_queue: self.max_queue,
             decode_threads: self.decode_threads,
@@ -327,6 +331,7 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
             let allowed = format!("a pool has at least 1 worker, and at most {MOST_WORKERS}");
             return Err(Error::option("workers", workers, allowed));
         }
+        let idle = self.idle.check(workers)?;
         match self.memory_limit {
             Some(0) => return Err(Error::option("memory_limit", 0, "it must be at least 1 byte")),
             Some(bytes) if !self.start_method.is_process() => {
@@ -367,6 +372,7 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
             decode_threads,
             policy: WorkerPolicy {
                 keep_alive: self.keep_alive,
+                idle,
                 memory_limit: self.memory_limit,
                 insights: self.insights,
                 raw_stderr: self.raw_stderr,

@@ -3,6 +3,7 @@
 mod builder;
 mod cpus;
 mod exits;
+mod idle;
 mod processes;
 
 use std::marker::PhantomData;

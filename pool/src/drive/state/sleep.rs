@@ -152,9 +152,16 @@ impl State {
         check.into_iter().chain(shows.then_some(SHOW_NS)).min()
     }
 
-    /// Whether the background thread is needed: for calls without a caller, for streams, and for callers that go away.
+    /// Whether the background thread is needed: for calls without a caller, for streams, for callers that go away, and
+    /// for idle workers, which leave.
     pub(in crate::drive) fn needs_background(&self) -> bool {
-        !self.jobs.is_closed_for_good() && (!self.jobs.is_empty() || !self.streams.is_empty())
+        let is_needed = || self.has_calls() || !self.streams.is_empty() || self.supervisor.awaits_idle();
+        !self.jobs.is_closed_for_good() && is_needed()
+    }
+
+    /// Whether any call is open.
+    pub(in crate::drive) fn has_calls(&self) -> bool {
+        !self.jobs.is_empty()
     }
 
     /// Whether any stream is open.

@@ -64,6 +64,8 @@ pub(super) struct Process {
     /// Whether it was sent the exit order.
     pub(super) exits: bool,
     pub(super) served: u64,
+    /// Since when it has had nothing to do, as the parent knows.
+    pub(super) idle_since: Option<u64>,
 }
 
 impl Process {

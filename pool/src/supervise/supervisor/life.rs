@@ -64,7 +64,7 @@ impl Supervisor {
     }
 
     /// Whether one of the next chunks goes to this worker, where each chunk has a worker of its own.
-    fn is_next(&self, worker: WorkerId) -> bool {
+    pub(super) fn is_next(&self, worker: WorkerId) -> bool {
         let workers = self.workers.len() as u64;
         self.jobs.iter().filter(|job| job.has_work()).any(|job| {
             let ahead = (worker.0 as u64 + workers - job.chunk() % workers) % workers;
@@ -84,6 +84,7 @@ impl Supervisor {
             self.actions.push(Action::Start { worker });
         }
         self.jobs.worker_started();
+        self.expect_idle();
         let profiles: Vec<ProfileId> = self.jobs.profiles_in_use().collect();
         for &worker in workers {
             for &profile in &profiles {
@@ -146,6 +147,7 @@ impl Supervisor {
     /// Lets all workers end once they have answered their orders.
     pub(super) fn shut_down(&mut self) {
         self.shutting_down = true;
+        self.expect_no_idle();
         for worker in self.workers.ids() {
             self.retire_worker(worker);
         }

@@ -51,7 +51,8 @@ impl Supervisor {
         let awaited = self.workers.first_awaited().filter(|_| !self.shutting_down);
         let retry = retry.map(|(at, _)| at).into_iter().chain(awaited);
         let stall = self.workers.first_movable().filter(|_| self.rebalances());
-        self.workers.deadline().into_iter().chain(retry).chain(stall).min()
+        let idle = self.idle_look_at();
+        self.workers.deadline().into_iter().chain(retry).chain(stall).chain(idle).min()
     }
 
     /// Whether tasks may be taken from one worker for another, which has nothing to do.
@@ -158,6 +159,9 @@ impl Supervisor {
             if self.is_wanted(worker) {
                 self.start(&[worker]);
             }
+        }
+        if self.idle_look_at().is_some_and(|at| at <= self.now) {
+            self.let_idle_leave();
         }
         let rebalances = self.rebalances();
         for worker in self.workers.due(self.now) {
