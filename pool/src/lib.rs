@@ -109,7 +109,7 @@ pub use init::init;
 #[cfg(feature = "stream")]
 #[cfg_attr(docsrs, doc(cfg(feature = "stream")))]
 pub use job::ResultStream;
-pub use job::{AsyncResult, CancelHandle, Deadline, Imap, Job};
+pub use job::{AsyncResult, CancelHandle, Deadline, Imap, Job, Retry};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use lane::read_any as read_any_lane;

@@ -80,8 +80,10 @@ mod deadlines;
 mod deaths;
 mod exceptions;
 mod fallible;
+mod giving_up;
 mod long_texts;
 mod panics;
+mod retry_policies;
 mod stored_errors;
 mod timeouts;
 
@@ -143,6 +145,8 @@ const TOPICS: &[&[harness::Case]] = &[
     progress_lines::CASES,
     exceptions::CASES,
     fallible::CASES,
+    giving_up::CASES,
+    retry_policies::CASES,
     panics::CASES,
     deadly_panics::CASES,
     backtraces::CASES,

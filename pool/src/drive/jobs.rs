@@ -352,7 +352,7 @@ impl Job {
 
     /// Keeps an encoded item that was taken back from a worker, to send it again, if there is memory to list it.
     pub(super) fn retain(&mut self, index: TaskIndex, item: Vec<u8>) {
-        if self.retained.try_reserve(1).is_ok() {
+        if self.retains() && self.retained.try_reserve(1).is_ok() {
             self.retained.insert(index, item);
         }
     }
@@ -396,6 +396,17 @@ impl Job {
     /// Adds the error of an attempt at a task that is retried.
     pub(super) fn add_attempt(&mut self, index: TaskIndex, why: TaskErrorKind) {
         self.earlier.entry(index).or_default().push(why);
+    }
+
+    /// Notes the errors of all attempts so far at a task that is retried.
+    pub(super) fn put_attempts(
+        &mut self,
+        index: TaskIndex,
+        mut earlier: Vec<TaskErrorKind>,
+        why: TaskErrorKind,
+    ) {
+        earlier.push(why);
+        self.earlier.insert(index, earlier);
     }
 
     /// Removes and returns the errors of earlier attempts at a task.

@@ -107,7 +107,7 @@ use crate::supervise::Supervisor;
 use crate::sys::clock::now_ns;
 use crate::sys::identity::Owner;
 use crate::sys::threads;
-use crate::work::{ExitValue, Exits, Inbox, JobSpec, Unsent};
+use crate::work::{Asked, ExitValue, Exits, Inbox, JobSpec, Unsent};
 
 use clock::Gap;
 pub(crate) use feed::Submission;
@@ -369,6 +369,11 @@ impl LocalEngine {
     /// Lets the background driver take a turn.
     pub(crate) fn summon_background(&self) {
         self.change_silently(State::summon_background);
+    }
+
+    /// Tries a task of the call again about which its caller was asked, or ends it. Reports nothing yet.
+    pub(crate) fn decide(&self, job: JobId, asked: Asked, tries_again: bool) {
+        self.change_silently(|state| state.decide(job, asked, tries_again));
     }
 
     /// Drops a task that nobody wants any more, and nothing else of its call. If it runs, it gets a moment to end. An

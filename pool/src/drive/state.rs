@@ -28,7 +28,7 @@ use crate::observe::insights::Insights;
 use crate::observe::timeline::Timeline;
 use crate::supervise::{Action, Event, Grant, Head, Supervisor, Work};
 use crate::wire::{ChunkHead, Failure};
-use crate::work::{Exits, Inbox, JobSpec, TaskFailure, Unsent};
+use crate::work::{Asked, Exits, Inbox, JobSpec, TaskFailure, Unsent};
 
 /// While this many calls in the background have items to send, others are gathered and not opened: each turn looks at
 /// all that have. They hold enough tasks for all workers.
@@ -233,6 +233,27 @@ impl State {
             open.drop_task(index);
             self.handle(Event::Dropped { job, index });
         }
+    }
+
+    /// Tries the task again about which the caller was asked, or ends it, as the caller has decided.
+    pub(super) fn decide(&mut self, job: JobId, asked: Asked, tries_again: bool) {
+        let Asked { index, worker, mut failure, shows_item } = asked;
+        if !self.supervisor.is_undecided(job, index) {
+            return;
+        }
+        let Some(open) = self.jobs.get_for_news(job) else { return };
+        let (tries_again, bytes) = (tries_again && !open.is_dropped(index), failure.bytes);
+        if tries_again {
+            failure.item.take().into_iter().for_each(|item| open.retain(index, item));
+            open.put_attempts(index, failure.earlier, failure.kind);
+            self.workers.get_mut(worker).into_iter().for_each(WorkerHandle::count_retry);
+        } else {
+            failure.item.take_if(|_| !shows_item);
+            open.inbox.push_failure(index, worker, *failure);
+        }
+        self.handle(Event::Decided { job, index, tries_again, bytes });
+        // What is to be sent again is sent in the next turn of whoever drives.
+        self.is_summoned = true;
     }
 
     /// How much of what the call has submitted was not sent yet. None if it is closed.
@@ -455,10 +476,22 @@ impl State {
                 }
                 self.observer.attempt_lost(worker, job.task(), job.site(), index, &kind);
                 let handle = self.workers.get_mut(worker);
-                let item = handle.and_then(|handle| handle.take_item_for_error(unit, cause, &kind));
+                let handle = handle.filter(|handle| handle.can_show_item(unit, cause, &kind));
+                let item = handle.and_then(|handle| handle.take_item(unit));
                 let earlier = job.take_attempts(index);
                 let failure = TaskFailure { attempts, kind, earlier, item, end, bytes };
                 job.inbox.push_failure(index, worker, failure);
+            }
+            Action::Ask { bytes, worker, unit, job, index, attempts, cause } => {
+                let kind = self.workers.kind_of(worker, cause);
+                let end = self.workers.end_notes(worker, cause);
+                let job = self.jobs.get_for_news(job)?;
+                self.observer.attempt_lost(worker, job.task(), job.site(), index, &kind);
+                let handle = self.workers.get_mut(worker)?;
+                let (shows_item, item) = (handle.can_show_item(unit, cause, &kind), handle.take_item(unit));
+                let earlier = job.take_attempts(index);
+                let failure = Box::new(TaskFailure { attempts, kind, earlier, item, end, bytes });
+                job.inbox.asked.push(Asked { index, worker, failure, shows_item });
             }
             Action::Retry { worker, job, index, cause } => {
                 let kind = self.workers.kind_of(worker, cause);

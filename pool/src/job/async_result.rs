@@ -354,9 +354,10 @@ where
         read: Arc<dyn Fn(&Arrivals) -> Result<R, Error> + Send + Sync>,
     ) -> Result<AsyncResult<R>, Error> {
         let mut plan = self.options.plan(items.size_hint(), self.pool.config())?;
-        plan.fail_fast = true;
+        plan.most_failed = Some(1);
         self.check_cancelled()?;
         let mut spec = self.spec(plan)?;
+        let judge = self.options.judge::<T>(self.pool.config().codec, &spec.site);
         let codec = self.pool.config().codec;
         let most = self.options.max_items();
         let room = self.pool.background().room().filter(|_| places.is_none());
@@ -390,11 +391,11 @@ where
         let is_alike = self.options.seed.is_none() && self.options.deadline.is_none() && progress.is_none();
         let call = if is_single && is_alike && !self.pool.config().order_tasks {
             completion.keep_places(places);
-            background.submit_single(engine, Batch::new(spec, items, Arc::clone(&completion)))?;
+            background.submit_single(engine, Batch::new(spec, items, Arc::clone(&completion), judge))?;
             CallRef::Single(Arc::downgrade(engine), Arc::downgrade(background), Arc::clone(&completion))
         } else {
             spec.items = Some(items);
-            let job = background.submit(engine, spec, &completion, progress, places)?;
+            let job = background.submit(engine, spec, &completion, (progress, places), judge)?;
             CallRef::Whole(Arc::downgrade(engine), job)
         };
         if let Some(slot) = self.options.cancel.get() {

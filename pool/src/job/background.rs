@@ -12,6 +12,7 @@ use super::batch::{Batch, Gathering, PendingBatch};
 use super::callbacks::{Callbacks, Notice, wake};
 use super::completion::{Callback, Completion};
 use super::pending::{Pending, PendingCall};
+use super::retry::Judge;
 use super::room::{Places, Room};
 use crate::engine::Engine;
 use crate::error::Error;
@@ -93,15 +94,15 @@ impl BackgroundDriver {
         engine: &Arc<Engine>,
         spec: JobSpec,
         completion: &Arc<Completion>,
-        progress: Option<Progress>,
-        places: Option<Places>,
+        (progress, places): (Option<Progress>, Option<Places>),
+        judge: Option<Judge>,
     ) -> Result<JobId, Error> {
         let mut state = self.lock();
         // Starts the workers before the thread: fork is refused while there are other threads.
         let job = engine.open(spec)?;
         let completion = Arc::clone(completion);
         state.shown += usize::from(progress.is_some());
-        let call = PendingCall::new(completion, progress, places);
+        let call = PendingCall::new(completion, progress, places, judge);
         state.calls.insert(job, Pending::Whole(call));
         self.start(&mut state, engine)?;
         Ok(job)
@@ -127,10 +128,10 @@ impl BackgroundDriver {
 
     /// Opens calls as one. If that fails, returns why, and who waits for their results.
     fn open(state: &mut State, engine: &Engine, calls: Batch) -> Result<(), (Error, Vec<Arc<Completion>>)> {
-        let (spec, results) = calls.into_parts();
+        let (spec, results, judge) = calls.into_parts();
         match engine.open(spec) {
             Ok(job) => {
-                let (batch, cancelled) = PendingBatch::opened(results, job);
+                let (batch, cancelled) = PendingBatch::opened(results, job, judge);
                 state.calls.insert(job, Pending::Batch(batch));
                 cancelled.into_iter().for_each(|index| engine.drop_task_silently(job, index));
                 Ok(())
@@ -198,7 +199,7 @@ impl BackgroundDriver {
         Ok(())
     }
 
-    fn run(&self, engine: &Engine) {
+    fn run(&self, engine: &Arc<Engine>) {
         become_resting();
         self.serve_despite_panics(|| self.serve(engine), || self.give_up(engine));
     }
@@ -249,7 +250,7 @@ impl BackgroundDriver {
     }
 
     /// Drives until no call and no stream is open, and no idle worker may leave.
-    fn serve(&self, engine: &Engine) {
+    fn serve(&self, engine: &Arc<Engine>) {
         // A subscriber may have forked: the copy of this thread, alone in the child, has nothing to serve.
         while engine.is_here() {
             if !engine.answer_summons() {
@@ -283,7 +284,11 @@ impl BackgroundDriver {
                     // Their clocks go on.
                     notices.extend(calls.iter().filter_map(|(job, call)| call.tick(*job)));
                 }
-                let wakers = engine.turn_background(|job, news| {
+                let wakers = engine.turn_background(|job, mut news| {
+                    if !news.asked.is_empty() {
+                        let (call, asked) = (calls.get(&job), std::mem::take(&mut news.asked));
+                        notices.extend(call.map_or_else(Vec::new, |call| call.ask(engine, job, asked)));
+                    }
                     let is_over = match calls.get_mut(&job) {
                         None => return true,
                         Some(Pending::Batch(_)) => {
@@ -410,7 +415,7 @@ mod tests {
     /// A driver that believes its thread to be running, and a call that waits for it.
     fn driver() -> (BackgroundDriver, Arc<Completion>) {
         let (driver, completion) = (BackgroundDriver::default(), Arc::new(Completion::default()));
-        let call = PendingCall::new(Arc::clone(&completion), None, None);
+        let call = PendingCall::new(Arc::clone(&completion), None, None, None);
         driver.is_running.store(true, Ordering::SeqCst);
         let mut state = driver.lock();
         state.calls.insert(JobId::new(1), Pending::Whole(call));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::callbacks::Notice;
 use super::completion::{Arrivals, Completion};
+use super::retry::Judge;
 use crate::error::Error;
 use crate::ids::{JobId, TaskIndex};
 use crate::work::{Arrival, Chunking, Inbox, Items, JobSpec, Outcome};
@@ -32,6 +33,8 @@ pub(super) struct Batch {
     pub(super) spec: JobSpec,
     pub(super) items: Items,
     pub(super) results: Vec<Arc<Completion>>,
+    /// Decides which failed tasks are tried again, if not the engine alone.
+    judge: Option<Judge>,
 }
 
 impl Gathering {
@@ -71,14 +74,19 @@ impl Gathering {
 
 impl Batch {
     /// One call with this item.
-    pub(super) fn new(mut spec: JobSpec, items: Items, result: Arc<Completion>) -> Self {
-        spec.plan.fail_fast = false;
+    pub(super) fn new(
+        mut spec: JobSpec,
+        items: Items,
+        result: Arc<Completion>,
+        judge: Option<Judge>,
+    ) -> Self {
+        spec.plan.most_failed = None;
         // These are about the tasks of one call, and here each call has one.
         spec.plan.chunking = Chunking::Adaptive;
         spec.plan.max_active = None;
         // No call waits behind another one that a worker happens to take with it.
         spec.flags.claim = 1;
-        Self { spec, items, results: vec![result] }
+        Self { spec, items, results: vec![result], judge }
     }
 
     /// Whether the calls of both can be tasks of one.
@@ -93,18 +101,28 @@ impl Batch {
         let limits = |spec: &JobSpec| {
             let plan = &spec.plan;
             let limits = (plan.task_limit_ns, plan.init_limit_ns, plan.exit_limit_ns);
-            (limits, plan.lifespan, plan.retries)
+            let delays = plan.retry.as_ref().map(|plan| (plan.first_ns, plan.most_ns, plan.jitter.is_some()));
+            (limits, plan.lifespan, plan.retries, delays)
+        };
+        let is_same_judge = match (&self.judge, &other.judge) {
+            (None, None) => true,
+            (Some(judge), Some(of)) => judge.is_like(of),
+            _ => false,
         };
         let is_same_call = spec.task == of.task && spec.site == of.site;
-        is_same_call && is_same_state && flags(spec) == flags(of) && limits(spec) == limits(of)
+        is_same_judge
+            && is_same_call
+            && is_same_state
+            && flags(spec) == flags(of)
+            && limits(spec) == limits(of)
     }
 
-    /// What the engine gets, and who gets the results.
-    pub(super) fn into_parts(self) -> (JobSpec, Vec<Arc<Completion>>) {
-        let Self { mut spec, items, results } = self;
+    /// What the engine gets, who gets the results, and who decides about failures.
+    pub(super) fn into_parts(self) -> (JobSpec, Vec<Arc<Completion>>, Option<Judge>) {
+        let Self { mut spec, items, results, judge } = self;
         spec.plan.total = Some(results.len() as u64);
         spec.items = Some(items);
-        (spec, results)
+        (spec, results, judge)
     }
 }
 
@@ -113,11 +131,17 @@ pub(super) struct PendingBatch {
     /// By task; none once it is complete.
     results: Vec<Option<Arc<Completion>>>,
     left: usize,
+    /// Decides which failed tasks are tried again, if not the engine alone.
+    pub(super) judge: Option<Judge>,
 }
 
 impl PendingBatch {
     /// Notes that these are open. Returns it with the tasks that were cancelled meanwhile.
-    pub(super) fn opened(results: Vec<Arc<Completion>>, job: JobId) -> (Self, Vec<TaskIndex>) {
+    pub(super) fn opened(
+        results: Vec<Arc<Completion>>,
+        job: JobId,
+        judge: Option<Judge>,
+    ) -> (Self, Vec<TaskIndex>) {
         let mut cancelled = Vec::new();
         for (index, result) in (0..).map(TaskIndex::new).zip(&results) {
             if result.set_place(job, index) {
@@ -125,7 +149,7 @@ impl PendingBatch {
             }
         }
         let left = results.len();
-        (Self { results: results.into_iter().map(Some).collect(), left }, cancelled)
+        (Self { results: results.into_iter().map(Some).collect(), left, judge }, cancelled)
     }
 
     /// Delivers results. Returns whether all have theirs.

@@ -1,5 +1,6 @@
 //! A running call as its caller drives it: sends items, receives outcomes.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::engine::{Awaits, Engine};
@@ -8,11 +9,12 @@ use crate::ids::{JobId, TaskIndex};
 use crate::observe::End;
 use crate::observe::progress::Progress;
 use crate::task::Task;
-use crate::work::Inbox;
+use crate::work::{Asked, Inbox};
 
 use super::PoolHandle;
 use super::decode::{News, Pace};
 use super::input::InputBuffer;
+use super::retry::{GivingUp, Judge};
 
 pub(super) struct Call<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     pool: &'p PoolHandle,
@@ -47,6 +49,18 @@ pub(super) struct Call<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
     /// Whether to wait, at the end, until no worker is at work on the call.
     quiesces: bool,
     progress: Option<Progress>,
+    /// What few calls have.
+    rare: Option<Box<Rare>>,
+}
+
+/// What a call has that may end early, or whose caller decides about failed tasks.
+struct Rare {
+    judge: Option<Judge>,
+    giving_up: Option<GivingUp>,
+    /// Failed tasks to decide about.
+    asked: VecDeque<Asked>,
+    /// The last turn has brought some.
+    has_judged: bool,
 }
 
 impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
@@ -80,7 +94,18 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
             is_closed: false,
             quiesces,
             progress,
+            rare: None,
         }
+    }
+
+    /// Lets the judge decide about failed tasks, and the call end after this many of them.
+    pub(super) fn with(mut self, judge: Option<Judge>, most_failed: Option<u64>) -> Self {
+        let giving_up = most_failed.map(GivingUp::after);
+        if judge.is_some() || giving_up.is_some() {
+            let asked = VecDeque::new();
+            self.rare = Some(Box::new(Rare { judge, giving_up, asked, has_judged: false }));
+        }
+        self
     }
 }
 
@@ -114,9 +139,40 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
         self.input.lacks(1) && self.room() > 0
     }
 
-    /// Whether the last turn brought outcomes.
+    /// Whether the last turn brought outcomes, or failed tasks that were decided about: then another turn is due.
     pub(super) fn has_received(&self) -> bool {
-        self.received > 0
+        self.received > 0 || self.rare.as_ref().is_some_and(|rare| rare.has_judged)
+    }
+
+    /// Whether so many tasks have failed that the call has ended.
+    pub(super) fn has_given_up(&self) -> bool {
+        let giving_up = self.rare.as_ref().and_then(|rare| rare.giving_up.as_ref());
+        giving_up.is_some_and(|giving_up| giving_up.check().is_err())
+    }
+
+    /// Whether the call, which has ended like this, has ended early, and what is done is to be kept.
+    pub(super) fn is_cut_short(&self, over: &Result<(), Error>) -> bool {
+        over.is_err() && (matches!(over, Err(Error::DeadlineExceeded)) || self.has_given_up())
+    }
+
+    /// Whether there are failed tasks to decide about.
+    fn is_asked(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| !rare.asked.is_empty())
+    }
+
+    /// Decides about failed tasks, outside any lock: this is code of the user's. What is left after a panic comes next
+    /// time.
+    #[cold]
+    fn judge(&mut self) {
+        self.last_check = None;
+        self.leave();
+        let Some(Rare { judge: Some(judge), asked, has_judged, .. }) = self.rare.as_deref_mut() else {
+            return;
+        };
+        while let Some(next) = asked.pop_front() {
+            *has_judged = true;
+            judge.judge(self.engine, self.job, next.index, next);
+        }
     }
 
     /// Whether outcomes are to come for items that were pulled.
@@ -145,7 +201,7 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
             return Some(Err(refused));
         }
         let over = self.receive(pull_time, take);
-        if over.is_none() && self.received == 0 && wait {
+        if over.is_none() && wait && !self.has_received() {
             self.sleep();
         }
         over
@@ -186,6 +242,9 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
         take: impl FnOnce(&mut News<'_, T>) -> Result<(), Error>,
     ) -> Option<Result<(), Error>> {
         self.received = 0;
+        if let Some(rare) = &mut self.rare {
+            rare.has_judged = false;
+        }
         if let Err(forked) = self.check() {
             return Some(Err(forked));
         }
@@ -206,13 +265,21 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
                 progress.count(0, 0);
             }
             self.last_check = Some(turn.watched_until);
+            if self.is_asked() {
+                self.judge();
+            }
             return None;
         }
         let mut inbox = std::mem::take(&mut self.inbox);
-        let mut news = News::new(self.pool, &self.site, &mut inbox, &mut self.values, &mut self.pace);
-        let taken = take(&mut news);
+        let giving_up = self.rare.as_mut().and_then(|rare| rare.giving_up.as_mut());
+        let mut news =
+            News::new(self.pool, &self.site, &mut inbox, &mut self.values, &mut self.pace, giving_up);
+        let taken = take(&mut news).and_then(|()| news.check());
         let (done, failed) = news.outcomes();
         let over = taken.err().map(Err).or(inbox.end.take());
+        if let Some(rare) = &mut self.rare {
+            rare.asked.extend(inbox.asked.drain(..));
+        }
         inbox.clear();
         self.inbox = inbox;
         self.received = done + failed;
@@ -220,8 +287,10 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
         if let Some(progress) = &self.progress {
             progress.count(done, failed);
         }
-        if let Some(over) = &over {
-            self.end_progress(End::of(over));
+        match &over {
+            Some(over) => self.end_progress(End::of(over)),
+            None if self.is_asked() => self.judge(),
+            None => {}
         }
         over
     }

@@ -217,11 +217,12 @@ where
             }
             Ok(())
         });
-        let site = call.site.clone();
+        let (is_cut_short, site) = (call.is_cut_short(&over), call.site.clone());
         // After this no task is at work on the array.
         drop(call);
         match &over {
-            Err(Error::Cancelled | Error::DeadlineExceeded) => {}
+            Err(Error::Cancelled) => {}
+            Err(_) if is_cut_short => {}
             Err(error) => return Err(error.clone()),
             Ok(()) => {
                 assert!(outcomes.iter().all(Option::is_some), "every task has an outcome");

@@ -7,9 +7,10 @@ mod together;
 use std::ops::Range;
 
 use super::PoolHandle;
+use super::retry::GivingUp;
 use crate::codec::Codec;
 use crate::error::{CallSite, Error, TaskError, TaskErrorKind};
-use crate::ids::TaskIndex;
+use crate::ids::{TaskIndex, WorkerId};
 use crate::lane::Slots;
 use crate::task::{Output, Task, show};
 use crate::work::{Arrival, Inbox, Outcome, TaskFailure};
@@ -25,6 +26,7 @@ pub(super) struct News<'n, T: Task> {
     /// The results of one arrival; kept between turns for its allocation.
     values: &'n mut Vec<T::Output>,
     pace: &'n mut Pace,
+    giving_up: Option<&'n mut GivingUp>,
     /// How many tasks have a result, and how many have failed, of those that were decoded.
     done: u64,
     failed: u64,
@@ -37,8 +39,14 @@ impl<'n, T: Task> News<'n, T> {
         inbox: &'n mut Inbox,
         values: &'n mut Vec<T::Output>,
         pace: &'n mut Pace,
+        giving_up: Option<&'n mut GivingUp>,
     ) -> Self {
-        Self { pool, site, inbox, values, pace, done: 0, failed: 0 }
+        Self { pool, site, inbox, values, pace, giving_up, done: 0, failed: 0 }
+    }
+
+    /// The error of the call, if too many of its tasks have failed.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.giving_up.as_ref().map_or(Ok(()), |giving_up| giving_up.check())
     }
 
     /// How many tasks have a result, and how many have failed, of those that were decoded.
@@ -51,13 +59,17 @@ impl<'n, T: Task> News<'n, T> {
         &mut self,
         mut on_outcome: impl FnMut(TaskIndex, u64, Result<&mut Vec<T::Output>, TaskError>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let Self { pool, site, inbox, values, pace, done, failed } = self;
+        let Self { pool, site, inbox, values, pace, giving_up, done, failed } = self;
         let mut on_outcome = |index, bytes, outcome: Result<&mut Vec<T::Output>, _>| {
+            let outcome = outcome.map_err(|error: TaskError| error.called(site));
             match &outcome {
                 Ok(values) => *done += Output::tasks(values),
-                Err(_) => *failed += 1,
+                Err(error) => {
+                    *failed += 1;
+                    giving_up.iter_mut().for_each(|giving_up| giving_up.count(error));
+                }
             }
-            on_outcome(index, bytes, outcome.map_err(|error: TaskError| error.called(site)))
+            on_outcome(index, bytes, outcome)
         };
         match &inbox.arrivals[..] {
             // Nothing waits for the caller any more, and the clock would be a part of the time of a short call.
@@ -199,12 +211,23 @@ fn undecodable<T: Task>(arrival: &Arrival, index: TaskIndex, why: String) -> Tas
 /// The error of the failed task that arrived.
 #[cold]
 fn failed<T: Task>(arrival: &Arrival, failure: &TaskFailure, codec: Codec) -> TaskError {
-    let TaskFailure { attempts, kind, earlier, item, end, .. } = failure;
+    error_of::<T>(arrival.index, arrival.worker, failure, failure.item.as_deref(), codec)
+}
+
+/// The error of a task that failed, with this argument.
+#[cold]
+pub(super) fn error_of<T: Task>(
+    index: TaskIndex,
+    worker: WorkerId,
+    failure: &TaskFailure,
+    item: Option<&[u8]>,
+    codec: Codec,
+) -> TaskError {
+    let TaskFailure { attempts, kind, earlier, end, .. } = failure;
     // Without memory to decode it again, the argument is not shown.
-    let item = item.as_ref().filter(|item| check_memory(item.len()).is_ok());
+    let item = item.filter(|item| check_memory(item.len()).is_ok());
     let argument = item.and_then(|item| show::<T>(codec, item));
-    let (index, worker) = (arrival.index.as_usize(), arrival.worker.0);
-    let error = TaskError::new(T::name(), index, worker, *attempts, argument, kind.clone());
+    let error = TaskError::new(T::name(), index.as_usize(), worker.0, *attempts, argument, kind.clone());
     error.after(earlier.clone()).with_end_notes(end.clone())
 }
 

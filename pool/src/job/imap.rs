@@ -109,7 +109,7 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Results<'p, 'i, T, I> {
             }
             Ok(())
         });
-        if let Some(Err(Error::DeadlineExceeded)) = over {
+        if over.as_ref().is_some_and(|over| call.is_cut_short(over)) {
             // What is done behind those that are missing is not lost.
             for (index, slot) in (0..).map(|place| *next + place).zip(ready) {
                 let cancelled = || TaskError::cancelled(T::name(), index.as_usize()).called(&call.site);

@@ -263,6 +263,13 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> InputBuffer<'i, T, I> {
         self.pulled
     }
 
+    /// How many more items the input has, if it knows that.
+    pub(super) fn left_if_known(&self) -> Option<usize> {
+        let (least, most) = self.source.size_hint();
+        let left = (most == Some(least)).then_some(least as u64)?;
+        usize::try_from(left.min(self.left)).ok()
+    }
+
     /// Returns how many items the input has, once that is known.
     pub(super) fn total(&self) -> Option<u64> {
         self.last.then_some(self.pulled)

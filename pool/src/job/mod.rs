@@ -38,6 +38,7 @@ mod patience;
 mod pending;
 mod reduce;
 mod reorder;
+mod retry;
 mod room;
 mod setters;
 mod source;
@@ -54,6 +55,7 @@ pub use imap::Imap;
 use input::InputBuffer;
 pub(crate) use options::Options;
 use reorder::ReorderBuffer;
+pub use retry::Retry;
 use source::Source;
 #[cfg(feature = "stream")]
 pub use stream::ResultStream;
@@ -186,7 +188,7 @@ where
         Self::collect_outcomes(pool, call, most)
     }
 
-    /// One outcome for each task of the call, in their order. Those that have none by its deadline are cancelled.
+    /// One outcome for each task of the call, in their order. Those that have none when it ends early are cancelled.
     fn collect_outcomes<'i, C: Iterator<Item = T::Item<'i>>>(
         pool: &PoolHandle,
         mut call: Call<'p, 'i, T, C>,
@@ -200,11 +202,17 @@ where
             }
             Ok(())
         });
-        let (pulled, site) = (call.input.pulled() as usize, call.site.clone());
+        let (is_cut_short, site) = (call.is_cut_short(&over), call.site.clone());
+        let mut tasks = call.input.pulled() as usize;
+        if call.has_given_up() {
+            // What was not pulled did not run, either. But an input may only claim to be that long.
+            let known = call.input.left_if_known().and_then(|left| tasks.checked_add(left));
+            tasks = known.filter(|known| *known <= expected).unwrap_or(tasks);
+        }
         drop(call);
-        if let Err(Error::DeadlineExceeded) = over {
+        if is_cut_short {
             let cancelled = |index| Err(TaskError::cancelled(T::name(), index).called(&site));
-            return Ok(outcomes.into_filled(pulled, cancelled));
+            return Ok(outcomes.into_filled(tasks, cancelled));
         }
         over?;
         pool.after_call()?;

@@ -32,7 +32,9 @@ where
         mode: Mode,
     ) -> Result<Call<'p, 'i, T, C>, Error> {
         let mut plan = self.options.plan(items.size_hint(), self.pool.config())?;
-        plan.fail_fast = mode == Mode::FailFast;
+        if mode == Mode::FailFast {
+            plan.most_failed = Some(1);
+        }
         let is_bounded = mode == (Mode::Outcomes { bounded: true });
         if plan.max_active.is_none() && is_bounded {
             plan.max_active = self.pool.default_bound(&plan);
@@ -53,6 +55,8 @@ where
         prepare: impl FnOnce(&mut JobSpec),
     ) -> Result<Call<'p, 'i, T, C>, Error> {
         let (chunk, bound, tasks) = (plan.whole_chunk(), plan.max_active, plan.total);
+        // With the first one the call ends anyway.
+        let most_failed = plan.most_failed.filter(|_| self.options.extra.is_some());
         let engine = self.pool.engine();
         self.check_cancelled()?;
         let mut spec = self.spec(plan)?;
@@ -68,7 +72,9 @@ where
             .progress
             .take()
             .and_then(|request| Progress::new(request, tasks, site.label.as_deref()));
-        Ok(Call::new(self.pool, job, site, input, (chunk, bound), self.options.quiesces, progress))
+        let judge = self.options.judge::<T>(self.pool.config().codec, &site);
+        let call = Call::new(self.pool, job, site, input, (chunk, bound), self.options.quiesces, progress);
+        Ok(call.with(judge, most_failed))
     }
 
     /// An error if the call was cancelled before it is made.
@@ -78,7 +84,7 @@ where
 
     /// Describes the call for the engine.
     #[track_caller]
-    pub(super) fn spec(&self, plan: Box<Plan>) -> Result<JobSpec, Error> {
+    pub(super) fn spec(&self, mut plan: Box<Plan>) -> Result<JobSpec, Error> {
         let (task, profile) = self.pool.functions::<T, I, E>()?;
         let flags = ExecFlags {
             timed: plan.task_limit_ns.is_some(),
@@ -87,6 +93,7 @@ where
             seed: self.options.seed.unwrap_or_else(|| self.pool.next_seed()),
             folding: self.options.folding,
         };
+        plan.retry = self.options.extra.as_ref().and_then(|extra| extra.retry.plan(flags.seed));
         let (site, is_shown) = (self.site(), self.options.progress.is_some());
         let deadline_ns = self.options.deadline.map(Deadline::in_ns);
         Ok(JobSpec {

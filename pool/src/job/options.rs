@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::cancel::CallSlot;
 use super::deadline::Deadline;
+use super::retry::Retry;
 use crate::error::Error;
 use crate::observe::progress::BarRequest;
 use crate::options::PoolConfig;
@@ -22,7 +23,8 @@ pub(crate) struct Options {
     pub(super) task_timeout: Option<Duration>,
     pub(super) worker_init_timeout: Option<Duration>,
     pub(super) worker_exit_timeout: Option<Duration>,
-    pub(super) retries: u32,
+    /// What few calls set.
+    pub(super) extra: Option<Box<Extra>>,
     pub(super) deadline: Option<Deadline>,
     /// The number from which the seeds of tasks are derived.
     pub(super) seed: Option<u64>,
@@ -41,7 +43,24 @@ pub(crate) struct Options {
     pub(super) cancel: OnceLock<Arc<CallSlot>>,
 }
 
+/// Options that few calls set.
+#[derive(Debug, Clone)]
+pub(crate) struct Extra {
+    pub(super) retry: Retry,
+    pub(super) give_up_after: Option<usize>,
+}
+
+impl Default for Extra {
+    fn default() -> Self {
+        Self { retry: Retry::times(0), give_up_after: None }
+    }
+}
+
 impl Options {
+    pub(super) fn extra_mut(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
     /// Makes the plan of a call over an input whose iterator gives this size hint.
     pub(super) fn plan(&self, hint: (usize, Option<usize>), pool: &PoolConfig) -> Result<Box<Plan>, Error> {
         self.check()?;
@@ -91,8 +110,9 @@ impl Options {
             max_active: self.max_tasks_active.map(|most| most as u64),
             held: HeldBytes::Any,
             lifespan: self.worker_lifespan.map(|tasks| tasks as u64),
-            retries: self.retries,
-            fail_fast: false,
+            retries: self.extra.as_ref().map_or(0, |extra| extra.retry.most()),
+            retry: None,
+            most_failed: self.extra.as_ref().and_then(|extra| extra.give_up_after).map(|most| most as u64),
             folds: matches!(self.folding, Folding::Results(_)),
             task_limit_ns: nanos(self.task_timeout),
             init_limit_ns: nanos(self.worker_init_timeout),
@@ -101,13 +121,15 @@ impl Options {
         }))
     }
 
-    /// Rejects counts of zero.
+    /// Rejects counts of zero, and delays that are none.
     pub(super) fn check(&self) -> Result<(), Error> {
+        self.extra.as_ref().map_or(Ok(()), |extra| extra.retry.check())?;
         for (name, value) in [
             ("chunk_size", self.chunk_size),
             ("n_splits", self.n_splits),
             ("max_tasks_active", self.max_tasks_active),
             ("worker_lifespan", self.worker_lifespan),
+            ("give_up_after", self.extra.as_ref().and_then(|extra| extra.give_up_after)),
         ] {
             if value == Some(0) {
                 return Err(Error::option(name, 0, "it must be at least 1"));

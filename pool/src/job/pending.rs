@@ -5,12 +5,14 @@ use std::sync::Arc;
 use super::batch::PendingBatch;
 use super::callbacks::Notice;
 use super::completion::{Arrivals, Completion, run_callback};
+use super::retry::Judge;
 use super::room::Places;
+use crate::engine::Engine;
 use crate::error::Error;
-use crate::ids::JobId;
+use crate::ids::{JobId, TaskIndex};
 use crate::observe::End;
 use crate::observe::progress::Progress;
-use crate::work::{Arrival, Inbox};
+use crate::work::{Arrival, Asked, Inbox};
 
 /// One call, or several that are open as one.
 pub(super) enum Pending {
@@ -29,6 +31,20 @@ impl Pending {
         notices
     }
 
+    /// What is left to do about failures that the caller is asked about.
+    pub(super) fn ask(&self, engine: &Arc<Engine>, job: JobId, asked: Vec<Asked>) -> Vec<Notice> {
+        match self {
+            Self::Whole(PendingCall { judge: Some(judge), .. }) => {
+                judge.notice(engine, job, asked, |index| index)
+            }
+            // Each of them is a call of its own, whose only task is the first.
+            Self::Batch(PendingBatch { judge: Some(judge), .. }) => {
+                judge.notice(engine, job, asked, |_| TaskIndex::default())
+            }
+            Self::Whole(_) | Self::Batch(_) => Vec::new(),
+        }
+    }
+
     /// Draws its bar again, if it has one.
     pub(super) fn tick(&self, job: JobId) -> Option<Notice> {
         let Self::Whole(PendingCall { progress, .. }) = self else { return None };
@@ -44,6 +60,8 @@ pub(super) struct PendingCall {
     progress: Option<Progress>,
     /// Those of its tasks, where they are bounded.
     places: Option<Places>,
+    /// Decides which failed tasks are tried again, if not the engine alone.
+    judge: Option<Judge>,
 }
 
 impl PendingCall {
@@ -51,8 +69,9 @@ impl PendingCall {
         completion: Arc<Completion>,
         progress: Option<Progress>,
         places: Option<Places>,
+        judge: Option<Judge>,
     ) -> Self {
-        Self { completion, inbox: Inbox::default(), progress, places }
+        Self { completion, inbox: Inbox::default(), progress, places, judge }
     }
 
     /// Whether it shows its progress.

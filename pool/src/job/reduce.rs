@@ -91,7 +91,7 @@ where
         let rounds = Options {
             folding: Folding::Values,
             task_timeout: self.options.task_timeout,
-            retries: self.options.retries,
+            extra: self.options.extra.clone(),
             chunk_size: Some(1),
             label: site.label.clone(),
             called_at: Some(site.at),

@@ -76,10 +76,9 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
 
     /// Sets how many times a task is tried again after its worker died or it timed out. A panic is not retried.
     /// Default: 0. A retry may kill another worker, along with that worker's state, and it repeats any side effects of
-    /// the task.
-    pub fn retries(mut self, times: u32) -> Self {
-        self.options.retries = times;
-        self
+    /// the task. The same as [`retry(Retry::times(n))`](Self::retry), which can say more.
+    pub fn retries(self, times: u32) -> Self {
+        self.retry(Retry::times(times))
     }
 
     /// Sets the number from which [`task_seed`](crate::task_seed) derives the seeds of the tasks: calls with the same

@@ -52,8 +52,12 @@ pub(super) struct Job {
     result_bytes: u64,
     /// The number of tasks that have an outcome.
     pub(super) done: u64,
+    /// How many of them failed.
+    failed: u64,
     /// The tasks to send again, each with the number of its next attempt.
     pub(super) backlog: VecDeque<(TaskIndex, u32)>,
+    /// The tasks that have failed and are not to be sent yet, if there ever were any.
+    pub(super) put_off: Option<Box<PutOff>>,
     /// If each worker has a task of it: the first that was not assigned, so that its worker does not get it yet.
     next_assigned: TaskIndex,
     /// How many workers it waits for: to send them their tasks, or until they are warm.
@@ -87,7 +91,9 @@ impl Job {
             held_bytes: 0,
             result_bytes: 0,
             done: 0,
+            failed: 0,
             backlog: VecDeque::new(),
+            put_off: None,
             next_assigned: TaskIndex::default(),
             awaiting: 0,
             open: true,
@@ -187,6 +193,20 @@ impl Job {
         self.queued.tidy(worker);
     }
 
+    /// Counts a task that has failed for good, with a report of so many bytes that waits for the caller. True if the
+    /// job is to end with it.
+    pub(super) fn lose(&mut self, bytes: u64) -> bool {
+        self.done += 1;
+        self.failed += 1;
+        self.hold(1, bytes);
+        self.plan.most_failed.is_some_and(|most| self.failed >= most)
+    }
+
+    /// The tasks that are put off, to be changed.
+    pub(super) fn put_off_mut(&mut self) -> &mut PutOff {
+        self.put_off.get_or_insert_default()
+    }
+
     /// Counts outcomes that wait for the caller.
     pub(super) fn hold(&mut self, count: u64, bytes: u64) {
         self.held += count;
@@ -231,11 +251,13 @@ impl Job {
     /// are held, because it has taken everything before.
     pub(super) fn within_bytes(&self, tasks: u64, whole: u64, idle: bool, workers: u64) -> u64 {
         let beyond = workers.saturating_mul(whole);
+        // Those that are put off will bring results, too.
+        let under_way = self.in_flight + self.count_put_off();
         let space = match self.plan.held {
             HeldBytes::Any => return tasks,
             HeldBytes::About(most) => {
                 let active = (most / self.result_bytes.max(1)).max(beyond.saturating_mul(2));
-                return tasks.min(active.saturating_sub(self.in_flight + self.held));
+                return tasks.min(active.saturating_sub(under_way + self.held));
             }
             HeldBytes::AtMost(most) => most.saturating_sub(self.held_bytes),
         };
@@ -243,13 +265,20 @@ impl Job {
             return 0;
         }
         let fitting = space / self.result_bytes.max(1);
-        let may_exceed = idle && self.in_flight.saturating_add(whole) <= fitting.saturating_add(beyond);
-        tasks.min(fitting.saturating_sub(self.in_flight).max(if may_exceed { whole } else { 0 }))
+        let may_exceed = idle && under_way.saturating_add(whole) <= fitting.saturating_add(beyond);
+        tasks.min(fitting.saturating_sub(under_way).max(if may_exceed { whole } else { 0 }))
     }
 
-    /// How many more tasks the job may have under way.
+    /// How many more tasks the job may have under way. Those that are put off keep their places: a caller that takes
+    /// results in order may take nothing before it has theirs.
     fn allowance(&self) -> u64 {
-        self.plan.max_active.map_or(u64::MAX, |most| most.saturating_sub(self.in_flight + self.held))
+        let active = self.in_flight + self.held + self.count_put_off();
+        self.plan.max_active.map_or(u64::MAX, |most| most.saturating_sub(active))
+    }
+
+    /// How many of its tasks have failed, and are neither over nor to be sent yet.
+    fn count_put_off(&self) -> u64 {
+        self.put_off.as_ref().map_or(0, |tasks| tasks.len())
     }
 
     /// The number of the next chunk; for adaptive chunks, the number of chunks sent.
@@ -296,6 +325,21 @@ impl Job {
         let several = if joins && is_alike { adapted / whole } else { 1 };
         let chunk = (whole * several.max(1)).min(self.allowance());
         Share { window: window.max(whole.saturating_mul(2)), chunk, whole }
+    }
+}
+
+/// Tasks of a job that have failed, and are neither over nor to be sent yet; each with the number of its last attempt.
+#[derive(Debug, Default)]
+pub(super) struct PutOff {
+    /// Those about which the caller is asked.
+    pub(super) undecided: BTreeMap<TaskIndex, u32>,
+    /// Those that wait, and until when.
+    pub(super) delayed: BTreeMap<TaskIndex, (u32, u64)>,
+}
+
+impl PutOff {
+    fn len(&self) -> u64 {
+        (self.undecided.len() + self.delayed.len()) as u64
     }
 }
 

@@ -6,13 +6,15 @@ use std::ops::{Deref, DerefMut};
 use super::count_looks;
 use super::job::{Facts, Job};
 use super::queue::{Batch, OrderKind};
-use crate::ids::{JobId, PerJob, ProfileId};
+use crate::ids::{JobId, PerJob, ProfileId, TaskIndex};
 use crate::work::EachWorker;
 
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
     by_id: PerJob<Job>,
     counts: Counts,
+    /// The tasks that wait to be tried again, by the end of that.
+    delays: BTreeSet<(u64, JobId, TaskIndex)>,
     /// The lifespans that open jobs ask for.
     lifespans: Multiset,
     /// By number.
@@ -117,8 +119,12 @@ impl Jobs {
         let Some(mut job) = self.edit(id).filter(|job| job.open) else { return false };
         job.open = false;
         job.backlog.clear();
+        let put_off = job.put_off.take();
         let (lifespan, profile, limit) = (job.plan.lifespan, job.plan.profile, job.plan.init_limit_ns);
         drop(job);
+        for (index, (_, until)) in put_off.into_iter().flat_map(|tasks| tasks.delayed) {
+            self.delays.remove(&(until, id, index));
+        }
         lifespan.into_iter().for_each(|lifespan| self.lifespans.remove(lifespan));
         if let Some(profile) = profile {
             let profile = self.profile_mut(profile);
@@ -129,6 +135,27 @@ impl Jobs {
             }
         }
         true
+    }
+
+    /// Lets a task, of which this attempt has failed, wait until this time.
+    pub(super) fn delay(&mut self, id: JobId, index: TaskIndex, attempts: u32, until: u64) {
+        let Some(mut job) = self.edit(id) else { return };
+        job.put_off_mut().delayed.insert(index, (attempts, until));
+        drop(job);
+        self.delays.insert((until, id, index));
+    }
+
+    /// Ends the wait of a task, if it waits. Returns the number of its last attempt.
+    pub(super) fn end_delay(&mut self, id: JobId, index: TaskIndex) -> Option<u32> {
+        self.get(id)?.put_off.as_ref()?.delayed.get(&index)?;
+        let (attempts, until) = self.edit(id)?.put_off_mut().delayed.remove(&index)?;
+        self.delays.remove(&(until, id, index));
+        Some(attempts)
+    }
+
+    /// The task whose wait ends first, and when that is.
+    pub(super) fn first_delayed(&self) -> Option<(u64, JobId, TaskIndex)> {
+        self.delays.first().copied()
     }
 
     /// Removes a job that was left.
@@ -298,6 +325,11 @@ impl Jobs {
             assert_eq!(profile.users, users().count());
             assert_eq!(profile.limits.min(), users().filter_map(|job| job.plan.init_limit_ns).min());
         }
+        let delayed = |(id, job): (&JobId, &Job)| {
+            let tasks = job.put_off.iter().flat_map(|tasks| &tasks.delayed);
+            tasks.map(|(index, (_, until))| (*until, *id, *index)).collect::<Vec<_>>()
+        };
+        assert_eq!(self.delays, self.by_id.iter().flat_map(delayed).collect());
         for job in self.by_id.values() {
             assert_eq!(job.in_flight, job.queued.workers().map(|worker| job.queued_at(worker)).sum::<u64>());
         }

@@ -41,6 +41,9 @@ pub(crate) enum Event {
     InputEnded { job: JobId },
     /// The caller took results.
     Taken { job: JobId, count: u64, bytes: u64 },
+    /// The caller was asked about a task that has failed, and has said whether it is to be tried again. If not, its
+    /// report of `bytes` is left for the caller.
+    Decided { job: JobId, index: TaskIndex, tries_again: bool, bytes: u64 },
     /// Nobody wants this task of the job any more, but the others are wanted.
     Dropped { job: JobId, index: TaskIndex },
     /// The caller no longer waits for the job.
@@ -122,6 +125,17 @@ pub(crate) enum Action {
         worker: WorkerId,
         job: JobId,
         index: TaskIndex,
+        cause: Cause,
+    },
+    /// This attempt at a task has failed, and the caller decides whether another follows. The worker's report has
+    /// `bytes`. Keep the bytes of the task.
+    Ask {
+        bytes: u64,
+        worker: WorkerId,
+        unit: Unit,
+        job: JobId,
+        index: TaskIndex,
+        attempts: u32,
         cause: Cause,
     },
     /// The job cannot go on.

@@ -1,7 +1,7 @@
-//! The supervisor under seeded schedules: callers feed, take, drop tasks, go away and cancel; workers boot, run, hang,
-//! fail and die at any time. After every step, each task has at most one outcome, none has run twice unless its worker
-//! died in it, no job has more tasks under way than allowed, and no worker was killed that had time left. In the end,
-//! nothing is stuck.
+//! The supervisor under seeded schedules: callers feed, take, drop tasks, decide about failed ones, go away and cancel;
+//! workers boot, run, hang, fail and die at any time. After every step, each task has at most one outcome, none has run
+//! twice unless its worker died in it or its caller wanted that, none too early, no job has more tasks under way than
+//! allowed, and no worker was killed that had time left. In the end, nothing is stuck.
 //!
 //! `POOL_SIMULATION_EVENTS` is the least number of events (100,000), `POOL_SIMULATION_SECONDS` the least time (0), and
 //! `POOL_SIMULATION_SEED` the first seed. A broken promise names the seed of its schedule.
@@ -17,7 +17,7 @@ use super::supervisor::{Grant, Head, Supervisor, Work};
 use super::{Action, Cause, Event, JobId, Plan};
 use crate::ids::{PerWorker, ProfileId, TaskIndex, Unit, WorkerId};
 use crate::options::IdlePolicy;
-use crate::work::{Chunking, EachWorker, HeldBytes};
+use crate::work::{Chunking, EachWorker, HeldBytes, RetryPlan};
 
 /// xorshift64*: <https://doi.org/10.1145/2845077>.
 struct Random(u64);
@@ -230,11 +230,15 @@ impl World {
                 }
                 let retried = call.retried.get(&index).copied().unwrap_or(0);
                 assert_eq!(attempts, retried + 1, "task {index} of job {job} was retried {retried} times");
-                call.finish_if_done(job, index, Outcome::Lost, bytes);
-                if call.plan.fail_fast {
-                    call.over = true;
-                    self.left.entry(job).or_insert(self.now);
-                }
+                self.lose(job, index, bytes);
+            }
+            Action::Ask { bytes, job, index, attempts, cause, .. } => {
+                let Some(call) = self.calls.get_mut(&job) else { return };
+                assert!(call.plan.asks(attempts), "task {index} of job {job} has no retries left");
+                let retried = call.retried.get(&index).copied().unwrap_or(0);
+                assert_eq!(attempts, retried + 1, "task {index} of job {job} was retried {retried} times");
+                let before = call.undecided.insert(index, (cause, bytes));
+                assert_eq!(before, None, "task {index} of job {job} is asked about twice");
             }
             Action::Fail { job, .. } => {
                 if let Some(call) = self.calls.get_mut(&job) {
@@ -244,7 +248,9 @@ impl World {
             }
             Action::Retry { job, index, .. } => {
                 let Some(call) = self.calls.get_mut(&job) else { return };
-                *call.retried.entry(index).or_default() += 1;
+                let asks = call.plan.asks(1) && !call.dropped.contains_key(&index);
+                assert!(!asks, "nobody was asked about task {index} of job {job}");
+                call.retry(index, self.now);
             }
             Action::ExitLost { .. } => {}
             Action::Complete { job } => {
@@ -257,6 +263,17 @@ impl World {
                 assert_eq!(is_over as u64, call.handed_out, "job {job} is complete");
                 call.over = true;
             }
+        }
+    }
+
+    /// Notes that a task of the job has failed for good.
+    fn lose(&mut self, job: JobId, index: TaskIndex, bytes: u64) {
+        let Some(call) = self.calls.get_mut(&job) else { return };
+        call.finish_if_done(job, index, Outcome::Lost, bytes);
+        call.failed += 1;
+        if call.plan.most_failed == Some(call.failed) {
+            call.over = true;
+            self.left.entry(job).or_insert(self.now);
         }
     }
 
@@ -477,8 +494,11 @@ impl World {
                 })
                 .sum();
             let most = call.plan.max_active.unwrap_or(u64::MAX);
-            let held = call.held.len() as u64;
-            assert!(in_lanes as u64 + held <= most, "job {job} has {in_lanes} + {held} under way");
+            let (held, undecided) = (call.held.len() as u64, call.undecided.len() as u64);
+            assert!(
+                in_lanes as u64 + held + undecided <= most,
+                "job {job} has {in_lanes} + {held} + {undecided} under way"
+            );
             // The maximum is the bound, or so many chunks for each worker, plus the tasks that went out before a
             // result's size was known.
             let chunks = self.workers.len() as u64 * call.plan.whole_chunk();

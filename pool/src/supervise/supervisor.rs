@@ -1,5 +1,6 @@
 //! The state machine itself.
 
+mod again;
 mod answers;
 mod each;
 mod grant;
@@ -75,6 +76,7 @@ impl Supervisor {
                 }
             }
             Event::Unsendable { job, worker } => self.unsendable(job, worker),
+            Event::Decided { job, index, tries_again, bytes } => self.decided(job, index, tries_again, bytes),
             Event::Dropped { job, index } => self.dropped(job, index),
             Event::Closed { job } => self.close(job),
             Event::Started { worker } => self.workers.edit(worker).started_at = Some(self.now),

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::ids::TaskIndex;
+use crate::work::scatter;
 
 /// A seed for this task: a number that depends only on the task's position in the input and on the call's
 /// [`seed`](crate::Job::seed). Worker, chunk, start method and retries do not change it. A call without a given seed
@@ -81,13 +82,6 @@ const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 /// in a sequence. See <https://doi.org/10.1145/2714064.2660195>.
 fn of_task(seed: u64, index: u64) -> u64 {
     scatter(scatter(seed.wrapping_add(STEP)).wrapping_add(index.wrapping_add(1).wrapping_mul(STEP)))
-}
-
-/// The output function of SplitMix64: flipping one bit of its input flips about half of the output's.
-fn scatter(mut bits: u64) -> u64 {
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
 }
 
 /// Seeds for those calls of a pool that are not given one.

@@ -10,6 +10,8 @@ use crate::lane::Slots;
 pub(crate) struct Inbox {
     pub(crate) tape: Vec<u8>,
     pub(crate) arrivals: Vec<Arrival>,
+    /// Failures about which the caller is asked.
+    pub(crate) asked: Vec<Asked>,
     /// How the job ended, once it has: every task has its outcome, or the job failed.
     pub(crate) end: Option<Result<(), Error>>,
 }
@@ -32,6 +34,24 @@ pub(crate) enum Outcome {
         count: usize,
     },
     Failed(Box<TaskFailure>),
+}
+
+/// A failed attempt at a task, which is tried again if the caller says so. It does so by handing this back.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) index: TaskIndex,
+    pub(crate) worker: WorkerId,
+    /// Its encoded argument is there whenever it was at hand, to be sent again.
+    pub(crate) failure: Box<TaskFailure>,
+    /// Whether the argument can be shown.
+    pub(crate) shows_item: bool,
+}
+
+impl Asked {
+    /// The encoded argument, if it can be shown.
+    pub(crate) fn shown_item(&self) -> Option<&[u8]> {
+        self.failure.item.as_deref().filter(|_| self.shows_item)
+    }
 }
 
 /// Why a task has no result.
@@ -58,13 +78,14 @@ impl TaskFailure {
 
 impl Inbox {
     pub(crate) fn is_empty(&self) -> bool {
-        self.arrivals.is_empty() && self.end.is_none()
+        self.arrivals.is_empty() && self.asked.is_empty() && self.end.is_none()
     }
 
     /// Empties it, and keeps its memory unless that is much.
     pub(crate) fn clear(&mut self) {
         empty(&mut self.tape);
         empty(&mut self.arrivals);
+        self.asked.clear();
         self.end = None;
     }
 

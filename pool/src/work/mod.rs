@@ -5,11 +5,13 @@ mod inbox;
 mod items;
 mod lent;
 mod plan;
+mod retry;
 mod spec;
 
 pub(crate) use exits::{ExitValue, Exits};
-pub(crate) use inbox::{Arrival, Inbox, Outcome, TaskFailure, no_memory};
+pub(crate) use inbox::{Arrival, Asked, Inbox, Outcome, TaskFailure, no_memory};
 pub(crate) use items::{Apart, Items, MUCH, Unsent};
 pub(crate) use lent::LentItem;
 pub(crate) use plan::{Chunking, EachWorker, HeldBytes, Plan, splits};
+pub(crate) use retry::{RetryPlan, scatter};
 pub(crate) use spec::{FunctionRef, JobSpec, ProfileSpec};

@@ -1,5 +1,6 @@
 //! How the engine is to carry out the tasks of a call: limits and counts, no values.
 
+use super::RetryPlan;
 use crate::ids::ProfileId;
 
 /// The requests of one job.
@@ -16,10 +17,13 @@ pub(crate) struct Plan {
     pub(crate) held: HeldBytes,
     /// How many tasks a worker runs before it is replaced.
     pub(crate) lifespan: Option<u64>,
-    /// How often a task is retried after its worker died running it.
+    /// How often a task that failed is tried again: one whose worker died or that took too long, or whichever the
+    /// caller wants if it is asked.
     pub(crate) retries: u32,
-    /// The first failed task ends the job.
-    pub(crate) fail_fast: bool,
+    /// More about that. Without it, nobody is asked, and no attempt waits.
+    pub(crate) retry: Option<Box<RetryPlan>>,
+    /// The job ends when so many of its tasks have failed.
+    pub(crate) most_failed: Option<u64>,
     /// Workers fold the results of consecutive tasks into one value.
     pub(crate) folds: bool,
     pub(crate) task_limit_ns: Option<u64>,
@@ -92,13 +96,19 @@ impl Plan {
             held: HeldBytes::Any,
             lifespan: None,
             retries: 0,
-            fail_fast: false,
+            retry: None,
+            most_failed: None,
             folds: false,
             task_limit_ns: None,
             init_limit_ns: None,
             exit_limit_ns: None,
             total: None,
         }
+    }
+
+    /// Whether the caller is asked if this task, which has failed so many times, is to be tried again.
+    pub(crate) fn asks(&self, attempts: u32) -> bool {
+        attempts <= self.retries && self.retry.as_ref().is_some_and(|retry| retry.asks)
     }
 
     /// At most this many tasks may be claimed by a worker at once; 0 means no limit. A caller that chose a chunk size

@@ -237,22 +237,19 @@ impl WorkerHandle {
         self.outbox.take_items(&self.lane, unit, count, take);
     }
 
-    /// Takes the encoded item of a failed task, for its error. The caller decodes it, so it is left out if decoding it
-    /// has failed, or may have ended the worker; and also if there is no memory for its copy.
-    pub(super) fn take_item_for_error(
-        &mut self,
-        unit: Unit,
-        cause: Cause,
-        kind: &TaskErrorKind,
-    ) -> Option<Vec<u8>> {
-        let can_be_shown = match cause {
+    /// Whether the item of a failed task can be shown in its error. The caller decodes it, so not if decoding it has
+    /// failed, or may have ended the worker.
+    pub(super) fn can_show_item(&self, unit: Unit, cause: Cause, kind: &TaskErrorKind) -> bool {
+        match cause {
             Cause::Reported => matches!(kind, TaskErrorKind::Panicked(_) | TaskErrorKind::Failed(_)),
             Cause::Died | Cause::TimedOut(_) | Cause::TooLarge { .. } => self.lane.has_decoded(unit),
-        };
-        let mut found = None;
-        if can_be_shown {
-            self.take_items(unit, 1, |_, item| found = Some(item));
         }
+    }
+
+    /// Takes the encoded item of a failed task, unless there is no memory for its copy.
+    pub(super) fn take_item(&mut self, unit: Unit) -> Option<Vec<u8>> {
+        let mut found = None;
+        self.take_items(unit, 1, |_, item| found = Some(item));
         found
     }
 

@@ -22,6 +22,12 @@ pub(super) struct Call {
     pub(super) deaths: HashMap<TaskIndex, u64>,
     /// How often an attempt at a task was given up for another.
     pub(super) retried: HashMap<TaskIndex, u32>,
+    /// The failed tasks that it is asked about, with the cause and the bytes of each report.
+    pub(super) undecided: BTreeMap<TaskIndex, (Cause, u64)>,
+    /// The times before which tasks may not be sent again.
+    not_before: HashMap<TaskIndex, u64>,
+    /// How many tasks have failed for good.
+    pub(super) failed: u64,
     /// The tasks that nobody wants any more, and since when.
     pub(super) dropped: BTreeMap<TaskIndex, u64>,
     /// The bytes of each outcome that the caller has not taken, by its task.
@@ -47,6 +53,14 @@ pub(super) enum Outcome {
 impl Call {
     pub(super) fn held_bytes(&self) -> u64 {
         self.held.values().sum()
+    }
+
+    /// Notes that an attempt at a task was given up for another.
+    pub(super) fn retry(&mut self, index: TaskIndex, now: u64) {
+        let retried = self.retried.entry(index).or_default();
+        *retried += 1;
+        let delay = self.plan.retry.as_ref().map_or(0, |retry| retry.delay_ns(index, *retried));
+        self.not_before.insert(index, now + delay);
     }
 
     pub(super) fn finish_if_done(&mut self, job: JobId, index: TaskIndex, outcome: Outcome, bytes: u64) {
@@ -88,7 +102,12 @@ impl World {
             },
             lifespan: self.lifespan,
             retries: random.pick(&[0, 0, 1, 3]),
-            fail_fast: each_worker.is_none() && random.one_in(2),
+            retry: random.one_in(2).then(|| {
+                let (first_ns, asks) = (random.pick(&[0, 1000, 50_000_000]), random.one_in(2));
+                let jitter = random.one_in(2).then(|| random.next());
+                Box::new(RetryPlan { first_ns, most_ns: 4 * first_ns, jitter, asks })
+            }),
+            most_failed: random.pick(&[None, None, Some(1), Some(3)]).filter(|_| each_worker.is_none()),
             folds,
             task_limit_ns: limit(random),
             init_limit_ns: limit(random),
@@ -111,6 +130,9 @@ impl World {
             runs: HashMap::new(),
             deaths: HashMap::new(),
             retried: HashMap::new(),
+            undecided: BTreeMap::new(),
+            not_before: HashMap::new(),
+            failed: 0,
             dropped: BTreeMap::new(),
             held: BTreeMap::new(),
             ordered: !plan.folds && self.random.one_in(2),
@@ -140,9 +162,34 @@ impl World {
         if !self.calm && self.random.one_in(12) {
             self.drop_task(job);
         }
+        if is_there {
+            self.decide(job);
+        }
         self.feed(job);
         if is_there {
             self.take(job);
+        }
+    }
+
+    /// Decides about some of the failed tasks that the caller is asked about.
+    fn decide(&mut self, job: JobId) {
+        let Some(call) = self.calls.get(&job) else { return };
+        for (index, (cause, bytes)) in call.undecided.clone() {
+            if !self.calm && self.random.one_in(2) {
+                continue;
+            }
+            let tries_again = self.random.one_in(2);
+            let Some(call) = self.calls.get_mut(&job).filter(|call| !call.over) else { return };
+            call.undecided.remove(&index);
+            let tries_again = tries_again && !call.dropped.contains_key(&index);
+            if tries_again {
+                call.retry(index, self.now);
+                assert!(call.kept.insert(index), "task {index} of job {job} is kept twice");
+                *call.deaths.entry(index).or_default() += u64::from(cause == Cause::Reported);
+            } else {
+                self.lose(job, index, bytes);
+            }
+            self.tell(Event::Decided { job, index, tries_again, bytes });
         }
     }
 
@@ -158,6 +205,8 @@ impl World {
     fn send_kept(&mut self, job: JobId, worker: WorkerId, index: TaskIndex) {
         let Some(call) = self.calls.get_mut(&job) else { panic!("job {job} is forgotten") };
         assert!(call.kept.remove(&index), "task {index} of job {job} was not kept");
+        let waits = call.not_before.get(&index).is_some_and(|from| *from > self.now);
+        assert!(!waits || call.dropped.contains_key(&index), "task {index} of job {job} is sent too early");
         if call.dropped.contains_key(&index) || (!self.calm && self.random.one_in(100)) {
             return self.tell(Event::Unsendable { job, worker });
         }

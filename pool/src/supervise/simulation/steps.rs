@@ -85,6 +85,23 @@ impl Counted {
         self.tell("closed", Event::Closed { job });
     }
 
+    /// A call of one task, which fails, and is tried again after a delay as its caller wants.
+    fn try_again(&mut self) {
+        let retry = Some(Box::new(RetryPlan { first_ns: 50, most_ns: 50, jitter: None, asks: true }));
+        let job = self.open("opened", Plan { total: Some(1), retries: 1, retry, ..Plan::plain() });
+        let worker = self.send(job);
+        self.tell("input_ended", Event::InputEnded { job });
+        self.tell("failed", Event::Failed { worker, bytes: 1 });
+        let index = TaskIndex::default();
+        self.tell("decided", Event::Decided { job, index, tries_again: true, bytes: 1 });
+        self.tell("delay", Event::Tick);
+        assert!(self.ask("again", |supervisor| supervisor.grant_again()).is_some(), "its delay is over");
+        let worker = self.send(job);
+        self.tell("done", Event::Done { worker, count: 1, bytes: 1, pace_ns: 100 });
+        self.tell("taken", Event::Taken { job, count: 1, bytes: 1 });
+        self.tell("closed", Event::Closed { job });
+    }
+
     /// A whole short call.
     fn call(&mut self) {
         let plan = Plan { task_limit_ns: Some(1_000_000), lifespan: Some(1 << 40), ..Plan::plain() };
@@ -129,6 +146,7 @@ fn most_looks(workers: usize, jobs: usize) -> BTreeMap<&'static str, u64> {
     }
     // Tasks that fail, are dropped, or are to be sent again.
     (0..100).for_each(|round| counted.lose(round % 2 == 0));
+    (0..100).for_each(|_| counted.try_again());
     // Jobs that are given up, idle or at work.
     for job in idle {
         counted.tell("closed", Event::Closed { job });

@@ -38,7 +38,11 @@ impl Supervisor {
         match batch.kind {
             OrderKind::Tasks { job, first, attempt, .. } => {
                 self.pop_head(worker, 1);
-                self.fail_task(worker, batch.unit, job, first, attempt, Cause::Reported, bytes);
+                if self.asks(job, first, attempt) {
+                    self.ask(worker, batch.unit, job, first, attempt, Cause::Reported, bytes);
+                } else {
+                    self.fail_task(worker, batch.unit, job, first, attempt, Cause::Reported, bytes);
+                }
                 self.finish_if_done(job);
             }
             OrderKind::Init { profile } => {
@@ -110,15 +114,15 @@ impl Supervisor {
         bytes: u64,
     ) {
         let Some(mut job) = self.jobs.edit(id) else { return };
-        job.done += 1;
-        if job.open {
-            job.hold(1, bytes);
-            let fails_fast = job.plan.fail_fast;
-            drop(job);
-            self.actions.push(Action::FailTask { bytes, worker, unit, job: id, index, attempts, cause });
-            if fails_fast {
-                self.close(id);
-            }
+        if !job.open {
+            job.done += 1;
+            return;
+        }
+        let ends = job.lose(bytes);
+        drop(job);
+        self.actions.push(Action::FailTask { bytes, worker, unit, job: id, index, attempts, cause });
+        if ends {
+            self.close(id);
         }
     }
 

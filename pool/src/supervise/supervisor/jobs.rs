@@ -105,6 +105,10 @@ impl Supervisor {
     /// Takes a task that nobody wants from the worker that has it. If that runs it, it gets the same grace as the tasks
     /// of a job that was left. The driver sees to tasks that no worker has.
     pub(super) fn dropped(&mut self, id: JobId, index: TaskIndex) {
+        if let Some(attempts) = self.jobs.end_delay(id, index) {
+            self.send_again(id, index, attempts);
+            return self.start_wanted();
+        }
         let Some(job) = self.jobs.get(id).filter(|job| job.open) else { return };
         let has_it = |worker: &WorkerId| self.workers[*worker].queue.has(id, index);
         let Some(worker) = job.queued.workers().find(has_it) else { return };

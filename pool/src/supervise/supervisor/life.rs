@@ -201,11 +201,14 @@ impl Supervisor {
                 let innocent = killed_for.is_some_and(|(unit, _)| unit != batch.unit);
                 self.pop_head(worker, 1);
                 let spare = self.jobs.get(job).is_some_and(|job| job.open && attempt <= job.plan.retries);
-                if spare && !innocent {
+                if innocent {
+                    self.requeue(worker, batch.unit, job, first, 1, attempt);
+                } else if self.asks(job, first, attempt) {
+                    self.ask(worker, batch.unit, job, first, attempt, cause, 0);
+                } else if spare {
                     self.actions.push(Action::Retry { worker, job, index: first, cause });
-                }
-                if innocent || spare {
-                    self.requeue(worker, batch.unit, job, first, 1, attempt + u32::from(!innocent));
+                    self.actions.push(Action::Requeue { worker, unit: batch.unit, job, first, count: 1 });
+                    self.try_again(job, first, attempt);
                 } else {
                     self.fail_task(worker, batch.unit, job, first, attempt, cause, 0);
                 }

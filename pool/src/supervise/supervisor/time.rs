@@ -52,7 +52,8 @@ impl Supervisor {
         let retry = retry.map(|(at, _)| at).into_iter().chain(awaited);
         let stall = self.workers.first_movable().filter(|_| self.rebalances());
         let idle = self.idle_look_at();
-        self.workers.deadline().into_iter().chain(retry).chain(stall).chain(idle).min()
+        let delay = self.jobs.first_delayed().map(|(until, ..)| until);
+        self.workers.deadline().into_iter().chain(retry).chain(stall).chain(idle).chain(delay).min()
     }
 
     /// Whether tasks may be taken from one worker for another, which has nothing to do.
@@ -163,6 +164,7 @@ impl Supervisor {
         if self.idle_look_at().is_some_and(|at| at <= self.now) {
             self.let_idle_leave();
         }
+        self.end_delays();
         let rebalances = self.rebalances();
         for worker in self.workers.due(self.now) {
             let entry = &self.workers[worker];
