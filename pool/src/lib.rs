@@ -117,6 +117,7 @@ pub use observe::insights::{Insights, SlowTask, WorkerInsights};
 #[cfg(all(fuzzing, feature = "logs"))]
 #[doc(hidden)]
 pub use observe::logs::read_any as read_any_log;
+pub use observe::stats::Stats;
 pub use observe::timeline::Timeline;
 #[cfg(fuzzing)]
 #[doc(hidden)]

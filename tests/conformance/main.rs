@@ -70,6 +70,7 @@ mod order_tasks;
 mod progress;
 mod progress_lines;
 mod starts;
+mod stats;
 mod timeline;
 mod warm_up;
 // Failures.
@@ -139,6 +140,7 @@ const TOPICS: &[&[harness::Case]] = &[
     long_texts::CASES,
     logs::CASES,
     starts::CASES,
+    stats::CASES,
     timeline::CASES,
     warm_up::CASES,
     progress::CASES,

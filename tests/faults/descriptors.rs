@@ -104,6 +104,8 @@ fn each_closed_alone(method: StartMethod) -> Result<(), Error> {
     let directory = Directory::new();
     let path = Path::new(&directory.0).join("own");
     fs::write(&path, MINE).unwrap();
+    // A link may lead to the directory.
+    let path = path.canonicalize().unwrap();
     let file = File::options().read(true).write(true).open(&path).unwrap();
     let mut count = 1;
     let mut which = 0;

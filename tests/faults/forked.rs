@@ -123,6 +123,7 @@ fn calls(method: StartMethod) -> Result<(), Error> {
             }
             assert_forked(own.exit_results::<last_value>());
             assert_eq!(own.insights().workers.len(), 0);
+            assert_eq!(own.stats(), pool::Stats::default());
             cancel.cancel();
             drop(own);
             // There is nothing left to cancel, or to hang at.

@@ -21,10 +21,10 @@
 //! # Standing by
 //!
 //! The first call that runs code of the user's while tasks of it may be under way starts the background driver; it ends
-//! when no call is open and no idle worker may leave. Decoding does so only once it has taken long (`job/decode/paced.rs`). The driver looks whether
-//! any caller has taken a turn within the last millisecond, and then sleeps for a while as a follower that nobody
-//! wakes. If none has, it leads. A caller that goes away wakes a follower to lead in its place, and so does the
-//! background driver once callers are back.
+//! when no call is open and no idle worker may leave. Decoding does so only once it has taken long
+//! (`job/decode/paced.rs`). The driver looks whether any caller has taken a turn within the last millisecond, and then
+//! sleeps for a while as a follower that nobody wakes. If none has, it leads. A caller that goes away wakes a follower
+//! to lead in its place, and so does the background driver once callers are back.
 //!
 //! While it waits it *rests* ([`threads`]), so the program can be forked. It does not fork the
 //! program itself while a caller is away, since that caller's thread may hold anything: the start waits for a turn of
@@ -100,6 +100,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::ids::{JobId, TaskIndex};
 use crate::observe::insights::Insights;
+use crate::observe::stats::Stats;
 use crate::observe::timeline::Timeline;
 use crate::options::{PoolConfig, limits_as_reason};
 use crate::start::{self, WorkerConfig};
@@ -490,6 +491,14 @@ impl LocalEngine {
     /// Statistics of the work of all workers so far.
     pub(crate) fn insights(&self) -> Insights {
         self.lock().insights()
+    }
+
+    /// What the pool does and did, with what workers have replied by now.
+    pub(crate) fn stats(&self) -> Stats {
+        self.change(|state| {
+            state.drive();
+            state.stats()
+        })
     }
 
     /// The timeline of all workers so far.

@@ -25,6 +25,7 @@ use crate::lane::order;
 use crate::observe::Observer;
 use crate::observe::events::Events;
 use crate::observe::insights::Insights;
+use crate::observe::stats::Stats;
 use crate::observe::timeline::Timeline;
 use crate::supervise::{Action, Event, Grant, Head, Supervisor, Work};
 use crate::wire::{ChunkHead, Failure};
@@ -101,6 +102,10 @@ impl State {
 
     pub(super) fn insights(&self) -> Insights {
         self.workers.insights(&self.observer)
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        self.workers.stats(&self.observer, &self.supervisor.census())
     }
 
     pub(super) fn timeline(&self) -> Timeline {
@@ -475,6 +480,7 @@ impl State {
                     return None;
                 }
                 self.observer.attempt_lost(worker, job.task(), job.site(), index, &kind);
+                self.observer.task_failed(&kind);
                 let handle = self.workers.get_mut(worker);
                 let handle = handle.filter(|handle| handle.can_show_item(unit, cause, &kind));
                 let item = handle.and_then(|handle| handle.take_item(unit));

@@ -10,12 +10,13 @@ use super::worker::WorkerHandle;
 use crate::error::{Death, DeathCause, EndNotes, Error, TaskError, TaskErrorKind, write_stderr_tail};
 use crate::ids::{JobId, PerWorker, Unit, WorkerId};
 use crate::lane;
-use crate::observe::insights::Insights;
+use crate::observe::insights::{Insights, WorkerInsights};
+use crate::observe::stats::Stats;
 use crate::observe::timeline::Timeline;
 use crate::observe::{Ended, Observer};
 use crate::options::WorkerPolicy;
 use crate::start::{Child, StartOutcome, Starter, Unstarted};
-use crate::supervise::{Cause, Event, JobCause};
+use crate::supervise::{Cause, Census, Event, JobCause};
 use crate::sys::handle::{Handle, reap_groups, reap_left};
 use crate::sys::memory::OutOfMemory;
 use crate::work::{Exits, FunctionRef};
@@ -345,8 +346,17 @@ impl Workers {
     }
 
     pub(super) fn insights(&self, observer: &Observer) -> Insights {
+        observer.insights(self.did())
+    }
+
+    pub(super) fn stats(&self, observer: &Observer, census: &Census) -> Stats {
+        observer.stats(census, self.did())
+    }
+
+    /// What each living worker has done since it was started.
+    fn did(&self) -> impl Iterator<Item = WorkerInsights> {
         let did = |handle: &Option<WorkerHandle>| handle.as_ref().map(WorkerHandle::insights);
-        observer.insights(self.handles.iter().map(|handle| did(handle).unwrap_or_default()))
+        self.handles.iter().map(move |handle| did(handle).unwrap_or_default())
     }
 
     pub(super) fn timeline(&self, observer: &Observer) -> Timeline {

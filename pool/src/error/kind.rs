@@ -63,6 +63,21 @@ pub enum TaskErrorKind {
 }
 
 impl TaskErrorKind {
+    /// Its name, as in the JSON form.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Panicked(_) => "panicked",
+            Self::Died(_) => "died",
+            Self::TimedOut(_) => "timed_out",
+            Self::Encode(_) => "encode",
+            Self::Decode(_) => "decode",
+            Self::Init(_) => "init",
+            Self::Exit(_) => "exit",
+            Self::Failed(_) => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// The kind of failure of an init or exit function; for a task, the kind itself.
     pub(super) fn cause(&self) -> &Self {
         match self {

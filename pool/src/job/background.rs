@@ -156,6 +156,11 @@ impl BackgroundDriver {
         self.callbacks.post(notices.into_iter().map(Notice::Run));
     }
 
+    /// How many calls were gathered, and are not open yet.
+    pub(crate) fn gathered(&self) -> usize {
+        self.gathering().len()
+    }
+
     fn gathering(&self) -> MutexGuard<'_, Gathering> {
         self.gathering.lock().unwrap_or_else(PoisonError::into_inner)
     }

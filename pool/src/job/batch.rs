@@ -66,6 +66,11 @@ impl Gathering {
         self.batches.is_empty()
     }
 
+    /// How many calls there are.
+    pub(super) fn len(&self) -> usize {
+        self.batches.iter().map(|batch| batch.results.len()).sum()
+    }
+
     /// Removes and returns what was gathered.
     pub(super) fn take(&mut self) -> Vec<Batch> {
         std::mem::take(&mut self.batches)

@@ -12,6 +12,7 @@ mod observer;
 mod probes;
 #[cfg_attr(not(feature = "progress"), path = "progress/none.rs")]
 pub(crate) mod progress;
+pub(crate) mod stats;
 mod stderr;
 pub(crate) mod stopwatch;
 pub(crate) mod timeline;

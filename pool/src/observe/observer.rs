@@ -5,11 +5,13 @@ use std::io;
 use super::events::{Event, Events};
 use super::insights::{Insights, SlowTask, WorkerInsights, note_slow};
 use super::probes::{ProbeEnds, Probes};
+use super::stats::{Stats, Tally};
 use super::stderr::StderrBuffer;
 use super::timeline::{History, Timeline};
 use crate::error::{CallSite, Death, Error, TaskErrorKind};
 use crate::ids::{JobId, PerWorker, TaskIndex, WorkerId};
 use crate::options::WorkerPolicy;
+use crate::supervise::Census;
 use crate::sys::clock::now_ns;
 use crate::work::FunctionRef;
 
@@ -33,6 +35,7 @@ pub(crate) struct Observer {
     history: Option<History>,
     /// What each worker's ended processes or threads did.
     past: PerWorker<WorkerInsights>,
+    tally: Tally,
     slowest: Vec<SlowTask>,
     stderr: StderrBuffer,
     /// Whether any worker has printed or logged anything.
@@ -46,6 +49,7 @@ impl Observer {
             events: Events::default(),
             history: policy.insights.then(|| History::new(workers, now_ns())),
             past: PerWorker::new(workers, |_| WorkerInsights::default()),
+            tally: Tally::default(),
             slowest: Vec::new(),
             stderr: StderrBuffer::default(),
             has_output: false,
@@ -120,6 +124,16 @@ impl Observer {
         if let Some(history) = &mut self.history {
             history.job_closed(job, now);
         }
+    }
+
+    /// Tasks gave results.
+    pub(crate) fn tasks_done(&mut self, count: u64) {
+        self.tally.add_done(count);
+    }
+
+    /// A task failed, and is not tried again.
+    pub(crate) fn task_failed(&mut self, why: &TaskErrorKind) {
+        self.tally.add_failed(why);
     }
 
     /// An attempt at a task gave no result.
@@ -206,9 +220,19 @@ impl Observer {
 
     /// Where the workers' time went. `living` has what each has done since its last start.
     pub(crate) fn insights(&self, living: impl Iterator<Item = WorkerInsights>) -> Insights {
+        Insights { workers: self.all_did(living), slowest: self.slowest.clone() }
+    }
+
+    /// What the pool does and did. `living`: the same.
+    pub(crate) fn stats(&self, census: &Census, living: impl Iterator<Item = WorkerInsights>) -> Stats {
+        Stats::new(census, &self.tally, &self.all_did(living))
+    }
+
+    /// What each worker did in all its processes or threads.
+    fn all_did(&self, living: impl Iterator<Item = WorkerInsights>) -> Vec<WorkerInsights> {
         let mut workers = self.past.clone();
         workers.iter_mut().zip(living).for_each(|(worker, did)| worker.add(&did));
-        Insights { workers: workers.into(), slowest: self.slowest.clone() }
+        workers.into()
     }
 
     /// What the workers did when, with what the living have recorded. Empty without insights.

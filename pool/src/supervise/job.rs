@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::workers::Edit;
 use crate::ids::{JobId, TaskIndex, WorkerId};
-use crate::work::{Chunking, HeldBytes, Plan, splits};
+use crate::work::{Chunking, EachWorker, HeldBytes, Plan, splits};
 
 /// How much work a worker should have queued. Measured: with 2 ms, the parent wakes a fifth as often as with 400 µs. A
 /// queue that turns out to be too long is recalled when another worker is idle.
@@ -152,6 +152,14 @@ impl Job {
     /// How many chunks are known that no worker has.
     pub(super) fn unsent(&self) -> u64 {
         self.chunks_of(self.known() - self.next.number() + self.backlog.len() as u64)
+    }
+
+    /// How many of its tasks were taken from the input and have no outcome. Those that nobody waits for any more count
+    /// while a worker has them.
+    pub(super) fn unfinished(&self) -> u64 {
+        let assigned = if self.plan.each_worker == Some(EachWorker::RunsTask) { self.awaiting } else { 0 };
+        let unsent = self.waiting + self.backlog.len() as u64 + assigned;
+        self.in_flight + if self.open { unsent } else { 0 }
     }
 
     /// How many tasks it is known to have.

@@ -15,7 +15,7 @@ mod workers;
 
 use crate::ids::{JobId, ProfileId, TaskIndex, Unit, WorkerId};
 use crate::work::Plan;
-pub(crate) use supervisor::{Grant, Head, Supervisor, Work};
+pub(crate) use supervisor::{Census, Grant, Head, Supervisor, Work};
 
 /// Counts jobs or workers that are looked at, in tests.
 #[inline]

@@ -2,6 +2,7 @@
 
 mod again;
 mod answers;
+mod census;
 mod each;
 mod grant;
 mod idle;
@@ -19,6 +20,7 @@ use super::{Action, Cause, Event, JobCause};
 use crate::ids::{JobId, ProfileId, TaskIndex, Unit, WorkerId};
 use crate::work::Plan;
 
+pub(crate) use census::Census;
 pub(crate) use grant::{Grant, Work};
 use idle::Idle;
 use time::Suspension;

@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::job::{AsyncResult, CancelHandle, Job, PoolHandle};
 use crate::observe::insights::Insights;
+use crate::observe::stats::Stats;
 use crate::observe::timeline::Timeline;
 use crate::options::{PoolConfig, StartMethod};
 use crate::shared;
@@ -194,6 +195,39 @@ impl<S> WorkerPool<S> {
     /// takes longer goes on without the pool. Dropping the pool does the same.
     pub fn terminate(self) {
         drop(self);
+    }
+
+    /// Returns what the pool does now, and what it has done since it was built. It is always counted, at no cost worth
+    /// mention; a look takes a microsecond and, for each worker, some nanoseconds. All zeros in a fork of the process
+    /// that built the pool.
+    ///
+    /// ```
+    /// use pool::{WorkerPool, worker_task};
+    ///
+    /// #[worker_task]
+    /// fn parse(text: &str) -> u32 {
+    ///     text.parse().unwrap()
+    /// }
+    ///
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     let pool = WorkerPool::new(2)?;
+    ///     parse::par_map_outcomes(&pool, ["1", "two", "3"])?;
+    ///     let stats = pool.stats();
+    ///     assert_eq!((stats.done(), stats.failed(), stats.running()), (2, 1, 0));
+    ///     assert_eq!(stats.failed_by_kind()["panicked"], 1);
+    ///     println!("{stats}");
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let engine = self.handle.engine();
+        if !engine.is_here() {
+            return Stats::default();
+        }
+        let gathered = self.handle.background().gathered() as u64;
+        engine.stats().add_queued(gathered)
     }
 
     /// Returns statistics on where the workers' time has gone so far, even while calls run. Empty unless the pool was

@@ -124,6 +124,7 @@ impl State {
             }
         }
         if done > 0 {
+            self.observer.tasks_done(done);
             let task = self.jobs.get(job).map(|job| job.task().index);
             let pace_ns = self.workers.get(worker).zip(task).map_or(0, |(handle, task)| handle.pace_ns(task));
             self.handle(Event::Done { worker, count: done, bytes, pace_ns });
