@@ -4,4 +4,4 @@
 //!
 //! So far there is one engine. Its workers run on this machine.
 
-pub(crate) use crate::drive::{Awaits, LocalEngine as Engine, Submission};
+pub(crate) use crate::drive::{Awaits, LocalEngine as Engine, Opened, Submission};

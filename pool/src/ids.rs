@@ -70,6 +70,11 @@ impl<T> PerWorker<T> {
         self.0.len()
     }
 
+    /// Adds values until there is one for each of this many workers.
+    pub(crate) fn grow(&mut self, workers: usize, make: impl FnMut(WorkerId) -> T) {
+        self.0.extend((self.0.len()..workers).map(WorkerId).map(make));
+    }
+
     /// The ids of all workers, in order.
     pub(crate) fn ids(&self) -> impl DoubleEndedIterator<Item = WorkerId> + use<T> {
         (0..self.0.len()).map(WorkerId)

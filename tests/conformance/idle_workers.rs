@@ -30,23 +30,23 @@ const SHORT: Duration = Duration::from_millis(5);
 const LONG: Duration = Duration::from_secs(3600);
 
 #[worker_init]
-fn make(#[shared] made: &SharedCounter) -> u64 {
+pub(super) fn make(#[shared] made: &SharedCounter) -> u64 {
     made.fetch_add(1)
 }
 
 /// Which state this worker has had, by number.
 #[worker_exit]
-fn number(#[state] state: u64) -> u64 {
+pub(super) fn number(#[state] state: u64) -> u64 {
     state
 }
 
 #[worker_task(init = make, exit = number)]
-fn state(#[state] state: &mut u64) -> u64 {
+pub(super) fn state(#[state] state: &mut u64) -> u64 {
     *state
 }
 
 /// Waits until so many workers have left, without a call of the pool that drives it.
-fn wait_for_exits<S>(pool: &WorkerPool<S>, count: usize) -> Result<(), Error> {
+pub(super) fn wait_for_exits<S>(pool: &WorkerPool<S>, count: usize) -> Result<(), Error> {
     while pool.exit_results::<number>()?.len() < count {
         thread::yield_now();
     }
@@ -66,7 +66,7 @@ fn with(
 }
 
 /// The states of all workers, each of which must have one.
-fn states(pool: &WorkerPool<SharedCounter>) -> Result<Vec<u64>, Error> {
+pub(super) fn states(pool: &WorkerPool<SharedCounter>) -> Result<Vec<u64>, Error> {
     state::on_each_worker(pool, ())?.into_iter().map(|outcome| outcome.map_err(Error::from)).collect()
 }
 

@@ -67,6 +67,7 @@ mod lifespan;
 mod logs;
 mod options;
 mod order_tasks;
+mod resizing;
 mod progress;
 mod progress_lines;
 mod starts;
@@ -143,6 +144,7 @@ const TOPICS: &[&[harness::Case]] = &[
     stats::CASES,
     timeline::CASES,
     warm_up::CASES,
+    resizing::CASES,
     progress::CASES,
     progress_lines::CASES,
     exceptions::CASES,

@@ -75,7 +75,7 @@ pub(super) struct Job {
 impl Jobs {
     /// Opens a call. Returns its id and its plan.
     pub(super) fn open(&mut self, spec: JobSpec) -> Result<(JobId, Box<Plan>), Error> {
-        if self.closed || self.refuses {
+        if self.is_closed() {
             return Err(Error::Closed);
         }
         let JobSpec {
@@ -143,6 +143,11 @@ impl Jobs {
     /// Lets no further call be opened. Those that are open go on.
     pub(super) fn refuse(&mut self) {
         self.refuses = true;
+    }
+
+    /// Whether no further call can be opened.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed || self.refuses
     }
 
     /// Lets no further call be opened.

@@ -21,7 +21,7 @@
 //! # Standing by
 //!
 //! The first call that runs code of the user's while tasks of it may be under way starts the background driver; it ends
-//! when no call is open and no idle worker may leave. Decoding does so only once it has taken long
+//! when no call is open and no worker is to leave. Decoding does so only once it has taken long
 //! (`job/decode/paced.rs`). The driver looks whether any caller has taken a turn within the last millisecond, and then
 //! sleeps for a while as a follower that nobody wakes. If none has, it leads. A caller that goes away wakes a follower
 //! to lead in its place, and so does the background driver once callers are back.
@@ -92,7 +92,7 @@ mod streams;
 mod worker;
 mod workers;
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::Waker;
 use std::time::Duration;
@@ -102,7 +102,7 @@ use crate::ids::{JobId, TaskIndex};
 use crate::observe::insights::Insights;
 use crate::observe::stats::Stats;
 use crate::observe::timeline::Timeline;
-use crate::options::{PoolConfig, limits_as_reason};
+use crate::options::{MoreWorkers, PoolConfig, limits_as_reason};
 use crate::start::{self, WorkerConfig};
 use crate::supervise::Supervisor;
 use crate::sys::clock::now_ns;
@@ -122,6 +122,8 @@ pub(crate) struct LocalEngine {
     state: Mutex<State>,
     /// The number of callers that follow.
     followers: AtomicUsize,
+    /// How many workers the pool has. Changed under the lock, and read without it.
+    size: AtomicUsize,
     poller: Arc<Poller>,
     /// The process that built the pool and owns its workers.
     owner: Owner,
@@ -140,10 +142,11 @@ impl LocalEngine {
             Supervisor::new(cpus.len(), order_tasks, method.is_process()).with_idle_policy(policy.idle);
         let limits = limits_as_reason(&workers.process.limits);
         let starter = start::starter(method, workers);
+        let size = AtomicUsize::new(cpus.len());
         let are_processes = method.is_process();
         let workers = Workers::new(starter, Arc::clone(&poller), cpus.into(), policy, are_processes, limits);
         let state = Mutex::new(State::new(supervisor, workers, Arc::clone(&poller)));
-        Ok(Self { state, followers: AtomicUsize::new(0), poller, owner: Owner::here() })
+        Ok(Self { state, followers: AtomicUsize::new(0), size, poller, owner: Owner::here() })
     }
 
     /// Checks that this process owns the pool. Every public method calls this first, and again after running user code,
@@ -229,14 +232,14 @@ impl LocalEngine {
 
     /// Opens a call: starts its workers, sends their init orders, and sends the items that are encoded already. Reports
     /// nothing yet.
-    pub(crate) fn open(&self, spec: JobSpec) -> Result<JobId, Error> {
+    pub(crate) fn open(&self, spec: JobSpec) -> Result<Opened, Error> {
         self.change_silently(|state| {
             let is_encoded = spec.items.is_some();
-            let job = state.open(spec)?;
+            let opened = Opened { job: state.open(spec)?, workers: state.size() };
             if is_encoded {
                 state.drive();
             }
-            Ok(job)
+            Ok(opened)
         })
     }
 
@@ -463,6 +466,28 @@ impl LocalEngine {
         self.lock().take_exit_error()
     }
 
+    /// How many workers the pool has.
+    pub(crate) fn size(&self) -> usize {
+        self.size.load(Ordering::Relaxed)
+    }
+
+    /// How many workers the pool has, or had before it became smaller.
+    pub(crate) fn known_workers(&self) -> usize {
+        self.lock().known_workers()
+    }
+
+    /// Gives the pool more workers, which have `more` if it never had them before, or fewer.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if no call can be opened any more.
+    pub(crate) fn resize(&self, workers: usize, more: MoreWorkers) -> Result<(), Error> {
+        self.change(|state| {
+            state.resize(workers, more)?;
+            self.size.store(workers, Ordering::Relaxed);
+            Ok(())
+        })
+    }
+
     /// Ends all workers now; see [`State::terminate`].
     pub(crate) fn terminate(&self) {
         self.change(State::terminate);
@@ -505,6 +530,13 @@ impl LocalEngine {
     pub(crate) fn timeline(&self) -> Timeline {
         self.lock().timeline()
     }
+}
+
+/// A call that was opened.
+pub(crate) struct Opened {
+    pub(crate) job: JobId,
+    /// How many workers the pool had then.
+    pub(crate) workers: usize,
 }
 
 /// What a caller learns from a turn of its call.

@@ -5,6 +5,7 @@
 mod checks;
 mod ends;
 mod replies;
+mod size;
 mod sleep;
 
 use std::collections::VecDeque;
@@ -143,9 +144,12 @@ impl State {
 
     // ---- calls ----
 
-    pub(super) fn open(&mut self, spec: JobSpec) -> Result<JobId, Error> {
+    pub(super) fn open(&mut self, mut spec: JobSpec) -> Result<JobId, Error> {
         if self.checks.lost_descriptors() && !self.jobs.is_closed_for_good() {
             return Err(Error::DescriptorsClosed);
+        }
+        if spec.plan.each_worker.is_some() {
+            spec.plan.total = Some(self.size() as u64);
         }
         let (job, plan) = self.jobs.open(spec)?;
         self.workers.prepare(self.supervisor.all_ended());

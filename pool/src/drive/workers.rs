@@ -14,7 +14,7 @@ use crate::observe::insights::{Insights, WorkerInsights};
 use crate::observe::stats::Stats;
 use crate::observe::timeline::Timeline;
 use crate::observe::{Ended, Observer};
-use crate::options::WorkerPolicy;
+use crate::options::{MoreWorkers, WorkerPolicy};
 use crate::start::{Child, StartOutcome, Starter, Unstarted};
 use crate::supervise::{Cause, Census, Event, JobCause};
 use crate::sys::handle::{Handle, reap_groups, reap_left};
@@ -93,8 +93,22 @@ impl Workers {
         self.handles.ids()
     }
 
+    /// How many the pool has or had.
     pub(super) fn len(&self) -> usize {
         self.handles.len()
+    }
+
+    /// Adds workers that the pool never had before; none is started yet.
+    pub(super) fn add(&mut self, more: MoreWorkers) -> Result<(), Error> {
+        let MoreWorkers { from, cpus, env } = more.after(self.len());
+        let workers = from + cpus.len();
+        if !env.is_empty() {
+            self.starter.add_variables(env)?;
+        }
+        self.handles.grow(workers, |_| None);
+        let mut cpus = cpus.into_iter();
+        self.cpus.grow(workers, |_| cpus.next().unwrap_or_default());
+        Ok(())
     }
 
     pub(super) fn get(&self, worker: WorkerId) -> Option<&WorkerHandle> {

@@ -14,7 +14,7 @@ use super::completion::{Callback, Completion};
 use super::pending::{Pending, PendingCall};
 use super::retry::Judge;
 use super::room::{Places, Room};
-use crate::engine::Engine;
+use crate::engine::{Engine, Opened};
 use crate::error::Error;
 use crate::ids::JobId;
 use crate::observe::progress::Progress;
@@ -99,7 +99,7 @@ impl BackgroundDriver {
     ) -> Result<JobId, Error> {
         let mut state = self.lock();
         // Starts the workers before the thread: fork is refused while there are other threads.
-        let job = engine.open(spec)?;
+        let job = engine.open(spec)?.job;
         let completion = Arc::clone(completion);
         state.shown += usize::from(progress.is_some());
         let call = PendingCall::new(completion, progress, places, judge);
@@ -130,7 +130,7 @@ impl BackgroundDriver {
     fn open(state: &mut State, engine: &Engine, calls: Batch) -> Result<(), (Error, Vec<Arc<Completion>>)> {
         let (spec, results, judge) = calls.into_parts();
         match engine.open(spec) {
-            Ok(job) => {
+            Ok(Opened { job, .. }) => {
                 let (batch, cancelled) = PendingBatch::opened(results, job, judge);
                 state.calls.insert(job, Pending::Batch(batch));
                 cancelled.into_iter().for_each(|index| engine.drop_task_silently(job, index));

@@ -248,7 +248,7 @@ where
         if self.pool.config().order_tasks {
             self.options.chunk_size = Some(1);
         }
-        let default = || CHUNKS_PER_WORKER.saturating_mul(self.pool.config().workers);
+        let default = || CHUNKS_PER_WORKER.saturating_mul(self.pool.workers());
         Ok(match size {
             Some(size) => ChunkRanges { at: 0, len, by: ChunkBy::Size(size) },
             None => ChunkRanges { at: 0, len, by: ChunkBy::Splits(splits.unwrap_or_else(default).min(len)) },

@@ -71,7 +71,7 @@ where
         self.options.check()?;
         let item = encode::<T>(pool, item);
         let call = self.open_each(EachWorker::RunsTask, Some(item))?;
-        Self::collect_outcomes(pool, call, pool.config().workers)
+        Self::collect_outcomes(pool, call, pool.workers())
     }
 
     /// Starts all workers, makes the state of the task in each of them that has not made it yet, and waits for that. So
@@ -132,11 +132,11 @@ where
         each: EachWorker,
         item: Option<Result<Vec<u8>, String>>,
     ) -> Result<Call<'p, 'i, T, Empty<T::Item<'i>>>, Error> {
-        let config = self.pool.config();
-        let workers = config.workers as u64;
-        let mut plan = self.options.plan((config.workers, Some(config.workers)), config)?;
-        (plan.each_worker, plan.chunking, plan.total) = (Some(each), Chunking::Adaptive, Some(workers));
-        let input = InputBuffer::none(Source::asked(empty()), workers, config.codec);
+        let (config, workers) = (self.pool.config(), self.pool.workers());
+        let mut plan = self.options.plan((workers, Some(workers)), config)?;
+        // The engine says for how many workers it is.
+        (plan.each_worker, plan.chunking) = (Some(each), Chunking::Adaptive);
+        let input = InputBuffer::none(Source::asked(empty()), config.codec);
         self.begin(plan, input, |spec| {
             // There are no others.
             spec.items = Some(Items::default());

@@ -48,7 +48,14 @@ impl PoolHandle {
 
     /// Lets the background thread see to the workers that a call leaves idle.
     pub(super) fn see_to_idle(&self) {
-        if self.config.policy.idle.is_some() && self.engine.needs_background() {
+        if self.config.policy.idle.is_some() {
+            self.see_to_leaving();
+        }
+    }
+
+    /// Lets the background thread see to workers that are to leave.
+    pub(crate) fn see_to_leaving(&self) {
+        if self.engine.needs_background() {
             self.background.stand_by(&self.engine);
         }
     }
@@ -59,6 +66,11 @@ impl PoolHandle {
 
     pub(crate) fn config(&self) -> &PoolConfig {
         &self.config
+    }
+
+    /// Returns how many workers the pool has.
+    pub(crate) fn workers(&self) -> usize {
+        self.engine.size()
     }
 
     /// Returns the seed for a call that was given none.
@@ -74,7 +86,7 @@ impl PoolHandle {
     /// Returns how many tasks of an iterator or stream may be active when the caller sets no limit.
     pub(super) fn default_bound(&self, plan: &Plan) -> Option<u64> {
         const ADAPTIVE: u64 = 16_384;
-        let workers = self.config.workers as u64;
+        let workers = self.workers() as u64;
         Some(match plan.whole_chunk() {
             1 => ADAPTIVE.max(2 * workers),
             chunk => chunk.saturating_mul(2 * workers),

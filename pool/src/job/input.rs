@@ -69,9 +69,14 @@ impl<'i, T: Task, I: Iterator<Item = T::Item<'i>>> InputBuffer<'i, T, I> {
         }
     }
 
-    /// The input of a call whose engine has all it needs for this many tasks.
-    pub(super) fn none(source: Source<I>, tasks: u64, codec: Codec) -> Self {
-        Self { pulled: tasks, ..Self::new(source, 0, codec) }
+    /// The input of a call whose engine has all it needs for its tasks.
+    pub(super) fn none(source: Source<I>, codec: Codec) -> Self {
+        Self::new(source, 0, codec)
+    }
+
+    /// Notes that the engine has this many tasks.
+    pub(super) fn expect(&mut self, tasks: u64) {
+        self.pulled = tasks;
     }
 
     /// Makes an item beyond these slots an error.

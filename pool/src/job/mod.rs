@@ -233,7 +233,7 @@ where
     {
         let pool = self.pool;
         let call = self.open(Source::of(items), Mode::Outcomes { bounded: true });
-        Imap::new(call, true, pool.config().workers, || pool.after_call())
+        Imap::new(call, true, pool.workers(), || pool.after_call())
     }
 
     /// Like [`imap`](Self::imap), but the results come in the order in which tasks finish.
@@ -245,7 +245,7 @@ where
     {
         let pool = self.pool;
         let call = self.open(Source::of(items), Mode::Outcomes { bounded: true });
-        Imap::new(call, false, pool.config().workers, || pool.after_call())
+        Imap::new(call, false, pool.workers(), || pool.after_call())
     }
 
     /// Runs the task once and waits for its result.

@@ -3,6 +3,7 @@
 use std::panic::Location;
 
 use super::*;
+use crate::engine::Opened;
 use crate::error::CallSite;
 
 impl<'p, T, S, I, E, O> Job<'p, T, S, I, E, O>
@@ -51,10 +52,11 @@ where
     pub(super) fn begin<'i, C: Iterator<Item = T::Item<'i>>>(
         mut self,
         plan: Box<Plan>,
-        input: InputBuffer<'i, T, C>,
+        mut input: InputBuffer<'i, T, C>,
         prepare: impl FnOnce(&mut JobSpec),
     ) -> Result<Call<'p, 'i, T, C>, Error> {
-        let (chunk, bound, tasks) = (plan.whole_chunk(), plan.max_active, plan.total);
+        let (chunk, bound, mut tasks) = (plan.whole_chunk(), plan.max_active, plan.total);
+        let is_for_each = plan.each_worker.is_some();
         // With the first one the call ends anyway.
         let most_failed = plan.most_failed.filter(|_| self.options.extra.is_some());
         let engine = self.pool.engine();
@@ -63,7 +65,12 @@ where
         spec.is_background = false;
         prepare(&mut spec);
         let site = spec.site.clone();
-        let job = engine.open(spec)?;
+        let Opened { job, workers } = engine.open(spec)?;
+        if is_for_each {
+            // The pool may have been resized since this was called.
+            tasks = Some(workers as u64);
+            input.expect(workers as u64);
+        }
         if let Some(call) = self.options.cancel.get() {
             call.made(&CallRef::Whole(Arc::downgrade(engine), job));
         }

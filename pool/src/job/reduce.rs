@@ -111,7 +111,7 @@ where
         })?;
         let mut values = values.into_all();
         while values.len() > 1 {
-            values = fold(&values, (values.len() / LEAST_TOGETHER).clamp(1, pool.config().workers))?;
+            values = fold(&values, (values.len() / LEAST_TOGETHER).clamp(1, pool.workers()))?;
         }
         drop(call);
         pool.after_call()?;

@@ -76,7 +76,7 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> ResultStream<'p, 'i, T, I
             Ok((attachment, call)) => (Some(attachment), Ok(call)),
             Err(error) => (None, Err(error)),
         };
-        Self { attachment, results: Results::new(call, ordered, pool.config().workers, false) }
+        Self { attachment, results: Results::new(call, ordered, pool.workers(), false) }
     }
 }
 

@@ -59,6 +59,12 @@ impl Observer {
 
     // ---- workers ----
 
+    /// There may be this many workers from now on.
+    pub(crate) fn grow(&mut self, workers: usize) {
+        self.past.grow(workers, |_| WorkerInsights::default());
+        self.history.iter_mut().for_each(|history| history.grow(workers));
+    }
+
     /// Makes the probes of a new worker: the parent's side and the worker's.
     pub(crate) fn open_probes(&self, is_process: bool) -> io::Result<(Probes, ProbeEnds)> {
         Probes::open(self.policy, is_process, self.history.is_some())

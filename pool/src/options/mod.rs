@@ -1,11 +1,13 @@
 //! Options of pools, as plain data.
 
 mod cpus;
+mod more;
 mod pool;
 mod process;
 mod start_method;
 
 pub use cpus::CpuIds;
+pub(crate) use more::MoreWorkers;
 pub(crate) use pool::{IdlePolicy, PoolConfig, WorkerPolicy};
 pub use process::Resource;
 pub(crate) use process::{Limit, ProcessOptions, ProcessSettings, Variables, limits_as_reason, set_limits};

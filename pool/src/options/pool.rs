@@ -6,7 +6,6 @@ use crate::codec::Codec;
 /// The options that stay the same for the pool's whole life.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PoolConfig {
-    pub(crate) workers: usize,
     pub(crate) method: StartMethod,
     pub(crate) codec: Codec,
     pub(crate) order_tasks: bool,

@@ -36,7 +36,7 @@ use std::time::Duration;
 use crate::codec::{Codec, encode_record};
 use crate::error::Error;
 use crate::ids::WorkerId;
-use crate::options::{ProcessOptions, ProcessSettings, StartMethod};
+use crate::options::{ProcessOptions, ProcessSettings, StartMethod, Variables};
 use crate::shared::Retained;
 use crate::sys::clock::now_ns;
 use crate::sys::fd::Guarded;
@@ -68,6 +68,13 @@ pub(crate) struct WorkerConfig {
     pub(crate) shared: SharedSource,
     pub(crate) allow_fork_with_threads: bool,
     pub(crate) process: Arc<ProcessOptions>,
+}
+
+impl WorkerConfig {
+    /// Adds the variables of further workers.
+    fn add_variables(&mut self, env: Vec<Variables>) {
+        Arc::make_mut(&mut self.process).env.extend(env);
+    }
 }
 
 /// The shared value, as the parent keeps it for its workers.
@@ -131,6 +138,11 @@ pub(crate) trait Starter: Send {
 
     /// From now on, workers that inherit this process's memory get its present state, if possible.
     fn refresh(&mut self) {}
+
+    /// Adds the variables of further workers. An error changes nothing.
+    fn add_variables(&mut self, _: Vec<Variables>) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Prepares for starts to come. What inherits this process's memory is made now: soon there may be threads.
     fn prepare(&mut self) {}

@@ -16,7 +16,7 @@ use super::{
     forkserver, is_over,
 };
 use crate::error::Error;
-use crate::options::StartMethod;
+use crate::options::{StartMethod, Variables};
 use crate::sys::credentials::Credentials;
 use crate::sys::fd::Fd;
 use crate::sys::lifeline::{Lifeline, Tie, lifeline};
@@ -89,6 +89,8 @@ pub(super) struct Forking {
     /// The credentials of this process when it started the server. The server still has them, and its workers would
     /// too.
     credentials: Option<Credentials>,
+    /// Whether the server has variables that further workers must not have.
+    is_outdated: bool,
     /// Whether the server is watched.
     is_watched: bool,
     /// Whether the server has a copy of this process's memory.
@@ -125,6 +127,7 @@ impl Forking {
             start_server,
             server: None,
             credentials: None,
+            is_outdated: false,
             is_watched: false,
             inherits,
             caller_comes: false,
@@ -146,6 +149,10 @@ impl Forking {
         self.make_server()
     }
 
+    fn method(&self) -> StartMethod {
+        if self.inherits { StartMethod::Fork } else { StartMethod::ForkServer }
+    }
+
     /// Whether this thread may start a server. A thread that stands by does not fork this process while a caller runs
     /// the user's code: that caller does it when it comes back.
     fn may_start_server(&self) -> bool {
@@ -154,7 +161,7 @@ impl Forking {
     }
 
     fn make_server(&mut self) -> Result<(), Unstarted> {
-        self.credentials = Some(Credentials::own());
+        (self.credentials, self.is_outdated) = (Some(Credentials::own()), false);
         self.server = Some((self.start_server)(&self.config)?);
         self.is_watched = false;
         Ok(())
@@ -172,9 +179,11 @@ impl Forking {
         Ok(())
     }
 
-    /// Ends the server if this process has dropped privileges since: new workers must not have them.
+    /// Ends the server if this process has dropped privileges since, or if it has variables of some workers only: new
+    /// workers must not have them.
     fn end_unlike(&mut self) {
-        if self.server.is_some() && self.asked.is_empty() && self.credentials != Some(Credentials::own()) {
+        let is_unlike = || self.is_outdated || self.credentials != Some(Credentials::own());
+        if self.server.is_some() && self.asked.is_empty() && is_unlike() {
             self.end_server(Children::None);
         }
     }
@@ -344,8 +353,7 @@ fn refused(kit: &WorkerKit, why: impl Display) -> StartOutcome {
 
 impl Starter for Forking {
     fn start(&mut self, mut kit: WorkerKit, _: &dyn Watch) -> Result<(), Unstarted> {
-        let method = if self.inherits { StartMethod::Fork } else { StartMethod::ForkServer };
-        add_settings(&self.config, method, &mut kit)?;
+        add_settings(&self.config, self.method(), &mut kit)?;
         self.end_unlike();
         if self.server.is_none() && self.may_start_server() {
             self.start_server(kit.start)?;
@@ -398,6 +406,23 @@ impl Starter for Forking {
         if self.inherits && self.server.is_some() && fork::is_sound(&self.config) {
             self.end_server(Children::None);
         }
+    }
+
+    fn add_variables(&mut self, env: Vec<Variables>) -> Result<(), Error> {
+        let (mut config, method) = (self.config.clone(), self.method());
+        config.add_variables(env);
+        // The server of `Fork` has no variables but those of this process.
+        let had_common = !self.inherits && self.config.process.common_env().is_some();
+        if had_common && config.process.common_env().is_none() {
+            // From now on each worker sets its own, also one that another server is yet to fork.
+            let asked = self.asked.iter_mut().map(|asked| &mut asked.request);
+            for request in self.waiting.iter_mut().chain(asked) {
+                add_settings(&config, method, &mut request.kit)?;
+            }
+            self.is_outdated = true;
+        }
+        self.config = config;
+        Ok(())
     }
 
     fn prepare(&mut self) {

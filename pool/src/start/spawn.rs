@@ -23,7 +23,7 @@ use super::{
 use crate::codec::encode_record;
 use crate::error::{Death, Error};
 use crate::ids::WorkerId;
-use crate::options::{StartMethod, limits_as_reason};
+use crate::options::{StartMethod, Variables, limits_as_reason};
 use crate::role;
 use crate::sys::lifeline::lifeline;
 use crate::sys::limits::named_start;
@@ -80,6 +80,11 @@ impl Starter for Spawn {
     }
 
     fn settle(&mut self, _: &dyn Watch, _: &mut Vec<StartOutcome>) {}
+
+    fn add_variables(&mut self, env: Vec<Variables>) -> Result<(), Error> {
+        self.config.add_variables(env);
+        Ok(())
+    }
 
     fn advance(&mut self, watch: &dyn Watch, outcomes: &mut Vec<StartOutcome>) {
         self.killed.reap();

@@ -72,6 +72,8 @@ pub(crate) enum Event {
     OverSoftLimit { worker: WorkerId },
     /// The worker holds more memory than it may during a task.
     OverHardLimit { worker: WorkerId, held: u64, limit: u64 },
+    /// The pool has this many workers from now on.
+    Resized { workers: usize },
     /// All workers must end, once they have answered their orders.
     ShutDown,
     /// The parent was suspended between these times: it was stopped, or had no core.

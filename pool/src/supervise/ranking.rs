@@ -16,10 +16,6 @@ impl<K> Default for Ranking<K> {
 }
 
 impl<K: Ord + Copy> Ranking<K> {
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,7 +1,8 @@
 //! The supervisor under seeded schedules: callers feed, take, drop tasks, decide about failed ones, go away and cancel;
-//! workers boot, run, hang, fail and die at any time. After every step, each task has at most one outcome, none has run
-//! twice unless its worker died in it or its caller wanted that, none too early, no job has more tasks under way than
-//! allowed, and no worker was killed that had time left. In the end, nothing is stuck.
+//! workers boot, run, hang, fail, leave and die at any time, and the pool gets more of them or fewer. After every step,
+//! each task has at most one outcome, none has run twice unless its worker died in it or its caller wanted that, none
+//! too early, no job has more tasks under way than allowed, and no worker was killed that had time left. In the end,
+//! nothing is stuck.
 //!
 //! `POOL_SIMULATION_EVENTS` is the least number of events (100,000), `POOL_SIMULATION_SECONDS` the least time (0), and
 //! `POOL_SIMULATION_SEED` the first seed. A broken promise names the seed of its schedule.
@@ -54,7 +55,10 @@ struct World {
     random: Random,
     supervisor: Supervisor,
     now: u64,
+    /// Those that the pool has or had.
     workers: PerWorker<Option<Process>>,
+    /// How many it has.
+    size: usize,
     calls: BTreeMap<JobId, Call>,
     next_job: JobId,
     /// When each job was left whose tasks may still be with workers.
@@ -88,6 +92,7 @@ impl World {
             random,
             now: 0,
             workers: PerWorker::new(workers, |_| None),
+            size: workers,
             calls: BTreeMap::new(),
             next_job: JobId::default(),
             left: BTreeMap::new(),
@@ -190,6 +195,10 @@ impl World {
             Action::Start { worker } => {
                 assert!(self.workers[worker].is_none(), "worker {worker} is started twice");
                 self.check_is_wanted(worker);
+                assert!(
+                    worker.0 < self.size || self.has_task_of_its_own(worker),
+                    "worker {worker} is surplus"
+                );
                 if !self.calm && self.random.one_in(40) {
                     let is_final = self.random.one_in(4);
                     self.consequences.push_back(Event::NotStarted { worker, is_final });
@@ -286,6 +295,7 @@ impl World {
                 process.known && !process.killed && !process.exits && call.plan.profile.is_none_or(has_made)
             };
             let all = self.workers.numbered();
+            let all = all.filter(|(worker, _)| (worker.0 as u64) < call.handed_out);
             call.warm
                 .extend(all.filter(|(_, process)| process.as_ref().is_some_and(is_warm)).map(|(id, _)| id));
         }
@@ -295,7 +305,7 @@ impl World {
     /// replacement where each chunk has a worker of its own.
     fn check_is_wanted(&self, worker: WorkerId) {
         let is_free = |process: &&Process| !process.killed && !process.exits;
-        let there = self.workers.iter().flatten().filter(is_free).count() as u64;
+        let there = self.workers.iter().take(self.size).flatten().filter(is_free).count() as u64;
         let open = |call: &Call| call.left + call.handed_out - call.outcomes.len() as u64;
         let is_closed = |job: &JobId| !self.calls.contains_key(job);
         let of = |order: &Order| match order {
@@ -327,6 +337,26 @@ impl World {
             there < tasks || self.orders_tasks || is_awaited,
             "worker {worker} is started for {tasks} tasks"
         );
+    }
+
+    /// Whether a task is still to be sent to this worker that may go to no other one.
+    fn has_task_of_its_own(&self, worker: WorkerId) -> bool {
+        let waits = |call: &Call| {
+            let is_for_each = call.plan.each_worker == Some(EachWorker::RunsTask);
+            is_for_each && call.kept.contains(&TaskIndex::new(worker.0 as u64))
+        };
+        self.calls.values().any(waits)
+    }
+
+    /// Gives the pool more workers, or fewer. Nobody waits any more until those are warm that it has no more.
+    fn resize(&mut self) {
+        self.size = 1 + self.random.below(6) as usize;
+        self.workers.grow(self.size, |_| None);
+        let warms_up = |call: &&mut Call| call.plan.each_worker == Some(EachWorker::WarmsUp);
+        for call in self.calls.values_mut().filter(warms_up) {
+            call.warm.extend((self.size..call.handed_out as usize).map(WorkerId));
+        }
+        self.tell(Event::Resized { workers: self.size });
     }
 
     fn push(&mut self, worker: WorkerId, order: Order) {
@@ -520,6 +550,7 @@ impl World {
         match self.random.below(16) {
             0 if self.calls.len() < 3 && !self.calm => self.open(),
             0 if self.calls.is_empty() => self.tell(Event::ShutDown),
+            15 if !self.calm && self.random.one_in(25) => self.resize(),
             15 if !self.calm && self.random.one_in(20) => match self.random.below(3) {
                 0 => self.tell(Event::OverSoftLimit { worker }),
                 1 => self.suspend(),

@@ -9,6 +9,7 @@ mod idle;
 mod jobs;
 mod life;
 mod recall;
+mod resize;
 mod time;
 
 use super::job::Job;
@@ -94,10 +95,12 @@ impl Supervisor {
             Event::OverHardLimit { worker, held, limit } => {
                 self.kill_for(worker, Cause::TooLarge { held, limit });
             }
+            Event::Resized { workers } => self.resize(workers),
             Event::ShutDown => self.shut_down(),
             Event::Suspended { from, until } => self.suspended(Suspension { from, until }),
             Event::Tick => self.tick(),
         }
+        self.dismiss_unwanted();
         actions.append(&mut self.actions);
     }
 

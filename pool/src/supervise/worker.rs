@@ -69,6 +69,8 @@ pub(super) struct Worker {
     pub(super) warming: BTreeSet<JobId>,
     /// When to start it again, after failed starts.
     pub(super) retry_at: Option<u64>,
+    /// The pool has become smaller, and has no such worker any more. Kept from one process to the next.
+    pub(super) is_surplus: bool,
 }
 
 /// What workers are filed under.
@@ -79,17 +81,24 @@ pub(super) struct Facts {
     pub(super) deadline: Option<u64>,
     /// When its head will have kept tasks too long that could go to another worker.
     pub(super) movable_at: Option<u64>,
-    /// It is absent, and when it is to be started again.
+    /// It is absent and may be started, and from when on.
     pub(super) absent: Option<Option<u64>>,
     /// The same, if a job waits for this worker and no other one.
     pub(super) awaited: Option<Option<u64>>,
     /// It takes tasks now, and one is assigned to it.
     pub(super) takes_assigned: bool,
+    /// It takes orders, and the pool has it.
     pub(super) takes_orders: bool,
     /// It has something to do.
     pub(super) is_busy: bool,
     /// It is up and takes orders, and has nothing to do.
     pub(super) is_idle: bool,
+    /// It is not absent.
+    pub(super) is_present: bool,
+    /// It is surplus, and present or awaited.
+    pub(super) is_surplus: bool,
+    /// It is surplus, has no more use, and is not told to leave.
+    pub(super) is_unwanted: bool,
     /// Something is expected from it.
     pub(super) is_active: bool,
     pub(super) failed_starts: u32,
@@ -99,18 +108,22 @@ impl Facts {
     pub(super) fn of(worker: &Worker) -> Self {
         let (is_busy, is_absent) = (!worker.queue.is_empty(), worker.phase == Phase::Absent);
         let (takes_orders, takes_tasks) = (worker.takes_orders(), worker.takes_tasks());
-        let is_up = worker.phase == Phase::Up;
+        let (is_up, is_surplus) = (worker.phase == Phase::Up, worker.is_surplus);
+        let is_awaited = is_absent && worker.is_awaited();
         let is_settled = is_absent || (is_up && takes_tasks && !is_busy);
         Self {
-            rank: takes_tasks.then(|| 2 * worker.queue.tasks() + u64::from(!is_up)),
+            rank: (takes_tasks && !is_surplus).then(|| 2 * worker.queue.tasks() + u64::from(!is_up)),
             deadline: worker.deadline(),
             movable_at: worker.movable_at(),
-            absent: is_absent.then_some(worker.retry_at),
-            awaited: (is_absent && worker.is_awaited()).then_some(worker.retry_at),
+            absent: (is_absent && (!is_surplus || is_awaited)).then_some(worker.retry_at),
+            awaited: is_awaited.then_some(worker.retry_at),
             takes_assigned: takes_tasks && !worker.assigned.is_empty(),
-            takes_orders,
+            takes_orders: takes_orders && !is_surplus,
             is_busy,
-            is_idle: worker.is_idle(),
+            is_idle: worker.is_idle() && !is_surplus,
+            is_present: !is_absent,
+            is_surplus: is_surplus && (!is_absent || is_awaited),
+            is_unwanted: is_surplus && takes_orders && !worker.recalling && worker.assigned.is_empty(),
             is_active: !is_settled,
             failed_starts: worker.failed_starts,
         }
@@ -142,13 +155,14 @@ impl Worker {
             assigned: BTreeMap::new(),
             warming: BTreeSet::new(),
             retry_at: None,
+            is_surplus: false,
         }
     }
 
     /// The same worker before its next process or thread.
     pub(super) fn renewed(&mut self) -> Self {
         let (assigned, warming) = (std::mem::take(&mut self.assigned), std::mem::take(&mut self.warming));
-        Self { assigned, warming, ..Self::absent(self.failed_starts) }
+        Self { assigned, warming, is_surplus: self.is_surplus, ..Self::absent(self.failed_starts) }
     }
 
     /// Whether a job waits for this worker and no other one.

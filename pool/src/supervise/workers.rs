@@ -9,7 +9,10 @@ use crate::ids::{PerWorker, WorkerId};
 
 #[derive(Debug)]
 pub(super) struct Workers {
+    /// Those that the pool has or had: when it shrinks, the surplus ones stay here, absent.
     by_id: PerWorker<Worker>,
+    /// How many the pool has. Those with a number below it are no surplus.
+    size: usize,
     /// What each is filed under.
     filed: PerWorker<Facts>,
     /// Those that take tasks now, by load.
@@ -18,16 +21,22 @@ pub(super) struct Workers {
     deadlines: Ranking<u64>,
     /// Those with tasks that another could take over, by the time at which the head has lasted too long.
     movable: Ranking<u64>,
-    /// Those that are absent, by the time of their next start; first those that wait for nothing but a job.
+    /// Those that are absent and may be started, by the time of their next start; first those that wait for nothing
+    /// but a job.
     absent: Ranking<Option<u64>>,
     /// Those of them that a job waits for, which no other worker can serve.
     awaited: Ranking<Option<u64>>,
     /// Those that take tasks now and have some assigned.
     assigned: Ranking<()>,
+    /// Those that the pool has no more use for, and that were not told to leave.
+    unwanted: Ranking<()>,
     /// Those that something is expected from.
     active: Vec<WorkerId>,
     /// The place of each in that list.
     places: PerWorker<usize>,
+    /// How many are not absent, and how many of these, or of those that are awaited, are surplus.
+    present: usize,
+    surplus: usize,
     taking: usize,
     busy: usize,
     idle: usize,
@@ -42,13 +51,17 @@ impl Workers {
             filed: PerWorker::new(workers, |worker| Facts::of(&by_id[worker])),
             absent: by_id.ids().map(|worker| (None, worker)).collect(),
             by_id,
+            size: workers,
             ranks: Ranking::default(),
             deadlines: Ranking::default(),
             movable: Ranking::default(),
             awaited: Ranking::default(),
             assigned: Ranking::default(),
+            unwanted: Ranking::default(),
             active: Vec::new(),
             places: PerWorker::new(workers, |_| 0),
+            present: 0,
+            surplus: 0,
             taking: 0,
             busy: 0,
             idle: 0,
@@ -56,10 +69,32 @@ impl Workers {
         }
     }
 
+    /// How many the pool has.
     pub(super) fn len(&self) -> usize {
-        self.by_id.len()
+        self.size
     }
 
+    /// Sets how many the pool has. Returns those that have become surplus.
+    pub(super) fn resize(&mut self, size: usize) -> Vec<WorkerId> {
+        let was = std::mem::replace(&mut self.size, size);
+        let known = self.by_id.len();
+        self.by_id.grow(size, |_| Worker::absent(0));
+        self.filed.grow(size, |_| Facts::default());
+        self.places.grow(size, |_| 0);
+        for worker in (was.min(known)..size).map(WorkerId) {
+            self.edit(worker).is_surplus = false;
+        }
+        let surplus: Vec<_> = (size..was).map(WorkerId).collect();
+        surplus.iter().for_each(|worker| self.edit(*worker).is_surplus = true);
+        surplus
+    }
+
+    /// Those that the pool has.
+    pub(super) fn current(&self) -> impl Iterator<Item = WorkerId> + use<> {
+        (0..self.size).map(WorkerId)
+    }
+
+    /// Those that the pool has or had.
     pub(super) fn ids(&self) -> impl DoubleEndedIterator<Item = WorkerId> + use<> {
         self.by_id.ids()
     }
@@ -128,9 +163,20 @@ impl Workers {
 
     /// Whether every worker has ended.
     pub(super) fn are_all_absent(&self) -> bool {
-        self.absent.len() == self.len()
+        self.present == 0
     }
 
+    /// Whether surplus workers are there, or are awaited.
+    pub(super) fn are_any_surplus(&self) -> bool {
+        self.surplus > 0
+    }
+
+    /// The first that the pool has no more use for, and that was not told to leave.
+    pub(super) fn first_unwanted(&self) -> Option<WorkerId> {
+        self.unwanted.workers().next()
+    }
+
+    /// Whether any is absent that may be started.
     pub(super) fn are_any_absent(&self) -> bool {
         !self.absent.is_empty()
     }
@@ -174,6 +220,9 @@ impl Workers {
         self.awaited.refile(worker, was.awaited, now.awaited);
         let key = |takes_assigned: bool| takes_assigned.then_some(());
         self.assigned.refile(worker, key(was.takes_assigned), key(now.takes_assigned));
+        self.unwanted.refile(worker, key(was.is_unwanted), key(now.is_unwanted));
+        self.present = self.present + usize::from(now.is_present) - usize::from(was.is_present);
+        self.surplus = self.surplus + usize::from(now.is_surplus) - usize::from(was.is_surplus);
         self.taking = self.taking + usize::from(now.takes_orders) - usize::from(was.takes_orders);
         self.busy = self.busy + usize::from(now.is_busy) - usize::from(was.is_busy);
         self.idle = self.idle + usize::from(now.is_idle) - usize::from(was.is_idle);
@@ -245,6 +294,10 @@ impl Workers {
         assert_eq!(self.absent, keys(facts().map(|(facts, id)| (facts.absent, id))));
         assert_eq!(self.awaited, keys(facts().map(|(facts, id)| (facts.awaited, id))));
         assert_eq!(self.assigned, keys(facts().map(|(facts, id)| (facts.takes_assigned.then_some(()), id))));
+        assert_eq!(self.unwanted, keys(facts().map(|(facts, id)| (facts.is_unwanted.then_some(()), id))));
+        assert_eq!(self.present, facts().filter(|(facts, _)| facts.is_present).count());
+        assert_eq!(self.surplus, facts().filter(|(facts, _)| facts.is_surplus).count());
+        assert!(self.by_id.numbered().all(|(id, worker)| worker.is_surplus == (id.0 >= self.size)));
         let mut active = self.active.clone();
         active.sort_unstable();
         assert_eq!(

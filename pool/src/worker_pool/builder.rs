@@ -11,6 +11,7 @@ use super::WorkerPool;
 use super::cpus;
 use super::idle::IdleOptions;
 use super::processes::Processes;
+use super::resize::Growth;
 use crate::codec::Codec;
 use crate::codec::type_key;
 use crate::error::Error;
@@ -355,6 +356,10 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
             Some(sets) => cpus::check_sets(sets.clone(), workers)?,
             None => vec![cpu::unless_this_thread_has_all(); workers],
         };
+        let growth = Growth {
+            cpus: self.cpu_ids.as_ref().is_none_or(|sets| sets.len() == 1).then(|| cpus[0].clone()),
+            env: self.processes.clone(),
+        };
         let process = self.processes.check(workers, self.start_method.is_process())?;
         let worker_config = WorkerConfig {
             codec: self.codec,
@@ -364,7 +369,6 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
             process: Arc::new(process),
         };
         let config = PoolConfig {
-            workers,
             method: self.start_method,
             codec: self.codec,
             order_tasks: self.order_tasks,
@@ -379,7 +383,7 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
                 nests: self.start_method.is_process() && !self.daemon,
             },
         };
-        WorkerPool::start(config, worker_config, cpus)
+        WorkerPool::start(config, worker_config, cpus, growth)
     }
 
     fn shared_for_workers(&self, must_encode: bool) -> Result<SharedSource, Error> {

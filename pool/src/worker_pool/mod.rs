@@ -5,6 +5,7 @@ mod cpus;
 mod exits;
 mod idle;
 mod processes;
+mod resize;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::task::{CalledOn, ReadyFor, RunsOn, Task};
 
 pub use builder::WorkerPoolBuilder;
 pub use exits::ExitResults;
+use resize::Growth;
 
 /// A pool of workers that run tasks.
 ///
@@ -35,12 +37,17 @@ pub use exits::ExitResults;
 /// `S` is the type of the shared value, which `#[shared]` parameters borrow.
 pub struct WorkerPool<S = ()> {
     handle: PoolHandle,
+    growth: Growth,
     shares: PhantomData<fn() -> S>,
 }
 
 impl<S> std::fmt::Debug for WorkerPool<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WorkerPool").field("config", self.handle.config()).finish_non_exhaustive()
+        let (workers, config) = (self.workers(), self.handle.config());
+        f.debug_struct("WorkerPool")
+            .field("workers", &workers)
+            .field("config", config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -60,16 +67,22 @@ impl WorkerPool {
 }
 
 impl<S> WorkerPool<S> {
-    fn start(config: PoolConfig, workers: WorkerConfig, cpus: Vec<Vec<usize>>) -> Result<Self, Error> {
+    fn start(
+        config: PoolConfig,
+        workers: WorkerConfig,
+        cpus: Vec<Vec<usize>>,
+        growth: Growth,
+    ) -> Result<Self, Error> {
         let engine = Engine::new(&config, workers, cpus)?;
         let seeds = Seeds::new(shared::random().map_err(|error| Error::start("the pool", error))?);
-        Ok(Self { handle: PoolHandle::new(engine, config, seeds), shares: PhantomData })
+        Ok(Self { handle: PoolHandle::new(engine, config, seeds), growth, shares: PhantomData })
     }
 
-    /// Returns how many workers the pool has.
+    /// Returns how many workers the pool has: as many as it was built with, or [resized](Self::resize) to. They start
+    /// on demand.
     #[must_use]
     pub fn workers(&self) -> usize {
-        self.handle.config().workers
+        self.handle.workers()
     }
 
     /// Returns how the pool starts its workers.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -59,9 +60,10 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
     /// }
     /// ```
     ///
-    /// [`build`](Self::build) calls the function once for each worker, in order, in the calling thread. A worker that
-    /// is started anew gets the same variables. They are there before the shared value is decoded and before init
-    /// functions, and programs that a task runs inherit them. If workers have different ones, each worker of
+    /// [`build`](Self::build) calls the function once for each worker, in order, in the calling thread, and
+    /// [`resize`](crate::WorkerPool::resize) for each that the pool never had before. A worker that is started anew
+    /// gets the same variables. They are there before the shared value is decoded and before init functions, and
+    /// programs that a task runs inherit them. If workers have different ones, each worker of
     /// [`StartMethod::ForkServer`] decodes a shared value itself; otherwise the server does it once, for all.
     ///
     /// With [`StartMethod::Spawn`] variables are there from the program's start, also for what libraries do before
@@ -172,15 +174,19 @@ impl Processes {
         self.limits.iter().try_for_each(check_limit)?;
         let dir = self.dir.as_deref().map(check_dir).transpose()?;
         // Last, because it is the user's code.
-        let env = if self.env.is_empty() { Vec::new() } else { self.variables(workers)? };
+        let env = self.variables(0..workers)?;
         Ok(ProcessOptions { env, dir, nice: self.nice, limits: self.limits.clone() })
     }
 
-    fn variables(&self, workers: usize) -> Result<Vec<Variables>, Error> {
+    /// The variables of these workers; none without the option. Calls the user's functions.
+    pub(super) fn variables(&self, workers: Range<usize>) -> Result<Vec<Variables>, Error> {
+        if self.env.is_empty() {
+            return Ok(Vec::new());
+        }
         let wrong =
             |why| Error::Option { option: "env", value: "a function".into(), allowed: text::cut(why) };
-        let mut all: Vec<Variables> = Vec::with_capacity(workers.min(MOST_WORKERS));
-        for worker in (0..workers).map(WorkerId) {
+        let mut all: Vec<Variables> = Vec::with_capacity(workers.len().min(MOST_WORKERS));
+        for worker in workers.map(WorkerId) {
             let mut own = BTreeMap::new();
             for env in &self.env {
                 let given = unwind::catch(|| env(worker)).map_err(|panic| {

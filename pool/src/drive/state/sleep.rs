@@ -153,9 +153,10 @@ impl State {
     }
 
     /// Whether the background thread is needed: for calls without a caller, for streams, for callers that go away, and
-    /// for idle workers, which leave.
+    /// for workers that leave because they are idle or surplus.
     pub(in crate::drive) fn needs_background(&self) -> bool {
-        let is_needed = || self.has_calls() || !self.streams.is_empty() || self.supervisor.awaits_idle();
+        let may_leave = || self.supervisor.awaits_idle() || self.supervisor.awaits_surplus();
+        let is_needed = || self.has_calls() || !self.streams.is_empty() || may_leave();
         !self.jobs.is_closed_for_good() && is_needed()
     }
 

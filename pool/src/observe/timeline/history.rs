@@ -94,6 +94,11 @@ impl History {
         }
     }
 
+    /// There may be this many workers from now on.
+    pub(crate) fn grow(&mut self, workers: usize) {
+        self.past.grow(workers, |_| Slices::default());
+    }
+
     pub(crate) fn worker_starting(&mut self, worker: WorkerId, start: u64) {
         keep(&mut self.lives, Life { worker, start, up: None, end: None, death: None });
     }

@@ -85,7 +85,7 @@ impl World {
         };
         let limit = |random: &mut Random| random.one_in(4).then_some(1_000_000);
         let each_worker = random.pick(&[None, None, Some(EachWorker::RunsTask), Some(EachWorker::WarmsUp)]);
-        let workers = self.workers.len() as u64;
+        let workers = self.size as u64;
         let len = if each_worker.is_some() { workers } else { len };
         let folds = random.one_in(3) && each_worker.is_none();
         let plan = Plan {
@@ -216,6 +216,11 @@ impl World {
     fn push_tasks(&mut self, worker: WorkerId, job: JobId, first: TaskIndex, count: u64) {
         let Some(process) = &mut self.workers[worker] else { panic!("worker {worker} is not there") };
         assert!(!process.recall && !process.recall_wanted, "worker {worker} is being recalled");
+        let is_its_own = self.calls.get(&job).is_some_and(|call| call.plan.each_worker.is_some());
+        assert!(
+            worker.0 < self.size || is_its_own,
+            "a task of job {job} goes to worker {worker}, a surplus one"
+        );
         process.begins.insert(process.next_unit);
         first.range(count).for_each(|index| process.push(Order::Task { job, index }));
         self.tell(Event::Sent { job, worker, count });

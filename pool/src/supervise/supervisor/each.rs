@@ -3,7 +3,7 @@
 //! Such a job has `next` tasks from the beginning, one a worker. A task waits in the `assigned` list of its worker,
 //! which outlives the worker's process, until it can be sent there; it comes back to that list if it is recalled, if it
 //! is to be tried again, or if its worker ends before it began. So it never gets to another worker, and an absent
-//! worker is started for it.
+//! worker is started for it, even one that the pool has no more since it was resized.
 
 use super::*;
 use crate::work::EachWorker;
@@ -17,7 +17,7 @@ impl Supervisor {
             Some(EachWorker::RunsTask) => self.assign(id),
             Some(EachWorker::WarmsUp) => {
                 let profile = job.plan.profile;
-                for worker in self.workers.ids() {
+                for worker in self.workers.current() {
                     if self.workers[worker].is_warm(profile) {
                         self.jobs.edit(id).into_iter().for_each(|mut job| job.done += 1);
                     } else {
@@ -63,6 +63,18 @@ impl Supervisor {
         let warm: Vec<JobId> = self.workers[worker].warming.iter().copied().filter(is_warm).collect();
         for id in warm {
             self.workers.edit(worker).warming.remove(&id);
+            if let Some(mut job) = self.jobs.edit(id) {
+                job.awaiting -= 1;
+                job.done += 1;
+            }
+            self.finish_if_done(id);
+        }
+    }
+
+    /// Counts a worker as warm for the jobs that wait for that: the pool has it no more.
+    pub(super) fn give_up_warmth(&mut self, worker: WorkerId) {
+        let warming = std::mem::take(&mut self.workers.edit(worker).warming);
+        for id in warming {
             if let Some(mut job) = self.jobs.edit(id) {
                 job.awaiting -= 1;
                 job.done += 1;

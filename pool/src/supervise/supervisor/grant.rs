@@ -95,10 +95,10 @@ impl Supervisor {
     /// The next task that is assigned to a worker or to be sent again, and to which worker. Of tasks to be sent again,
     /// those of a job that has none under way come first.
     pub(crate) fn grant_again(&self) -> Option<(JobId, Grant)> {
-        self.workers.by_load().next()?;
         if let Some(assigned) = self.grant_assigned() {
             return Some(assigned);
         }
+        self.workers.by_load().next()?;
         let most = if self.workers.is_any_idle() { usize::MAX } else { MOST_COMPARED };
         self.jobs.with_backlog().take(most).find_map(|job| Some((job, self.grant(job)?)))
     }

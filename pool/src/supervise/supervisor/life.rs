@@ -48,8 +48,9 @@ impl Supervisor {
 
     /// Whether to start this worker, which is not there.
     pub(super) fn is_wanted(&self, worker: WorkerId) -> bool {
+        let is_surplus = || self.workers[worker].is_surplus;
         let is_wanted = || if self.order_tasks { self.is_next(worker) } else { self.missing() > 0 };
-        self.lacks_workers() && (self.workers.is_awaited(worker) || is_wanted())
+        self.lacks_workers() && (self.workers.is_awaited(worker) || (!is_surplus() && is_wanted()))
     }
 
     fn lacks_workers(&self) -> bool {
