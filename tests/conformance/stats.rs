@@ -1,13 +1,15 @@
 //! What a pool says of its workers and tasks.
 
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
-use pool::{Error, StartMethod, Stats, worker_task};
+use pool::{Error, Retry, StartMethod, Stats, TaskErrorKind, worker_task};
 
 use crate::harness::cases;
 use crate::support::{Tokens, builder, die, square, wait_for_token};
 
 cases! {
-    All: a_new_pool, after_calls, while_tasks_run, gathered_calls, folded, each_worker, stored;
+    All: a_new_pool, after_calls, while_tasks_run, gathered_calls, folded, retried, each_worker, stored;
     Processes: after_deaths;
 }
 
@@ -97,6 +99,32 @@ fn folded(method: StartMethod) -> Result<(), Error> {
     let stats = pool.stats();
     // What adds the last values is a task, too.
     assert!((10..20).contains(&stats.done()) && stats.failed() == 0, "{stats}");
+    Ok(())
+}
+
+/// A failure counts once it is decided that the task is not tried again.
+fn retried(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(2).build()?;
+    let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
+    let retry = Retry::times(1)
+        .delay(Duration::from_secs(1000), Duration::from_secs(1000))
+        .on(|error| matches!(error.kind(), TaskErrorKind::Failed(_)));
+    let delayed = checked::job(&pool).retry(retry.clone()).apply_async(4);
+    let failed = checked::job(&pool).retry(retry).apply_async(3);
+    assert!(failed.get().is_err());
+    while pool.stats().retries() == 0 {
+        std::thread::yield_now();
+    }
+    let waits = wait_for_token::apply_async(&pool, (&*started.path(), &*go_on.path(), 7));
+    started.take(1);
+    let stats = pool.stats();
+    assert_eq!(tasks(&stats), (1, 1, 0, 1), "one waits for its second attempt: {stats}");
+    assert_eq!(by_kind(&stats), [("panicked", 1)]);
+    go_on.put(1);
+    assert_eq!(waits.get()?, 7);
+    delayed.cancel();
+    pool.wait_idle()?;
+    assert_eq!(tasks(&pool.stats()), (0, 0, 1, 1));
     Ok(())
 }
 

@@ -258,6 +258,9 @@ impl State {
             self.workers.get_mut(worker).into_iter().for_each(WorkerHandle::count_retry);
         } else {
             failure.item.take_if(|_| !shows_item);
+            if !open.is_dropped(index) {
+                self.observer.task_failed(&failure.kind);
+            }
             open.inbox.push_failure(index, worker, *failure);
         }
         self.handle(Event::Decided { job, index, tries_again, bytes });

@@ -157,9 +157,11 @@ impl Job {
     /// How many of its tasks were taken from the input and have no outcome. Those that nobody waits for any more count
     /// while a worker has them.
     pub(super) fn unfinished(&self) -> u64 {
-        let assigned = if self.plan.each_worker == Some(EachWorker::RunsTask) { self.awaiting } else { 0 };
-        let unsent = self.waiting + self.backlog.len() as u64 + assigned;
-        self.in_flight + if self.open { unsent } else { 0 }
+        match self.plan.each_worker {
+            _ if !self.open => self.in_flight,
+            Some(EachWorker::WarmsUp) => 0,
+            Some(EachWorker::RunsTask) | None => self.waiting + self.next.number() - self.done,
+        }
     }
 
     /// How many tasks it is known to have.
