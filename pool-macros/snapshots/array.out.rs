@@ -66,6 +66,9 @@ const _: () = {
             )
         }
     }
+    impl ::pool::__private::HasArg for halve {
+        type Arg = ::pool::__private::NoArg;
+    }
     impl ::pool::__private::Registered for halve {
         fn entry() -> ::core::option::Option<&'static ::pool::__private::Entry> {
             #[::pool::__private::linkme::distributed_slice(
@@ -85,6 +88,7 @@ const _: () = {
             ::core::option::Option::Some(&ENTRY)
         }
     }
+    impl<__Given> ::pool::__private::BorrowsFrom<__Given> for halve {}
     impl<__Given> ::pool::__private::RunsOn<__Given> for halve {}
     {
         #[deny(elided_lifetimes_in_paths)]

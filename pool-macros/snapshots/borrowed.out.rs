@@ -105,6 +105,9 @@ const _: () = {
             ::core::result::Result::Ok(words(item.0, item.1, item.2))
         }
     }
+    impl parallel::__private::HasArg for words {
+        type Arg = parallel::__private::NoArg;
+    }
     impl parallel::__private::Registered for words {
         fn entry() -> ::core::option::Option<&'static parallel::__private::Entry> {
             #[parallel::__private::linkme::distributed_slice(
@@ -124,6 +127,7 @@ const _: () = {
             ::core::option::Option::Some(&ENTRY)
         }
     }
+    impl<__Given> parallel::__private::BorrowsFrom<__Given> for words {}
     impl<__Given> parallel::__private::RunsOn<__Given> for words {}
     {
         #[deny(elided_lifetimes_in_paths)]

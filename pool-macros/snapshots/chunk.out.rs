@@ -74,6 +74,9 @@ const _: () = {
             )
         }
     }
+    impl ::pool::__private::HasArg for scale {
+        type Arg = ::pool::__private::NoArg;
+    }
     impl ::pool::__private::Registered for scale {
         fn entry() -> ::core::option::Option<&'static ::pool::__private::Entry> {
             #[::pool::__private::linkme::distributed_slice(
@@ -96,6 +99,9 @@ const _: () = {
             ::core::option::Option::Some(&ENTRY)
         }
     }
+    impl<
+        __Given: ::pool::__private::Lends<f32, scale>,
+    > ::pool::__private::BorrowsFrom<__Given> for scale {}
     impl<
         __Given: ::pool::__private::Lends<f32, scale>,
     > ::pool::__private::RunsOn<__Given> for scale {}

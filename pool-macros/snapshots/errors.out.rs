@@ -60,11 +60,15 @@ const _: () = {
             loop {}
         }
     }
+    impl ::pool::__private::HasArg for predict {
+        type Arg = ::pool::__private::NoArg;
+    }
     impl ::pool::__private::Registered for predict {
         fn entry() -> ::core::option::Option<&'static ::pool::__private::Entry> {
             ::core::option::Option::None
         }
     }
+    impl<__Given> ::pool::__private::BorrowsFrom<__Given> for predict {}
     impl<__Given> ::pool::__private::RunsOn<__Given> for predict {}
     ::pool::__private::task_calls!([] predict;);
 };

@@ -44,5 +44,6 @@ const _: () = {
             ::core::option::Option::Some(&ENTRY)
         }
     }
+    impl<__Given> ::pool::__private::BorrowsFrom<__Given> for count {}
     impl<__Given> ::pool::__private::RunsOn<__Given> for count {}
 };

@@ -91,6 +91,9 @@ const _: () = {
             )
         }
     }
+    impl ::pool::__private::HasArg for load {
+        type Arg = ::pool::__private::NoArg;
+    }
     impl ::pool::__private::Registered for load {
         fn entry() -> ::core::option::Option<&'static ::pool::__private::Entry> {
             #[::pool::__private::linkme::distributed_slice(
@@ -110,6 +113,7 @@ const _: () = {
             ::core::option::Option::Some(&ENTRY)
         }
     }
+    impl<__Given> ::pool::__private::BorrowsFrom<__Given> for load {}
     impl<__Given> ::pool::__private::RunsOn<__Given> for load {}
     {
         #[deny(elided_lifetimes_in_paths)]

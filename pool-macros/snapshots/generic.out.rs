@@ -106,6 +106,9 @@ const _: () = {
             ::core::result::Result::Ok(total::<f32, 2>(cx.state, item.0, item.1))
         }
     }
+    impl ::pool::__private::HasArg for total<f32, 2> {
+        type Arg = ::pool::__private::NoArg;
+    }
     impl ::pool::__private::Registered for total<f32, 2> {
         fn entry() -> ::core::option::Option<&'static ::pool::__private::Entry> {
             #[::pool::__private::linkme::distributed_slice(
@@ -128,6 +131,7 @@ const _: () = {
             ::core::option::Option::Some(&ENTRY)
         }
     }
+    impl<__Given> ::pool::__private::BorrowsFrom<__Given> for total<f32, 2> {}
     impl<__Given> ::pool::__private::RunsOn<__Given> for total<f32, 2> {}
     ::pool::__private::public::<empty<f32>>();
     ::pool::__private::init_of::<empty<f32>, Vec<f32>>();
@@ -238,6 +242,9 @@ const _: () = {
             ::core::result::Result::Ok(total::<Vec<u8>, 3>(cx.state, item.0, item.1))
         }
     }
+    impl ::pool::__private::HasArg for total<Vec<u8>, 3> {
+        type Arg = ::pool::__private::NoArg;
+    }
     impl ::pool::__private::Registered for total<Vec<u8>, 3> {
         fn entry() -> ::core::option::Option<&'static ::pool::__private::Entry> {
             #[::pool::__private::linkme::distributed_slice(
@@ -260,6 +267,7 @@ const _: () = {
             ::core::option::Option::Some(&ENTRY)
         }
     }
+    impl<__Given> ::pool::__private::BorrowsFrom<__Given> for total<Vec<u8>, 3> {}
     impl<__Given> ::pool::__private::RunsOn<__Given> for total<Vec<u8>, 3> {}
     ::pool::__private::public::<empty<Vec<u8>>>();
     ::pool::__private::init_of::<empty<Vec<u8>>, Vec<Vec<u8>>>();

@@ -25,6 +25,9 @@ const _: () = {
     impl ::pool::__private::InitOf<
         <io::Result<Model> as ::pool::__private::Fallible>::Value,
     > for load_model {}
+    impl ::pool::__private::HasArg for load_model {
+        type Arg = ::pool::__private::NoArg;
+    }
     impl ::pool::__private::Registered for load_model {
         fn entry() -> ::core::option::Option<&'static ::pool::__private::Entry> {
             #[::pool::__private::linkme::distributed_slice(
@@ -47,6 +50,9 @@ const _: () = {
             ::core::option::Option::Some(&ENTRY)
         }
     }
+    impl<
+        __Given: ::pool::__private::Lends<PathBuf, load_model>,
+    > ::pool::__private::BorrowsFrom<__Given> for load_model {}
     impl<
         __Given: ::pool::__private::Lends<PathBuf, load_model>,
     > ::pool::__private::RunsOn<__Given> for load_model {}

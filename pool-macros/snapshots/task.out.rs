@@ -97,6 +97,9 @@ const _: () = {
             )
         }
     }
+    impl ::pool::__private::HasArg for predict {
+        type Arg = ::pool::__private::NoArg;
+    }
     impl ::pool::__private::Registered for predict {
         fn entry() -> ::core::option::Option<&'static ::pool::__private::Entry> {
             #[::pool::__private::linkme::distributed_slice(
@@ -119,6 +122,9 @@ const _: () = {
             ::core::option::Option::Some(&ENTRY)
         }
     }
+    impl<
+        __Given: ::pool::__private::Lends<PathBuf, predict>,
+    > ::pool::__private::BorrowsFrom<__Given> for predict {}
     impl<
         __Given: ::pool::__private::Lends<PathBuf, predict>,
     > ::pool::__private::RunsOn<__Given> for predict {}

@@ -60,6 +60,7 @@ use kind::Kind;
 /// | `#[worker_id] id: T` | the worker's number, as any `T: From<WorkerId>`, such as `usize` |
 /// | `#[shared] s: &S` | the value that the pool shares; the task runs only on a `WorkerPool<S>` |
 /// | `#[state] s: &mut T` | a value that the worker keeps from task to task |
+/// | `#[arg] x: T`, `#[arg] x: &T` | a constant that the call gives: `f::job(&pool).arg(value)` |
 /// | `#[chunk] rows: &[T]` | the item: a whole chunk of a slice or shared array, from `f::par_map_slice` |
 /// | `#[chunk] rows: &mut [T]` | the item: a chunk of a shared array, in place, from `f::par_chunks_mut` |
 ///
@@ -103,7 +104,8 @@ pub fn worker_task(attr: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Makes a free function an init function: it makes a worker's state, before the worker's first task.
 ///
-/// It returns the state, or a `Result` with the state. Its parameters must be marked `#[worker_id]` or `#[shared]`.
+/// It returns the state, or a `Result` with the state. Its parameters must be marked `#[worker_id]`, `#[shared]` or
+/// `#[arg]`: a value that the call gives, as where to connect to.
 /// Options: `fallible`, for a `Result` that has another name, and `for T in [..]`, `name = ".."` and `crate = path`, as
 /// for [`macro@worker_task`].
 #[proc_macro_attribute]

@@ -4,6 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use syn::{Ident, LitStr, Path, Type};
 
 use crate::instances::Instance;
+use crate::kind::Kind;
 use crate::params::Params;
 
 /// A valid annotated function.
@@ -11,6 +12,7 @@ pub(crate) struct Annotated {
     pub(crate) name: Ident,
     /// The types of a generic function.
     pub(crate) instance: Option<Instance>,
+    pub(crate) kind: Kind,
     pub(crate) params: Params,
     /// What it returns, as written.
     pub(crate) result: Type,

@@ -16,12 +16,21 @@ pub(crate) enum Param {
     Item(Type),
     /// `#[chunk] rows: &[T]` or `#[chunk] rows: &mut [T]`.
     Chunk(Chunk),
+    /// `#[arg] x: T`, or `#[arg] x: &T`: a constant of the call.
+    Arg(Constant),
     /// `#[worker_id] id: T`.
     WorkerId(Type),
     /// `#[shared] s: &T`.
     Shared(Type),
     /// `#[state] s: &mut T`; in an exit function also `T` and `&T`.
     State(Type, Pass),
+}
+
+/// How the function takes a constant.
+pub(crate) enum Constant {
+    Value(Type),
+    /// A reference to this type.
+    Reference(Type),
 }
 
 /// How the glue passes its state to the function.
@@ -43,13 +52,15 @@ pub(crate) struct Params {
     params: Vec<Param>,
     /// Whether one of them is marked `#[chunk]`, rightly or wrongly.
     pub(crate) wants_chunk: bool,
+    /// Whether one of them is marked `#[arg]`.
+    pub(crate) wants_arg: bool,
 }
 
 impl Params {
     /// Classifies the parameters and takes this crate's attributes off them.
     pub(crate) fn classify(kind: Kind, sig: &mut Signature, errors: &mut Errors) -> Self {
         let mut params = Vec::new();
-        let mut wants_chunk = false;
+        let (mut wants_chunk, mut wants_arg) = (false, false);
         for input in &mut sig.inputs {
             match input {
                 FnArg::Receiver(receiver) => errors.at(
@@ -61,7 +72,9 @@ impl Params {
                 ),
                 FnArg::Typed(param) => {
                     let Ok(injection) = take_injection(param, errors) else { continue };
-                    wants_chunk |= injection.as_ref().is_some_and(|injection| injection.name == "chunk");
+                    let wants = |name| injection.as_ref().is_some_and(|injection| injection.name == name);
+                    wants_chunk |= wants("chunk");
+                    wants_arg |= wants("arg");
                     params.extend(classify(kind, injection, param, &params, errors));
                 }
             }
@@ -81,7 +94,7 @@ impl Params {
                 ),
             );
         }
-        Self { params, wants_chunk }
+        Self { params, wants_chunk, wants_arg }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Param> {
@@ -95,6 +108,10 @@ impl Params {
 
     pub(crate) fn chunk(&self) -> Option<&Chunk> {
         chunk(&self.params)
+    }
+
+    pub(crate) fn arg(&self) -> Option<&Constant> {
+        self.iter().find_map(|param| if let Param::Arg(constant) = param { Some(constant) } else { None })
     }
 
     pub(crate) fn state(&self) -> Option<&Type> {
@@ -129,7 +146,7 @@ fn take_injection(param: &mut PatType, errors: &mut Errors) -> Result<Option<Inj
     let mut first: Option<Injection> = None;
     for attr in std::mem::take(&mut param.attrs) {
         let name = attr.path().get_ident().map(ToString::to_string).unwrap_or_default();
-        if !matches!(name.as_str(), "worker_id" | "shared" | "state" | "chunk") {
+        if !matches!(name.as_str(), "worker_id" | "shared" | "state" | "chunk" | "arg") {
             if matches!(name.as_str(), "cfg" | "cfg_attr") {
                 errors.at(&attr, "a parameter cannot be conditional: workers are sent all of them");
             }
@@ -165,6 +182,14 @@ fn classify(
             None
         }
         "chunk" => whole_chunk(&param.ty, errors),
+        "arg" if kind == Kind::Exit => {
+            errors.at(
+                &attr,
+                "a worker exit runs after all calls, it cannot take `#[arg]`\n= help: keep what it needs in the state",
+            );
+            None
+        }
+        "arg" => constant(&param.ty, errors),
         _ if kind == Kind::Init => {
             errors.at(
                 &attr,
@@ -186,7 +211,7 @@ fn item(kind: Kind, param: &PatType, errors: &mut Errors) -> Option<Param> {
     match &*param.ty {
         _ if kind != Kind::Task => {
             let injections = if kind == Kind::Init {
-                "`#[worker_id]` and `#[shared]`"
+                "`#[worker_id]`, `#[shared]` and `#[arg]`"
             } else {
                 "`#[worker_id]`, `#[shared]` and `#[state]`"
             };
@@ -312,6 +337,31 @@ fn state(kind: Kind, ty: &Type, errors: &mut Errors) -> Option<Param> {
         }
     };
     Some(Param::State(owned("a worker state", state, errors)?, pass))
+}
+
+fn constant(ty: &Type, errors: &mut Errors) -> Option<Param> {
+    let what = "a constant of a call";
+    let constant = match ty {
+        Type::Reference(TypeReference { mutability: Some(_), .. }) => {
+            errors.at(
+                ty,
+                "the tasks of a call share its constant, it cannot be borrowed mutably\n= help: take a reference or a \
+                 value: `#[arg] x: &T`, `#[arg] x: T`",
+            );
+            return None;
+        }
+        Type::Reference(_) if static_reference_in(ty).is_some() => {
+            errors.at(
+                ty,
+                "a constant lives as long as its call, it cannot be `'static`\n= help: leave the lifetime out, or take \
+                 the value owned",
+            );
+            return None;
+        }
+        Type::Reference(TypeReference { elem, .. }) => Constant::Reference(owned(what, elem, errors)?),
+        _ => Constant::Value(owned(what, ty, errors)?),
+    };
+    Some(Param::Arg(constant))
 }
 
 fn is_unsized(ty: &Type) -> bool {

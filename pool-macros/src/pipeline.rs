@@ -43,10 +43,11 @@ pub(crate) fn run(kind: Kind, attr: TokenStream, item: &TokenStream) -> TokenStr
     let private = quote!(#private::__private);
     let written = function.sig.clone();
     let params = Params::classify(kind, &mut function.sig, &mut errors);
-    let wants_chunk = params.wants_chunk;
+    let (wants_chunk, wants_arg) = (params.wants_chunk, params.wants_arg);
     let model = |instance, params, sig: &Signature, [init, exit]: [Option<Path>; 2]| Annotated {
         name: sig.ident.clone(),
         instance,
+        kind,
         params,
         result: match &sig.output {
             ReturnType::Default => syn::parse_quote!(()),
@@ -92,7 +93,7 @@ pub(crate) fn run(kind: Kind, attr: TokenStream, item: &TokenStream) -> TokenStr
             function.sig.variadic = None;
             // The compiler does not complain about a type that has an error in it, wherever that type is used.
             let bad_type = quote!([(); { #(#calls)* }]);
-            let stubbed = Stubbed::new(&function.sig, is_generic);
+            let stubbed = Stubbed::new(&function.sig, is_generic, wants_arg);
             match kind {
                 Kind::Task => expand::task::stub(&stubbed, &private, &bad_type, wants_chunk),
                 Kind::Init => expand::init::stub(&stubbed, &private, &bad_type),

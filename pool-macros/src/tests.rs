@@ -58,6 +58,11 @@ fn a_task_with_everything() {
 }
 
 #[test]
+fn a_task_with_a_constant() {
+    check("constant");
+}
+
+#[test]
 fn a_task_with_borrowed_arguments() {
     check("borrowed");
 }

@@ -139,6 +139,10 @@ impl JobId {
     pub(crate) fn next(self) -> Self {
         Self(self.0.wrapping_add(1))
     }
+
+    pub(crate) const fn number(self) -> u32 {
+        self.0
+    }
 }
 
 impl fmt::Display for JobId {

@@ -238,7 +238,9 @@ pub use sys::cpu::cpu_count;
 pub use task::chunk::{ArrayChunk, ArrayChunkMut, Arrays};
 pub use task::chunk::{Chunk, ChunkMut, Concatenate, Concatenated, OneAChunk, Outputs, Slices};
 pub use task::seed::task_seed;
-pub use task::{ExitOf, InitOf, ReadyFor, Reduces, RunsOn, Task, WorkerExit, WorkerId, WorkerInit};
+pub use task::{
+    BorrowsFrom, ExitOf, InitOf, ReadyFor, Reduces, RunsOn, Task, WithArg, WorkerExit, WorkerId, WorkerInit,
+};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use wire::read_any as read_any_record;

@@ -25,6 +25,7 @@ mod chunks_mut;
 mod codecs;
 mod decoding;
 mod combinations;
+mod constants;
 mod each_worker;
 mod iterators;
 mod gathered;
@@ -94,6 +95,7 @@ const TOPICS: &[&[harness::Case]] = &[
     maps::CASES,
     maps_into::CASES,
     combinations::CASES,
+    constants::CASES,
     each_worker::CASES,
     iterators::CASES,
     async_results::CASES,

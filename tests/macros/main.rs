@@ -332,8 +332,8 @@ mod attributes {
 
 mod crates {
     use super::*;
-    use pool_tests_renamed::bare::{add, close, convert};
-    use pool_tests_renamed::{count, first, greet, length};
+    use pool_tests_renamed::bare::{add, close, convert, scale, shift};
+    use pool_tests_renamed::{count, first, greet, length, prefixed};
 
     #[test]
     fn renamed_and_without_unsafe_code() {
@@ -342,6 +342,8 @@ mod crates {
         assert_eq!(first::apply(&pool, "!").unwrap(), '!');
         assert!(first::apply(&pool, "").unwrap_err().to_string().contains("it is empty"));
         assert_eq!(count::<String>::apply(&pool, &[String::new()]).unwrap(), 1);
+        let prefixed = prefixed::job(&pool).arg(2).init_arg("a".into()).apply("b");
+        assert_eq!(prefixed.unwrap(), "aab");
         assert_eq!(pool.join().unwrap().exit_results::<length>().unwrap(), [2]);
     }
 
@@ -350,6 +352,8 @@ mod crates {
         let pool = WorkerPool::builder().workers(1).shared(10u64).build().unwrap();
         assert_eq!(add::apply(&pool, (1, 2)).unwrap(), 24);
         assert_eq!(convert::<u16, u64>::apply(&pool, 300).unwrap(), 300);
+        assert_eq!(shift::job(&pool).arg(&1).map([2, 3]).unwrap(), [3, 4]);
+        assert_eq!(scale::job(&pool).arg(2).map([2, 3]).unwrap(), [4, 6]);
         assert_eq!(pool.join().unwrap().exit_results::<close>().unwrap(), [11]);
     }
 }

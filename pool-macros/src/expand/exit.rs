@@ -44,7 +44,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
 /// The stub for an exit function that has errors.
 pub(crate) fn stub(stubbed: &Stubbed, private: &TokenStream, bad_type: &TokenStream) -> TokenStream {
     let rest = stubbed.rest(private);
-    let Stubbed { this, params } = stubbed;
+    let Stubbed { this, params, .. } = stubbed;
     quote! {
         impl<#params> #private::WorkerExit for #this {
             type State = ();

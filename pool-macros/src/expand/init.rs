@@ -15,6 +15,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
     let shared = function.shared();
     let public = function.public();
     let runs_on = function.runs_on();
+    let constant = function.constant();
     let cx = if params.iter().next().is_some() { cx().into_token_stream() } else { quote!(_) };
     let registered = function.registered("init");
     quote! {
@@ -29,6 +30,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
         }
         impl #private::InitOf<#state> for #this {}
         #public
+        #constant
         #registered
         #runs_on
     }
@@ -36,8 +38,8 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
 
 /// The stub for an init function that has errors.
 pub(crate) fn stub(stubbed: &Stubbed, private: &TokenStream, bad_type: &TokenStream) -> TokenStream {
-    let rest = stubbed.rest(private);
-    let Stubbed { this, params } = stubbed;
+    let (rest, constant) = (stubbed.rest(private), stubbed.constant(private, bad_type));
+    let Stubbed { this, params, .. } = stubbed;
     quote! {
         impl<#params> #private::WorkerInit for #this {
             type State = #bad_type;
@@ -50,6 +52,7 @@ pub(crate) fn stub(stubbed: &Stubbed, private: &TokenStream, bad_type: &TokenStr
         }
         impl<#params __State> #private::InitOf<__State> for #this {}
         impl<#params> #private::Public for #this {}
+        #constant
         #rest
     }
 }

@@ -12,7 +12,7 @@ use crate::function::Function;
 use crate::instances;
 use crate::kind::Kind;
 use crate::model::Annotated;
-use crate::params::{Chunk, Param, Pass};
+use crate::params::{Chunk, Constant, Param, Pass};
 
 pub(crate) mod exit;
 pub(crate) mod init;
@@ -98,6 +98,16 @@ impl Annotated {
                 quote!(<#ty as ::core::convert::From<#private::WorkerId>>::from(#cx.worker_id))
             }
             Param::Shared(_) => quote!(#cx.shared),
+            // An init function owns its constant, a task is lent it.
+            Param::Arg(Constant::Value(_)) if self.kind == Kind::Init => quote!(#cx.arg.0),
+            Param::Arg(Constant::Reference(_)) if self.kind == Kind::Init => {
+                quote!(#private::Arg::lend(&#cx.arg))
+            }
+            Param::Arg(Constant::Value(ty)) => quote!({
+                use #private::ProbeFallback as _;
+                #private::Probe::<#ty>::cloned(#cx.arg)
+            }),
+            Param::Arg(Constant::Reference(_)) => quote!(#cx.arg),
             // A task is lent its state, an exit function owns it.
             Param::State(_, Pass::AsGiven) => quote!(#cx.state),
             Param::State(_, Pass::ByMut) => quote!(&mut { #cx.state }),
@@ -146,16 +156,87 @@ impl Annotated {
         self.is_public.then(|| quote!(impl #private::Public for #this {}))
     }
 
+    /// How the function's constant travels, if it takes one, and the check that it can.
+    pub(crate) fn constant(&self) -> TokenStream {
+        let (this, private) = (self.this(), &self.private);
+        let Some(constant) = self.params.arg() else {
+            return quote! {
+                impl #private::HasArg for #this {
+                    type Arg = #private::NoArg;
+                }
+            };
+        };
+        let (kept, encode, decode, check) = match constant {
+            Constant::Value(ty) => {
+                let cloned = (self.kind == Kind::Task)
+                    .then(|| quote_spanned!(ty.span()=> #private::cloned_for_tasks::<#ty>();));
+                let crosses = quote_spanned!(ty.span()=> #private::argument::<#ty>(););
+                (
+                    quote!(#private::ValueArg<#ty>),
+                    quote!(#private::Probe::<#ty>::encode(codec, given, out)),
+                    quote! {
+                        let mut rest = bytes;
+                        let value = #private::Probe::<#ty>::decode(codec, &mut rest)?;
+                        #private::all_read(rest)?;
+                        ::core::result::Result::Ok(#private::ValueArg(value))
+                    },
+                    quote!(#crosses #cloned),
+                )
+            }
+            Constant::Reference(ty) => {
+                let kept = quote!((&&&#private::Kept::<#ty>::ASKED));
+                let reference = quote_spanned!(ty.span()=> &'item #ty);
+                (
+                    quote!(#private::RefArg<#ty>),
+                    quote!((&&&&#private::Reference::<'item, #ty>::ASKED).encode(codec, given, out)),
+                    quote!(#kept.decode(codec, bytes)),
+                    quote_spanned!(ty.span()=> #private::borrowed_argument::<#reference, _>(#kept.answer());),
+                )
+            }
+        };
+        let uses = task::uses(private);
+        let kept_uses = quote! {
+            use #private::{KeptByOwner as _, KeptByValue as _, NotKept as _, ProbeFallback as _};
+        };
+        quote! {
+            impl #private::HasArg for #this {
+                type Arg = #kept;
+                fn encode_arg<'item>(
+                    codec: #private::Codec,
+                    given: &<Self::Arg as #private::Arg>::Given<'item>,
+                    out: &mut impl ::std::io::Write,
+                ) -> ::core::result::Result<(), ::std::string::String> {
+                    #uses
+                    #encode
+                }
+                fn decode_arg(
+                    codec: #private::Codec,
+                    bytes: &[u8],
+                ) -> ::core::result::Result<Self::Arg, ::std::string::String> {
+                    #kept_uses
+                    #decode
+                }
+            }
+            {
+                fn constant<'item>() {
+                    #kept_uses
+                    #check
+                }
+            }
+        }
+    }
+
     /// The pools on which the function can run: all of them, or those that share the value that it borrows.
     pub(crate) fn runs_on(&self) -> TokenStream {
         let Self { params, private, .. } = self;
         let this = self.this();
-        match params.shared() {
-            // An impl for the shared type itself would let the compiler infer the pool's type from the function.
-            Some(shared) => {
-                quote!(impl<__Given: #private::Lends<#shared, #this>> #private::RunsOn<__Given> for #this {})
-            }
-            None => quote!(impl<__Given> #private::RunsOn<__Given> for #this {}),
+        // An impl for the shared type itself would let the compiler infer the pool's type from the function.
+        let lends = params.shared().map(|shared| quote!(#private::Lends<#shared, #this>));
+        let gives = params.arg().map(|_| quote!(#private::GivesArgTo<#this>));
+        let bounds = lends.iter().chain(&gives);
+        quote! {
+            impl<__Given: #lends> #private::BorrowsFrom<__Given> for #this {}
+            impl<__Given: #(#bounds)+*> #private::RunsOn<__Given> for #this {}
         }
     }
 
@@ -214,27 +295,40 @@ pub(crate) struct Stubbed {
     this: TokenStream,
     /// The parameters of an impl.
     params: TokenStream,
+    wants_arg: bool,
 }
 
 impl Stubbed {
-    pub(crate) fn new(sig: &Signature, is_generic: bool) -> Self {
+    pub(crate) fn new(sig: &Signature, is_generic: bool, wants_arg: bool) -> Self {
         let name = &sig.ident;
         if !is_generic {
-            return Self { this: name.into_token_stream(), params: TokenStream::new() };
+            return Self { this: name.into_token_stream(), params: TokenStream::new(), wants_arg };
         }
         let (params, arguments) = (instances::declared(&sig.generics).0, instances::named(&sig.generics));
-        Self { this: quote!(#name<#arguments>), params: quote!(#params,) }
+        Self { this: quote!(#name<#arguments>), params: quote!(#params,), wants_arg }
+    }
+
+    /// The constant that it seems to take: any, if one is marked.
+    fn constant(&self, private: &TokenStream, bad_type: &TokenStream) -> TokenStream {
+        let Self { this, params, wants_arg } = self;
+        let arg = if *wants_arg { quote!(ValueArg<#bad_type>) } else { quote!(NoArg) };
+        quote! {
+            impl<#params> #private::HasArg for #this {
+                type Arg = #private::#arg;
+            }
+        }
     }
 
     /// The parts that all three stubs share: they are in no registry, and fit every pool.
     fn rest(&self, private: &TokenStream) -> TokenStream {
-        let Self { this, params } = self;
+        let Self { this, params, .. } = self;
         quote! {
             impl<#params> #private::Registered for #this {
                 fn entry() -> ::core::option::Option<&'static #private::Entry> {
                     ::core::option::Option::None
                 }
             }
+            impl<#params __Given> #private::BorrowsFrom<__Given> for #this {}
             impl<#params __Given> #private::RunsOn<__Given> for #this {}
         }
     }

@@ -41,6 +41,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
         false => quote!(::core::convert::Infallible),
     };
     let runs_on = function.runs_on();
+    let constant = function.constant();
     let checks = checks(function, &state);
     // An error about a private type in a `pub` task points to the token that names the type.
     let item_type = quote_spanned!(item_span(&items, *list)=> type Item<'item> = #item_type;);
@@ -110,6 +111,7 @@ pub(crate) fn expand(function: &Annotated) -> TokenStream {
                 #call
             }
         }
+        #constant
         #registered
         #runs_on
         #checks
@@ -305,7 +307,7 @@ fn asked(reference: &TypeReference, private: &TokenStream) -> TokenStream {
 }
 
 /// Imports the traits by which parts of an item are encoded and decoded.
-fn uses(private: &TokenStream) -> TokenStream {
+pub(super) fn uses(private: &TokenStream) -> TokenStream {
     quote!(use #private::{LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _, ProbeFallback as _};)
 }
 
@@ -316,8 +318,8 @@ pub(crate) fn stub(
     bad_type: &TokenStream,
     wants_chunk: bool,
 ) -> TokenStream {
-    let rest = stubbed.rest(private);
-    let Stubbed { this, params } = stubbed;
+    let (rest, constant) = (stubbed.rest(private), stubbed.constant(private, bad_type));
+    let Stubbed { this, params, .. } = stubbed;
     let calls = if wants_chunk {
         quote!(#private::chunk_calls!(stub [#params] #this;);)
     } else {
@@ -363,6 +365,7 @@ pub(crate) fn stub(
                 loop {}
             }
         }
+        #constant
         #rest
         #calls
     }

@@ -65,7 +65,9 @@ impl State {
             if !open.items.is_empty() {
                 return false;
             }
-            let sent = match open.is_dropped(first) {
+            // An item is not lent behind a constant, which may have to wait for space.
+            let is_provided = handle.is_provided(job, open.constant());
+            let sent = match !is_provided || open.is_dropped(first) {
                 true => SentLent::Never,
                 false => handle.send_lent(open.head(first, 1), item),
             };
@@ -129,18 +131,21 @@ impl State {
         let mut head = open.head(first, 0);
         match open.items.take_apart() {
             Some(Apart::Large(item)) => {
+                handle.provide(job, open.constant());
                 head.count = 1;
                 return self.send_alone(job, worker, head, item);
             }
             Some(Apart::Failed(why)) => return self.report_unsendable(job, worker, why),
-            None => {}
+            None => handle.provide(job, open.constant()),
         }
         let least = ChunkHead::BYTES + open.items.next_len().max(ITEM_HEAD);
         let large = if open.folds() { LARGE_FOLD_BYTES } else { LARGE_ORDER_BYTES };
         let wanted = ChunkHead::BYTES + open.items.len_of(most).min(large);
         // The lane may grow to take the whole chunk.
-        if !handle.takes(wanted.max(least)) && !handle.takes(least) {
-            // Without memory for that, an item that does not fit is sent alone, in parts.
+        let is_held_up = open.constant().is_some() && handle.reserve(least).is_none();
+        if is_held_up || !handle.takes(wanted.max(least)) && !handle.takes(least) {
+            // Without memory for that, an item that does not fit is sent alone, in parts. So is one that waits behind
+            // the call's constant.
             head.count = 1;
             return match open.items.take_alone() {
                 Ok(item) => self.send_alone(job, worker, head, item),

@@ -7,7 +7,7 @@ use crate::codec::try_grow;
 use crate::error::{CallSite, Error, TaskErrorKind};
 use crate::ids::{JobId, PerJob, ProfileId, TaskIndex};
 use crate::wire::{ChunkHead, ExecFlags, Folding, Packing};
-use crate::work::{FunctionRef, Inbox, Items, JobSpec, Plan, ProfileSpec};
+use crate::work::{Constant, FunctionRef, Inbox, Items, JobSpec, Plan, ProfileSpec};
 
 /// The open calls by id, and the profiles of all calls so far.
 #[derive(Default)]
@@ -40,6 +40,8 @@ pub(super) struct Jobs {
 pub(super) struct Job {
     task: FunctionRef,
     profile: Option<ProfileId>,
+    /// The constant that its tasks need, if they take one.
+    constant: Option<Constant>,
     flags: ExecFlags,
     /// Where it was made.
     site: CallSite,
@@ -81,6 +83,7 @@ impl Jobs {
         let JobSpec {
             task,
             profile,
+            constant,
             flags,
             mut plan,
             deadline_ns,
@@ -94,6 +97,7 @@ impl Jobs {
         let job = Job {
             task,
             profile: plan.profile,
+            constant,
             flags,
             site,
             has_lent: false,
@@ -131,8 +135,8 @@ impl Jobs {
     }
 
     /// The profile with this id.
-    pub(super) fn profile(&self, profile: ProfileId) -> ProfileSpec {
-        self.profiles[profile.index()]
+    pub(super) fn profile(&self, profile: ProfileId) -> &ProfileSpec {
+        &self.profiles[profile.index()]
     }
 
     /// The init function of the worker state that a call's tasks run on.
@@ -337,6 +341,11 @@ impl Job {
     /// How many new items wait, here or with the caller.
     pub(super) fn waiting(&self) -> u64 {
         self.items.len() + u64::from(self.has_lent)
+    }
+
+    /// The constant that its tasks need, if they take one.
+    pub(super) fn constant(&self) -> Option<&Constant> {
+        self.constant.as_ref()
     }
 
     /// Whether the results of its tasks are folded.

@@ -162,11 +162,15 @@ impl State {
     }
 
     pub(super) fn close(&mut self, job: JobId) {
+        let has_constant = self.jobs.get(job).is_some_and(|open| open.constant().is_some());
         if self.jobs.close(job) {
             self.stop_holding();
             self.flush_output();
             self.observer.job_closed(job, self.clock.now());
             self.handle(Event::Closed { job });
+            if has_constant {
+                self.workers.iter_mut().for_each(|handle| handle.forget(job));
+            }
             if !self.workers.policy().keep_alive && self.jobs.is_empty() {
                 self.shut_down();
             }
@@ -338,7 +342,10 @@ impl State {
         }
         let head = slot.head(index, 1);
         match slot.take_retained(index) {
-            Ok(item) => self.send_alone(job, worker, head, item),
+            Ok(item) => {
+                handle.provide(job, slot.constant());
+                self.send_alone(job, worker, head, item);
+            }
             Err(why) => self.report_unsendable(job, worker, why),
         }
     }
@@ -460,7 +467,7 @@ impl State {
                 return not_started;
             }
             Action::SendInit { worker, profile } => {
-                let spec = self.jobs.profile(profile);
+                let spec = self.jobs.profile(profile).clone();
                 self.get_to_send(worker)?.send_init(profile, &spec);
             }
             Action::SendExit { worker } => self.send(worker, order::EXIT, &[]),

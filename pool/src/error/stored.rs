@@ -111,6 +111,8 @@ fn errors() -> Vec<(TaskError, Value)> {
     });
     let task = |index: usize| json!({"task": {"name": "app::f", "index": index}});
     let init = |function: Option<&str>| json!({"init": {"function": function, "task": "app::f"}});
+    let arg = TaskError::in_arg("app::f", text("no"));
+    let arg_form = json!({"arg": {"function": "app::f"}});
     let exit = |function: Option<&str>| json!({"exit": {"function": function}});
     let (in_init, in_exit) = (json!({"init": cancelled()}), json!({"exit": cancelled()}));
     let kind = || TaskErrorKind::Cancelled;
@@ -127,6 +129,7 @@ fn errors() -> Vec<(TaskError, Value)> {
             TaskError::in_exit(Some("app::e"), 4, kind()),
             bare(exit(Some("app::e")), Some(4), 1, in_exit.clone()),
         ),
+        (arg, bare(arg_form, None, 0, json!({"encode": "no"}))),
         (TaskError::in_exit(None, 4, kind()), bare(exit(None), Some(4), 1, in_exit)),
     ]
 }

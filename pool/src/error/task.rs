@@ -70,6 +70,7 @@ use super::{CallSite, Called, ReturnedError, TaskErrorKind};
 /// | a task | `{"task": {"name": "app::convert", "index": 2}}` |
 /// | an init function | `{"init": {"function": "app::load", "task": "app::predict"}}` |
 /// | an exit function | `{"exit": {"function": "app::count"}}` |
+/// | the value of an `#[arg]` | `{"arg": {"function": "app::scale"}}` |
 #[derive(Clone, PartialEq, Eq)]
 pub struct TaskError(pub(super) Arc<Failure>);
 
@@ -156,6 +157,8 @@ enum FailedWork {
     },
     /// A worker's init function, before its first task; `None` if the state's `Default` failed.
     Init { function: Option<Name>, task: Name },
+    /// The value that the call gives to this function's `#[arg]`.
+    Arg { function: Name },
     /// A worker's exit function; `None` if the failure came after the exit functions, in the end of the worker.
     Exit { function: Option<Name> },
 }
@@ -189,6 +192,12 @@ impl TaskError {
     /// A result that came from several workers.
     pub(crate) fn on_no_worker(task: &'static str, index: usize, kind: TaskErrorKind) -> Self {
         Self::of(FailedWork::item(task, index), None, 1, None, kind)
+    }
+
+    /// The value for a function's `#[arg]` could not be encoded, so no task of the call has run.
+    pub(crate) fn in_arg(function: &'static str, why: String) -> Self {
+        let work = FailedWork::Arg { function: function.into() };
+        Self::of(work, None, 0, None, TaskErrorKind::Encode(why))
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
@@ -283,19 +292,19 @@ impl TaskError {
     #[must_use]
     pub fn task_name(&self) -> &str {
         match &self.0.work {
-            FailedWork::Item { task, .. } => task,
+            FailedWork::Item { task: name, .. } | FailedWork::Arg { function: name } => name,
             FailedWork::Init { function, task } => function.as_deref().unwrap_or(task),
             FailedWork::Exit { function } => function.as_deref().unwrap_or(""),
         }
     }
 
-    /// The item's position in the input, from 0. [`TaskErrorKind::Init`] and [`TaskErrorKind::Exit`] belong to no item:
-    /// for them it is `usize::MAX`, which no item has.
+    /// The item's position in the input, from 0. [`TaskErrorKind::Init`] and [`TaskErrorKind::Exit`] belong to no item,
+    /// nor does the value of an `#[arg]` that can't be encoded: for them it is `usize::MAX`, which no item has.
     #[must_use]
     pub fn task_index(&self) -> usize {
         match self.0.work {
             FailedWork::Item { index, .. } => index,
-            FailedWork::Init { .. } | FailedWork::Exit { .. } => NONE,
+            FailedWork::Init { .. } | FailedWork::Exit { .. } | FailedWork::Arg { .. } => NONE,
         }
     }
 
@@ -424,6 +433,7 @@ impl TaskError {
                 write!(f, " for task `{}`", Plain(task))?;
                 function(f, name, "the state's `Default`")
             }
+            FailedWork::Arg { function } => write!(f, "the `#[arg]` of `{}` {kind}", Plain(function)),
             FailedWork::Exit { function: name } => {
                 f.write_str("exit")?;
                 of_worker(f, "of")?;

@@ -7,12 +7,12 @@ use super::chunks::{Ended, all_done};
 use crate::error::{Error, TaskError};
 use crate::shared::SharedArray;
 use crate::task::chunk::{ArrayChunk, ArrayChunkMut, Arrays, Outputs, rows_of};
-use crate::task::{ExitOf, InitOf, RunsOn, Task};
+use crate::task::{BorrowsFrom, ExitOf, InitOf, RunsOn, Task};
 
 impl<T, S, I, E, O> Job<'_, T, S, I, E, O>
 where
-    T: Task + RunsOn<S>,
-    I: InitOf<T::State> + RunsOn<S>,
+    T: Task + BorrowsFrom<S>,
+    I: InitOf<T::State> + BorrowsFrom<S>,
     E: ExitOf<T::State> + RunsOn<S>,
     S: 'static,
 {
@@ -49,6 +49,8 @@ where
         axis: Axis,
     ) -> Result<O::All, Error>
     where
+        T: RunsOn<S>,
+        I: RunsOn<S>,
         T: for<'x> Task<Item<'x> = ArrayChunk<'x, A, D>>,
         O: Outputs<T::Output>,
     {
@@ -96,6 +98,8 @@ where
         rows_per_chunk: usize,
     ) -> Result<Vec<T::Output>, Error>
     where
+        T: RunsOn<S>,
+        I: RunsOn<S>,
         T: for<'x> Task<Item<'x> = ArrayChunkMut<'x, A, Sh::Dim>>,
     {
         all_done(self.array_chunks_in_place(array, shape, rows_per_chunk)?)
@@ -114,6 +118,8 @@ where
         rows_per_chunk: usize,
     ) -> Result<Vec<Result<T::Output, TaskError>>, Error>
     where
+        T: RunsOn<S>,
+        I: RunsOn<S>,
         T: for<'x> Task<Item<'x> = ArrayChunkMut<'x, A, Sh::Dim>>,
     {
         Ok(self.array_chunks_in_place(array, shape, rows_per_chunk)?.0)

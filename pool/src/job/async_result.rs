@@ -17,7 +17,7 @@ use super::source::Source;
 use crate::error::Error;
 use crate::observe::End;
 use crate::observe::progress::Progress;
-use crate::task::{ExitOf, InitOf, RunsOn, Task};
+use crate::task::{BorrowsFrom, ExitOf, InitOf, RunsOn, Task};
 
 /// The result of a call that runs in the background; from `apply_async` and `map_async`. Also a future.
 ///
@@ -249,8 +249,8 @@ impl<R> Future for AsyncResult<R> {
 
 impl<T, S, I, E, O> Job<'_, T, S, I, E, O>
 where
-    T: Task + RunsOn<S>,
-    I: InitOf<T::State> + RunsOn<S>,
+    T: Task + BorrowsFrom<S>,
+    I: InitOf<T::State> + BorrowsFrom<S>,
     E: ExitOf<T::State> + RunsOn<S>,
     S: 'static,
 {
@@ -259,7 +259,11 @@ where
     /// [`max_queue`](crate::WorkerPoolBuilder::max_queue) allows no more tasks.
     #[must_use = "without it nobody learns how the call went"]
     #[track_caller]
-    pub fn apply_async(self, item: T::Item<'_>) -> AsyncResult<T::Output> {
+    pub fn apply_async(self, item: T::Item<'_>) -> AsyncResult<T::Output>
+    where
+        T: RunsOn<S>,
+        I: RunsOn<S>,
+    {
         self.apply_async_in(None, item)
     }
 
@@ -299,10 +303,11 @@ where
     /// ```
     #[expect(clippy::async_yields_async, reason = "who waits for room need not wait for the result")]
     #[track_caller]
-    pub fn apply_async_when_ready(
-        mut self,
-        item: T::Item<'_>,
-    ) -> impl Future<Output = AsyncResult<T::Output>> {
+    pub fn apply_async_when_ready(mut self, item: T::Item<'_>) -> impl Future<Output = AsyncResult<T::Output>>
+    where
+        T: RunsOn<S>,
+        I: RunsOn<S>,
+    {
         // Whoever polls the future did not make the call.
         self.options.called_at = Some(Location::caller());
         async move {
@@ -329,7 +334,11 @@ where
     /// [`Error::Busy`], and the rest of them is not pulled.
     #[must_use = "without it nobody learns how the call went"]
     #[track_caller]
-    pub fn map_async<'i>(self, items: impl IntoIterator<Item = T::Item<'i>>) -> AsyncResult<Vec<T::Output>> {
+    pub fn map_async<'i>(self, items: impl IntoIterator<Item = T::Item<'i>>) -> AsyncResult<Vec<T::Output>>
+    where
+        T: RunsOn<S>,
+        I: RunsOn<S>,
+    {
         let (codec, site) = (self.pool.config().codec, self.site());
         self.submit(false, None, items.into_iter(), move |arrivals| arrivals.decode::<T>(codec, &site))
     }

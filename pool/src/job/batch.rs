@@ -114,7 +114,7 @@ impl Batch {
             (Some(judge), Some(of)) => judge.is_like(of),
             _ => false,
         };
-        let is_same_call = spec.task == of.task && spec.site == of.site;
+        let is_same_call = spec.task == of.task && spec.site == of.site && spec.constant == of.constant;
         is_same_judge
             && is_same_call
             && is_same_state

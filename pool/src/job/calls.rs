@@ -192,7 +192,7 @@ macro_rules! task_calls {
             /// A job of this task: options first, then one of its calls.
             pub fn job<S: 'static>(pool: &$crate::WorkerPool<S>) -> $crate::Job<'_, Self, S>
             where
-                Self: $crate::__private::RunsOn<S>,
+                Self: $crate::__private::BorrowsFrom<S>,
             {
                 pool.job::<Self>()
             }

@@ -7,7 +7,7 @@ use super::{Job, Mode};
 use crate::error::{Error, TaskError};
 use crate::shared::{Loan, Piece, SharedArray};
 use crate::task::chunk::{Chunk, ChunkMut, OneAChunk, Outputs, Slices};
-use crate::task::{ExitOf, InitOf, RunsOn, Task};
+use crate::task::{BorrowsFrom, ExitOf, InitOf, RunsOn, Task};
 use crate::work::splits;
 
 /// Without `chunk_size` and `n_splits`, a slice is cut into this many chunks for each worker, as in MPIRE.
@@ -27,8 +27,8 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
 
 impl<T, S, I, E, O> Job<'_, T, S, I, E, O>
 where
-    T: Task + RunsOn<S>,
-    I: InitOf<T::State> + RunsOn<S>,
+    T: Task + BorrowsFrom<S>,
+    I: InitOf<T::State> + BorrowsFrom<S>,
     E: ExitOf<T::State> + RunsOn<S>,
     S: 'static,
 {
@@ -67,6 +67,8 @@ where
     #[track_caller]
     pub fn map_slice<'i, X: 'i>(mut self, rows: impl Slices<'i, X>) -> Result<O::All, Error>
     where
+        T: RunsOn<S>,
+        I: RunsOn<S>,
         T: for<'x> Task<Item<'x> = Chunk<'x, X>>,
         O: Outputs<T::Output>,
     {
@@ -126,6 +128,8 @@ where
         rows_per_chunk: usize,
     ) -> Result<Vec<T::Output>, Error>
     where
+        T: RunsOn<S>,
+        I: RunsOn<S>,
         T: for<'x> Task<Item<'x> = ChunkMut<'x, X>>,
     {
         all_done(self.chunks_in_place(array, rows_per_chunk)?)
@@ -145,6 +149,8 @@ where
         rows_per_chunk: usize,
     ) -> Result<Vec<Result<T::Output, TaskError>>, Error>
     where
+        T: RunsOn<S>,
+        I: RunsOn<S>,
         T: for<'x> Task<Item<'x> = ChunkMut<'x, X>>,
     {
         Ok(self.chunks_in_place(array, rows_per_chunk)?.0)

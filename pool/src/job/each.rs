@@ -8,8 +8,8 @@ use crate::work::{Apart, Chunking, EachWorker, Items};
 
 impl<'p, T, S, I, E, O> Job<'p, T, S, I, E, O>
 where
-    T: Task + RunsOn<S>,
-    I: InitOf<T::State> + RunsOn<S>,
+    T: Task + BorrowsFrom<S>,
+    I: InitOf<T::State> + BorrowsFrom<S>,
     E: ExitOf<T::State> + RunsOn<S>,
     S: 'static,
 {
@@ -65,7 +65,11 @@ where
     ///   [`Error::Start`] of the whole call.
     /// - [`Error::OwnTask`] in a task that runs in a thread of this pool: it would wait for itself.
     #[track_caller]
-    pub fn on_each_worker(self, item: T::Item<'_>) -> Result<Vec<Result<T::Output, TaskError>>, Error> {
+    pub fn on_each_worker(self, item: T::Item<'_>) -> Result<Vec<Result<T::Output, TaskError>>, Error>
+    where
+        T: RunsOn<S>,
+        I: RunsOn<S>,
+    {
         let pool = self.pool;
         pool.engine().check_outside_tasks("on_each_worker")?;
         self.options.check()?;
@@ -116,7 +120,10 @@ where
     /// - [`Error::Cancelled`] when the call was cancelled, [`Error::Closed`] when the pool has ended.
     /// - [`Error::OwnTask`] in a task that runs in a thread of this pool: it might wait for itself.
     #[track_caller]
-    pub fn warm_up(self) -> Result<(), Error> {
+    pub fn warm_up(self) -> Result<(), Error>
+    where
+        I: RunsOn<S>,
+    {
         let pool = self.pool;
         pool.engine().check_outside_tasks("warm_up")?;
         let mut call = self.open_each(EachWorker::WarmsUp, None)?;
@@ -149,6 +156,11 @@ where
 fn encode<T: Task>(pool: &PoolHandle, item: T::Item<'_>) -> Result<Vec<u8>, String> {
     let mut items = Items::default();
     add_all::<T>(pool.config().codec, &[item], &mut items);
+    only(items)
+}
+
+/// The only one of these, or why it could not be encoded.
+pub(super) fn only(mut items: Items) -> Result<Vec<u8>, String> {
     match items.take_apart() {
         Some(Apart::Large(item)) => Ok(item),
         Some(Apart::Failed(why)) => Err(why),

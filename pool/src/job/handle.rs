@@ -12,7 +12,7 @@ use crate::options::PoolConfig;
 use crate::task::registry::{Registry, not_registered};
 use crate::task::seed::Seeds;
 use crate::task::{Entry, Task, WorkerExit, WorkerInit};
-use crate::work::{FunctionRef, Plan, ProfileSpec};
+use crate::work::{Constant, FunctionRef, Plan, ProfileSpec};
 
 /// The parts of a pool that a call needs: the engine, the driver for calls that no caller drives, and the options that
 /// stay the same for the pool's whole life.
@@ -94,8 +94,10 @@ impl PoolHandle {
     }
 
     /// Looks up the functions of a call: the task, and the profile of the worker state it runs on, if it has one.
+    /// `constant` is that of the init function.
     pub(super) fn functions<T: Task, I: WorkerInit, E: WorkerExit>(
         &self,
+        constant: Option<Constant>,
     ) -> Result<(FunctionRef, Option<ProfileSpec>), Error> {
         self.engine.check()?;
         let registry = Registry::get();
@@ -107,8 +109,13 @@ impl PoolHandle {
         let exit = E::entry().map(function).transpose()?;
         let has_state = init.is_some() || exit.is_some() || TypeId::of::<T::State>() != TypeId::of::<()>();
         let state_type = || type_key(TypeId::of::<T::State>());
-        let profile =
-            has_state.then(|| ProfileSpec { state_type: state_type(), task: task.index, init, exit });
+        let profile = has_state.then(|| ProfileSpec {
+            state_type: state_type(),
+            task: task.index,
+            init,
+            exit,
+            constant,
+        });
         Ok((task, profile))
     }
 }

@@ -10,12 +10,13 @@ use crate::error::{Error, TaskError};
 use crate::observe::progress::BarRequest;
 use crate::observe::progress::Progress;
 use crate::task::chunk::Concatenated;
-use crate::task::{ExitOf, InitOf, RunsOn, Task};
+use crate::task::{BorrowsFrom, ExitOf, InitOf, RunsOn, Task};
 use crate::wire::ExecFlags;
 use crate::work::{HeldBytes, JobSpec, Plan};
 
 #[cfg(feature = "ndarray")]
 mod arrays;
+mod arg;
 mod async_result;
 mod background;
 mod batch;
@@ -72,6 +73,8 @@ pub use stream::ResultStream;
 /// - for tasks that take chunks, `map_slice`, `chunks_mut` and `chunks_mut_outcomes`; with the feature `ndarray` also
 ///   `map_array`, `array_chunks_mut` and `array_chunks_mut_outcomes`.
 ///
+/// A job of a task with `#[arg]` has none of these calls before [`arg`](Job::arg) has given its value.
+///
 /// Wrong values of options are errors of the call.
 #[must_use = "a job does nothing until one of its calls is made"]
 pub struct Job<'p, T: Task, S, I = <T as Task>::Init, E = <T as Task>::Exit, O = Concatenated> {
@@ -115,8 +118,8 @@ enum Mode {
 
 impl<'p, T, S, I, E, O> Job<'p, T, S, I, E, O>
 where
-    T: Task + RunsOn<S>,
-    I: InitOf<T::State> + RunsOn<S>,
+    T: Task + BorrowsFrom<S>,
+    I: InitOf<T::State> + BorrowsFrom<S>,
     E: ExitOf<T::State> + RunsOn<S>,
     S: 'static,
 {
@@ -133,7 +136,11 @@ where
     /// When `items` panics, with that panic: the call is cancelled, and the pool stays usable.
     #[doc(alias = "par_map")]
     #[track_caller]
-    pub fn map<'i>(self, items: impl IntoIterator<Item = T::Item<'i>>) -> Result<Vec<T::Output>, Error> {
+    pub fn map<'i>(self, items: impl IntoIterator<Item = T::Item<'i>>) -> Result<Vec<T::Output>, Error>
+    where
+        T: RunsOn<S>,
+        I: RunsOn<S>,
+    {
         let pool = self.pool;
         let items = Source::of(items);
         let mut results = ReorderBuffer::with_capacity(reserved::<T::Output>(&items));
@@ -156,7 +163,11 @@ where
     pub fn map_unordered<'i>(
         self,
         items: impl IntoIterator<Item = T::Item<'i>>,
-    ) -> Result<Vec<T::Output>, Error> {
+    ) -> Result<Vec<T::Output>, Error>
+    where
+        T: RunsOn<S>,
+        I: RunsOn<S>,
+    {
         let mut results = Vec::new();
         let pool = self.pool;
         let mut call = self.open(Source::of(items), Mode::FailFast)?;
@@ -180,7 +191,11 @@ where
     pub fn map_outcomes<'i>(
         self,
         items: impl IntoIterator<Item = T::Item<'i>>,
-    ) -> Result<Vec<Result<T::Output, TaskError>>, Error> {
+    ) -> Result<Vec<Result<T::Output, TaskError>>, Error>
+    where
+        T: RunsOn<S>,
+        I: RunsOn<S>,
+    {
         let pool = self.pool;
         let items = Source::of(items);
         let most = reserved::<Result<T::Output, TaskError>>(&items);
@@ -229,6 +244,8 @@ where
     #[track_caller]
     pub fn imap<'i, C>(self, items: C) -> Imap<'p, 'i, T, C::IntoIter>
     where
+        T: RunsOn<S>,
+        I: RunsOn<S>,
         C: IntoIterator<Item = T::Item<'i>>,
     {
         let pool = self.pool;
@@ -241,6 +258,8 @@ where
     #[track_caller]
     pub fn imap_unordered<'i, C>(self, items: C) -> Imap<'p, 'i, T, C::IntoIter>
     where
+        T: RunsOn<S>,
+        I: RunsOn<S>,
         C: IntoIterator<Item = T::Item<'i>>,
     {
         let pool = self.pool;
@@ -253,7 +272,11 @@ where
     /// # Errors
     /// As for [`map`](Self::map).
     #[track_caller]
-    pub fn apply(mut self, item: T::Item<'_>) -> Result<T::Output, Error> {
+    pub fn apply(mut self, item: T::Item<'_>) -> Result<T::Output, Error>
+    where
+        T: RunsOn<S>,
+        I: RunsOn<S>,
+    {
         self.options.iterable_len = Some(1);
         let pool = self.pool;
         let mut result = None;
@@ -313,7 +336,11 @@ where
         self,
         items: impl IntoIterator<Item = T::Item<'i>>,
         slots: &mut [T::Output],
-    ) -> Result<usize, Error> {
+    ) -> Result<usize, Error>
+    where
+        T: RunsOn<S>,
+        I: RunsOn<S>,
+    {
         let pool = self.pool;
         let items = Source::of(items);
         if self.options.max_items().min(items.size_hint().0 as u64) > slots.len() as u64 {

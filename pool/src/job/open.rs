@@ -8,8 +8,8 @@ use crate::error::CallSite;
 
 impl<'p, T, S, I, E, O> Job<'p, T, S, I, E, O>
 where
-    T: Task + RunsOn<S>,
-    I: InitOf<T::State> + RunsOn<S>,
+    T: Task + BorrowsFrom<S>,
+    I: InitOf<T::State> + BorrowsFrom<S>,
     E: ExitOf<T::State> + RunsOn<S>,
     S: 'static,
 {
@@ -92,20 +92,24 @@ where
     /// Describes the call for the engine.
     #[track_caller]
     pub(super) fn spec(&self, mut plan: Box<Plan>) -> Result<JobSpec, Error> {
-        let (task, profile) = self.pool.functions::<T, I, E>()?;
+        let site = self.site();
+        let (constant, of_init) = self.constants(&site)?;
+        let (task, profile) = self.pool.functions::<T, I, E>(of_init)?;
         let flags = ExecFlags {
             timed: plan.task_limit_ns.is_some(),
             watched: self.pool.config().policy.insights,
             claim: plan.most_claimed(),
             seed: self.options.seed.unwrap_or_else(|| self.pool.next_seed()),
             folding: self.options.folding,
+            constant: constant.is_some(),
         };
         plan.retry = self.options.extra.as_ref().and_then(|extra| extra.retry.plan(flags.seed));
-        let (site, is_shown) = (self.site(), self.options.progress.is_some());
+        let is_shown = self.options.progress.is_some();
         let deadline_ns = self.options.deadline.map(Deadline::in_ns);
         Ok(JobSpec {
             task,
             profile,
+            constant,
             flags,
             plan,
             deadline_ns,

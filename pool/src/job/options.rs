@@ -4,6 +4,7 @@ use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::arg::Constants;
 use super::cancel::CallSlot;
 use super::deadline::Deadline;
 use super::retry::Retry;
@@ -48,11 +49,13 @@ pub(crate) struct Options {
 pub(crate) struct Extra {
     pub(super) retry: Retry,
     pub(super) give_up_after: Option<usize>,
+    /// What the call gives to functions with `#[arg]`.
+    pub(super) constants: Constants,
 }
 
 impl Default for Extra {
     fn default() -> Self {
-        Self { retry: Retry::times(0), give_up_after: None }
+        Self { retry: Retry::times(0), give_up_after: None, constants: Constants::default() }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::error::{Error, TaskError, TaskErrorKind};
 use crate::ids::TaskIndex;
 use crate::task::chunk::{Chunk, Slices};
 use crate::task::fold::{Encoded, Folded, FoldedTask, Reduces, Values, ValuesOf};
-use crate::task::{ByDefault, ExitOf, InitOf, NoExit, Output, RunsOn, Task};
+use crate::task::{BorrowsFrom, ByDefault, ExitOf, InitOf, NoExit, Output, RunsOn, Task};
 use crate::wire::Folding;
 use crate::{text, unwind};
 
@@ -29,8 +29,8 @@ const LEAST_TOGETHER: usize = 4;
 
 impl<'p, T, S, I, E, O> Job<'p, T, S, I, E, O>
 where
-    T: Task + RunsOn<S>,
-    I: InitOf<T::State> + RunsOn<S>,
+    T: Task + BorrowsFrom<S>,
+    I: InitOf<T::State> + BorrowsFrom<S>,
     E: ExitOf<T::State> + RunsOn<S>,
     S: 'static,
 {
@@ -82,13 +82,15 @@ where
         items: impl IntoIterator<Item = T::Item<'i>>,
     ) -> Result<Option<T::Output>, Error>
     where
-        G: Reduces<T::Output> + RunsOn<S>,
+        T: RunsOn<S>,
+        I: RunsOn<S>,
+        G: Reduces<T::Output> + BorrowsFrom<S>,
     {
         let pool = self.pool;
-        let reducer = pool.functions::<G, ByDefault, NoExit>()?.0;
+        let reducer = pool.functions::<G, ByDefault, NoExit>(None)?.0;
         self.options.folding = Folding::Results(reducer.index);
         let site = self.site();
-        let rounds = Options {
+        let mut rounds = Options {
             folding: Folding::Values,
             task_timeout: self.options.task_timeout,
             extra: self.options.extra.clone(),
@@ -97,6 +99,8 @@ where
             called_at: Some(site.at),
             ..Options::default()
         };
+        // Constants are those of the tasks alone.
+        rounds.extra.iter_mut().for_each(|extra| extra.constants = Default::default());
         let fold = |values: &[Partial], runs: usize| {
             let job = Job { pool, options: rounds.clone(), functions: PhantomData };
             Job::<ValuesOf<G>, S, ByDefault, NoExit>::fold_values(job, values, values.len().div_ceil(runs))
@@ -158,8 +162,10 @@ where
     #[track_caller]
     pub fn reduce_slice<'i, G, X: 'i>(mut self, rows: impl Slices<'i, X>) -> Result<Option<T::Output>, Error>
     where
+        T: RunsOn<S>,
+        I: RunsOn<S>,
         T: for<'x> Task<Item<'x> = Chunk<'x, X>>,
-        G: Reduces<T::Output> + RunsOn<S>,
+        G: Reduces<T::Output> + BorrowsFrom<S>,
     {
         self.pool.engine().check()?;
         self.check_outputs()?;
@@ -172,7 +178,7 @@ where
 
 impl<G, S> Job<'_, ValuesOf<G>, S, ByDefault, NoExit>
 where
-    G: Task + RunsOn<S>,
+    G: Task + BorrowsFrom<S>,
     S: 'static,
 {
     /// Folds runs of this many neighbours into one value each.

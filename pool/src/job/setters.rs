@@ -198,13 +198,16 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
 
     /// Makes the workers' state with this init function instead of the task's own. Default: the task's own, from
     /// `#[worker_task(init = ..)]`.
-    pub fn worker_init<J: InitOf<T::State>>(self) -> Job<'p, T, S, J, E, O> {
-        Job { pool: self.pool, options: self.options, functions: PhantomData }
+    ///
+    /// If it takes an `#[arg]`, give it its value after this, with [`init_arg`](Self::init_arg).
+    pub fn worker_init<J: InitOf<T::State>>(mut self) -> Job<'p, T, S, J, E, O> {
+        self.drop_init_arg();
+        self.with_functions()
     }
 
     /// Ends the workers with this exit function instead of the task's own. Default: the task's own, from
     /// `#[worker_task(exit = ..)]`.
     pub fn worker_exit<X: ExitOf<T::State>>(self) -> Job<'p, T, S, I, X, O> {
-        Job { pool: self.pool, options: self.options, functions: PhantomData }
+        self.with_functions()
     }
 }

@@ -14,7 +14,7 @@ use super::{Job, Mode, PoolHandle};
 use crate::engine::{Awaits, Engine};
 use crate::error::Error;
 use crate::ids::JobId;
-use crate::task::{ExitOf, InitOf, RunsOn, Task};
+use crate::task::{BorrowsFrom, ExitOf, InitOf, RunsOn, Task};
 
 /// A poll that has taken this long returns, so that other tasks of the executor run before the input is asked again.
 const LONG_POLL: Duration = Duration::from_micros(200);
@@ -176,8 +176,8 @@ impl Drop for Attachment<'_> {
 /// Calls that return streams, with the feature `stream`.
 impl<'p, T, S, I, E, O> Job<'p, T, S, I, E, O>
 where
-    T: Task + RunsOn<S>,
-    I: InitOf<T::State> + RunsOn<S>,
+    T: Task + BorrowsFrom<S>,
+    I: InitOf<T::State> + BorrowsFrom<S>,
     E: ExitOf<T::State> + RunsOn<S>,
     S: 'static,
 {
@@ -206,6 +206,8 @@ where
     #[track_caller]
     pub fn stream<'i, C>(self, items: C) -> ResultStream<'p, 'i, T, C::IntoIter>
     where
+        T: RunsOn<S>,
+        I: RunsOn<S>,
         C: IntoIterator<Item = T::Item<'i>>,
     {
         let pool = self.pool;
@@ -236,6 +238,8 @@ where
     #[track_caller]
     pub fn stream_unordered<'i, C>(self, items: C) -> ResultStream<'p, 'i, T, C::IntoIter>
     where
+        T: RunsOn<S>,
+        I: RunsOn<S>,
         C: IntoIterator<Item = T::Item<'i>>,
     {
         let pool = self.pool;

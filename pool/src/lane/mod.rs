@@ -59,6 +59,7 @@ pub(crate) mod order {
     pub(crate) const EXIT: u8 = 3;
     pub(crate) const PART: u8 = 4;
     pub(crate) const RESUME: u8 = 5;
+    pub(crate) const CONSTANT: u8 = 6;
 }
 
 /// The kinds of replies.
@@ -77,7 +78,8 @@ pub(crate) mod reply {
     pub(crate) const EXIT_VALUE: u8 = 6;
     pub(crate) const LARGE_EXIT_VALUE: u8 = 7;
     pub(crate) const EXIT_FAILED: u8 = 8;
-    /// The worker has copied a part of a large item, whose space is now free. The reply to no order.
+    /// The worker has copied a part of a large item, or carried out an order about a constant, whose space is now free.
+    /// The reply to no order.
     pub(crate) const PART_TAKEN: u8 = 9;
     /// The task whose answer follows was slow. The reply to no order.
     pub(crate) const SLOW: u8 = 10;

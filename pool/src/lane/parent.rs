@@ -366,7 +366,7 @@ impl OrderReservation<'_> {
 
     /// Sends the first `len` bytes as an order of this many units, and returns its end.
     pub(crate) fn commit(self, tag: u8, len: usize, units: u32) -> Position {
-        debug_assert!((order::CHUNK..=order::RESUME).contains(&tag));
+        debug_assert!((order::CHUNK..=order::CONSTANT).contains(&tag));
         *self.sent = *self.sent + units;
         *self.wake_pending = true;
         self.reservation.commit(tag, len)

@@ -1,5 +1,6 @@
 //! The values that a worker passes to a function besides its item: one field for each attribute of a parameter.
 
+use super::arg::Arg;
 use super::{Task, WorkerExit, WorkerId, WorkerInit};
 
 /// The values that a worker passes to a task.
@@ -11,6 +12,8 @@ pub struct TaskContext<'c, T: Task> {
     pub shared: &'c T::Shared,
     /// For `#[state]`.
     pub state: &'c mut T::State,
+    /// For `#[arg]`.
+    pub arg: &'c <T::Arg as Arg>::Lent,
 }
 
 /// The values that a worker passes to an init function.
@@ -20,6 +23,8 @@ pub struct InitContext<'c, I: WorkerInit> {
     pub worker_id: WorkerId,
     /// For `#[shared]`.
     pub shared: &'c I::Shared,
+    /// For `#[arg]`: the call's value, which is the function's own.
+    pub arg: I::Arg,
 }
 
 /// The values that a worker passes to an exit function.

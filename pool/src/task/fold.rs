@@ -5,7 +5,8 @@ use std::convert::Infallible;
 use std::io::Write;
 use std::marker::PhantomData;
 
-use super::{ByDefault, Entry, NoExit, Pair, Registered, RunsOn, Task, TaskContext};
+use super::arg::NoArg;
+use super::{BorrowsFrom, ByDefault, Entry, HasArg, NoExit, Pair, Registered, RunsOn, Task, TaskContext};
 use crate::codec::{Codec, ItemWriter};
 use crate::task::Output;
 
@@ -16,12 +17,12 @@ use crate::task::Output;
     message = "`{Self}` cannot reduce results of type `{R}`",
     label = "a task reduces if it takes two of these results and returns one",
     note = "write it as `#[worker_task] fn reduce(one: {R}, other: {R}) -> {R}`",
-    note = "it may borrow the pool's value with `#[shared]`, but it has no `#[state]`, no `init` and no `exit`"
+    note = "it may borrow the pool's value with `#[shared]`, but it has no `#[state]`, `#[arg]`, `init` or `exit`"
 )]
 pub trait Reduces<R>: Task {}
 #[diagnostic::do_not_recommend]
 impl<G, R> Reduces<R> for G where
-    G: for<'a> Task<Item<'a> = (R, R), Output = R, State = (), Init = ByDefault, Exit = NoExit>
+    G: for<'a> Task<Item<'a> = (R, R), Output = R, State = (), Arg = NoArg, Init = ByDefault, Exit = NoExit>
 {
 }
 
@@ -61,6 +62,10 @@ impl<T: Registered> Registered for FoldedTask<T> {
 }
 
 impl<T: RunsOn<S>, S> RunsOn<S> for FoldedTask<T> {}
+impl<T: BorrowsFrom<S>, S> BorrowsFrom<S> for FoldedTask<T> {}
+impl<T: HasArg> HasArg for FoldedTask<T> {
+    type Arg = T::Arg;
+}
 
 impl<T: Task> Task for FoldedTask<T> {
     type Item<'a> = T::Item<'a>;
@@ -116,7 +121,11 @@ impl<G: Registered> Registered for ValuesOf<G> {
     }
 }
 
-impl<G: RunsOn<S>, S> RunsOn<S> for ValuesOf<G> {}
+impl<G: BorrowsFrom<S>, S> RunsOn<S> for ValuesOf<G> {}
+impl<G: BorrowsFrom<S>, S> BorrowsFrom<S> for ValuesOf<G> {}
+impl<G> HasArg for ValuesOf<G> {
+    type Arg = NoArg;
+}
 
 impl<G: Task> Task for ValuesOf<G> {
     type Item<'a> = Values<'a>;

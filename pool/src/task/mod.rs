@@ -1,6 +1,7 @@
 //! The crate's view of a task: traits that the macros implement, and traits that check which functions fit together.
 //! Only the output of the macros implements either.
 
+pub(crate) mod arg;
 pub(crate) mod chunk;
 mod context;
 mod entry;
@@ -22,8 +23,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::codec::{Codec, ItemWriter};
 use crate::error::ReturnedError;
 use crate::unwind;
+use arg::{Arg, HasArg, NoArg};
 
 pub use crate::ids::WorkerId;
+pub use arg::WithArg;
 pub use context::{ExitContext, InitContext, TaskContext};
 pub use entry::{DecodeShared, Entry, InstanceName, Package, Registered};
 pub use fallible::Fallible;
@@ -164,7 +167,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Output for T {
     label = "a worker task has the attribute `#[worker_task]`",
     note = "one that is generic lists its types: `#[worker_task(for T in [f32, f64])]`"
 )]
-pub trait Task: Registered + Sized + 'static {
+pub trait Task: Registered + HasArg + Sized + 'static {
     /// One item: the value of the one parameter, the tuple of several, or `()`.
     // Not bound by [`Argument`]: the macro asks that of each parameter, so that the compiler can point at the guilty
     // one.
@@ -234,7 +237,7 @@ pub(crate) fn show<T: Task>(codec: Codec, item: &[u8]) -> Option<String> {
     message = "`{Self}` is no init function",
     label = "an init function has the attribute `#[worker_init]`"
 )]
-pub trait WorkerInit: Registered + Sized + 'static {
+pub trait WorkerInit: Registered + HasArg + Sized + 'static {
     /// The state that it makes: the return type, or the `T` of a returned `Result<T, E>`.
     type State: 'static;
     /// What `#[shared]` borrows; a type of this crate without it.
@@ -286,6 +289,10 @@ impl Registered for ByDefault {
     }
 }
 
+impl HasArg for ByDefault {
+    type Arg = NoArg;
+}
+
 impl WorkerInit for ByDefault {
     type State = ();
     type Shared = NoShared;
@@ -322,7 +329,19 @@ impl WorkerExit for NoExit {
     label = "its `#[shared]` parameter has another type than this pool's shared value",
     note = "give the pool the value that it borrows: `WorkerPool::builder().shared(..)`"
 )]
-pub trait RunsOn<S>: Registered {}
+pub trait RunsOn<S>: BorrowsFrom<S> {}
+
+/// `f: BorrowsFrom<S>`: a pool that shares an `S` has what the function borrows with `#[shared]`, if anything. Without
+/// `#[arg]` the function then also [runs](RunsOn) there, and with it when a call gives its value, as
+/// [`WithArg<f>`](WithArg).
+///
+/// Sealed: only the attributes implement it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot run on a pool that shares `{S}`",
+    label = "its `#[shared]` parameter has another type than this pool's shared value",
+    note = "give the pool the value that it borrows: `WorkerPool::builder().shared(..)`"
+)]
+pub trait BorrowsFrom<S>: Registered {}
 
 /// `S: Lends<T, f>`: a pool that shares an `S` has the value that the function `f` borrows. Unlike an equality of
 /// types, this bound does not let the compiler infer the pool's type from the function's.
@@ -334,6 +353,8 @@ pub trait RunsOn<S>: Registered {}
 pub trait Lends<T, F> {}
 impl<T, F> Lends<T, F> for T {}
 
+impl<S> BorrowsFrom<S> for ByDefault {}
+impl<S> BorrowsFrom<S> for NoExit {}
 impl<S> RunsOn<S> for ByDefault {}
 impl<S> RunsOn<S> for NoExit {}
 
@@ -380,11 +401,25 @@ impl<F: Registered> Registered for Named<F> {
     }
 }
 
+impl<I: HasArg> HasArg for Named<I> {
+    type Arg = I::Arg;
+    fn encode_arg<'a>(
+        codec: Codec,
+        given: &<I::Arg as Arg>::Given<'a>,
+        out: &mut impl Write,
+    ) -> Result<(), String> {
+        I::encode_arg(codec, given, out)
+    }
+    fn decode_arg(codec: Codec, bytes: &[u8]) -> Result<I::Arg, String> {
+        I::decode_arg(codec, bytes)
+    }
+}
+
 impl<I: WorkerInit> WorkerInit for Named<I> {
     type State = I::State;
     type Shared = I::Shared;
     fn call(cx: InitContext<'_, Self>) -> Result<Self::State, ReturnedError> {
-        I::call(InitContext { worker_id: cx.worker_id, shared: cx.shared })
+        I::call(InitContext { worker_id: cx.worker_id, shared: cx.shared, arg: cx.arg })
     }
 }
 
@@ -399,6 +434,7 @@ impl<E: WorkerExit> WorkerExit for Named<E> {
 
 impl<I: WorkerInit, State> InitOf<State> for Named<I> {}
 impl<E: WorkerExit, State> ExitOf<State> for Named<E> {}
+impl<F: BorrowsFrom<S>, S> BorrowsFrom<S> for Named<F> {}
 impl<F: RunsOn<S>, S> RunsOn<S> for Named<F> {}
 
 /// Asks that this parameter's type be an [`Argument`].

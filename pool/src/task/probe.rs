@@ -32,6 +32,10 @@ pub trait ProbeFallback<T> {
     fn decode(_: Codec, _: &mut &[u8]) -> Result<T, String> {
         unreachable!("a parameter is no `Argument`")
     }
+    /// Not `Clone`: never called, because the check of the constant is a compile error.
+    fn cloned(_: &T) -> T {
+        unreachable!("a constant is no `Clone`")
+    }
 }
 impl<T> ProbeFallback<T> for Probe<T> {}
 
@@ -49,6 +53,14 @@ impl<Item, R> PairFallback<Item, R> for PairProbe<Item, R> {}
 impl<R> PairProbe<(R, R), R> {
     /// The pair.
     pub const PAIR: Option<fn(R, R) -> (R, R)> = Some(|one, other| (one, other));
+}
+
+impl<T: Clone> Probe<T> {
+    /// Its clone.
+    #[inline]
+    pub fn cloned(value: &T) -> T {
+        value.clone()
+    }
 }
 
 impl<T: Default> Probe<T> {

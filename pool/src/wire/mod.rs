@@ -34,6 +34,8 @@ pub(crate) struct ExecFlags {
     /// The job's seed, from which the seeds of its tasks are made.
     pub(crate) seed: u64,
     pub(crate) folding: Folding,
+    /// The tasks need the constant of their call, which the worker has.
+    pub(crate) constant: bool,
 }
 
 /// What a worker does with the results of a job.
@@ -64,14 +66,14 @@ impl ChunkHead {
     pub(crate) const BYTES: usize = 36;
 
     pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
-        let ExecFlags { timed, watched, claim, seed, folding } = self.flags;
+        let ExecFlags { timed, watched, claim, seed, folding, constant } = self.flags;
         let (in_parts, len) = match self.packing {
             Packing::Prefixed => (false, 0),
             Packing::Uniform(len) => (false, len),
             Packing::InParts => (true, 0),
         };
         let bits = u32::from(timed) | u32::from(in_parts) << 1 | u32::from(watched) << 2;
-        let bits = bits | u32::from(folding == Folding::Values) << 3;
+        let bits = bits | u32::from(folding == Folding::Values) << 3 | u32::from(constant) << 4;
         let bits = bits | u32::from(len) << 8 | u32::from(claim) << 16;
         let fold = if let Folding::Results(reducer) = folding { reducer } else { NONE };
         let [first, seed] = [self.first.number(), seed].map(|long| [long as u32, (long >> 32) as u32]);
@@ -90,7 +92,8 @@ impl ChunkHead {
             (false, NONE) => Folding::Off,
             (false, reducer) => Folding::Results(reducer),
         };
-        let flags = ExecFlags { timed: bits & 1 != 0, watched: bits & 4 != 0, claim, seed, folding };
+        let (timed, watched, constant) = (bits & 1 != 0, bits & 4 != 0, bits & 16 != 0);
+        let flags = ExecFlags { timed, watched, claim, seed, folding, constant };
         let packing = match (bits & 2 != 0, (bits >> 8) as u8) {
             (true, _) => Packing::InParts,
             (false, 0) => Packing::Prefixed,
@@ -132,7 +135,7 @@ impl<'c> Iterator for Items<'c> {
     }
 }
 
-/// An order to make the state of a profile.
+/// An order to make the state of a profile. The constant of the init function follows, if it takes one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct InitOrder {
     /// The ID by which chunks refer to the state.
@@ -157,14 +160,46 @@ impl InitOrder {
         ])
     }
 
-    pub(crate) fn from_bytes(order: &[u8]) -> Option<Self> {
-        let ([profile, task, init, exit], _) = split_words(order)?;
-        Some(Self {
+    pub(crate) fn split(order: &[u8]) -> Option<(Self, &[u8])> {
+        let ([profile, task, init, exit], constant) = split_words(order)?;
+        let order = Self {
             profile: ProfileId::from_wire(profile)?,
             task,
             init: (init != NONE).then_some(init),
             exit: (exit != NONE).then_some(exit),
-        })
+        };
+        Some((order, constant))
+    }
+}
+
+/// An order about the constant of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ConstantOrder {
+    pub(crate) call: u32,
+    pub(crate) action: ConstantAction,
+}
+
+/// What to do with the constant of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ConstantAction {
+    /// Its bytes follow, or came in parts: the worker is to keep it, and the next chunks need it.
+    Keep,
+    /// The worker has it, and the next chunks need it.
+    Use,
+    /// The call is over.
+    Forget,
+}
+
+impl ConstantOrder {
+    pub(crate) fn to_bytes(self) -> [u8; 8] {
+        words_to_bytes([self.call, self.action as u32])
+    }
+
+    pub(crate) fn split(order: &[u8]) -> Option<(Self, &[u8])> {
+        let ([call, action], bytes) = split_words(order)?;
+        let actions = [ConstantAction::Keep, ConstantAction::Use, ConstantAction::Forget];
+        let action = actions.into_iter().find(|known| *known as u32 == action)?;
+        Some((Self { call, action }, bytes))
     }
 }
 
@@ -317,7 +352,8 @@ mod tests {
                 (true, false, u16::MAX, Folding::Results(9)),
                 (false, false, 1, Folding::Values),
             ] {
-                let flags = ExecFlags { timed, watched, claim, seed: u64::MAX - 5, folding };
+                let flags =
+                    ExecFlags { timed, watched, claim, seed: u64::MAX - 5, folding, constant: !timed };
                 let first = (1 << 40) + 2;
                 let head = ChunkHead {
                     task: 7,
@@ -335,7 +371,13 @@ mod tests {
         }
         for (init, exit) in [(None, None), (Some(4), None), (None, Some(0)), (Some(1), Some(2))] {
             let order = InitOrder { profile: ProfileId::at(1), task: 2, init, exit };
-            assert_eq!(InitOrder::from_bytes(&order.to_bytes()), Some(order));
+            let bytes = [&order.to_bytes(), &b"hi"[..]].concat();
+            assert_eq!(InitOrder::split(&bytes), Some((order, &b"hi"[..])));
+        }
+        for action in [ConstantAction::Keep, ConstantAction::Use, ConstantAction::Forget] {
+            let order = ConstantOrder { call: u32::MAX - 1, action };
+            let bytes = [&order.to_bytes(), &b"hi"[..]].concat();
+            assert_eq!(ConstantOrder::split(&bytes), Some((order, &b"hi"[..])));
         }
     }
 

@@ -395,7 +395,14 @@ mod tests {
         profile: None,
         first: TaskIndex::new(0),
         count: 0,
-        flags: ExecFlags { timed: false, watched: false, folding: Folding::Off, claim: 0, seed: 0 },
+        flags: ExecFlags {
+            timed: false,
+            watched: false,
+            folding: Folding::Off,
+            claim: 0,
+            seed: 0,
+            constant: false,
+        },
         packing: Packing::Prefixed,
     };
 

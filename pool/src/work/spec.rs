@@ -1,5 +1,7 @@
 //! The description of a call, which the engine gets to carry it out.
 
+use std::sync::Arc;
+
 use super::{Items, Plan};
 use crate::error::CallSite;
 use crate::wire::ExecFlags;
@@ -9,6 +11,8 @@ pub(crate) struct JobSpec {
     pub(crate) task: FunctionRef,
     /// The profile of the worker state that its tasks use, if any.
     pub(crate) profile: Option<ProfileSpec>,
+    /// The constant that its tasks need, if they take one.
+    pub(crate) constant: Option<Constant>,
     pub(crate) flags: ExecFlags,
     pub(crate) plan: Box<Plan>,
     /// When it ends at the latest, in nanoseconds.
@@ -24,6 +28,9 @@ pub(crate) struct JobSpec {
     /// The one item of all tasks, encoded, if each worker gets a task; or why it could not be encoded.
     pub(crate) each_item: Option<Result<Vec<u8>, String>>,
 }
+
+/// A constant of a call, encoded.
+pub(crate) type Constant = Arc<Vec<u8>>;
 
 /// A function of the registry.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +48,7 @@ impl PartialEq for FunctionRef {
 }
 
 /// The functions that make and end a worker state.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct ProfileSpec {
     /// The key of the state's type.
     pub(crate) state_type: u64,
@@ -49,11 +56,14 @@ pub(crate) struct ProfileSpec {
     pub(crate) task: u32,
     pub(crate) init: Option<FunctionRef>,
     pub(crate) exit: Option<FunctionRef>,
+    /// The constant that the init function gets, if it takes one.
+    pub(crate) constant: Option<Constant>,
 }
 
 impl ProfileSpec {
     /// Whether tasks with these profiles can share one state. The task whose `Default` made it does not matter.
     pub(crate) fn is_same_state(&self, other: &Self) -> bool {
         (self.state_type, self.init, self.exit) == (other.state_type, other.init, other.exit)
+            && self.constant == other.constant
     }
 }

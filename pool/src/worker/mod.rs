@@ -15,6 +15,7 @@ use crate::role::{self, WorkerKind};
 use crate::sys::cpu;
 use crate::sys::fork::flush;
 use crate::task::registry::Registry;
+use crate::task::run::constant::Constants;
 use crate::task::run::glue::{ExitGlue, Glue, TaskEnv};
 use crate::task::{SharedAny, WorkerId};
 use crate::wire::{ChunkHead, Failure, Folding, InitOrder, Packing};
@@ -53,6 +54,7 @@ impl Worker {
             last_task: None,
             profiles: Vec::new(),
             parts: Vec::new(),
+            constants: Constants::default(),
             memory: Memory::default(),
             watch: Stopwatch::new(track.as_deref().and_then(Recorder::new)),
             log,
@@ -80,6 +82,9 @@ impl Worker {
     }
 }
 
+/// An order that takes up more space than this wakes the parent, which may wait for that.
+const MUCH_SPACE: usize = 1 << 10;
+
 /// How to go on after an order.
 enum Next {
     Serve,
@@ -96,8 +101,9 @@ struct Runner {
     last_task: Option<u32>,
     /// The states that tasks have needed, in the order in which they were made.
     profiles: Vec<Profile>,
-    /// The parts of a large item that have arrived so far.
+    /// The parts of a large item or constant that have arrived so far.
     parts: Vec<u8>,
+    constants: Constants,
     memory: Memory,
     watch: Stopwatch,
     log: LogSender,
@@ -133,6 +139,17 @@ impl Runner {
                     |_| Ok(()),
                 );
                 answer.notify();
+            }
+            order::CONSTANT => {
+                self.constants.obey(order.payload, &mut self.parts);
+                let Ok(()) = answer.reply::<std::convert::Infallible>(
+                    reply::PART_TAKEN,
+                    reply::PART_TAKEN,
+                    |_| Ok(()),
+                );
+                if order.payload.len() > MUCH_SPACE {
+                    answer.notify();
+                }
             }
             order::RESUME => {
                 self.parts = Vec::new();
@@ -178,8 +195,10 @@ impl Runner {
             parts = std::mem::take(&mut self.parts);
             items.bytes = &parts;
         }
+        let constant = if head.flags.constant { self.constants.current() } else { None };
         let (memory, watch, log) = (&mut self.memory, &mut self.watch, &self.log);
-        let env = TaskEnv { id: self.id, codec: self.codec, shared: &self.shared, state, memory, watch, log };
+        let (id, codec, shared) = (self.id, self.codec, &self.shared);
+        let env = TaskEnv { id, codec, shared, state, constant, memory, watch, log };
         match head.flags.folding {
             Folding::Off => (task.run)(env, head, items, answer),
             Folding::Values => (task.fold_values)(env, head, items, answer),
@@ -200,9 +219,16 @@ impl Runner {
         }
     }
 
-    fn new_profile(&self, payload: &[u8], answer: &Responder<'_>) -> Result<Profile, Failure> {
+    fn new_profile(&mut self, payload: &[u8], answer: &Responder<'_>) -> Result<Profile, Failure> {
         let failed = |why: &str| Failure::of(why);
-        let order = InitOrder::from_bytes(payload).ok_or_else(|| failed("the init order is too short"))?;
+        let mut parts = std::mem::take(&mut self.parts);
+        let (order, rest) = InitOrder::split(payload).ok_or_else(|| failed("the init order is too short"))?;
+        let constant = if parts.is_empty() {
+            rest
+        } else {
+            parts.extend_from_slice(rest);
+            &parts
+        };
         let glue_of = |index| self.registry.entry(index).map(|entry| entry.glue());
         let exit = match order.exit {
             None => None,
@@ -212,9 +238,11 @@ impl Runner {
             },
         };
         let state = match order.init.map(glue_of) {
-            Some(Some(Glue::Init(init))) => panics::catch(|| (init.run)(self.id, &self.shared))
-                .map_err(|panic| panicked(panic, answer))
-                .flatten()?,
+            Some(Some(Glue::Init(init))) => {
+                panics::catch(|| (init.run)(self.id, self.codec, &self.shared, constant))
+                    .map_err(|panic| panicked(panic, answer))
+                    .flatten()?
+            }
             Some(_) => return Err(failed("the init function is not registered in the worker")),
             None => match glue_of(order.task) {
                 Some(Glue::Task(task)) => panics::catch(task.default_state)
@@ -226,8 +254,9 @@ impl Runner {
         Ok(Profile { id: order.profile, state, exit })
     }
 
-    /// Runs the exit functions, and drops states that have none.
+    /// Runs the exit functions, and drops states that have none, and what is left of constants.
     fn exit(&mut self, answer: &mut Responder<'_>) {
+        self.constants.clear();
         for Profile { state, exit, .. } in self.profiles.drain(..) {
             let Some((index, exit)) = exit else {
                 // If the drop panics, there is no order left to which to report it.

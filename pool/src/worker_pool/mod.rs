@@ -20,7 +20,7 @@ use crate::options::{PoolConfig, StartMethod};
 use crate::shared;
 use crate::start::WorkerConfig;
 use crate::task::seed::Seeds;
-use crate::task::{CalledOn, ReadyFor, RunsOn, Task};
+use crate::task::{BorrowsFrom, CalledOn, ReadyFor, Task};
 
 pub use builder::WorkerPoolBuilder;
 pub use exits::ExitResults;
@@ -266,7 +266,7 @@ impl<S> WorkerPool<S> {
 /// The calls, with the task as a type parameter: `pool.map::<f>(items)` is the same as `f::par_map(&pool, items)`.
 impl<S: 'static> WorkerPool<S> {
     /// Starts a [`Job`] of this task: set its options, then make one of its calls.
-    pub fn job<T: Task + RunsOn<S>>(&self) -> Job<'_, T, S> {
+    pub fn job<T: Task + BorrowsFrom<S>>(&self) -> Job<'_, T, S> {
         Job::new(&self.handle)
     }
 

@@ -49,3 +49,17 @@ pub fn add(#[shared] shared: &u64, #[state] state: &mut u64, a: u64, b: u64) -> 
 pub fn convert<Item: ::core::convert::Into<Output>, Output>(item: Item) -> Output {
     item.into()
 }
+
+/// Takes a constant by reference.
+#[worker_task(crate = ::parallel)]
+#[must_use]
+pub fn shift(#[arg] by: &u64, item: u64) -> u64 {
+    *by + item
+}
+
+/// Takes a constant by value.
+#[worker_task(crate = ::parallel)]
+#[must_use]
+pub fn scale(#[arg] by: u64, item: u64) -> u64 {
+    by * item
+}

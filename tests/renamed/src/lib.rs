@@ -44,3 +44,22 @@ pub fn greet(#[state] cx: &mut String, item: &str, #[worker_id] state: usize) ->
     cx.push_str(item);
     state.to_string() + item
 }
+
+/// Makes a state of a constant.
+#[worker_init(crate = parallel)]
+#[must_use]
+pub fn prefix(#[arg] given: String) -> String {
+    given
+}
+
+/// Takes constants by the names that generated code likes.
+#[worker_task(crate = parallel, init = prefix)]
+#[must_use]
+pub fn prefixed(
+    #[state] arg: &mut String,
+    #[arg] out: usize,
+    #[worker_id] codec: usize,
+    bytes: &str,
+) -> String {
+    arg.repeat(out + codec) + bytes
+}

@@ -35,7 +35,8 @@ impl State {
             self.handle(Event::Ready { worker });
             return Ok(());
         }
-        match self.supervisor.head(worker).ok_or(Corrupt)? {
+        let Some(head) = self.supervisor.head(worker) else { return handle.take_late_reply() };
+        match head {
             Head::Tasks { unit, job, first, count } => {
                 let mut discarded = Inbox::default();
                 let folds = self.supervisor.folds(job);

@@ -1,5 +1,6 @@
 //! The parent's side of one worker: its lane, its process or thread, its orders and its replies.
 
+mod constants;
 mod exits;
 mod outbox;
 mod parts;
@@ -23,6 +24,7 @@ use crate::sys::named;
 use crate::wire::{ChunkHead, Failure, InitOrder};
 use crate::work::{FunctionRef, LentItem, ProfileSpec};
 
+use constants::Constants;
 use exits::ExitFunctions;
 use outbox::Outbox;
 pub(super) use outbox::SentLent;
@@ -62,6 +64,7 @@ pub(super) struct WorkerHandle {
     parts: Parts,
     /// The exit functions of the states that it was told to make.
     exits: ExitFunctions,
+    constants: Constants,
     /// How it ended, if it has.
     ended: Option<Ended>,
 }
@@ -87,6 +90,7 @@ impl WorkerHandle {
             reported: None,
             parts: Parts::default(),
             exits: ExitFunctions::default(),
+            constants: Constants::default(),
             ended: None,
         }
     }
@@ -160,15 +164,16 @@ impl WorkerHandle {
 
     /// Sends a small order, now or once there is space.
     pub(super) fn send(&mut self, tag: u8, payload: &[u8]) {
-        self.outbox.send(&mut self.lane, tag, payload);
+        self.outbox.send(&mut self.lane, tag, payload, None, 1);
     }
 
     /// Tells it to make the state of this profile.
     pub(super) fn send_init(&mut self, profile: ProfileId, spec: &ProfileSpec) {
-        let ProfileSpec { task, init, exit, .. } = *spec;
+        let ProfileSpec { task, init, exit, ref constant, .. } = *spec;
         self.exits.order(exit);
         let [init, exit] = [init, exit].map(|function| function.map(|function| function.index));
-        self.send(order::INIT, &InitOrder { profile, task, init, exit }.to_bytes());
+        let order = InitOrder { profile, task, init, exit }.to_bytes();
+        self.outbox.send(&mut self.lane, order::INIT, &order, constant.clone(), 1);
     }
 
     /// The exit function that it runs, or will run next.

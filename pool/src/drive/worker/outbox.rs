@@ -8,7 +8,7 @@ use crate::ids::Unit;
 use crate::lane::{Corrupt, LEAST_PART, PART_BYTES, ParentEnd, Position, order};
 use crate::observe::insights::WorkerInsights;
 use crate::wire::{ChunkHead, ITEM_HEAD, Packing};
-use crate::work::LentItem;
+use crate::work::{Constant, LentItem};
 
 /// The orders on their way to one worker.
 #[derive(Default)]
@@ -26,7 +26,8 @@ pub(super) struct Outbox {
     traffic: WorkerInsights,
 }
 
-/// An order that is not answered. A part has no units; the worker acknowledges it, and that frees its space.
+/// An order that is not answered. A part has no units, nor has an order about a constant; the worker acknowledges it,
+/// and that frees its space.
 struct Sent {
     unit: Unit,
     units: u32,
@@ -37,18 +38,28 @@ struct Sent {
     large: Option<Vec<u8>>,
 }
 
-/// An order that found no space in the lane. It has one unit.
+/// An order that found no space in the lane. `out` is how many bytes of its value were sent in parts.
 enum Waiting {
+    /// It has one unit, or none.
     Other {
         tag: u8,
         payload: Vec<u8>,
-    },
-    /// A chunk of one item. `out` is how many of its bytes were sent in parts.
-    Chunk {
-        head: ChunkHead,
-        item: Vec<u8>,
+        /// The value that follows the payload.
+        constant: Option<Constant>,
         out: usize,
+        units: u32,
     },
+    /// A chunk of one item.
+    Chunk { head: ChunkHead, item: Vec<u8>, out: usize },
+}
+
+impl Waiting {
+    fn units(&self) -> u32 {
+        match self {
+            Self::Other { units, .. } => *units,
+            Self::Chunk { .. } => 1,
+        }
+    }
 }
 
 /// Whether a lent item was sent.
@@ -80,9 +91,17 @@ impl Outbox {
         self.waiting.is_empty()
     }
 
-    /// Sends a small order other than a chunk, now or once there is space.
-    pub(super) fn send(&mut self, lane: &mut ParentEnd, tag: u8, payload: &[u8]) {
-        self.waiting.push_back(Waiting::Other { tag, payload: payload.to_vec() });
+    /// Sends an order other than a chunk, now or once there is space: a small one, and the value that follows it.
+    pub(super) fn send(
+        &mut self,
+        lane: &mut ParentEnd,
+        tag: u8,
+        payload: &[u8],
+        constant: Option<Constant>,
+        units: u32,
+    ) {
+        let payload = payload.to_vec();
+        self.waiting.push_back(Waiting::Other { tag, payload, constant, out: 0, units });
         self.flush(lane);
     }
 
@@ -126,14 +145,27 @@ impl Outbox {
     pub(super) fn flush(&mut self, lane: &mut ParentEnd) {
         while let Some(next) = self.waiting.pop_front() {
             match next {
-                Waiting::Other { tag, payload } => {
-                    let Some(mut reservation) = lane.reserve(payload.len().max(1)) else {
-                        return self.waiting.push_front(Waiting::Other { tag, payload });
+                Waiting::Other { tag, payload, constant, mut out, units } => {
+                    let value = constant.as_deref().map_or(&[][..], Vec::as_slice);
+                    let len = payload.len() + value.len();
+                    let whole = if out == 0 && (value.is_empty() || fits(lane, len)) { len } else { 0 };
+                    let reserved = match whole {
+                        0 if !self.send_parts(lane, value, &mut out) => None,
+                        0 => lane.reserve(payload.len()),
+                        whole => lane.reserve(whole.max(1)),
                     };
-                    reservation.bytes()[..payload.len()].copy_from_slice(&payload);
-                    let record = reservation.position();
-                    let end = reservation.commit(tag, payload.len(), 1);
-                    self.push_sent(lane, record, payload.len(), end, 1, None);
+                    let Some(mut reservation) = reserved else {
+                        let waits = Waiting::Other { tag, payload, constant, out, units };
+                        return self.waiting.push_front(waits);
+                    };
+                    let place = reservation.bytes();
+                    place[..payload.len()].copy_from_slice(&payload);
+                    if whole > 0 {
+                        place[payload.len()..len].copy_from_slice(value);
+                    }
+                    let (record, sent) = (reservation.position(), whole.max(payload.len()));
+                    let end = reservation.commit(tag, sent, units);
+                    self.push_sent(lane, record, sent, end, units, None);
                 }
                 Waiting::Chunk { head, item, out: 0 } if goes_in_one_piece(lane, item.len()) => {
                     let len = ITEM_START + item.len();
@@ -149,19 +181,9 @@ impl Outbox {
                     self.record_chunk(lane, record, len, end, 1);
                 }
                 Waiting::Chunk { head, item, mut out } => {
-                    let part_bytes = if lane.takes(PART_BYTES) { PART_BYTES } else { LEAST_PART };
-                    while out < item.len() {
-                        let part = &item[out..item.len().min(out + part_bytes)];
-                        let Some(mut reservation) = lane.reserve(part.len()) else {
-                            return self.waiting.push_front(Waiting::Chunk { head, item, out });
-                        };
-                        reservation.bytes()[..part.len()].copy_from_slice(part);
-                        let record = reservation.position();
-                        let end = reservation.commit(order::PART, part.len(), 0);
-                        out += part.len();
-                        self.push_sent(lane, record, 0, end, 0, None);
-                    }
-                    let Some(mut reservation) = lane.reserve(ChunkHead::BYTES) else {
+                    let are_out = self.send_parts(lane, &item, &mut out);
+                    let reserved = if are_out { lane.reserve(ChunkHead::BYTES) } else { None };
+                    let Some(mut reservation) = reserved else {
                         return self.waiting.push_front(Waiting::Chunk { head, item, out });
                     };
                     let head = ChunkHead { packing: Packing::InParts, ..head };
@@ -174,6 +196,21 @@ impl Outbox {
                 }
             }
         }
+    }
+
+    /// Sends the parts of a value from the byte `out` on. False if there is no space for the next one.
+    fn send_parts(&mut self, lane: &mut ParentEnd, value: &[u8], out: &mut usize) -> bool {
+        let part_bytes = if lane.takes(PART_BYTES) { PART_BYTES } else { LEAST_PART };
+        while *out < value.len() {
+            let part = &value[*out..value.len().min(*out + part_bytes)];
+            let Some(mut reservation) = lane.reserve(part.len()) else { return false };
+            reservation.bytes()[..part.len()].copy_from_slice(part);
+            let record = reservation.position();
+            let end = reservation.commit(order::PART, part.len(), 0);
+            *out += part.len();
+            self.push_sent(lane, record, 0, end, 0, None);
+        }
+        true
     }
 
     fn push_sent(
@@ -292,6 +329,7 @@ impl Outbox {
         }
         let mut at = lane.next_unit();
         for waiting in &mut self.waiting {
+            let units = waiting.units();
             // A waiting chunk has exactly one item.
             if let Waiting::Chunk { item, .. } = waiting
                 && at == unit + place as u32
@@ -300,7 +338,7 @@ impl Outbox {
                 take(place, std::mem::take(item));
                 place += 1;
             }
-            at = at + 1;
+            at = at + units;
         }
     }
 }
@@ -310,7 +348,11 @@ const ITEM_START: usize = ChunkHead::BYTES + ITEM_HEAD;
 
 /// Whether the item is short enough for one order, and there is memory to send it in one.
 fn goes_in_one_piece(lane: &mut ParentEnd, item: usize) -> bool {
-    let len = ITEM_START + item;
+    fits(lane, ITEM_START + item)
+}
+
+/// Whether an order of this length may be sent in one piece, and there is memory for that.
+fn fits(lane: &mut ParentEnd, len: usize) -> bool {
     len <= lane.longest_order().min(PART_BYTES) && lane.takes(len)
 }
 

@@ -284,6 +284,14 @@ impl WorkerHandle {
         Ok(reply)
     }
 
+    /// Takes a reply to no order that a worker without orders has sent.
+    pub(in crate::drive) fn take_late_reply(&mut self) -> Result<(), Corrupt> {
+        match self.take_record()? {
+            Some((reply::PART_TAKEN, _)) => self.outbox.free_part(&mut self.lane),
+            _ => Err(Corrupt),
+        }
+    }
+
     /// Takes the result of the next exit function, if it has arrived.
     pub(in crate::drive) fn take_exit_reply(&mut self, unit: Unit) -> Result<Option<ExitReply>, Corrupt> {
         let Some((tag, record)) = self.take_record()? else { return Ok(None) };

@@ -8,16 +8,18 @@
 use std::any::Any;
 use std::marker::PhantomData;
 
+use super::constant::Lender;
 use super::glue::{Reducer, RunChunk, TaskEnv};
 use super::panics;
 use super::{claim_for, panicked, refuse, reply_failed, run_chunk, tell_slow};
 use crate::codec::{Codec, ItemWriter, encode_record};
 use crate::lane::{Responder, reply};
 use crate::observe::stopwatch::Stopwatch;
+use crate::task::arg::{Arg, NoArg};
 use crate::task::fold::EncodedValues;
 use crate::task::seed::Seeded;
 use crate::task::{
-    ByDefault, Entry, NoExit, Output, Pair, Registered, Task, TaskContext, WorkerId, shared_of,
+    ByDefault, Entry, HasArg, NoExit, Output, Pair, Registered, Task, TaskContext, WorkerId, shared_of,
 };
 use crate::wire::{ChunkHead, Failure, FoldFailure, Items};
 
@@ -33,13 +35,15 @@ pub(super) fn results<T: Task>(
     reducer: &(dyn Any + Send + Sync),
     lane: &mut Responder<'_>,
 ) {
-    let TaskEnv { id, codec, shared: given, state, memory, watch, log } = env;
+    let TaskEnv { id, codec, shared: given, state, constant, memory, watch, log } = env;
     let (Some(shared), Some(state)) = (shared_of::<T::Shared>(&**given), state.downcast_mut::<T::State>())
     else {
         return refuse(head.count, lane, "the worker has no shared value or state of the task's type");
     };
+    let mut lender = Lender::<T>::new(constant);
     let run = |item: &[u8], place: u32, watch: Option<&mut Stopwatch>, lane: &mut Responder<'_>| {
-        let cx = TaskContext::<T> { worker_id: id, shared, state: &mut *state };
+        let arg = lender.lend(codec, lane)?;
+        let cx = TaskContext::<T> { worker_id: id, shared, state: &mut *state, arg };
         let called = T::decode(codec, item, |item| {
             lane.note_decoded();
             T::call(cx, item)
@@ -51,7 +55,7 @@ pub(super) fn results<T: Task>(
         Ok(output)
     };
     let mut none = ();
-    let env = TaskEnv { id, codec, shared: given, state: &mut none, memory, watch, log };
+    let env = TaskEnv { id, codec, shared: given, state: &mut none, constant: None, memory, watch, log };
     fold(env, head, items, reducer, lane, run);
 }
 
@@ -214,7 +218,8 @@ fn reduce<T: Task>(
     let pair = T::PAIR.expect("a task that reduces makes its item of two results");
     let state = &mut () as &mut dyn Any;
     let state = state.downcast_mut().expect("a task that reduces has no state");
-    T::call(TaskContext { worker_id, shared, state }, pair(one, other))
+    let arg = T::Arg::NONE.expect("a task that reduces takes no constant").lend();
+    T::call(TaskContext { worker_id, shared, state, arg }, pair(one, other))
 }
 
 /// The task that folds values into one: results of other tasks, or of folds. Its entry in the registry is that of the
@@ -225,6 +230,10 @@ impl<T: Task> Registered for FoldValues<T> {
     fn entry() -> Option<&'static Entry> {
         T::entry()
     }
+}
+
+impl<T> HasArg for FoldValues<T> {
+    type Arg = NoArg;
 }
 
 impl<T: Task> Task for FoldValues<T> {

@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use super::constant::Constant;
 use super::memory::Memory;
 use crate::codec::Codec;
 use crate::lane::Responder;
@@ -55,15 +56,17 @@ pub(crate) struct TaskEnv<'w> {
     pub(crate) codec: Codec,
     pub(crate) shared: &'w SharedAny,
     pub(crate) state: &'w mut dyn Any,
+    /// The constant of the call, if it has one.
+    pub(crate) constant: Option<&'w mut Constant>,
     pub(crate) memory: &'w mut Memory,
     pub(crate) watch: &'w mut Stopwatch,
     pub(crate) log: &'w LogSender,
 }
 
-/// How an init function is run: it returns the worker's state.
+/// How an init function is run: it gets the bytes of its constant, and returns the worker's state.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct InitGlue {
-    pub(crate) run: fn(WorkerId, &SharedAny) -> Result<Box<dyn Any>, Failure>,
+    pub(crate) run: fn(WorkerId, Codec, &SharedAny, &[u8]) -> Result<Box<dyn Any>, Failure>,
 }
 
 /// How an exit function is run: it takes the worker's state and returns its encoded result.

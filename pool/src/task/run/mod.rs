@@ -1,6 +1,7 @@
 //! The glue between orders and user functions: one monomorphic loop for each task function, behind a function pointer
 //! that is called once per chunk.
 
+pub(crate) mod constant;
 mod fold;
 pub(crate) mod glue;
 pub(crate) mod memory;
@@ -11,11 +12,13 @@ use std::any::{Any, TypeId};
 use crate::codec::{Codec, encode_record};
 use crate::lane::{Responder, reply};
 use crate::observe::stopwatch::Stopwatch;
+use crate::task::arg::Arg;
 use crate::task::seed::Seeded;
 use crate::task::{
     ExitContext, InitContext, Output, Task, TaskContext, WorkerExit, WorkerId, WorkerInit, shared_of, show,
 };
 use crate::wire::{ChunkHead, Failure, Items, Slow};
+use constant::Lender;
 use glue::{ExitGlue, InitGlue, SharedAny, TaskEnv, TaskGlue};
 use panics::Caught;
 
@@ -35,13 +38,14 @@ pub(super) const fn task_glue<T: Task>() -> TaskGlue {
 }
 
 fn run_chunk<T: Task>(env: TaskEnv<'_>, head: ChunkHead, mut items: Items<'_>, lane: &mut Responder<'_>) {
-    let TaskEnv { id, codec, shared, state, memory, watch, log } = env;
+    let TaskEnv { id, codec, shared, state, constant, memory, watch, log } = env;
     let mut watch = head.flags.watched.then_some(watch);
     let (Some(shared), Some(state)) = (shared_of::<T::Shared>(&**shared), state.downcast_mut::<T::State>())
     else {
         return refuse(head.count, lane, "the worker has no shared value or state of the task's type");
     };
     let seeded = Seeded::new(head.flags.seed);
+    let mut lender = Lender::<T>::new(constant);
     memory.note_start(lane);
     let mut left = head.count;
     let most = if head.flags.claim == 0 { u32::MAX } else { u32::from(head.flags.claim) };
@@ -69,8 +73,17 @@ fn run_chunk<T: Task>(env: TaskEnv<'_>, head: ChunkHead, mut items: Items<'_>, l
                     log.set_task(index(done));
                     seeded.is_at(index(done));
                     done += 1;
-                    let cx = TaskContext::<T> { worker_id: id, shared, state: &mut *state };
-                    run_task(cx, codec, items.next(), watch.as_deref_mut(), lane);
+                    match lender.lend(codec, lane) {
+                        Ok(arg) => {
+                            let cx = TaskContext::<T> { worker_id: id, shared, state: &mut *state, arg };
+                            run_task(cx, codec, items.next(), watch.as_deref_mut(), lane);
+                        }
+                        Err(failure) => {
+                            watch.as_mut().map(|watch| watch.lap());
+                            reply_failed(failure, reply::FAILED, lane);
+                            lane.notify();
+                        }
+                    }
                     lane.finish_unit();
                 }
             });
@@ -185,10 +198,12 @@ pub(crate) fn panicked(panic: Caught, lane: &Responder<'_>) -> Failure {
 /// The glue of an init function.
 pub(super) const fn init_glue<I: WorkerInit>() -> InitGlue {
     InitGlue {
-        run: |worker_id, shared| {
+        run: |worker_id, codec, shared, constant| {
             let shared = shared_of(&**shared)
                 .ok_or_else(|| Failure::of("the worker has no shared value of the init's type"))?;
-            Ok(Box::new(I::call(InitContext { worker_id, shared })?) as Box<dyn Any>)
+            let arg = I::Arg::only().map_or_else(|| I::decode_arg(codec, constant), Ok);
+            let arg = arg.map_err(|why| Failure::Decode(format!("the value of its `#[arg]`: {why}")))?;
+            Ok(Box::new(I::call(InitContext { worker_id, shared, arg })?) as Box<dyn Any>)
         },
     }
 }

@@ -1,0 +1,11 @@
+use pool::{WorkerPool, worker_task};
+
+#[worker_task]
+fn scale(#[arg] factor: f32, x: f32) -> f32 {
+    factor * x
+}
+
+fn main() {
+    let pool = WorkerPool::new(1).unwrap();
+    let _: Vec<f32> = scale::job(&pool).map([1.0]).unwrap();
+}
