@@ -16,7 +16,8 @@ pub(crate) const MAX_SLOWEST: usize = 5;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Insights {
-    /// One for each worker, by its number. Empty if the pool was built without `insights(true)`.
+    /// One for each worker that the pool has or had, by its number. Empty if the pool was built without
+    /// `insights(true)`.
     pub workers: Vec<WorkerInsights>,
     /// The five slowest tasks, the slowest first. A task that was less than a tenth slower than those before it may be
     /// left out.

@@ -73,6 +73,17 @@ pub(super) struct Worker {
     pub(super) is_surplus: bool,
 }
 
+/// What changes only with the start or end of a worker, or the size of the pool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Presence {
+    /// It is not absent.
+    pub(super) is_present: bool,
+    /// It is surplus, and present or awaited.
+    pub(super) is_surplus: bool,
+    /// It is surplus, has no more use, and is not told to leave.
+    pub(super) is_unwanted: bool,
+}
+
 /// What workers are filed under.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Facts {
@@ -93,12 +104,7 @@ pub(super) struct Facts {
     pub(super) is_busy: bool,
     /// It is up and takes orders, and has nothing to do.
     pub(super) is_idle: bool,
-    /// It is not absent.
-    pub(super) is_present: bool,
-    /// It is surplus, and present or awaited.
-    pub(super) is_surplus: bool,
-    /// It is surplus, has no more use, and is not told to leave.
-    pub(super) is_unwanted: bool,
+    pub(super) presence: Presence,
     /// Something is expected from it.
     pub(super) is_active: bool,
     pub(super) failed_starts: u32,
@@ -115,15 +121,17 @@ impl Facts {
             rank: (takes_tasks && !is_surplus).then(|| 2 * worker.queue.tasks() + u64::from(!is_up)),
             deadline: worker.deadline(),
             movable_at: worker.movable_at(),
-            absent: (is_absent && (!is_surplus || is_awaited)).then_some(worker.retry_at),
+            absent: worker.may_start().then_some(worker.retry_at),
             awaited: is_awaited.then_some(worker.retry_at),
             takes_assigned: takes_tasks && !worker.assigned.is_empty(),
             takes_orders: takes_orders && !is_surplus,
             is_busy,
             is_idle: worker.is_idle() && !is_surplus,
-            is_present: !is_absent,
-            is_surplus: is_surplus && (!is_absent || is_awaited),
-            is_unwanted: is_surplus && takes_orders && !worker.recalling && worker.assigned.is_empty(),
+            presence: Presence {
+                is_present: !is_absent,
+                is_surplus: is_surplus && (!is_absent || is_awaited),
+                is_unwanted: is_surplus && takes_orders && !worker.recalling && worker.assigned.is_empty(),
+            },
             is_active: !is_settled,
             failed_starts: worker.failed_starts,
         }
@@ -168,6 +176,16 @@ impl Worker {
     /// Whether a job waits for this worker and no other one.
     pub(super) fn is_awaited(&self) -> bool {
         !self.assigned.is_empty() || !self.warming.is_empty()
+    }
+
+    /// Whether it is absent and may be started again: a surplus one only for what no other worker can serve.
+    fn may_start(&self) -> bool {
+        self.phase == Phase::Absent && (!self.is_surplus || self.is_awaited())
+    }
+
+    /// Whether it waits to be started again, after failed starts.
+    pub(super) fn backs_off(&self) -> bool {
+        self.may_start() && self.retry_at.is_some()
     }
 
     /// Whether it is up and has made the state of this profile, if there is one.

@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut, Index};
 
 use super::count_looks;
 use super::ranking::Ranking;
-use super::worker::{Facts, Worker};
+use super::worker::{Facts, Presence, Worker};
 use crate::ids::{PerWorker, WorkerId};
 
 #[derive(Debug)]
@@ -220,9 +220,9 @@ impl Workers {
         self.awaited.refile(worker, was.awaited, now.awaited);
         let key = |takes_assigned: bool| takes_assigned.then_some(());
         self.assigned.refile(worker, key(was.takes_assigned), key(now.takes_assigned));
-        self.unwanted.refile(worker, key(was.is_unwanted), key(now.is_unwanted));
-        self.present = self.present + usize::from(now.is_present) - usize::from(was.is_present);
-        self.surplus = self.surplus + usize::from(now.is_surplus) - usize::from(was.is_surplus);
+        if was.presence != now.presence {
+            self.file_presence(worker, was.presence, now.presence);
+        }
         self.taking = self.taking + usize::from(now.takes_orders) - usize::from(was.takes_orders);
         self.busy = self.busy + usize::from(now.is_busy) - usize::from(was.is_busy);
         self.idle = self.idle + usize::from(now.is_idle) - usize::from(was.is_idle);
@@ -241,6 +241,14 @@ impl Workers {
             }
             _ => {}
         }
+    }
+
+    #[cold]
+    fn file_presence(&mut self, worker: WorkerId, was: Presence, now: Presence) {
+        let key = |is_unwanted: bool| is_unwanted.then_some(());
+        self.unwanted.refile(worker, key(was.is_unwanted), key(now.is_unwanted));
+        self.present = self.present + usize::from(now.is_present) - usize::from(was.is_present);
+        self.surplus = self.surplus + usize::from(now.is_surplus) - usize::from(was.is_surplus);
     }
 }
 
@@ -294,9 +302,12 @@ impl Workers {
         assert_eq!(self.absent, keys(facts().map(|(facts, id)| (facts.absent, id))));
         assert_eq!(self.awaited, keys(facts().map(|(facts, id)| (facts.awaited, id))));
         assert_eq!(self.assigned, keys(facts().map(|(facts, id)| (facts.takes_assigned.then_some(()), id))));
-        assert_eq!(self.unwanted, keys(facts().map(|(facts, id)| (facts.is_unwanted.then_some(()), id))));
-        assert_eq!(self.present, facts().filter(|(facts, _)| facts.is_present).count());
-        assert_eq!(self.surplus, facts().filter(|(facts, _)| facts.is_surplus).count());
+        assert_eq!(
+            self.unwanted,
+            keys(facts().map(|(facts, id)| (facts.presence.is_unwanted.then_some(()), id)))
+        );
+        assert_eq!(self.present, facts().filter(|(facts, _)| facts.presence.is_present).count());
+        assert_eq!(self.surplus, facts().filter(|(facts, _)| facts.presence.is_surplus).count());
         assert!(self.by_id.numbered().all(|(id, worker)| worker.is_surplus == (id.0 >= self.size)));
         let mut active = self.active.clone();
         active.sort_unstable();

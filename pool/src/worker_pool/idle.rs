@@ -47,11 +47,12 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
     /// }
     /// ```
     ///
-    /// A worker leaves as at [`join`](crate::WorkerPool::join): its exit functions run, and their results and errors are kept
-    /// for that. It gives up its state, and its successor makes it anew. Of several that have been idle long enough,
-    /// those with the highest numbers leave first; tasks go to those with the lowest ones. Workers come back when tasks
-    /// want them, and for [`warm_up`](crate::WorkerPool::warm_up) and [`on_each_worker`](crate::Job::on_each_worker).
-    /// [Insights](crate::WorkerPool::insights) keep what they have done.
+    /// A worker leaves as at [`join`](crate::WorkerPool::join): its exit functions run, and their results and errors
+    /// are kept for that. It gives up its state, and its successor makes it anew. Of several that have been idle long
+    /// enough, those with the highest numbers leave first; tasks go to those with the lowest ones. Workers come back
+    /// when tasks want them, and for [`warm_up`](crate::WorkerPool::warm_up) and
+    /// [`on_each_worker`](crate::Job::on_each_worker). [Insights](crate::WorkerPool::insights) keep what they have
+    /// done.
     ///
     /// They also leave while nobody calls the pool, and in the midst of a call that has nothing for them. A thread of
     /// the pool sees to that. It sleeps, ends once no more worker may leave, and does not keep the program from being
@@ -68,7 +69,8 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
     /// Sets how many workers stay although they are idle, up to the number of [`workers`](Self::workers). Default: 0:
     /// with [`idle_timeout`](Self::idle_timeout), all may leave. Without that, all stay in any case.
     ///
-    /// Workers start on demand: a pool that never had so many does not start them for this.
+    /// Workers start on demand: a pool that never had so many does not start them for this. One that is
+    /// [resized](crate::WorkerPool::resize) to fewer has no more than those.
     pub fn min_workers(mut self, workers: usize) -> Self {
         self.idle.least = Some(workers);
         self

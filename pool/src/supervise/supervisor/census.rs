@@ -24,7 +24,7 @@ impl Supervisor {
         let mut census = Census::default();
         for worker in self.workers.ids().map(|id| &self.workers[id]) {
             match worker.phase {
-                Phase::Absent => census.backing_off += usize::from(worker.retry_at.is_some()),
+                Phase::Absent => census.backing_off += usize::from(worker.backs_off()),
                 _ if !worker.is_up => census.starting += 1,
                 _ => {
                     census.up += 1;

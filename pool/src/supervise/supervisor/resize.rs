@@ -125,6 +125,23 @@ mod tests {
     }
 
     #[test]
+    fn a_surplus_worker_does_not_back_off() {
+        let mut pool = Pool::up(2);
+        for is_final in [false, true] {
+            pool.tell(Event::Died { worker: SECOND, running: false });
+            while pool.0.census().backing_off == 0 {
+                pool.tell(Event::NotStarted { worker: SECOND, is_final });
+            }
+            pool.tell(Event::Resized { workers: 1 });
+            assert_eq!(pool.0.census().backing_off, 0);
+            pool.tell(Event::Resized { workers: 2 });
+            pool.1 = pool.0.deadline().expect("it is to be tried again").max(pool.1);
+            assert_eq!(pool.tell(Event::Tick), [Action::Start { worker: SECOND }]);
+            pool.tell(Event::Ready { worker: SECOND });
+        }
+    }
+
+    #[test]
     fn it_is_kept_if_the_pool_grows_in_time() {
         let mut pool = Pool::up(2);
         pool.tell(Event::Sent { job: JOB, worker: SECOND, count: 1 });
