@@ -78,6 +78,7 @@ mod warm_up;
 // Failures.
 mod backtraces;
 mod call_sites;
+mod cpu_limits;
 mod deadly_panics;
 mod deadlines;
 mod deaths;
@@ -160,6 +161,7 @@ const TOPICS: &[&[harness::Case]] = &[
     deaths::CASES,
     stored_errors::CASES,
     call_sites::CASES,
+    cpu_limits::CASES,
     timeouts::CASES,
 ];
 

@@ -106,6 +106,7 @@ use crate::options::{MoreWorkers, PoolConfig, limits_as_reason};
 use crate::start::{self, WorkerConfig};
 use crate::supervise::Supervisor;
 use crate::sys::clock::now_ns;
+use crate::sys::cpu_time::most_cpus;
 use crate::sys::identity::Owner;
 use crate::sys::threads;
 use crate::work::{Asked, ExitValue, Exits, Inbox, JobSpec, Unsent};
@@ -138,8 +139,9 @@ impl LocalEngine {
     ) -> Result<Self, Error> {
         let PoolConfig { method, order_tasks, policy, .. } = *config;
         let poller = Arc::new(Poller::new().map_err(|error| Error::start("the pool", error))?);
-        let supervisor =
-            Supervisor::new(cpus.len(), order_tasks, method.is_process()).with_idle_policy(policy.idle);
+        let supervisor = Supervisor::new(cpus.len(), order_tasks, method.is_process())
+            .with_idle_policy(policy.idle)
+            .with_cpus(most_cpus());
         let limits = limits_as_reason(&workers.process.limits);
         let starter = start::starter(method, workers);
         let size = AtomicUsize::new(cpus.len());

@@ -409,6 +409,7 @@ impl State {
         if self.supervisor.deadline().is_some_and(|deadline| deadline <= self.clock.now()) {
             self.note_folded();
             self.check_panicked();
+            self.check_cpu_time();
             self.handle(Event::Tick);
         }
         for job in self.jobs.take_overdue(self.clock.now()) {

@@ -269,6 +269,10 @@ impl Workers {
                 TaskErrorKind::Died(ended.map_or(Death::new(DeathCause::Unknown), |ended| ended.death))
             }
             Cause::TimedOut(limit) => TaskErrorKind::TimedOut(Duration::from_nanos(limit)),
+            Cause::OutOfCpuTime { used, limit } => {
+                let [used, limit] = [used, limit].map(Duration::from_nanos);
+                TaskErrorKind::CpuLimitExceeded { used, limit }
+            }
             Cause::TooLarge { held, limit } => {
                 TaskErrorKind::Died(Death::new(DeathCause::MemoryLimit { limit, held }))
             }

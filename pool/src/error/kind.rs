@@ -19,6 +19,7 @@ use super::{Death, PanicInfo, ReturnedError};
 /// | `Panicked` | `{"panicked": {"message": .., "location": .., "backtrace": ..}}`; the last two may be absent |
 /// | `Died` | `{"died": {"cause": .., "core_dumped": .., "out_of_memory": ..}}` |
 /// | `TimedOut` | `{"timed_out": {"secs": 1, "nanos": 500000000}}`: whole seconds, and nanoseconds beyond them |
+/// | `CpuLimitExceeded` | `{"cpu_limit_exceeded": {"used": {"secs": .., "nanos": ..}, "limit": ..}}` |
 /// | `Encode`, `Decode` | `{"encode": "why"}`, `{"decode": "why"}` |
 /// | `Init`, `Exit` | `{"init": ..}`, `{"exit": ..}`, with the kind of the function's failure |
 /// | `Failed` | `{"failed": {"message": .., "sources": [..]}}` |
@@ -44,6 +45,13 @@ pub enum TaskErrorKind {
     Died(Death),
     /// The task, init or exit function ran longer than its limit, and its worker was killed.
     TimedOut(Duration),
+    /// The task used more CPU time than its [limit](crate::Job::cpu_limit), and its worker was killed.
+    CpuLimitExceeded {
+        /// How much CPU time was seen to be used. It may have been a little more.
+        used: Duration,
+        /// How much it was allowed to use.
+        limit: Duration,
+    },
     /// The argument, or the result, could not be encoded.
     Encode(String),
     /// The argument, or the result, could not be decoded.
@@ -69,6 +77,7 @@ impl TaskErrorKind {
             Self::Panicked(_) => "panicked",
             Self::Died(_) => "died",
             Self::TimedOut(_) => "timed_out",
+            Self::CpuLimitExceeded { .. } => "cpu_limit_exceeded",
             Self::Encode(_) => "encode",
             Self::Decode(_) => "decode",
             Self::Init(_) => "init",
@@ -103,6 +112,12 @@ impl fmt::Display for TaskErrorKind {
             Self::Died(death) => write!(f, "died: its worker {death}"),
             Self::TimedOut(limit) => {
                 write!(f, "timed out: it ran longer than {limit:?}, its worker was killed")
+            }
+            Self::CpuLimitExceeded { used, limit } => {
+                write!(
+                    f,
+                    "used {used:?} of CPU time, more than its limit of {limit:?}, its worker was killed"
+                )
             }
             Self::Encode(why) => write!(f, "could not be sent: encoding failed: {}", Plain(why)),
             Self::Decode(why) => write!(f, "could not be received: decoding failed: {}", Plain(why)),

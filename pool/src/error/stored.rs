@@ -38,6 +38,15 @@ fn kinds() -> Vec<(TaskErrorKind, Value)> {
             TaskErrorKind::TimedOut(Duration::MAX),
             json!({"timed_out": {"secs": u64::MAX, "nanos": 999_999_999}}),
         ),
+        (
+            TaskErrorKind::CpuLimitExceeded {
+                used: Duration::from_millis(1001),
+                limit: Duration::from_secs(1),
+            },
+            json!({"cpu_limit_exceeded": {
+                "used": {"secs": 1, "nanos": 1_000_000}, "limit": {"secs": 1, "nanos": 0},
+            }}),
+        ),
         (TaskErrorKind::Encode(text("too long")), json!({"encode": "too long"})),
         (TaskErrorKind::Decode(text("too short")), json!({"decode": "too short"})),
         (
@@ -167,6 +176,7 @@ fn every_kind_has_its_stable_form() {
             TaskErrorKind::Panicked(_)
             | TaskErrorKind::Died(_)
             | TaskErrorKind::TimedOut(_)
+            | TaskErrorKind::CpuLimitExceeded { .. }
             | TaskErrorKind::Encode(_)
             | TaskErrorKind::Decode(_)
             | TaskErrorKind::Init(_)

@@ -343,8 +343,8 @@ impl TaskError {
     }
 
     /// The elements of the chunk that the task left torn: it worked on the chunk [in place](crate::Job::chunks_mut),
-    /// and panicked, failed, died, was timed out or was cancelled. Each element may be as it was, as it should be, or
-    /// something in between.
+    /// and panicked, failed, died, was over a limit or was cancelled. Each element may be as it was, as it should be,
+    /// or something in between.
     #[must_use]
     pub fn torn(&self) -> Option<Range<usize>> {
         let tears = |kind: &TaskErrorKind| {
@@ -354,6 +354,7 @@ impl TaskError {
                     | TaskErrorKind::Failed(_)
                     | TaskErrorKind::Died(_)
                     | TaskErrorKind::TimedOut(_)
+                    | TaskErrorKind::CpuLimitExceeded { .. }
                     | TaskErrorKind::Cancelled
             )
         };

@@ -105,7 +105,7 @@ impl Batch {
         let flags = |spec: &JobSpec| (spec.flags.timed, spec.flags.watched, spec.flags.claim);
         let limits = |spec: &JobSpec| {
             let plan = &spec.plan;
-            let limits = (plan.task_limit_ns, plan.init_limit_ns, plan.exit_limit_ns);
+            let limits = (plan.task_limit_ns, plan.cpu_limit_ns, plan.init_limit_ns, plan.exit_limit_ns);
             let delays = plan.retry.as_ref().map(|plan| (plan.first_ns, plan.most_ns, plan.jitter.is_some()));
             (limits, plan.lifespan, plan.retries, delays)
         };

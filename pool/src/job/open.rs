@@ -96,7 +96,7 @@ where
         let (constant, of_init) = self.constants(&site)?;
         let (task, profile) = self.pool.functions::<T, I, E>(of_init)?;
         let flags = ExecFlags {
-            timed: plan.task_limit_ns.is_some(),
+            timed: plan.task_limit_ns.is_some() || plan.cpu_limit_ns.is_some(),
             watched: self.pool.config().policy.insights,
             claim: plan.most_claimed(),
             seed: self.options.seed.unwrap_or_else(|| self.pool.next_seed()),

@@ -51,15 +51,20 @@ pub(crate) struct Extra {
     pub(super) give_up_after: Option<usize>,
     /// What the call gives to functions with `#[arg]`.
     pub(super) constants: Constants,
+    pub(super) cpu_limit: Option<Duration>,
 }
 
 impl Default for Extra {
     fn default() -> Self {
-        Self { retry: Retry::times(0), give_up_after: None, constants: Constants::default() }
+        Self { retry: Retry::times(0), give_up_after: None, constants: Constants::default(), cpu_limit: None }
     }
 }
 
 impl Options {
+    pub(super) fn cpu_limit(&self) -> Option<Duration> {
+        self.extra.as_ref()?.cpu_limit
+    }
+
     pub(super) fn extra_mut(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
     }
@@ -69,6 +74,7 @@ impl Options {
         self.check()?;
         for (name, limit) in [
             ("task_timeout", self.task_timeout),
+            ("cpu_limit", self.cpu_limit()),
             ("worker_init_timeout", self.worker_init_timeout),
             ("worker_exit_timeout", self.worker_exit_timeout),
         ] {
@@ -118,6 +124,7 @@ impl Options {
             most_failed: self.extra.as_ref().and_then(|extra| extra.give_up_after).map(|most| most as u64),
             folds: matches!(self.folding, Folding::Results(_)),
             task_limit_ns: nanos(self.task_timeout),
+            cpu_limit_ns: nanos(self.cpu_limit()),
             init_limit_ns: nanos(self.worker_init_timeout),
             exit_limit_ns: nanos(self.worker_exit_timeout),
             total,

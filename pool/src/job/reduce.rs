@@ -68,7 +68,8 @@ where
     /// anything but a task, the tasks that made them run again. Each result counts exactly once all the same. A worker
     /// hands over at the end of each chunk, and after 50 ms at the latest, or else after the task that it is in.
     ///
-    /// Against [`task_timeout`](Self::task_timeout) counts the time of a task together with that of folding its result.
+    /// Against [`task_timeout`](Self::task_timeout) and [`cpu_limit`](Self::cpu_limit) counts the time of a task
+    /// together with that of folding its result.
     ///
     /// # Errors
     /// As for [`map`](Self::map). A failure of `G` is one of the task whose result it was folding; or, where it folds
@@ -186,6 +187,9 @@ where
         // The limit is for each value, and a run is one task.
         let times = u32::try_from(together).unwrap_or(u32::MAX);
         self.options.task_timeout = self.options.task_timeout.map(|limit| limit.saturating_mul(times));
+        if let Some(limit) = self.options.extra.as_mut().and_then(|extra| extra.cpu_limit.as_mut()) {
+            *limit = limit.saturating_mul(times);
+        }
         let runs = values.chunks(together);
         let items = runs.clone().map(|run| Values(run.iter().map(|value| &*value.bytes).collect()));
         let folded = self.map(items).map_err(|error| match error {

@@ -60,6 +60,47 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
         self
     }
 
+    /// Limits how much CPU time a task may use. Default: no limit. For tasks whose work is known and whose time is not:
+    /// on a busy machine, or while it sleeps or waits for others, a task uses no CPU time.
+    ///
+    /// A task that uses more fails with [`CpuLimitExceeded`](crate::TaskErrorKind::CpuLimitExceeded), and its worker is
+    /// killed and replaced, without its exit function. All threads of the worker's process count, also those of earlier
+    /// tasks, and so do processes that the task has waited for. A task gets a little more than this: its first
+    /// milliseconds are not counted, and the worker's clock is looked at every 10 ms at most. Must be longer than zero;
+    /// an error with `StartMethod::Threads`, because threads cannot be killed.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use pool::{TaskErrorKind, WorkerPool, worker_task};
+    ///
+    /// #[worker_task]
+    /// fn solve(size: u64) -> u64 {
+    ///     if size == 0 {
+    ///         loop {
+    ///             std::hint::spin_loop();
+    ///         }
+    ///     }
+    ///     std::thread::sleep(Duration::from_millis(10 * size));
+    ///     size
+    /// }
+    ///
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     let pool = WorkerPool::new(2)?;
+    ///     let job = solve::job(&pool).cpu_limit(Duration::from_millis(100));
+    ///     let outcomes = job.map_outcomes([0, 30])?;
+    ///     let error = outcomes[0].as_ref().unwrap_err();
+    ///     let TaskErrorKind::CpuLimitExceeded { used, limit } = error.kind() else { panic!("{error}") };
+    ///     assert!(used >= limit);
+    ///     assert_eq!(outcomes[1], Ok(30));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn cpu_limit(mut self, limit: Duration) -> Self {
+        self.options.extra_mut().cpu_limit = Some(limit);
+        self
+    }
+
     /// Limits how long the init function may take in a worker. Default: no limit. Must be longer than zero; an error
     /// with `StartMethod::Threads`.
     pub fn worker_init_timeout(mut self, limit: Duration) -> Self {
@@ -74,7 +115,7 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
         self
     }
 
-    /// Sets how many times a task is tried again after its worker died or it timed out. A panic is not retried.
+    /// Sets how many times a task is tried again after its worker died or it was over a limit. A panic is not retried.
     /// Default: 0. A retry may kill another worker, along with that worker's state, and it repeats any side effects of
     /// the task. The same as [`retry(Retry::times(n))`](Self::retry), which can say more.
     pub fn retries(self, times: u32) -> Self {

@@ -32,6 +32,14 @@ pub(super) enum Event {
         index: TaskIndex,
         limit: Duration,
     },
+    /// A task used more CPU time than its limit.
+    OutOfCpuTime {
+        task: &'static str,
+        site: CallSite,
+        index: TaskIndex,
+        used: Duration,
+        limit: Duration,
+    },
     /// It held this many bytes, more than twice the limit.
     OverMemoryLimit {
         task: &'static str,
@@ -95,6 +103,13 @@ impl Event {
                 let (index, label, called_at) = (index.number(), site.shown_label(), site.at);
                 tracing::warn!(
                     target: "pool", worker, task, task_index = index, ?limit, label, %called_at, "task timed out"
+                );
+            }
+            Self::OutOfCpuTime { task, site, index, used, limit } => {
+                let (index, label, called_at) = (index.number(), site.shown_label(), site.at);
+                tracing::warn!(
+                    target: "pool", worker, task, task_index = index, ?used, ?limit, label, %called_at,
+                    "task over CPU limit"
                 );
             }
             Self::OverMemoryLimit { task, site, index, held, limit } => {

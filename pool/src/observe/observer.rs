@@ -159,6 +159,10 @@ impl Observer {
                 self.events
                     .record(worker, Event::TimedOut { task, site: site.clone(), index, limit: *limit });
             }
+            TaskErrorKind::CpuLimitExceeded { used, limit } => {
+                let (site, used, limit) = (site.clone(), *used, *limit);
+                self.events.record(worker, Event::OutOfCpuTime { task, site, index, used, limit });
+            }
             TaskErrorKind::Died(death) => {
                 if let Some((held, limit)) = death.over_limit() {
                     let site = site.clone();

@@ -74,6 +74,8 @@ pub(crate) enum Event {
     OverHardLimit { worker: WorkerId, held: u64, limit: u64 },
     /// The pool has this many workers from now on.
     Resized { workers: usize },
+    /// The worker's process has used so much CPU time in all, if that can be told.
+    UsedCpu { worker: WorkerId, used_ns: Option<u64> },
     /// All workers must end, once they have answered their orders.
     ShutDown,
     /// The parent was suspended between these times: it was stopped, or had no core.
@@ -166,6 +168,8 @@ pub(crate) enum Cause {
     Died,
     /// It took longer than its limit, in nanoseconds.
     TimedOut(u64),
+    /// It used more CPU time than its limit, in nanoseconds.
+    OutOfCpuTime { used: u64, limit: u64 },
     /// The worker held more bytes than the limit.
     TooLarge { held: u64, limit: u64 },
 }

@@ -51,6 +51,9 @@ use workers::{Order, Process, Reply};
 /// How long the tasks of a job that was left may run on.
 const GRACE_NS: u64 = 500_000_000;
 
+/// How many CPUs a worker can use.
+const CPUS: u64 = 3;
+
 struct World {
     random: Random,
     supervisor: Supervisor,
@@ -88,7 +91,9 @@ impl World {
         let least = random.below(workers as u64 + 1) as usize;
         let idle = random.one_in(2).then_some(IdlePolicy { timeout_ns, least });
         Self {
-            supervisor: Supervisor::new(workers, order_tasks, killable).with_idle_policy(idle),
+            supervisor: Supervisor::new(workers, order_tasks, killable)
+                .with_idle_policy(idle)
+                .with_cpus(CPUS as usize),
             random,
             now: 0,
             workers: PerWorker::new(workers, |_| None),
@@ -149,7 +154,7 @@ impl World {
         let Some(Head::Tasks { job, first, .. }) = head else { return };
         let since = match (self.left.get(&job), self.calls.get(&job)) {
             (Some(left), _) => *left,
-            (None, Some(call)) if call.plan.task_limit_ns.is_some() => return,
+            (None, Some(call)) if call.plan.task_limit_ns.or(call.plan.cpu_limit_ns).is_some() => return,
             (None, Some(call)) => *call.dropped.get(&first).unwrap_or_else(|| {
                 panic!("worker {worker} is killed in task {first} of job {job}, which has no limit")
             }),
@@ -478,8 +483,8 @@ impl World {
                 && runs
             {
                 // A worker notes when it begins a task only if the job has a time limit.
-                let is_timed =
-                    |job| self.calls.get(job).is_some_and(|call| call.plan.task_limit_ns.is_some());
+                let has_limit = |plan: &Plan| plan.task_limit_ns.or(plan.cpu_limit_ns).is_some();
+                let is_timed = |job| self.calls.get(job).is_some_and(|call| has_limit(&call.plan));
                 let is_stale = matches!(head, Head::Tasks { ref job, .. } if !is_timed(job));
                 self.supervisor.head_began(worker, if is_stale { 0 } else { self.now });
             }
@@ -494,8 +499,21 @@ impl World {
                     self.supervisor.head_panicked(worker);
                 }
             }
+            for (worker, _) in self.supervisor.cpu_looks(self.now) {
+                let used_ns = if self.random.one_in(8) { None } else { Some(self.use_cpu(worker)) };
+                self.tell(Event::UsedCpu { worker, used_ns });
+            }
             self.tell(Event::Tick);
         }
+    }
+
+    /// Lets the worker use CPU time: not more than there was since it was last looked at. Returns what it has used in
+    /// all.
+    fn use_cpu(&mut self, worker: WorkerId) -> u64 {
+        let (now, uses) = (self.now, self.random.below(CPUS + 1));
+        let Some(process) = &mut self.workers[worker] else { return 0 };
+        process.used_ns += uses * (now - std::mem::replace(&mut process.used_at, now));
+        process.used_ns
     }
 
     /// Suspends the parent for a while. No worker may be killed for that.

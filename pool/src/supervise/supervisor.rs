@@ -3,6 +3,7 @@
 mod again;
 mod answers;
 mod census;
+mod cpu;
 mod each;
 mod grant;
 mod idle;
@@ -22,9 +23,10 @@ use crate::ids::{JobId, ProfileId, TaskIndex, Unit, WorkerId};
 use crate::work::Plan;
 
 pub(crate) use census::Census;
+pub(super) use cpu::CpuWatch;
 pub(crate) use grant::{Grant, Work};
 use idle::Idle;
-use time::Suspension;
+use time::{Heads, Suspension};
 
 /// The state of a pool. The cost of an event depends neither on the number of jobs nor on that of workers; except for
 /// events that start or end workers or fail jobs, and then it is small beside those.
@@ -35,6 +37,8 @@ pub(crate) struct Supervisor {
     order_tasks: bool,
     /// Whether workers can be killed: processes can, threads can't.
     killable: bool,
+    /// How many CPUs a worker can use at once.
+    cpus: u64,
     shutting_down: bool,
     /// No worker was handed more tasks than this.
     most_served: u64,
@@ -55,6 +59,7 @@ impl Supervisor {
             jobs: Jobs::default(),
             order_tasks,
             killable,
+            cpus: 1,
             shutting_down: false,
             most_served: 0,
             idle: None,
@@ -96,6 +101,7 @@ impl Supervisor {
                 self.kill_for(worker, Cause::TooLarge { held, limit });
             }
             Event::Resized { workers } => self.resize(workers),
+            Event::UsedCpu { worker, used_ns } => self.used_cpu(worker, used_ns),
             Event::ShutDown => self.shut_down(),
             Event::Suspended { from, until } => self.suspended(Suspension { from, until }),
             Event::Tick => self.tick(),
@@ -172,6 +178,7 @@ impl Supervisor {
         let (workers, heads) = self.split();
         for id in workers.ids() {
             assert_eq!(workers[id].head_limit_ns, heads.limit_of(&workers[id]), "worker {id}");
+            assert_eq!(workers[id].cpu.limit_ns, heads.cpu_limit_of(&workers[id]), "worker {id}");
         }
         self.jobs.check();
         self.workers.check();

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Cause;
 use super::queue::{OrderKind, Queue};
+use super::supervisor::CpuWatch;
 use crate::ids::{JobId, ProfileId, Unit};
 
 /// How long a process or thread may take until it is up: generous enough for a machine under load.
@@ -52,6 +53,8 @@ pub(super) struct Worker {
     pub(super) head_limit_ns: Option<u64>,
     /// How long the head may take before other tasks go to an idle worker.
     pub(super) head_stall_ns: u64,
+    /// What is known about the CPU time of the head.
+    pub(super) cpu: CpuWatch,
     /// When to check again whether the head, which is out of time, has begun.
     pub(super) recheck_at: u64,
     /// When it was last found that the tasks in the queue stay there, although another worker is idle.
@@ -155,6 +158,7 @@ impl Worker {
             head_extra_ns: 0,
             head_limit_ns: None,
             head_stall_ns: 0,
+            cpu: CpuWatch::default(),
             recheck_at: 0,
             kept_at: 0,
             killed_for: None,
@@ -234,8 +238,9 @@ impl Worker {
             // Until there is a process or thread, the start itself has limits.
             return Some(self.started_at? + BOOT_NS);
         }
-        let limit = self.head_limit_ns?;
-        let due = self.head_since.saturating_add(limit).saturating_add(self.head_extra_ns);
+        let due = |limit: u64| self.head_since.saturating_add(limit).saturating_add(self.head_extra_ns);
+        let look = self.cpu.limit_ns.map(|_| self.cpu.look_at);
+        let due = self.head_limit_ns.map(due).into_iter().chain(look).min()?;
         Some(if self.head_began { due } else { due.max(self.recheck_at) })
     }
 
@@ -245,6 +250,7 @@ impl Worker {
         self.head_began = false;
         self.head_folded = 0;
         self.head_extra_ns = 0;
+        self.cpu = CpuWatch::from(now);
         self.recheck_at = 0;
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Plan {
     /// Workers fold the results of consecutive tasks into one value.
     pub(crate) folds: bool,
     pub(crate) task_limit_ns: Option<u64>,
+    /// How much CPU time a task may use.
+    pub(crate) cpu_limit_ns: Option<u64>,
     pub(crate) init_limit_ns: Option<u64>,
     pub(crate) exit_limit_ns: Option<u64>,
     /// The number of items in the input, if known.
@@ -100,6 +102,7 @@ impl Plan {
             most_failed: None,
             folds: false,
             task_limit_ns: None,
+            cpu_limit_ns: None,
             init_limit_ns: None,
             exit_limit_ns: None,
             total: None,

@@ -141,6 +141,20 @@ impl State {
         }
     }
 
+    /// Reports the CPU time of workers, where it is to be compared with the limit of a task. One that has panicked gets
+    /// more time.
+    pub(super) fn check_cpu_time(&mut self) {
+        for (worker, head) in self.supervisor.cpu_looks(self.clock.now()) {
+            let unit = head.unit() + self.folded(worker);
+            let Some(handle) = self.workers.get(worker) else { continue };
+            let (has_panicked, used_ns) = (handle.has_panicked(unit), handle.cpu_time());
+            if has_panicked {
+                self.supervisor.head_panicked(worker);
+            }
+            self.handle(Event::UsedCpu { worker, used_ns });
+        }
+    }
+
     /// Reports which overdue orders have panicked. They get more time, to capture a backtrace and reply.
     pub(super) fn check_panicked(&mut self) {
         for (worker, head) in self.supervisor.overdue_heads(self.clock.now()) {

@@ -18,6 +18,7 @@ use crate::observe::{Ended, Observer, Probes};
 use crate::start::{Child, Process};
 use crate::supervise::Cause;
 use crate::sys::clock::now_ns;
+use crate::sys::cpu_time;
 use crate::sys::handle::Handle;
 use crate::sys::memory::{Killed, Meter};
 use crate::sys::named;
@@ -247,7 +248,9 @@ impl WorkerHandle {
     pub(super) fn can_show_item(&self, unit: Unit, cause: Cause, kind: &TaskErrorKind) -> bool {
         match cause {
             Cause::Reported => matches!(kind, TaskErrorKind::Panicked(_) | TaskErrorKind::Failed(_)),
-            Cause::Died | Cause::TimedOut(_) | Cause::TooLarge { .. } => self.lane.has_decoded(unit),
+            Cause::Died | Cause::TimedOut(_) | Cause::OutOfCpuTime { .. } | Cause::TooLarge { .. } => {
+                self.lane.has_decoded(unit)
+            }
         }
     }
 
@@ -360,6 +363,11 @@ impl WorkerHandle {
             self.meter.as_ref()?.read()
         });
         Some(held?.saturating_sub(baseline))
+    }
+
+    /// How much CPU time it has used, in nanoseconds, if that can be told.
+    pub(super) fn cpu_time(&self) -> Option<u64> {
+        self.process().and_then(cpu_time::of)
     }
 
     /// Removes and returns the failure that it has reported.

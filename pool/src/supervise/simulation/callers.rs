@@ -110,6 +110,7 @@ impl World {
             most_failed: random.pick(&[None, None, Some(1), Some(3)]).filter(|_| each_worker.is_none()),
             folds,
             task_limit_ns: limit(random),
+            cpu_limit_ns: limit(random),
             init_limit_ns: limit(random),
             exit_limit_ns: limit(random),
             total: (each_worker.is_some() || random.one_in(2)).then_some(len),

@@ -64,6 +64,9 @@ pub(super) struct Process {
     /// Whether it was sent the exit order.
     pub(super) exits: bool,
     pub(super) served: u64,
+    /// How much CPU time it has used, as was last read at this time.
+    pub(super) used_ns: u64,
+    pub(super) used_at: u64,
     /// Since when it has had nothing to do, as the parent knows.
     pub(super) idle_since: Option<u64>,
 }
@@ -160,7 +163,9 @@ impl World {
                 );
                 // Only what has a limit ends then.
                 let is_limited = |call: &Call| {
-                    call.plan.task_limit_ns.is_some() || call.over || call.dropped.contains_key(&index)
+                    call.plan.task_limit_ns.or(call.plan.cpu_limit_ns).is_some()
+                        || call.over
+                        || call.dropped.contains_key(&index)
                 };
                 process.hangs = self.killable
                     && !calm

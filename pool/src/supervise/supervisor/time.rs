@@ -97,7 +97,7 @@ impl Supervisor {
     /// The order at the head of the worker's queue, if it has a time limit and is not known to have begun.
     pub(crate) fn head_to_begin(&self, worker: WorkerId) -> Option<Head> {
         let entry = &self.workers[worker];
-        entry.head_limit_ns.filter(|_| !entry.head_began)?;
+        entry.head_limit_ns.or(entry.cpu.limit_ns).filter(|_| !entry.head_began)?;
         self.head(worker)
     }
 
@@ -118,7 +118,10 @@ impl Supervisor {
             return;
         }
         let (since, head) = (entry.head_since, entry.queue.head().map(|head| head.kind));
-        self.workers.edit(worker).head_folded = tasks;
+        let now = self.now;
+        let mut entry = self.workers.edit(worker);
+        (entry.head_folded, entry.cpu) = (tasks, entry.cpu.renewed(now));
+        drop(entry);
         // The tasks of a job that was left share one grace.
         if matches!(head, Some(OrderKind::Tasks { job, .. }) if self.jobs.is_open(job)) {
             self.head_began(worker, at.max(since));
@@ -202,9 +205,9 @@ impl Supervisor {
 
 /// What is to know about the heads of queues.
 pub(super) struct Heads<'s> {
-    jobs: &'s Jobs,
+    pub(super) jobs: &'s Jobs,
     exit_limit_ns: Option<u64>,
-    killable: bool,
+    pub(super) killable: bool,
     now: u64,
 }
 
@@ -240,6 +243,7 @@ impl Heads<'_> {
     /// Sets the limits of the head of the queue.
     fn renew_limits(&self, worker: &mut Worker) {
         (worker.head_limit_ns, worker.head_stall_ns) = (self.limit_of(worker), self.stall_of(worker));
+        worker.cpu.limit_ns = self.cpu_limit_of(worker);
     }
 
     /// Notes that another order is at the head of the worker's queue, after this one. The tasks of a job that was left

@@ -2,6 +2,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod cpu;
+pub(crate) mod cpu_time;
 pub(crate) mod credentials;
 pub(crate) mod eventfd;
 pub(crate) mod faults;
