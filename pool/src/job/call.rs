@@ -54,13 +54,23 @@ pub(super) struct Call<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> {
 }
 
 /// What a call has that may end early, or whose caller decides about failed tasks.
-struct Rare {
+pub(super) struct Rare {
     judge: Option<Judge>,
     giving_up: Option<GivingUp>,
     /// Failed tasks to decide about.
     asked: VecDeque<Asked>,
     /// The last turn has brought some.
     has_judged: bool,
+}
+
+impl Rare {
+    /// Of a call whose failed tasks this judge decides about, or that ends after this many of them. Nothing for others.
+    #[inline]
+    pub(super) fn of(judge: Option<Judge>, most_failed: Option<u64>) -> Option<Box<Self>> {
+        let giving_up = most_failed.map(GivingUp::after);
+        (judge.is_some() || giving_up.is_some())
+            .then(|| Box::new(Self { judge, giving_up, asked: VecDeque::new(), has_judged: false }))
+    }
 }
 
 impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
@@ -71,7 +81,7 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
         input: InputBuffer<'i, T, I>,
         (chunk, bound): (u64, Option<u64>),
         quiesces: bool,
-        progress: Option<Progress>,
+        (progress, rare): (Option<Progress>, Option<Box<Rare>>),
     ) -> Self {
         Self {
             pool,
@@ -94,18 +104,8 @@ impl<'p, 'i, T: Task, I: Iterator<Item = T::Item<'i>>> Call<'p, 'i, T, I> {
             is_closed: false,
             quiesces,
             progress,
-            rare: None,
+            rare,
         }
-    }
-
-    /// Lets the judge decide about failed tasks, and the call end after this many of them.
-    pub(super) fn with(mut self, judge: Option<Judge>, most_failed: Option<u64>) -> Self {
-        let giving_up = most_failed.map(GivingUp::after);
-        if judge.is_some() || giving_up.is_some() {
-            let asked = VecDeque::new();
-            self.rare = Some(Box::new(Rare { judge, giving_up, asked, has_judged: false }));
-        }
-        self
     }
 }
 

@@ -47,7 +47,7 @@ mod source;
 mod stream;
 
 pub use async_result::AsyncResult;
-use call::Call;
+use call::{Call, Rare};
 pub use cancel::CancelHandle;
 use cancel::{CallRef, CallSlot};
 pub use deadline::Deadline;

@@ -80,8 +80,8 @@ where
             .take()
             .and_then(|request| Progress::new(request, tasks, site.label.as_deref()));
         let judge = self.options.judge::<T>(self.pool.config().codec, &site);
-        let call = Call::new(self.pool, job, site, input, (chunk, bound), self.options.quiesces, progress);
-        Ok(call.with(judge, most_failed))
+        let extras = (progress, Rare::of(judge, most_failed));
+        Ok(Call::new(self.pool, job, site, input, (chunk, bound), self.options.quiesces, extras))
     }
 
     /// An error if the call was cancelled before it is made.
