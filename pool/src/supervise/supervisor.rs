@@ -26,7 +26,7 @@ pub(crate) use census::Census;
 pub(super) use cpu::CpuWatch;
 pub(crate) use grant::{Grant, Work};
 use idle::Idle;
-use time::{Heads, Suspension};
+use time::Suspension;
 
 /// The state of a pool. The cost of an event depends neither on the number of jobs nor on that of workers; except for
 /// events that start or end workers or fail jobs, and then it is small beside those.
@@ -177,8 +177,8 @@ impl Supervisor {
     pub(super) fn check(&mut self) {
         let (workers, heads) = self.split();
         for id in workers.ids() {
-            assert_eq!(workers[id].head_limit_ns, heads.limit_of(&workers[id]), "worker {id}");
-            assert_eq!(workers[id].cpu.limit_ns, heads.cpu_limit_of(&workers[id]), "worker {id}");
+            let worker = &workers[id];
+            assert_eq!((worker.head_limit_ns, worker.cpu.limit_ns), heads.limits_of(worker), "worker {id}");
         }
         self.jobs.check();
         self.workers.check();

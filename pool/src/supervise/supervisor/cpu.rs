@@ -76,16 +76,6 @@ impl Supervisor {
     }
 }
 
-impl Heads<'_> {
-    /// How much CPU time the head of the worker's queue may use.
-    pub(in crate::supervise) fn cpu_limit_of(&self, worker: &Worker) -> Option<u64> {
-        let head = worker.queue.head().filter(|_| self.killable && worker.is_up)?;
-        let OrderKind::Tasks { job, .. } = head.kind else { return None };
-        let job = self.jobs.get(job).filter(|job| job.open && job.plan.cpu_limit_ns.is_some())?;
-        job.plan.cpu_limit_ns.filter(|_| !self.jobs.is_dropped(Some(head)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

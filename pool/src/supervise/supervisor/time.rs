@@ -205,31 +205,34 @@ impl Supervisor {
 
 /// What is to know about the heads of queues.
 pub(super) struct Heads<'s> {
-    pub(super) jobs: &'s Jobs,
+    jobs: &'s Jobs,
     exit_limit_ns: Option<u64>,
-    pub(super) killable: bool,
+    killable: bool,
     now: u64,
 }
 
 impl Heads<'_> {
-    /// How long the head of the worker's queue may take.
-    pub(super) fn limit_of(&self, worker: &Worker) -> Option<u64> {
+    /// How long the head of the worker's queue may take, and how much CPU time it may use.
+    pub(super) fn limits_of(&self, worker: &Worker) -> (Option<u64>, Option<u64>) {
         if !self.killable || !worker.is_up {
-            return None;
+            return (None, None);
         }
         let Some(head) = worker.queue.head() else {
             let is_ending = worker.phase == Phase::Retiring;
-            return is_ending.then(|| self.exit_limit_ns.unwrap_or(RETIRE_NS));
+            return (is_ending.then(|| self.exit_limit_ns.unwrap_or(RETIRE_NS)), None);
         };
-        match head.kind {
+        let limit_ns = match head.kind {
             OrderKind::Tasks { job, .. } => match self.jobs.get(job) {
-                Some(of) if of.open && !self.jobs.is_dropped(Some(head)) => of.plan.task_limit_ns,
+                Some(of) if of.open && !self.jobs.is_dropped(Some(head)) => {
+                    return (of.plan.task_limit_ns, of.plan.cpu_limit_ns);
+                }
                 _ => Some(ABANDON_NS),
             },
             OrderKind::Init { profile } => self.jobs.profile(profile).and_then(|profile| profile.limit_ns),
             OrderKind::Exit => self.exit_limit_ns,
             OrderKind::Resume => None,
-        }
+        };
+        (limit_ns, None)
     }
 
     /// How long the head of the queue may take before the rest is recalled for an idle worker.
@@ -242,8 +245,8 @@ impl Heads<'_> {
 
     /// Sets the limits of the head of the queue.
     fn renew_limits(&self, worker: &mut Worker) {
-        (worker.head_limit_ns, worker.head_stall_ns) = (self.limit_of(worker), self.stall_of(worker));
-        worker.cpu.limit_ns = self.cpu_limit_of(worker);
+        (worker.head_limit_ns, worker.cpu.limit_ns) = self.limits_of(worker);
+        worker.head_stall_ns = self.stall_of(worker);
     }
 
     /// Notes that another order is at the head of the worker's queue, after this one. The tasks of a job that was left
