@@ -16,6 +16,7 @@ mod options;
 mod params;
 mod pipeline;
 mod place;
+mod shares;
 mod signature;
 mod source;
 #[cfg(test)]
@@ -132,6 +133,18 @@ pub fn worker_exit(attr: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn main(attr: TokenStream, item: TokenStream) -> TokenStream {
     shown(expand::main::expand(attr.into(), &item.into()))
+}
+
+/// Lets functions borrow single fields of the struct that a pool shares: in a pool whose shared value is a `Common`, a
+/// parameter `#[shared] model: &Model` is its field of type `Model`, and `#[shared] all: &Common` is the whole.
+///
+/// So tasks of several libraries can run on one pool, and none of them needs to know what else the pool shares.
+///
+/// The struct must have no parameters, and no two fields of one type. Of structs within it, the fields are not lent.
+/// Option: `#[shares(crate = path)]`, the path of the `pool` crate, if it is not `::pool`.
+#[proc_macro_derive(Shares, attributes(shares))]
+pub fn derive_shares(item: TokenStream) -> TokenStream {
+    shown(shares::expand(item.into()))
 }
 
 /// Prints the expansion when `POOL_MACROS_DEBUG` is 1.

@@ -124,6 +124,42 @@ pub use observe::timeline::Timeline;
 pub use observe::timeline::read_any as read_any_track;
 pub use options::{CpuIds, Resource, StartMethod};
 /// ```
+/// use pool::{Shares, WorkerPool, worker_task};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Model {
+///     factor: f64,
+/// }
+///
+/// #[derive(Shares, Serialize, Deserialize)]
+/// struct Common {
+///     model: Model,
+///     names: Vec<String>,
+/// }
+///
+/// #[worker_task]
+/// fn rate(#[shared] model: &Model, x: f64) -> f64 {
+///     model.factor * x
+/// }
+///
+/// #[worker_task]
+/// fn show(#[shared] all: &Common, name: usize) -> String {
+///     format!("{} × {}", all.names[name], all.model.factor)
+/// }
+///
+/// #[pool::main]
+/// fn main() -> Result<(), pool::Error> {
+///     let common = Common { model: Model { factor: 2.0 }, names: vec!["one".into()] };
+///     let pool = WorkerPool::builder().workers(2).shared(common).build()?;
+///     assert_eq!(rate::par_map(&pool, [1.0, 2.5])?, [2.0, 5.0]);
+///     assert_eq!(show::apply(&pool, 0)?, "one × 2");
+///     Ok(())
+/// }
+/// ```
+#[doc(inline)]
+pub use pool_macros::Shares;
+/// ```
 /// use pool::{WorkerPool, worker_task};
 ///
 /// #[worker_task]

@@ -13,6 +13,7 @@ pub use crate::task::chunk::{
     ArrayParam, Chunk, ChunkItem, ChunkMut, Elements, ElementsFallback, Lend, element,
 };
 pub use crate::task::registry::POOL_REGISTRY_0_1;
+pub use crate::task::shares::{POOL_SHARES_0_1, Shares};
 pub use crate::task::{
     Argument, BorrowedArgument, BorrowsFrom, ByDefault, CalledOn, DecodeShared, Entry, ExitContext, ExitOf,
     Fallible, InitContext, InitOf, InstanceName, Lends, LentByOwner, LentByValue, LentInPlace, Named, NoExit,

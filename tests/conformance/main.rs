@@ -53,6 +53,7 @@ mod pinning;
 mod process_options;
 mod seeds;
 mod shared;
+mod shares;
 mod shared_exclusive;
 mod shared_hammer;
 mod shared_memory;
@@ -122,6 +123,7 @@ const TOPICS: &[&[harness::Case]] = &[
     injection::CASES,
     instances::CASES,
     shared::CASES,
+    shares::CASES,
     shared_memory::CASES,
     shared_exclusive::CASES,
     shared_mutex::CASES,

@@ -332,7 +332,7 @@ mod attributes {
 
 mod crates {
     use super::*;
-    use pool_tests_renamed::bare::{add, close, convert, scale, shift};
+    use pool_tests_renamed::bare::{Common, add, close, convert, scale, shift};
     use pool_tests_renamed::{count, first, greet, length, prefixed};
 
     #[test]
@@ -355,6 +355,9 @@ mod crates {
         assert_eq!(shift::job(&pool).arg(&1).map([2, 3]).unwrap(), [3, 4]);
         assert_eq!(scale::job(&pool).arg(2).map([2, 3]).unwrap(), [4, 6]);
         assert_eq!(pool.join().unwrap().exit_results::<close>().unwrap(), [11]);
+        let builder = WorkerPool::builder().workers(1).start_method(StartMethod::Threads);
+        let pool = builder.shared_inherited(Common { whole: 10, wanted: String::new() }).build().unwrap();
+        assert_eq!(add::apply(&pool, (1, 2)).unwrap(), 24);
     }
 }
 

@@ -13,6 +13,7 @@ mod reference;
 pub(crate) mod registry;
 pub(crate) mod run;
 pub(crate) mod seed;
+pub(crate) mod shares;
 
 use std::any::{Any, TypeId};
 use std::io::Write;
@@ -271,12 +272,12 @@ pub trait WorkerExit: Registered + Sized + 'static {
 #[derive(Debug, Clone, Copy)]
 pub struct NoShared;
 
-/// Finds the value that `#[shared]` borrows in the shared value of the worker.
+/// Finds the value that `#[shared]` borrows in the shared value of the worker: that, or a field of it.
 pub(crate) fn shared_of<T: 'static>(given: &(dyn Any + Send + Sync)) -> Option<&T> {
     if TypeId::of::<T>() == TypeId::of::<NoShared>() {
         return (&NoShared as &dyn Any).downcast_ref();
     }
-    given.downcast_ref()
+    given.downcast_ref().or_else(|| shares::field_of(given))
 }
 
 /// The init of a task without `init = ..`: the state type's `Default`.
@@ -343,12 +344,14 @@ pub trait RunsOn<S>: BorrowsFrom<S> {}
 )]
 pub trait BorrowsFrom<S>: Registered {}
 
-/// `S: Lends<T, f>`: a pool that shares an `S` has the value that the function `f` borrows. Unlike an equality of
-/// types, this bound does not let the compiler infer the pool's type from the function's.
+/// `S: Lends<T, f>`: a pool that shares an `S` has the value that the function `f` borrows: the `S`, or a field of it.
+/// The derive of [`Shares`](derive@crate::Shares) implements it for the types of fields. Unlike an equality of types, this
+/// bound does not let the compiler infer the pool's type from the function's.
 #[diagnostic::on_unimplemented(
     message = "`{F}` cannot run on a pool that shares `{Self}`",
     label = "it borrows `{T}` with `#[shared]`",
-    note = "give the pool the value that it borrows: `WorkerPool::builder().shared(..)`"
+    note = "give the pool the value that it borrows: `WorkerPool::builder().shared(..)`",
+    note = "or a struct with such a field, which has `#[derive(pool::Shares)]`"
 )]
 pub trait Lends<T, F> {}
 impl<T, F> Lends<T, F> for T {}

@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 
 use super::entry::{DecodeShared, Entry, Package};
 use super::run::{self, glue::Glue};
+use super::shares::Shares;
 use super::{Task, WorkerExit, WorkerInit};
 use crate::codec::type_key;
 use crate::error::Error;
@@ -126,9 +127,11 @@ impl Registry {
             .ok_or_else(|| not_registered(entry.name()))
     }
 
-    /// How this program decodes the shared type with this key; none if no function borrows it.
+    /// How this program decodes the shared type with this key; none if no function borrows it, nor a field of it.
     pub(crate) fn decoder_of(&self, shared: u64) -> Option<DecodeShared> {
-        self.sorted.iter().find(|entry| type_key(entry.shared()) == shared)?.decode_shared()
+        let borrowed = self.sorted.iter().find(|entry| type_key(entry.shared()) == shared);
+        let decode = borrowed.and_then(|entry| entry.decode_shared());
+        decode.or_else(|| Shares::decoder(|whole| type_key(whole) == shared))
     }
 }
 

@@ -63,3 +63,13 @@ pub fn shift(#[arg] by: &u64, item: u64) -> u64 {
 pub fn scale(#[arg] by: u64, item: u64) -> u64 {
     by * item
 }
+
+/// What a pool shares.
+#[derive(::std::fmt::Debug, ::parallel::Shares)]
+#[shares(crate = ::parallel)]
+pub struct Common {
+    /// A number.
+    pub whole: u64,
+    /// A text.
+    pub wanted: String,
+}

@@ -1,0 +1,6 @@
+#[derive(pool::Shares)]
+struct Common<'a> {
+    text: &'a str,
+}
+
+fn main() {}

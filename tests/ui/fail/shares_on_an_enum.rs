@@ -1,0 +1,7 @@
+#[derive(pool::Shares)]
+enum Common {
+    Small(u32),
+    Large(String),
+}
+
+fn main() {}

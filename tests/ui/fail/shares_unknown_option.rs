@@ -1,0 +1,7 @@
+#[derive(pool::Shares)]
+#[shares(skip)]
+struct Common {
+    limit: u32,
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[derive(pool::Shares)]
+struct Common<T> {
+    value: T,
+}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[derive(pool::Shares)]
+struct Nothing;
+
+fn main() {}
