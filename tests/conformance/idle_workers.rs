@@ -1,12 +1,16 @@
 //! Idle workers leave though nobody drives the pool, and come back on demand.
 
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
 use futures::StreamExt;
 use pool::shared::SharedCounter;
 use pool::{Error, StartMethod, TaskErrorKind, WorkerPool, worker_exit, worker_init, worker_task};
+use tracing::Subscriber;
+use tracing::field::Field;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::executors::{
     in_each, wait_until_the_background_is_gone, wait_until_the_background_sleeps,
@@ -19,7 +23,7 @@ use crate::support::{
 
 cases! {
     All: all_leave, down_to_the_least, they_come_back, again_and_again, busy_ones_stay, amid_a_call, after_each_kind,
-         a_failure_is_kept, totals_stay, others_go_on, beside_another_pool, dropped_while_one_waits,
+         a_failure_is_kept, totals_stay, told_though_nobody_calls, others_go_on, beside_another_pool, dropped_while_one_waits,
          shut_down_while_one_waits, not_without_the_option, wrong_values;
     Processes: killed_while_idle, killed_as_they_leave, hang_as_they_leave;
 }
@@ -257,6 +261,30 @@ fn totals_stay(method: StartMethod) -> Result<(), Error> {
         let insights = pool.insights();
         assert_eq!((insights.workers.len(), insights.total().tasks), (2, 10 * round));
     }
+    Ok(())
+}
+
+/// Sends the message of each event of the pool's.
+struct Told(Sender<String>);
+
+impl<S: Subscriber> Layer<S> for Told {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        event.record(&mut |field: &Field, value: &dyn std::fmt::Debug| {
+            if field.name() == "message" {
+                // The case may be over.
+                let _ = self.0.send(format!("{value:?}"));
+            }
+        });
+    }
+}
+
+fn told_though_nobody_calls(method: StartMethod) -> Result<(), Error> {
+    let (tell, told) = channel();
+    let subscriber = tracing_subscriber::registry().with(Told(tell)).with(LevelFilter::DEBUG);
+    tracing::subscriber::set_global_default(subscriber).expect("it is the first");
+    let pool = builder(method).workers(1).idle_timeout(SHORT).build()?;
+    square::apply(&pool, 3)?;
+    assert!(told.iter().any(|message| message == "worker ended"));
     Ok(())
 }
 

@@ -452,6 +452,26 @@ mod tests {
         (Server::new(process, ours), theirs)
     }
 
+    /// Further workers have other variables than the server that the first one was asked of, and than the next server.
+    #[test]
+    fn workers_that_wait_for_a_server_get_their_own_variables() {
+        let variables = |name: &str| Variables::from([(name.into(), "1".into())]);
+        let mut config = config();
+        config.add_variables(vec![variables("A"); 2]);
+        let mut forking = Forking::fork_server(config);
+        let (lanes, kits): (Vec<_>, Vec<_>) = (0..2).map(kit).unzip();
+        for mut kit in kits {
+            add_settings(&forking.config, forking.method(), &mut kit).unwrap();
+            assert!(kit.settings.is_none(), "the server has them");
+            forking.waiting.push_back(Request { kit, lost: 0 });
+        }
+        forking.add_variables(vec![variables("A")]).unwrap();
+        assert!(!forking.is_outdated && forking.waiting.iter().all(|request| request.kit.settings.is_none()));
+        forking.add_variables(vec![variables("B")]).unwrap();
+        assert!(forking.is_outdated && forking.waiting.iter().all(|request| request.kit.settings.is_some()));
+        drop(lanes);
+    }
+
     /// Nothing wakes a caller for answers that were taken already.
     #[test]
     fn workers_are_asked_for_after_all_answers_have_come_at_once() {
