@@ -23,8 +23,8 @@ use crate::support::{
 
 cases! {
     All: all_leave, down_to_the_least, they_come_back, again_and_again, busy_ones_stay, amid_a_call, after_each_kind,
-         a_failure_is_kept, totals_stay, told_though_nobody_calls, others_go_on, beside_another_pool, dropped_while_one_waits,
-         shut_down_while_one_waits, not_without_the_option, wrong_values;
+         a_failure_is_kept, totals_stay, told_though_nobody_calls, others_go_on, beside_another_pool,
+         dropped_while_one_waits, shut_down_while_one_waits, not_without_the_option, wrong_values;
     Processes: killed_while_idle, killed_as_they_leave, hang_as_they_leave;
 }
 
