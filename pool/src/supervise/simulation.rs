@@ -186,8 +186,14 @@ impl World {
             since.is_some_and(|since| self.now - since >= timeout_ns),
             "worker {worker} was not idle: {since:?}"
         );
+        // One whose start has failed in the same step counts: the supervisor does not know yet.
+        let has_failed = |other: WorkerId| {
+            let is_it = |event: &Event| matches!(event, Event::NotStarted { worker, .. } if *worker == other);
+            self.consequences.iter().any(is_it)
+        };
         let stays = |(other, process): &(WorkerId, &Option<Process>)| {
-            *other != worker && process.as_ref().is_some_and(|process| !process.killed && !process.exits)
+            let is_there = |process: &Process| !process.killed && !process.exits;
+            *other != worker && (process.as_ref().is_some_and(is_there) || has_failed(*other))
         };
         assert!(
             self.workers.numbered().filter(stays).count() >= least,
