@@ -345,8 +345,8 @@ pub trait RunsOn<S>: BorrowsFrom<S> {}
 pub trait BorrowsFrom<S>: Registered {}
 
 /// `S: Lends<T, f>`: a pool that shares an `S` has the value that the function `f` borrows: the `S`, or a field of it.
-/// The derive of [`Shares`](derive@crate::Shares) implements it for the types of fields. Unlike an equality of types, this
-/// bound does not let the compiler infer the pool's type from the function's.
+/// The derive of [`Shares`](derive@crate::Shares) implements it for the types of fields. Unlike an equality of types,
+/// this bound does not let the compiler infer the pool's type from the function's.
 #[diagnostic::on_unimplemented(
     message = "`{F}` cannot run on a pool that shares `{Self}`",
     label = "it borrows `{T}` with `#[shared]`",

@@ -3,8 +3,8 @@
 
 use super::*;
 
-/// How much may be unread when the memory of large messages is given back: more than the answers that come after the end
-/// of a call. The parent reads those with its next call, which may be long after.
+/// How much may be unread when the memory of large messages is given back: more than the answers that come after the
+/// end of a call. The parent reads those with its next call, which may be long after.
 const LITTLE: u32 = if cfg!(all(loom, test)) { 24 } else { 4 << 10 };
 
 /// The writing side.
