@@ -24,6 +24,8 @@ impl Supervisor {
                 self.recall(worker);
             }
         }
+        // Some that were surplus may stay.
+        self.expect_idle();
         self.start_wanted();
     }
 
