@@ -309,9 +309,11 @@ fn idle_behind_what_is_left(method: StartMethod) -> Result<(), Error> {
     let pool = ready(method)?;
     let (mut started, mut go_on) = (Tokens::new(), Tokens::new());
     let (started_path, go_on_path) = (started.path(), go_on.path());
-    let mut left = wait_for_token::par_imap(&pool, (0..50).map(|x| (&*started_path, &*go_on_path, x)));
+    let items = (0..50).map(|x| (&*started_path, &*go_on_path, x));
+    // Any of those that have begun may take the token.
+    let mut left = wait_for_token::par_imap_unordered(&pool, items);
     go_on.put(1);
-    assert_eq!(left.next().unwrap()?, 0);
+    assert!(left.next().unwrap()? < 50);
     started.take(1);
     drop(left);
     thread::scope(|scope| {
