@@ -206,7 +206,7 @@ where
     /// Runs the task over this many items. Each has an outcome, even if the call is cancelled or exceeds its deadline.
     #[track_caller]
     fn outcomes_of<'i>(
-        self,
+        mut self,
         items: impl Iterator<Item = T::Item<'i>>,
         count: usize,
     ) -> Result<Ended<T::Output>, Error> {

@@ -65,7 +65,7 @@ where
     ///   [`Error::Start`] of the whole call.
     /// - [`Error::OwnTask`] in a task that runs in a thread of this pool: it would wait for itself.
     #[track_caller]
-    pub fn on_each_worker(self, item: T::Item<'_>) -> Result<Vec<Result<T::Output, TaskError>>, Error>
+    pub fn on_each_worker(mut self, item: T::Item<'_>) -> Result<Vec<Result<T::Output, TaskError>>, Error>
     where
         T: RunsOn<S>,
         I: RunsOn<S>,
@@ -120,7 +120,7 @@ where
     /// - [`Error::Cancelled`] when the call was cancelled, [`Error::Closed`] when the pool has ended.
     /// - [`Error::OwnTask`] in a task that runs in a thread of this pool: it might wait for itself.
     #[track_caller]
-    pub fn warm_up(self) -> Result<(), Error>
+    pub fn warm_up(mut self) -> Result<(), Error>
     where
         I: RunsOn<S>,
     {
@@ -135,7 +135,7 @@ where
     /// Opens a call that concerns every worker.
     #[track_caller]
     fn open_each<'i>(
-        self,
+        &mut self,
         each: EachWorker,
         item: Option<Result<Vec<u8>, String>>,
     ) -> Result<Call<'p, 'i, T, Empty<T::Item<'i>>>, Error> {

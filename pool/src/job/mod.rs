@@ -136,7 +136,7 @@ where
     /// When `items` panics, with that panic: the call is cancelled, and the pool stays usable.
     #[doc(alias = "par_map")]
     #[track_caller]
-    pub fn map<'i>(self, items: impl IntoIterator<Item = T::Item<'i>>) -> Result<Vec<T::Output>, Error>
+    pub fn map<'i>(mut self, items: impl IntoIterator<Item = T::Item<'i>>) -> Result<Vec<T::Output>, Error>
     where
         T: RunsOn<S>,
         I: RunsOn<S>,
@@ -161,7 +161,7 @@ where
     #[doc(alias = "par_map_unordered")]
     #[track_caller]
     pub fn map_unordered<'i>(
-        self,
+        mut self,
         items: impl IntoIterator<Item = T::Item<'i>>,
     ) -> Result<Vec<T::Output>, Error>
     where
@@ -189,7 +189,7 @@ where
     #[doc(alias = "par_map_outcomes")]
     #[track_caller]
     pub fn map_outcomes<'i>(
-        self,
+        mut self,
         items: impl IntoIterator<Item = T::Item<'i>>,
     ) -> Result<Vec<Result<T::Output, TaskError>>, Error>
     where
@@ -242,7 +242,7 @@ where
     /// the pool stays usable.
     #[doc(alias = "par_imap")]
     #[track_caller]
-    pub fn imap<'i, C>(self, items: C) -> Imap<'p, 'i, T, C::IntoIter>
+    pub fn imap<'i, C>(mut self, items: C) -> Imap<'p, 'i, T, C::IntoIter>
     where
         T: RunsOn<S>,
         I: RunsOn<S>,
@@ -256,7 +256,7 @@ where
     /// Like [`imap`](Self::imap), but the results come in the order in which tasks finish.
     #[doc(alias = "par_imap_unordered")]
     #[track_caller]
-    pub fn imap_unordered<'i, C>(self, items: C) -> Imap<'p, 'i, T, C::IntoIter>
+    pub fn imap_unordered<'i, C>(mut self, items: C) -> Imap<'p, 'i, T, C::IntoIter>
     where
         T: RunsOn<S>,
         I: RunsOn<S>,
@@ -333,7 +333,7 @@ where
     #[doc(alias = "par_map_into")]
     #[track_caller]
     pub fn map_into<'i>(
-        self,
+        mut self,
         items: impl IntoIterator<Item = T::Item<'i>>,
         slots: &mut [T::Output],
     ) -> Result<usize, Error>

@@ -28,7 +28,7 @@ where
     /// Opens the call; this starts the workers that its tasks want.
     #[track_caller]
     pub(super) fn open<'i, C: Iterator<Item = T::Item<'i>>>(
-        self,
+        &mut self,
         items: Source<C>,
         mode: Mode,
     ) -> Result<Call<'p, 'i, T, C>, Error> {
@@ -50,7 +50,7 @@ where
     /// Opens the call with this input, if it was not cancelled before. `prepare` may change its description.
     #[track_caller]
     pub(super) fn begin<'i, C: Iterator<Item = T::Item<'i>>>(
-        mut self,
+        &mut self,
         plan: Box<Plan>,
         mut input: InputBuffer<'i, T, C>,
         prepare: impl FnOnce(&mut JobSpec),

@@ -106,7 +106,8 @@ where
             let job = Job { pool, options: rounds.clone(), functions: PhantomData };
             Job::<ValuesOf<G>, S, ByDefault, NoExit>::fold_values(job, values, values.len().div_ceil(runs))
         };
-        let job = Job::<FoldedTask<T>, S, I, E, O> { pool, options: self.options, functions: PhantomData };
+        let mut job =
+            Job::<FoldedTask<T>, S, I, E, O> { pool, options: self.options, functions: PhantomData };
         // Stays open until the end, so that the workers do, too.
         let mut call = job.open(Source::of(items), Mode::FailFast)?;
         let mut values = Partials::default();

@@ -204,7 +204,7 @@ where
     #[cfg_attr(docsrs, doc(cfg(feature = "stream")))]
     #[doc(alias = "par_stream")]
     #[track_caller]
-    pub fn stream<'i, C>(self, items: C) -> ResultStream<'p, 'i, T, C::IntoIter>
+    pub fn stream<'i, C>(mut self, items: C) -> ResultStream<'p, 'i, T, C::IntoIter>
     where
         T: RunsOn<S>,
         I: RunsOn<S>,
@@ -236,7 +236,7 @@ where
     #[cfg_attr(docsrs, doc(cfg(feature = "stream")))]
     #[doc(alias = "par_stream_unordered")]
     #[track_caller]
-    pub fn stream_unordered<'i, C>(self, items: C) -> ResultStream<'p, 'i, T, C::IntoIter>
+    pub fn stream_unordered<'i, C>(mut self, items: C) -> ResultStream<'p, 'i, T, C::IntoIter>
     where
         T: RunsOn<S>,
         I: RunsOn<S>,

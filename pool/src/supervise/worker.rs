@@ -76,9 +76,18 @@ pub(super) struct Worker {
     pub(super) is_surplus: bool,
 }
 
-/// What changes only with the start or end of a worker, or the size of the pool.
+/// What changes with the start or end of a worker, its assigned tasks, and the size of the pool: not with each task.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Presence {
+    /// It is absent and may be started, and from when on.
+    pub(super) absent: Option<Option<u64>>,
+    /// The same, if a job waits for this worker and no other one.
+    pub(super) awaited: Option<Option<u64>>,
+    /// It takes tasks now, and one is assigned to it.
+    pub(super) takes_assigned: bool,
+    /// It takes orders, and the pool has it.
+    pub(super) takes_orders: bool,
+    pub(super) failed_starts: u32,
     /// It is not absent.
     pub(super) is_present: bool,
     /// It is surplus, and present or awaited.
@@ -95,14 +104,6 @@ pub(super) struct Facts {
     pub(super) deadline: Option<u64>,
     /// When its head will have kept tasks too long that could go to another worker.
     pub(super) movable_at: Option<u64>,
-    /// It is absent and may be started, and from when on.
-    pub(super) absent: Option<Option<u64>>,
-    /// The same, if a job waits for this worker and no other one.
-    pub(super) awaited: Option<Option<u64>>,
-    /// It takes tasks now, and one is assigned to it.
-    pub(super) takes_assigned: bool,
-    /// It takes orders, and the pool has it.
-    pub(super) takes_orders: bool,
     /// It has something to do.
     pub(super) is_busy: bool,
     /// It is up and takes orders, and has nothing to do.
@@ -110,7 +111,6 @@ pub(super) struct Facts {
     pub(super) presence: Presence,
     /// Something is expected from it.
     pub(super) is_active: bool,
-    pub(super) failed_starts: u32,
 }
 
 impl Facts {
@@ -124,19 +124,19 @@ impl Facts {
             rank: (takes_tasks && !is_surplus).then(|| 2 * worker.queue.tasks() + u64::from(!is_up)),
             deadline: worker.deadline(),
             movable_at: worker.movable_at(),
-            absent: worker.may_start().then_some(worker.retry_at),
-            awaited: is_awaited.then_some(worker.retry_at),
-            takes_assigned: takes_tasks && !worker.assigned.is_empty(),
-            takes_orders: takes_orders && !is_surplus,
             is_busy,
             is_idle: worker.is_idle() && !is_surplus,
             presence: Presence {
+                absent: worker.may_start().then_some(worker.retry_at),
+                awaited: is_awaited.then_some(worker.retry_at),
+                takes_assigned: takes_tasks && !worker.assigned.is_empty(),
+                takes_orders: takes_orders && !is_surplus,
+                failed_starts: worker.failed_starts,
                 is_present: !is_absent,
                 is_surplus: is_surplus && (!is_absent || is_awaited),
                 is_unwanted: is_surplus && takes_orders && !worker.recalling && worker.assigned.is_empty(),
             },
             is_active: !is_settled,
-            failed_starts: worker.failed_starts,
         }
     }
 }

@@ -148,7 +148,7 @@ impl Workers {
 
     /// Whether a job waits for this worker, which no other one can serve. As filed, so that it costs no look.
     pub(super) fn is_awaited(&self, worker: WorkerId) -> bool {
-        self.filed[worker].awaited.is_some()
+        self.filed[worker].presence.awaited.is_some()
     }
 
     /// The earliest time at which such a worker may be started.
@@ -216,17 +216,11 @@ impl Workers {
         self.ranks.refile(worker, was.rank, now.rank);
         self.deadlines.refile(worker, was.deadline, now.deadline);
         self.movable.refile(worker, was.movable_at, now.movable_at);
-        self.absent.refile(worker, was.absent, now.absent);
-        self.awaited.refile(worker, was.awaited, now.awaited);
-        let key = |takes_assigned: bool| takes_assigned.then_some(());
-        self.assigned.refile(worker, key(was.takes_assigned), key(now.takes_assigned));
         if was.presence != now.presence {
             self.file_presence(worker, was.presence, now.presence);
         }
-        self.taking = self.taking + usize::from(now.takes_orders) - usize::from(was.takes_orders);
         self.busy = self.busy + usize::from(now.is_busy) - usize::from(was.is_busy);
         self.idle = self.idle + usize::from(now.is_idle) - usize::from(was.is_idle);
-        self.failed_starts = self.failed_starts + now.failed_starts - was.failed_starts;
         match (was.is_active, now.is_active) {
             (false, true) => {
                 self.places[worker] = self.active.len();
@@ -245,8 +239,13 @@ impl Workers {
 
     #[cold]
     fn file_presence(&mut self, worker: WorkerId, was: Presence, now: Presence) {
-        let key = |is_unwanted: bool| is_unwanted.then_some(());
+        let key = |is_filed: bool| is_filed.then_some(());
+        self.absent.refile(worker, was.absent, now.absent);
+        self.awaited.refile(worker, was.awaited, now.awaited);
+        self.assigned.refile(worker, key(was.takes_assigned), key(now.takes_assigned));
         self.unwanted.refile(worker, key(was.is_unwanted), key(now.is_unwanted));
+        self.taking = self.taking + usize::from(now.takes_orders) - usize::from(was.takes_orders);
+        self.failed_starts = self.failed_starts + now.failed_starts - was.failed_starts;
         self.present = self.present + usize::from(now.is_present) - usize::from(was.is_present);
         self.surplus = self.surplus + usize::from(now.is_surplus) - usize::from(was.is_surplus);
     }
@@ -299,9 +298,12 @@ impl Workers {
         assert_eq!(self.ranks, keys(facts().map(|(facts, id)| (facts.rank, id))));
         assert_eq!(self.deadlines, keys(facts().map(|(facts, id)| (facts.deadline, id))));
         assert_eq!(self.movable, keys(facts().map(|(facts, id)| (facts.movable_at, id))));
-        assert_eq!(self.absent, keys(facts().map(|(facts, id)| (facts.absent, id))));
-        assert_eq!(self.awaited, keys(facts().map(|(facts, id)| (facts.awaited, id))));
-        assert_eq!(self.assigned, keys(facts().map(|(facts, id)| (facts.takes_assigned.then_some(()), id))));
+        assert_eq!(self.absent, keys(facts().map(|(facts, id)| (facts.presence.absent, id))));
+        assert_eq!(self.awaited, keys(facts().map(|(facts, id)| (facts.presence.awaited, id))));
+        assert_eq!(
+            self.assigned,
+            keys(facts().map(|(facts, id)| (facts.presence.takes_assigned.then_some(()), id)))
+        );
         assert_eq!(
             self.unwanted,
             keys(facts().map(|(facts, id)| (facts.presence.is_unwanted.then_some(()), id)))
@@ -315,9 +317,9 @@ impl Workers {
             active,
             facts().filter(|(facts, _)| facts.is_active).map(|(_, id)| id).collect::<Vec<_>>()
         );
-        assert_eq!(self.taking, facts().filter(|(facts, _)| facts.takes_orders).count());
+        assert_eq!(self.taking, facts().filter(|(facts, _)| facts.presence.takes_orders).count());
         assert_eq!(self.busy, facts().filter(|(facts, _)| facts.is_busy).count());
         assert_eq!(self.idle, facts().filter(|(facts, _)| facts.is_idle).count());
-        assert_eq!(self.failed_starts, facts().map(|(facts, _)| facts.failed_starts).sum::<u32>());
+        assert_eq!(self.failed_starts, facts().map(|(facts, _)| facts.presence.failed_starts).sum::<u32>());
     }
 }
