@@ -118,6 +118,12 @@ impl ParentEnd {
         self.sent
     }
 
+    /// How much of the ring of orders has memory.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn memory_for_orders(&self) -> u32 {
+        self.orders.backed()
+    }
+
     /// The longest order that can be sent in one piece.
     pub(crate) fn longest_order(&self) -> usize {
         self.orders.longest()

@@ -148,22 +148,20 @@ impl Outbox {
                 Waiting::Other { tag, payload, constant, mut out, units } => {
                     let value = constant.as_deref().map_or(&[][..], Vec::as_slice);
                     let len = payload.len() + value.len();
-                    let whole = if out == 0 && (value.is_empty() || fits(lane, len)) { len } else { 0 };
-                    let reserved = match whole {
-                        0 if !self.send_parts(lane, value, &mut out) => None,
-                        0 => lane.reserve(payload.len()),
-                        whole => lane.reserve(whole.max(1)),
-                    };
+                    let is_whole = out == 0 && (value.is_empty() || fits(lane, len));
+                    let sent = if is_whole { len } else { payload.len() };
+                    let is_next = is_whole || self.send_parts(lane, value, &mut out);
+                    let reserved = if is_next { lane.reserve(sent.max(1)) } else { None };
                     let Some(mut reservation) = reserved else {
                         let waits = Waiting::Other { tag, payload, constant, out, units };
                         return self.waiting.push_front(waits);
                     };
                     let place = reservation.bytes();
                     place[..payload.len()].copy_from_slice(&payload);
-                    if whole > 0 {
+                    if is_whole {
                         place[payload.len()..len].copy_from_slice(value);
                     }
-                    let (record, sent) = (reservation.position(), whole.max(payload.len()));
+                    let record = reservation.position();
                     let end = reservation.commit(tag, sent, units);
                     self.push_sent(lane, record, sent, end, units, None);
                 }
@@ -362,4 +360,24 @@ fn copied(item: &[u8]) -> Option<Vec<u8>> {
     copy.try_reserve_exact(item.len()).ok()?;
     copy.extend_from_slice(item);
     Some(copy)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use nix::sys::eventfd::EventFd;
+
+    use super::*;
+    use crate::lane;
+
+    #[test]
+    fn orders_without_a_value_take_no_memory() {
+        let (mut lane, _worker) = lane::open(EventFd::new().unwrap().into()).unwrap();
+        let before = lane.memory_for_orders();
+        let mut outbox = Outbox::default();
+        for tag in [order::RESUME, order::EXIT] {
+            outbox.send(&mut lane, tag, &[], None, 1);
+        }
+        assert!(outbox.is_clear());
+        assert_eq!(lane.memory_for_orders(), before);
+    }
 }

@@ -144,6 +144,12 @@ impl Producer {
         self.backed = HOT_BYTES;
     }
 
+    /// How much of the ring has memory.
+    #[cfg(all(test, not(loom)))]
+    pub(in crate::lane) fn backed(&self) -> u32 {
+        self.backed
+    }
+
     /// Where the next record will begin, unless it wraps.
     #[cfg(all(test, not(loom)))]
     pub(in crate::lane) fn position(&self) -> Position {
