@@ -412,15 +412,6 @@ impl World {
         }
     }
 
-    /// Lets the worker use CPU time: not more than there was since it was last looked at. Returns what it has used in
-    /// all.
-    fn use_cpu(&mut self, worker: WorkerId) -> u64 {
-        let (now, uses) = (self.now, self.random.below(CPUS + 1));
-        let Some(process) = &mut self.workers[worker] else { return 0 };
-        process.used_ns += uses * (now - std::mem::replace(&mut process.used_at, now));
-        process.used_ns
-    }
-
     /// Suspends the parent for a while. No worker may be killed for that.
     fn suspend(&mut self) {
         let killed = |world: &Self| world.workers.iter().flatten().filter(|process| process.killed).count();

@@ -251,4 +251,13 @@ impl World {
         }
         self.tell(Event::Died { worker, running: process.running });
     }
+
+    /// Lets the worker use CPU time: not more than there was since it was last looked at. Returns what it has used in
+    /// all.
+    pub(super) fn use_cpu(&mut self, worker: WorkerId) -> u64 {
+        let (now, uses) = (self.now, self.random.below(CPUS + 1));
+        let Some(process) = &mut self.workers[worker] else { return 0 };
+        process.used_ns += uses * (now - std::mem::replace(&mut process.used_at, now));
+        process.used_ns
+    }
 }
