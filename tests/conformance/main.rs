@@ -26,6 +26,7 @@ mod codecs;
 mod decoding;
 mod combinations;
 mod constants;
+mod constants_of_inits;
 mod each_worker;
 mod iterators;
 mod gathered;
@@ -98,6 +99,7 @@ const TOPICS: &[&[harness::Case]] = &[
     maps_into::CASES,
     combinations::CASES,
     constants::CASES,
+    constants_of_inits::CASES,
     each_worker::CASES,
     iterators::CASES,
     async_results::CASES,
