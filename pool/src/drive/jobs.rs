@@ -1,13 +1,13 @@
 //! The open calls, with the driver's data on each.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
 use crate::codec::try_grow;
 use crate::error::{CallSite, Error, TaskErrorKind};
 use crate::ids::{JobId, PerJob, ProfileId, TaskIndex};
 use crate::wire::{ChunkHead, ExecFlags, Folding, Packing};
-use crate::work::{Constant, FunctionRef, Inbox, Items, JobSpec, Plan, ProfileSpec};
+use crate::work::{Constant, EncodedInput, FunctionRef, Inbox, Items, JobSpec, Plan, ProfileSpec};
 
 /// The open calls by id, and the profiles of all calls so far.
 #[derive(Default)]
@@ -59,7 +59,7 @@ pub(super) struct Job {
     /// Items that were taken back from a worker, to send them again.
     retained: HashMap<TaskIndex, Vec<u8>>,
     /// The errors of earlier attempts, for tasks that are retried.
-    earlier: HashMap<TaskIndex, Vec<TaskErrorKind>>,
+    earlier: BTreeMap<TaskIndex, Vec<TaskErrorKind>>,
     /// When it ends at the latest.
     deadline_ns: Option<u64>,
     /// It has ended with an error. Further results are discarded.
@@ -90,36 +90,40 @@ impl Jobs {
             site,
             is_shown,
             is_background,
-            items,
-            each_item,
+            input,
         } = spec;
         plan.profile = profile.map(|profile| self.id_of(profile));
-        let job = Job {
+        let mut job = Box::new(Job {
             task,
             profile: plan.profile,
             constant,
             flags,
             site,
             has_lent: false,
-            has_all_items: items.is_some(),
+            has_all_items: input.is_some(),
             is_silent: false,
-            items: items.unwrap_or_default(),
-            each_item,
+            items: Items::default(),
+            each_item: None,
             inbox: Inbox::default(),
             retained: HashMap::new(),
-            earlier: HashMap::new(),
+            earlier: BTreeMap::new(),
             deadline_ns,
             is_cancelled: false,
             is_shown,
             is_background,
             is_noted: false,
             dropped: BTreeSet::new(),
-        };
+        });
+        match input {
+            Some(EncodedInput::Items(items)) => job.items = *items,
+            Some(EncodedInput::OneForEach(item)) => job.each_item = Some(item),
+            None => {}
+        }
         self.shown += usize::from(is_shown);
         self.with_caller += usize::from(!is_background);
         self.last = self.last.next();
         self.deadlines.extend(deadline_ns.map(|at| (at, self.last)));
-        self.open.insert(self.last, Box::new(job));
+        self.open.insert(self.last, job);
         self.count_items(self.last);
         Ok((self.last, plan))
     }

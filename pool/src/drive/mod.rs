@@ -234,7 +234,7 @@ impl LocalEngine {
     /// nothing yet.
     pub(crate) fn open(&self, spec: JobSpec) -> Result<Opened, Error> {
         self.change_silently(|state| {
-            let is_encoded = spec.items.is_some();
+            let is_encoded = spec.input.is_some();
             let opened = Opened { job: state.open(spec)?, workers: state.size() };
             if is_encoded {
                 state.drive();

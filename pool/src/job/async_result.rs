@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::observe::End;
 use crate::observe::progress::Progress;
 use crate::task::{BorrowsFrom, ExitOf, InitOf, RunsOn, Task};
+use crate::work::EncodedInput;
 
 /// The result of a call that runs in the background; from `apply_async` and `map_async`. Also a future.
 ///
@@ -386,8 +387,8 @@ where
             Some(room) => Some(room.take(tasks as usize)?),
             None => places,
         };
+        let progress = self.options.take(|extra| &mut extra.progress);
         let label = self.options.label.as_deref();
-        let progress = self.options.progress.take();
         let progress = progress.and_then(|request| Progress::new(request, Some(tasks), label));
         let completion = Arc::new(Completion::default());
         if tasks == 0 {
@@ -397,13 +398,13 @@ where
             return Ok(AsyncResult::new(completion, read, CallRef::Over));
         }
         let (engine, background) = (self.pool.engine(), self.pool.background());
-        let is_alike = self.options.seed.is_none() && self.options.deadline.is_none() && progress.is_none();
+        let is_alike = self.options.seed.is_none() && spec.deadline_ns.is_none() && progress.is_none();
         let call = if is_single && is_alike && !self.pool.config().order_tasks {
             completion.keep_places(places);
             background.submit_single(engine, Batch::new(spec, items, Arc::clone(&completion), judge))?;
             CallRef::Single(Arc::downgrade(engine), Arc::downgrade(background), Arc::clone(&completion))
         } else {
-            spec.items = Some(items);
+            spec.input = Some(EncodedInput::Items(Box::new(items)));
             let job = background.submit(engine, spec, &completion, (progress, places), judge)?;
             CallRef::Whole(Arc::downgrade(engine), job)
         };

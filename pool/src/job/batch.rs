@@ -9,7 +9,7 @@ use super::completion::{Arrivals, Completion};
 use super::retry::Judge;
 use crate::error::Error;
 use crate::ids::{JobId, TaskIndex};
-use crate::work::{Arrival, Chunking, Inbox, Items, JobSpec, Outcome};
+use crate::work::{Arrival, Chunking, EncodedInput, Inbox, Items, JobSpec, Outcome};
 
 /// A call counts as close to the one before if that was made less than this long ago: about the price of opening a few
 /// calls one by one.
@@ -126,7 +126,7 @@ impl Batch {
     pub(super) fn into_parts(self) -> (JobSpec, Vec<Arc<Completion>>, Option<Judge>) {
         let Self { mut spec, items, results, judge } = self;
         spec.plan.total = Some(results.len() as u64);
-        spec.items = Some(items);
+        spec.input = Some(EncodedInput::Items(Box::new(items)));
         (spec, results, judge)
     }
 }

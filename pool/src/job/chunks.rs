@@ -184,7 +184,7 @@ where
         if let Some(size) = self.options.chunk_size {
             return Err(Error::option("chunk_size", size, allowed));
         }
-        if let Some(splits) = self.options.n_splits {
+        if let Some(splits) = self.options.extra(|extra| extra.n_splits) {
             return Err(Error::option("n_splits", splits, allowed));
         }
         if rows_per_chunk == 0 {
@@ -250,7 +250,8 @@ where
     pub(super) fn chunk_ranges(&mut self, len: usize) -> Result<ChunkRanges, Error> {
         self.options.check()?;
         let len = self.options.iterable_len.take().map_or(len, |most| most.min(len));
-        let (size, splits) = (self.options.chunk_size.take(), self.options.n_splits.take());
+        let size = self.options.chunk_size.take();
+        let splits = self.options.take(|extra| &mut extra.n_splits);
         if self.pool.config().order_tasks {
             self.options.chunk_size = Some(1);
         }

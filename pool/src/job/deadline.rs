@@ -79,7 +79,7 @@ impl<T: Task, S, I, E, O> Job<'_, T, S, I, E, O> {
     /// }
     /// ```
     pub fn deadline(mut self, until: impl Into<Deadline>) -> Self {
-        self.options.deadline = Some(until.into());
+        self.options.extra_mut().deadline = Some(until.into());
         self
     }
 }

@@ -4,7 +4,7 @@ use std::iter::{Empty, empty};
 
 use super::input::add_all;
 use super::*;
-use crate::work::{Apart, Chunking, EachWorker, Items};
+use crate::work::{Apart, Chunking, EachWorker, EncodedInput, Items};
 
 impl<'p, T, S, I, E, O> Job<'p, T, S, I, E, O>
 where
@@ -146,8 +146,8 @@ where
         let input = InputBuffer::none(Source::asked(empty()), config.codec);
         self.begin(plan, input, |spec| {
             // There are no others.
-            spec.items = Some(Items::default());
-            spec.each_item = item;
+            spec.input =
+                Some(item.map_or_else(|| EncodedInput::Items(Box::default()), EncodedInput::OneForEach));
         })
     }
 }

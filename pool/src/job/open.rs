@@ -76,8 +76,7 @@ where
         }
         let progress = self
             .options
-            .progress
-            .take()
+            .take(|extra| &mut extra.progress)
             .and_then(|request| Progress::new(request, tasks, site.label.as_deref()));
         let judge = self.options.judge::<T>(self.pool.config().codec, &site);
         let extras = (progress, Rare::of(judge, most_failed));
@@ -104,8 +103,8 @@ where
             constant: constant.is_some(),
         };
         plan.retry = self.options.extra.as_ref().and_then(|extra| extra.retry.plan(flags.seed));
-        let is_shown = self.options.progress.is_some();
-        let deadline_ns = self.options.deadline.map(Deadline::in_ns);
+        let is_shown = self.options.extra.as_ref().is_some_and(|extra| extra.progress.is_some());
+        let deadline_ns = self.options.extra(|extra| extra.deadline).map(Deadline::in_ns);
         Ok(JobSpec {
             task,
             profile,
@@ -116,8 +115,7 @@ where
             site,
             is_shown,
             is_background: true,
-            items: None,
-            each_item: None,
+            input: None,
         })
     }
 }

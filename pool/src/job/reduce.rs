@@ -91,17 +91,14 @@ where
         let reducer = pool.functions::<G, ByDefault, NoExit>(None)?.0;
         self.options.folding = Folding::Results(reducer.index);
         let site = self.site();
-        let mut rounds = Options {
+        let rounds = Options {
             folding: Folding::Values,
-            task_timeout: self.options.task_timeout,
-            extra: self.options.extra.clone(),
+            extra: self.options.extra.as_ref().map(|extra| Box::new(extra.for_rounds())),
             chunk_size: Some(1),
             label: site.label.clone(),
             called_at: Some(site.at),
             ..Options::default()
         };
-        // Constants are those of the tasks alone.
-        rounds.extra.iter_mut().for_each(|extra| extra.constants = Default::default());
         let fold = |values: &[Partial], runs: usize| {
             let job = Job { pool, options: rounds.clone(), functions: PhantomData };
             Job::<ValuesOf<G>, S, ByDefault, NoExit>::fold_values(job, values, values.len().div_ceil(runs))
@@ -187,9 +184,9 @@ where
     fn fold_values(mut self, values: &[Partial], together: usize) -> Result<Vec<Partial>, Error> {
         // The limit is for each value, and a run is one task.
         let times = u32::try_from(together).unwrap_or(u32::MAX);
-        self.options.task_timeout = self.options.task_timeout.map(|limit| limit.saturating_mul(times));
-        if let Some(limit) = self.options.extra.as_mut().and_then(|extra| extra.cpu_limit.as_mut()) {
-            *limit = limit.saturating_mul(times);
+        if let Some(extra) = &mut self.options.extra {
+            let limits = [&mut extra.task_timeout, &mut extra.cpu_limit];
+            limits.into_iter().flatten().for_each(|limit| *limit = limit.saturating_mul(times));
         }
         let runs = values.chunks(together);
         let items = runs.clone().map(|run| Values(run.iter().map(|value| &*value.bytes).collect()));

@@ -18,7 +18,7 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     /// [`chunk_size`](Self::chunk_size). An error for an input of unknown length, unless
     /// [`iterable_len`](Self::iterable_len) is given.
     pub fn n_splits(mut self, chunks: usize) -> Self {
-        self.options.n_splits = Some(chunks);
+        self.options.extra_mut().n_splits = Some(chunks);
         self
     }
 
@@ -46,7 +46,7 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     /// Sets after how many tasks a worker runs its exit function and is replaced by a fresh one, at least 1. Default:
     /// never. Every replacement costs the start of a worker and its init function.
     pub fn worker_lifespan(mut self, tasks: usize) -> Self {
-        self.options.worker_lifespan = Some(tasks);
+        self.options.extra_mut().worker_lifespan = Some(tasks);
         self
     }
 
@@ -56,7 +56,7 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     /// Time during which this program waits for results but is itself stopped, as by Ctrl-Z, does not count. Must be
     /// longer than zero; an error with `StartMethod::Threads`, because threads cannot be killed.
     pub fn task_timeout(mut self, limit: Duration) -> Self {
-        self.options.task_timeout = Some(limit);
+        self.options.extra_mut().task_timeout = Some(limit);
         self
     }
 
@@ -104,14 +104,14 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     /// Limits how long the init function may take in a worker. Default: no limit. Must be longer than zero; an error
     /// with `StartMethod::Threads`.
     pub fn worker_init_timeout(mut self, limit: Duration) -> Self {
-        self.options.worker_init_timeout = Some(limit);
+        self.options.extra_mut().worker_init_timeout = Some(limit);
         self
     }
 
     /// Limits how long the exit function may take in a worker. Default: no limit. Must be longer than zero; an error
     /// with `StartMethod::Threads`.
     pub fn worker_exit_timeout(mut self, limit: Duration) -> Self {
-        self.options.worker_exit_timeout = Some(limit);
+        self.options.extra_mut().worker_exit_timeout = Some(limit);
         self
     }
 
@@ -189,7 +189,7 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     #[cfg(feature = "progress")]
     #[cfg_attr(docsrs, doc(cfg(feature = "progress")))]
     pub fn progress_bar(mut self, show: bool) -> Self {
-        self.options.progress = show.then_some(BarRequest::Own);
+        self.options.extra_mut().progress = show.then_some(BarRequest::Own);
         self
     }
 
@@ -204,7 +204,7 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     #[cfg(feature = "progress")]
     #[cfg_attr(docsrs, doc(cfg(feature = "progress")))]
     pub fn progress(mut self, bar: indicatif::ProgressBar) -> Self {
-        self.options.progress = Some(BarRequest::Given(bar));
+        self.options.extra_mut().progress = Some(BarRequest::Given(bar));
         self
     }
 

@@ -115,11 +115,16 @@ impl StderrBuffer {
     }
 
     /// Writes to stderr what it takes at once.
+    #[inline]
     pub(super) fn write(&mut self) {
-        if !self.bytes.is_empty() {
-            let written = progress::suspend_bars(|| write_now(io::stderr(), &self.bytes));
-            self.bytes.drain(..written);
+        if self.is_behind() {
+            self.write_some();
         }
+    }
+
+    fn write_some(&mut self) {
+        let written = progress::suspend_bars(|| write_now(io::stderr(), &self.bytes));
+        self.bytes.drain(..written);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::work::EachWorker;
 
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
-    by_id: PerJob<Job>,
+    by_id: PerJob<Box<Job>>,
     counts: Counts,
     /// The tasks that wait to be tried again, by the end of that.
     delays: BTreeSet<(u64, JobId, TaskIndex)>,
@@ -52,7 +52,7 @@ impl Jobs {
 
     pub(super) fn get(&self, id: JobId) -> Option<&Job> {
         count_looks(1);
-        self.by_id.get(&id)
+        self.by_id.get(&id).map(|job| &**job)
     }
 
     /// Whether the job is open. One that was left is not.
@@ -98,7 +98,7 @@ impl Jobs {
     }
 
     /// Adds an open job.
-    pub(super) fn insert(&mut self, id: JobId, mut job: Job) {
+    pub(super) fn insert(&mut self, id: JobId, mut job: Box<Job>) {
         if let Some(lifespan) = job.plan.lifespan {
             self.lifespans.insert(lifespan);
         }
@@ -176,7 +176,7 @@ impl Jobs {
 
     /// Looks at each.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Job> {
-        self.by_id.values().inspect(|_| count_looks(1))
+        self.by_id.values().inspect(|_| count_looks(1)).map(|job| &**job)
     }
 
     /// Whether an open job has tasks without an outcome.
@@ -223,8 +223,11 @@ impl Jobs {
     /// The open jobs for which this holds, oldest first. Looks at each.
     pub(super) fn open_where(&self, which: impl Fn(&Job) -> bool) -> Vec<JobId> {
         count_looks(self.by_id.len());
-        let holds = |(_, job): &(&JobId, &Job)| job.open && which(job);
-        let mut ids: Vec<JobId> = self.by_id.iter().filter(holds).map(|(id, _)| *id).collect();
+        let holds = |(id, job): (&JobId, &Box<_>)| {
+            let job: &Job = job;
+            (job.open && which(job)).then_some(*id)
+        };
+        let mut ids: Vec<JobId> = self.by_id.iter().filter_map(holds).collect();
         ids.sort_unstable();
         ids
     }
@@ -325,7 +328,8 @@ impl Jobs {
             assert_eq!(profile.users, users().count());
             assert_eq!(profile.limits.min(), users().filter_map(|job| job.plan.init_limit_ns).min());
         }
-        let delayed = |(id, job): (&JobId, &Job)| {
+        let delayed = |(id, job): (&JobId, &Box<_>)| {
+            let job: &Job = job;
             let tasks = job.put_off.iter().flat_map(|tasks| &tasks.delayed);
             tasks.map(|(index, (_, until))| (*until, *id, *index)).collect::<Vec<_>>()
         };

@@ -14,4 +14,4 @@ pub(crate) use items::{Apart, Items, MUCH, Unsent};
 pub(crate) use lent::LentItem;
 pub(crate) use plan::{Chunking, EachWorker, HeldBytes, Plan, splits};
 pub(crate) use retry::{RetryPlan, scatter};
-pub(crate) use spec::{Constant, FunctionRef, JobSpec, ProfileSpec};
+pub(crate) use spec::{Constant, EncodedInput, FunctionRef, JobSpec, ProfileSpec};

@@ -88,7 +88,6 @@ pub(crate) mod splits {
 
 impl Plan {
     /// A plan without limits.
-    #[cfg(test)]
     pub(crate) fn plain() -> Self {
         Self {
             profile: None,

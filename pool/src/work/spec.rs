@@ -24,9 +24,14 @@ pub(crate) struct JobSpec {
     /// No caller waits for it: the background driver takes its results.
     pub(crate) is_background: bool,
     /// The whole input, if it is encoded already.
-    pub(crate) items: Option<Items>,
-    /// The one item of all tasks, encoded, if each worker gets a task; or why it could not be encoded.
-    pub(crate) each_item: Option<Result<Vec<u8>, String>>,
+    pub(crate) input: Option<EncodedInput>,
+}
+
+/// The whole input of a call, encoded.
+pub(crate) enum EncodedInput {
+    Items(Box<Items>),
+    /// The one item of all tasks, if each worker gets a task; or why it could not be encoded.
+    OneForEach(Result<Vec<u8>, String>),
 }
 
 /// A constant of a call, encoded.

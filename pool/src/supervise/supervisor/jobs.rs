@@ -9,7 +9,7 @@ impl Supervisor {
         self.shutting_down = false;
         self.exit_limit_ns = plan.exit_limit_ns.or(self.exit_limit_ns);
         let is_for_each = plan.each_worker.is_some();
-        self.jobs.insert(id, Job::new(plan, self.workers.len() as u64));
+        self.jobs.insert(id, Box::new(Job::new(plan, self.workers.len() as u64)));
         self.retire_old();
         if let Some(profile) = profile {
             self.send_init_to_all(profile);
