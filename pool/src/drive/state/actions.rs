@@ -9,21 +9,34 @@ use crate::work::TaskFailure;
 impl State {
     /// Reports an event to the supervisor and carries out its actions, then the same for the events that these cause.
     pub(super) fn handle(&mut self, event: Event) {
-        let (mut next, mut consequences) = (Some(event), VecDeque::new());
-        let mut actions = std::mem::take(&mut self.actions);
-        while let Some(event) = next.take().or_else(|| consequences.pop_front()) {
-            self.sleepers.count_event();
-            self.supervisor.handle(event, self.clock.now(), &mut actions);
-            if actions.is_empty() {
-                continue;
-            }
+        self.report(event);
+        // Most events have none.
+        if !self.actions.is_empty() {
+            self.carry_out_all();
+        }
+    }
+
+    fn report(&mut self, event: Event) {
+        self.sleepers.count_event();
+        self.supervisor.handle(event, self.clock.now(), &mut self.actions);
+    }
+
+    #[inline(never)]
+    fn carry_out_all(&mut self) {
+        let mut consequences = VecDeque::new();
+        loop {
+            let mut actions = std::mem::take(&mut self.actions);
             for action in actions.drain(..) {
                 consequences.extend(self.carry_out(action));
             }
+            self.actions = actions;
             consequences.extend(self.workers.settle_starts(&mut self.observer));
             self.workers.allow_starts();
+            while self.actions.is_empty() {
+                let Some(event) = consequences.pop_front() else { return };
+                self.report(event);
+            }
         }
-        self.actions = actions;
     }
 
     /// Carries out an action; returns the event that it causes, if any.
