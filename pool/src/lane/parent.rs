@@ -208,9 +208,14 @@ impl ParentEnd {
         self.leftover.is_empty() && self.replies.is_up_to_date()
     }
 
+    /// Up to where the replies were read.
+    pub(crate) fn read_up_to(&self) -> Position {
+        self.replies.position()
+    }
+
     /// Tells the worker up to where the replies were read, so that it can reuse their space.
     pub(crate) fn publish_read(&mut self) {
-        let read = self.replies.position();
+        let read = self.read_up_to();
         if read == self.published {
             return;
         }

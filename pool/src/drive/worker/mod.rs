@@ -6,6 +6,7 @@ mod exits;
 mod outbox;
 mod parts;
 mod replies;
+mod stall;
 
 use std::io;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use outbox::Outbox;
 pub(super) use outbox::SentLent;
 use parts::Parts;
 pub(super) use replies::{Answers, ExitReply, Expected, OrderReply};
+use stall::Stall;
 
 pub(super) struct WorkerHandle {
     lane: ParentEnd,
@@ -49,9 +51,8 @@ pub(super) struct WorkerHandle {
     meter: Option<Meter>,
     /// It is to be killed as soon as it has started.
     is_killed: bool,
-    /// Its progress when it was last found asleep with orders to run: the first unanswered unit, and the number of
-    /// orders.
-    stalled_at: Option<(Unit, usize)>,
+    /// Where it was when it was last found asleep with orders to run.
+    stall: Option<Stall>,
     /// How long it may spin, as it was told.
     spin_ns: u32,
     /// Its lane says that the parent sleeps.
@@ -84,7 +85,7 @@ impl WorkerHandle {
             waker_loss_taken: false,
             meter: None,
             is_killed: false,
-            stalled_at: None,
+            stall: None,
             spin_ns: 0,
             knows_of_sleep: false,
             started: now_ns(),
@@ -302,14 +303,12 @@ impl WorkerHandle {
     /// lane is damaged, and it is killed.
     pub(super) fn check_sleep(&mut self) {
         let Some(process) = self.process() else { return };
-        let unanswered = self.outbox.unanswered();
-        let stalled = unanswered > 0 && !self.lane.has_reply() && self.lane.worker_sleeps();
-        let place = stalled.then(|| (self.outbox.answered(), unanswered));
-        if place.is_some() && place == self.stalled_at && process.sleeps() {
+        let stall = Stall::of(&self.lane, &self.outbox);
+        if stall.is_some() && stall == self.stall && process.sleeps() {
             return self.kill_corrupt();
         }
-        self.stalled_at = place;
-        if stalled {
+        self.stall = stall;
+        if stall.is_some() {
             self.lane.force_wake();
         }
     }
