@@ -62,10 +62,10 @@ const _: () = {
             out: &mut impl parallel::__private::ItemWriter,
         ) -> ::core::result::Result<(), ::std::string::String> {
             use parallel::__private::{
-                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
-                ProbeFallback as _,
+                LentAsVec as _, LentByOwner as _, LentByValue as _, LentInPlace as _,
+                NotLent as _, ProbeFallback as _,
             };
-            (&&&&parallel::__private::Reference::<'item, str>::ASKED)
+            (&&&&&parallel::__private::Reference::<'item, str>::ASKED)
                 .encode(codec, &item.0, out)?;
             parallel::__private::Probe::<(usize, usize)>::encode(codec, &item.1, out)?;
             parallel::__private::Probe::<
@@ -80,11 +80,11 @@ const _: () = {
             then: impl ::core::ops::FnOnce(Self::Item<'_>) -> __Returned,
         ) -> ::core::result::Result<__Returned, ::std::string::String> {
             use parallel::__private::{
-                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
-                ProbeFallback as _,
+                LentAsVec as _, LentByOwner as _, LentByValue as _, LentInPlace as _,
+                NotLent as _, ProbeFallback as _,
             };
             let mut rest = bytes;
-            let part0 = (&&&&parallel::__private::Reference::<'_, str>::ASKED)
+            let part0 = (&&&&&parallel::__private::Reference::<'_, str>::ASKED)
                 .decode(codec, &mut rest)?;
             let part1 = parallel::__private::Probe::<
                 (usize, usize),
@@ -138,13 +138,13 @@ const _: () = {
             _: Cow<'item, [&'item str]>,
         ) {
             use parallel::__private::{
-                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
-                ProbeFallback as _,
+                LentAsVec as _, LentByOwner as _, LentByValue as _, LentInPlace as _,
+                NotLent as _, ProbeFallback as _,
             };
             parallel::__private::borrowed_argument::<
                 &'item str,
                 _,
-            >((&&&&parallel::__private::Reference::<'item, str>::ASKED).answer());
+            >((&&&&&parallel::__private::Reference::<'item, str>::ASKED).answer());
             parallel::__private::argument::<(usize, usize)>();
             parallel::__private::argument::<Cow<'item, [&'item str]>>();
         }

@@ -110,8 +110,8 @@ const _: () = {
         #[allow(clippy::too_many_arguments)]
         fn arguments<'item>() {
             use ::pool::__private::{
-                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
-                ProbeFallback as _,
+                LentAsVec as _, LentByOwner as _, LentByValue as _, LentInPlace as _,
+                NotLent as _, ProbeFallback as _,
             };
             ::pool::__private::element::<f32>();
         }

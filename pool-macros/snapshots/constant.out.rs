@@ -52,8 +52,8 @@ const _: () = {
             out: &mut impl ::pool::__private::ItemWriter,
         ) -> ::core::result::Result<(), ::std::string::String> {
             use ::pool::__private::{
-                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
-                ProbeFallback as _,
+                LentAsVec as _, LentByOwner as _, LentByValue as _, LentInPlace as _,
+                NotLent as _, ProbeFallback as _,
             };
             ::pool::__private::Probe::<f64>::encode(codec, item, out)?;
             ::core::result::Result::Ok(())
@@ -65,8 +65,8 @@ const _: () = {
             then: impl ::core::ops::FnOnce(Self::Item<'_>) -> __Returned,
         ) -> ::core::result::Result<__Returned, ::std::string::String> {
             use ::pool::__private::{
-                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
-                ProbeFallback as _,
+                LentAsVec as _, LentByOwner as _, LentByValue as _, LentInPlace as _,
+                NotLent as _, ProbeFallback as _,
             };
             let mut rest = bytes;
             let part0 = ::pool::__private::Probe::<f64>::decode(codec, &mut rest)?;
@@ -97,10 +97,10 @@ const _: () = {
             out: &mut impl ::std::io::Write,
         ) -> ::core::result::Result<(), ::std::string::String> {
             use ::pool::__private::{
-                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
-                ProbeFallback as _,
+                LentAsVec as _, LentByOwner as _, LentByValue as _, LentInPlace as _,
+                NotLent as _, ProbeFallback as _,
             };
-            (&&&&::pool::__private::Reference::<'item, Config>::ASKED)
+            (&&&&&::pool::__private::Reference::<'item, Config>::ASKED)
                 .encode(codec, given, out)
         }
         fn decode_arg(
@@ -108,20 +108,22 @@ const _: () = {
             bytes: &[u8],
         ) -> ::core::result::Result<Self::Arg, ::std::string::String> {
             use ::pool::__private::{
-                KeptByOwner as _, KeptByValue as _, NotKept as _, ProbeFallback as _,
+                KeptAsVec as _, KeptByOwner as _, KeptByValue as _, NotKept as _,
+                ProbeFallback as _,
             };
-            (&&&::pool::__private::Kept::<Config>::ASKED).decode(codec, bytes)
+            (&&&&::pool::__private::Kept::<Config>::ASKED).decode(codec, bytes)
         }
     }
     {
         fn constant<'item>() {
             use ::pool::__private::{
-                KeptByOwner as _, KeptByValue as _, NotKept as _, ProbeFallback as _,
+                KeptAsVec as _, KeptByOwner as _, KeptByValue as _, NotKept as _,
+                ProbeFallback as _,
             };
             ::pool::__private::borrowed_argument::<
                 &'item Config,
                 _,
-            >((&&&::pool::__private::Kept::<Config>::ASKED).answer());
+            >((&&&&::pool::__private::Kept::<Config>::ASKED).answer());
         }
     }
     impl ::pool::__private::Registered for scale {
@@ -152,8 +154,8 @@ const _: () = {
         #[allow(clippy::too_many_arguments)]
         fn arguments<'item>(_: f64) {
             use ::pool::__private::{
-                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
-                ProbeFallback as _,
+                LentAsVec as _, LentByOwner as _, LentByValue as _, LentInPlace as _,
+                NotLent as _, ProbeFallback as _,
             };
             ::pool::__private::argument::<f64>();
         }

@@ -52,10 +52,10 @@ const _: () = {
             out: &mut impl ::pool::__private::ItemWriter,
         ) -> ::core::result::Result<(), ::std::string::String> {
             use ::pool::__private::{
-                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
-                ProbeFallback as _,
+                LentAsVec as _, LentByOwner as _, LentByValue as _, LentInPlace as _,
+                NotLent as _, ProbeFallback as _,
             };
-            (&&&&::pool::__private::Reference::<'item, Path>::ASKED)
+            (&&&&&::pool::__private::Reference::<'item, Path>::ASKED)
                 .encode(codec, item, out)?;
             ::core::result::Result::Ok(())
         }
@@ -66,11 +66,11 @@ const _: () = {
             then: impl ::core::ops::FnOnce(Self::Item<'_>) -> __Returned,
         ) -> ::core::result::Result<__Returned, ::std::string::String> {
             use ::pool::__private::{
-                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
-                ProbeFallback as _,
+                LentAsVec as _, LentByOwner as _, LentByValue as _, LentInPlace as _,
+                NotLent as _, ProbeFallback as _,
             };
             let mut rest = bytes;
-            let part0 = (&&&&::pool::__private::Reference::<'_, Path>::ASKED)
+            let part0 = (&&&&&::pool::__private::Reference::<'_, Path>::ASKED)
                 .decode(codec, &mut rest)?;
             ::pool::__private::all_read(rest)?;
             ::core::result::Result::Ok(
@@ -120,13 +120,13 @@ const _: () = {
         #[allow(clippy::too_many_arguments)]
         fn arguments<'item>(_: &'item Path) {
             use ::pool::__private::{
-                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
-                ProbeFallback as _,
+                LentAsVec as _, LentByOwner as _, LentByValue as _, LentInPlace as _,
+                NotLent as _, ProbeFallback as _,
             };
             ::pool::__private::borrowed_argument::<
                 &'item Path,
                 _,
-            >((&&&&::pool::__private::Reference::<'item, Path>::ASKED).answer());
+            >((&&&&&::pool::__private::Reference::<'item, Path>::ASKED).answer());
         }
     }
     ::pool::__private::task_calls!([] load;);

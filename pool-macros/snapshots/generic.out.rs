@@ -69,10 +69,10 @@ const _: () = {
             out: &mut impl ::pool::__private::ItemWriter,
         ) -> ::core::result::Result<(), ::std::string::String> {
             use ::pool::__private::{
-                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
-                ProbeFallback as _,
+                LentAsVec as _, LentByOwner as _, LentByValue as _, LentInPlace as _,
+                NotLent as _, ProbeFallback as _,
             };
-            (&&&&::pool::__private::Reference::<'item, [[f32; 2]]>::ASKED)
+            (&&&&&::pool::__private::Reference::<'item, [[f32; 2]]>::ASKED)
                 .encode(codec, &item.0, out)?;
             ::pool::__private::Probe::<Grid<f32, 2>>::encode(codec, &item.1, out)?;
             ::core::result::Result::Ok(())
@@ -84,11 +84,11 @@ const _: () = {
             then: impl ::core::ops::FnOnce(Self::Item<'_>) -> __Returned,
         ) -> ::core::result::Result<__Returned, ::std::string::String> {
             use ::pool::__private::{
-                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
-                ProbeFallback as _,
+                LentAsVec as _, LentByOwner as _, LentByValue as _, LentInPlace as _,
+                NotLent as _, ProbeFallback as _,
             };
             let mut rest = bytes;
-            let part0 = (&&&&::pool::__private::Reference::<'_, [[f32; 2]]>::ASKED)
+            let part0 = (&&&&&::pool::__private::Reference::<'_, [[f32; 2]]>::ASKED)
                 .decode(codec, &mut rest)?;
             let part1 = ::pool::__private::Probe::<
                 Grid<f32, 2>,
@@ -140,13 +140,13 @@ const _: () = {
         #[allow(clippy::too_many_arguments)]
         fn arguments<'item>(_: &'item [[f32; 2]], _: Grid<f32, 2>) {
             use ::pool::__private::{
-                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
-                ProbeFallback as _,
+                LentAsVec as _, LentByOwner as _, LentByValue as _, LentInPlace as _,
+                NotLent as _, ProbeFallback as _,
             };
             ::pool::__private::borrowed_argument::<
                 &'item [[f32; 2]],
                 _,
-            >((&&&&::pool::__private::Reference::<'item, [[f32; 2]]>::ASKED).answer());
+            >((&&&&&::pool::__private::Reference::<'item, [[f32; 2]]>::ASKED).answer());
             ::pool::__private::argument::<Grid<f32, 2>>();
         }
     }
@@ -202,10 +202,10 @@ const _: () = {
             out: &mut impl ::pool::__private::ItemWriter,
         ) -> ::core::result::Result<(), ::std::string::String> {
             use ::pool::__private::{
-                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
-                ProbeFallback as _,
+                LentAsVec as _, LentByOwner as _, LentByValue as _, LentInPlace as _,
+                NotLent as _, ProbeFallback as _,
             };
-            (&&&&::pool::__private::Reference::<'item, [[Vec<u8>; 3]]>::ASKED)
+            (&&&&&::pool::__private::Reference::<'item, [[Vec<u8>; 3]]>::ASKED)
                 .encode(codec, &item.0, out)?;
             ::pool::__private::Probe::<Grid<Vec<u8>, 3>>::encode(codec, &item.1, out)?;
             ::core::result::Result::Ok(())
@@ -217,11 +217,11 @@ const _: () = {
             then: impl ::core::ops::FnOnce(Self::Item<'_>) -> __Returned,
         ) -> ::core::result::Result<__Returned, ::std::string::String> {
             use ::pool::__private::{
-                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
-                ProbeFallback as _,
+                LentAsVec as _, LentByOwner as _, LentByValue as _, LentInPlace as _,
+                NotLent as _, ProbeFallback as _,
             };
             let mut rest = bytes;
-            let part0 = (&&&&::pool::__private::Reference::<'_, [[Vec<u8>; 3]]>::ASKED)
+            let part0 = (&&&&&::pool::__private::Reference::<'_, [[Vec<u8>; 3]]>::ASKED)
                 .decode(codec, &mut rest)?;
             let part1 = ::pool::__private::Probe::<
                 Grid<Vec<u8>, 3>,
@@ -276,14 +276,14 @@ const _: () = {
         #[allow(clippy::too_many_arguments)]
         fn arguments<'item>(_: &'item [[Vec<u8>; 3]], _: Grid<Vec<u8>, 3>) {
             use ::pool::__private::{
-                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
-                ProbeFallback as _,
+                LentAsVec as _, LentByOwner as _, LentByValue as _, LentInPlace as _,
+                NotLent as _, ProbeFallback as _,
             };
             ::pool::__private::borrowed_argument::<
                 &'item [[Vec<u8>; 3]],
                 _,
             >(
-                (&&&&::pool::__private::Reference::<'item, [[Vec<u8>; 3]]>::ASKED)
+                (&&&&&::pool::__private::Reference::<'item, [[Vec<u8>; 3]]>::ASKED)
                     .answer(),
             );
             ::pool::__private::argument::<Grid<Vec<u8>, 3>>();

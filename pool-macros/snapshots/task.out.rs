@@ -55,10 +55,10 @@ const _: () = {
             out: &mut impl ::pool::__private::ItemWriter,
         ) -> ::core::result::Result<(), ::std::string::String> {
             use ::pool::__private::{
-                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
-                ProbeFallback as _,
+                LentAsVec as _, LentByOwner as _, LentByValue as _, LentInPlace as _,
+                NotLent as _, ProbeFallback as _,
             };
-            (&&&&::pool::__private::Reference::<'item, str>::ASKED)
+            (&&&&&::pool::__private::Reference::<'item, str>::ASKED)
                 .encode(codec, item, out)?;
             ::core::result::Result::Ok(())
         }
@@ -69,11 +69,11 @@ const _: () = {
             then: impl ::core::ops::FnOnce(Self::Item<'_>) -> __Returned,
         ) -> ::core::result::Result<__Returned, ::std::string::String> {
             use ::pool::__private::{
-                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
-                ProbeFallback as _,
+                LentAsVec as _, LentByOwner as _, LentByValue as _, LentInPlace as _,
+                NotLent as _, ProbeFallback as _,
             };
             let mut rest = bytes;
-            let part0 = (&&&&::pool::__private::Reference::<'_, str>::ASKED)
+            let part0 = (&&&&&::pool::__private::Reference::<'_, str>::ASKED)
                 .decode(codec, &mut rest)?;
             ::pool::__private::all_read(rest)?;
             ::core::result::Result::Ok(
@@ -135,13 +135,13 @@ const _: () = {
         #[allow(clippy::too_many_arguments)]
         fn arguments<'item>(_: &'item str) {
             use ::pool::__private::{
-                LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _,
-                ProbeFallback as _,
+                LentAsVec as _, LentByOwner as _, LentByValue as _, LentInPlace as _,
+                NotLent as _, ProbeFallback as _,
             };
             ::pool::__private::borrowed_argument::<
                 &'item str,
                 _,
-            >((&&&&::pool::__private::Reference::<'item, str>::ASKED).answer());
+            >((&&&&&::pool::__private::Reference::<'item, str>::ASKED).answer());
         }
     }
     ::pool::__private::task_calls!([] predict;);

@@ -184,11 +184,11 @@ impl Annotated {
                 )
             }
             Constant::Reference(ty) => {
-                let kept = quote!((&&&#private::Kept::<#ty>::ASKED));
+                let kept = quote!((&&&&#private::Kept::<#ty>::ASKED));
                 let reference = quote_spanned!(ty.span()=> &'item #ty);
                 (
                     quote!(#private::RefArg<#ty>),
-                    quote!((&&&&#private::Reference::<'item, #ty>::ASKED).encode(codec, given, out)),
+                    quote!((&&&&&#private::Reference::<'item, #ty>::ASKED).encode(codec, given, out)),
                     quote!(#kept.decode(codec, bytes)),
                     quote_spanned!(ty.span()=> #private::borrowed_argument::<#reference, _>(#kept.answer());),
                 )
@@ -196,7 +196,9 @@ impl Annotated {
         };
         let uses = task::uses(private);
         let kept_uses = quote! {
-            use #private::{KeptByOwner as _, KeptByValue as _, NotKept as _, ProbeFallback as _};
+            use #private::{
+                KeptAsVec as _, KeptByOwner as _, KeptByValue as _, NotKept as _, ProbeFallback as _,
+            };
         };
         quote! {
             impl #private::HasArg for #this {

@@ -303,12 +303,16 @@ fn check(item: &Type, private: &TokenStream) -> TokenStream {
 /// The value that knows how a reference travels. The number of `&` is that of the traits that may know it.
 fn asked(reference: &TypeReference, private: &TokenStream) -> TokenStream {
     let TypeReference { lifetime, elem, .. } = reference;
-    quote!((&&&&#private::Reference::<#lifetime, #elem>::ASKED))
+    quote!((&&&&&#private::Reference::<#lifetime, #elem>::ASKED))
 }
 
 /// Imports the traits by which parts of an item are encoded and decoded.
 pub(super) fn uses(private: &TokenStream) -> TokenStream {
-    quote!(use #private::{LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _, ProbeFallback as _};)
+    quote! {
+        use #private::{
+            LentAsVec as _, LentByOwner as _, LentByValue as _, LentInPlace as _, NotLent as _, ProbeFallback as _,
+        };
+    }
 }
 
 /// The stub for a task that has errors, so that its calls raise no others.

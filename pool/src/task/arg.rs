@@ -141,13 +141,28 @@ pub trait KeptByValue<T> {
     /// Decodes the value from which it is lent.
     fn decode(&self, codec: Codec, bytes: &[u8]) -> Result<RefArg<T>, String>;
 }
-impl<T: Serialize + DeserializeOwned + 'static> KeptByValue<T> for &&Kept<T> {
+impl<T: Serialize + DeserializeOwned + 'static> KeptByValue<T> for &&&Kept<T> {
     fn decode(&self, codec: Codec, bytes: &[u8]) -> Result<RefArg<T>, String> {
         codec.decode::<T>(bytes).map(|value| RefArg(Box::new(value)))
     }
 }
 
-/// A type without a size whose owner is decoded: `str`, `Path`, `[T]`.
+/// A slice, which is decoded as a vector.
+pub trait KeptAsVec<T> {
+    /// It can be lent.
+    fn answer(&self) -> IsLent {
+        IsLent
+    }
+    /// Decodes the value from which it is lent.
+    fn decode(&self, codec: Codec, bytes: &[u8]) -> Result<RefArg<[T]>, String>;
+}
+impl<T: Serialize + DeserializeOwned + 'static> KeptAsVec<T> for &&Kept<[T]> {
+    fn decode(&self, codec: Codec, bytes: &[u8]) -> Result<RefArg<[T]>, String> {
+        codec.decode::<Vec<T>>(bytes).map(|values| RefArg(Box::new(values)))
+    }
+}
+
+/// Any other type without a size whose owner is decoded: `str`, `Path`.
 pub trait KeptByOwner<T: ?Sized> {
     /// It can be lent.
     fn answer(&self) -> IsLent {

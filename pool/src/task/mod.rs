@@ -35,7 +35,7 @@ pub use fold::Reduces;
 pub use probe::{PairFallback, PairProbe, Probe, ProbeFallback};
 pub use ready::{CalledOn, ReadyFor};
 pub use reference::{
-    BorrowedArgument, LentByOwner, LentByValue, LentInPlace, NotLent, Reference, borrowed_argument,
+    BorrowedArgument, LentAsVec, LentByOwner, LentByValue, LentInPlace, NotLent, Reference, borrowed_argument,
 };
 pub use run::glue::SharedAny;
 

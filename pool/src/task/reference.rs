@@ -3,7 +3,7 @@
 //! the time of the call.
 //!
 //! Which of the two depends on the type behind the reference, whose traits the macro can't see. So the macro asks the
-//! compiler: it calls a method that each of four traits has, on a value that implements them with ever fewer `&`. The
+//! compiler: it calls a method that each of five traits has, on a value that implements them with ever fewer `&`. The
 //! compiler tries the one with the most first, and goes on to the next if the type does not fit.
 
 use std::io::Write;
@@ -34,7 +34,7 @@ pub trait LentInPlace<'a, U: ?Sized> {
     /// Decodes a value from the front of these bytes, and moves past it.
     fn decode(&self, codec: Codec, bytes: &mut &'a [u8]) -> Result<&'a U, String>;
 }
-impl<'a, U: ?Sized + Serialize> LentInPlace<'a, U> for &&&Reference<'a, U>
+impl<'a, U: ?Sized + Serialize> LentInPlace<'a, U> for &&&&Reference<'a, U>
 where
     &'a U: Argument<'a>,
 {
@@ -59,7 +59,7 @@ pub trait LentByValue<'a, U> {
     /// Decodes a value from the front of these bytes, and moves past it.
     fn decode(&self, codec: Codec, bytes: &mut &'a [u8]) -> Result<U, String>;
 }
-impl<'a, U: Serialize + Deserialize<'a>> LentByValue<'a, U> for &&Reference<'a, U> {
+impl<'a, U: Serialize + Deserialize<'a>> LentByValue<'a, U> for &&&Reference<'a, U> {
     #[inline]
     fn encode(&self, codec: Codec, item: &&'a U, out: &mut impl Write) -> Result<(), String> {
         codec.encode(*item, out)
@@ -70,7 +70,29 @@ impl<'a, U: Serialize + Deserialize<'a>> LentByValue<'a, U> for &&Reference<'a, 
     }
 }
 
-/// A type without a size whose owner is decoded: `[T]` as a `Vec<T>`.
+/// A slice, which is decoded as a vector.
+pub trait LentAsVec<'a, T> {
+    /// It can be lent.
+    fn answer(&self) -> IsLent {
+        IsLent
+    }
+    /// Appends the bytes to `out`.
+    fn encode(&self, codec: Codec, item: &&'a [T], out: &mut impl Write) -> Result<(), String>;
+    /// Decodes a value from the front of these bytes, and moves past it.
+    fn decode(&self, codec: Codec, bytes: &mut &'a [u8]) -> Result<Vec<T>, String>;
+}
+impl<'a, T: Serialize + Deserialize<'a>> LentAsVec<'a, T> for &&Reference<'a, [T]> {
+    #[inline]
+    fn encode(&self, codec: Codec, item: &&'a [T], out: &mut impl Write) -> Result<(), String> {
+        codec.encode(item, out)
+    }
+    #[inline]
+    fn decode(&self, codec: Codec, bytes: &mut &'a [u8]) -> Result<Vec<T>, String> {
+        codec.decode_next(bytes)
+    }
+}
+
+/// Any other type without a size whose owner is decoded.
 pub trait LentByOwner<'a, U: ?Sized + ToOwned> {
     /// It can be lent.
     fn answer(&self) -> IsLent {
