@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-use nix::sys::signal::Signal;
 use pool::shared::SharedArray;
 use pool::{
     AsyncResult, Error, Imap, Job, StartMethod, TaskError, TaskErrorKind, WithArg, WorkerPool, worker_task,
@@ -15,14 +14,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::codecs::CODECS;
 use crate::harness::cases;
-use crate::support::{Tokens, assert_usable, builder, die, panic_message, pool, take_token, task_error};
+use crate::support::{Tokens, assert_usable, builder, pool, take_token, task_error};
 
 cases! {
     All: from_each_call, types_in_every_codec, beside_chunks, beside_injections, of_generic_tasks, of_fallible_tasks,
          encoded_once_a_call, decoded_once_a_worker_and_call, forgotten_with_the_call, calls_that_take_turns,
-         calls_at_once, gathered_calls, large_values, beside_large_items, cannot_be_encoded, cannot_be_decoded,
-         drops_that_panic, cancelled, jobs_can_be_stored, without_a_value;
-    Processes: replaced_workers_get_it_again, workers_with_a_lifespan, fresh_workers, decoding_ends_the_worker;
+         calls_at_once, gathered_calls, large_values, beside_large_items, cancelled, jobs_can_be_stored,
+         without_a_value;
+    Processes: workers_with_a_lifespan, fresh_workers;
 }
 
 #[worker_task]
@@ -31,7 +30,7 @@ fn scale(#[arg] factor: i64, x: i64) -> i64 {
 }
 
 #[worker_task]
-fn add(a: i64, b: i64) -> i64 {
+pub(super) fn add(a: i64, b: i64) -> i64 {
     a + b
 }
 
@@ -116,6 +115,11 @@ fn of_owners(#[arg] texts: &Vec<String>, x: usize) -> String {
 }
 
 #[worker_task]
+fn of_values_without_clone(#[arg] configs: &[Config], x: usize) -> String {
+    configs[x].names.concat()
+}
+
+#[worker_task]
 fn under(#[arg] root: &Path, name: &str) -> PathBuf {
     root.join(name)
 }
@@ -154,6 +158,8 @@ fn types_in_every_codec(method: StartMethod) -> Result<(), Error> {
         assert_eq!(of_bytes::job(&pool).arg(&bytes).map(0..256)?, bytes, "{codec:?}");
         assert_eq!(of_numbers::job(&pool).arg(&[0.5, -1.0]).map([1, 0])?, [-1.0, 0.5], "{codec:?}");
         assert_eq!(of_owners::job(&pool).arg(&config().names).map([1, 0])?, ["bc", "a"], "{codec:?}");
+        let configs = [config(), config()];
+        assert_eq!(of_values_without_clone::job(&pool).arg(&configs).map([1, 0])?, ["abc", "abc"]);
         assert_eq!(under::job(&pool).arg(Path::new("/root")).map(["a"])?, [Path::new("/root/a")]);
         assert_eq!(of_c::job(&pool).arg(c"four").map([1])?, [5], "{codec:?}");
         assert_eq!(of_the_system::job(&pool).arg(OsStr::new("three")).map([1])?, [6], "{codec:?}");
@@ -423,130 +429,6 @@ fn beside_large_items(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Can be encoded if it is even, and decoded if it is a multiple of four.
-#[derive(Debug, Clone)]
-pub(super) struct Picky(pub(super) u32);
-
-impl Serialize for Picky {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        assert!(self.0 != 5, "five is not serialized");
-        match self.0 % 2 {
-            0 => self.0.serialize(serializer),
-            _ => Err(serde::ser::Error::custom("it is odd")),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Picky {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match u32::deserialize(deserializer)? {
-            6 => panic!("six is not deserialized"),
-            10 => die(Signal::SIGKILL),
-            x if x % 4 == 0 => Ok(Self(x)),
-            _ => Err(serde::de::Error::custom("it is no multiple of four")),
-        }
-    }
-}
-
-#[worker_task]
-fn pick(#[arg] picky: Picky, x: u32) -> u32 {
-    picky.0 + x
-}
-
-fn cannot_be_encoded(method: StartMethod) -> Result<(), Error> {
-    for codec in CODECS {
-        let pool = builder(method).codec(codec).build()?;
-        let job = |picky| pick::job(&pool).label("picking").arg(Picky(picky));
-        for (picky, why) in [(1, "it is odd"), (5, "panicked")] {
-            let errors = [
-                task_error(job(picky).map([1])),
-                task_error(job(picky).map_outcomes([1, 2])),
-                task_error(job(picky).imap([1, 2]).next().unwrap()),
-                task_error(job(picky).apply(1)),
-                task_error(job(picky).apply_async(1).get()),
-                task_error(job(picky).map_async([1, 2]).get()),
-                task_error(job(picky).on_each_worker(1)),
-            ];
-            for error in errors {
-                assert!(matches!(error.kind(), TaskErrorKind::Encode(said) if said.contains(why)), "{error}");
-                let text = error.to_string();
-                assert!(
-                    text.starts_with("the `#[arg]` of `") && text.contains("::pick` could not be sent"),
-                    "{text}"
-                );
-                assert_eq!(
-                    (error.task_index(), error.worker_id(), error.attempts()),
-                    (usize::MAX, usize::MAX, 0)
-                );
-                assert!(error.task_name().ends_with("::pick") && error.label() == Some("picking"), "{text}");
-            }
-            assert_usable(&pool);
-        }
-    }
-    Ok(())
-}
-
-fn cannot_be_decoded(method: StartMethod) -> Result<(), Error> {
-    for codec in CODECS {
-        let pool = builder(method).codec(codec).build()?;
-        for outcome in pick::job(&pool).arg(Picky(2)).map_outcomes(0..50)? {
-            let error = outcome.unwrap_err();
-            let TaskErrorKind::Decode(why) = error.kind() else { panic!("{error}") };
-            assert!(
-                why.starts_with("the value of the call's `#[arg]`: ") && why.contains("multiple of four"),
-                "{why}"
-            );
-        }
-        assert!(matches!(
-            task_error(pick::job(&pool).arg(Picky(2)).map(0..50)).kind(),
-            TaskErrorKind::Decode(_)
-        ));
-        assert!(matches!(
-            task_error(pick::job(&pool).arg(Picky(2)).apply(1)).kind(),
-            TaskErrorKind::Decode(_)
-        ));
-        let reduced = sum_picked::job(&pool).arg(&Picky(2)).reduce::<add>(0..50);
-        assert!(matches!(task_error(reduced).kind(), TaskErrorKind::Decode(_)));
-        for outcome in pick::job(&pool).arg(Picky(6)).map_outcomes(0..50)? {
-            assert_eq!(panic_message(&outcome.unwrap_err()), "six is not deserialized");
-        }
-        assert_eq!(pick::job(&pool).arg(Picky(8)).map([1, 2])?, [9, 10]);
-        assert_usable(&pool);
-    }
-    Ok(())
-}
-
-#[worker_task]
-fn sum_picked(#[arg] picky: &Picky, x: i64) -> i64 {
-    i64::from(picky.0) + x
-}
-
-/// Panics when it is dropped.
-#[derive(Serialize, Deserialize)]
-struct Explosive;
-
-impl Drop for Explosive {
-    fn drop(&mut self) {
-        panic!("it is dropped");
-    }
-}
-
-#[worker_task]
-fn look_at(#[arg] _explosive: &Explosive, x: u8) -> u8 {
-    x
-}
-
-fn drops_that_panic(method: StartMethod) -> Result<(), Error> {
-    let pool = pool(method)?;
-    let explosive = std::mem::ManuallyDrop::new(Explosive);
-    for _ in 0..3 {
-        assert_eq!(look_at::job(&pool).arg(&explosive).map(0..100)?, (0..100).collect::<Vec<_>>());
-        assert_usable(&pool);
-    }
-    pool.join()?;
-    Ok(())
-}
-
 #[worker_task]
 fn wait_with(#[arg] large: &[u8], paths: (String, String), x: usize) -> usize {
     crate::support::put_token(&paths.0);
@@ -602,27 +484,6 @@ fn without_a_value(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// Ends the worker at these items, on the first attempt.
-#[worker_task]
-fn mortal(#[arg] (factor, first): (u64, String), x: u64) -> u64 {
-    if x % 25 == 3 && crate::support::take_all_tokens(&first) > 0 {
-        die(Signal::SIGKILL);
-    }
-    factor * x
-}
-
-fn replaced_workers_get_it_again(method: StartMethod) -> Result<(), Error> {
-    let pool = builder(method).workers(2).build()?;
-    let expected: Vec<u64> = (0..100).map(|x| 3 * x).collect();
-    for chunk_size in [1, 10] {
-        let mut deaths = Tokens::new();
-        deaths.put(1);
-        let job = mortal::job(&pool).retries(5).chunk_size(chunk_size).arg((3, deaths.path()));
-        assert_eq!(job.map(0..100)?, expected);
-    }
-    Ok(())
-}
-
 fn workers_with_a_lifespan(method: StartMethod) -> Result<(), Error> {
     let pool = builder(method).workers(2).build()?;
     let results = scale::job(&pool).worker_lifespan(7).arg(3).map(0..100)?;
@@ -635,17 +496,5 @@ fn fresh_workers(method: StartMethod) -> Result<(), Error> {
     for factor in 1..4 {
         assert_eq!(scale::job(&pool).arg(factor).map([1, 2])?, [factor, 2 * factor]);
     }
-    Ok(())
-}
-
-fn decoding_ends_the_worker(method: StartMethod) -> Result<(), Error> {
-    let pool = builder(method).workers(1).build()?;
-    let error = task_error(pick::job(&pool).arg(Picky(10)).map([1, 2]));
-    assert!(matches!(error.kind(), TaskErrorKind::Died(_)), "{error}");
-    assert_eq!(error.task_index(), 0);
-    let outcomes = pick::job(&pool).arg(Picky(10)).chunk_size(1).map_outcomes(0..3)?;
-    assert!(outcomes.iter().all(Result::is_err));
-    assert_eq!(pick::job(&pool).arg(Picky(4)).map([1])?, [5]);
-    assert_usable(&pool);
     Ok(())
 }

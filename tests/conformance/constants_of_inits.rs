@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use pool::{Error, StartMethod, TaskErrorKind, worker_exit, worker_init, worker_task};
 
 use super::codecs::CODECS;
-use super::constants::{Config, Picky, config};
+use super::constant_failures::Picky;
+use super::constants::{Config, config};
 use crate::harness::cases;
 use crate::support::{assert_usable, builder, pool, task_error};
 

@@ -27,6 +27,7 @@ mod decoding;
 mod combinations;
 mod constants;
 mod constants_of_inits;
+mod constant_failures;
 mod each_worker;
 mod iterators;
 mod gathered;
@@ -51,6 +52,7 @@ mod init;
 mod injection;
 mod instances;
 mod pinning;
+mod process_limits;
 mod process_options;
 mod seeds;
 mod shared;
@@ -79,6 +81,7 @@ mod timeline;
 mod warm_up;
 // Failures.
 mod backtraces;
+mod call_labels;
 mod call_sites;
 mod cpu_limits;
 mod deadly_panics;
@@ -89,6 +92,7 @@ mod fallible;
 mod giving_up;
 mod long_texts;
 mod panics;
+mod retry_judges;
 mod retry_policies;
 mod stored_errors;
 mod timeouts;
@@ -100,6 +104,7 @@ const TOPICS: &[&[harness::Case]] = &[
     combinations::CASES,
     constants::CASES,
     constants_of_inits::CASES,
+    constant_failures::CASES,
     each_worker::CASES,
     iterators::CASES,
     async_results::CASES,
@@ -134,6 +139,7 @@ const TOPICS: &[&[harness::Case]] = &[
     init::CASES,
     exit::CASES,
     pinning::CASES,
+    process_limits::CASES,
     process_options::CASES,
     seeds::CASES,
     daemon::CASES,
@@ -157,6 +163,7 @@ const TOPICS: &[&[harness::Case]] = &[
     exceptions::CASES,
     fallible::CASES,
     giving_up::CASES,
+    retry_judges::CASES,
     retry_policies::CASES,
     panics::CASES,
     deadly_panics::CASES,
@@ -164,6 +171,7 @@ const TOPICS: &[&[harness::Case]] = &[
     deadlines::CASES,
     deaths::CASES,
     stored_errors::CASES,
+    call_labels::CASES,
     call_sites::CASES,
     cpu_limits::CASES,
     timeouts::CASES,

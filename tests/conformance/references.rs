@@ -57,6 +57,11 @@ fn slices(numbers: &[f64], texts: &[String], pairs: &[(u8, char)]) -> String {
 }
 
 #[worker_task]
+fn of_values_without_clone(configs: &[Config], last: &Config) -> f64 {
+    configs.iter().chain([last]).map(|config| config.factor).sum()
+}
+
+#[worker_task]
 fn of_the_system(c: &CStr, os: &OsStr) -> (usize, usize) {
     (c.count_bytes(), os.len())
 }
@@ -80,6 +85,9 @@ fn types_of_each_kind_are_lent(method: StartMethod) -> Result<(), Error> {
         assert_eq!(owned, "text /path {1: \"one\"} (7, Some(true))", "{codec:?}");
         let sliced = slices::apply(&pool, (&[0.5, -1.0], &config.names, &[(1, 'ä')]))?;
         assert_eq!(sliced, "[0.5, -1.0] [\"a\", \"bc\"] [(1, 'ä')]", "{codec:?}");
+        let configs = [self::config(), self::config()];
+        assert_eq!(of_values_without_clone::apply(&pool, (&configs, &configs[0]))?, 6.0, "{codec:?}");
+        assert_eq!(of_values_without_clone::apply(&pool, (&[], &configs[0]))?, 2.0, "{codec:?}");
         assert_eq!(of_the_system::apply(&pool, (c"four", OsStr::new("three")))?, (4, 5));
         assert_eq!(references::apply(&pool, (&"text", &[1, 2, 3]))?, 7);
     }
@@ -97,12 +105,18 @@ fn of_a_record(record: &Record<'_>, end: &str) -> String {
     record.rows.join(record.key) + end
 }
 
+#[worker_task]
+fn of_records(records: &[Record<'_>]) -> usize {
+    records.iter().map(|record| record.rows.len()).sum()
+}
+
 fn values_that_borrow_are_lent(method: StartMethod) -> Result<(), Error> {
     let key = String::from(", ");
     let records = [Record { key: &key, rows: vec!["a", "b"] }, Record { key: "-", rows: vec![] }];
     for codec in CODECS {
         let pool = builder(method).codec(codec).build()?;
         assert_eq!(of_a_record::par_map(&pool, records.iter().map(|it| (it, "!")))?, ["a, b!", "!"]);
+        assert_eq!(of_records::apply(&pool, &records)?, 2, "{codec:?}");
     }
     Ok(())
 }

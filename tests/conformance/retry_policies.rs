@@ -1,9 +1,8 @@
 //! Tasks that fail are tried again as their call says: how often, when, and which of them.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::{current, scope};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::scope;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -16,21 +15,20 @@ use serde::{Deserialize, Serialize};
 use super::codecs::CODECS;
 use crate::harness::cases;
 use crate::support::{
-    Tokens, assert_fails, assert_usable, builder, die, panic_message, pool, put_token, sorted, square,
-    take_all_tokens, take_token, task_error,
+    Tokens, assert_fails, assert_usable, builder, die, pool, put_token, sorted, square, take_all_tokens,
+    task_error,
 };
 
 cases! {
-    All: every_call, no_more_often_than_said, only_what_is_wanted, the_caller_is_asked, gathered_calls,
-        gathered_calls_with_delays, on_each_worker, in_place, reduced, all_codecs_and_sizes, delays_are_kept,
-        waiting_blocks_nobody, a_wait_ends_with_its_call, a_wait_ends_with_the_pool,
-        one_of_many_is_cancelled, bounded_and_in_order, asking_blocks_nobody, the_caller_uses_the_pool,
-        the_caller_panics, the_caller_panics_in_an_iterator, the_caller_panics_in_the_background, wrong_delays;
-    Processes: deaths_and_time_limits, deaths_are_judged, while_nobody_asks, each_worker_dies;
+    All: every_call, no_more_often_than_said, only_what_is_wanted, gathered_calls, gathered_calls_with_delays,
+        on_each_worker, in_place, reduced, all_codecs_and_sizes, delays_are_kept, waiting_blocks_nobody,
+        a_wait_ends_with_its_call, a_wait_ends_with_the_pool, one_of_many_is_cancelled, bounded_and_in_order,
+        wrong_delays;
+    Processes: deaths_and_time_limits, while_nobody_asks, each_worker_dies;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-enum Fault {
+pub(super) enum Fault {
     Panics,
     Returns,
     Dies,
@@ -39,7 +37,7 @@ enum Fault {
 use Fault::{Dies, Hangs, Panics, Returns};
 
 /// How often tasks were tried, by their number.
-type Tries = Vec<SharedCounter>;
+pub(super) type Tries = Vec<SharedCounter>;
 
 fn tries(tasks: usize) -> Result<Tries, Error> {
     (0..tasks).map(|_| SharedCounter::new(0)).collect()
@@ -47,13 +45,13 @@ fn tries(tasks: usize) -> Result<Tries, Error> {
 
 /// A task that fails like this, so many times.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Step {
+pub(super) struct Step {
     number: usize,
     fault: Fault,
     times: u64,
 }
 
-fn step(number: usize, fault: Fault, times: u64) -> Step {
+pub(super) fn step(number: usize, fault: Fault, times: u64) -> Step {
     Step { number, fault, times }
 }
 
@@ -74,7 +72,7 @@ fn fail(tries: &Tries, Step { number, fault, times }: Step) -> Result<u64, Strin
 }
 
 #[worker_task(fallible)]
-fn attempt(#[shared] tries: &Tries, step: Step) -> Result<u64, String> {
+pub(super) fn attempt(#[shared] tries: &Tries, step: Step) -> Result<u64, String> {
     fail(tries, step)
 }
 
@@ -89,7 +87,7 @@ fn add(one: u64, other: u64) -> u64 {
 }
 
 /// A pool on which tasks of these numbers can be tried.
-fn pool_of(method: StartMethod, tasks: usize) -> Result<WorkerPool<Tries>, Error> {
+pub(super) fn pool_of(method: StartMethod, tasks: usize) -> Result<WorkerPool<Tries>, Error> {
     builder(method).shared(tries(tasks)?).build()
 }
 
@@ -100,7 +98,7 @@ fn any() -> impl Fn(&TaskError) -> bool + Send + Sync + 'static {
 const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
 /// Long enough for a time limit on a busy machine, and not too long to wait for.
-const LIMIT: Duration = Duration::from_millis(300);
+pub(super) const LIMIT: Duration = Duration::from_millis(300);
 
 /// The tasks fail once, or not at all.
 fn steps(first: usize, faults: [Fault; 2]) -> impl Iterator<Item = Step> + Clone {
@@ -203,48 +201,6 @@ fn only_what_is_wanted(method: StartMethod) -> Result<(), Error> {
     let job = || attempt::job(&pool);
     assert_eq!(job().retries(0).retry(Retry::times(2).on(any())).apply(step(7, Panics, 2))?, 72);
     assert!(job().retry(Retry::times(2).on(any())).retries(2).apply(step(8, Panics, 2)).is_err());
-    Ok(())
-}
-
-/// In its own thread, with all that the error says in the end.
-fn the_caller_is_asked(method: StartMethod) -> Result<(), Error> {
-    let pool = pool_of(method, 40)?;
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let retry = || {
-        let (asked, thread) = (Arc::clone(&asked), current().id());
-        Retry::times(2).on(move |error| {
-            asked.lock().unwrap().push((error.clone(), current().id() == thread));
-            true
-        })
-    };
-    let job = || attempt::job(&pool).label("asked").retry(retry());
-    let calls: [&dyn Fn(Step) -> Result<u64, Error>; 5] = [
-        &|step| job().apply(step),
-        &|step| job().map_outcomes([step])?.remove(0).map_err(Error::Task),
-        &|step| job().imap([step]).next().unwrap(),
-        &|step| block_on(job().stream([step]).next()).unwrap(),
-        &|step| job().apply_async(step).get(),
-    ];
-    for (call, run) in calls.into_iter().enumerate() {
-        let last = task_error(run(step(call, Panics, 5)));
-        let asked = std::mem::take(&mut *asked.lock().unwrap());
-        assert_eq!(asked.len(), 2, "the last failure is final");
-        for (place, (error, is_here)) in asked.iter().enumerate() {
-            assert_eq!((error.attempts(), error.earlier_attempts().len()), (place as u32 + 1, place));
-            assert_eq!(panic_message(error), format!("{call} panics"));
-            let about = |error: &TaskError| {
-                let place = error.called_at().map(str::to_owned);
-                (
-                    error.task_index(),
-                    error.argument().map(str::to_owned),
-                    error.label().map(str::to_owned),
-                    place,
-                )
-            };
-            assert_eq!(about(error), about(&last));
-            assert_eq!(*is_here, call < 4, "call {call}");
-        }
-    }
     Ok(())
 }
 
@@ -483,144 +439,6 @@ fn bounded_and_in_order(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-/// While the caller thinks about a failure, all other tasks run whose items it has taken.
-fn asking_blocks_nobody(method: StartMethod) -> Result<(), Error> {
-    #[worker_task]
-    fn first_fails(#[shared] tries: &Tries, number: usize, ran: &str, pulled: &str) {
-        if tries[number].fetch_add(1) == 0 && number == 0 {
-            take_token(pulled);
-            std::panic::resume_unwind(Box::new("the first one"));
-        }
-        put_token(ran);
-    }
-    for in_background in [false, true] {
-        let (pool, ran, pulled) = (pool_of(method, 20)?, Tokens::new(), Tokens::new());
-        let (path, all) = (ran.path(), pulled.path());
-        let waiting = Mutex::new(ran);
-        let retry = Retry::times(1).on(move |_| {
-            waiting.lock().unwrap().take(19);
-            true
-        });
-        let last = |number| {
-            if number == 19 {
-                put_token(&all);
-            }
-        };
-        let items = (0..20).inspect(|number| last(*number)).map(|number| (number, &*path, &*all));
-        let job = first_fails::job(&pool).chunk_size(1).retry(retry);
-        let results = if in_background { job.map_async(items).get() } else { job.map(items) };
-        assert_eq!(results?.len(), 20);
-    }
-    Ok(())
-}
-
-fn the_caller_uses_the_pool(method: StartMethod) -> Result<(), Error> {
-    #[worker_task]
-    fn fails_if_odd(x: u64) -> u64 {
-        if x % 2 == 1 {
-            std::panic::resume_unwind(Box::new("odd"));
-        }
-        x
-    }
-    let pool = Arc::new(pool(method)?);
-    let retry = || {
-        let pool = Arc::downgrade(&pool);
-        Retry::times(1).on(move |error| {
-            let pool = pool.upgrade().expect("its call is open");
-            square::apply(&pool, error.task_index() as u64).is_ok()
-                && square::apply_async(&pool, 7).get().is_ok_and(|x| x == square(7))
-        })
-    };
-    let job = || fails_if_odd::job(&pool).retry(retry());
-    let attempts = |error: &Error| error.task().map(TaskError::attempts);
-    let failed = job().map_outcomes(0..20)?.into_iter().filter(|outcome| outcome.as_ref().is_err());
-    assert!(failed.map(|outcome| outcome.unwrap_err().attempts()).eq([2; 10]));
-    assert_eq!(job().apply_async(1).get().map_err(|error| attempts(&error)), Err(Some(2)));
-    assert_eq!(job().map_async([0, 1]).get().map_err(|error| attempts(&error)), Err(Some(2)));
-    Ok(())
-}
-
-/// A panic of the caller's own, without its message on stderr.
-fn panics_once() -> impl Fn(&TaskError) -> bool + Send + Sync + 'static {
-    let asked = AtomicU32::new(0);
-    move |_| {
-        if asked.fetch_add(1, Ordering::Relaxed) == 0 {
-            std::panic::resume_unwind(Box::new("the caller's own"));
-        }
-        true
-    }
-}
-
-fn the_caller_panics(method: StartMethod) -> Result<(), Error> {
-    let pool = pool_of(method, 40)?;
-    let items = |first: usize| (0..10).map(move |place| step(first + place, Panics, u64::from(place == 4)));
-    let job = || attempt::job(&pool).retry(Retry::times(1).on(panics_once()));
-    for (call, run) in
-        [&(|| drop(job().map(items(0)))) as &dyn Fn(), &|| drop(job().map_outcomes(items(10))), &|| {
-            drop(job().apply(step(20, Panics, 1)));
-        }]
-        .into_iter()
-        .enumerate()
-    {
-        let panic = catch_unwind(AssertUnwindSafe(run)).unwrap_err();
-        assert_eq!(panic.downcast_ref(), Some(&"the caller's own"), "call {call}");
-        assert_eq!(attempt::apply(&pool, step(39, Panics, 0))? / 10, 39);
-        assert_usable(&pool);
-    }
-    Ok(())
-}
-
-/// The iterator goes on behind it, and its task is not tried again.
-fn the_caller_panics_in_an_iterator(method: StartMethod) -> Result<(), Error> {
-    let pool = pool_of(method, 40)?;
-    for ordered in [true, false] {
-        let first = if ordered { 0 } else { 20 };
-        let items = (0..20).map(|place| step(first + place, Panics, u64::from(place % 5 == 0)));
-        // Nothing is judged while the iterator is made, as nobody would get the panic.
-        let (asked, panics) = (Arc::new(AtomicU32::new(0)), panics_once());
-        let count = Arc::clone(&asked);
-        let retry = Retry::times(1).on(move |error| {
-            count.fetch_add(1, Ordering::Relaxed);
-            panics(error)
-        });
-        let job = attempt::job(&pool).retry(retry).max_tasks_active(3);
-        let made =
-            catch_unwind(AssertUnwindSafe(
-                || {
-                    if ordered { job.imap(items) } else { job.imap_unordered(items) }
-                },
-            ));
-        // The call is gone if it panicked in there.
-        let Ok(mut results) = made else { continue };
-        let (mut came, mut failed, mut panicked) = (Vec::new(), Vec::new(), 0);
-        loop {
-            match catch_unwind(AssertUnwindSafe(|| results.next())) {
-                Ok(Some(Ok(value))) => came.push(value),
-                Ok(Some(Err(error))) => failed.push(error.task().unwrap().attempts()),
-                Ok(None) => break,
-                Err(_) => panicked += 1,
-            }
-        }
-        assert_eq!((came.len(), failed, panicked), (19, vec![1], 1));
-        assert_eq!(asked.load(Ordering::Relaxed), 4);
-        assert_usable(&pool);
-    }
-    Ok(())
-}
-
-fn the_caller_panics_in_the_background(method: StartMethod) -> Result<(), Error> {
-    let pool = pool_of(method, 2)?;
-    let job = || attempt::job(&pool).retry(Retry::times(1).on(panics_once()));
-    for call in [
-        job().apply_async(step(0, Panics, 1)).get(),
-        job().map_async([step(1, Panics, 1)]).get().map(|all| all[0]),
-    ] {
-        assert_eq!(task_error(call).attempts(), 1);
-    }
-    assert_usable(&pool);
-    Ok(())
-}
-
 fn wrong_delays(method: StartMethod) -> Result<(), Error> {
     let pool = pool(method)?;
     let job = || square::job(&pool).retry(Retry::times(1).delay(2 * MS, MS));
@@ -646,24 +464,6 @@ fn deaths_and_time_limits(method: StartMethod) -> Result<(), Error> {
             let error = task_error(job().apply(step(20, Dies, 2)));
             assert_eq!((error.attempts(), error.earlier_attempts().len()), (2, 1));
         }
-    }
-    Ok(())
-}
-
-fn deaths_are_judged(method: StartMethod) -> Result<(), Error> {
-    let pool = pool_of(method, 30)?;
-    let is_death =
-        |error: &TaskError| matches!(error.kind(), TaskErrorKind::Died(death) if death.signal() == Some(9));
-    let job = || attempt::job(&pool).task_timeout(LIMIT).retry(Retry::times(3).on(is_death));
-    assert_eq!(job().apply(step(0, Dies, 3))?, 3);
-    assert_eq!(task_error(job().apply(step(1, Hangs, 1))).attempts(), 1);
-    assert_eq!(task_error(job().apply_async(step(2, Hangs, 1)).get()).attempts(), 1);
-    let outcomes = job().map_outcomes((10..20).map(|number| step(number, [Dies, Panics][number % 2], 2)))?;
-    for (number, outcome) in (10..20).zip(outcomes) {
-        assert_eq!(
-            outcome.map_err(|error| error.attempts()),
-            if number % 2 == 0 { Ok(10 * number + 2) } else { Err(1) }
-        );
     }
     Ok(())
 }
