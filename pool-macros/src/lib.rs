@@ -40,6 +40,9 @@ use kind::Kind;
 /// | `f::par_stream(&pool, items)`, `f::par_stream_unordered(..)` | the same as a stream (feature `stream`) |
 /// | `f::apply(&pool, item)` | one result |
 /// | `f::apply_async(&pool, item)` | an `AsyncResult`: wait, await, call back or cancel |
+/// | `f::on_each_worker(&pool, item)` | one `Result` for each worker, in their order |
+/// | `f::warm_up(&pool)` | nothing: all workers have started, and have made the state |
+/// | `f::par_map_slice(&pool, &rows)`, `f::par_chunks_mut(..)`, .. | of tasks that take chunks: see below |
 /// | `f::job(&pool)` | a `Job`: options first, then one of its calls |
 ///
 /// The attribute goes on a function in a module or in another function, not in an `impl` block.

@@ -9,7 +9,7 @@ use crate::harness::cases;
 use crate::support::{Tokens, assert_usable, pool, ready, take_all_tokens, wait_for_token};
 
 cases! {
-    All: of_each_call, outcomes_are_kept, results_are_kept, of_an_asynchronous_call, too_late, in_time,
+    All: of_each_call, outcomes_are_kept, each_item_has_one, results_are_kept, of_an_asynchronous_call, too_late, in_time,
          while_nobody_asks, of_a_pool_that_starts;
     Processes: in_place;
 }
@@ -91,6 +91,22 @@ fn outcomes_are_kept(method: StartMethod) -> Result<(), Error> {
         outcomes[..8].iter().all(Result::is_ok)
     });
     assert!(all_quick_are_done);
+    Ok(())
+}
+
+/// Also those that were not pulled from the input.
+fn each_item_has_one(method: StartMethod) -> Result<(), Error> {
+    const ITEMS: u64 = 100_000;
+    let (pool, mut gate) = (ready(method)?, Gate::new());
+    let (started, go_on) = (gate.started.path(), gate.go_on.path());
+    let items = (0..ITEMS).map(|value| (value, true, &*started, &*go_on));
+    let outcomes = step::job(&pool).chunk_size(1).deadline(LIMITS[0]).map_outcomes(items)?;
+    gate.open();
+    assert_eq!(outcomes.len() as u64, ITEMS);
+    let index = |outcome: &Result<u64, TaskError>| outcome.as_ref().unwrap_err().task_index();
+    assert!(outcomes.iter().map(index).eq(0..outcomes.len()));
+    assert!(outcomes.iter().all(|outcome| outcome.as_ref().is_err_and(is_cancelled)));
+    assert_usable(&pool);
     Ok(())
 }
 

@@ -63,10 +63,10 @@ pub enum TaskErrorKind {
     /// A function returned this error: a task that is [`fallible`](crate::worker_task#tasks-that-can-fail), or an init
     /// or exit function.
     Failed(ReturnedError),
-    /// The call ended before the task had an outcome: at its [deadline](crate::Job::deadline), where the call keeps
-    /// what is done; or because it was cancelled, and works on an array in place
-    /// ([`Job::chunks_mut_outcomes`](crate::Job::chunks_mut_outcomes)), which outlives the call. Any other cancelled
-    /// call ends with [`Error::Cancelled`](crate::Error::Cancelled).
+    /// The call ended before the task had an outcome: at its [deadline](crate::Job::deadline), or because it
+    /// [gave up](crate::Job::give_up_after), where the call keeps what is done; or because it was cancelled, and works
+    /// on an array in place ([`Job::chunks_mut_outcomes`](crate::Job::chunks_mut_outcomes)), which outlives the call.
+    /// Any other cancelled call ends with [`Error::Cancelled`](crate::Error::Cancelled).
     Cancelled,
 }
 

@@ -156,7 +156,7 @@ pub enum Error {
     Cancelled,
     /// The [deadline](crate::Job::deadline) of the call came before all of its tasks had an outcome.
     #[error(
-        "the call was not over by its deadline: give it more time, or keep what is done with `map_outcomes`"
+        "the call was not over by its deadline: give it more time, or keep what is done with `map_outcomes` or `imap`"
     )]
     DeadlineExceeded,
     /// The pool was closed, by `join`, `terminate` or drop, before this work ended.

@@ -54,6 +54,40 @@ impl From<Chain> for ReturnedError {
 }
 
 impl ReturnedError {
+    /// The error's own message, without those of its sources.
+    ///
+    /// ```
+    /// use std::fs;
+    ///
+    /// use anyhow::Context;
+    /// use pool::{TaskErrorKind, WorkerPool, worker_task};
+    ///
+    /// #[worker_task(fallible)]
+    /// fn load(path: &str) -> anyhow::Result<String> {
+    ///     fs::read_to_string(path).context("cannot load the model")
+    /// }
+    ///
+    /// #[pool::main]
+    /// fn main() -> Result<(), pool::Error> {
+    ///     let pool = WorkerPool::new(1)?;
+    ///     let error = load::apply(&pool, "/no/such/file").unwrap_err();
+    ///     let TaskErrorKind::Failed(returned) = error.task().unwrap().kind() else { panic!("{error}") };
+    ///     assert_eq!(returned.message(), "cannot load the model");
+    ///     assert!(returned.sources().next().unwrap().starts_with("No such file"));
+    ///     assert!(returned.to_string().starts_with("cannot load the model: No such file"));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn message(&self) -> &str {
+        &self.first.says
+    }
+
+    /// The message of each of its sources, beginning with that of the error's own.
+    pub fn sources(&self) -> impl Iterator<Item = &str> {
+        let links = std::iter::successors(self.first.source.as_deref(), |link| link.source.as_deref());
+        links.map(|link| &*link.says)
+    }
+
     #[doc(hidden)]
     #[must_use]
     pub fn new(says: String, sources: Vec<String>) -> Self {

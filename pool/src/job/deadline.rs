@@ -47,13 +47,16 @@ impl<T: Task, S, I, E, O> Job<'_, T, S, I, E, O> {
     /// The call then ends with [`Error::DeadlineExceeded`](crate::Error::DeadlineExceeded), and what is done is kept
     /// where a call has more than one outcome. [`map_outcomes`](Self::map_outcomes), `chunks_mut_outcomes` and the like
     /// return what there is: a task without an outcome gets
-    /// [`TaskErrorKind::Cancelled`](crate::TaskErrorKind::Cancelled), and items that were not pulled from the input get
-    /// none. [`imap`](Self::imap) and streams give the results that have come, the same error in place of each that is
+    /// [`TaskErrorKind::Cancelled`](crate::TaskErrorKind::Cancelled). So do items that were not pulled from the input,
+    /// if it knows its length and is not enormous; otherwise they get none. Tasks need not begin in the order of their
+    /// items. [`imap`](Self::imap) and streams give the results that have come, the same error in place of each that is
     /// missing before them, and `DeadlineExceeded` as the last item.
     ///
     /// Tasks that have begun have half a second to end, as after a cancel. Then their workers are killed and replaced;
-    /// a thread goes on until its task ends. The time goes on while this program is stopped, as by Ctrl-Z. A call that
-    /// is made too late runs no task. An input that blocks keeps its caller beyond the deadline, but no worker.
+    /// a thread goes on until its task ends. Until then these workers serve no other call:
+    /// [`wait_idle`](crate::WorkerPool::wait_idle) waits for that. The time goes on while this program is stopped, as by
+    /// Ctrl-Z. A call that is made too late runs no task. An input that blocks keeps its caller beyond the deadline, but
+    /// no worker.
     ///
     /// ```
     /// use std::time::Duration;

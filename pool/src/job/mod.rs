@@ -219,7 +219,7 @@ where
         });
         let (is_cut_short, site) = (call.is_cut_short(&over), call.site.clone());
         let mut tasks = call.input.pulled() as usize;
-        if call.has_given_up() {
+        if is_cut_short {
             // What was not pulled did not run, either. But an input may only claim to be that long.
             let known = call.input.left_if_known().and_then(|left| tasks.checked_add(left));
             tasks = known.filter(|known| *known <= expected).unwrap_or(tasks);

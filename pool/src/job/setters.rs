@@ -129,9 +129,10 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
         self
     }
 
-    /// Gives the call a name of its own, which tells it from other calls of the same task: its errors, its progress
-    /// bar, insights, timelines and the events for `tracing` have it, beside the place where the call was made.
-    /// Default: none; an empty one is none.
+    /// Gives the call a name of its own, which tells it from other calls of the same task: the errors of its tasks, its
+    /// progress bar, insights, timelines and the events for `tracing` have it, beside the place where the call was
+    /// made. A function with `#[track_caller]` that makes a call passes on its own caller's place. Default: none; an
+    /// empty one is none.
     ///
     /// It may be any text. Where it is shown, it is one line of at most 80 characters, with control characters escaped.
     ///

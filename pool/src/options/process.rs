@@ -36,7 +36,8 @@ pub enum Resource {
     Msgqueue,
     /// How far the nice value may be lowered: to 20 minus this.
     Nice,
-    /// How many descriptors may be open, plus one for standard input.
+    /// One more than the highest number that a descriptor may have. Besides the standard streams, a worker has some of
+    /// the pool's own.
     Nofile,
     /// How many processes and threads this user may have. Root is not bound by it.
     Nproc,

@@ -153,6 +153,36 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Output for T {
 /// }
 /// ```
 ///
+/// A task with [`#[arg]`](crate::Job::arg) has no calls before it has its value, nor has one whose init function takes
+/// one. What works for all of them is a function that takes the job, with whatever was set before:
+///
+/// ```
+/// use pool::{Error, ExitOf, InitOf, Job, RunsOn, Task, WorkerPool, worker_task};
+///
+/// /// The first results of the job.
+/// fn first<'i, T, S, I, E>(job: Job<'_, T, S, I, E>, items: Vec<T::Item<'i>>) -> Result<Option<T::Output>, Error>
+/// where
+///     T: Task + RunsOn<S>,
+///     I: InitOf<T::State> + RunsOn<S>,
+///     E: ExitOf<T::State> + RunsOn<S>,
+///     S: 'static,
+/// {
+///     job.imap(items).next().transpose()
+/// }
+///
+/// #[worker_task]
+/// fn scale(#[arg] factor: f32, x: f32) -> f32 {
+///     factor * x
+/// }
+///
+/// #[pool::main]
+/// fn main() -> Result<(), Error> {
+///     let pool = WorkerPool::new(2)?;
+///     assert_eq!(first(scale::job(&pool).arg(2.0), vec![3.0, 4.0])?, Some(6.0));
+///     Ok(())
+/// }
+/// ```
+///
 /// What calls return can be named with it, and kept in structs: [`Job<'p, T, S>`](crate::Job),
 /// [`AsyncResult<T::Output>`](crate::AsyncResult), [`Imap<'p, 'i, T, I>`](crate::Imap) of `job.imap(..)`, and
 /// `ResultStream`.
