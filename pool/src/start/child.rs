@@ -98,7 +98,7 @@ fn fit(handshake: Handshake<Passed>) -> Result<(Tied, ProcessKind, Prepared), St
     if fingerprint() != handshake.fingerprint {
         return Err(ANOTHER_BUILD.into());
     }
-    let tie = Tie::new(tie.into_owned()).map_err(why)?;
+    let tie = Tie::new(tie.map(Passed::into_owned)).map_err(why)?;
     let tied = match kind {
         ProcessKind::Worker => tie.hold(),
         ProcessKind::Server => tie.hold_as_server(),
@@ -262,7 +262,9 @@ fn fork_workers(channel: &Channel, has_random_keys: bool) -> Result<Option<(Work
         }
         let forked = fork_one();
         let reply: ForkReply<Lent<'_>> = match &forked {
-            Ok(Fork::Child) => return Ok(Some((kit, Tie::new(tie.into_owned()).map_err(why)?))),
+            Ok(Fork::Child) => {
+                return Ok(Some((kit, Tie::new(tie.map(Passed::into_owned)).map_err(why)?)));
+            }
             Ok(Fork::Parent(pid, pidfd)) => Ok((pid.as_raw(), Lent::new(pidfd))),
             Err(error) => Err(refusal(why(error))),
         };
@@ -363,17 +365,17 @@ mod tests {
     use crate::sys::lifeline::lifeline;
 
     /// The reply of this process to the message that `send` sends.
-    fn answer(send: impl FnOnce(&Channel, Lent<'_>) -> io::Result<()>) -> HandshakeReply {
+    fn answer(send: impl FnOnce(&Channel, [Lent<'_>; 2]) -> io::Result<()>) -> HandshakeReply {
         let (ours, theirs) = Channel::pair().unwrap();
         let (lifeline, tie) = lifeline().unwrap();
-        send(&ours, Lent::new(tie.fd())).unwrap();
+        send(&ours, tie.fds().unwrap().map(|fd| Lent::new(fd))).unwrap();
         // With the lifeline cut, a process that got past the handshake would find its parent gone.
         drop(lifeline);
         assert!(meet(&theirs).unwrap().is_none(), "it is not fit");
         protocol::receive(&ours).unwrap().unwrap()
     }
 
-    fn handshake(fingerprint: u64, tie: Lent<'_>) -> Handshake<Lent<'_>> {
+    fn handshake(fingerprint: u64, tie: [Lent<'_>; 2]) -> Handshake<Lent<'_>> {
         Handshake {
             fingerprint,
             kind: ProcessKind::Worker,

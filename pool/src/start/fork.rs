@@ -47,10 +47,11 @@ pub(super) fn is_sound(config: &WorkerConfig) -> bool {
 fn fork_server(context: PoolContext, still: Still) -> io::Result<Server> {
     let (ours, theirs) = Channel::pair()?;
     let (lifeline, tie) = lifeline()?;
+    let [hold, message] = tie.fds()?;
     // SAFETY: besides this thread, this process has only such as rest, which hold nothing that a fork needs and are
-    // kept still, or the user has asserted the same of others. The child goes on from here with the two descriptors
+    // kept still, or the user has asserted the same of others. The child goes on from here with the descriptors
     // that it keeps, and never returns to a frame that owns others.
-    match unsafe { fork::fork(&[theirs.fd(), tie.fd()])? } {
+    match unsafe { fork::fork(&[theirs.fd(), hold, message])? } {
         Fork::Child => fork::live(|| {
             still.forget();
             let clean = || inherit::clean("pool-server").map_err(|error| error.to_string());
@@ -70,6 +71,8 @@ fn fork_server(context: PoolContext, still: Still) -> io::Result<Server> {
                 Err(_) => Ok(()),
             }
         }),
-        Fork::Parent(pid, pidfd) => Ok(Server::new(Process::adopt(pid, pidfd, lifeline, tie, &[])?, ours)),
+        Fork::Parent(pid, pidfd) => {
+            Ok(Server::new(Process::adopt(pid, pidfd, lifeline, tie, &[])?.release()?, ours))
+        }
     }
 }

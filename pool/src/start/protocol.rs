@@ -30,7 +30,7 @@ pub(super) struct Arrived {
 }
 
 /// "pool", and the version of this protocol.
-pub(super) const ARRIVED: u64 = u64::from_be_bytes(*b"pool\0\0\0\x02");
+pub(super) const ARRIVED: u64 = u64::from_be_bytes(*b"pool\0\0\0\x03");
 
 /// The parent's first message. `F` is a descriptor: `Lent` by the parent, `Passed` in the new process.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ pub(super) struct Handshake<F> {
     pub(super) daemon: bool,
     pub(super) fork_with_threads: bool,
     /// The new process's end of its lifeline.
-    pub(super) tie: F,
+    pub(super) tie: [F; 2],
     pub(super) shared: Option<SharedBytes<F>>,
     /// The parent's stdout and stderr; none for a stream that is closed.
     pub(super) streams: [Option<F>; 2],
@@ -75,7 +75,7 @@ pub(super) struct SharedBytes<F> {
 pub(super) type HandshakeReply = Result<(), String>;
 
 /// The request to fork a worker, with its kit and its tie.
-pub(super) type ForkRequest<K, F> = (K, F);
+pub(super) type ForkRequest<K, F> = (K, [F; 2]);
 
 /// The answer to [`ForkRequest`]: the worker's pid and pidfd.
 pub(super) type ForkReply<F> = Result<(i32, F), String>;

@@ -66,7 +66,7 @@ impl Server {
 
     /// Sends the request for a worker. Its answer comes after those to the requests before it.
     fn ask(&self, kit: &WorkerKit, tie: &Tie) -> io::Result<()> {
-        let request: ForkRequest<_, _> = (kit, Lent::new(tie.fd()));
+        let request: ForkRequest<_, _> = (kit, tie.fds()?.map(|fd| Lent::new(fd)));
         match protocol::send(&self.channel, &request) {
             // It is gone already. Its last message tells more.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -317,6 +317,7 @@ impl Forking {
             let adopted = answer.and_then(|(pid, pidfd)| {
                 Fd::new(pidfd.into_owned())
                     .and_then(|pidfd| Process::adopt(Pid::from_raw(pid), pidfd, lifeline, tie, &kit.cpus))
+                    .and_then(Process::release)
                     .map_err(|error| error.to_string())
             });
             match adopted {

@@ -196,7 +196,7 @@ pub(super) fn start_anew(
             codec: config.codec,
             daemon: config.daemon,
             fork_with_threads: config.allow_fork_with_threads,
-            tie: Lent::new(process.tie().fd()),
+            tie: process.tie().fds()?.map(|fd| Lent::new(fd)),
             shared,
             streams: standard::own().map(|stream| stream.map(Lent::from)),
             inherited: inherited.as_ref().map(Lent::new),
@@ -208,6 +208,7 @@ pub(super) fn start_anew(
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             sent => sent?,
         }
+        let process = process.release()?;
         let (stage, due) = (Stage::Arriving, due_in(BOOT_LIMIT));
         let limits = limits_as_reason(&config.process.limits);
         Ok(Started { what: what.to_owned(), process, channel: ours, printed, limits, limit, stage, due })

@@ -1,8 +1,10 @@
 //! The lifeline: it ends a process together with the one that started it, however that one ends.
 //!
-//! It is a pipe that carries a single message, the parent's process ID. The parent holds the only write end, and the
-//! child has the kernel send it SIGKILL when the pipe hangs up. So a worker that is busy in a loop dies as fast as an
-//! idle one, no thread watches, and nothing polls.
+//! It is a pipe into which nobody writes. The parent holds the only write end, and the child has the kernel send it
+//! SIGKILL when the pipe hangs up. So a worker that is busy in a loop dies as fast as an idle one, no thread watches,
+//! and nothing polls. A second pipe, which is gone once the child goes on, carries a single message: the parent's
+//! process ID. (The kernel would send the same signal for a message in the first one, and may do so when the child has
+//! long read it.)
 //!
 //! There is more than one tie to the parent, because each can be lost:
 //!
@@ -22,9 +24,9 @@
 //! The steps of a start:
 //! 1. The child begins, and does nothing but wait for the message.
 //! 2. The parent notes the child, makes it the leader of its own group, pins it to its CPUs, and writes the message.
-//! 3. The child reads it and arms the signal. If it reads the end of the pipe instead, the parent is gone, and it
+//! 3. The child reads it and arms the signal. If it reads the end of that pipe instead, the parent is gone, and it
 //!    exits.
-//! 4. The child checks the pipe once more: if the parent ended after it wrote the message and before the signal was
+//! 4. The child checks the lifeline once more: if the parent ended after it wrote the message and before the signal was
 //!    armed, no signal comes. Then it compares its parent with the message: a child of the program's may keep the pipe
 //!    open.
 #![allow(unsafe_code, reason = "asks for a signal by fcntl, which nix does not wrap, and handles one")]
@@ -47,11 +49,19 @@ use super::{named, retry};
 
 /// The parent's end. Dropping it kills the child and its process group.
 #[derive(Debug)]
-pub(crate) struct Lifeline(Fd);
+pub(crate) struct Lifeline {
+    _hold: Fd,
+    /// Where the message is written, if it was not yet.
+    message: Option<Fd>,
+}
 
 /// The child's end. The parent keeps a copy of it.
 #[derive(Debug)]
-pub(crate) struct Tie(Fd);
+pub(crate) struct Tie {
+    hold: Fd,
+    /// Where the message comes, if it did not yet.
+    message: Option<Fd>,
+}
 
 /// The armed ties of a child: its own, and the second one that it opened for its group.
 #[derive(Debug)]
@@ -104,25 +114,37 @@ pub(crate) fn lifeline() -> io::Result<(Lifeline, Tie)> {
         let above = lifeline.as_fd().try_clone_to_owned().map_err(named("a pipe's end above the other"))?;
         lifeline = Fd::new(above)?;
     }
-    Ok((Lifeline(lifeline), Tie(tie)))
+    let (reads, writes) = pipe2(OFlag::O_CLOEXEC).map_err(named("pipe"))?;
+    let (reads, writes) = (Fd::new(reads)?, Fd::new(writes)?);
+    Ok((Lifeline { _hold: lifeline, message: Some(writes) }, Tie { hold: tie, message: Some(reads) }))
 }
 
 impl Lifeline {
     /// Lets the child go on. The parent's copy of the child's end is a reader, so the write can't raise SIGPIPE.
-    pub(crate) fn release(&self, _reader: &Tie) -> io::Result<()> {
-        retry(|| write(&self.0, &getpid().as_raw().to_ne_bytes()))?;
+    pub(crate) fn release(&mut self, reader: &mut Tie) -> io::Result<()> {
+        if let Some(message) = self.message.take() {
+            // Another thread of the program may have closed it, and may have a file of its own there.
+            message.intact()?;
+            retry(|| write(&message, &getpid().as_raw().to_ne_bytes()))?;
+        }
+        reader.message = None;
         Ok(())
     }
 }
 
 impl Tie {
     /// The child's end, as it came through a control socket.
-    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self(Fd::new(fd)?))
+    pub(crate) fn new([hold, message]: [OwnedFd; 2]) -> io::Result<Self> {
+        Ok(Self { hold: Fd::new(hold)?, message: Some(Fd::new(message)?) })
     }
 
-    pub(crate) fn fd(&self) -> &Fd {
-        &self.0
+    /// Its descriptors, for the child.
+    ///
+    /// # Errors
+    /// If the child was released already.
+    pub(crate) fn fds(&self) -> io::Result<[&Fd; 2]> {
+        let message = self.message.as_ref().ok_or_else(|| io::Error::other("the child goes on already"))?;
+        Ok([&self.hold, message])
     }
 
     /// Waits until the parent lets this process go on. From then on this process ends with the parent, as long as the
@@ -138,22 +160,24 @@ impl Tie {
     }
 
     /// Calls `otherwise` if the kernel can send no signal.
-    fn hold_or(self, otherwise: impl FnOnce(&Self) -> io::Result<()>) -> io::Result<Tied> {
+    fn hold_or(mut self, otherwise: impl FnOnce(&Self) -> io::Result<()>) -> io::Result<Tied> {
         let mut message = [0; size_of::<libc::pid_t>()];
-        if retry(|| read(&self.0, &mut message))? < message.len() {
+        let from = self.message.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        if retry(|| read(&from, &mut message))? < message.len() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
+        drop(from);
         let (own, group) = (getpid().as_raw(), -getpid().as_raw());
         // If a second tie can't be opened, the only one is for the group: this process is in it, and tasks seldom leave
         // it.
         let again = self.open_again().ok().filter(|again| arm(again, group).is_ok());
-        if arm(&self.0, if again.is_some() { own } else { group }).is_err() {
+        if arm(&self.hold, if again.is_some() { own } else { group }).is_err() {
             otherwise(&self)?;
         }
         // A parent outside this process's PID namespace has the number 0 here.
         let told = libc::pid_t::from_ne_bytes(message);
         let parent = if getppid().as_raw() == 0 { 0 } else { told };
-        let mut pipe = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
+        let mut pipe = [PollFd::new(self.hold.as_fd(), PollFlags::empty())];
         match retry(|| poll(&mut pipe, PollTimeout::ZERO))? {
             // The parent was still there after the signal was armed.
             0 => {
@@ -170,7 +194,7 @@ impl Tie {
 
     /// Another opening of the same pipe, which can be armed separately.
     fn open_again(&self) -> io::Result<Guarded> {
-        let path = format!("/proc/self/fd/{}", self.0.as_fd().as_raw_fd());
+        let path = format!("/proc/self/fd/{}", self.hold.as_fd().as_raw_fd());
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         Guarded::new(open(&*path, flags, Mode::empty())?)
     }
@@ -178,7 +202,7 @@ impl Tie {
     /// The fallback if the kernel has no such signal, or a sandbox denies it: a thread that waits for the end of the
     /// pipe.
     fn watch(&self) -> io::Result<()> {
-        let tie = self.0.as_fd().try_clone_to_owned().map_err(named("a copy of the lifeline"))?;
+        let tie = self.hold.as_fd().try_clone_to_owned().map_err(named("a copy of the lifeline"))?;
         thread::Builder::new().name("pool lifeline".into()).stack_size(64 << 10).spawn(move || {
             let _ = retry(|| read(&tie, &mut [0]));
             super::process::kill_own_group();
@@ -202,4 +226,27 @@ fn arm(pipe: &impl AsFd, whom: libc::pid_t) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(pipe, FcntlArg::F_GETFL)?);
     fcntl(pipe, FcntlArg::F_SETFL(flags | OFlag::O_ASYNC))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is written into it makes the kernel send the signal.
+    #[test]
+    fn nothing_is_ever_written_into_a_lifeline() {
+        let (mut parent, mut tie) = lifeline().unwrap();
+        let [hold, message] = tie.fds().unwrap().map(|fd| fd.as_fd().try_clone_to_owned().unwrap());
+        parent.release(&mut tie).unwrap();
+        assert!(tie.fds().is_err());
+        let mut pipe = [PollFd::new(hold.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut pipe, PollTimeout::ZERO), Ok(0));
+        let mut bytes = [0; 8];
+        assert_eq!(read(&message, &mut bytes), Ok(size_of::<libc::pid_t>()));
+        assert_eq!(bytes[..4], getpid().as_raw().to_ne_bytes());
+        assert_eq!(read(&message, &mut bytes), Ok(0), "nothing else comes");
+        drop(parent);
+        let mut pipe = [PollFd::new(hold.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut pipe, PollTimeout::ZERO), Ok(1));
+    }
 }

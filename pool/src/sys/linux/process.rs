@@ -43,7 +43,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Takes over a child that waits at its tie: gives it its own group and its CPUs, and lets it go on.
+    /// Takes over a child that waits at its tie: gives it its own group and its CPUs.
     pub(crate) fn adopt(
         pid: Pid,
         pidfd: Fd,
@@ -72,8 +72,15 @@ impl Process {
         if !cpus.is_empty() {
             super::cpu::pin_process(pid, cpus)?;
         }
-        process.lifeline.as_ref().map_or(Ok(()), |lifeline| lifeline.release(&process.tie))?;
         Ok(process)
+    }
+
+    /// Lets it go on.
+    pub(crate) fn release(mut self) -> io::Result<Self> {
+        if let Some(lifeline) = &mut self.lifeline {
+            lifeline.release(&mut self.tie)?;
+        }
+        Ok(self)
     }
 
     /// Its process ID, which no other process gets until it is reaped.
