@@ -8,17 +8,18 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
-use pool::shared::SharedArray;
-use pool::{Error, StartMethod, TaskErrorKind, worker_task};
+use pool::shared::{SharedArray, SharedCounter};
+use pool::{Error, Retry, StartMethod, TaskErrorKind, worker_task};
 
 use crate::harness::{apart, cases};
 use crate::orphans::servers;
 use crate::support::{as_a_user_of_its_own, assert_usable, builder, die, pool, square, squares, task_error};
 
 cases! {
-    All: arrays_beyond_the_group, hardly_any_descriptors, no_descriptors;
+    All: arrays_beyond_the_group, hardly_any_descriptors, no_descriptors, no_background_thread;
     Processes: out_of_memory, out_of_memory_elsewhere, the_program_is_spared, few_processes, a_full_group;
-    Apart: with_few_processes, in_a_full_group, with_little_memory, in_a_small_group, with_hardly_any_descriptors;
+    Apart: with_few_processes, with_no_more_threads, in_a_full_group, with_little_memory, in_a_small_group,
+        with_hardly_any_descriptors;
 }
 
 /// A group of processes with a common memory limit, if this machine lets this user make one.
@@ -282,6 +283,44 @@ fn with_few_processes(method: StartMethod) -> Result<(), Error> {
         other => panic!("{other:?}"),
     }
     assert_usable(&pool);
+    Ok(())
+}
+
+/// A call that can't be driven is no call: none of its tasks runs, and nobody waits for it.
+fn no_background_thread(method: StartMethod) -> Result<(), Error> {
+    let mut part = apart(Path::new("/proc/self/exe"), with_no_more_threads, method);
+    as_a_user_of_its_own(&mut part);
+    let status = part.status().unwrap();
+    assert!(status.success(), "{status}");
+    Ok(())
+}
+
+#[worker_task]
+fn count(#[shared] counter: &SharedCounter) -> u64 {
+    counter.fetch_add(1)
+}
+
+fn with_no_more_threads(method: StartMethod) -> Result<(), Error> {
+    let counter = SharedCounter::new(0)?;
+    let pool = builder(method).shared(counter.clone()).build()?;
+    pool.warm_up::<count>()?;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NPROC).unwrap();
+    setrlimit(Resource::RLIMIT_NPROC, 1, hard).unwrap();
+    let errors = [
+        count::apply_async(&pool, ()).get().map(drop),
+        count::job(&pool).map_async(vec![(); 50]).get().map(drop),
+        count::job(&pool).retry(Retry::times(1).on(|_| true)).apply_async(()).get().map(drop),
+    ];
+    pool.wait_idle()?;
+    setrlimit(Resource::RLIMIT_NPROC, soft, hard).unwrap();
+    for error in errors {
+        let Err(Error::Start { what, reason }) = error else { panic!("{error:?}") };
+        assert_eq!(what, "the background thread");
+        assert!(reason.contains("RLIMIT_NPROC") && reason.contains("raise it"), "{reason}");
+    }
+    assert_eq!(counter.get(), 0);
+    assert_eq!(count::apply_async(&pool, ()).get()?, 0);
+    pool.join()?;
     Ok(())
 }
 

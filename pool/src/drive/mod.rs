@@ -233,12 +233,23 @@ impl LocalEngine {
     /// Opens a call: starts its workers, sends their init orders, and sends the items that are encoded already. Reports
     /// nothing yet.
     pub(crate) fn open(&self, spec: JobSpec) -> Result<Opened, Error> {
-        self.change_silently(|state| {
-            let is_encoded = spec.input.is_some();
-            let opened = Opened { job: state.open(spec)?, workers: state.size() };
+        let is_encoded = spec.input.is_some();
+        self.open_and(spec, |state| {
             if is_encoded {
                 state.drive();
             }
+        })
+    }
+
+    /// The same, but sends no items.
+    pub(crate) fn open_unsent(&self, spec: JobSpec) -> Result<Opened, Error> {
+        self.open_and(spec, |_| ())
+    }
+
+    fn open_and(&self, spec: JobSpec, then: impl FnOnce(&mut State)) -> Result<Opened, Error> {
+        self.change_silently(|state| {
+            let opened = Opened { job: state.open(spec)?, workers: state.size() };
+            then(state);
             Ok(opened)
         })
     }

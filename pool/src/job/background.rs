@@ -14,11 +14,12 @@ use super::completion::{Callback, Completion};
 use super::pending::{Pending, PendingCall};
 use super::retry::Judge;
 use super::room::{Places, Room};
-use crate::engine::{Engine, Opened};
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::ids::JobId;
 use crate::observe::progress::Progress;
 use crate::sys::clock::now_ns;
+use crate::sys::limits::named_start;
 use crate::sys::threads::{become_resting, expect_own, rest};
 use crate::unwind;
 use crate::work::{Inbox, JobSpec};
@@ -98,13 +99,12 @@ impl BackgroundDriver {
         judge: Option<Judge>,
     ) -> Result<JobId, Error> {
         let mut state = self.lock();
-        // Starts the workers before the thread: fork is refused while there are other threads.
-        let job = engine.open(spec)?.job;
+        let job = self.open_call(&state, engine, spec)?;
         let completion = Arc::clone(completion);
         state.shown += usize::from(progress.is_some());
         let call = PendingCall::new(completion, progress, places, judge);
         state.calls.insert(job, Pending::Whole(call));
-        self.start(&mut state, engine)?;
+        self.start_for(job, state, engine)?;
         Ok(job)
     }
 
@@ -121,20 +121,49 @@ impl BackgroundDriver {
         }
         drop(gathering);
         let mut state = self.lock();
-        // Starts the workers before the thread: fork is refused while there are other threads.
-        Self::open(&mut state, engine, call).map_err(|(error, _)| error)?;
-        self.start(&mut state, engine)
+        let job = self.open(&mut state, engine, call).map_err(|(error, _)| error)?;
+        self.start_for(job, state, engine)
+    }
+
+    /// Opens a call. This starts the workers before the thread, because fork is refused while there are other threads.
+    /// Nothing is sent before there is a thread: without one the call is no call.
+    fn open_call(&self, state: &State, engine: &Engine, spec: JobSpec) -> Result<JobId, Error> {
+        let has_thread = self.is_running.load(Ordering::SeqCst) || state.is_lingering;
+        let opened = if has_thread { engine.open(spec) } else { engine.open_unsent(spec) };
+        opened.map(|opened| opened.job)
+    }
+
+    /// Starts the thread for this new call. If that fails, closes the call.
+    fn start_for(
+        self: &Arc<Self>,
+        job: JobId,
+        mut state: MutexGuard<'_, State>,
+        engine: &Arc<Engine>,
+    ) -> Result<(), Error> {
+        let started = self.start(&mut state, engine);
+        if started.is_err() {
+            let call = state.calls.remove(&job);
+            state.shown -= usize::from(matches!(&call, Some(Pending::Whole(call)) if call.is_shown()));
+            drop(state);
+            engine.close(job);
+        }
+        started
     }
 
     /// Opens calls as one. If that fails, returns why, and who waits for their results.
-    fn open(state: &mut State, engine: &Engine, calls: Batch) -> Result<(), (Error, Vec<Arc<Completion>>)> {
+    fn open(
+        &self,
+        state: &mut State,
+        engine: &Engine,
+        calls: Batch,
+    ) -> Result<JobId, (Error, Vec<Arc<Completion>>)> {
         let (spec, results, judge) = calls.into_parts();
-        match engine.open(spec) {
-            Ok(Opened { job, .. }) => {
+        match self.open_call(state, engine, spec) {
+            Ok(job) => {
                 let (batch, cancelled) = PendingBatch::opened(results, job, judge);
                 state.calls.insert(job, Pending::Batch(batch));
                 cancelled.into_iter().for_each(|index| engine.drop_task_silently(job, index));
-                Ok(())
+                Ok(job)
             }
             Err(error) => Err((error, results)),
         }
@@ -147,7 +176,7 @@ impl BackgroundDriver {
             let mut state = self.lock();
             let gathered = self.gathering().take();
             for calls in gathered {
-                if let Err((error, results)) = Self::open(&mut state, engine, calls) {
+                if let Err((error, results)) = self.open(&mut state, engine, calls) {
                     let results = results.into_iter();
                     notices.extend(results.filter_map(|result| result.complete(Err(error.clone()))));
                 }
@@ -195,6 +224,7 @@ impl BackgroundDriver {
                 let (driver, engine) = (Arc::clone(self), Arc::clone(engine));
                 expect_own();
                 let thread = Builder::new().name("pool background".into()).spawn(move || driver.run(&engine));
+                let thread = thread.map_err(named_start("clone"));
                 state.thread = Some(thread.map_err(|error| Error::start("the background thread", error))?);
             }
             self.is_running.store(true, Ordering::SeqCst);

@@ -14,6 +14,7 @@ use crate::ids::WorkerId;
 use crate::role::WorkerKind;
 use crate::sys::cpu;
 use crate::sys::fd::Guarded;
+use crate::sys::limits::named_start;
 use crate::unwind;
 use crate::worker::{PoolContext, Worker, WorkerKit};
 
@@ -68,7 +69,8 @@ fn start(kit: WorkerKit, context: PoolContext) -> io::Result<(Thread, Receiver<O
         if let Ok(Err(why)) = worker.map(Worker::run) {
             eprintln!("pool: worker thread {id} ends: {why}");
         }
-    })?;
+    });
+    let handle = handle.map_err(named_start("clone"))?;
     Ok((Thread { handle: Some(handle), ended }, opened))
 }
 
