@@ -13,7 +13,7 @@ use crate::harness::cases;
 use crate::support::{assert_fails, assert_usable, builder, die, panic_message, pool, square, task_error};
 
 cases! {
-    All: outcomes_are_kept, unpulled_items, iterators_end_with_the_first, streams_end_with_the_first,
+    All: outcomes_are_kept, what_has_come_is_told, unpulled_items, iterators_end_with_the_first, streams_end_with_the_first,
         calls_that_end_with_the_first_anyway, fewer_failures, after_all_attempts, in_place, on_each_worker,
         results_that_do_not_decode, while_nobody_asks, zero_is_refused;
     Processes: deaths;
@@ -59,6 +59,27 @@ fn outcomes_are_kept(method: StartMethod) -> Result<(), Error> {
         assert!(failed >= most && cancelled > 0, "{failed} failed, {cancelled} cancelled");
         assert!(outcomes.iter().flatten().count() > 0 || chunk == 1);
         assert_usable(&pool);
+    }
+    Ok(())
+}
+
+/// A worker runs its tasks in their order. So none is cancelled that comes before one with a result.
+fn what_has_come_is_told(method: StartMethod) -> Result<(), Error> {
+    let pool = builder(method).workers(1).build()?;
+    for chunk in [10, 100] {
+        for most in [1, 2, 5] {
+            let job = || even::job(&pool).chunk_size(chunk).give_up_after(most);
+            let mut outcomes = job().map_outcomes(0..1000)?;
+            outcomes.truncate(outcomes.iter().rposition(Result::is_ok).map_or(0, |last| last + 1));
+            assert!(
+                outcomes.iter().all(|outcome| !outcome.as_ref().is_err_and(is_cancelled)),
+                "{outcomes:?}"
+            );
+            let results = job().imap(0..1000).collect::<Vec<_>>();
+            let last = results.iter().rposition(Result::is_ok).unwrap_or(0);
+            let are_cancelled = results[..last].iter().filter_map(|result| result.as_ref().err()?.task());
+            assert!(!are_cancelled.into_iter().any(is_cancelled), "{results:?}");
+        }
     }
     Ok(())
 }

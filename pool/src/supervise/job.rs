@@ -209,6 +209,11 @@ impl Job {
         self.done += 1;
         self.failed += 1;
         self.hold(1, bytes);
+        self.has_given_up()
+    }
+
+    /// Whether so many tasks have failed that it has ended.
+    pub(super) fn has_given_up(&self) -> bool {
         self.plan.most_failed.is_some_and(|most| self.failed >= most)
     }
 

@@ -116,6 +116,11 @@ impl Supervisor {
         let Some(mut job) = self.jobs.edit(id) else { return };
         if !job.open {
             job.done += 1;
+            // A call that gave up still takes the outcomes that come before it is closed.
+            if job.has_given_up() {
+                drop(job);
+                self.actions.push(Action::FailTask { bytes, worker, unit, job: id, index, attempts, cause });
+            }
             return;
         }
         let ends = job.lose(bytes);
