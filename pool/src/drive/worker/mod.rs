@@ -89,7 +89,7 @@ impl WorkerHandle {
             spin_ns: 0,
             knows_of_sleep: false,
             started: now_ns(),
-            stats: WorkerInsights { starts: 1, ..WorkerInsights::default() },
+            stats: WorkerInsights::default(),
             reported: None,
             parts: Parts::default(),
             exits: ExitFunctions::default(),
@@ -107,6 +107,7 @@ impl WorkerHandle {
             self.meter = Some(Meter::of(process).map_err(named("measuring its memory"))?);
         }
         self.child = Some(child);
+        self.stats.starts = 1;
         if self.is_killed {
             self.kill();
         }
