@@ -145,7 +145,10 @@ impl fmt::Display for Death {
                 "was killed and does not end (it hangs inside the kernel, or may not be signalled); it was left to \
                  itself"
             )?,
-            DeathCause::Unknown => write!(f, "is gone (its exit status was taken by another waiter)")?,
+            DeathCause::Unknown => write!(
+                f,
+                "is gone (its exit status was taken by another waiter, or the program ignores SIGCHLD)"
+            )?,
         }
         if self.core_dumped {
             write!(f, ", core dumped")?;

@@ -160,7 +160,7 @@ pub enum Error {
     )]
     DeadlineExceeded,
     /// The pool was closed, by `join`, `terminate` or drop, before this work ended.
-    #[error("the pool is closed: the work was not finished")]
+    #[error("the pool is closed, and does no more work")]
     Closed,
     /// As many tasks as [`max_queue`](crate::WorkerPoolBuilder::max_queue) allows are outstanding in the background, or
     /// fewer places are free than the call has tasks. It was not made.

@@ -54,9 +54,9 @@ impl<T: Task, S, I, E, O> Job<'_, T, S, I, E, O> {
     ///
     /// Tasks that have begun have half a second to end, as after a cancel. Then their workers are killed and replaced;
     /// a thread goes on until its task ends. Until then these workers serve no other call:
-    /// [`wait_idle`](crate::WorkerPool::wait_idle) waits for that. The time goes on while this program is stopped, as by
-    /// Ctrl-Z. A call that is made too late runs no task. An input that blocks keeps its caller beyond the deadline, but
-    /// no worker.
+    /// [`wait_idle`](crate::WorkerPool::wait_idle) waits for that. The time goes on while this program is stopped, as
+    /// by Ctrl-Z. A call that is made too late runs no task. An input that blocks keeps its caller beyond the deadline,
+    /// but no worker.
     ///
     /// ```
     /// use std::time::Duration;

@@ -101,8 +101,10 @@ impl Retry {
     ///
     /// It runs in this process, in the thread that takes the results: the caller's, or for calls in the background one
     /// of those that run [callbacks](crate::AsyncResult::on_success). So an iterator whose owner does something else
-    /// asks when it is asked for a result again. Meanwhile all other tasks go on that were taken from the input. A
-    /// panic in it goes through the call, or is ignored in the background; its task is not tried again.
+    /// asks when it is asked for a result again. Meanwhile all other tasks go on that were taken from the input. It may
+    /// make other calls, but not wait for its own: neither its result nor [`wait_idle`](crate::WorkerPool::wait_idle)
+    /// comes before it has decided, even if the call is cancelled. A panic in it goes through the call, or is ignored
+    /// in the background; its task is not tried again.
     pub fn on(mut self, wants: impl Fn(&TaskError) -> bool + Send + Sync + 'static) -> Self {
         self.on = Some(Arc::new(wants));
         self

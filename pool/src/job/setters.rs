@@ -65,9 +65,10 @@ impl<'p, T: Task, S, I, E, O> Job<'p, T, S, I, E, O> {
     ///
     /// A task that uses more fails with [`CpuLimitExceeded`](crate::TaskErrorKind::CpuLimitExceeded), and its worker is
     /// killed and replaced, without its exit function. All threads of the worker's process count, also those of earlier
-    /// tasks, and so do processes that the task has waited for. A task gets a little more than this: its first
-    /// milliseconds are not counted, and the worker's clock is looked at every 10 ms at most. Must be longer than zero;
-    /// an error with `StartMethod::Threads`, because threads cannot be killed.
+    /// tasks, and so do processes that the task has waited for, once it has: a task that ends then has its result. A
+    /// task gets a little more than this: its first milliseconds are not counted, and the worker's clock is looked at
+    /// every 10 ms at most. Must be longer than zero; an error with `StartMethod::Threads`, because threads cannot be
+    /// killed.
     ///
     /// ```
     /// use std::time::Duration;

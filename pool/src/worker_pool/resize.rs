@@ -52,7 +52,7 @@ impl<S> WorkerPool<S> {
     /// was at its beginning, and runs it there, even on one that then leaves; [`warm_up`](Self::warm_up) does not
     /// wait for that. With [`order_tasks`](crate::WorkerPoolBuilder::order_tasks), chunk `i` goes to worker `i`
     /// modulo the number of workers at the time when it is sent. [Insights](Self::insights) and timelines keep a line
-    /// for each worker that the pool ever had.
+    /// for each worker that the pool ever had, and each call takes a little longer in a pool that once had thousands.
     ///
     /// # Errors
     /// - [`Error::Option`] for a number that is not allowed, and for variables that are not.
