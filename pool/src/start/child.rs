@@ -368,7 +368,7 @@ mod tests {
     fn answer(send: impl FnOnce(&Channel, [Lent<'_>; 2]) -> io::Result<()>) -> HandshakeReply {
         let (ours, theirs) = Channel::pair().unwrap();
         let (lifeline, tie) = lifeline().unwrap();
-        send(&ours, tie.fds().unwrap().map(|fd| Lent::new(fd))).unwrap();
+        send(&ours, tie.fds().unwrap().map(Lent::new)).unwrap();
         // With the lifeline cut, a process that got past the handshake would find its parent gone.
         drop(lifeline);
         assert!(meet(&theirs).unwrap().is_none(), "it is not fit");

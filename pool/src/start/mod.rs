@@ -169,7 +169,7 @@ fn is_over(due: u64) -> bool {
 /// A worker, on its parent's side.
 #[derive(Debug)]
 pub(crate) enum Child {
-    Process(Process),
+    Process(Box<Process>),
     Thread(Thread),
 }
 

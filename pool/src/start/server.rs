@@ -66,7 +66,7 @@ impl Server {
 
     /// Sends the request for a worker. Its answer comes after those to the requests before it.
     fn ask(&self, kit: &WorkerKit, tie: &Tie) -> io::Result<()> {
-        let request: ForkRequest<_, _> = (kit, tie.fds()?.map(|fd| Lent::new(fd)));
+        let request: ForkRequest<_, _> = (kit, tie.fds()?.map(Lent::new));
         match protocol::send(&self.channel, &request) {
             // It is gone already. Its last message tells more.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -321,7 +321,7 @@ impl Forking {
                     .map_err(|error| error.to_string())
             });
             match adopted {
-                Ok(process) => self.outcomes.push((kit.id, Ok(Child::Process(process)))),
+                Ok(process) => self.outcomes.push((kit.id, Ok(Child::Process(Box::new(process))))),
                 Err(why) => self.outcomes.push(refused(&kit, why)),
             }
         }

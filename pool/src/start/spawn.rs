@@ -93,7 +93,7 @@ impl Starter for Spawn {
             let Some(over) = self.begun[place].1.advance() else { continue };
             let (worker, started) = self.begun.swap_remove(place);
             let outcome = match over {
-                Ok(()) => Ok(Child::Process(started.process)),
+                Ok(()) => Ok(Child::Process(Box::new(started.process))),
                 Err(unstarted) => {
                     self.killed.add(started.process, Children::None);
                     final_failure =
@@ -196,7 +196,7 @@ pub(super) fn start_anew(
             codec: config.codec,
             daemon: config.daemon,
             fork_with_threads: config.allow_fork_with_threads,
-            tie: process.tie().fds()?.map(|fd| Lent::new(fd)),
+            tie: process.tie().fds()?.map(Lent::new),
             shared,
             streams: standard::own().map(|stream| stream.map(Lent::from)),
             inherited: inherited.as_ref().map(Lent::new),
