@@ -116,8 +116,9 @@ impl Supervisor {
         let Some(mut job) = self.jobs.edit(id) else { return };
         if !job.open {
             job.done += 1;
-            // A call that gave up still takes the outcomes that come before it is closed.
-            if job.has_given_up() {
+            // A call that gave up still takes what workers report before it is closed, if it is final. A worker that
+            // died may have been killed because of that.
+            if job.has_given_up() && cause == Cause::Reported && !job.plan.asks(attempts) {
                 drop(job);
                 self.actions.push(Action::FailTask { bytes, worker, unit, job: id, index, attempts, cause });
             }
