@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use nix::sys::signal::Signal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::sys::handle::ExitStatus;
+use crate::sys::{ExitStatus, signal};
 
 /// How a worker process ended. `Debug` says what `Display` says. It can be serialized: see
 /// [`TaskError`](crate::TaskError#in-a-log-or-a-report).
@@ -87,11 +86,6 @@ impl Death {
     }
 }
 
-/// The signal's name; real-time signals have none.
-fn name_of(signal: i32) -> Option<&'static str> {
-    Signal::try_from(signal).ok().map(Signal::as_str)
-}
-
 /// A signal, serialized with its name beside its number. When it is read, the number counts.
 mod named {
     use super::*;
@@ -104,7 +98,7 @@ mod named {
     }
 
     pub(super) fn serialize<S: Serializer>(signal: &i32, out: S) -> Result<S::Ok, S::Error> {
-        Named { number: *signal, name: name_of(*signal).map(Cow::Borrowed) }.serialize(out)
+        Named { number: *signal, name: signal::name_of(*signal).map(Cow::Borrowed) }.serialize(out)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<i32, D::Error> {
@@ -129,7 +123,7 @@ impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.cause {
             DeathCause::Exited(code) => write!(f, "exited with code {code}")?,
-            DeathCause::Signaled(number) => match name_of(number) {
+            DeathCause::Signaled(number) => match signal::name_of(number) {
                 Some(name) => write!(f, "was killed by {name} (signal {number})")?,
                 None => write!(f, "was killed by signal {number}")?,
             },

@@ -4,13 +4,13 @@ use std::fmt::Debug;
 use std::panic::Location;
 use std::time::Duration;
 
-use nix::errno::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::codec::Codec;
+use crate::sys::errno;
 
 fn text(text: &str) -> String {
     text.to_owned()
@@ -105,7 +105,8 @@ fn errors() -> Vec<(TaskError, Value)> {
             "rows": null, "label": null, "called_at": null, "worker_end": worker_end,
         })
     };
-    let notes = EndNotes { stderr_tail: Some(text("so far\nso good")), kill_refused: Some(Errno::EPERM) };
+    let notes =
+        EndNotes { stderr_tail: Some(text("so far\nso good")), kill_refused: Some(errno::of_number(1)) };
     let site = CallSite { at: Location::caller(), label: Some("half\n".into()) };
     let full = TaskError::new("app::halve", 2, 1, 3, Some(text("7")), TaskErrorKind::Cancelled)
         .after(vec![TaskErrorKind::Cancelled, TaskErrorKind::Encode(text("no"))])

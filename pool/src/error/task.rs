@@ -5,12 +5,12 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use nix::errno::Errno;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::kind::write_backtrace;
 use super::plain::{Indented, Plain};
 use super::{CallSite, Called, ReturnedError, TaskErrorKind};
+use crate::sys::errno::{Errno, number, of_number};
 
 /// Why one task has no result. `Debug` says the same as `Display`, over several lines.
 ///
@@ -120,11 +120,11 @@ mod errno {
     use super::*;
 
     pub(super) fn serialize<S: Serializer>(error: &Option<Errno>, out: S) -> Result<S::Ok, S::Error> {
-        error.map(|error| error as i32).serialize(out)
+        error.map(number).serialize(out)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Errno>, D::Error> {
-        Ok(Option::<i32>::deserialize(from)?.map(Errno::from_raw))
+        Ok(Option::<i32>::deserialize(from)?.map(of_number))
     }
 }
 

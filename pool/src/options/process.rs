@@ -3,98 +3,14 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use nix::sys::resource::Resource as SystemResource;
 use serde::{Deserialize, Serialize};
 
 use super::StartMethod;
+pub use crate::sys::Resource;
 use crate::sys::settings;
-
-/// What a limit is on, for the builder's [`rlimit`](crate::WorkerPoolBuilder::rlimit). Each is the `RLIMIT_` constant
-/// of its name, in capitals: see getrlimit(2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Resource {
-    /// The size of the address space, in bytes.
-    As,
-    /// The size of a core file, in bytes; 0 for none.
-    Core,
-    /// CPU time, in seconds. A worker that is replaced counts anew.
-    Cpu,
-    /// The size of the data segment: heap, and initialized and other statics, in bytes.
-    Data,
-    /// The size of a file that is written, in bytes.
-    Fsize,
-    /// The number of file locks; Linux ignores it.
-    Locks,
-    /// How many bytes may be locked in memory.
-    Memlock,
-    /// How many bytes POSIX message queues of this user may take.
-    Msgqueue,
-    /// How far the nice value may be lowered: to 20 minus this.
-    Nice,
-    /// One more than the highest number that a descriptor may have. Besides the standard streams, a worker has some of
-    /// the pool's own.
-    Nofile,
-    /// How many processes and threads this user may have. Root is not bound by it.
-    Nproc,
-    /// The size of the resident memory; Linux ignores it. See
-    /// [`memory_limit`](crate::WorkerPoolBuilder::memory_limit).
-    Rss,
-    /// The highest real-time priority.
-    Rtprio,
-    /// How long real-time work may go on without waiting, in microseconds.
-    Rttime,
-    /// How many signals of this user may be queued.
-    Sigpending,
-    /// The size of the main thread's stack, in bytes.
-    Stack,
-}
-
-impl Resource {
-    const ALL: [Self; 16] = [
-        Self::As,
-        Self::Core,
-        Self::Cpu,
-        Self::Data,
-        Self::Fsize,
-        Self::Locks,
-        Self::Memlock,
-        Self::Msgqueue,
-        Self::Nice,
-        Self::Nofile,
-        Self::Nproc,
-        Self::Rss,
-        Self::Rtprio,
-        Self::Rttime,
-        Self::Sigpending,
-        Self::Stack,
-    ];
-
-    pub(crate) fn of_system(self) -> SystemResource {
-        match self {
-            Self::As => SystemResource::RLIMIT_AS,
-            Self::Core => SystemResource::RLIMIT_CORE,
-            Self::Cpu => SystemResource::RLIMIT_CPU,
-            Self::Data => SystemResource::RLIMIT_DATA,
-            Self::Fsize => SystemResource::RLIMIT_FSIZE,
-            Self::Locks => SystemResource::RLIMIT_LOCKS,
-            Self::Memlock => SystemResource::RLIMIT_MEMLOCK,
-            Self::Msgqueue => SystemResource::RLIMIT_MSGQUEUE,
-            Self::Nice => SystemResource::RLIMIT_NICE,
-            Self::Nofile => SystemResource::RLIMIT_NOFILE,
-            Self::Nproc => SystemResource::RLIMIT_NPROC,
-            Self::Rss => SystemResource::RLIMIT_RSS,
-            Self::Rtprio => SystemResource::RLIMIT_RTPRIO,
-            Self::Rttime => SystemResource::RLIMIT_RTTIME,
-            Self::Sigpending => SystemResource::RLIMIT_SIGPENDING,
-            Self::Stack => SystemResource::RLIMIT_STACK,
-        }
-    }
-}
 
 /// A limit of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,7 +23,7 @@ pub(crate) struct Limit {
 
 impl Limit {
     fn set(self) -> Result<(), String> {
-        let set = settings::set_limit(self.resource.of_system(), self.soft, self.hard);
+        let set = settings::set_limit(self.resource, self.soft, self.hard);
         set.map_err(|error| self.refused(&error))
     }
 
@@ -183,7 +99,7 @@ impl ProcessOptions {
     }
 
     fn of_fork(&self, worker: usize) -> ProcessSettings {
-        let bytes = |text: &OsStr| text.as_bytes().to_vec();
+        let bytes = |text: &OsStr| text.as_encoded_bytes().to_vec();
         ProcessSettings {
             env: self.env_of(worker).iter().map(|(name, value)| (bytes(name), bytes(value))).collect(),
             dir: self.dir.as_deref().map(|dir| bytes(dir.as_os_str())),
@@ -229,15 +145,15 @@ impl ProcessSettings {
     pub(crate) unsafe fn set_env(&mut self) {
         for (name, value) in self.env.drain(..) {
             // SAFETY: the caller's promise is the same.
-            unsafe { settings::set_variable(&OsString::from_vec(name), &OsString::from_vec(value)) };
+            unsafe { settings::set_variable(&settings::text(name), &settings::text(value)) };
         }
     }
 
     /// Sets the directory and the nice value. An error names the option.
     pub(crate) fn set_place(&self) -> Result<(), String> {
         if let Some(dir) = &self.dir {
-            let dir = Path::new(OsStr::from_bytes(dir));
-            std::env::set_current_dir(dir)
+            let dir = PathBuf::from(settings::text(dir.clone()));
+            std::env::set_current_dir(&dir)
                 .map_err(|error| format!("option `current_dir` is {dir:?}: {error}"))?;
         }
         if let Some(nice) = self.nice {
@@ -253,7 +169,7 @@ impl ProcessSettings {
         // With its final capacity, because the limits may be on memory.
         let mut before = Vec::with_capacity(self.limits.len());
         for limit in &self.limits {
-            let resource = limit.resource.of_system();
+            let resource = limit.resource;
             let refused = |error| limit.refused(&error);
             let (soft, hard) = settings::limit(resource).map_err(refused)?;
             let hard = hard.max(limit.hard);

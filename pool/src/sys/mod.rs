@@ -2,5 +2,22 @@
 //! start them, tie them to their parent, and end them. Nothing here knows about pools.
 
 mod linux;
+mod resource;
+pub(crate) mod signal;
+mod status;
 
 pub(crate) use linux::*;
+pub use resource::Resource;
+pub(crate) use status::ExitStatus;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// Reads a file of the kernel's, such as one in /proc. It does not tell its length, and std would take many calls to
+/// find out.
+pub(crate) fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
+    let mut text = String::with_capacity(8192);
+    File::open(path)?.read_to_string(&mut text)?;
+    Ok(text)
+}

@@ -3,11 +3,8 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::ops::Range;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-use nix::unistd::{AccessFlags, eaccess};
 
 use super::WorkerPoolBuilder;
 use crate::error::Error;
@@ -212,7 +209,7 @@ impl Processes {
 }
 
 fn check_variable(worker: WorkerId, name: &OsStr, value: &OsStr) -> Result<(), Error> {
-    let (name_bytes, value_bytes) = (name.as_bytes(), value.as_bytes());
+    let (name_bytes, value_bytes) = (name.as_encoded_bytes(), value.as_encoded_bytes());
     let wrong = |what: &OsStr, rule: &str| {
         Err(Error::option("env", what, format!("the function gives it for worker {worker}, but {rule}")))
     };
@@ -242,8 +239,8 @@ fn check_dir(dir: &Path) -> Result<PathBuf, Error> {
     if !is_dir {
         return Err(wrong("it is not a directory".into()));
     }
-    eaccess(&absolute, AccessFlags::X_OK)
-        .map_err(|error| wrong(format!("this process may not enter it: {}", std::io::Error::from(error))))?;
+    settings::may_enter(&absolute)
+        .map_err(|error| wrong(format!("this process may not enter it: {error}")))?;
     Ok(absolute)
 }
 
@@ -269,7 +266,7 @@ fn check_limit(limit: &Limit) -> Result<(), Error> {
     if soft > hard {
         return wrong("the soft limit is above the hard one".into());
     }
-    match settings::refuses_hard_limit(resource.of_system(), hard) {
+    match settings::refuses_hard_limit(resource, hard) {
         Some(why) => wrong(why),
         None => Ok(()),
     }

@@ -1,15 +1,14 @@
 //! How workers end: each by itself, all in order, or all at once.
 
-use nix::libc;
-
 use super::*;
+use crate::sys::signal;
 
 impl State {
     /// If the worker has ended, takes the replies that it committed and then reports its death.
     pub(super) fn reap(&mut self, worker: WorkerId) {
         let Some(mut death) = self.workers.try_reap(worker, || self.jobs.ids()) else { return };
         self.drain(worker);
-        if death.signal() == Some(libc::SIGKILL) {
+        if death.signal() == Some(signal::KILL) {
             death.out_of_memory = self.workers.has_run_out_of_memory(worker);
         }
         if self.workers.get(worker).is_some_and(WorkerHandle::has_lost_ready) {

@@ -15,8 +15,8 @@ use nix::unistd::{Pid, getpid};
 
 use super::fd::Fd;
 use super::pidfd::{PIDFD_SIGNAL_PROCESS_GROUP, signal};
-use super::retry;
 use super::traced::Trap;
+use super::{ExitStatus, retry};
 
 /// How long to wait for the end of a process that was sent SIGKILL, if nothing can go on before it. Only a process that
 /// hangs inside the kernel, say on a disk that does not answer, needs longer.
@@ -199,30 +199,6 @@ impl Handle {
             Err(_) => {}
         }
         !adopts_orphans() || self.reap_group(Instant::now())
-    }
-}
-
-/// How a child ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ExitStatus {
-    Exited(i32),
-    Signaled {
-        signal: i32,
-        core_dumped: bool,
-    },
-    /// It was killed, but has not ended.
-    Stuck,
-    /// It is gone, and other code of the program reaped it.
-    Unknown,
-}
-
-impl ExitStatus {
-    /// The signal that ended it.
-    pub(crate) fn signal(self) -> Option<i32> {
-        match self {
-            Self::Signaled { signal, .. } => Some(signal),
-            _ => None,
-        }
     }
 }
 

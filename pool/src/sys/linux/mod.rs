@@ -4,6 +4,7 @@ pub(crate) mod clock;
 pub(crate) mod cpu;
 pub(crate) mod cpu_time;
 pub(crate) mod credentials;
+pub(crate) mod errno;
 pub(crate) mod eventfd;
 pub(crate) mod faults;
 pub(crate) mod fd;
@@ -33,11 +34,11 @@ pub(crate) mod ticks;
 mod traced;
 pub(crate) mod write;
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
+use std::io;
 
 use nix::errno::Errno;
+
+use super::{ExitStatus, Resource, read_text};
 
 /// Adds the name of the system call or file to an error: a sandbox may deny a call, and the number alone does not say
 /// which. If the cause is a limit on descriptors, also adds the limit and how to raise it.
@@ -57,12 +58,4 @@ pub(crate) fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<
             other => return other,
         }
     }
-}
-
-/// Reads a file of the kernel's, such as one in /proc. It does not tell its length, and std would take many calls to
-/// find out.
-pub(crate) fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
-    let mut text = String::with_capacity(8192);
-    File::open(path)?.read_to_string(&mut text)?;
-    Ok(text)
 }

@@ -12,12 +12,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpid, setpgid};
 
 use super::fd::Fd;
-use super::handle::{ExitStatus, Handle, KILL_LIMIT, Usage, left, reap_left};
+use super::handle::{Handle, KILL_LIMIT, Usage, left, reap_left};
 use super::lifeline::{Lifeline, Tie};
 use super::memory::Killed;
 use super::pidfd::number_in;
 use super::traced::Trap;
-use super::{named, read_text};
+use super::{ExitStatus, named, read_text};
 
 /// How long to wait for the end of a process that was sent SIGKILL, if the pool can go on without it.
 const GIVE_UP: Duration = Duration::from_secs(1);

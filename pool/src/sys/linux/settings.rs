@@ -1,14 +1,27 @@
 //! What a process sets for itself: variables, its nice value, limits.
 #![allow(unsafe_code, reason = "changes the environment, and calls of C that nix lacks")]
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource as SystemResource, getrlimit, setrlimit};
+use nix::unistd::{AccessFlags, eaccess};
 
-use super::{read_text, threads};
+use super::{Resource, read_text, threads};
+
+/// The text whose encoded bytes these are.
+pub(crate) fn text(encoded: Vec<u8>) -> OsString {
+    OsString::from_vec(encoded)
+}
+
+/// An error if this process may not enter the directory.
+pub(crate) fn may_enter(dir: &Path) -> io::Result<()> {
+    Ok(eaccess(dir, AccessFlags::X_OK)?)
+}
 
 /// Sets a variable of this process. Panics if the name is empty or contains `=` or NUL, or the value contains NUL.
 ///
@@ -50,14 +63,35 @@ pub(crate) fn try_nice(wanted: i32) -> io::Result<()> {
     threads::on_own_thread(|| set_nice(wanted)).unwrap_or(Ok(()))
 }
 
+fn of_system(resource: Resource) -> SystemResource {
+    match resource {
+        Resource::As => SystemResource::RLIMIT_AS,
+        Resource::Core => SystemResource::RLIMIT_CORE,
+        Resource::Cpu => SystemResource::RLIMIT_CPU,
+        Resource::Data => SystemResource::RLIMIT_DATA,
+        Resource::Fsize => SystemResource::RLIMIT_FSIZE,
+        Resource::Locks => SystemResource::RLIMIT_LOCKS,
+        Resource::Memlock => SystemResource::RLIMIT_MEMLOCK,
+        Resource::Msgqueue => SystemResource::RLIMIT_MSGQUEUE,
+        Resource::Nice => SystemResource::RLIMIT_NICE,
+        Resource::Nofile => SystemResource::RLIMIT_NOFILE,
+        Resource::Nproc => SystemResource::RLIMIT_NPROC,
+        Resource::Rss => SystemResource::RLIMIT_RSS,
+        Resource::Rtprio => SystemResource::RLIMIT_RTPRIO,
+        Resource::Rttime => SystemResource::RLIMIT_RTTIME,
+        Resource::Sigpending => SystemResource::RLIMIT_SIGPENDING,
+        Resource::Stack => SystemResource::RLIMIT_STACK,
+    }
+}
+
 /// A soft and a hard limit.
 pub(crate) fn limit(resource: Resource) -> io::Result<(u64, u64)> {
-    Ok(getrlimit(resource)?)
+    Ok(getrlimit(of_system(resource))?)
 }
 
 /// Sets a soft and a hard limit of this process.
 pub(crate) fn set_limit(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
-    Ok(setrlimit(resource, soft, hard)?)
+    Ok(setrlimit(of_system(resource), soft, hard)?)
 }
 
 /// Why this process certainly may not set this hard limit; none if it may, or if only a try can tell.
@@ -66,7 +100,7 @@ pub(crate) fn refuses_hard_limit(resource: Resource, hard: u64) -> Option<String
     if hard <= own {
         return None;
     }
-    if resource == Resource::RLIMIT_NOFILE
+    if resource == Resource::Nofile
         && let Some(most) = read_text(NR_OPEN).ok().and_then(|text| text.trim().parse::<u64>().ok())
         && hard > most
     {
@@ -106,9 +140,9 @@ mod tests {
 
     #[test]
     fn a_hard_limit_that_is_not_raised_is_not_refused() {
-        let (_, hard) = limit(Resource::RLIMIT_NOFILE).unwrap();
-        assert_eq!(refuses_hard_limit(Resource::RLIMIT_NOFILE, hard), None);
-        let why = refuses_hard_limit(Resource::RLIMIT_NOFILE, u64::MAX).unwrap();
+        let (_, hard) = limit(Resource::Nofile).unwrap();
+        assert_eq!(refuses_hard_limit(Resource::Nofile, hard), None);
+        let why = refuses_hard_limit(Resource::Nofile, u64::MAX).unwrap();
         assert!(why.contains("nr_open"), "{why}");
     }
 }
