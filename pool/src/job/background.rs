@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{Builder, JoinHandle, current};
+use std::thread::{JoinHandle, current};
 use std::time::{Duration, Instant};
 
 use super::batch::{Batch, Gathering, PendingBatch};
@@ -19,8 +19,7 @@ use crate::error::Error;
 use crate::ids::JobId;
 use crate::observe::progress::Progress;
 use crate::sys::clock::now_ns;
-use crate::sys::limits::named_start;
-use crate::sys::threads::{become_resting, expect_own, rest};
+use crate::sys::threads::{become_resting, expect_own, rest, spawn};
 use crate::unwind;
 use crate::work::{Inbox, JobSpec};
 
@@ -223,8 +222,7 @@ impl BackgroundDriver {
             } else {
                 let (driver, engine) = (Arc::clone(self), Arc::clone(engine));
                 expect_own();
-                let thread = Builder::new().name("pool background".into()).spawn(move || driver.run(&engine));
-                let thread = thread.map_err(named_start("clone"));
+                let thread = spawn("pool background".into(), None, move || driver.run(&engine));
                 state.thread = Some(thread.map_err(|error| Error::start("the background thread", error))?);
             }
             self.is_running.store(true, Ordering::SeqCst);

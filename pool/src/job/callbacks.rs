@@ -11,13 +11,13 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::thread::{Builder, JoinHandle, current};
+use std::thread::{JoinHandle, current};
 use std::time::{Duration, Instant};
 
 use crate::ids::JobId;
 use crate::observe::progress::Progress;
 use crate::sys::identity::Owner;
-use crate::sys::threads::expect_own;
+use crate::sys::threads::{expect_own, spawn};
 use crate::unwind;
 
 /// How long the next notice waits for the one that runs. Long beside what callbacks usually do, so that they run one
@@ -151,7 +151,7 @@ impl Callbacks {
         } else if state.count < MOST_THREADS {
             let this = Arc::clone(self);
             expect_own();
-            if let Ok(thread) = Builder::new().name("pool callbacks".into()).spawn(move || this.run()) {
+            if let Ok(thread) = spawn("pool callbacks".into(), None, move || this.run()) {
                 state.threads.retain(|thread| !thread.is_finished());
                 state.threads.push(thread);
                 state.count += 1;

@@ -5,11 +5,11 @@
 //! [rest](crate::sys::threads), and end with the pool at the latest.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{Builder, JoinHandle, current};
+use std::thread::{JoinHandle, current};
 use std::time::{Duration, Instant};
 
 use crate::sys::identity::Owner;
-use crate::sys::threads::{become_resting, expect_own, main_stack, rest};
+use crate::sys::threads::{become_resting, expect_own, main_stack, rest, spawn};
 use crate::sys::{cpu, stack};
 use crate::unwind;
 
@@ -108,8 +108,7 @@ impl Helpers {
         }
         let this = Arc::clone(self);
         expect_own();
-        let thread = Builder::new().name("pool decoder".into()).stack_size(main_stack());
-        if let Ok(thread) = thread.spawn(move || this.run()) {
+        if let Ok(thread) = spawn("pool decoder".into(), Some(main_stack()), move || this.run()) {
             state.threads.push(thread);
             state.count += 1;
         }

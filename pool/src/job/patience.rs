@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{UsageWho, getrusage};
+use crate::sys::threads::waits;
 
 /// An item that takes less than this is fast: no other thread can have made it in that time, only computed it in
 /// advance.
@@ -76,11 +76,13 @@ impl Patience {
         }
         self.fast_in_a_row = 0;
         // To wait while the input could compute its next item costs time. To wait while it would wait costs little.
-        let waited = asked.waits.zip(waits()).is_none_or(|(before, now)| now > before);
-        if !waited {
-            self.wait = (took / 8).min(self.wait);
-        } else if took >= SLOW {
-            self.wait = took.clamp(AFTER_WAITING, MOST);
+        let waited = asked.waits.zip(waits()).map(|(before, now)| now > before);
+        match waited {
+            Some(false) => self.wait = (took / 8).min(self.wait),
+            Some(true) if took >= SLOW => self.wait = took.clamp(AFTER_WAITING, MOST),
+            // The system does not tell. A thread that merely got no CPU has mostly got one again by then.
+            None if took >= AFTER_WAITING => self.wait = took.min(MOST),
+            _ => {}
         }
     }
 
@@ -91,9 +93,4 @@ impl Patience {
             self.wait = took / 8;
         }
     }
-}
-
-/// How often this thread has waited. A thread that merely got no CPU has not.
-fn waits() -> Option<i64> {
-    getrusage(UsageWho::RUSAGE_THREAD).ok().map(|usage| usage.voluntary_context_switches())
 }

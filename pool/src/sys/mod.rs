@@ -4,7 +4,9 @@
 mod linux;
 mod resource;
 pub(crate) mod signal;
+pub(crate) mod stack;
 mod status;
+pub(crate) mod ticks;
 
 pub(crate) use linux::*;
 pub use resource::Resource;

@@ -1,24 +1,15 @@
 //! Stores the results of exit functions until the program takes them.
 //!
 //! A pool may replace workers for as long as it lives, and the program may take their results only at the end, or
-//! never. So results beyond a fixed amount of memory go to temporary files. These have no name, so no other user can
-//! open them and the system frees them with their descriptor.
+//! never. So results beyond a fixed amount of memory go to temporary files, where the system has such as no other user
+//! can open.
 
 use std::borrow::Cow;
-use std::env;
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
-use nix::libc;
-use nix::sys::uio::{pread, pwrite};
-
 use crate::ids::WorkerId;
-use crate::sys::fd::Fd;
-use crate::sys::memfile::check_len;
-use crate::sys::retry;
+use crate::sys::spill::TempFile;
 
 /// At most this many bytes stay in memory: enough for small results of many workers, little beside the workers
 /// themselves.
@@ -33,7 +24,7 @@ pub(crate) struct Exits {
     values: Vec<ExitValue>,
     in_memory: usize,
     /// The file that takes the next result, and its length.
-    file: Option<(Arc<Fd>, u64)>,
+    file: Option<(Arc<TempFile>, u64)>,
     /// A file could not be made or written, so all further results stay in memory.
     is_memory_only: bool,
 }
@@ -49,7 +40,7 @@ pub(crate) struct ExitValue {
 #[derive(Debug, Clone)]
 enum Bytes {
     InMemory(Arc<[u8]>),
-    InFile { file: Arc<Fd>, start: u64, len: usize },
+    InFile { file: Arc<TempFile>, start: u64, len: usize },
 }
 
 impl Exits {
@@ -71,7 +62,7 @@ impl Exits {
         let (file, len) =
             match self.file.take().filter(|(file, len)| *len < FULL_FILE_BYTES && file.is_intact()) {
                 Some(file) => file,
-                None => match temporary_file() {
+                None => match TempFile::create() {
                     Ok(file) => (Arc::new(file), 0),
                     Err(_) => {
                         self.is_memory_only = true;
@@ -79,7 +70,7 @@ impl Exits {
                     }
                 },
             };
-        if write_at(&file, value, len).is_err() {
+        if file.write_at(value, len).is_err() {
             self.is_memory_only = true;
             return None;
         }
@@ -119,7 +110,7 @@ impl ExitValue {
     pub(crate) fn bytes(&self) -> io::Result<Cow<'_, [u8]>> {
         match &self.bytes {
             Bytes::InMemory(bytes) => Ok(Cow::Borrowed(bytes)),
-            Bytes::InFile { file, start, len } => read_at(file, *start, *len).map(Cow::Owned),
+            Bytes::InFile { file, start, len } => file.read_at(*start, *len).map(Cow::Owned),
         }
     }
 
@@ -131,39 +122,6 @@ impl ExitValue {
     }
 }
 
-/// Opens a file without a name in the directory for temporary files.
-fn temporary_file() -> io::Result<Fd> {
-    let mut options = OpenOptions::new();
-    let options = options.read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE | libc::O_EXCL);
-    Fd::new(File::into(options.open(env::temp_dir())?))
-}
-
-fn write_at(file: &Fd, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
-    check_len(at + bytes.len() as u64)?;
-    while !bytes.is_empty() {
-        match retry(|| pwrite(file.as_fd(), bytes, at as libc::off_t))? {
-            0 => return Err(io::ErrorKind::WriteZero.into()),
-            written => (bytes, at) = (&bytes[written..], at + written as u64),
-        }
-    }
-    Ok(())
-}
-
-fn read_at(file: &Fd, mut at: u64, len: usize) -> io::Result<Vec<u8>> {
-    if !file.is_intact() {
-        return Err(io::Error::other("this program has closed the file that held the result"));
-    }
-    let mut bytes = vec![0; len];
-    let mut rest = &mut bytes[..];
-    while !rest.is_empty() {
-        match retry(|| pread(file.as_fd(), rest, at as libc::off_t))? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            read => (rest, at) = (&mut rest[read..], at + read as u64),
-        }
-    }
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,6 +130,7 @@ mod tests {
         vec![number as u8; len]
     }
 
+    #[cfg(not(portable))]
     #[test]
     fn values_come_back_in_order_wherever_they_lie() {
         let mut exits = Exits::default();

@@ -13,7 +13,7 @@ use crate::observe::timeline::{EXIT, INIT, Recorder};
 use crate::options::{Limit, set_limits};
 use crate::role::{self, WorkerKind};
 use crate::sys::cpu;
-use crate::sys::fork::flush;
+use crate::sys::standard::flush;
 use crate::task::registry::Registry;
 use crate::task::run::constant::Constants;
 use crate::task::run::glue::{ExitGlue, Glue, TaskEnv};

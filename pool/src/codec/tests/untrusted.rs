@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::CString;
 use std::marker::PhantomData;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use serde_bytes::ByteBuf;
 
 use super::kinds::Unit;
 use super::*;
+use crate::sys::threads::spawn;
 
 /// A length in each codec, as it precedes text, bytes and sequences.
 fn length(codec: Codec, len: u64) -> Vec<Vec<u8>> {
@@ -166,7 +168,7 @@ enum Tagged {
 #[test]
 fn no_depth_overflows_a_stack() {
     fn on(stack: usize, check: impl FnOnce() + Send + 'static) {
-        std::thread::Builder::new().stack_size(stack).spawn(check).unwrap().join().unwrap();
+        spawn("pool test".into(), Some(stack), check).unwrap().join().unwrap();
     }
     /// Whether it is decoded.
     fn is_decoded<T: DeserializeOwned>(codec: Codec, bytes: &[u8]) -> bool {
@@ -239,17 +241,15 @@ fn no_depth_overflows_a_stack() {
             assert!(is_decoded::<Option<Chain>>(codec, &bytes), "{codec:?}");
             on(256 << 10, move || assert!(!is_decoded::<Option<Chain>>(codec, &bytes), "{codec:?}"));
         }
-        let chain = std::sync::Mutex::new(chain);
-        std::thread::scope(|scope| {
-            let small = std::thread::Builder::new().stack_size(256 << 10);
-            let encode = || {
-                for codec in CODECS {
-                    // If the compiler turns the recursion into a loop, any depth is encoded.
-                    let encoded = codec.encode(&*chain.lock().unwrap(), &mut Vec::new());
-                    assert!(encoded.is_ok() || encoded.is_err_and(|why| why.contains("nested too deeply")));
-                }
-            };
-            small.spawn_scoped(scope, encode).unwrap().join().unwrap();
+        // It is dropped here.
+        let chain = Arc::new(Mutex::new(chain));
+        let lent = Arc::clone(&chain);
+        on(256 << 10, move || {
+            for codec in CODECS {
+                // If the compiler turns the recursion into a loop, any depth is encoded.
+                let encoded = codec.encode(&*lent.lock().unwrap(), &mut Vec::new());
+                assert!(encoded.is_ok() || encoded.is_err_and(|why| why.contains("nested too deeply")));
+            }
         });
     });
 }

@@ -82,16 +82,8 @@ fn wide(blocks: &[[[u8; 8]; 16]]) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-    use std::time::Duration;
-
-    use nix::time::{ClockId, clock_gettime};
 
     use super::*;
-
-    /// The CPU time of this thread: other tests and programs run beside it.
-    fn cpu_time() -> Duration {
-        clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
-    }
 
     fn check(bytes: &[u8]) -> u32 {
         (digest(bytes) >> 40) as u32
@@ -126,27 +118,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    /// Measured without optimization: twice as long as the copy. A digest built of small functions took a hundred times
-    /// as long.
-    #[test]
-    fn it_is_fast_without_an_optimizer() {
-        const LEN: usize = 16 << 20;
-        let (bytes, mut copy) = (vec![7_u8; LEN], vec![0_u8; LEN]);
-        let least = |run: &mut dyn FnMut()| {
-            let timed = || {
-                let began = cpu_time();
-                run();
-                cpu_time() - began
-            };
-            std::iter::repeat_with(timed).take(7).min().unwrap()
-        };
-        let copied = least(&mut || std::hint::black_box(&mut copy).copy_from_slice(&bytes));
-        let digested = least(&mut || {
-            std::hint::black_box(digest(std::hint::black_box(&bytes)));
-        });
-        assert!(digested < 25 * copied, "a digest takes {digested:?}, a copy {copied:?}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::*;
+use crate::sys::cpu_time::of_this_thread;
 
 /// A ring over private memory.
 pub(super) struct Pair {
@@ -337,4 +338,26 @@ fn a_header_that_no_producer_writes_is_corrupt() {
         // A producer may write one WRAP. At the start of the ring, after it, there must be something else.
         assert_eq!(corrupt, Err(Corrupt), "{word:#x}");
     }
+}
+
+/// Measured without optimization: twice as long as the copy. A digest built of small functions took a hundred times
+/// as long.
+#[test]
+fn a_digest_is_fast_without_an_optimizer() {
+    const LEN: usize = 16 << 20;
+    let (bytes, mut copy) = (vec![7_u8; LEN], vec![0_u8; LEN]);
+    let least = |run: &mut dyn FnMut()| {
+        let timed = || {
+            // Other tests and programs run beside it.
+            let began = of_this_thread();
+            run();
+            of_this_thread() - began
+        };
+        std::iter::repeat_with(timed).take(7).min().unwrap()
+    };
+    let copied = least(&mut || std::hint::black_box(&mut copy).copy_from_slice(&bytes));
+    let digested = least(&mut || {
+        std::hint::black_box(digest(std::hint::black_box(&bytes)));
+    });
+    assert!(digested < 25 * copied, "a digest takes {digested:?}, a copy {copied:?}");
 }

@@ -17,6 +17,12 @@ pub(crate) fn of(child: &Process) -> Option<u64> {
     Some(own.saturating_add(of_children(&stat).unwrap_or(0)))
 }
 
+/// The CPU time of this thread.
+#[cfg(all(test, not(loom)))]
+pub(crate) fn of_this_thread() -> std::time::Duration {
+    clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every thread has this clock").into()
+}
+
 /// The most CPUs that a process can run on at once, whatever it was pinned to: it may change that.
 pub(crate) fn most_cpus() -> usize {
     let configured = sysconf(SysconfVar::_NPROCESSORS_CONF).ok().flatten();

@@ -14,7 +14,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{dup2_stderr, dup2_stdout, pipe2};
 
 use super::fd::{Fd, above_standard};
-use super::fork::flush;
+pub(crate) use super::fork::flush;
 use super::{memfile, named};
 
 /// How many bytes of the output go into an error message: about a screenful.

@@ -3,18 +3,19 @@
 
 use std::cell::Cell;
 use std::fs::{self, DirEntry};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Builder};
+use std::thread::{self, Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::libc;
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
 use nix::unistd::{Pid, gettid};
 
+use super::limits::named_start;
 use super::{named, read_text};
 
 /// A bit of the kernel's task flags, the ninth field of proc_pid_stat(5): the thread runs no more code of the program.
@@ -132,6 +133,25 @@ impl Still {
     pub(crate) fn forget(mut self) {
         self.resting.clear();
     }
+}
+
+/// How often this thread has waited, if the system tells. A thread that merely got no CPU has not.
+pub(crate) fn waits() -> Option<i64> {
+    getrusage(UsageWho::RUSAGE_THREAD).ok().map(|usage| usage.voluntary_context_switches())
+}
+
+/// Starts a thread with this name and stack, by default with as much as std gives.
+pub(crate) fn spawn<T: Send + 'static>(
+    name: String,
+    stack: Option<usize>,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    let builder = Builder::new().name(name);
+    let spawned = match stack {
+        Some(stack) => builder.stack_size(stack).spawn(run),
+        None => builder.spawn(run),
+    };
+    spawned.map_err(named_start("clone"))
 }
 
 /// The size of a process's first stack. Only the part that is used takes memory.

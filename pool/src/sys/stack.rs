@@ -1,19 +1,13 @@
 //! How much of a thread's stack is left. The depth of a value is up to whoever wrote it; each level takes stack, and a
 //! stack overflow ends the process.
-#![allow(unsafe_code, reason = "reads the stack pointer, and asks the C library where the stack is")]
+#![allow(unsafe_code, reason = "reads the stack pointer")]
 
 use std::cell::Cell;
-use std::mem::MaybeUninit;
-use std::ops::Range;
 
-use nix::libc;
+use super::own_stack::{self, UNKNOWN};
 
-/// How much is assumed to be left of a stack that is not the thread's own, such as a coroutine's, whose end is not
-/// known. Such stacks usually have a megabyte, and at least 64 KiB.
-const UNKNOWN: usize = 48 << 10;
-
-/// How much stack most values need at most. For them the range of the stack is not looked up, which reads a file in
-/// /proc once per thread.
+/// How much stack most values need at most. For them the range of the stack is not looked up, which on Linux reads a
+/// file in /proc once per thread.
 const SHALLOW: usize = 4 << 10;
 
 /// The most stack that is used, because a stack without a limit could take all of the machine's memory.
@@ -92,7 +86,7 @@ fn end_of(here: usize) -> usize {
 fn look(here: usize) -> usize {
     if STACK.get() == (0, 0) {
         // If the system does not know, an address range that contains nothing, so that it is not asked again.
-        let stack = own().unwrap_or(1..1);
+        let stack = own_stack::range().unwrap_or(1..1);
         STACK.set((stack.start, stack.end));
         if stack.contains(&here) {
             return stack.start;
@@ -101,49 +95,36 @@ fn look(here: usize) -> usize {
     here.saturating_sub(UNKNOWN)
 }
 
-/// The range of this thread's own stack.
-fn own() -> Option<Range<usize>> {
-    let mut attributes = MaybeUninit::uninit();
-    // SAFETY: the call writes the attributes of the calling thread into a live variable.
-    if unsafe { libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) } != 0 {
-        return None;
-    }
-    // SAFETY: the call above succeeded, so it has written the attributes.
-    let mut attributes = unsafe { attributes.assume_init() };
-    let (mut low, mut len) = (std::ptr::null_mut(), 0);
-    // SAFETY: the attributes are initialized, and destroyed once, at the end; the other call writes into live
-    // variables.
-    let error = unsafe {
-        let error = libc::pthread_attr_getstack(&raw const attributes, &raw mut low, &raw mut len);
-        libc::pthread_attr_destroy(&raw mut attributes);
-        error
-    };
-    (error == 0).then(|| low.addr()..low.addr().saturating_add(len))
-}
-
 /// The stack pointer. (Not the address of a local variable, which AddressSanitizer may place elsewhere.)
+#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
 #[inline(always)]
 fn pointer() -> usize {
-    #[cfg(miri)]
-    let pointer = (&raw const *&0u8).addr();
-    #[cfg(not(miri))]
     let pointer;
     // SAFETY: the instruction copies a register into another, and touches no memory.
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    #[cfg(target_arch = "x86_64")]
     unsafe {
         std::arch::asm!("mov {}, rsp", out(reg) pointer, options(nomem, nostack, preserves_flags));
     }
     // SAFETY: as above.
-    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    #[cfg(target_arch = "aarch64")]
     unsafe {
         std::arch::asm!("mov {}, sp", out(reg) pointer, options(nomem, nostack, preserves_flags));
     }
     pointer
 }
 
+/// The address of a local variable, where the name of the stack pointer is not known.
+#[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
+#[inline(always)]
+fn pointer() -> usize {
+    let local = 0u8;
+    std::hint::black_box(&raw const local).addr()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::threads::spawn;
 
     /// How many levels of `BYTES` fit above the floor, counting to `most` at most.
     #[inline(never)]
@@ -161,10 +142,8 @@ mod tests {
     fn the_floor_leaves_what_was_asked_for() {
         for stack in [256 << 10, 2 << 20] {
             let of = |kept| {
-                let thread = std::thread::Builder::new().stack_size(stack);
-                let thread =
-                    thread.spawn(move || depth::<1024>(&mut Floor::keeping_eighths(kept), usize::MAX));
-                thread.unwrap().join().unwrap() * 1024
+                let dive = move || depth::<1024>(&mut Floor::keeping_eighths(kept), usize::MAX);
+                spawn("pool test".into(), Some(stack), dive).unwrap().join().unwrap() * 1024
             };
             let (half, most) = (of(4), of(1));
             assert!(half <= stack / 2 && most <= stack && most > half / 2 * 3, "{half} {most} of {stack}");
@@ -176,8 +155,7 @@ mod tests {
     fn a_part_of_a_stack_is_used_like_a_whole_one() {
         let depth = || depth::<1024>(&mut Floor::keeping_eighths(4), usize::MAX) * 1024;
         let on = |stack, run: fn(&dyn Fn() -> usize) -> usize| {
-            let thread = std::thread::Builder::new().stack_size(stack);
-            thread.spawn(move || run(&depth)).unwrap().join().unwrap()
+            spawn("pool test".into(), Some(stack), move || run(&depth)).unwrap().join().unwrap()
         };
         let small = on(256 << 10, |depth| depth());
         let part = on(2 << 20, |depth| {
@@ -204,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_foreign_stack_has_a_little() {
-        assert_eq!(look(100 << 10), (100 << 10) - UNKNOWN);
+        assert_eq!(look(1 << 20), (1 << 20) - UNKNOWN);
         assert_eq!(look(5), 0);
     }
 }
