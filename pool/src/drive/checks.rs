@@ -71,7 +71,7 @@ impl Checks {
 
     /// Records the workers that the poll set reports. Returns whether this is the first sign that the program has
     /// closed the pool's descriptors. It has then closed the lifelines too, so all workers are about to end.
-    pub(super) fn record(&mut self, News { ended, printed, starts, lost, .. }: News, workers: usize) -> bool {
+    pub(super) fn record(&mut self, News { ended, printed, starts, lost }: News, workers: usize) -> bool {
         // If the program has closed the poll set and its number was reused, these ids may be any numbers.
         self.exited.extend(ended.into_iter().filter(|worker| worker.0 < workers));
         self.readable.extend(printed.into_iter().filter(|worker| worker.0 < workers));

@@ -2,11 +2,8 @@
 #![allow(unsafe_code, reason = "places atomics and rings in memory that two processes share")]
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
-#[cfg_attr(all(loom, test), expect(dead_code, reason = "a model's lane lies in no file"))]
-mod memory;
 #[cfg(all(loom, test))]
 mod models;
 mod pace;
@@ -21,8 +18,8 @@ pub(crate) use ring::{Corrupt, Position, Slots, padded};
 pub(crate) use spin::Spinner;
 pub(crate) use worker::{Order, Responder, WorkerEnd, WorkerSide};
 
-use crate::sys::passed::Passed;
-use memory::Access;
+use crate::sys::mapping::{Access, Memory};
+use crate::sys::waker::SentWaker;
 use sync::{AtomicU32, AtomicU64, Half, fence, futex};
 
 /// The bytes of a half that hold its control block: one page. The ring follows.
@@ -31,7 +28,7 @@ const CONTROL_BYTES: usize = 4096;
 /// take no memory. A ring of orders keeps its pages, so that it should not be long; with 8 MiB, no job was faster. In a
 /// model the ring holds three small records.
 const RING_BYTES: u32 = if cfg!(all(loom, test)) { 56 } else { 3 << 20 };
-const FILE_BYTES: usize = CONTROL_BYTES + RING_BYTES as usize;
+const HALF_BYTES: usize = CONTROL_BYTES + RING_BYTES as usize;
 
 /// The longest part of a payload that is sent in parts, and so the longest payload in one piece: a mebibyte, and some
 /// space for the codec's framing.
@@ -192,29 +189,26 @@ const _: () = assert!(
 const _: () = assert!(cfg!(all(loom, test)) || size_of::<WorkerControlBlock>() <= CONTROL_BYTES);
 const _: () = assert!(RING_BYTES.is_multiple_of(ring::WORD));
 
-/// Makes a lane: the parent's end, and the parts from which the worker makes its end. `waker` is the eventfd that ends
-/// the parent's sleep.
-pub(crate) fn open(waker: OwnedFd) -> io::Result<(ParentEnd, WorkerSide)> {
-    let waker = Passed::new(waker)?;
-    let down = memory::create("pool orders", FILE_BYTES)?;
-    let up = memory::create("pool replies", FILE_BYTES)?;
-    for file in [&down, &up] {
-        memory::allocate(file, CONTROL_BYTES + BACKED_BYTES as usize)?;
+/// Makes a lane: the parent's end, and the parts from which the worker makes its end. `waker` ends the parent's sleep.
+pub(crate) fn open(waker: SentWaker) -> io::Result<(ParentEnd, WorkerSide)> {
+    let down = Memory::create("pool orders", HALF_BYTES)?;
+    let up = Memory::create("pool replies", HALF_BYTES)?;
+    for memory in [&down, &up] {
+        memory.allocate(CONTROL_BYTES + BACKED_BYTES as usize)?;
     }
-    let end = ParentEnd::new(Half::map(&down, Access::ReadWrite)?, Half::map(&up, Access::ReadWrite)?);
-    memory::seal_future_writes(&down)?;
-    Ok((end, WorkerSide { orders: Passed::new(down)?, replies: Passed::new(up)?, waker }))
+    let map = |memory: &Memory| Ok::<_, io::Error>(Half::over(memory.map(HALF_BYTES, Access::ReadWrite)?));
+    let end = ParentEnd::new(map(&down)?, map(&up)?);
+    down.seal_future_writes()?;
+    Ok((end, WorkerSide { orders: down.send()?, replies: up.send()?, waker }))
 }
 
 /// For the fuzzer: reads, as the parent, a lane whose worker has filled its half with these bytes.
 #[cfg(fuzzing)]
 pub fn read_any(half: &[u8]) {
-    use std::os::unix::fs::FileExt;
-
-    let waker = std::io::pipe().expect("a descriptor").0;
-    let (mut parent, worker) = open(waker.into()).expect("memory for a lane");
-    let half = &half[..half.len().min(FILE_BYTES)];
-    std::fs::File::from(worker.replies.into_owned()).write_all_at(half, 0).expect("the file is that long");
+    let waker = crate::sys::poll::PollSet::new().and_then(|set| set.waker()).expect("descriptors");
+    let (mut parent, worker) = open(waker).expect("memory for a lane");
+    let half = &half[..half.len().min(HALF_BYTES)];
+    worker.replies.fill(half);
     let mut payloads = Vec::new();
     while let Ok(Some(reply)) = parent.next_reply(&mut payloads, 100) {
         match reply {

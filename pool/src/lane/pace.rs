@@ -18,6 +18,7 @@ pub(super) fn of(task: u32, word: u64) -> u64 {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::sys::poll::PollSet;
 
     #[test]
     fn a_pace_is_that_of_one_function() {
@@ -29,7 +30,8 @@ mod tests {
 
     #[test]
     fn the_parent_gets_no_pace_of_a_function_for_another() {
-        let (parent, worker) = crate::lane::open(std::io::pipe().unwrap().0.into()).unwrap();
+        let waker = PollSet::new().unwrap().waker().unwrap();
+        let (parent, worker) = crate::lane::open(waker).unwrap();
         let mut worker = worker.open().unwrap();
         let mut answer = worker.responder();
         answer.measure(1);

@@ -1,8 +1,6 @@
 //! The primitives of both ends of a lane: atomics, memory, and the two things to sleep on. In tests under `cfg(loom)`,
 //! those of a model checker take their place, so that the lane's `models` check the very code that runs.
 
-#[cfg(not(all(loom, test)))]
-mod waker;
 #[cfg(all(loom, test))]
 mod checked;
 #[cfg(not(all(loom, test)))]
@@ -15,13 +13,10 @@ pub(super) use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 pub(super) use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
 
 #[cfg(not(all(loom, test)))]
-pub(super) use crate::sys::futex;
+pub(super) use crate::sys::{futex, waker::ParentWaker};
 
 #[cfg(not(all(loom, test)))]
-pub(super) use self::{
-    half::{Half, Span},
-    waker::ParentWaker,
-};
+pub(super) use self::half::{Half, Span};
 
 #[cfg(all(loom, test))]
 pub(super) use self::checked::{Half, Life, ParentWaker, Span, futex};

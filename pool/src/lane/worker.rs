@@ -7,20 +7,19 @@ mod responder;
 mod spare;
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::memory::Access;
 use super::ring::{Checks, Consumer, Corrupt, Producer};
 use super::spin::Spinner;
 use super::sync::{Half, ParentWaker};
-use super::{Activity, asleep};
+use super::{Activity, HALF_BYTES, asleep};
 use crate::sys::clock::now_ns;
-use crate::sys::passed::Passed;
-use crate::sys::{heap, named};
+use crate::sys::heap;
+use crate::sys::mapping::{Access, SentMemory};
+use crate::sys::waker::{self, SentWaker};
 
 use control::ControlBlocks;
 use responder::ReplyState;
@@ -31,23 +30,24 @@ pub(crate) use responder::Responder;
 /// The parts from which the worker makes its end.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct WorkerSide {
-    pub(super) orders: Passed,
-    pub(super) replies: Passed,
-    /// The parent's eventfd.
-    pub(super) waker: Passed,
+    pub(super) orders: SentMemory,
+    pub(super) replies: SentMemory,
+    pub(super) waker: SentWaker,
 }
 
 impl WorkerSide {
-    /// Maps the lane. The files are closed when this returns; the mappings stay.
+    /// Maps the lane. Its files are closed when this returns; the mappings stay.
+    #[allow(clippy::useless_conversion, reason = "in a model it is another type")]
     pub(crate) fn open(self) -> io::Result<WorkerEnd> {
         let Self { orders, replies, waker } = self;
-        let (down, up) = (Half::map(orders, Access::ReadOnly)?, Half::map(replies, Access::ReadWrite)?);
-        Ok(WorkerEnd::over(down, up, ParentWaker::new(waker.into_owned())?))
+        let down = Half::over(orders.map(HALF_BYTES, Access::ReadOnly)?);
+        let up = Half::over(replies.map(HALF_BYTES, Access::ReadWrite)?);
+        Ok(WorkerEnd::over(down, up, ParentWaker::from(waker.open()?)))
     }
 
-    /// A copy of the descriptor that wakes the parent.
-    pub(crate) fn waker(&self) -> io::Result<OwnedFd> {
-        self.waker.as_fd().try_clone_to_owned().map_err(named("a copy of the eventfd"))
+    /// Another means to wake the parent.
+    pub(crate) fn waker(&self) -> io::Result<waker::ParentWaker> {
+        self.waker.copy()
     }
 }
 

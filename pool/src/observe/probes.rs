@@ -2,7 +2,6 @@
 //! records its time and the progress of calls on pools of its own.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +11,8 @@ use super::stderr::StderrPipe;
 use super::timeline::Track;
 use crate::ids::WorkerId;
 use crate::options::WorkerPolicy;
-use crate::sys::passed::Passed;
-use crate::sys::pipe::pipe;
+use crate::sys::pipe::{Writer, pipe};
+use crate::sys::poll::Source;
 
 /// The parent's side.
 #[derive(Debug)]
@@ -28,9 +27,9 @@ pub(crate) struct Probes {
 /// The worker's side.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct ProbeEnds {
-    pub(crate) stderr: Option<Passed>,
+    pub(crate) stderr: Option<Writer>,
     /// The pipe for its log, and how much to log, if anyone listens.
-    pub(crate) log: Option<(Passed, Verbosity)>,
+    pub(crate) log: Option<(Writer, Verbosity)>,
     /// The handle of a [`Track`].
     pub(crate) track: Option<Vec<u8>>,
     /// The handle of a [`NestedProgress`].
@@ -55,8 +54,8 @@ impl Probes {
     }
 
     /// The pipes that the parent reads.
-    pub(crate) fn pipes(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let stderr = self.stderr.iter().map(|stderr| stderr.pipe.as_fd());
+    pub(crate) fn pipes(&self) -> impl Iterator<Item = Source<'_>> {
+        let stderr = self.stderr.iter().map(|stderr| stderr.pipe.source());
         stderr.chain(self.log.iter().map(Log::pipe))
     }
 

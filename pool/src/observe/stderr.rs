@@ -130,18 +130,15 @@ impl StderrBuffer {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
-    use std::io::Write;
-
     use super::*;
-    use crate::sys::pipe::pipe;
+    use crate::sys::pipe::{Outlet, PIPE_BUF, pipe};
 
     #[test]
     fn output_of_answered_tasks_is_dropped() {
         let (reader, writer) = pipe().unwrap();
-        let (mut stderr, mut writer) = (StderrPipe::new(reader, false), File::from(writer.into_owned()));
-        let mut print = |stderr: &mut StderrPipe, text: &str| {
-            writer.write_all(text.as_bytes()).unwrap();
+        let (mut stderr, writer) = (StderrPipe::new(reader, false), Outlet::open(writer).unwrap());
+        let print = |stderr: &mut StderrPipe, text: &str| {
+            assert!(text.as_bytes().chunks(PIPE_BUF).all(|piece| writer.write(piece)));
             stderr.read(&mut Vec::new(), MAX_REST_BYTES);
         };
         assert_eq!(stderr.last(), None);

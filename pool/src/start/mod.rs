@@ -29,7 +29,7 @@
 //! statuses.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +42,7 @@ use crate::sys::clock::now_ns;
 use crate::sys::fd::Guarded;
 use crate::sys::memfile;
 use crate::sys::passed::Passed;
+use crate::sys::poll::Source;
 pub(crate) use crate::sys::process::Process;
 use crate::task::SharedAny;
 use crate::worker::WorkerKit;
@@ -148,9 +149,9 @@ pub(crate) trait Starter: Send {
     fn prepare(&mut self) {}
 }
 
-/// Has what the pool sleeps on report something on a descriptor, by which a start goes on.
+/// Has what the pool sleeps on report a descriptor by which a start goes on.
 pub(crate) trait Watch {
-    fn watch_start(&self, fd: BorrowedFd<'_>) -> io::Result<()>;
+    fn watch_start(&self, source: Source<'_>) -> io::Result<()>;
 }
 
 /// A worker that was to be started, with its process or thread, or why there is none. Its code has reached this crate,

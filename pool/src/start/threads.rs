@@ -4,17 +4,15 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
-use std::thread::{self, Builder, JoinHandle};
-
-use nix::unistd::write;
+use std::thread::{self, JoinHandle};
 
 use super::{Child, StartOutcome, Starter, Unstarted, Watch, WorkerConfig};
 use crate::error::Error;
 use crate::ids::WorkerId;
 use crate::role::WorkerKind;
 use crate::sys::cpu;
-use crate::sys::fd::Guarded;
-use crate::sys::limits::named_start;
+use crate::sys::threads::{expect_own, spawn};
+use crate::sys::waker::ParentWaker;
 use crate::unwind;
 use crate::worker::{PoolContext, Worker, WorkerKit};
 
@@ -57,11 +55,11 @@ impl Starter for Threads {
 type Opened = Result<(), String>;
 
 fn start(kit: WorkerKit, context: PoolContext) -> io::Result<(Thread, Receiver<Opened>)> {
-    let notice = EndNotice { waker: Guarded::new(kit.lane.waker()?)?, ended: Arc::default() };
+    let notice = EndNotice { waker: kit.lane.waker()?, ended: Arc::default() };
     let ended = notice.ended.clone();
     let (tell, opened) = mpsc::channel();
-    crate::sys::threads::expect_own();
-    let handle = Builder::new().name(format!("pool worker {}", kit.id)).spawn(move || {
+    expect_own();
+    let handle = spawn(format!("pool worker {}", kit.id), None, move || {
         // The first of these is dropped last.
         let (_notice, context) = (notice, context);
         let (id, worker) = (kit.id, open(kit, &context));
@@ -69,8 +67,7 @@ fn start(kit: WorkerKit, context: PoolContext) -> io::Result<(Thread, Receiver<O
         if let Ok(Err(why)) = worker.map(Worker::run) {
             eprintln!("pool: worker thread {id} ends: {why}");
         }
-    });
-    let handle = handle.map_err(named_start("clone"))?;
+    })?;
     Ok((Thread { handle: Some(handle), ended }, opened))
 }
 
@@ -133,7 +130,7 @@ impl Drop for Thread {
 
 /// Tells the parent that a thread has ended, even by a panic. A thread has no descriptor that would tell.
 struct EndNotice {
-    waker: Guarded,
+    waker: ParentWaker,
     ended: Arc<AtomicBool>,
 }
 
@@ -141,14 +138,12 @@ impl Drop for EndNotice {
     fn drop(&mut self) {
         // SYNC: thread ended
         self.ended.store(true, Ordering::Release);
-        if self.waker.is_intact() {
-            // If the counter is full, the parent was woken already.
-            let _ = write(&self.waker, &1u64.to_ne_bytes());
-        }
+        // If user code has closed the descriptor, the parent finds the end at its next check.
+        let _ = self.waker.wake();
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(portable)))]
 mod tests {
     use std::fs;
     use std::os::fd::RawFd;

@@ -364,14 +364,13 @@ fn copied(item: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use nix::sys::eventfd::EventFd;
-
     use super::*;
     use crate::lane;
+    use crate::sys::poll::PollSet;
 
     #[test]
     fn orders_without_a_value_take_no_memory() {
-        let (mut lane, _worker) = lane::open(EventFd::new().unwrap().into()).unwrap();
+        let (mut lane, _worker) = lane::open(PollSet::new().unwrap().waker().unwrap()).unwrap();
         let before = lane.memory_for_orders();
         let mut outbox = Outbox::default();
         for tag in [order::RESUME, order::EXIT] {

@@ -27,15 +27,14 @@ impl Stall {
 mod tests {
     use std::thread;
 
-    use nix::sys::eventfd::EventFd;
-
     use super::*;
     use crate::lane::{self, order};
+    use crate::sys::poll::PollSet;
 
     /// Found asleep twice within one result, in each case before it was woken for the space that there is now.
     #[test]
     fn a_large_result_is_no_stall() {
-        let (mut lane, worker) = lane::open(EventFd::new().unwrap().into()).unwrap();
+        let (mut lane, worker) = lane::open(PollSet::new().unwrap().waker().unwrap()).unwrap();
         let mut outbox = Outbox::default();
         outbox.send(&mut lane, order::RESUME, &[], None, 1);
         let worker = thread::spawn(move || {

@@ -110,11 +110,11 @@ impl Workers {
     /// Gives the worker its process or thread. Returns the process's ID.
     fn attach(&mut self, worker: WorkerId, child: Child) -> Result<Option<i32>, Unstarted> {
         let Some(handle) = &mut self.handles[worker] else { return Ok(None) };
-        let pidfd = match &child {
+        let end = match &child {
             Child::Process(process) => Some(process.pidfd()),
             Child::Thread(_) => None,
         };
-        let watched = self.poller.watch(worker, pidfd, handle.probes().pipes());
+        let watched = self.poller.watch(worker, end, handle.probes().pipes());
         let attached = watched.and_then(|()| handle.attach(child, self.policy.memory_limit));
         attached.map_err(|error| Error::start(format!("worker {worker}"), error))?;
         Ok(handle.pid())

@@ -3,8 +3,6 @@
 
 use std::any::Any;
 use std::cell::UnsafeCell;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,8 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use loom::sync::atomic::AtomicU64;
 use loom::sync::{Condvar, Mutex};
 
-use crate::lane::memory::Access;
 use crate::lane::{RING_BYTES, ring};
+use crate::sys::mapping::Mapping;
+use crate::sys::waker;
 
 /// The memory of one direction, as one end sees it.
 #[derive(Debug, Clone)]
@@ -33,9 +32,9 @@ impl Half {
         Self { control: self.control.clone(), ring: self.ring.seen_by(life) }
     }
 
-    /// A model's memory is not in a file.
-    pub(in crate::lane) fn map(_file: impl AsFd, _access: Access) -> io::Result<Self> {
-        Err(io::ErrorKind::Unsupported.into())
+    /// A model's memory is not a mapping.
+    pub(in crate::lane) fn over(_mapping: Mapping) -> Self {
+        unreachable!("no model opens a lane")
     }
 
     /// # Safety
@@ -193,12 +192,13 @@ struct Poll {
     ended: bool,
 }
 
-impl ParentWaker {
-    /// A model's waker is not a descriptor.
-    pub(in crate::lane) fn new(_eventfd: OwnedFd) -> std::io::Result<Self> {
-        unreachable!("a model's lane lies in no file")
+impl From<waker::ParentWaker> for ParentWaker {
+    fn from(_: waker::ParentWaker) -> Self {
+        unreachable!("no model opens a lane")
     }
+}
 
+impl ParentWaker {
     pub(in crate::lane) fn new_model() -> Self {
         Self(Arc::new((Mutex::new(Poll::default()), Condvar::new())))
     }

@@ -1,23 +1,23 @@
 //! The memory of one direction, as one process sees it: the page of the control block, then the ring.
 #![allow(unsafe_code, reason = "hands out memory that two processes share")]
 
-use std::io;
-use std::os::fd::AsFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::lane::memory::{Access, Mapping, populate, release};
-use crate::lane::{BACKED_BYTES, CONTROL_BYTES, FILE_BYTES, RING_BYTES, ring};
+use crate::lane::{BACKED_BYTES, CONTROL_BYTES, HALF_BYTES, RING_BYTES, ring};
+use crate::sys::mapping::{Mapping, populate, release};
 
-/// The file of one direction, mapped.
+/// The memory of one direction, mapped.
 #[derive(Debug)]
 pub(in crate::lane) struct Half {
     mapping: Mapping,
 }
 
 impl Half {
-    pub(in crate::lane) fn map(file: impl AsFd, access: Access) -> io::Result<Self> {
-        Ok(Self { mapping: Mapping::new(file, FILE_BYTES, access)? })
+    /// Takes over a mapping of [`HALF_BYTES`].
+    pub(in crate::lane) fn over(mapping: Mapping) -> Self {
+        assert_eq!(mapping.len(), HALF_BYTES, "no half has another length");
+        Self { mapping }
     }
 
     /// # Safety
@@ -32,8 +32,9 @@ impl Half {
     /// # Safety
     /// The span must not be used after the half is dropped.
     pub(in crate::lane) unsafe fn ring(&self) -> Span {
-        // SAFETY: the file is `FILE_BYTES` long, so `RING_BYTES` follow the page of the control block. They are zeroed
-        // at first and page-aligned, the caller keeps them mapped, and both ends access them only through spans.
+        // SAFETY: the mapping is `HALF_BYTES` long, as `over` asserts, so `RING_BYTES` follow the page
+        // of the control block. They are zeroed at first and page-aligned, the caller keeps them mapped, and both ends
+        // access them only through spans.
         let mut span = unsafe { Span::new(self.mapping.base().add(CONTROL_BYTES), RING_BYTES) };
         span.backing = Backing::Pages;
         span

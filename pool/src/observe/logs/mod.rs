@@ -6,15 +6,14 @@
 //! drives, and trusts nothing in them.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 
 use serde::{Deserialize, Serialize};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
 use crate::codec::{decode_record, encode_record};
-use crate::sys::passed::Passed;
-use crate::sys::pipe::{PIPE_BUF, Reader, pipe};
+use crate::sys::pipe::{PIPE_BUF, Reader, Writer, pipe};
+use crate::sys::poll::Source;
 
 mod replay;
 mod worker;
@@ -82,7 +81,7 @@ pub(crate) struct Log {
 }
 
 /// Opens the log of a new worker: the parent's end, the worker's, and how much to log. None where nobody listens.
-pub(crate) fn open() -> io::Result<(Option<Log>, Option<(Passed, Verbosity)>)> {
+pub(crate) fn open() -> io::Result<(Option<Log>, Option<(Writer, Verbosity)>)> {
     let verbosity = verbosity();
     if verbosity == 0 {
         return Ok((None, None));
@@ -97,8 +96,8 @@ const READ_BYTES: usize = 256 << 10;
 const LEN_BYTES: usize = 2;
 
 impl Log {
-    pub(crate) fn pipe(&self) -> BorrowedFd<'_> {
-        self.pipe.as_fd()
+    pub(crate) fn pipe(&self) -> Source<'_> {
+        self.pipe.source()
     }
 
     /// Passes the records that have arrived to `sink`. Returns false if there may be more.
@@ -162,26 +161,23 @@ impl Record {
 /// For the fuzzer: reads a log into which a worker wrote `bytes`.
 #[cfg(fuzzing)]
 pub fn read_any(bytes: &[u8]) {
-    use std::io::Write;
-
     let (pipe, writer) = pipe().expect("a pipe");
     let mut log = Log { pipe, rest: Vec::new(), is_broken: false };
     let bytes = &bytes[..bytes.len().min(PIPE_BUF)];
-    std::fs::File::from(writer.into_owned()).write_all(bytes).expect("the pipe is empty");
+    let outlet = crate::sys::pipe::Outlet::open(writer).expect("a descriptor");
+    assert!(outlet.write(bytes), "the pipe is empty");
     log.take(|record| replay(crate::ids::WorkerId(0), &record));
     assert!(log.rest.len() <= bytes.len());
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
-    use std::io::Write;
-
     use super::*;
+    use crate::sys::pipe::Outlet;
 
-    fn log() -> (Log, File) {
+    fn log() -> (Log, Outlet) {
         let (pipe, writer) = pipe().unwrap();
-        (Log { pipe, rest: Vec::new(), is_broken: false }, writer.into_owned().into())
+        (Log { pipe, rest: Vec::new(), is_broken: false }, Outlet::open(writer).unwrap())
     }
 
     fn record(message: &str) -> Record {
@@ -191,13 +187,13 @@ mod tests {
 
     #[test]
     fn records_come_whole_or_not_at_all() {
-        let (mut log, mut writer) = log();
+        let (mut log, writer) = log();
         let mut taken = Vec::new();
         let bytes = [record("one").encode(), record("two").encode()].concat();
-        writer.write_all(&bytes[..bytes.len() - 3]).unwrap();
+        assert!(writer.write(&bytes[..bytes.len() - 3]));
         assert!(log.take(|record| taken.push(record)));
         assert_eq!(taken, [record("one")]);
-        writer.write_all(&bytes[bytes.len() - 3..]).unwrap();
+        assert!(writer.write(&bytes[bytes.len() - 3..]));
         assert!(log.take(|record| taken.push(record)));
         assert_eq!(taken, [record("one"), record("two")]);
     }
@@ -209,9 +205,9 @@ mod tests {
         let len = (long.len() - LEN_BYTES) as u16;
         long[..LEN_BYTES].copy_from_slice(&len.to_le_bytes());
         for nonsense in [&[3, 0, 9, 9, 9][..], &[255; 9], &long] {
-            let (mut log, mut writer) = log();
-            writer.write_all(nonsense).unwrap();
-            writer.write_all(&record("after").encode()).unwrap();
+            let (mut log, writer) = log();
+            assert!(nonsense.chunks(PIPE_BUF).all(|piece| writer.write(piece)));
+            assert!(writer.write(&record("after").encode()));
             log.take(|record| panic!("{record:?}"));
             assert!(log.rest.is_empty(), "nothing is kept of it");
         }

@@ -2,10 +2,10 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::BorrowedFd;
 
 use crate::ids::TaskIndex;
-use crate::sys::passed::Passed;
+use crate::sys::pipe::Writer;
+use crate::sys::poll::Source;
 
 pub(crate) type Verbosity = u8;
 pub(crate) type Record = Infallible;
@@ -13,12 +13,12 @@ pub(crate) type Record = Infallible;
 #[derive(Debug)]
 pub(crate) enum Log {}
 
-pub(crate) fn open() -> io::Result<(Option<Log>, Option<(Passed, Verbosity)>)> {
+pub(crate) fn open() -> io::Result<(Option<Log>, Option<(Writer, Verbosity)>)> {
     Ok((None, None))
 }
 
 impl Log {
-    pub(crate) fn pipe(&self) -> BorrowedFd<'_> {
+    pub(crate) fn pipe(&self) -> Source<'_> {
         match *self {}
     }
 
@@ -31,7 +31,7 @@ impl Log {
 pub(crate) struct LogSender;
 
 impl LogSender {
-    pub(crate) fn new(_: Option<(Passed, Verbosity)>, _: bool) -> Self {
+    pub(crate) fn new(_: Option<(Writer, Verbosity)>, _: bool) -> Self {
         Self
     }
 

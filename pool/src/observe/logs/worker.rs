@@ -15,9 +15,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::{LEVELS, Record, Value, Verbosity};
 use crate::ids::TaskIndex;
-use crate::sys::fd::Guarded;
-use crate::sys::passed::Passed;
-use crate::sys::pipe::{PIPE_BUF, set_nonblocking};
+use crate::sys::pipe::{self, PIPE_BUF, Writer};
 use crate::text;
 
 /// The index that stands for no task.
@@ -37,14 +35,11 @@ impl fmt::Debug for LogSender {
 
 impl LogSender {
     /// Begins to send what this thread logs, and if the worker is a process, what all its threads do.
-    pub(crate) fn new(log: Option<(Passed, Verbosity)>, is_process: bool) -> Self {
+    pub(crate) fn new(log: Option<(Writer, Verbosity)>, is_process: bool) -> Self {
         let disabled = Self { outlet: None, _guard: None };
         let Some((pipe, verbosity)) = log else { return disabled };
         let Some(level) = LEVELS.get(usize::from(verbosity).wrapping_sub(1)) else { return disabled };
-        if set_nonblocking(&pipe).is_err() {
-            return disabled;
-        }
-        let Ok(pipe) = Guarded::new(pipe.into_owned()) else { return disabled };
+        let Ok(pipe) = pipe::Outlet::open(pipe) else { return disabled };
         let outlet = Arc::new(Outlet { pipe, index: AtomicU64::new(NO_TASK), lost: AtomicU32::new(0) });
         let layer = SendLayer { level: LevelFilter::from_level(*level), outlet: Arc::clone(&outlet) };
         let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(layer));
@@ -78,7 +73,7 @@ impl LogSender {
 /// The pipe to the parent, and what its records say besides the event.
 #[derive(Debug)]
 struct Outlet {
-    pipe: Guarded,
+    pipe: pipe::Outlet,
     /// The index of the running task.
     index: AtomicU64,
     /// How many records were lost since the last one that was sent.
@@ -90,10 +85,8 @@ impl Outlet {
     fn send(&self, mut record: Record, weight: u32) {
         record.lost = self.lost.swap(0, Ordering::Relaxed);
         let bytes = record.encode();
-        // A record is no longer than PIPE_BUF, so a write takes all of it or nothing. A task may have closed the pipe,
-        // and a file of its own may have that number now.
-        let is_sent = !bytes.is_empty() && self.pipe.is_intact();
-        if !is_sent || nix::unistd::write(&self.pipe, &bytes).is_err() {
+        // A record is no longer than PIPE_BUF, so a write takes all of it or nothing.
+        if bytes.is_empty() || !self.pipe.write(&bytes) {
             self.lost.fetch_add(record.lost + weight, Ordering::Relaxed);
         }
     }

@@ -18,12 +18,15 @@ pub(crate) mod inheritable;
 pub(crate) mod leave;
 pub(crate) mod lifeline;
 pub(crate) mod limits;
+#[cfg_attr(all(loom, test), expect(dead_code, reason = "a model's lane lies in no mapping"))]
+pub(crate) mod mapping;
 pub(crate) mod memfile;
 pub(crate) mod memory;
 pub(crate) mod own_stack;
 pub(crate) mod passed;
 pub(crate) mod pidfd;
 pub(crate) mod pipe;
+pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod settings;
@@ -32,6 +35,7 @@ pub(crate) mod spill;
 pub(crate) mod standard;
 pub(crate) mod threads;
 mod traced;
+pub(crate) mod waker;
 pub(crate) mod write;
 
 use std::io;

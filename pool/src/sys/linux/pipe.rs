@@ -1,13 +1,14 @@
 //! Pipes from a worker to its parent.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::unistd::read;
+use nix::unistd::{read, write};
 
-use super::fd::Fd;
+use super::fd::{Fd, Guarded};
 use super::passed::Passed;
+use super::poll::Source;
 use super::{named, retry};
 
 /// POSIX's `PIPE_BUF`: a pipe accepts this many bytes at once, or none, and has at least this much space when it is
@@ -18,8 +19,11 @@ pub(crate) const PIPE_BUF: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Reader(Fd);
 
+/// The writing end, on its way to a new worker.
+pub(crate) type Writer = Passed;
+
 /// A pipe.
-pub(crate) fn pipe() -> io::Result<(Reader, Passed)> {
+pub(crate) fn pipe() -> io::Result<(Reader, Writer)> {
     let (reader, writer) = io::pipe().map_err(named("pipe"))?;
     let reader = Fd::new(reader.into())?;
     set_nonblocking(&reader)?;
@@ -27,7 +31,7 @@ pub(crate) fn pipe() -> io::Result<(Reader, Passed)> {
 }
 
 /// Makes this descriptor return an error instead of blocking.
-pub(crate) fn set_nonblocking(fd: &impl AsFd) -> io::Result<()> {
+fn set_nonblocking(fd: &impl AsFd) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(fd.as_fd(), FcntlArg::F_GETFL)?);
     fcntl(fd.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
     Ok(())
@@ -48,10 +52,29 @@ impl Reader {
             }
         }
     }
+
+    /// Reports when there is something to read.
+    pub(crate) fn source(&self) -> Source<'_> {
+        self.0.as_fd()
+    }
 }
 
-impl AsFd for Reader {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+/// The writing end in a worker. It never blocks, and user code may have closed it.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "logs"), allow(dead_code, reason = "only log records are written this way"))]
+pub(crate) struct Outlet(Guarded);
+
+#[cfg_attr(not(feature = "logs"), allow(dead_code, reason = "only log records are written this way"))]
+impl Outlet {
+    pub(crate) fn open(writer: Writer) -> io::Result<Self> {
+        set_nonblocking(&writer)?;
+        Ok(Self(Guarded::new(writer.into_owned())?))
+    }
+
+    /// Writes at most [`PIPE_BUF`] bytes: all of them, or none. False for none.
+    #[must_use]
+    pub(crate) fn write(&self, bytes: &[u8]) -> bool {
+        debug_assert!(bytes.len() <= PIPE_BUF);
+        self.0.is_intact() && write(&self.0, bytes).is_ok()
     }
 }

@@ -1,4 +1,4 @@
-//! The memory of half a lane: an anonymous file, sealed against resizing, and its mapping in one process.
+//! Memory that two processes share: an anonymous file, sealed against resizing, and its mapping in one of them.
 #![allow(unsafe_code, reason = "maps memory that two processes share")]
 
 use std::ffi::c_void;
@@ -13,21 +13,69 @@ use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::{Pid, SysconfVar, ftruncate, sysconf};
 
-use crate::sys::memfile;
+use serde::{Deserialize, Serialize};
 
-/// Makes an anonymous file whose size can't change.
-pub(super) fn create(name: &str, len: usize) -> io::Result<OwnedFd> {
-    let file = memfile::create(name)?;
-    let size = i64::try_from(len).map_err(io::Error::other)?;
-    memfile::check_len(len as u64)?;
-    ftruncate(&file, size)?;
-    seal(&file, SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW)?;
-    Ok(file)
+use super::memfile;
+use super::passed::Passed;
+
+/// Memory of a fixed size, zeroed.
+#[derive(Debug)]
+pub(crate) struct Memory(OwnedFd);
+
+impl Memory {
+    /// Makes an anonymous file whose size can't change.
+    pub(crate) fn create(name: &str, len: usize) -> io::Result<Self> {
+        let file = memfile::create(name)?;
+        let size = i64::try_from(len).map_err(io::Error::other)?;
+        memfile::check_len(len as u64)?;
+        ftruncate(&file, size)?;
+        seal(&file, SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW)?;
+        Ok(Self(file))
+    }
+
+    /// Allocates the first `len` bytes now. A page that is allocated only when it is touched ends the process with
+    /// SIGBUS if no memory is left by then.
+    pub(crate) fn allocate(&self, len: usize) -> io::Result<()> {
+        allocate(&self.0, len)
+    }
+
+    /// Maps the first `len` bytes.
+    pub(crate) fn map(&self, len: usize, access: Access) -> io::Result<Mapping> {
+        Mapping::new(&self.0, len, access)
+    }
+
+    /// From now on the memory can only be mapped read-only. Existing mappings keep their access.
+    pub(crate) fn seal_future_writes(&self) -> io::Result<()> {
+        seal(&self.0, SealFlag::F_SEAL_FUTURE_WRITE)
+    }
+
+    /// The memory on its way to another process.
+    pub(crate) fn send(self) -> io::Result<SentMemory> {
+        Ok(SentMemory(Passed::new(self.0)?))
+    }
 }
 
-/// Allocates the file's first `len` bytes now. A page that is allocated only when it is touched ends the process with
-/// SIGBUS if no memory is left by then.
-pub(super) fn allocate(file: &OwnedFd, len: usize) -> io::Result<()> {
+/// Memory on its way to a new worker.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct SentMemory(Passed);
+
+impl SentMemory {
+    /// Maps the first `len` bytes. The file is closed when this returns; the mapping stays.
+    pub(crate) fn map(self, len: usize, access: Access) -> io::Result<Mapping> {
+        Mapping::new(self.0, len, access)
+    }
+
+    /// Puts these bytes at its beginning.
+    #[cfg(fuzzing)]
+    pub(crate) fn fill(self, bytes: &[u8]) {
+        use std::os::unix::fs::FileExt;
+
+        std::fs::File::from(self.0.into_owned()).write_all_at(bytes, 0).expect("the file is that long");
+    }
+}
+
+fn allocate(file: &OwnedFd, len: usize) -> io::Result<()> {
     let len = i64::try_from(len).map_err(io::Error::other)?;
     loop {
         match fallocate(file, FallocateFlags::empty(), 0, len) {
@@ -45,8 +93,8 @@ pub(super) fn allocate(file: &OwnedFd, len: usize) -> io::Result<()> {
 /// Allocates the pages of these bytes now. False if there is no memory for them.
 ///
 /// # Safety
-/// The bytes must be within one mapping of a lane's file, which must be writable.
-pub(super) unsafe fn populate(start: NonNull<u8>, len: usize) -> bool {
+/// The bytes must be within one mapping, which must be writable.
+pub(crate) unsafe fn populate(start: NonNull<u8>, len: usize) -> bool {
     let page = 4096;
     let skip = start.as_ptr().addr() % page;
     // SAFETY: a mapping begins at a page boundary, so the beginning of the first page is within it too. The advice
@@ -67,8 +115,8 @@ pub(super) unsafe fn populate(start: NonNull<u8>, len: usize) -> bool {
 /// then hold zeros. Does nothing where the system can't, or forbids it because the file is sealed against writing.
 ///
 /// # Safety
-/// The bytes must be within one mapping of a lane's file, and nothing else may use them meanwhile.
-pub(super) unsafe fn release(start: NonNull<u8>, len: usize) {
+/// The bytes must be within one mapping, and nothing else may use them meanwhile.
+pub(crate) unsafe fn release(start: NonNull<u8>, len: usize) {
     let Ok(Some(page)) = sysconf(SysconfVar::PAGE_SIZE) else { return };
     let page = page as usize;
     let skip = start.as_ptr().addr().wrapping_neg() % page;
@@ -88,26 +136,21 @@ fn probe(begin: usize, len: usize, page: usize) -> bool {
     })
 }
 
-/// From now on the file can only be mapped read-only. Existing mappings keep their access.
-pub(super) fn seal_future_writes(file: &OwnedFd) -> io::Result<()> {
-    seal(file, SealFlag::F_SEAL_FUTURE_WRITE)
-}
-
 fn seal(file: &OwnedFd, seals: SealFlag) -> io::Result<()> {
     fcntl(file, FcntlArg::F_ADD_SEALS(seals))?;
     Ok(())
 }
 
-/// How a half is mapped.
+/// How memory is mapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
+pub(crate) enum Access {
     ReadWrite,
     ReadOnly,
 }
 
 /// A mapping; unmapped when dropped.
 #[derive(Debug)]
-pub(super) struct Mapping {
+pub(crate) struct Mapping {
     base: NonNull<c_void>,
     len: usize,
 }
@@ -117,8 +160,8 @@ unsafe impl Send for Mapping {}
 
 impl Mapping {
     /// Maps the first `len` bytes of the file. A forked child does not inherit the mapping, so a worker can reach only
-    /// its own lane.
-    pub(super) fn new(file: impl AsFd, len: usize, access: Access) -> io::Result<Self> {
+    /// memory that was sent to it.
+    fn new(file: impl AsFd, len: usize, access: Access) -> io::Result<Self> {
         let length = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
         let protection = match access {
             Access::ReadWrite => ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
@@ -132,22 +175,27 @@ impl Mapping {
         Ok(mapping)
     }
 
+    /// Its length in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     /// The first byte; the mapping is aligned to a page.
-    pub(super) fn base(&self) -> NonNull<u8> {
+    pub(crate) fn base(&self) -> NonNull<u8> {
         self.base.cast()
     }
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: the range is exactly the mapping that `new` made. Pointers into it are handed out by `Half`, which
-        // owns this and whose callers promise not to use them after it is dropped.
+        // SAFETY: the range is exactly the mapping that `new` made. Whoever has pointers into it from
+        // `base` keeps it for as long as it uses them.
         let unmapped = unsafe { munmap(self.base, self.len) };
         debug_assert!(unmapped.is_ok());
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use nix::sys::memfd::{MFdFlags, memfd_create};
     use nix::sys::stat::fstat;
@@ -162,7 +210,7 @@ mod tests {
 
     #[test]
     fn space_is_allocated_before_it_is_touched() {
-        let file = create("pool test space", LEN).unwrap();
+        let Memory(file) = Memory::create("pool test space", LEN).unwrap();
         assert_eq!(taken(&file), 0);
         allocate(&file, 10_000).unwrap();
         assert!((10_000..100_000).contains(&taken(&file)));
@@ -176,7 +224,7 @@ mod tests {
 
     #[test]
     fn only_whole_pages_are_given_back() {
-        let file = create("pool test space", LEN).unwrap();
+        let Memory(file) = Memory::create("pool test space", LEN).unwrap();
         let mapping = Mapping::new(&file, LEN, Access::ReadWrite).unwrap();
         // SAFETY: the range is the whole mapping, which can be written to.
         assert!(unsafe { populate(mapping.base(), LEN) });
@@ -194,7 +242,7 @@ mod tests {
         assert_eq!(taken(&file), 0);
         // SAFETY: as above; too few bytes for a page.
         unsafe { release(mapping.base().add(1), 4096) };
-        seal_future_writes(&file).unwrap();
+        seal(&file, SealFlag::F_SEAL_FUTURE_WRITE).unwrap();
         // SAFETY: as above.
         assert!(unsafe { populate(mapping.base(), 8192) });
         // SAFETY: as above.
