@@ -46,7 +46,6 @@ pub(crate) mod memory;
 mod sync;
 mod values;
 
-pub(crate) use memory::presence::random;
 pub(crate) use memory::{Retained, leave_lent, retain_handles, with_granted};
 pub use sync::barrier::{BarrierError, SharedBarrier};
 pub use sync::mutex::{SharedMutex, SharedMutexGuard};

@@ -189,7 +189,8 @@ impl<'s> SharedBytes<Lent<'s>> {
             SharedSource::Encoded { key, bytes, len, kept } => {
                 let file = Lent::new(bytes.intact().map_err(why)?);
                 let most = if is_dumpable() { 0 } else { MOST_OBJECTS };
-                let objects = kept.files().take(most).map(Lent::from).collect();
+                let objects =
+                    kept.files().filter_map(|file| Some(Lent::new(file.intact().ok()?))).take(most).collect();
                 Ok(Some(Self { key: *key, len: *len as u64, file, objects }))
             }
             SharedSource::Here(value) if value.is::<()>() => Ok(None),

@@ -17,8 +17,8 @@ use crate::observe::insights::Insights;
 use crate::observe::stats::Stats;
 use crate::observe::timeline::Timeline;
 use crate::options::{PoolConfig, StartMethod};
-use crate::shared;
 use crate::start::WorkerConfig;
+use crate::sys::random::random;
 use crate::task::seed::Seeds;
 use crate::task::{BorrowsFrom, CalledOn, ReadyFor, Task};
 
@@ -74,7 +74,7 @@ impl<S> WorkerPool<S> {
         growth: Growth,
     ) -> Result<Self, Error> {
         let engine = Engine::new(&config, workers, cpus)?;
-        let seeds = Seeds::new(shared::random().map_err(|error| Error::start("the pool", error))?);
+        let seeds = Seeds::new(random().map_err(|error| Error::start("the pool", error))?);
         Ok(Self { handle: PoolHandle::new(engine, config, seeds), growth, shares: PhantomData })
     }
 

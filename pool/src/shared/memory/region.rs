@@ -9,7 +9,6 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -17,11 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use serde::{Deserialize, Serialize};
 
 use super::available;
-use super::file::{Memory, Unopened};
-use super::lease::Lease;
-use super::presence::{Presence, random};
+use super::system::{File, Lease, Memory, Presence, Unopened};
 use crate::error::Error;
-use crate::sys::fd::Guarded;
+use crate::sys::random::random;
 
 mod exclusive;
 
@@ -152,7 +149,7 @@ impl Region {
             kind: self.kind.key,
             count: count as u64,
             process: std::process::id(),
-            descriptor: self.memory.file().as_fd().as_raw_fd(),
+            descriptor: self.memory.descriptor(),
         }
     }
 
@@ -166,7 +163,7 @@ impl Region {
         self.memory.base()
     }
 
-    pub(in crate::shared) fn file(&self) -> &Guarded {
+    pub(in crate::shared) fn file(&self) -> &File {
         self.memory.file()
     }
 
@@ -252,9 +249,9 @@ pub(crate) struct Retained(Arc<[Arc<Region>]>);
 
 impl Retained {
     /// The file of each object.
-    pub(crate) fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = &File> {
         let regions: BTreeMap<Id, &Region> = self.0.iter().map(|region| (region.id, &**region)).collect();
-        regions.into_values().filter_map(|region| Some(region.file().intact().ok()?.as_fd()))
+        regions.into_values().map(Region::file)
     }
 }
 

@@ -1,10 +1,10 @@
 //! A lock between processes that survives the death of its holder.
 //!
-//! The shared word contains the number of the process that holds the lock (see
-//! [`presence`](crate::shared::memory::presence)), or 0, and a bit that says that others wait. Taking a free lock is
-//! one atomic operation, and so is releasing it. A process that finds the lock taken asks the kernel whether its holder
-//! is still there, and then sleeps on the word until the holder wakes it, but for at most [`CHECK_INTERVAL`]; then it
-//! asks again. The first to find the holder gone gets the lock, and is told that it was left behind.
+//! The shared word contains the number of the process that holds the lock (see `memory/system/presence.rs`), or 0, and
+//! a bit that says that others wait. Taking a free lock is one atomic operation, and so is releasing it. A process that
+//! finds the lock taken asks the kernel whether its holder is still there, and then sleeps on the word until the holder
+//! wakes it, but for at most [`CHECK_INTERVAL`]; then it asks again. The first to find the holder gone gets the lock,
+//! and is told that it was left behind.
 //!
 //! Before a thread tries for the word, it takes the process's own gate, which other processes can't reach. So the word
 //! never names this process while one of its threads tries for it. If it does, a stray write put the number there, and
@@ -20,8 +20,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::shared::memory::Region;
-use crate::shared::memory::presence::{NUMBER_MASK, is_present};
+use crate::shared::memory::{NUMBER_MASK, Region, is_present};
 use crate::sys::futex;
 
 /// How long a waiter sleeps before it checks again whether the holder is alive: too short for a user to notice, and
@@ -224,7 +223,7 @@ mod tests {
 
     use super::*;
     use crate::shared::memory::Kind;
-    use crate::shared::memory::presence::Presence;
+    use crate::shared::memory::system::Presence;
 
     fn region() -> Arc<Region> {
         let region = Region::create(Kind { what: "test", key: 1 }, 8).unwrap();

@@ -8,8 +8,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::lock::Lock;
 use crate::error::Error;
-use crate::shared::memory::presence::is_present;
-use crate::shared::memory::{Handle, Kind, Region};
+use crate::shared::memory::{Handle, Kind, Region, is_present};
 
 /// The fields before the slots.
 #[repr(C, align(64))]

@@ -29,6 +29,7 @@ pub(crate) mod pipe;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod program;
+pub(crate) mod random;
 pub(crate) mod settings;
 pub(crate) mod socket;
 pub(crate) mod spill;

@@ -6,7 +6,7 @@ use std::sync::{Arc, TryLockError, Weak};
 
 use super::{REGIONS, Region, regions};
 use crate::error::Error;
-use crate::shared::memory::lease::Exclusive;
+use crate::shared::memory::system::Exclusive;
 use crate::sys::identity::Owner;
 
 /// The holder of an exclusive object.

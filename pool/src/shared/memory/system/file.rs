@@ -126,6 +126,11 @@ impl Memory {
         &self.file
     }
 
+    /// By which other processes find it.
+    pub(in crate::shared) fn descriptor(&self) -> i32 {
+        self.file.as_fd().as_raw_fd()
+    }
+
     /// The address of the first byte, which is aligned to a page.
     pub(in crate::shared) fn base(&self) -> NonNull<u8> {
         self.base.cast()
@@ -147,7 +152,7 @@ impl Drop for Memory {
 }
 
 /// Opens the same file again, for locks of its own.
-pub(in crate::shared) fn reopen(file: &impl AsFd) -> io::Result<OwnedFd> {
+pub(super) fn reopen(file: &impl AsFd) -> io::Result<OwnedFd> {
     open(&path_of(file), 0)
 }
 

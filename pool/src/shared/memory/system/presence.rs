@@ -24,6 +24,7 @@ use super::file::reopen;
 use super::filelock::{Kind, is_locked, try_lock};
 use super::lease::PAGE;
 use crate::sys::fd::Guarded;
+use crate::sys::random::random;
 
 /// The bits of a word that may belong to a number. The others are flags.
 pub(in crate::shared) const NUMBER_MASK: u64 = !0b11;
@@ -145,19 +146,6 @@ impl Presence {
     fn own_mut(&mut self) -> &mut Own {
         // SAFETY: as in `own`, and `self` is borrowed exclusively.
         unsafe { self.own.as_mut() }
-    }
-}
-
-/// A random number from the kernel.
-pub(crate) fn random() -> io::Result<u64> {
-    let mut bytes = [0u8; 8];
-    // SAFETY: the call writes at most `bytes.len()` bytes into the buffer. (So few bytes come all at once, or not at
-    // all.)
-    let given = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
-    if given == bytes.len().cast_signed() {
-        Ok(u64::from_ne_bytes(bytes))
-    } else {
-        Err(io::Error::last_os_error())
     }
 }
 
