@@ -1,9 +1,9 @@
 //! Code that runs first in every process of a program that uses pools.
 
 use crate::role;
-use crate::start::child;
-use crate::sys::cpu;
+use crate::start;
 use crate::sys::faults::note_std_handlers;
+use crate::sys::{cpu, threads};
 
 /// Takes over in worker processes, and returns at once in all others. Must be the first thing that `main` does: the
 /// start methods `Spawn` and `ForkServer` execute this program again, and a worker's `main` must not get past this
@@ -21,8 +21,9 @@ pub fn init() {
     }
     note_std_handlers();
     cpu::note_start();
+    threads::note_main();
     if role::has_marker() {
-        child::live();
+        start::live();
     }
 }
 
@@ -36,10 +37,13 @@ pub fn init() {
 macro_rules! test_support {
     () => {
         const _: () = {
+            // Elsewhere no worker starts a program again.
+            #[cfg(target_os = "linux")]
             extern "C" fn boot() {
                 $crate::init();
             }
             // The C library calls the functions in this section before `main`.
+            #[cfg(target_os = "linux")]
             #[used]
             #[unsafe(link_section = ".init_array")]
             static BOOT: extern "C" fn() = boot;

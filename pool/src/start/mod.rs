@@ -13,7 +13,7 @@
 //! | `Threads` | a thread |
 //!
 //! A worker gets a [`WorkerKit`] of its own, and the context that all workers of the pool share. The kit goes to a
-//! thread as a value, and to a process as a message of the [`protocol`], in which descriptors are fields.
+//! thread as a value, and to a process as a message (`process/protocol.rs`), in which descriptors are fields.
 //!
 //! # Starts go on beside everything else
 //!
@@ -29,35 +29,26 @@
 //! statuses.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::codec::{Codec, encode_record};
+use crate::codec::Codec;
 use crate::error::Error;
 use crate::ids::WorkerId;
-use crate::options::{ProcessOptions, ProcessSettings, StartMethod, Variables};
+use crate::options::{ProcessOptions, StartMethod, Variables};
 use crate::shared::Retained;
-use crate::sys::clock::now_ns;
 use crate::sys::fd::Guarded;
-use crate::sys::memfile;
-use crate::sys::passed::Passed;
 use crate::sys::poll::Source;
 pub(crate) use crate::sys::process::Process;
 use crate::task::SharedAny;
-use crate::worker::WorkerKit;
+use crate::worker::{PoolContext, WorkerKit};
 
-mod fork;
-mod forkserver;
-pub(crate) mod child;
 #[cfg(test)]
 mod fakes;
-mod killed;
-mod protocol;
-mod server;
-mod spawn;
+#[cfg_attr(portable, path = "process/none.rs")]
+mod process;
 mod threads;
 
+pub(crate) use process::live;
 pub(crate) use threads::Thread;
 
 /// The configuration that all workers of a pool share, on the parent's side. A worker has a
@@ -158,15 +149,6 @@ pub(crate) trait Watch {
 /// and a process has not opened its lane yet.
 pub(crate) type StartOutcome = (WorkerId, Result<Child, Unstarted>);
 
-/// When something is late that may take this long from now.
-fn due_in(limit: Duration) -> u64 {
-    now_ns().saturating_add(limit.as_nanos() as u64)
-}
-
-fn is_over(due: u64) -> bool {
-    now_ns() >= due
-}
-
 /// A worker, on its parent's side.
 #[derive(Debug)]
 pub(crate) enum Child {
@@ -177,38 +159,21 @@ pub(crate) enum Child {
 /// The starter for a method.
 pub(crate) fn starter(method: StartMethod, config: WorkerConfig) -> Box<dyn Starter> {
     match method {
-        StartMethod::Fork => Box::new(server::Forking::fork(config)),
-        StartMethod::Spawn => Box::new(spawn::Spawn::new(config)),
-        StartMethod::ForkServer => Box::new(server::Forking::fork_server(config)),
+        StartMethod::Fork | StartMethod::Spawn | StartMethod::ForkServer => process::starter(method, config),
         StartMethod::Threads => Box::new(threads::Threads::new(config)),
     }
 }
 
-/// A file with what a process is to set for itself; none if that is nothing.
-fn file_of(settings: &ProcessSettings) -> io::Result<Option<OwnedFd>> {
-    if settings.is_empty() {
-        return Ok(None);
-    }
-    let write = |out: &mut _| encode_record(settings, out).map_err(io::Error::other);
-    Ok(Some(memfile::sealed("pool settings", write)?.0))
-}
-
-/// Puts into its kit what this worker is to set for itself.
-fn add_settings(config: &WorkerConfig, method: StartMethod, kit: &mut WorkerKit) -> Result<(), Error> {
-    let settings = config.process.of_worker(kit.id.0, method);
-    let file = file_of(&settings).and_then(|file| file.map(Passed::new).transpose());
-    kit.settings = file.map_err(|error| Error::start(kit.name(), error))?;
-    Ok(())
-}
-
-/// How long a new process may take to answer.
-const BOOT_LIMIT: Duration = Duration::from_secs(10);
-
-/// How long it may take if it decodes a shared value first. A millisecond more for each KiB is more than any codec
-/// needs.
-fn boot_limit(shared: &SharedSource) -> Duration {
-    match shared {
-        SharedSource::Here(_) => BOOT_LIMIT,
-        SharedSource::Encoded { len, .. } => BOOT_LIMIT + Duration::from_millis(*len as u64 >> 10),
+impl PoolContext {
+    /// For a worker that has all of this in memory, and needs no handshake.
+    fn of(config: &WorkerConfig) -> Result<Self, String> {
+        let WorkerConfig { codec, daemon, .. } = *config;
+        let shared = match &config.shared {
+            SharedSource::Here(value) => value.clone(),
+            SharedSource::Encoded { key, bytes, len, .. } => {
+                process::decode_shared(codec, *key, *len as u64, bytes)?
+            }
+        };
+        Ok(Self { codec, daemon, shared, has_random_keys: true })
     }
 }

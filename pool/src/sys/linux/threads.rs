@@ -135,6 +135,9 @@ impl Still {
     }
 }
 
+/// Does nothing: the C library knows the stack of each thread.
+pub(crate) fn note_main() {}
+
 /// How often this thread has waited, if the system tells. A thread that merely got no CPU has not.
 pub(crate) fn waits() -> Option<i64> {
     getrusage(UsageWho::RUSAGE_THREAD).ok().map(|usage| usage.voluntary_context_switches())

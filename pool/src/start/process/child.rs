@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use nix::unistd::dup2_stderr;
 
+use super::SharedSource;
 use super::protocol::{
     self, ARRIVED, Arrived, ForkReply, ForkRequest, Handshake, HandshakeReply, ProcessKind, SharedBytes,
     fingerprint, refusal,
 };
-use super::{SharedSource, WorkerConfig};
 use crate::codec::{Codec, decode_record};
 use crate::options::{Limit, ProcessSettings, limits_as_reason};
 use crate::role::{MARKER, WorkerKind};
@@ -167,18 +167,6 @@ fn close_inherited(list: &impl AsFd) -> Result<(), String> {
 const ANOTHER_BUILD: &str =
     "it is another build of this program: its tasks differ from those of the main process";
 
-impl PoolContext {
-    /// For a worker that has all of this in memory, and needs no handshake.
-    pub(super) fn of(config: &WorkerConfig) -> Result<Self, String> {
-        let WorkerConfig { codec, daemon, .. } = *config;
-        let shared = match &config.shared {
-            SharedSource::Here(value) => value.clone(),
-            SharedSource::Encoded { key, bytes, len, .. } => decode_shared(codec, *key, *len as u64, bytes)?,
-        };
-        Ok(Self { codec, daemon, shared, has_random_keys: true })
-    }
-}
-
 /// The most shared objects that go with a handshake, which has a few descriptors besides. Further ones are found
 /// through their owner.
 const MOST_OBJECTS: usize = MESSAGE_FDS - 8;
@@ -202,7 +190,12 @@ impl<'s> SharedBytes<Lent<'s>> {
 }
 
 /// Decodes the shared value, if any function borrows its type.
-fn decode_shared(codec: Codec, key: u64, len: u64, bytes: &impl AsFd) -> Result<SharedAny, String> {
+pub(in crate::start) fn decode_shared(
+    codec: Codec,
+    key: u64,
+    len: u64,
+    bytes: &impl AsFd,
+) -> Result<SharedAny, String> {
     let Some(decode) = Registry::get().decoder_of(key) else { return Ok(Arc::new(())) };
     let failed = |why: &str| format!("the shared value could not be decoded: {why}");
     let encoded = Sealed::open(bytes).map_err(|error| failed(&error.to_string()))?;
