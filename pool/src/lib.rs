@@ -55,15 +55,14 @@
 //! [`cpu_ids`](WorkerPoolBuilder::cpu_ids). Any version of this crate may move to a new version of those. Nor does a
 //! version promise how bytes are laid out between a program and its workers, which are always the same build.
 #![deny(unsafe_code)]
+#![cfg_attr(portable, allow(dead_code, unused_imports, reason = "some of it is for processes only"))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(not(all(
-    target_os = "linux",
-    target_endian = "little",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-)))]
+#[cfg(not(all(target_endian = "little", target_pointer_width = "64")))]
+compile_error!("pool needs a little-endian machine of 64 bits: that is how its lanes are laid out");
+#[cfg(all(not(portable), not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 compile_error!(
-    "pool runs on Linux (x86-64, aarch64): its lanes and its supervision are built on memfd, futex and pidfd"
+    "on Linux pool needs x86-64 or aarch64: its supervision makes system calls by the numbers of these two"
 );
 
 extern crate self as pool;

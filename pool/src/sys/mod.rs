@@ -1,14 +1,24 @@
 //! The operating system, as the crate uses it: descriptors, control sockets, memory, and processes: how to fork or
 //! start them, tie them to their parent, and end them. Nothing here knows about pools.
+//!
+//! `linux` has all of it, and `portable` what std gives on any system: threads, and memory that they share. Both have
+//! modules, types and functions of the same names. What cannot exist elsewhere, such as a child process, is a type
+//! without values there, so code above needs no case for it.
 
+#[cfg(not(portable))]
 mod linux;
+#[cfg(portable)]
+mod portable;
 mod resource;
 pub(crate) mod signal;
 pub(crate) mod stack;
 mod status;
 pub(crate) mod ticks;
 
+#[cfg(not(portable))]
 pub(crate) use linux::*;
+#[cfg(portable)]
+pub(crate) use portable::*;
 pub use resource::Resource;
 pub(crate) use status::ExitStatus;
 

@@ -120,7 +120,8 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
     }
 
     /// Sets how workers are started. Default: [`StartMethod::ForkServer`], whose workers inherit nothing and still
-    /// start fast; it keeps one more process, the server.
+    /// start fast; it keeps one more process, the server. On systems other than Linux, the default and the only method
+    /// is [`StartMethod::Threads`]; another one is an error of [`build`](Self::build).
     pub fn start_method(mut self, method: StartMethod) -> Self {
         self.start_method = method;
         self
@@ -314,6 +315,11 @@ impl<S: Send + Sync + 'static> WorkerPoolBuilder<S> {
         }
         if role::role() == Role::DaemonicWorker {
             return Err(Error::Daemonic);
+        }
+        if !self.start_method.is_available() {
+            let allowed =
+                "on this system workers are threads: use StartMethod::Threads, or run the program on Linux";
+            return Err(Error::option("start_method", self.start_method, allowed));
         }
         let runs_program_again = matches!(self.start_method, StartMethod::Spawn | StartMethod::ForkServer);
         if runs_program_again && !role::initialized() {

@@ -1,11 +1,19 @@
 //! Gives each worker its CPUs.
 
 use crate::error::Error;
-use crate::sys::cpu::of_process;
+use crate::sys::cpu::{HAS_SETS, of_process};
 
 /// Returns one set of CPUs for each worker, or an error that says what is wrong with `sets` and which CPUs are allowed.
 pub(crate) fn check_sets(sets: Vec<Vec<usize>>, workers: usize) -> Result<Vec<Vec<usize>>, Error> {
-    check_against(&of_process(), sets, workers)
+    let checked = check_against(&of_process(), sets, workers)?;
+    match checked.iter().find(|set| !HAS_SETS && set.len() > 1) {
+        Some(set) => Err(Error::option(
+            "cpu_ids",
+            set,
+            "this system pins a worker to one CPU, and to no set of several",
+        )),
+        None => Ok(checked),
+    }
 }
 
 fn check_against(allowed: &[usize], sets: Vec<Vec<usize>>, workers: usize) -> Result<Vec<Vec<usize>>, Error> {

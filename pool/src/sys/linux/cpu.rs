@@ -18,6 +18,9 @@ use super::read_text;
 /// The number of CPUs for which the C library's masks have room. Each CPU's number is lower.
 pub(crate) const MOST_CPUS: usize = CpuSet::count();
 
+/// Whether a thread can be restricted to several CPUs, not only to one.
+pub(crate) const HAS_SETS: bool = true;
+
 /// How many CPUs this process may use: at least 1, and at most the CPU quota of its cgroup at the first call, rounded
 /// up.
 ///

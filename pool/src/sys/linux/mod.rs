@@ -45,6 +45,9 @@ use nix::errno::Errno;
 
 use super::{ExitStatus, Resource, read_text};
 
+/// Whether workers can be processes.
+pub(crate) const HAS_PROCESSES: bool = true;
+
 /// Adds the name of the system call or file to an error: a sandbox may deny a call, and the number alone does not say
 /// which. If the cause is a limit on descriptors, also adds the limit and how to raise it.
 pub(crate) fn named<E: Into<io::Error>>(call: &str) -> impl FnOnce(E) -> io::Error {
