@@ -18,7 +18,8 @@ use crate::support::{
 
 cases! {
     All: every_element_once, sizes_of_elements, outputs, first_call, panics, alone, not_alone, fork_in_a_task, options,
-        memory_goes_with_the_array, memory_stays_with_its_users, few_stay_mapped;
+        memory_stays_with_its_users, few_stay_mapped;
+    Linux: memory_goes_with_the_array;
     BesideThreads: nobody_writes_after_a_cancelled_call, a_cancelled_call_says_what_became_of_each_chunk;
     Processes: fork_after_a_task, deaths, timeouts, retries, nobody_writes_after_an_end;
 }

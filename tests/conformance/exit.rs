@@ -11,9 +11,10 @@ use crate::support::{
 };
 
 cases! {
-    All: exit_results_count, exit_results_so_far, exit_results_taken, exit_results_kept_in_files,
-        exit_results_that_panic, exit_at_each_restart, exit_given_to_the_job, exits_by_type, exit_panics,
+    All: exit_results_count, exit_results_so_far, exit_results_taken, exit_results_that_panic,
+        exit_at_each_restart, exit_given_to_the_job, exits_by_type, exit_panics,
         exit_panics_at_restart, exit_without_state, large_exit_results, nothing_ran, dropped_without_exit;
+    Linux: exit_results_kept_in_files;
 }
 
 #[worker_exit]

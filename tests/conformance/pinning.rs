@@ -9,9 +9,9 @@ use crate::harness::cases;
 use crate::support::{Tokens, assert_usable, builder, put_token, take_token};
 
 cases! {
-    All: not_pinned, one_cpu_for_all, one_set_for_all, one_cpu_for_each, one_set_for_each, kept_at_restart,
-         wrong_count, cpu_that_is_not_there, empty_set, numbers_beyond_reason, pinned_main_thread, core_ids,
-         wrong_core_ids;
+    All: not_pinned, one_cpu_for_all, one_cpu_for_each, kept_at_restart, wrong_count, cpu_that_is_not_there,
+         empty_set, numbers_beyond_reason, wrong_core_ids;
+    Linux: one_set_for_all, one_set_for_each, pinned_main_thread, core_ids;
 }
 
 const WORKERS: usize = 2;

@@ -18,9 +18,9 @@ use crate::support::{builder, square};
 use crate::terminal::{Stderr, Terminal, drawn, lines, screen};
 
 cases! {
-    All: a_terminal_shows_it, plain_terminals, nothing_is_shown_elsewhere, a_terminal_that_is_stopped,
-        a_line_for_each_call, nested_calls_have_a_line_each, workers_of_workers_have_lines,
-        nested_calls_that_fail_stay;
+    All: a_terminal_shows_it, plain_terminals, nothing_is_shown_elsewhere, a_line_for_each_call,
+        nested_calls_have_a_line_each, nested_calls_that_fail_stay;
+    Linux: a_terminal_that_is_stopped, workers_of_workers_have_lines;
     Apart: draws_what_the_terminal_can;
     Processes: what_workers_print_stands_above, what_is_logged_stands_above, what_is_done_stays,
         a_terminal_that_hangs_up;

@@ -9,13 +9,14 @@ use pool::shared::{SharedArray, SharedBarrier, SharedCounter, SharedValue};
 use pool::{Error, StartMethod, TaskErrorKind, worker_task};
 use serde::{Deserialize, Serialize};
 
-use crate::harness::cases;
+use crate::harness::{METHODS, cases};
 use crate::support::{assert_fails, assert_usable, builder, panic_message, pool, ready, sorted, task_error};
 
 cases! {
     All: as_shared_value, all_elements, in_tuples, in_structs, as_arguments, moved_into_the_pool, in_nested_pools,
-        as_results, through_every_codec, dropped_too_early, of_another_type, too_large, out_of_range,
+        as_results, through_every_codec, dropped_too_early, of_another_type, out_of_range,
         swaps, updates, of_another_type_there, of_another_length, in_ranges, out_of_the_range, torn_by_nobody;
+    Linux: too_large;
     Processes: made_by_a_worker, no_descriptors_left;
 }
 
@@ -131,12 +132,9 @@ fn moved_into_the_pool(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-const INNER: [StartMethod; 4] =
-    [StartMethod::ForkServer, StartMethod::Spawn, StartMethod::Fork, StartMethod::Threads];
-
 #[worker_task]
 fn square_in_a_pool(#[shared] squares: &SharedArray<f32>, inner: usize) -> Result<(), String> {
-    let pool = builder(INNER[inner]).shared(squares.clone()).build().map_err(|error| error.to_string())?;
+    let pool = builder(METHODS[inner]).shared(squares.clone()).build().map_err(|error| error.to_string())?;
     let done = square::par_map(&pool, inner * 10..inner * 10 + 10);
     done.map(drop).map_err(|error| error.to_string())
 }
@@ -144,7 +142,7 @@ fn square_in_a_pool(#[shared] squares: &SharedArray<f32>, inner: usize) -> Resul
 fn in_nested_pools(method: StartMethod) -> Result<(), Error> {
     let squares = SharedArray::zeroed(40)?;
     let pool = builder(method).daemon(false).shared(squares.clone()).build()?;
-    for (inner, name) in INNER.iter().enumerate() {
+    for (inner, name) in METHODS.iter().enumerate() {
         let done = square_in_a_pool::apply(&pool, inner)?;
         match (method, name) {
             (StartMethod::Threads, StartMethod::Fork) => assert!(done.is_err(), "it has other threads"),

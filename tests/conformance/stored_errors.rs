@@ -10,7 +10,8 @@ use crate::harness::cases;
 use crate::support::{assert_usable, builder, pool, task_error};
 
 cases! {
-    All: survived_failures, failures_of_init_and_exit, they_cross_between_processes, inner_ones_come_out;
+    All: survived_failures, failures_of_init_and_exit, they_cross_between_processes;
+    Linux: inner_ones_come_out;
     Processes: deaths, time_limits;
 }
 

@@ -14,8 +14,9 @@ use crate::harness::cases;
 use crate::support::{assert_usable, builder, task_error};
 
 cases! {
-    All: lengths_are_not_believed, exit_values_are_not_believed, results_are_as_deep_as_the_stack,
-        arguments_are_as_deep_as_the_stack, shared_values_are_as_deep_as_the_stack;
+    All: lengths_are_not_believed, exit_values_are_not_believed, arguments_are_as_deep_as_the_stack,
+        shared_values_are_as_deep_as_the_stack;
+    Linux: results_are_as_deep_as_the_stack;
 }
 
 /// Is encoded as these bytes, and decoded as a value of this type.

@@ -29,6 +29,9 @@ pub enum Scope {
     Processes,
     /// Those that allow other threads when workers start.
     BesideThreads,
+    /// Those of Linux, because it needs more than other systems give: processes beside threads, say, or a file of the
+    /// kernel's.
+    Linux,
     /// A part of another case, which runs it in a process of its own: see [`apart`].
     Apart,
 }
@@ -39,6 +42,7 @@ impl Scope {
         match (self, method) {
             (Self::Processes, StartMethod::Threads) => Some("a thread cannot be killed"),
             (Self::BesideThreads, StartMethod::Fork) => Some("the process has other threads"),
+            (Self::Linux, _) if cfg!(pool_portable) => Some("other systems do not give what it needs"),
             _ => None,
         }
     }
@@ -57,22 +61,25 @@ macro_rules! cases {
 }
 pub use cases;
 
-const METHODS: [StartMethod; 4] =
-    [StartMethod::Fork, StartMethod::Spawn, StartMethod::ForkServer, StartMethod::Threads];
+/// The start methods that the system has. With `--cfg pool_portable` it is taken for one that has only threads.
+pub const METHODS: &[StartMethod] = if cfg!(pool_portable) {
+    &[StartMethod::Threads]
+} else {
+    &[StartMethod::Fork, StartMethod::Spawn, StartMethod::ForkServer, StartMethod::Threads]
+};
 
 /// Runs the cases of these topics, each in a process of its own. In such a process, runs its case.
 pub fn main(topics: &'static [&'static [Case]]) -> ExitCode {
     let cases = || topics.iter().copied().flatten();
     if let Some(wanted) = process::wanted() {
-        let trial = cases().flat_map(|case| METHODS.map(|method| (case, method)));
-        let (case, method) = trial
-            .into_iter()
+        let mut trials = cases().flat_map(|case| METHODS.iter().map(move |method| (case, *method)));
+        let (case, method) = trials
             .find(|(case, method)| name(case.path, *method) == wanted)
             .unwrap_or_else(|| panic!("there is no trial `{wanted}`"));
         return process::run(case, method);
     }
     let trials = cases().filter(|case| !matches!(case.scope, Scope::Apart));
-    let trials = trials.flat_map(|case| METHODS.map(|method| trial(case, method))).collect();
+    let trials = trials.flat_map(|case| METHODS.iter().map(|method| trial(case, *method))).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
