@@ -9,6 +9,7 @@
 mod linux;
 #[cfg(portable)]
 mod portable;
+pub(crate) mod identity;
 mod resource;
 pub(crate) mod signal;
 pub(crate) mod stack;

@@ -13,39 +13,6 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
 
-/// The process that owns something: the one that called [`Owner::here`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Owner {
-    identity: u64,
-    pid: u32,
-}
-
-impl Owner {
-    /// This process.
-    pub(crate) fn here() -> Self {
-        Self { identity: identity(), pid: std::process::id() }
-    }
-
-    /// Whether it is this process.
-    #[inline]
-    pub(crate) fn is_here(self) -> bool {
-        self.identity == identity()
-    }
-
-    /// # Errors
-    /// In a fork of the owner.
-    #[inline]
-    pub(crate) fn check(self) -> Result<(), Forked> {
-        if self.is_here() { Ok(()) } else { Err(Forked { owner: self.pid }) }
-    }
-}
-
-/// The error in a fork of the owner. Holds the owner's process ID.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Forked {
-    pub(crate) owner: u32,
-}
-
 /// The page; null before it is first needed, and [`NO_PAGE`] once the kernel has given none.
 static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
 
@@ -55,7 +22,7 @@ const NO_PAGE: *mut AtomicU64 = NonNull::dangling().as_ptr();
 
 /// This process's identity, which no ancestor and no fork of it has.
 #[inline]
-fn identity() -> u64 {
+pub(crate) fn identity() -> u64 {
     match NonNull::new(PAGE.load(Ordering::Acquire)) {
         Some(page) if page.as_ptr() != NO_PAGE => {
             // SAFETY: the page was mapped before its address was stored, and is never unmapped, neither here nor in a
@@ -99,22 +66,4 @@ fn make_page() -> u64 {
         let _ = unsafe { munmap(page, BYTES.get()) };
     }
     identity()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn it_stays_the_same() {
-        let owner = Owner::here();
-        assert!(owner.is_here() && owner.check().is_ok());
-        assert!(std::thread::spawn(Owner::here).join().unwrap() == owner);
-    }
-
-    #[test]
-    fn another_process_is_another() {
-        let owner = Owner { identity: identity() + 1, pid: 77 };
-        assert_eq!(owner.check(), Err(Forked { owner: 77 }));
-    }
 }
