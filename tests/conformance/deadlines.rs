@@ -9,8 +9,8 @@ use crate::harness::cases;
 use crate::support::{Tokens, assert_usable, pool, ready, take_all_tokens, wait_for_token};
 
 cases! {
-    All: of_each_call, outcomes_are_kept, each_item_has_one, results_are_kept, of_an_asynchronous_call, too_late, in_time,
-         while_nobody_asks, of_a_pool_that_starts;
+    All: of_each_call, outcomes_are_kept, each_item_has_one, results_are_kept, of_an_asynchronous_call,
+         too_late, in_time, while_nobody_asks, of_a_pool_that_starts;
     Processes: in_place;
 }
 

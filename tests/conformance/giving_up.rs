@@ -13,9 +13,9 @@ use crate::harness::cases;
 use crate::support::{assert_fails, assert_usable, builder, die, panic_message, pool, square, task_error};
 
 cases! {
-    All: outcomes_are_kept, what_has_come_is_told, unpulled_items, iterators_end_with_the_first, streams_end_with_the_first,
-        calls_that_end_with_the_first_anyway, fewer_failures, after_all_attempts, in_place, on_each_worker,
-        results_that_do_not_decode, while_nobody_asks, zero_is_refused;
+    All: outcomes_are_kept, what_has_come_is_told, unpulled_items, iterators_end_with_the_first,
+        streams_end_with_the_first, calls_that_end_with_the_first_anyway, fewer_failures, after_all_attempts,
+        in_place, on_each_worker, results_that_do_not_decode, while_nobody_asks, zero_is_refused;
     Processes: deaths;
 }
 

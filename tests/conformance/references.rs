@@ -6,11 +6,11 @@ use std::panic::panic_any;
 use std::path::{Path, PathBuf};
 
 use pool::{Codec, Error, StartMethod, TaskErrorKind, worker_task};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_bytes::Bytes;
 
 use super::codecs::CODECS;
+use super::constant_failures::Picky;
 use crate::harness::cases;
 use crate::support::{Bomb, assert_usable, builder, panic_message, pool, task_error};
 
@@ -214,30 +214,6 @@ fn large_values(method: StartMethod) -> Result<(), Error> {
     let (numbers, bytes) = (vec![3u64; 3_000_000], vec![1u8; 20_000_000]);
     assert_eq!(sum::par_map(&pool, [(&*numbers, &bytes); 4])?, [(9_000_000, 20_000_000); 4]);
     Ok(())
-}
-
-/// Can be encoded if it is even, and decoded if it is a multiple of four.
-#[derive(Debug)]
-struct Picky(u32);
-
-impl Serialize for Picky {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        assert!(self.0 != 5, "five is not serialized");
-        match self.0 % 2 {
-            0 => self.0.serialize(serializer),
-            _ => Err(serde::ser::Error::custom("it is odd")),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Picky {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match u32::deserialize(deserializer)? {
-            6 => panic!("six is not deserialized"),
-            x if x % 4 == 0 => Ok(Self(x)),
-            _ => Err(D::Error::custom("it is no multiple of four")),
-        }
-    }
 }
 
 #[worker_task]

@@ -226,12 +226,16 @@ fn in_a_small_group(method: StartMethod) -> Result<(), Error> {
     Ok(())
 }
 
-fn few_processes(method: StartMethod) -> Result<(), Error> {
-    let mut part = apart(Path::new("/proc/self/exe"), with_few_processes, method);
-    // The limit does not bind root, and counts all other processes of the user.
+/// Runs this part as a user of its own: a limit on processes does not bind root, and counts all processes of the user.
+fn run_as_a_user(part: impl Fn(StartMethod) -> Result<(), Error>, method: StartMethod) {
+    let mut part = apart(Path::new("/proc/self/exe"), part, method);
     as_a_user_of_its_own(&mut part);
     let status = part.status().unwrap();
     assert!(status.success(), "{status}");
+}
+
+fn few_processes(method: StartMethod) -> Result<(), Error> {
+    run_as_a_user(with_few_processes, method);
     Ok(())
 }
 
@@ -288,10 +292,7 @@ fn with_few_processes(method: StartMethod) -> Result<(), Error> {
 
 /// A call that can't be driven is no call: none of its tasks runs, and nobody waits for it.
 fn no_background_thread(method: StartMethod) -> Result<(), Error> {
-    let mut part = apart(Path::new("/proc/self/exe"), with_no_more_threads, method);
-    as_a_user_of_its_own(&mut part);
-    let status = part.status().unwrap();
-    assert!(status.success(), "{status}");
+    run_as_a_user(with_no_more_threads, method);
     Ok(())
 }
 
